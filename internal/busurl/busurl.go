@@ -8,8 +8,8 @@ import (
 // parameterName matches the names of URL parameters.
 var parameterName = regexp.MustCompile(`^[a-z_]+$`)
 
-// IsParameterName reports whether an error may repeat the name of a parameter. Other names may be
-// the end of a password that contains a question mark or an ampersand.
+// IsParameterName reports whether an error message may contain name, the name of a URL parameter.
+// Any other name may be the end of a password that contains a question mark or an ampersand.
 func IsParameterName(name string) bool { return parameterName.MatchString(name) }
 
 // IsSecret reports whether the value of a parameter is likely to be a secret instead of the
@@ -19,6 +19,6 @@ func IsSecret(value string) bool {
 		strings.HasPrefix(value, "S") && len(value) == 58 && !strings.ContainsAny(value, `./\`)
 }
 
-// MayShow reports whether an error may repeat the value of a parameter. A value with an at sign may
-// contain the end of a password.
+// MayShow reports whether an error message may contain value, the value of a URL parameter. A value
+// with an at sign may contain the end of a password.
 func MayShow(value string) bool { return !strings.Contains(value, "@") && !IsSecret(value) }

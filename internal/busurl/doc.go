@@ -1,2 +1,3 @@
-// Package busurl contains what the parsers of bus URLs share. It keeps secrets out of their errors.
+// Package busurl contains functions that several packages use to parse bus URLs. They keep
+// passwords and other secrets out of error messages.
 package busurl

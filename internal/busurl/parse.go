@@ -16,9 +16,10 @@ const encodeHint = "percent-encode the user name and the password (/ as %2F, ? a
 // urlScheme matches the scheme of a URL that has an authority.
 var urlScheme = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9+.-]*://`)
 
-// Parse parses the URL of a bus. It refuses URLs in which a part of the password has become the
-// host, the path, a parameter or the fragment, because drivers name these parts in their errors.
-// Its own errors repeat the scheme only: the text of package url's errors may contain the password.
+// Parse parses the URL of a bus. It rejects URLs in which a part of the password has become the
+// host, the path, a parameter or the fragment, because the errors of drivers contain these parts.
+// The errors of Parse contain only the scheme. They do not wrap the errors of package url, which
+// may contain the password.
 func Parse(rawURL string) (*url.URL, error) {
 	scheme := strings.TrimSuffix(urlScheme.FindString(rawURL), "://")
 	u, err := url.Parse(rawURL)
@@ -28,7 +29,7 @@ func Parse(rawURL string) (*url.URL, error) {
 			"cannot parse bus URL%s: %s; want scheme://user:password@host:port, such as nats://127.0.0.1:4222",
 			withScheme(scheme), encodeHint)
 	case scheme == "" && (u.Opaque != "" || u.Path != "" && u.Scheme != ""):
-		// The text before the colon may be a user name or a token.
+		// The text before the colon may be a user name or a token, so it is not shown.
 		return nil, errors.NewErrorf(errors.InvalidArgument,
 			"cannot parse bus URL: // is missing after the scheme; want scheme://user:password@host:port, and %s", encodeHint)
 	case hasStrayUserinfo(u):
@@ -57,7 +58,7 @@ func hasStrayUserinfo(u *url.URL) bool {
 		return true
 	}
 	for parameter := range strings.SplitSeq(u.RawQuery, "&") {
-		// If the URL has a user and the parameter has a valid name, an @ belongs to the value.
+		// If the URL has a user and the parameter has a valid name, an @ is part of the value.
 		name, _, hasValue := strings.Cut(parameter, "=")
 		if strings.Contains(parameter, "@") && (u.User == nil || !hasValue || !IsParameterName(name)) {
 			return true
@@ -71,7 +72,7 @@ func hasValidPorts(hosts string) bool {
 	for host := range strings.SplitSeq(hosts, ",") {
 		_, port, err := net.SplitHostPort(host)
 		if err != nil || port == "" {
-			continue // the host has no port
+			continue // this host has no port
 		}
 		if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
 			return false

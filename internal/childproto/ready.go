@@ -22,8 +22,9 @@ const (
 	EnvVersion = "DYNPSRPC_VERSION"
 	// EnvFolder contains the path of the plugin's folder.
 	EnvFolder = "DYNPSRPC_FOLDER"
-	// EnvInstance identifies the running version of the plugin. When the plugin's process has
-	// ended, the host kills every process that has inherited the variable.
+	// EnvInstance contains a value that identifies the plugin's process. Child processes inherit
+	// the variable. After the plugin's process has ended, the host kills all processes that have
+	// inherited it.
 	EnvInstance = "DYNPSRPC_INSTANCE"
 )
 
@@ -37,8 +38,7 @@ type Ready struct {
 type Service struct {
 	// Name is the full name of the service.
 	Name string `json:"name"`
-	// WireName is the name of the service on the bus. It is optional: the host does not check an
-	// empty name.
+	// WireName is the name of the service on the bus. If it is empty, the host does not check it.
 	WireName string   `json:"wire_name"`
 	Methods  []string `json:"methods"`
 }
@@ -49,8 +49,8 @@ func (r Ready) Line() []byte {
 	return append(line, '\n')
 }
 
-// ParseReady parses a line of output. isReady reports whether the line is a ready line. If the
-// ready line is invalid, isReady is true and err is not nil.
+// ParseReady parses a line of the process's output. isReady reports whether the line is a ready
+// line. If the ready line is invalid, isReady is true and err is not nil.
 func ParseReady(line []byte) (ready Ready, isReady bool, err error) {
 	if !bytes.HasPrefix(line, []byte("{")) || !bytes.Contains(line, []byte(`"dynpsrpc_ready"`)) {
 		return Ready{}, false, nil

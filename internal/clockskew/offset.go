@@ -15,13 +15,13 @@ const (
 	// suspectTolerance is the largest difference between two delays that ConfirmSuspect treats as
 	// equal.
 	suspectTolerance = 50 * time.Millisecond
-	// minSuspectInterval is the minimum difference between the sending times of two frames that
-	// together confirm a clock skew. If two frames are sent this far apart but held up by the bus
-	// and delivered together, their delays differ by more than suspectTolerance.
+	// minSuspectInterval is the minimum time between the sending of two frames that together
+	// confirm a clock skew. If two frames are sent this far apart, but the bus holds them up and
+	// delivers them together, their delays differ by more than suspectTolerance.
 	minSuspectInterval = 4 * suspectTolerance
-	// windowSize is the length of each of the two time windows of the minimum filter. A delay is
-	// forgotten after at most two windows. If the peer's clock is corrected, the estimate is
-	// therefore right again after two minutes at most.
+	// windowSize is the length of a time window. The estimate is the minimum delay in the current
+	// and the previous window. If the peer's clock is corrected, the estimate is therefore right
+	// again after at most two minutes.
 	windowSize = time.Minute
 )
 
@@ -50,7 +50,7 @@ type Offset struct {
 
 // window holds the minimum delay within one time window of length windowSize.
 type window struct {
-	start time.Time // zero if no delay has been observed
+	start time.Time // zero if no delay has been observed in this window
 	min   time.Duration
 }
 
@@ -85,13 +85,13 @@ func (o *Offset) Observe(now time.Time, delay time.Duration) {
 	o.publishLocked()
 }
 
-// rotateLocked starts a new window if the current one began at least windowSize ago. It discards
-// the previous window if that began at least twice windowSize ago.
+// rotateLocked starts a new window if the current one is at least one windowSize old. It discards
+// the previous window if that is at least two windowSizes old.
 func (o *Offset) rotateLocked(now time.Time) {
 	if !o.current.start.IsZero() && now.Sub(o.current.start) >= windowSize {
 		o.previous, o.current = o.current, window{}
-		// publishedUntil may lie in the future if the local clock was set back. It is reset,
-		// because Observe would otherwise ignore delays above the old minimum until that time.
+		// If the local clock was set back, publishedUntil may lie in the future. Until that time,
+		// Observe would ignore all delays above the old minimum. publishedUntil is therefore reset.
 		o.publishedUntil.Store(0)
 	}
 	if now.Sub(o.previous.start) >= 2*windowSize {
@@ -110,8 +110,8 @@ func (o *Offset) publishLocked() {
 // sent according to the peer's clock. ConfirmSuspect reports whether the frame proves that the
 // peer's clock is wrong.
 //
-// The first such frame is remembered as the suspect. A later frame confirms the skew under two
-// conditions: it was sent at least 200 ms after the suspect, and the delays of the two frames
+// The first such frame is remembered as the suspect. A later frame confirms the clock skew under
+// two conditions: it was sent at least 200 ms after the suspect, and the delays of the two frames
 // differ by at most 50 ms. A frame whose delay differs by more, or that was sent before the
 // suspect, becomes the new suspect. Once the skew is confirmed, the delay of the later frame
 // replaces all earlier observations.
@@ -144,8 +144,8 @@ func (o *Offset) replaceLocked(now time.Time, delay time.Duration) {
 	o.publishLocked()
 }
 
-// FirstWarning returns true only on its first call, so that a caller can log the skew of a peer
-// once.
+// FirstWarning returns true only on its first call. Callers use it to log the clock skew of a peer
+// only once.
 func (o *Offset) FirstWarning() bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()

@@ -10,12 +10,12 @@ import (
 )
 
 const (
-	// slotBits is the binary logarithm of the number of slots per shard. The IDs that one peer
-	// creates select at most as many shards as that peer has processors, so a peer with few
-	// processors uses only part of the cache.
+	// slotBits is the binary logarithm of the number of slots in a shard. Frames from a peer with
+	// few processors use only some of the shards, because an ID selects the same shard as the
+	// processor on which it was created.
 	slotBits = 11
-	// window is how long a frame is remembered. psrpc's lock for a request on Redis has the same
-	// lifetime.
+	// window is how long a frame is remembered. The lock that a psrpc server takes on Redis for a
+	// request has the same lifetime.
 	window = 5 * time.Second
 )
 
@@ -28,7 +28,7 @@ type Cache [shard.Count]struct {
 	// slots is a hash table without collision lists: a new frame replaces the frame in its slot. It
 	// is nil until the first frame is added.
 	slots []entry
-	_     [shard.CacheLineSize]byte // padding that keeps shards in different cache lines
+	_     [shard.CacheLineSize]byte // keeps different shards in different cache lines
 }
 
 // key identifies a frame. A peer never sends two requests, or two messages on the same stream, with
@@ -36,7 +36,7 @@ type Cache [shard.Count]struct {
 type key struct {
 	id     id.Call
 	sentAt int64  // Unix time in nanoseconds on the sender's clock
-	stream uint64 // the parameter streamKey of Seen
+	stream uint64 // identifies the stream of a message; zero for requests
 }
 
 // entry is a frame together with the time of its first arrival. It contains no pointers, so the

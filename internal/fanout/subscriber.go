@@ -13,7 +13,7 @@ type Subscriber struct {
 	// refused is called with each queue frame that the broker has refused to assign to this
 	// process. It is nil if NotifyRefused has not been called.
 	refused atomic.Pointer[func(frame []byte)]
-	// inFlight counts the running deliveries, so that Close can wait for them.
+	// inFlight counts the running calls of deliver, so that Close can wait for them.
 	inFlight lifecycle.InFlight
 }
 
@@ -35,10 +35,10 @@ func (s *Subscriber) tryDeliver(frame []byte) bool {
 	return true
 }
 
-// NotifyRefused makes [Subscribers.RefuseQueue] call handler.
+// NotifyRefused sets the function that [Subscribers.RefuseQueue] calls for this subscriber.
 func (s *Subscriber) NotifyRefused(handler func(frame []byte)) { s.refused.Store(&handler) }
 
-// refuse passes frame to the handler of NotifyRefused, unless the subscriber is closed.
+// refuse passes frame to the function set by NotifyRefused, unless the subscriber is closed.
 func (s *Subscriber) refuse(frame []byte) {
 	handler, token := s.refused.Load(), s.inFlight.Enter()
 	if token == nil {
@@ -50,6 +50,6 @@ func (s *Subscriber) refuse(frame []byte) {
 	}
 }
 
-// Close stops deliveries to the subscriber and waits for running ones to finish. It may be called
-// more than once.
+// Close stops deliveries to the subscriber and waits until running deliveries have finished. It may
+// be called more than once.
 func (s *Subscriber) Close() { <-s.inFlight.Close() }

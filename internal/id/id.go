@@ -16,10 +16,9 @@ const (
 // allocation of its own.
 type Call [prefixSize + randomSize]byte
 
-// Shard returns the index of the shard in which a sharded table stores the call. The index is less
-// than [shard.Count]. An ID created by this process selects the shard of the processor on which it
-// was created. Calls that are handled by different processors therefore usually use different
-// shards.
+// Shard returns an index less than [shard.Count]. Tables that are split into shards store the call
+// in the shard with this index. IDs created on different CPUs usually have different indexes, so
+// that the CPUs do not contend for the same shard.
 func (c Call) Shard() int { return int(c[len(c)-1]) % shard.Count }
 
 // NewClient returns a new client ID.
@@ -49,8 +48,7 @@ func ParseCall(b []byte) (Call, bool) {
 	return Call(b), true
 }
 
-// onCurrentShard returns a random ID. Tables that are keyed by the ID put its entry into the shard of
-// the current processor; see package shard.
+// onCurrentShard returns a random ID for which [Call.Shard] returns the shard of the current CPU.
 func onCurrentShard(prefix string) Call {
 	id := withRandomSuffix(prefix)
 	last := &id[len(id)-1]
@@ -68,8 +66,8 @@ var lettersByShard = func() (letters [shard.Count][]byte) {
 	return letters
 }()
 
-// pairTable contains all pairs of characters of the alphabet. With it, each division in
-// withRandomSuffix yields two characters, so creating an ID takes half as long.
+// pairTable contains all pairs of characters of the alphabet. It allows withRandomSuffix to obtain
+// two characters from each division, so creating an ID takes half as long.
 var pairTable = func() (all [len(alphabet) * len(alphabet)][2]byte) {
 	for i := range all {
 		all[i] = [2]byte{alphabet[i/len(alphabet)], alphabet[i%len(alphabet)]}

@@ -31,7 +31,7 @@ type Context struct {
 // InfoKey is the key for which [Context.Value] returns Info.
 type InfoKey struct{}
 
-// Deadline returns Expiry.
+// Deadline returns the time at which the context ends, which is always Expiry.
 func (c *Context) Deadline() (time.Time, bool) { return c.Expiry, true }
 
 // Done returns a channel that is closed when the context ends. The channel and its timer are
@@ -98,8 +98,8 @@ func (c *Context) Cancel() {
 	case c.inner != nil:
 		c.err = c.inner.Err()
 	default:
-		// No caller has observed an error or created the Done channel, so it does not matter
-		// whether the deadline has already passed. Ignoring the deadline avoids reading the clock.
+		// Nobody has called Done or received an error from Err. It therefore does not matter
+		// whether the deadline has already passed, and the clock need not be read.
 		c.err = context.Canceled
 	}
 }

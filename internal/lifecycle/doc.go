@@ -2,8 +2,8 @@
 //
 //   - [Gate] counts the operations in flight with a single counter. Once closed, it admits no
 //     further operations and reports when the last one has ended.
-//   - [InFlight] does the same for code that many processors run at once: it splits its counter
-//     into shards the first time two goroutines contend for it.
+//   - [InFlight] does the same for operations that many CPUs start at the same time. It splits its
+//     counter into several counters when two goroutines contend for it for the first time.
 //   - [WorkerPool] runs short tasks on reusable goroutines.
 //   - [EventQueue] passes values to a function without blocking the sender.
 //

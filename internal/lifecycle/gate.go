@@ -9,9 +9,9 @@ import (
 // gateClosed is the sign bit of a gate's state. The other bits count the operations in flight.
 const gateClosed = math.MinInt64
 
-// Gate counts operations in flight. Once it is closed, no further operations can start. The counter
-// and the closed flag share one atomic word, so all calls to Enter and Leave write to the same
-// cache line. [InFlight] avoids this when there is contention.
+// Gate counts operations in flight. Once it is closed, no further operations can start. All calls
+// to Enter and Leave write to the same atomic variable. If many CPUs call them at the same time,
+// use an [InFlight] instead.
 //
 // All methods are safe for concurrent use, and none of them blocks. Use [NewGate] to create a Gate.
 type Gate struct {
@@ -45,8 +45,8 @@ func (g *Gate) Leave() {
 // Close makes subsequent calls to Enter fail. It returns a channel that is closed once no operation
 // is in flight. Calling Close again returns the same channel.
 func (g *Gate) Close() <-chan struct{} {
-	// If the state was gateClosed, another goroutine may just have closed the idle gate and not yet
-	// closed drained. drained must be closed before either goroutine returns.
+	// If the state was gateClosed, another goroutine has closed the gate, but may not have closed
+	// the channel drained yet. The channel must be closed before either goroutine returns.
 	if state := g.state.Or(gateClosed); state == 0 || state == gateClosed {
 		g.once.Do(func() { close(g.drained) })
 	}

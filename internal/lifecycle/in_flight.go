@@ -8,10 +8,9 @@ import (
 )
 
 // InFlight counts operations in flight. Once it is closed, no further operations can start. It has
-// the same purpose as a [Gate], but is meant for operations that start on many processors at the
-// same time. It starts with a single counter. When two goroutines contend for that counter,
-// InFlight allocates one counter per shard, so that different processors write to different cache
-// lines.
+// the same purpose as a [Gate], but is meant for operations that start on many CPUs at the same
+// time. It starts with a single counter. When two goroutines contend for that counter, InFlight
+// allocates several counters in different cache lines; see package shard.
 //
 // The zero value is open. All methods are safe for concurrent use, and none of them blocks.
 type InFlight struct {
@@ -28,8 +27,7 @@ type InFlight struct {
 	drainedClosed bool
 }
 
-// Token identifies the counter that Enter incremented for an operation, so that Leave decrements
-// the same counter.
+// Token is the counter that Enter incremented for an operation. Leave decrements the same counter.
 type Token struct{ count atomic.Int64 }
 
 // paddedCounter is a Token padded to occupy a cache line of its own.

@@ -7,18 +7,17 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/shard"
 )
 
-// maxIdle is the maximum number of idle goroutines per shard. It limits the memory used by their
-// stacks.
+// maxIdle is the maximum number of goroutines in an idleList. It limits the memory that the stacks
+// of idle goroutines use.
 const maxIdle = 128
 
 // WorkerPool runs tasks of type T concurrently. Like a go statement, it runs each task on its own
 // goroutine and does not limit the number of tasks that run at the same time.
 //
 // Goroutines are reused because a new goroutine has a small stack, which must grow by copying while
-// a handler runs. Each shard keeps its idle goroutines in last-in, first-out order: the next task
-// runs on the goroutine that most recently finished a task on the same processor, because its stack
-// is still in the cache. Without reuse, an in-process call with a single caller takes 1.39 times as
-// long.
+// a handler runs. A task runs on the goroutine that most recently finished a task on the same CPU,
+// because its stack is still in the CPU cache. Without reuse, an in-process call with a single
+// caller takes 1.39 times as long.
 //
 // All methods are safe for concurrent use. Use [NewWorkerPool] to create a pool.
 type WorkerPool[T any] struct {
@@ -29,7 +28,8 @@ type WorkerPool[T any] struct {
 	idle       [shard.Count]idleList[T]
 }
 
-// idleList is a stack of idle goroutines that ran their last task on the same shard.
+// idleList is a stack of idle goroutines whose last task was started on the same shard, which
+// usually means on the same CPU; see package shard.
 type idleList[T any] struct {
 	mu      sync.Mutex
 	closed  bool
@@ -45,8 +45,8 @@ type worker[T any] struct {
 	// assignments delivers tasks to the worker. Its capacity is one. An idle worker receives from
 	// it, and ends when Stop closes it.
 	assignments chan assignment[T]
-	// token is the worker's token in WorkerPool.running. If Stop ends the worker while it is idle,
-	// Stop passes the token to Leave. Otherwise the worker calls Leave itself.
+	// token was returned by running.Enter for this worker and must be passed to running.Leave. If
+	// the worker is idle when Stop is called, Stop does this. Otherwise, the worker does.
 	token *Token
 }
 

@@ -1,3 +1,3 @@
-// Package logthrottle limits how often a problem is logged or reported as an event, so that neither
-// an outage nor a peer can flood the log. It imports nothing of this module.
+// Package logthrottle limits how often a problem is logged or reported as an event. Without a
+// limit, an outage or a misbehaving peer could flood the log.
 package logthrottle

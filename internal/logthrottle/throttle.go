@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// Throttle combines frequent occurrences of one problem into few reports. The zero value is ready
-// to use. It is safe for concurrent use.
+// Throttle limits how often one problem is reported. The zero value is ready to use. A Throttle is
+// safe for concurrent use.
 type Throttle struct {
 	mu sync.Mutex
 	// suppressed counts the occurrences since the last report.

@@ -10,10 +10,10 @@ import (
 )
 
 const (
-	// lockName is the name of a file in each folder. The process that made the folder holds a lock
-	// on the file as long as the process lives.
+	// lockName is the name of a file in each folder. The process that made the folder keeps this
+	// file locked until the process ends.
 	lockName = "host.lock"
-	// maxAttempts is the maximum number of folders that New makes until it can lock one.
+	// maxAttempts is how many folders New tries to make and lock before it gives up.
 	maxAttempts = 100
 )
 
@@ -25,7 +25,7 @@ type Folder struct {
 	lock *os.File
 }
 
-// New makes a folder in directory whose name begins with prefix.
+// New makes a folder in directory. The name of the folder begins with prefix.
 func New(directory, prefix string) (*Folder, error) {
 	for range maxAttempts {
 		path, err := os.MkdirTemp(directory, prefix+"*")
@@ -45,7 +45,7 @@ func New(directory, prefix string) (*Folder, error) {
 }
 
 // lockNew makes a file and locks it. It returns os.ErrNotExist if RemoveStale has removed the file
-// before it was locked. Where the system has no locks, the file is not locked.
+// before it was locked. On systems without file locks, the file is not locked.
 func lockNew(path string) (*os.File, error) {
 	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600) //nolint:gosec // a path of this package
 	if err != nil {
@@ -83,7 +83,7 @@ func (f *Folder) Remove() error { return errors.Join(os.RemoveAll(f.Path), f.loc
 // the folder. Folders that cannot be deleted stay. On systems without file locks, RemoveStale does
 // nothing.
 func RemoveStale(directory, prefix string, before func(folder string)) {
-	entries, _ := os.ReadDir(directory) // after an error, entries contains what could be read
+	entries, _ := os.ReadDir(directory) // after an error, entries may be incomplete
 	for _, entry := range entries {
 		if !entry.IsDir() || !strings.HasPrefix(entry.Name(), prefix) {
 			continue

@@ -9,15 +9,18 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// waitForLock waits until it has locked a file. If the file system has no locks, it does nothing.
+// waitForLock locks a file. It waits while another process holds the lock. If the file system does
+// not support locks, waitForLock does nothing.
 func waitForLock(file *os.File) {
-	for errors.Is(syscall.Flock(int(file.Fd()), syscall.LOCK_EX), syscall.EINTR) { // try again
+	// The loop retries if a signal has interrupted the call.
+	for errors.Is(syscall.Flock(int(file.Fd()), syscall.LOCK_EX), syscall.EINTR) {
 	}
 }
 
 // tryLock opens and locks a file. It returns nil if the file cannot be opened or is already locked.
 func tryLock(path string) *os.File {
-	// The flags are needed because other users may have put a link or a FIFO in place of the file.
+	// Another user may have replaced the file by a link or a FIFO. With these flags, opening it
+	// does not follow the link and does not block.
 	file, err := os.OpenFile(path, os.O_RDWR|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0) //nolint:gosec // a path of this package
 	if err != nil {
 		return nil

@@ -20,7 +20,7 @@ func NewMailbox[T any](limit int) Mailbox[T] {
 	return Mailbox[T]{limit: limit, Wakeup: NewWakeup()}
 }
 
-// Close makes later calls of Push fail. Pop still returns the items.
+// Close makes later calls to Push fail. Pop still returns the items that are in the mailbox.
 func (m *Mailbox[T]) Close() {
 	m.mu.Lock()
 	defer m.mu.Unlock()

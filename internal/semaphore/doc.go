@@ -1,3 +1,4 @@
-// Package semaphore contains a counting semaphore that never blocks. It limits how many requests a
-// server or method handles at a time: requests over the limit are rejected instead of queued.
+// Package semaphore contains a counting semaphore that never blocks. It limits the number of
+// requests that a server or a method handles at the same time. Further requests are rejected, not
+// queued.
 package semaphore

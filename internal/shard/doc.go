@@ -1,5 +1,5 @@
-// Package shard helps to split data that all processors write to, such as a table or a counter,
-// into shards. Each processor then mostly writes to its own shard. When two processors take turns
-// writing to the same cache line, each write takes up to 200 ns. Without shards, an in-process
-// call, which takes only a few microseconds, would make several such writes.
+// Package shard helps to split data to which all CPUs write, such as a table or a counter, into
+// parts called shards. Each CPU then mostly writes to its own shard. If two CPUs take turns writing
+// to the same cache line, each write takes up to 200 ns. Without shards, an in-process call would
+// make several such writes, although the whole call takes only a few microseconds.
 package shard

@@ -16,9 +16,9 @@ const (
 )
 
 // Ports are chosen from a range that contains neither ephemeral ports nor the standard ports of
-// brokers. While a server with an ephemeral port is down, the kernel may assign its port to an
-// outgoing connection. Even a client that is trying to reach the server can get the port, because
-// TCP allows a socket to connect to itself.
+// brokers. If a server had an ephemeral port, the kernel could assign the port to an outgoing
+// connection while the server is down. Even a client that tries to reach the server could get the
+// port, because TCP allows a socket to connect to itself.
 const (
 	firstPort = 20000
 	portCount = 6000

@@ -92,8 +92,8 @@ func (p *process) start() error {
 	return nil
 }
 
-// awaitReady waits until the program has printed its ready message. A successful connection would
-// prove nothing, because another program may have taken the port.
+// awaitReady waits until the program has printed its ready message. It does not try to connect to
+// the port instead, because another program may have taken the port.
 func (p *process) awaitReady() error {
 	err := poll(p.exited, func() error {
 		if !bytes.Contains(p.readOutput(), []byte(p.ready)) {
@@ -121,7 +121,7 @@ func (p *process) kill() {
 	if p.running == nil {
 		return
 	}
-	_ = p.running.Process.Kill() // fails if the process has already exited
+	_ = p.running.Process.Kill() // returns an error if the process has already exited
 	<-p.exited
 	p.running = nil
 }

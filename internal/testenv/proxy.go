@@ -67,8 +67,8 @@ func (p *Proxy) Reset() { p.eachConn((*proxyConn).reset) }
 // If one end closes its connection, the other end is not notified. New connections work normally.
 func (p *Proxy) BlackHole() { p.eachConn((*proxyConn).blackHole) }
 
-// BlackHoleAll does the same as BlackHole, and also black-holes new connections until Heal is
-// called: they are accepted but receive no data.
+// BlackHoleAll does the same as BlackHole. Until Heal is called, it also affects new connections,
+// which are accepted but receive no data.
 func (p *Proxy) BlackHoleAll() {
 	p.acceptConns(true)
 	p.BlackHole()
@@ -84,8 +84,8 @@ func (p *Proxy) Refuse() {
 	}
 	_ = p.listener.Close()
 	p.listener = nil
-	// Another test may be starting a child process at this moment. Until the child executes its
-	// program, it holds a copy of the listener, which keeps the port open.
+	// Another test may have just forked a child process. Until the child executes its program, it
+	// has a copy of the listener, which keeps the port open.
 	err := poll(nil, func() error {
 		conn, err := dialer.Dial("tcp", p.addr)
 		if err != nil {
@@ -126,8 +126,8 @@ func (p *Proxy) acceptConns(blackHoled bool) {
 	if p.listener != nil {
 		return
 	}
-	// Another test may be starting a child process at this moment. Until the child executes its
-	// program, it holds a copy of the closed listener, and listening on the same port fails.
+	// Another test may have just forked a child process. Until the child executes its program, it
+	// has a copy of the closed listener, and listening on the same port fails.
 	var listener net.Listener
 	err := poll(nil, func() (err error) {
 		listener, err = listenOn(p.addr)
@@ -172,7 +172,7 @@ func (p *Proxy) open(listener net.Listener, client *net.TCPConn) {
 
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.listener != listener { // Refuse was called in the meantime
+	if p.listener != listener { // Refuse was called since the connection was accepted
 		c.reset()
 		return
 	}

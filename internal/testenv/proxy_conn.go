@@ -139,7 +139,7 @@ func (c *proxyConn) blackHole() { c.once.Do(func() { close(c.blackHoled) }) }
 func (c *proxyConn) cut() {
 	c.blackHole()
 	c.eachSocket(func(end *net.TCPConn) {
-		_ = end.CloseWrite() // without CloseWrite, Close would send a reset if there is unread data
+		_ = end.CloseWrite() // if there is unread data, Close alone would send a reset
 		_ = end.Close()
 	})
 }

@@ -1,4 +1,3 @@
 // Package timer contains a pool of reusable timers. A call that waits for several servers needs one
-// or two timers and usually stops them before they fire. Reusing timers avoids allocating a new one
-// each time.
+// or two timers and usually stops them before they fire. Reusing them avoids allocations.
 package timer

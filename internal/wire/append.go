@@ -14,9 +14,10 @@ var (
 	errTooManyDetails  = errors.New("cannot encode frame: there are more than 1024 error details")
 )
 
-// Each size function returns the number of bytes that the corresponding append function writes.
-// Zero numbers and empty byte strings are proto3 defaults and are omitted. Embedded messages are
-// always written, even if they are empty.
+// The functions below encode protobuf fields. Each size function returns the number of bytes that
+// the corresponding append function writes. Zero numbers and empty byte strings are omitted,
+// because they are the default values in proto3. Embedded messages are always written, even if they
+// are empty.
 
 func sizeVarint(tag, value uint64) int {
 	if value == 0 {

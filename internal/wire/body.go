@@ -27,8 +27,8 @@ type Body struct {
 const initialBodySize = 128
 
 // size returns the encoded length of b and prepares b for appendBody. Generated messages cache
-// their sizes for the encoding that follows. Other messages are encoded immediately, because
-// computing their size takes as long as encoding them.
+// their size, which makes the encoding that follows faster. Other messages are encoded immediately,
+// because computing their size takes as long as encoding them.
 func (b *Body) size() int {
 	switch {
 	case b.Message == nil:
@@ -38,7 +38,7 @@ func (b *Body) size() int {
 	}
 	encoded, err := proto.MarshalOptions{AllowPartial: b.Initialized}.MarshalAppend(make([]byte, 0, initialBodySize), b.Message)
 	if err != nil {
-		return 0 // appendBody encodes the message again and returns the error
+		return 0 // appendBody then fails with the same error
 	}
 	b.Raw, b.Message = encoded, nil
 	return len(encoded)

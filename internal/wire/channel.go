@@ -71,12 +71,12 @@ func StreamClientChannel(service, clientID string) Channel {
 // service. psrpc peers do not use it.
 func CancelChannel(service string) Channel { return privateChannel(service, suffixCancel) }
 
-// DiscoverChannel returns the channel on which the servers of a service receive [Discover] messages.
-// psrpc peers do not use it.
+// DiscoverChannel returns the channel on which the servers of a service receive [Discover]
+// messages. psrpc peers do not use it.
 func DiscoverChannel(service string) Channel { return privateChannel(service, suffixDiscover) }
 
-// PresenceChannel returns the channel on which all clients of a service receive [Presence] messages.
-// psrpc peers do not use it.
+// PresenceChannel returns the channel on which all clients of a service receive [Presence]
+// messages. psrpc peers do not use it.
 func PresenceChannel(service string) Channel { return privateChannel(service, suffixPresence) }
 
 // PresenceClientChannel returns the channel on which one client receives [Presence] messages in
@@ -85,7 +85,7 @@ func PresenceClientChannel(service, clientID string) Channel {
 	return clientChannel(service, clientID, suffixPresence)
 }
 
-// privateChannel returns a channel that a service has beside those of psrpc.
+// privateChannel returns a channel of a service that only dynpsrpc uses.
 func privateChannel(service, suffix string) Channel {
 	return Channel{
 		Name:    joinName(sanitize(service), suffix),
@@ -93,8 +93,8 @@ func privateChannel(service, suffix string) Channel {
 	}
 }
 
-// serverChannel returns a channel on which servers receive frames. As in psrpc, all parts of the
-// name are escaped. In the subject, only the topic is escaped. The key is not escaped.
+// serverChannel returns a channel on which servers receive frames. As in psrpc, all parts of Name
+// are escaped. In Subject, only the topic is escaped. Key is not escaped.
 func serverChannel(service, method string, topic []string, suffix string) Channel {
 	parts := make([]string, len(topic))
 	var subject strings.Builder

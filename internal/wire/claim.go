@@ -33,8 +33,8 @@ type ClaimRequest struct {
 	// declined claims only to clients that set [Request.AcceptDecline], because other clients would
 	// mistake them for claims.
 	Declined bool
-	// Subscribers is the number of servers, including this one, that the bus counts together as a
-	// single receiver of the request. Zero means 1.
+	// Subscribers is the number of servers, including this one, that the bus counts as a single
+	// receiver of the request because they share a connection. Zero means 1.
 	Subscribers uint32
 }
 
@@ -104,7 +104,8 @@ func (c *ClaimRequest) appendFrame(dst []byte, typeName string) ([]byte, error) 
 		sizeVarint(claimTagHandling, handling) +
 		sizeVarint(claimTagDeclined, declined) +
 		sizeVarint(claimTagSubscribers, subscribers)
-	affinity := math.Float32bits(c.Affinity) // compared as bits, because -0 is not a proto3 default
+	// The bits are compared, because 0 is omitted in proto3, but -0 is not.
+	affinity := math.Float32bits(c.Affinity)
 	if affinity != 0 {
 		size += protowire.SizeVarint(claimTagAffinity) + protowire.SizeFixed32()
 	}

@@ -21,7 +21,7 @@ func (r *reader) appendDetail(details []*anypb.Any) []*anypb.Any {
 	return append(details, detail)
 }
 
-// checkDetail counts the detail in the current field, but does not decode it. If the field is
+// checkDetail counts the detail in the current field without decoding it. If the field is
 // malformed, checkDetail sets r.err.
 func (r *reader) checkDetail() {
 	if !r.countEntry() {

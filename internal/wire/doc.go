@@ -60,19 +60,19 @@
 //	StreamAck     1000    int64         keepalive       same as in StreamOpen
 //	StreamClose   1000    repeated Any  error_details   details of the error
 //
-// Field 10 of a Request, skip_claim, is defined by psrpc v0.7.5; v0.7.4 used field 9. It allows a
-// server to run a request as soon as the server has sent a ClaimRequest, in which it sets field 4,
-// handling. With accept_direct, the server does not send a ClaimRequest at all. With
-// announce_after, it sends one only if the response takes longer than that.
+// psrpc itself defines skip_claim, which is field 10 of a Request since v0.7.5 and was field 9 in
+// v0.7.4. It allows a server to run a request right after sending a ClaimRequest, in which the
+// server sets field 4, handling. With accept_direct, the server does not send a ClaimRequest at
+// all. With announce_after, it sends one only if the response takes longer than the given time.
 //
 // A peer that does not know the private fields would mistake a declined claim for a claim, and a
 // ping for a frame without an operation. Declined claims are therefore sent only to clients that
 // have set accept_decline, and pings only to peers that have announced a keepalive interval.
 //
-// A client knows that all servers have answered when the number of answers equals the number of
-// receivers that the bus has reported. Some buses count connections rather than servers, and
-// several servers may share a connection. On such a bus, a server therefore sends the number of
-// servers on its connection: in the Response to a multi call, and in the ClaimRequest otherwise.
+// A client knows that all servers have responded when the number of responses equals the number of
+// receivers that the bus has reported. Some buses count connections instead of servers, and several
+// servers may share a connection. On such a bus, each server therefore sends the number of servers
+// on its connection. It does so in the Response to a multi call, and otherwise in the ClaimRequest.
 //
 // # Private messages
 //

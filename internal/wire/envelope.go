@@ -85,7 +85,7 @@ func ParseEnvelope(frame []byte) (Envelope, error) {
 		case envelopeTagValue:
 			env.Value = r.bytes
 		case envelopeTagRoutingKey:
-			r.text() // checked but not stored; see RoutingKey
+			r.text() // only checks for valid UTF-8; see RoutingKey
 		case envelopeTagCodec:
 			codec = int32(r.number)
 		case envelopeTagMetadata:

@@ -17,7 +17,7 @@ const gzipMagic = "\x1f\x8b"
 // checksum and the uncompressed length, which are four bytes each.
 const gzipTrailer = 8
 
-// maxGzipRatio is a little more than the highest ratio of compression that gzip reaches.
+// maxGzipRatio is slightly above the highest compression ratio that gzip can achieve.
 const maxGzipRatio = 1100
 
 var (
@@ -38,7 +38,7 @@ func Decompress(value []byte, limit int) ([]byte, error) {
 	return gunzip(value, limit)
 }
 
-// IsCompressed reports whether value starts like a gzip stream.
+// IsCompressed reports whether value starts with the bytes with which every gzip stream starts.
 func IsCompressed(value []byte) bool {
 	return len(value) >= len(gzipMagic) && string(value[:len(gzipMagic)]) == gzipMagic
 }
@@ -56,12 +56,12 @@ func gunzip(value []byte, limit int) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	// psrpc writes a single gzip stream. If value contained several streams, the declared size
-	// would apply only to the last one.
+	// Read only the first gzip stream, because psrpc writes only one. If value contained several
+	// streams, the declared size would apply only to the last one.
 	stream.Multistream(false)
 	var message bytes.Buffer
-	// Most streams declare their true size, so the buffer gets the declared size at once. A short
-	// stream cannot contain a large value, whatever size it declares.
+	// Most streams declare their true size, so allocate the declared size at once. The size is
+	// limited, because a short stream that declares a large size cannot contain that much.
 	message.Grow(int(min(size, int64(len(value))*maxGzipRatio)) + bytes.MinRead)
 	if _, err := message.ReadFrom(io.LimitReader(stream, size+1)); err != nil {
 		return nil, err

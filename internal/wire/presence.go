@@ -20,11 +20,12 @@ const maxPresenceChannels = 10_000
 
 var errTooManyChannels = errors.NewErrorf(errors.MalformedRequest, "presence has more than %d channels", maxPresenceChannels)
 
-// Discover asks the servers of a service which of them serve a channel. The client publishes it on
-// the channel returned by [DiscoverChannel]. Each server that serves the channel answers with a
-// [Presence] on the channel returned by [PresenceClientChannel]. psrpc has no equivalent message.
+// Discover is a discovery request, which asks the servers of a service which of them receive
+// requests on a channel. The client publishes it on the channel returned by [DiscoverChannel]. Each
+// of these servers responds with a [Presence] on the channel returned by [PresenceClientChannel].
+// psrpc has no equivalent message.
 type Discover struct {
-	// ClientID is the ID of the client that asks.
+	// ClientID is the ID of the client that sends the discovery request.
 	ClientID []byte
 	// Channel is the name of a request channel, see [RequestChannel].
 	Channel []byte
@@ -59,27 +60,27 @@ func (d *Discover) AppendFrame(dst []byte) ([]byte, error) {
 	return appendBytes(frame, discoverTagChannel, d.Channel), nil
 }
 
-// PresenceState is what a server does with a channel.
+// PresenceState tells clients whether a server receives the requests that are sent on a channel.
 type PresenceState uint64
 
-// The states in the order in which a server goes through them.
+// The states of a server, in chronological order.
 const (
-	// PresenceServing means that the server receives the requests of the channel.
+	// PresenceServing means that the server receives requests on the channel.
 	PresenceServing PresenceState = iota
-	// PresenceDraining means that the server receives no more requests, but may still answer those
-	// that it has received.
+	// PresenceDraining means that the server no longer receives requests on the channel, but may
+	// still respond to those that it has received.
 	PresenceDraining
-	// PresenceLeft means that the server has sent its last answer.
+	// PresenceLeft means that the server has sent all of its responses.
 	PresenceLeft
 )
 
-// Presence tells clients what a server does with channels. A server publishes it on the channel
-// returned by [PresenceChannel] when that changes, and to a single client in response to a
-// [Discover].
+// Presence tells clients the state of a server on some channels. When the state changes, the server
+// publishes a Presence on the channel returned by [PresenceChannel]. The server also sends one to a
+// single client in response to a [Discover] message.
 type Presence struct {
 	// ServerID is the ID of the server.
 	ServerID []byte
-	// State applies to all channels. Clients ignore frames with a state that they do not know.
+	// State applies to all Channels. Clients ignore frames with an unknown state.
 	State PresenceState
 	// Channels contains the names of request channels, see [RequestChannel].
 	Channels [][]byte

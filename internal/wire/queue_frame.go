@@ -2,7 +2,8 @@ package wire
 
 import "time"
 
-// QueueFrame is what a bus needs to know about a queue frame in order to deliver the frame once.
+// QueueFrame describes a frame that is sent to a queue. A bus needs this information to deliver the
+// frame only once.
 type QueueFrame struct {
 	// Unique reports whether no other frame consists of the same bytes. Requests contain a unique
 	// ID. An update is unique if its publisher has added a nonce, which only dynpsrpc does.
@@ -12,9 +13,9 @@ type QueueFrame struct {
 	Timeout time.Duration
 }
 
-// InspectQueueFrame returns what a bus needs to know about a queue frame. It neither allocates
-// memory nor checks more of the frame than it needs. It returns the zero value for a frame that is
-// not a valid envelope.
+// InspectQueueFrame returns the description of a frame that is sent to a queue. It does not
+// allocate memory, and checks only the parts of the frame that it needs. It returns the zero value
+// for a frame that is not a valid envelope.
 func InspectQueueFrame(frame []byte) QueueFrame {
 	var typeURL, value []byte
 	nonce, codec := false, uint64(0)

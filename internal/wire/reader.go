@@ -27,8 +27,8 @@ const (
 	wireTypeMask = 1<<wireTypeBits - 1
 )
 
-// MaxEntries is the maximum number of metadata entries in a frame, and of details in an error. An
-// entry or a detail may consist of a few bytes, but its decoding takes much more time and memory.
+// MaxEntries is the maximum number of metadata entries in a frame, and of details in an error. The
+// number is limited because decoding even an entry of a few bytes takes much time and memory.
 const MaxEntries = 1024
 
 // reader iterates over the fields of an encoded message. Callers switch on tag, which combines the
@@ -90,7 +90,7 @@ func (r *reader) readValue(b []byte) (n int) {
 		if len(value) > 0 {
 			r.bytes = slices.Clip(value)
 		}
-	default: // groups are skipped, because no message in this package uses them
+	default: // skip groups, because no message in this package uses them
 		number := protowire.Number(r.tag >> wireTypeBits)
 		n = protowire.ConsumeFieldValue(number, protowire.Type(r.tag&wireTypeMask), b)
 	}

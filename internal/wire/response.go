@@ -39,8 +39,8 @@ type Response struct {
 	Details []*anypb.Any
 	// Body is the user's response message.
 	Body Body
-	// Subscribers is the number of servers, including this one, that the bus counts together as a
-	// single receiver of the request. Zero means 1.
+	// Subscribers is the number of servers, including this one, that the bus counts as a single
+	// receiver of the request because they share a connection. Zero means 1.
 	Subscribers uint32
 	// Unprocessed reports whether the server rejected the request before doing any work for it.
 	Unprocessed bool
@@ -62,9 +62,9 @@ func ParseResponse(value []byte) (Response, error) {
 	return res, nil
 }
 
-// ParseUnawaitedResponse is like ParseResponse but leaves the details to DecodeDetails. The details
-// are the most expensive part to decode, and anyone can send a response. They are therefore decoded
-// only if a call waits for the response.
+// ParseUnawaitedResponse is like ParseResponse, but does not decode the error details; call
+// DecodeDetails to decode them. They take longer to decode than the rest, and anyone can send a
+// response. They should therefore be decoded only if a call waits for the response.
 func ParseUnawaitedResponse(value []byte) (res Response, err error) {
 	var errorText, code []byte
 	r := reader{rest: value}
@@ -98,8 +98,8 @@ func ParseUnawaitedResponse(value []byte) (res Response, err error) {
 	return res, nil
 }
 
-// DecodeDetails decodes the details if ParseUnawaitedResponse has left them. It returns an error if
-// a detail is malformed. It is not safe for concurrent use.
+// DecodeDetails decodes the error details of a response returned by ParseUnawaitedResponse. It
+// returns an error if a detail is malformed. It is not safe for concurrent use.
 func (res *Response) DecodeDetails() error {
 	r := reader{rest: res.encoded}
 	for r.next() {

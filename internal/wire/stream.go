@@ -107,14 +107,14 @@ func ParseStream(value []byte) (s Stream, err error) {
 	return s, nil
 }
 
-// parseOp decodes the message of an operation. The operations are a protobuf oneof: if the
-// frame contains several messages of the same operation, they are merged. A message of another
+// parseOp decodes the message of an operation. The operations are a protobuf oneof. If the frame
+// contains several messages of the same operation, they are therefore merged. A message of another
 // operation replaces all messages before it.
 func (s *Stream) parseOp(op StreamOp, frame *reader) {
 	if s.Op != op {
 		*s = Stream{StreamID: s.StreamID, RequestID: s.RequestID, SentAt: s.SentAt, Expiry: s.Expiry, Op: op}
 	}
-	// The entries of replaced messages count towards MaxEntries, too.
+	// MaxEntries also limits the entries of messages that have been replaced.
 	r := reader{rest: frame.bytes, entries: frame.entries}
 	for r.next() {
 		switch op {
@@ -130,7 +130,7 @@ func (s *Stream) parseOp(op StreamOp, frame *reader) {
 			}
 		case StreamClose:
 			s.readCloseField(&r)
-		case StreamNone, StreamPing: // no fields
+		case StreamNone, StreamPing: // these have no fields
 		}
 	}
 	frame.entries, frame.err = r.entries, r.err
