@@ -102,7 +102,7 @@ func (p *inboxPool) put(in *callInbox) {
 	p.pool.Put(in)
 }
 
-// reset clears the inbox and assigns it to the call with the given request ID.
+// reset clears the inbox and assigns it to the call whose request ID is call.
 func (in *callInbox) reset(call id.Call) {
 	in.mu.Lock()
 	defer in.mu.Unlock()

@@ -46,10 +46,10 @@ func (p *pendingCalls) remove(callID id.Call) {
 	delete(table.calls, callID)
 }
 
-// dispatch calls handle with the pending call that has the given request ID. found reports whether
-// there is such a call, and useful reports whether handle used the message. The shard is locked
-// while handle runs, so that no message reaches a call after the method remove has returned. handle
-// must not access p.
+// dispatch calls handle with the pending call that has the request ID requestID. found reports
+// whether there is such a call, and useful reports whether handle used the message. While handle
+// runs, the shard that contains the call is locked. No message can therefore reach a call after the
+// method remove has returned. handle must not access p.
 func (p *pendingCalls) dispatch(requestID []byte, handle func(call pendingCall) bool) (found, useful bool) {
 	callID, ok := id.ParseCall(requestID)
 	if !ok {

@@ -328,8 +328,8 @@ func serverError(response *wire.Response) error {
 func (c *unaryCall) onClaims(ctx context.Context, state *callState) error {
 	if c.claims == nil {
 		// This call needs no claims, but one has arrived. Either a psrpc server has sent it, or a
-		// server declines the request because the broker has refused to assign it. If all servers
-		// decline, the call ends.
+		// server declines the request because the broker has refused to assign the request to that
+		// server. If all servers decline, the call ends.
 		c.claims = selection.NewCollector(selection.Opts{AcceptFirstAvailable: true}, new(selection.Membership))
 	}
 	server, selected, complete := c.claims.Add(state.claims, state.receivers)
@@ -439,8 +439,7 @@ func (c *unaryCall) contextError(err error) error {
 	}
 }
 
-// withFacts returns an error that wraps err and contains facts about the call, including the given
-// reason.
+// withFacts returns an error that wraps err and contains facts about the call, including reason.
 func (c *unaryCall) withFacts(err error, reason errors.Reason) error {
 	elapsed := time.Since(c.started)
 	facts := errors.CallFacts{

@@ -95,8 +95,8 @@ func (c *Conn) publisher(name string) (*publisher, error) {
 	return p, nil
 }
 
-// lookUpMethod returns the method with the given full name from the conn's registry. If there is no
-// such method, the error suggests a similar name, if there is one.
+// lookUpMethod returns the method with this full name from the conn's registry. If there is no such
+// method, lookUpMethod returns an error, which suggests a similar name if there is one.
 func (c *Conn) lookUpMethod(name string) (*registry.Method, error) {
 	method, ok := c.registry.Method(name)
 	if !ok {
@@ -112,8 +112,9 @@ func (c *Conn) lookUpMethod(name string) (*registry.Method, error) {
 	return method, nil
 }
 
-// grpcService returns the gRPC service to which the method with the given full name belongs, if the
-// registry has left out that service. Otherwise, grpcService returns an empty string.
+// grpcService takes the full name of a method. If the registry has left out the method's service
+// because it is a gRPC service, grpcService returns the name of the service. Otherwise, it returns
+// an empty string.
 func (c *Conn) grpcService(method string) string {
 	method = strings.TrimPrefix(method, "/")
 	for _, service := range c.registry.GRPCServices() {

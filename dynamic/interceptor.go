@@ -131,8 +131,8 @@ type StreamHandler interface {
 
 // StreamInterceptor returns the handler for one stream. It is called before a client opens the
 // stream and before a server accepts it. If the interceptor calls next.Close before it returns, the
-// stream is rejected with the given cause. Once the stream is open, the methods of next may be
-// called from any goroutine. Use [StreamContext] to get the context of the stream.
+// stream is rejected with the error passed to next.Close. Once the stream is open, the methods of
+// next may be called from any goroutine. Use [StreamContext] to get the context of the stream.
 type StreamInterceptor func(info RPCInfo, next StreamHandler) StreamHandler
 
 // PublishHandler publishes one update to the subscribers of a method. The innermost handler

@@ -11,8 +11,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// chain wraps handler in the given interceptors. The first interceptor becomes the outermost. chain
-// returns an error if an interceptor returns a nil handler.
+// chain wraps handler in interceptors. The first interceptor becomes the outermost. chain returns
+// an error if an interceptor returns a nil handler.
 func chain[I ~func(RPCInfo, H) H, H any](interceptors []I, info RPCInfo, handler H) (H, error) {
 	for _, intercept := range slices.Backward(interceptors) {
 		handler = intercept(info, handler)
@@ -49,8 +49,8 @@ func ensureCode(err error) error {
 	return errors.FromContext(err)
 }
 
-// chainServerRPC wraps handler in the given interceptors. The first interceptor becomes the
-// outermost. The chain is built once for each endpoint, so that calls allocate nothing for it.
+// chainServerRPC wraps handler in interceptors. The first interceptor becomes the outermost. The
+// chain is built once for each endpoint, so that calls allocate nothing for it.
 func chainServerRPC(interceptors []ServerRPCInterceptor, info RPCInfo, handler ServerRPCHandler) ServerRPCHandler {
 	for _, intercept := range slices.Backward(interceptors) {
 		next := handler

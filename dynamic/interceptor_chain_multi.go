@@ -41,7 +41,8 @@ type multiChain struct {
 	done bool
 }
 
-// multiStage is passed to the interceptor with the given index as its next handler.
+// multiStage is the argument next of the interceptor at index. It passes requests on to the handler
+// of the following interceptor, and responses to the handler of the preceding one.
 type multiStage struct {
 	chain *multiChain
 	index int

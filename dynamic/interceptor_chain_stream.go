@@ -67,7 +67,8 @@ type streamChain struct {
 	readerGone atomic.Bool
 }
 
-// streamStage is passed to the interceptor with the given index as its next handler.
+// streamStage is the argument next of the interceptor at index. It passes events on to the handler
+// of the following or the preceding interceptor.
 type streamStage struct {
 	chain *streamChain
 	index int
@@ -88,9 +89,9 @@ func (s streamStage) Send(message proto.Message, opts ...StreamOption) error {
 
 func (s streamStage) Close(cause error) error { return s.chain.closeFrom(s.index+1, cause) }
 
-// newStreamChain builds the chain for the given interceptors. The first interceptor must be the one
-// nearest to the user. newStreamChain returns an error if an interceptor rejects the stream. If
-// there are no interceptors, it returns a nil chain, on which finish may be called.
+// newStreamChain builds the handler chain of a stream from interceptors. The first interceptor must
+// be the one nearest to the user. newStreamChain returns an error if an interceptor rejects the
+// stream. If there are no interceptors, it returns a nil chain, on which finish may be called.
 func newStreamChain(
 	ctx context.Context, panics panicReporter, interceptors []StreamInterceptor, info RPCInfo,
 ) (*streamChain, error) {

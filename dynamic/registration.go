@@ -107,7 +107,7 @@ func (r *Registration) newTopiclessEndpoints() (endpoints []*endpoint) {
 	return endpoints
 }
 
-// open subscribes to cancel frames and opens the given endpoints.
+// open subscribes to cancel frames and discovery requests, and opens the endpoints.
 func (r *Registration) open(ctx context.Context, endpoints []*endpoint) error {
 	if len(r.plans) == 0 {
 		// All methods are subscriptions, so the service receives nothing from the bus.

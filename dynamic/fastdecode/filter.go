@@ -19,8 +19,8 @@ const (
 // hyperpb v0.1.3 is not memory-safe for all inputs. If a field inside a nested message is
 // truncated, hyperpb reads beyond the end of the request. This can crash the process with a fault
 // that recover cannot catch. Fields of the same oneof share memory, and hyperpb can mistake the
-// value of one field for a memory address in another. Since requests come from clients, a single
-// malformed frame could crash the server.
+// value of one field for a memory address in another. Any client could therefore crash the server
+// with a single malformed request.
 //
 // The filter therefore admits only what is known to be safe. It parses the whole request without
 // allocating memory. It admits the request only if all varints are canonical, field numbers are
@@ -70,8 +70,9 @@ var wireTypes = [...]protowire.Type{
 	fixed64: protowire.Fixed64Type, textOrBytes: protowire.BytesType, message: protowire.BytesType,
 }
 
-// newFilter returns the filter for a message type. It reuses the filters in the given map and adds
-// each new filter to the map. As a result, a recursive type can refer to its own filter.
+// newFilter returns the filter for a message type. If filters already contains this filter,
+// newFilter returns it, and otherwise adds the new filter. As a result, a recursive type can refer
+// to its own filter.
 func newFilter(descriptor protoreflect.MessageDescriptor, filters map[protoreflect.MessageDescriptor]*filter) *filter {
 	if known := filters[descriptor]; known != nil {
 		return known
@@ -147,8 +148,8 @@ func (f *filter) admits(encoded []byte, depth int) bool {
 	return true
 }
 
-// admitsField reports whether hyperpb may decode a field with the given number, wire type and
-// value. The value must be complete.
+// admitsField reports whether hyperpb may decode a field with this number, wire type and value. The
+// value must be complete.
 func (f *filter) admitsField(number protowire.Number, wireType protowire.Type, value []byte, depth int) bool {
 	var rule field
 	if int(number) < len(f.fields) {

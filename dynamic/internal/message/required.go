@@ -18,9 +18,9 @@ func isExtensible(message protoreflect.MessageDescriptor) bool {
 	})
 }
 
-// anyMessage reports whether match returns true for the given message or for any message type that
-// its fields contain, directly or indirectly. It skips the message types in seen, which have
-// already been searched.
+// anyMessage reports whether match returns true for message or for any message type that its fields
+// contain, directly or indirectly. It skips the message types in seen, which have already been
+// searched.
 func anyMessage(
 	message protoreflect.MessageDescriptor, seen map[protoreflect.FullName]bool,
 	match func(protoreflect.MessageDescriptor) bool,

@@ -1,7 +1,8 @@
 package selection
 
-// Weight is the part of a bus receiver that one server stands for, in units of 1/[OneReceiver]. If
-// several servers share a receiver, each of them stands for an equal part.
+// Weight says for which part of a receiver one server counts, in units of 1/[OneReceiver]. A
+// receiver is a connection to the bus. If several servers share a receiver, each of them counts for
+// an equal part.
 type Weight int64
 
 // OneReceiver is the weight of a server that does not share its receiver. Weights are rounded up by
