@@ -31,10 +31,10 @@ func WithMaskHook(hook func(ctx context.Context, info dynamic.RPCInfo, err error
 
 // ErrorMask hides internal errors from callers. It applies to errors returned by calls and to
 // errors that close streams. An error with one of the codes set by [WithMaskedCodes] is logged and
-// replaced by [ErrMasked]; an error without a code is treated as one with the code unknown. The
-// same applies to an error that is not an [errors.Error] but has a method Code, if that method
-// returns a code that package errors does not define. All other errors reach the caller unchanged,
-// including their details. If logger is nil, slog.Default() is used.
+// replaced by [ErrMasked]; an error without a code is treated as one with the code unknown. An
+// error that is not an [errors.Error] may have a method Code. If that method returns a code that
+// package errors does not define, the error is treated in the same way. All other errors reach the
+// caller unchanged, including their details. If logger is nil, slog.Default() is used.
 //
 // There is one exception. An error may have no code but wrap context.Canceled or
 // context.DeadlineExceeded. Instead of [ErrMasked], the caller then receives that context error

@@ -71,9 +71,10 @@ func WithIdempotent(idempotent func(method *registry.Method) bool) RetryOption {
 	}
 }
 
-// WithTrustedServers makes Retry also repeat calls of methods that are not idempotent if a server
-// reports that it did not run the request (see [dynamic.IsUnprocessed]), for example because it has
-// reached a limit. Without this option, Retry repeats such calls of idempotent methods only.
+// WithTrustedServers makes Retry trust a server that reports that it did not run a request (see
+// [dynamic.IsUnprocessed]), for example because it has reached a limit. Retry then repeats the call
+// even if the method is not idempotent. Without this option, Retry repeats such calls of idempotent
+// methods only.
 //
 // Anyone who may publish on the response channels of clients can forge such a report while a server
 // runs the request. Retry then sends the request again. Use this option only if no one but servers

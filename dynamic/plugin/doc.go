@@ -23,9 +23,9 @@
 // # Ordering
 //
 // The host makes changes to one plugin one after the other. It may change different plugins at the
-// same time. A new version takes over each service atomically. The previous version finishes the
-// requests that it has already received, but no longer than the drain timeout (see
-// [WithDrainTimeout]), and then its code is closed. Events are delivered one at a time, in order.
+// same time. A new version takes over each service atomically. The previous version may finish the
+// requests that it has already received, until the drain timeout expires (see [WithDrainTimeout]).
+// Then its code is closed. Events are delivered one at a time, in order.
 //
 // Each service belongs to one plugin. Loading a second plugin with the same service fails, unless
 // the first plugin is being unloaded; in that case, the load waits until the unload has finished.

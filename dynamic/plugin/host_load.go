@@ -14,8 +14,8 @@ import (
 // Load loads the plugin in a folder and starts serving it. If a plugin with the same name is
 // already served, the new version replaces it. When Load returns, all new requests go to the new
 // version. The handlers of the previous version finish in the background, and then its code is
-// closed. A previous version with its own connection to the bus, such as a process, may still
-// receive a few new requests until it stops accepting them.
+// closed. If the previous version has its own connection to the bus, as a process does, it may
+// still receive a few new requests before it stops.
 //
 // If the same content is already being served, Load does nothing. If Load fails, the previous
 // version keeps serving, and [Host.List] reports the error. The error has the code

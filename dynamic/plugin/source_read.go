@@ -215,8 +215,9 @@ func readDescriptors(files *sourceFiles, name string, into *registry.Registry) e
 	return into.RegisterDescriptorSet(&set)
 }
 
-// errorCode returns the code of err. If err has no code, errorCode returns NotFound for a missing
-// file, PermissionDenied for a file that may not be read, and InvalidArgument for all other errors.
+// errorCode returns the code of err. If err has no code, errorCode chooses one: NotFound for a
+// missing file, PermissionDenied for a file that may not be read, and InvalidArgument for all other
+// errors.
 func errorCode(err error) errors.ErrorCode {
 	if coded, ok := errors.AsType[errors.Error](err); ok {
 		return coded.Code()

@@ -16,9 +16,9 @@ var ErrOpen = errors.NewErrorf(errors.Unavailable, "circuit breaker is open")
 type Option func(*breakers)
 
 // WithThreshold sets the condition under which a breaker opens. calls is the minimum number of
-// calls in the sliding window (see [WithWindow]), and ratio is the minimum fraction of these
-// calls that must have failed. The defaults are a ratio of 0.5 and 20 calls, which are also used
-// for zero or negative values.
+// calls in the sliding window (see [WithWindow]). ratio is the minimum fraction of these calls that
+// must have failed. The defaults are a ratio of 0.5 and 20 calls, which are also used for zero or
+// negative values.
 func WithThreshold(ratio float64, calls int) Option {
 	return func(b *breakers) {
 		if ratio > 0 {

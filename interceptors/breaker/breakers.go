@@ -80,9 +80,9 @@ func codeOf(err error) errors.ErrorCode {
 	return code
 }
 
-// allow admits a call and returns a function that must be called exactly once, with the error of
-// the call or with nil if the call succeeded. If the breaker rejects the call, allow returns an
-// error.
+// allow admits a call and returns the function done. When the call has ended, done must be called
+// exactly once, with the error of the call or with nil. If the breaker rejects the call, allow
+// returns an error.
 func (b *breakers) allow(info dynamic.RPCInfo) (done func(error), err error) {
 	if done, err = b.breakerFor(info).Allow(); err != nil {
 		return nil, b.openError(info)
@@ -98,8 +98,8 @@ func (b *breakers) openError(info dynamic.RPCInfo) error {
 		&errdetails.RetryInfo{RetryDelay: durationpb.New(b.cooldown)})
 }
 
-// errAborted is the outcome of a call that panicked. It has the code Canceled, so that
-// the call is not counted.
+// errAborted is the outcome of a call that panicked. It has the code Canceled, so that the call is
+// not counted.
 var errAborted = errors.NewErrorf(errors.Canceled, "call did not return")
 
 func (b *breakers) call(info dynamic.RPCInfo, next dynamic.ClientRPCHandler) dynamic.ClientRPCHandler {

@@ -20,8 +20,8 @@ func (s tracedStream) Recv(message proto.Message) error {
 	return s.StreamHandler.Recv(message)
 }
 
-// Send adds an event for the message before it is sent, because the stream and its span may have
-// ended by the time the message is acknowledged.
+// Send adds an event for the message before it is sent. When the message is acknowledged, the
+// stream and its span may already have ended.
 func (s tracedStream) Send(message proto.Message, opts ...dynamic.StreamOption) error {
 	s.span.messageSent(message)
 	return s.StreamHandler.Send(message, opts...)

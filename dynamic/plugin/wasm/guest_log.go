@@ -48,8 +48,8 @@ func (l *guestLog) write(level slog.Level, message string) {
 	l.logger.Log(l.ctx, level, strings.ToValidUTF8(message, "\uFFFD"))
 }
 
-// lineWriter logs the lines that are written to standard output or standard error. The
-// beginning of a line is kept until its end is written, possibly in a later request.
+// lineWriter logs the lines that are written to standard output or standard error. The beginning of
+// a line is kept until its end is written, possibly in a later request.
 type lineWriter struct {
 	log   *guestLog
 	level slog.Level

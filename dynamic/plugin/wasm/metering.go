@@ -9,8 +9,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// The host must be able to stop a module at its deadline, even if the module is in a loop, a
-// recursion or a long instruction. A module must also return to Go regularly. Go's garbage
+// The host must be able to stop a module at its deadline. The module may be in a loop, a recursion
+// or a long instruction at that time. A module must also return to Go regularly. Go's garbage
 // collector cannot stop a goroutine that runs compiled WebAssembly, so the whole process would have
 // to wait for that goroutine.
 //
@@ -22,9 +22,8 @@ import (
 //
 //   - a global variable, the meter, which the module's own instructions cannot access;
 //   - an import of the host function [onMeterPoint];
-//   - a meter point, see [injected.meterPoint], at the start of every function, at the start of
-//     every loop body, before every bulk memory instruction and before every call to an imported
-//     function.
+//   - a meter point (see [injected.meterPoint]) at the start of every function and every loop body;
+//   - a meter point before every bulk memory instruction and every call to an imported function.
 //
 // Code that runs forever must repeat loops or calls, and therefore passes through meter points
 // again and again. A meter point subtracts a cost from the meter. If the meter reaches zero, the

@@ -38,9 +38,9 @@ func WithBuckets(instrument string, boundaries ...float64) Option {
 // prometheus.DefaultRegisterer is used. If an earlier call of New has registered a Metrics with
 // registerer, New returns the same Metrics again.
 //
-// New returns an error with the code invalid_argument if bucket bounds are not in increasing order,
-// and one with the code failed_precondition if they differ from the bounds of the Metrics that is
-// already registered. If the registration fails, New returns the error of the registerer.
+// If bucket bounds are not in increasing order, New returns an error with the code
+// invalid_argument. If they differ from the bounds of the Metrics that is already registered, the
+// code is failed_precondition. If the registration fails, New returns the error of the registerer.
 func New(registerer prometheus.Registerer, opts ...Option) (*Metrics, error) {
 	m := &Metrics{
 		buckets: map[string][]float64{}, refused: newRefused(),
@@ -60,8 +60,8 @@ func New(registerer prometheus.Registerer, opts ...Option) (*Metrics, error) {
 	return m.register(registerer)
 }
 
-// maxIdentities is the maximum number of names that register tries for an [identity]. If
-// several registerers add different label names to the same registry, each needs a different name.
+// maxIdentities is the maximum number of names that register tries for an [identity]. If several
+// registerers add different label names to the same registry, each needs a different name.
 const maxIdentities = 100
 
 // register registers m, or returns the Metrics that is already registered.

@@ -50,8 +50,8 @@ func Main(register func(ctx context.Context, server *dynamic.Server) error, opts
 	}
 }
 
-// environment connects the program to its host. Tests replace the environment variables, the
-// standard input and the standard output.
+// environment contains the connections of the program to its host: the environment variables, the
+// standard input and the standard output. Tests replace them.
 type environment struct {
 	getenv func(name string) string
 	stdin  io.Reader
