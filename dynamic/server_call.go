@@ -173,7 +173,7 @@ func (c *serverCall) serve() {
 	}
 	defer func() {
 		if parked {
-			// After the grant, another goroutine uses c. It may have started already.
+			// The request waits for a grant, and another goroutine may already be using c.
 			return
 		}
 		defer c.finish()

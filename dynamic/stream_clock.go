@@ -54,8 +54,8 @@ func (c *streamClock) passed(sent time.Duration) {
 	}
 }
 
-// age returns how long ago a frame was sent. The result is not negative. lifetime is how long the
-// sender waits for an answer to the frame.
+// age returns how long ago a frame was sent. The result is not negative. lifetime is the
+// time between the sending and the expiry of the frame.
 func (c *streamClock) age(now, sent time.Time, arrived, lifetime time.Duration) time.Duration {
 	delay := now.Sub(sent)
 	if delay.Abs() <= clockskew.Tolerance && delay < lifetime {

@@ -65,8 +65,8 @@ func (p *clientPlan) streamChain(ctx context.Context, r *route, o *requestOption
 const maxReopens = 3
 
 // openStream opens a stream and returns it once a server has acknowledged the request. A server
-// that shuts down after it has claimed the stream answers with ErrStreamEOF. openStream then tries
-// again, because another server, or the next version of the service, may accept the stream.
+// that shuts down after it has claimed the stream rejects it with ErrStreamEOF. openStream then
+// tries again, because another server, or the next version of the service, may accept the stream.
 func (p *clientPlan) openStream(ctx context.Context, route *route, o *requestOptions) (*stream, error) {
 	for attempt := 0; ; attempt++ {
 		s, err := p.tryOpenStream(ctx, route, o)

@@ -57,7 +57,7 @@ type StreamSetting interface {
 	StreamHandlerOption
 }
 
-// streamSetting is the only implementation of StreamSetting. A field that is zero sets nothing.
+// streamSetting is the only implementation of StreamSetting. A field that is zero changes nothing.
 type streamSetting struct{ buffer, window int }
 
 func (s streamSetting) applyRequest(o *requestOptions) { s.apply(&o.bufferSize, &o.window) }

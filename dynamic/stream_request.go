@@ -122,7 +122,7 @@ func (req *streamRequest) countUngranted() {
 func (req *streamRequest) serve() {
 	parked := false
 	defer func() {
-		// After the grant, another goroutine uses a parked request. It may have started already.
+		// If the request waits for a grant, another goroutine may already be using req.
 		if !parked {
 			req.endpoint.inFlight.Leave(req.token)
 		}

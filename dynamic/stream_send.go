@@ -156,14 +156,13 @@ func (s *stream) onAck(frame *wire.Stream) {
 	s.counters.unmatched.Add(1)
 }
 
-// onTimeout makes the Send of the message fail with ErrRequestTimedOut.
+// onTimeout makes the message fail with ErrRequestTimedOut.
 func (m *inFlightMessage) onTimeout() {
 	m.stream.complete(m.id, m.stream.withFacts(errors.ErrRequestTimedOut, errors.ReasonSilent))
 }
 
-// Delivered implements bus.DeliveryReport. If the frame was lost or had no receivers, it makes the
-// Send of the message fail. Otherwise, it does nothing, because the acknowledgement completes the
-// message.
+// Delivered implements bus.DeliveryReport. If the frame was lost or had no receivers, the message
+// fails. Otherwise, Delivered does nothing, because the acknowledgement completes the message.
 func (m *inFlightMessage) Delivered(receivers int, err error) {
 	switch {
 	case err != nil:

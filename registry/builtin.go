@@ -11,7 +11,7 @@ const (
 //go:embed psrpc_options.proto
 var optionsSource string
 
-// userFiles is the set of files that the user provides for one build.
+// userFiles is the set of files that the user provides for one compilation.
 type userFiles interface {
 	// has reports whether the user provides a file with the given path.
 	has(path string) bool
@@ -22,9 +22,9 @@ type userFiles interface {
 
 // builtinOptions returns the built-in source for path if path is one of the two import paths of the
 // psrpc options. Otherwise ok is false. If the user provides a file with the same path, callers
-// must use that file instead. The files of one build may import the options under both paths, but
-// declaring the options twice is an error. Therefore the file at one path declares the options, and
-// the file at the other path imports that file publicly.
+// must use that file instead. The files of one compilation may import the options under both paths,
+// but declaring the options twice is an error. Therefore the file at one path declares the options,
+// and the file at the other path imports that file publicly.
 func builtinOptions(path string, user userFiles) (source string, ok bool) {
 	switch path {
 	case optionsPath:

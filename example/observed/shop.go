@@ -34,8 +34,8 @@ type shop struct {
 	calls  atomic.Int64
 }
 
-// take handles Order. It returns an error for the first request, so that the client retries the
-// call. It panics for order number 13.
+// take handles the method Order. It returns an error for the first request, so that the client
+// retries the call. It panics for order number 13.
 func (s *shop) take(ctx context.Context, request *dynamicpb.Message) (*dynamicpb.Message, error) {
 	_, span := s.tracer.Start(ctx, "check stock")
 	defer span.End()

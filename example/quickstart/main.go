@@ -101,7 +101,8 @@ func run(ctx context.Context) error {
 	return nil
 }
 
-// greet handles NormalRPC. It uses descriptors to read the request and create the response.
+// greet handles the method NormalRPC. It uses descriptors to read the request and create the
+// response.
 func greet(_ context.Context, request *dynamicpb.Message) (*dynamicpb.Message, error) {
 	name := field(request, "name").String()
 	if name == "" {
