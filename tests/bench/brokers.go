@@ -21,9 +21,9 @@ type brokers struct {
 	redisAddr string
 }
 
-// startBrokers starts the brokers that the given rows use. If Redis is needed but redis-server is
-// not installed, startBrokers ends the stage with an error. It does not fall back to miniredis,
-// because the measurements would be meaningless.
+// startBrokers starts the brokers that the given benchmarks use. If Redis is needed but
+// redis-server is not installed, startBrokers ends the stage with an error. It does not fall back
+// to miniredis, because the measurements would be meaningless.
 func startBrokers(s *stage, rows []*row) *brokers {
 	b := &brokers{urls: map[string]string{}}
 	for _, r := range rows {

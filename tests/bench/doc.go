@@ -6,8 +6,8 @@
 // Each benchmark is one row of the printed table. Every benchmark runs once in each round.
 // Benchmarks that are compared with each other run in the same round, so that other load on the
 // machine affects both. The program prints the median of each figure over all rounds. The ratio of
-// two rows is computed for each round, and the median of these ratios is printed. Only ratios are
-// comparable across machines.
+// two benchmarks is computed for each round, and the median of these ratios is printed. Only ratios
+// are comparable across machines.
 //
 // The client and the servers use separate connections, as separate processes would, except on the
 // in-process bus. Allocations, bytes and CPU time are given per operation, for the client and the
@@ -15,10 +15,10 @@
 // compared with its request, and only completed operations count. Lost updates are counted
 // separately.
 //
-// # Rows
+// # Benchmarks
 //
-// Rows are named bus/size/operation/callers. For example, c64 stands for 64 concurrent callers
-// and s16 for 16 streams. These are the operations:
+// Benchmarks are named bus/size/operation/callers. For example, c64 stands for 64 concurrent
+// callers and s16 for 16 streams. These are the operations:
 //
 //	queue             a call with default routing and options
 //	queue-noclaim     like queue, for a method with the option single_server
@@ -41,11 +41,11 @@
 //	                  a prepared message
 //	growth/WHAT/N     a call like queue with N services, methods, topics or waiting calls
 //
-// Other rows measure raw transports. go-chan-pingpong passes a value to another goroutine and back.
-// grpc-unary and grpc-stream-echo use grpc-go over loopback TCP. nats-request uses the Request and
-// Respond methods of nats.go with a queue group. redis-pingpong answers each published message by
-// publishing another one. Each side has one connection for its subscription and one for publishing;
-// with -batched, all messages that are waiting to be published are sent in one pipeline. nats-pub
-// and redis-pub publish to N subscribers. With -frames, messages are also encoded into psrpc
-// frames, decoded, and passed to another goroutine.
+// Other benchmarks measure raw transports. go-chan-pingpong passes a value to another goroutine and
+// back. grpc-unary and grpc-stream-echo use grpc-go over loopback TCP. nats-request uses the
+// Request and Respond methods of nats.go with a queue group. redis-pingpong answers each published
+// message by publishing another one. Each side has one connection for its subscription and one for
+// publishing; with -batched, all messages that are waiting to be published are sent in one
+// pipeline. nats-pub and redis-pub publish to N subscribers. With -frames, messages are also
+// encoded into psrpc frames, decoded, and passed to another goroutine.
 package main

@@ -6,17 +6,17 @@ import (
 	"time"
 )
 
-// measurement holds the results of a row in one round, or their medians over all rounds.
+// measurement holds the results of a benchmark in one round, or their medians over all rounds.
 type measurement struct {
 	// Operations is the number of completed operations.
 	Operations float64 `json:"operations"`
 	// Failed is the number of operations that returned an error or a wrong response.
 	Failed float64 `json:"failed"`
-	// PerSecond is the number of completed operations per second. In rows that measure updates, it
-	// is the number of published updates per second.
+	// PerSecond is the number of completed operations per second. In benchmarks that measure
+	// updates, it is the number of published updates per second.
 	PerSecond float64 `json:"per_second"`
-	// P50 and P99 are percentiles of the latency in nanoseconds. They are 0 in rows that do not
-	// measure latencies.
+	// P50 and P99 are percentiles of the latency in nanoseconds. They are 0 in benchmarks that do
+	// not measure latencies.
 	P50 float64 `json:"p50_ns"`
 	P99 float64 `json:"p99_ns"`
 	// Allocs is the number of allocations per operation, Bytes is the number of allocated bytes per
@@ -31,8 +31,8 @@ type measurement struct {
 	Lost float64 `json:"lost_percent"`
 }
 
-// rate returns the figure that is used to compare rows. It is the rate of received updates if there
-// are any, and the rate of completed operations otherwise.
+// rate returns the figure that is used to compare benchmarks. It is the rate of received updates if
+// there are any, and the rate of completed operations otherwise.
 func (m *measurement) rate() float64 {
 	if m.Delivered > 0 {
 		return m.Delivered
@@ -47,7 +47,7 @@ func (m *measurement) fields() []*float64 {
 	}
 }
 
-// measureRow sets up a row, measures it for the given duration, and tears it down.
+// measureRow sets up a benchmark, measures it for the given duration, and tears it down.
 func measureRow(r *row, brokers *brokers, duration time.Duration, profiles profiles) (m measurement, failure error) {
 	overdue, cancel := context.WithTimeout(context.Background(), 2*duration+3*patience)
 	defer cancel()

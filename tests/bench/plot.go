@@ -32,7 +32,7 @@ func (all *results) plot(dir string) error {
 	return all.plotGrowth(filepath.Join(dir, "performance-growth.svg"))
 }
 
-// find returns the result of the row with the given bus, size and name, or nil if there is none.
+// find returns the result of a benchmark, or nil if the benchmark was not run.
 func (all *results) find(bus, size, name string) *result {
 	for _, r := range all.Rows {
 		if r.Bus == bus && r.Size == size && r.Name == name {
@@ -42,9 +42,9 @@ func (all *results) find(bus, size, name string) *result {
 	return nil
 }
 
-// ratio returns the ratio of a row to the first row to which it is compared, as the median over all
-// rounds. The row is the one with the given bus, the given name and small messages. The second
-// result is false if the row was not run or is not compared to another row.
+// ratio returns the median ratio of a benchmark to the first benchmark to which it is compared. bus
+// and name identify the benchmark, which sends small messages. The second result is false if the
+// benchmark was not run or is not compared to another one.
 func (all *results) ratio(bus, name string) (float64, bool) {
 	r := all.find(bus, small.name, name)
 	if r == nil || len(r.Ratios) == 0 {
@@ -53,8 +53,8 @@ func (all *results) ratio(bus, name string) (float64, bool) {
 	return r.Ratios[0].Median, true
 }
 
-// plotRatios draws a bar chart of the rates of selected rows on NATS and Redis, relative to the
-// rate of the raw transport. Rows that were not run are omitted.
+// plotRatios draws a bar chart of the rates of selected benchmarks on NATS and Redis, relative to
+// the rate of the raw transport. Benchmarks that were not run are omitted.
 func (all *results) plotRatios(file string) error {
 	names := slices.DeleteFunc([]string{
 		"queue/c1", "queue/c64", "queue-noclaim/c64", "affinity-first/c64", "multi3/c16", "stream/send-ack/s1", "stream/echo/s16",

@@ -8,14 +8,14 @@ import (
 	"strings"
 )
 
-// profiles holds the directories to which CPU and memory profiles of each row are written. A
+// profiles holds the directories to which CPU and memory profiles of each benchmark are written. A
 // profile is disabled if the name of its directory is empty. Each round overwrites the files of the
 // previous round.
 type profiles struct{ cpu, mem string }
 
 // prepare creates the directories and sets the sampling rate of the memory profile. It must be
-// called before the first row is set up, because allocations made before the call are sampled less
-// often.
+// called before the first benchmark is set up, because allocations made before the call are sampled
+// less often.
 func (p profiles) prepare() error {
 	if p.mem != "" {
 		runtime.MemProfileRate = 4 << 10
@@ -56,8 +56,8 @@ func (p profiles) stop(r *row) error {
 }
 
 // writeAllocations writes a profile of all allocations since the start of the program to the named
-// file. To see only the allocations of a row, pass the profile that was written before the row to
-// the -base flag of pprof.
+// file. To see only the allocations of a benchmark, pass the profile that was written before the
+// benchmark to the -base flag of pprof.
 func writeAllocations(name string) error {
 	runtime.GC()                 // the profile omits allocations made since the last collection
 	file, err := os.Create(name) //nolint:gosec // the user passes the directory as a flag

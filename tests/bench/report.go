@@ -39,7 +39,7 @@ func (all *results) rounds() int {
 	return rounds
 }
 
-// updates reports whether the row measures updates.
+// updates reports whether the benchmark measures updates.
 func (r *result) updates() bool { return strings.Contains(r.Name, "pub") }
 
 // column is a column of figures in a table. It is printed to the right of the columns that identify

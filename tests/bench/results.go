@@ -23,7 +23,7 @@ type results struct {
 	Rows       []*result     `json:"rows"`
 }
 
-// result holds the results of one row.
+// result holds the results of one benchmark.
 type result struct {
 	Bus    string        `json:"bus"`
 	Size   string        `json:"size"`
@@ -38,9 +38,9 @@ type result struct {
 	row *row
 }
 
-// ratio compares the rate of a row with the rate of the row named To, which has the same bus and
-// message size. In each round, the former is divided by the latter. Median is the median of these
-// ratios over all rounds.
+// ratio compares the rate of a benchmark with the rate of the benchmark named To, which has the
+// same bus and message size. In each round, the former is divided by the latter. Median is the
+// median of these ratios over all rounds.
 type ratio struct {
 	To     string  `json:"to"`
 	Median float64 `json:"median"`
@@ -66,8 +66,8 @@ func (r *result) add(m measurement, err error) {
 	}
 }
 
-// failure returns an error that names all rows in which operations failed, or nil if there are
-// none.
+// failure returns an error that names all benchmarks in which operations failed, or nil if there
+// are none.
 func (all *results) failure() error {
 	var failed []string
 	for _, r := range all.Rows {
@@ -81,7 +81,7 @@ func (all *results) failure() error {
 	return errors.New("something failed in " + strings.Join(failed, ", "))
 }
 
-// summarize computes the medians and the ratios of each row.
+// summarize computes the medians and the ratios of each benchmark.
 func (all *results) summarize() {
 	byKey := map[string]*result{}
 	for _, r := range all.Rows {

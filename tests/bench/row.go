@@ -10,7 +10,7 @@ type row struct {
 	bus  string
 	size size
 	name string
-	// bare reports whether the row measures a raw transport without dynpsrpc.
+	// bare reports whether the benchmark measures a raw transport without dynpsrpc.
 	bare bool
 	// limits lists the names of the benchmarks to which this benchmark is compared. They have the
 	// same bus and message size.
@@ -22,7 +22,7 @@ type row struct {
 
 func (r *row) key() string { return r.keyOf(r.name) }
 
-// keyOf returns the key of the row that has the given name and the same bus and size as r.
+// keyOf returns the key of the benchmark called name that has the same bus and message size as r.
 func (r *row) keyOf(name string) string { return fmt.Sprintf("%s/%s/%s", r.bus, r.size, name) }
 
 // size is the size of the messages that a benchmark sends.
@@ -39,8 +39,8 @@ var (
 	nested = size{"10KB-nested", 0} // the size of the message that nestedMessage returns
 )
 
-// load runs the operations of a row until the given time and returns the results. A load may be
-// called several times, but not concurrently.
+// load runs the operations of a benchmark until the given time and returns the results. A load may
+// be called several times, but not concurrently.
 type load func(until time.Time) tally
 
 // tally holds the results of one call to a load.
@@ -66,7 +66,7 @@ type tally struct {
 	err    error
 }
 
-// allRows returns all rows in the order in which they are printed.
+// allRows returns all benchmarks in the order in which they are printed.
 func allRows() []*row {
 	var rows []*row
 	for _, bus := range []string{onLocal, onNATS, onRedis} {
@@ -85,7 +85,7 @@ func allRows() []*row {
 	return append(rows, growthRows()...)
 }
 
-// bareRows returns the rows that measure the raw transport of the given bus.
+// bareRows returns the benchmarks that measure the raw transport of the given bus.
 func bareRows(bus string) []*row {
 	var rows []*row
 	switch bus {

@@ -12,7 +12,7 @@ import (
 // errWrongAnswer is returned by operations that receive a wrong response.
 var errWrongAnswer = errors.New("wrong answer")
 
-// callRows returns the rows that measure single calls and multi calls on the given bus.
+// callRows returns the benchmarks that measure single calls and multi calls on the given bus.
 func callRows(bus string) []*row {
 	first := dynamic.WithSelectionOpts(dynamic.SelectionOpts{AcceptFirstAvailable: true})
 	kinds := []struct {

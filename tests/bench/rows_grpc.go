@@ -10,7 +10,7 @@ import (
 	"google.golang.org/protobuf/types/known/wrapperspb"
 )
 
-// grpcRows returns the rows that measure grpc-go over loopback TCP.
+// grpcRows returns the benchmarks that measure grpc-go over loopback TCP.
 func grpcRows() []*row {
 	var rows []*row
 	for _, n := range []int{1, 16, 64} {

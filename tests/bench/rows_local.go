@@ -2,8 +2,8 @@ package main
 
 import "fmt"
 
-// channelRows returns rows in which each caller exchanges values with a goroutine of its own over
-// Go channels.
+// channelRows returns benchmarks in which each caller exchanges values with a goroutine of its own
+// over Go channels.
 func channelRows() []*row {
 	var rows []*row
 	for _, n := range []int{1, 16, 64} {

@@ -15,8 +15,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// messageRows returns rows that measure calls with default options. The rows differ in the Go type
-// of the messages or in how they are decoded.
+// messageRows returns benchmarks that measure calls with default options. The benchmarks differ in
+// the Go type of the messages or in how they are decoded.
 func messageRows(bus string) []*row {
 	var rows []*row
 	for _, n := range []int{1, 64} {
@@ -29,8 +29,8 @@ func messageRows(bus string) []*row {
 // sampler returns the request that is sent by the caller with the given number.
 type sampler func(s *scene, caller int) proto.Message
 
-// messageFamily returns the rows that call one method with n concurrent callers. M is the generated
-// type of the method's requests and responses.
+// messageFamily returns the benchmarks that call one method with n concurrent callers. M is the
+// generated type of the method's requests and responses.
 func messageFamily[M proto.Message](bus string, size size, method string, sample sampler, n int) []*row {
 	raw := dynamic.Raw(func(_ context.Context, _ *registry.Method, request []byte) ([]byte, error) { return request, nil })
 	name := func(kind string) string { return fmt.Sprintf("message/%s/c%d", kind, n) }

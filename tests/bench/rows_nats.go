@@ -20,7 +20,7 @@ const (
 	frameBuffer = 1024
 )
 
-// natsRows returns the rows that use nats.go directly.
+// natsRows returns the benchmarks that use nats.go directly.
 func natsRows() []*row {
 	var rows []*row
 	for _, n := range []int{1, 16, 64} {

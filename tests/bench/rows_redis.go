@@ -15,7 +15,7 @@ const (
 	largestBatch = 100
 )
 
-// redisRows returns the rows that use go-redis directly.
+// redisRows returns the benchmarks that use go-redis directly.
 func redisRows() []*row {
 	var rows []*row
 	for _, n := range []int{1, 16, 64} {

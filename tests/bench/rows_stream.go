@@ -12,7 +12,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// streamRows returns the rows that measure messages sent on streams.
+// streamRows returns the benchmarks that measure messages sent on streams.
 func streamRows(bus string) []*row {
 	var rows []*row
 	for _, n := range []int{1, 16} {

@@ -8,7 +8,8 @@ import (
 
 const queue4 = "queue4"
 
-// updateRows returns the rows that measure updates published to subscribers with default options.
+// updateRows returns the benchmarks that measure updates published to subscribers with default
+// options.
 func updateRows(bus string) []*row {
 	kinds := []struct {
 		name, method        string
