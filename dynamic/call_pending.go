@@ -46,7 +46,7 @@ func (p *pendingCalls) remove(callID id.Call) {
 	delete(table.calls, callID)
 }
 
-// dispatch calls handle with the pending call that has the request ID requestID. found reports
+// dispatch looks up a pending call by its request ID and calls handle with it. found reports
 // whether there is such a call, and useful reports whether handle used the message. While handle
 // runs, the shard that contains the call is locked. No message can therefore reach a call after the
 // method remove has returned. handle must not access p.

@@ -439,7 +439,8 @@ func (c *unaryCall) contextError(err error) error {
 	}
 }
 
-// withFacts returns an error that wraps err and contains facts about the call, including reason.
+// withFacts returns an error that wraps err and contains facts about the call, including the reason
+// for its failure.
 func (c *unaryCall) withFacts(err error, reason errors.Reason) error {
 	elapsed := time.Since(c.started)
 	facts := errors.CallFacts{

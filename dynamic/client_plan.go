@@ -71,8 +71,8 @@ var (
 	}
 )
 
-// check returns an error if the method is not of this kind. The error names the functions that fit
-// the method.
+// check returns an error if the kind of the method is not kind. The error names the functions that
+// fit the method.
 func (p *clientPlan) check(kind registry.Kind) error {
 	if actual := p.method.Kind(); actual != kind {
 		return errors.NewErrorf(errors.InvalidArgument, "method %s is a %s, not a %s: use %s",

@@ -95,7 +95,7 @@ func (c *Conn) publisher(name string) (*publisher, error) {
 	return p, nil
 }
 
-// lookUpMethod returns the method with this full name from the conn's registry. If there is no such
+// lookUpMethod looks up a method by its full name in the conn's registry. If there is no such
 // method, lookUpMethod returns an error, which suggests a similar name if there is one.
 func (c *Conn) lookUpMethod(name string) (*registry.Method, error) {
 	method, ok := c.registry.Method(name)

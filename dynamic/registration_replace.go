@@ -102,8 +102,8 @@ func (r *Registration) replaceWith(next *Registration) error {
 
 // newEndpoints returns a new endpoint for each method of r without topics. It also returns an
 // endpoint for each topic that predecessor serves, if the method of r still takes such a topic. If
-// predecessor has an endpoint with the same channel, both endpoints share an inbound, which holds
-// the bus subscriptions.
+// predecessor has an endpoint with the same channel, both endpoints share one value of type
+// inbound, which holds the bus subscriptions.
 func (r *Registration) newEndpoints(predecessor *Registration) []*endpoint {
 	endpoints := r.newTopiclessEndpoints()
 	for _, e := range predecessor.currentEndpoints() {
@@ -131,12 +131,13 @@ func (r *Registration) endpoint(name string) *endpoint {
 // or the server has been closed. It locks both registrations and the server, in this order, so that
 // Close, Kill and Shutdown see the state either before or after the transfer.
 //
-// When the bus delivers a frame, the field target of an inbound says which endpoint receives it.
-// This field is read without a lock, even during the transfer. The first loop gives every inbound a
-// target with a common flag. As long as the flag is false, frames go to the old endpoints. Setting
-// the flag switches all methods at once. Once a client has received a response from the new version
-// of one method, it can thus no longer reach the old version of another method. The second loop
-// removes the flag and the references to the old endpoints.
+// When the bus delivers a frame, the field target of the type inbound says which endpoint receives
+// it. This field is read without a lock, even during the transfer. The first loop sets every target
+// to a value that contains a common flag. As long as the flag is false, frames go to the old
+// endpoints. Setting the flag switches all methods at once. Once a client has received a response
+// from the new version of one method, it can thus no longer reach the old version of another
+// method. The second loop sets targets without the flag and without references to the old
+// endpoints.
 func (r *Registration) transferEndpoints(next *Registration) error {
 	server := r.server
 	r.mu.Lock()

@@ -148,8 +148,8 @@ func (f *filter) admits(encoded []byte, depth int) bool {
 	return true
 }
 
-// admitsField reports whether hyperpb may decode a field with this number, wire type and value. The
-// value must be complete.
+// admitsField reports whether hyperpb may decode a field. value contains the whole value of the
+// field. The method admits explains depth.
 func (f *filter) admitsField(number protowire.Number, wireType protowire.Type, value []byte, depth int) bool {
 	var rule field
 	if int(number) < len(f.fields) {

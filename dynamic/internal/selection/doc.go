@@ -3,8 +3,8 @@
 //
 // A [Collector] collects the claims of one call and applies the call's [Opts]. A [Membership]
 // remembers which servers have answered earlier calls to the same method and topic. A selection or
-// a multi call can then end with the last answer instead of a timeout. [LateResponses] adds servers
-// that answer after their call has ended.
+// a multi call can then end when the last server has answered, instead of at a timeout.
+// [LateResponses] adds servers that answer after their call has ended.
 //
 // # When a call is complete
 //

@@ -42,8 +42,8 @@ func Decode[T any](
 // until the call ends.
 const maxControlSize = 64 << 10
 
-// isControl reports whether messages of this kind are claims, grants or cancellations, which
-// contain no data of the user.
+// isControl reports whether kind stands for claims, grants or cancellations. These messages contain
+// no data of the user.
 func isControl(kind wire.Kind) bool {
 	return kind == wire.KindClaimRequest || kind == wire.KindClaimResponse || kind == wire.KindCancel
 }
