@@ -63,7 +63,8 @@
 // psrpc itself defines skip_claim, which is field 10 of a Request since v0.7.5 and was field 9 in
 // v0.7.4. It allows a server to run a request right after sending a ClaimRequest, in which the
 // server sets field 4, handling. With accept_direct, the server does not send a ClaimRequest at
-// all. With announce_after, it sends one only if the response takes longer than the given time.
+// all. With announce_after, it sends one only if the response takes longer than the time in that
+// field.
 //
 // A peer that does not know the private fields would mistake a declined claim for a claim, and a
 // ping for a frame without an operation. Declined claims are therefore sent only to clients that

@@ -44,9 +44,9 @@ type World struct {
 	Conn     *dynamic.Conn
 }
 
-// New returns a World whose server and conn have the given options. The World is closed when the
-// test ends. A handler fails with [errors.NotFound] if the value of a message is "fail", and panics
-// if the value is "panic". It returns every other message unchanged.
+// New returns a World. server and conn are the options of its server and of its conn. The World is
+// closed when the test ends. A handler fails with [errors.NotFound] if the value of a message is
+// "fail", and panics if the value is "panic". It returns every other message unchanged.
 func New(t testing.TB, server dynamic.ServiceOption, conn dynamic.ConnOption) *World {
 	t.Helper()
 	reg, err := Registry()
@@ -150,8 +150,8 @@ func (w *World) Open(ctx context.Context, t testing.TB) dynamic.ClientStream[*Te
 	return stream
 }
 
-// Exchange sends one message on stream for each of the given values. It requires the server to send
-// each message back before it sends the next one.
+// Exchange sends one message on stream for each of the values. Before it sends the next one, it
+// waits until the server has sent the message back, and fails the test if that does not happen.
 func Exchange(t testing.TB, stream dynamic.ClientStream[*Text, *Text], values ...string) {
 	t.Helper()
 	for _, value := range values {

@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// callers returns a load that runs each of the given operations in a loop in its own goroutine. An
+// callers returns a load that runs each of the operations in a loop in its own goroutine. An
 // operation must return an error if it receives a wrong response.
 func callers(operations []func() error) load {
 	workers := make([]caller, len(operations))
@@ -44,7 +44,7 @@ type caller struct {
 	err       error
 }
 
-// work runs the operation repeatedly until the given time. The operation runs at least once.
+// work runs the operation in a loop until the given time. The operation runs at least once.
 func (c *caller) work(until time.Time) {
 	c.latency, c.failed, c.err = histogram{}, 0, nil
 	start := time.Now()
@@ -63,8 +63,8 @@ func (c *caller) work(until time.Time) {
 	}
 }
 
-// perCaller returns the operations of n callers. To create them, it calls newOperation with the
-// index of each caller.
+// perCaller returns one operation for each of n callers. It creates an operation by calling
+// newOperation with the index of the caller.
 func perCaller(n int, newOperation func(caller int) func() error) []func() error {
 	operations := make([]func() error, n)
 	for i := range operations {

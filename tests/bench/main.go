@@ -15,7 +15,7 @@ import (
 
 // settings holds the values of the command line flags.
 type settings struct {
-	rows, buses, sizes string // regular expressions that select benchmarks
+	rows, buses, sizes string // regular expressions that select the benchmarks to run
 	limits             bool
 	list               bool
 	rounds             int

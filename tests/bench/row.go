@@ -85,7 +85,7 @@ func allRows() []*row {
 	return append(rows, growthRows()...)
 }
 
-// bareRows returns the benchmarks that measure the raw transport of the given bus.
+// bareRows returns the benchmarks that measure the raw transport under a bus.
 func bareRows(bus string) []*row {
 	var rows []*row
 	switch bus {

@@ -12,7 +12,7 @@ import (
 // errWrongAnswer is returned by operations that receive a wrong response.
 var errWrongAnswer = errors.New("wrong answer")
 
-// callRows returns the benchmarks that measure single calls and multi calls on the given bus.
+// callRows returns the benchmarks that measure single calls and multi calls on a bus.
 func callRows(bus string) []*row {
 	first := dynamic.WithSelectionOpts(dynamic.SelectionOpts{AcceptFirstAvailable: true})
 	kinds := []struct {
@@ -53,8 +53,7 @@ func callRows(bus string) []*row {
 	return rows
 }
 
-// calls starts the given number of servers and returns a load in which n concurrent callers make
-// single calls.
+// calls starts the servers and returns a load in which n concurrent callers make single calls.
 func (s *scene) calls(method string, servers, n int, options []dynamic.RequestOption) load {
 	for range servers {
 		s.serve(dynamic.Handlers{method: dynamic.Unary(echo)})
@@ -63,7 +62,8 @@ func (s *scene) calls(method string, servers, n int, options []dynamic.RequestOp
 	return callers(perCaller(n, func(caller int) func() error { return s.call(client, caller, options...) }))
 }
 
-// call returns an operation that makes a single call for the given caller and checks the response.
+// call returns an operation that makes a single call and checks the response. caller is the number
+// of the caller, which determines the text of the request.
 func (s *scene) call(client *dynamic.Client[text, text], caller int, options ...dynamic.RequestOption) func() error {
 	ctx, body := s.Context(), s.body(caller)
 	request := wrapperspb.String(body)
@@ -76,8 +76,8 @@ func (s *scene) call(client *dynamic.Client[text, text], caller int, options ...
 	}
 }
 
-// multiCalls starts the given number of servers and returns a load in which n concurrent callers
-// make multi calls and read all responses.
+// multiCalls starts the servers and returns a load in which n concurrent callers make multi calls
+// and read all responses.
 func (s *scene) multiCalls(servers, n int, options ...dynamic.RequestOption) load {
 	for range servers {
 		s.serve(dynamic.Handlers{"Multi": dynamic.Unary(echo)})

@@ -26,7 +26,7 @@ func messageRows(bus string) []*row {
 	return rows
 }
 
-// sampler returns the request that is sent by the caller with the given number.
+// sampler returns the request that one caller sends. Callers are numbered from 0.
 type sampler func(s *scene, caller int) proto.Message
 
 // messageFamily returns the benchmarks that call one method with n concurrent callers. M is the

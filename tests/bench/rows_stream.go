@@ -39,8 +39,8 @@ func streamRows(bus string) []*row {
 	return rows
 }
 
-// oneWayLimits returns the names of other benchmarks on the given bus. The benchmarks that send
-// stream messages in one direction are compared to them.
+// oneWayLimits returns names of benchmarks. Benchmarks that send stream messages in one direction
+// are compared to them.
 func oneWayLimits(bus string) []string {
 	if bus == onLocal {
 		return []string{"go-chan-pingpong/c1"}
@@ -49,8 +49,8 @@ func oneWayLimits(bus string) []string {
 }
 
 // sends returns a load that sends messages one after another on each of n streams. window is the
-// maximum number of unacknowledged messages on a stream. If window is 1, each Send waits for its
-// acknowledgement. Messages that are not received by the handlers count as lost.
+// maximum number of unacknowledged messages on a stream. If window is 1, each call to Send waits
+// for the acknowledgement of its message. Messages that the handlers do not receive count as lost.
 func (s *scene) sends(n, window int) load {
 	var received atomic.Uint64
 	s.serve(dynamic.Handlers{flow: dynamic.Stream(func(stream dynamic.ServerStream[text, text]) error {
@@ -94,7 +94,7 @@ func (s *scene) flush(stream dynamic.ClientStream[text, text]) error {
 }
 
 // echoes returns a load that sends messages on n streams. The handlers send each message back. On
-// each stream, the load waits for the returned message before it sends the next one.
+// each stream, the load waits until a message has come back before it sends the next one.
 func (s *scene) echoes(n int) load {
 	s.serve(dynamic.Handlers{flow: dynamic.Stream(func(stream dynamic.ServerStream[text, text]) error {
 		for message := range stream.Channel() {

@@ -124,7 +124,7 @@ func (s *scene) clientOf(conn *dynamic.Conn, fullName string) *dynamic.Client[te
 	return client
 }
 
-// reader runs read in a new goroutine. When the scene ends, it calls stop, which must make read
+// reader runs read in a new goroutine. When the scene ends, stop is called, which must make read
 // return.
 func (s *scene) reader(read, stop func()) {
 	var reading sync.WaitGroup
@@ -135,8 +135,8 @@ func (s *scene) reader(read, stop func()) {
 	})
 }
 
-// body returns the text that the given caller sends in its requests. Each caller sends a different
-// text.
+// body returns the text of the requests of one caller. Callers are numbered, and each of them sends
+// a different text.
 func (s *scene) body(caller int) string {
 	mark := strconv.Itoa(caller) + "|"
 	return mark + strings.Repeat("x", s.row.size.bytes-len(mark))

@@ -2,8 +2,8 @@ package main
 
 import "time"
 
-// settled is how long a load waits for missing messages after it has received the last one.
-// Messages that are still missing then count as lost.
+// settled is how long a load waits for missing messages. The time starts anew with each message
+// that arrives. Messages that are still missing at the end count as lost.
 const settled = 500 * time.Millisecond
 
 // settle waits until complete returns true, or until the value returned by count has remained the

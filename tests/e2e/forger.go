@@ -18,7 +18,7 @@ type forger struct {
 	*world
 
 	bus   bus.Bus
-	id    string // the forger uses it as its client ID and as its server ID
+	id    string // used as the client ID and as the server ID
 	count atomic.Int64
 }
 

@@ -72,8 +72,7 @@ func testForgedAnswers(t *testing.T, network Network) {
 	}
 }
 
-// flood answers a request with the given number of claims, followed by the same number of
-// responses.
+// flood responds to a request with several claims, followed by the same number of responses.
 func (f *forger) flood(request wire.Request, times int) {
 	f.Helper()
 	claims := wire.ClaimRequestChannel(f.wireName(calls), string(request.ClientID))
@@ -89,8 +88,8 @@ func (f *forger) flood(request wire.Request, times int) {
 	}
 }
 
-// testForgedGrants checks that a request is served only once, even if the client sends a thousand
-// claim responses that assign the request to the server.
+// testForgedGrants checks that a server handles a request only once, even if the client sends a
+// thousand claim responses that select this server.
 func testForgedGrants(t *testing.T, network Network) {
 	w := newWorld(t, network)
 	server := w.server()
@@ -114,8 +113,8 @@ func testForgedGrants(t *testing.T, network Network) {
 	requireWorking(t, w.conn())
 }
 
-// forgedFrames returns frames that are invalid on a channel for frames of the given kind: malformed
-// frames, and frames of all other kinds.
+// forgedFrames returns frames that are invalid on a channel for frames of kind channelKind. These
+// are malformed frames and frames of all other kinds.
 func forgedFrames(t testing.TB, channelKind wire.Kind) [][]byte {
 	t.Helper()
 	frames := [][]byte{nil, {0xff}, []byte("not a frame"), {0x0a, 0x80}}
@@ -147,9 +146,9 @@ func routable(encoded []byte) bool {
 
 // testForgedRequests sends malformed frames, expired requests, requests without an expiry, and
 // requests whose message cannot be decoded. The server must count malformed frames as bad. It must
-// count requests that have expired, or have no expiry, as expired. It must answer neither malformed
-// frames nor expired requests. If the message of a request cannot be decoded, the server must
-// answer with an error.
+// count requests that have expired, or have no expiry, as expired. It must respond neither to
+// malformed frames nor to expired requests. If the message of a request cannot be decoded, the
+// server must respond with an error.
 func testForgedRequests(t *testing.T, network Network) {
 	w := newWorld(t, network)
 	server := w.server()
@@ -257,7 +256,7 @@ func (f *forger) sendStreamFrames(channel wire.Channel, streamID string) (count 
 	return count
 }
 
-// afterClose accepts a stream in the role of a server and closes it. It then checks that the client
+// afterClose acts as a server that accepts a stream and closes it. It then checks that the client
 // counts and drops further frames of the stream.
 func (f *forger) afterClose(conn *dynamic.Conn, kind string) {
 	f.Helper()
@@ -314,7 +313,7 @@ func testForgedFramesToServers(t *testing.T, network Network) {
 	unawaited += f.sendStreamFrames(channel, "STR_unknown")
 
 	const streamID = "STR_forged"
-	for range 100 { // the first frame opens the stream, and the others repeat its ID
+	for range 100 { // the first frame opens the stream; the others have the same stream ID
 		f.send(channel, f.stream(streamID, wire.StreamOpen))
 	}
 	unawaited += 99

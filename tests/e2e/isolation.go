@@ -89,8 +89,8 @@ func openUnread(w *world, conn *dynamic.Conn) {
 	require.Eventually(w, func() bool { return len(stream.Channel()) == cap(stream.Channel()) }, patience, time.Millisecond)
 }
 
-// benchmarkIsolation measures call latencies twice: first without other load, and then with unread
-// responses, updates and messages on the same conn.
+// benchmarkIsolation measures the latency of calls twice. The second time, the same conn also has
+// responses, updates and stream messages that nobody reads.
 func benchmarkIsolation(b *testing.B, network Network) {
 	w := newWorld(b, network)
 	conn, call := newWorkingCall(w)

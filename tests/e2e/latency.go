@@ -13,8 +13,8 @@ type latencies []time.Duration
 func (l latencies) p50() float64 { return float64(l[len(l)/2]) }
 func (l latencies) p99() float64 { return float64(l[len(l)*99/100]) }
 
-// measureCalls makes the given number of calls from the given number of concurrent goroutines and
-// returns their latencies.
+// measureCalls makes calls from several concurrent goroutines, one for each caller, and returns the
+// latencies. calls is the total number of calls.
 func measureCalls(b *testing.B, callers, calls int, call func() error) latencies {
 	b.Helper()
 	perCaller := make([]latencies, callers)

@@ -153,8 +153,8 @@ func requireUpdate(t testing.TB, want *api.MyUpdate, came received) {
 	requireEqual(t, want, came.update)
 }
 
-// testMatrixInvoke is like the other matrix tests, but uses the functions that take the name of a
-// method. Requests are given as messages, as JSON and as maps.
+// testMatrixInvoke is like the other matrix tests, but uses functions that take the name of a
+// method instead of a client. It passes requests as messages, as JSON and as maps.
 func testMatrixInvoke(t *testing.T, network Network) {
 	w := newWorld(t, network)
 	server := w.server()

@@ -25,7 +25,7 @@ const (
 	feeds   = "Feeds"
 )
 
-// Method kinds of the services. The name of each method begins with its kind.
+// The kinds of methods. The name of each method begins with its kind.
 const (
 	kindQueue        = "Queue"
 	kindSingleServer = "SingleServer"

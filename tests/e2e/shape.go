@@ -82,7 +82,7 @@ func from[M proto.Message](message M, into proto.Message) error {
 	return recode(message, into)
 }
 
-// respond returns the response of all call handlers to the given request. All fields of the
+// respond returns the response with which all call handlers respond to a request. All fields of the
 // response are set.
 func respond(request *api.MyRequest) *api.MyResponse {
 	counts := map[string]int64{}
@@ -110,7 +110,7 @@ func answering[Req, Resp proto.Message](_ context.Context, given Req) (response 
 
 func always1[Req proto.Message](context.Context, Req) float32 { return 1 }
 
-// answeringRaw is like answering, but handles encoded messages.
+// answeringRaw is like answering, but its request and its response are encoded messages.
 func answeringRaw(_ context.Context, method *registry.Method, encoded []byte) ([]byte, error) {
 	if name := method.Input().FullName(); name != "example.compiled.v1.MyRequest" {
 		return nil, fmt.Errorf("the method takes %s", name)
@@ -122,7 +122,7 @@ func answeringRaw(_ context.Context, method *registry.Method, encoded []byte) ([
 	return proto.Marshal(respond(&request))
 }
 
-// acknowledgement returns the answer of all stream handlers to the given message.
+// acknowledgement returns the message with which all stream handlers respond to a message.
 func acknowledgement(message *api.MyClientMessage) *api.MyServerMessage {
 	return &api.MyServerMessage{Acknowledged: message.GetSequence(), Text: string(message.GetPayload())}
 }

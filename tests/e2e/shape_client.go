@@ -86,8 +86,8 @@ func newGeneratedCall(t testing.TB, conn *dynamic.Conn, method string, topic ...
 	return newCall[*api.MyRequest, *api.MyResponse](t, conn, fullName(calls, method), topic)
 }
 
-// exchange opens a stream, sends the messages one by one, waits for the answer to each, and closes
-// the stream. It returns the answers.
+// exchange opens a stream and sends messages one by one. It waits for the response to each message
+// before it sends the next one. It then closes the stream and returns the responses.
 type exchange func(ctx context.Context, messages ...*api.MyClientMessage) ([]*api.MyServerMessage, error)
 
 func newExchange[Send, Recv proto.Message](t testing.TB, conn *dynamic.Conn, method string, topic []string) exchange {

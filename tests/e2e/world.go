@@ -171,8 +171,8 @@ func receive[T any](signal <-chan T) (value T, ok bool) {
 	}
 }
 
-// ended requires that a channel is closed in time. It discards the values that arrive before the
-// channel is closed.
+// ended fails the test if a channel is not closed in time. It discards the values that arrive
+// before the channel is closed.
 func ended[T any](t testing.TB, messages <-chan T, what string) {
 	t.Helper()
 	timer := time.NewTimer(patience)

@@ -41,9 +41,9 @@ func main() {
 	}
 }
 
-// compare runs the given number of rounds and then prints a table of the results. In each round, it
-// measures every row of the table twice: with one caller for the given duration, and then with many
-// callers for the same duration.
+// compare runs several rounds of measurements and then prints a table of the results. In each
+// round, it measures every row of the table twice, each time for the given duration: first with one
+// caller, and then with many callers.
 func compare(ctx context.Context, rounds int, duration time.Duration) (err error) {
 	var cleanups cleanups
 	defer func() { err = errors.Join(err, cleanups.run()) }()
@@ -74,8 +74,8 @@ func (c *cleanups) run() (err error) {
 	return err
 }
 
-// open starts the native handlers and the plugins, and returns a row for each of them. The
-// functions that stop them are added to cleanups.
+// open starts the native handlers and the plugins. It returns one row of the table for each of
+// them, and adds the functions that stop them to cleanups.
 func open(ctx context.Context, cleanups *cleanups) ([]*row, error) {
 	url, err := startBroker(ctx, cleanups)
 	if err != nil {
@@ -158,8 +158,8 @@ func host(ctx context.Context, b bus.Bus, url string, folders []string, cleanups
 	return nil
 }
 
-// dial creates a client for each native handler and each plugin, and returns one row for each. The
-// row of the native handler comes first among the rows on the same bus.
+// dial creates a client for each native handler and each plugin, and returns one row of the table
+// for each client. The row of the native handler comes first among the rows on the same bus.
 func dial(ctx context.Context, local bus.Bus, url string, cleanups *cleanups) (rows []*row, err error) {
 	reg := registry.New()
 	if err := reg.ParseProto(echo.Files, echo.FileName); err != nil {
