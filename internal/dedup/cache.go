@@ -11,8 +11,8 @@ import (
 
 const (
 	// slotBits is the binary logarithm of the number of slots in a shard. Frames from a peer with
-	// few processors use only some of the shards, because an ID selects the same shard as the
-	// processor on which it was created.
+	// few CPUs use only some of the shards, because each ID selects the shard of the CPU on which
+	// it was created.
 	slotBits = 11
 	// window is how long a frame is remembered. The lock that a psrpc server takes on Redis for a
 	// request has the same lifetime.

@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// callers returns a load that runs each of the operations in a loop in its own goroutine. An
+// callers returns a [load] that runs each of the operations in a loop in its own goroutine. An
 // operation must return an error if it receives a wrong response.
 func callers(operations []func() error) load {
 	workers := make([]caller, len(operations))

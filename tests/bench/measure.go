@@ -66,7 +66,7 @@ func measureRow(r *row, brokers *brokers, duration time.Duration, profiles profi
 	return m, failure
 }
 
-// measure runs a load for the given duration. If some operations fail, the measurement covers the
+// measure runs a [load] for the given duration. If some operations fail, the measurement covers the
 // successful ones, and the error describes the failures.
 func measure(do load, duration time.Duration) (measurement, error) {
 	var before, after runtime.MemStats

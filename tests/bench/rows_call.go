@@ -53,7 +53,7 @@ func callRows(bus string) []*row {
 	return rows
 }
 
-// calls starts the servers and returns a load in which n concurrent callers make single calls.
+// calls starts the servers and returns a [load] in which n concurrent callers make single calls.
 func (s *scene) calls(method string, servers, n int, options []dynamic.RequestOption) load {
 	for range servers {
 		s.serve(dynamic.Handlers{method: dynamic.Unary(echo)})
@@ -76,7 +76,7 @@ func (s *scene) call(client *dynamic.Client[text, text], caller int, options ...
 	}
 }
 
-// multiCalls starts the servers and returns a load in which n concurrent callers make multi calls
+// multiCalls starts the servers and returns a [load] in which n concurrent callers make multi calls
 // and read all responses.
 func (s *scene) multiCalls(servers, n int, options ...dynamic.RequestOption) load {
 	for range servers {

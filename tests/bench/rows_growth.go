@@ -65,7 +65,7 @@ func growthRows() []*row {
 func growthName(dimension string, n int) string { return fmt.Sprintf("growth/%s/%d", dimension, n) }
 
 // inTurn makes one call with every client. It then selects about count clients, spread evenly over
-// clients, and returns a load. In the load, a single caller uses the selected clients in turn.
+// clients, and returns a [load] with a single caller, which uses the selected clients in turn.
 func (s *scene) inTurn(clients []*dynamic.Client[text, text], count int) load {
 	var calls []func() error
 	for i, client := range clients {

@@ -96,9 +96,9 @@ func dynamicMessage(method string, sample sampler) sampler {
 	}
 }
 
-// messageCalls returns a load in which n concurrent callers make calls with messages of type M. The
-// first response to each caller is compared with the whole request. For later responses, only the
-// first field is compared, because comparing whole messages would dominate the measurement.
+// messageCalls returns a [load] in which n concurrent callers make calls with messages of type M.
+// The first response to each caller is compared with the whole request. For later responses, only
+// the first field is compared, because comparing whole messages would dominate the measurement.
 func messageCalls[M proto.Message](s *scene, method string, n int, sample sampler, handler dynamic.Handler) load {
 	s.serve(dynamic.Handlers{method: handler})
 	client, err := dynamic.NewClient[M, M](s.conn(), service+method)

@@ -84,8 +84,8 @@ func (s *scene) natsUpdates(subscribers, copies int, queue string) load {
 	return f.run
 }
 
-// natsFrameUpdates returns a load that publishes updates with nats.go. As in dynpsrpc, messages are
-// encoded into psrpc frames, decoded, and passed to the subscriber's goroutine.
+// natsFrameUpdates returns a [load] that publishes updates with nats.go. As in dynpsrpc, messages
+// are encoded into psrpc frames, decoded, and passed to the subscriber's goroutine.
 func (s *scene) natsFrameUpdates(subscribers int) load {
 	f := newFeed(subscribers, 0)
 	body := s.body(0)

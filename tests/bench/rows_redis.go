@@ -129,7 +129,7 @@ func (s *scene) redisPingPong(n int, batched bool) load {
 	}))
 }
 
-// redisUpdates returns a load that publishes updates to the given number of subscribers, in
+// redisUpdates returns a [load] that publishes updates to the given number of subscribers, in
 // pipelines of up to largestBatch updates.
 func (s *scene) redisUpdates(subscribers int) load {
 	f := newFeed(subscribers, 0)

@@ -48,7 +48,7 @@ func oneWayLimits(bus string) []string {
 	return []string{bus + "-pub-1sub/max"}
 }
 
-// sends returns a load that sends messages one after another on each of n streams. window is the
+// sends returns a [load] that sends messages one after another on each of n streams. window is the
 // maximum number of unacknowledged messages on a stream. If window is 1, each call to Send waits
 // for the acknowledgement of its message. Messages that the handlers do not receive count as lost.
 func (s *scene) sends(n, window int) load {
@@ -93,7 +93,7 @@ func (s *scene) flush(stream dynamic.ClientStream[text, text]) error {
 	return stream.Flush(ctx)
 }
 
-// echoes returns a load that sends messages on n streams. The handlers send each message back. On
+// echoes returns a [load] that sends messages on n streams. The handlers send each message back. On
 // each stream, the load waits until a message has come back before it sends the next one.
 func (s *scene) echoes(n int) load {
 	s.serve(dynamic.Handlers{flow: dynamic.Stream(func(stream dynamic.ServerStream[text, text]) error {

@@ -47,7 +47,7 @@ func updateRows(bus string) []*row {
 	return rows
 }
 
-// updates returns a load that publishes updates to the given number of subscribers. The publisher
+// updates returns a [load] that publishes updates to the given number of subscribers. The publisher
 // and each subscriber use separate connections.
 func (s *scene) updates(f *feed, method string, subscribers int) load {
 	ctx, body := s.Context(), s.body(0)
