@@ -122,8 +122,8 @@ func WithServerTimeout(timeout time.Duration) ServerOption {
 
 // WithMaxConcurrentRequests limits how many requests the server handles at the same time. While the
 // limit is reached, the server declines requests that require a claim, so that clients select other
-// servers. It answers all other requests with code resource_exhausted (see [IsUnprocessed]). Among
-// them are the requests of dynpsrpc clients to queue methods. By default, or if requests is zero or
+// servers. It answers all other requests with code resource_exhausted (see [IsUnprocessed]).
+// Queue methods require a claim only from psrpc clients. By default, or if requests is zero or
 // negative, there is no limit. See [WithMaxConcurrent] for a limit per method.
 func WithMaxConcurrentRequests(requests int) ServerOption {
 	return serverOption(func(o *serverOptions) { o.maxConcurrent = max(requests, 0) })

@@ -52,7 +52,7 @@ type Registration struct {
 	changeMu sync.RWMutex
 
 	mu sync.Mutex
-	// end is the state of the end of the registration. It is nil until Close or Kill is called.
+	// end tracks how far the registration has been closed. It is nil until Close or Kill is called.
 	end       *registrationEnd
 	replaced  bool
 	endpoints map[string]*endpoint // keyed by endpoint.name

@@ -131,13 +131,12 @@ func (r *Registration) endpoint(name string) *endpoint {
 // or the server has been closed. It locks both registrations and the server, in this order, so that
 // Close, Kill and Shutdown see the state either before or after the transfer.
 //
-// When the bus delivers a frame, the field target of the type inbound says which endpoint receives
-// it. This field is read without a lock, even during the transfer. The first loop sets every target
-// to a value that contains a common flag. As long as the flag is false, frames go to the old
-// endpoints. Setting the flag switches all methods at once. Once a client has received a response
-// from the new version of one method, it can thus no longer reach the old version of another
-// method. The second loop sets targets without the flag and without references to the old
-// endpoints.
+// All methods must move to next at the same moment. Otherwise, a client that has received a response
+// from the new version of one method could still reach the old version of another method. Bus
+// callbacks read the target of an inbound without a lock, so the targets cannot simply be replaced
+// one after the other. The first loop therefore gives all inbounds targets that contain both
+// endpoints and one shared flag. When the flag is set, all of them switch to the new endpoint. The
+// second loop replaces these targets by plain ones, so that the old endpoints can be freed.
 func (r *Registration) transferEndpoints(next *Registration) error {
 	server := r.server
 	r.mu.Lock()

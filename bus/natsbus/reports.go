@@ -37,7 +37,8 @@ type reports struct {
 	previous uint64
 	// finished is the token up to which all reports have been confirmed or have failed.
 	finished uint64
-	// failed is the value that newest had when failAll was last called.
+	// failed is the newest token at the last call to failAll. All reports up to this token that had
+	// not been confirmed have failed.
 	failed uint64
 }
 

@@ -141,8 +141,9 @@ func (s *session) appendCommandsLocked(subscribe bool, channels []*channelState,
 	}
 }
 
-// onConfirmed handles the confirmation of a channel. It records that Redis has confirmed the next
-// channel of the oldest command.
+// onConfirmed handles the confirmation that Redis sends for each channel of a SUBSCRIBE or UNSUBSCRIBE
+// command. Redis confirms the channels in the order in which they were sent. The confirmation must
+// therefore be that of the first unconfirmed channel of the oldest command.
 func (s *session) onConfirmed(confirmation push) {
 	b := s.bus
 	b.mu.Lock()

@@ -63,8 +63,8 @@ type share struct {
 	asked int
 }
 
-// mustWait reports whether a frame that has just arrived must wait before its lock is requested. It
-// then waits for credit, for the end of its delay, or for an earlier frame.
+// mustWait reports whether this process must not request the lock on a new frame at once. It must not
+// while another frame waits, while the limit is in use, or if the frame serves as a trial.
 func (s *share) mustWait(arrived time.Time) bool {
 	if s.trial.Load() && s.trial.Swap(false) {
 		s.mu.Lock()

@@ -19,8 +19,8 @@ const (
 	maxEntries = 10_000
 )
 
-// watchedFolder is the state of a folder in the watched directory. A file in that directory has
-// such a state too.
+// watchedFolder is the state of an entry of the watched directory. Most entries are folders of
+// plugins, but an entry may also be a file.
 type watchedFolder struct {
 	path string
 	// place is where path led to when the fingerprint was computed.

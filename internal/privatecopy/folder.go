@@ -83,7 +83,7 @@ func (f *Folder) Remove() error { return errors.Join(os.RemoveAll(f.Path), f.loc
 // the folder. Folders that cannot be deleted stay. On systems without file locks, RemoveStale does
 // nothing.
 func RemoveStale(directory, prefix string, before func(folder string)) {
-	entries, _ := os.ReadDir(directory) // after an error, entries may be incomplete
+	entries, _ := os.ReadDir(directory) // folders that cannot be read now are left to a later call
 	for _, entry := range entries {
 		if !entry.IsDir() || !strings.HasPrefix(entry.Name(), prefix) {
 			continue

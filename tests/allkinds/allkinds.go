@@ -75,7 +75,7 @@ func NewConn(t testing.TB, w *World, opts ...dynamic.ConnOption) *dynamic.Conn {
 	return conn
 }
 
-// Descriptor returns the service that is registered in reg.
+// Descriptor returns the service kinds.All, which must be in reg.
 func Descriptor(t testing.TB, reg *registry.Registry) *registry.Service {
 	t.Helper()
 	service, ok := reg.Service("kinds.All")

@@ -18,8 +18,8 @@ type family struct {
 	kind metrics.Kind
 	help string
 	from origin
-	// accepted reports for each combination of keys whether Prometheus accepts an instrument with
-	// these keys.
+	// accepted remembers, for each set of label names, whether Prometheus accepts an instrument with
+	// these labels.
 	accepted map[string]bool
 	// vectors contains the vectors of the family. The map key of a vector consists of the vector's
 	// sorted keys.

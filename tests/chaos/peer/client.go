@@ -25,7 +25,7 @@ type client struct {
 	streams  *textClient
 	ids      atomic.Int64
 
-	// stop stops starting operations and waits until all running operations have ended.
+	// stop prevents further operations and waits until the running ones have ended.
 	stop func()
 }
 
