@@ -139,9 +139,9 @@ func (i *inbound) onRequest(frame []byte) {
 	}
 }
 
-// onRefused handles a frame that the broker has refused to assign to this process. The bus calls
-// it, so it never blocks. The server declines the request. If all servers do so, the call fails at
-// once.
+// onRefused handles a request for which the broker has refused the lock, for example because its
+// memory is full; see [bus.RefusalNotifier]. The bus calls onRefused, so it never blocks. The server
+// declines the request. If all servers do so, the call fails at once.
 func (i *inbound) onRefused(frame []byte) {
 	if e, token := i.acquire(); e != nil {
 		declineRefused(e, frame)

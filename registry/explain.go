@@ -49,10 +49,10 @@ func builtinInPlace(sources map[string]string, file string) string {
 // definedBefore matches the error of the parser for a symbol that is declared twice.
 var definedBefore = regexp.MustCompile(`^(.+ already defined at )(.+?):(\d+):(\d+)(;.*)?$`)
 
-// orderDuplicates changes the errors for symbols that are declared more than once. The parser links
-// files in no particular order, and reports every declaration except the one that it links first.
-// orderDuplicates changes the errors as if the parser had linked the declarations in the order of
-// their positions.
+// orderDuplicates makes the errors for symbols that are declared more than once the same in each run.
+// The parser links files in no particular order. It reports every declaration except the one that it
+// links first, which the errors name. orderDuplicates rewrites the errors so that they name the
+// declaration with the first position, and report all others.
 func (l *problemList) orderDuplicates() {
 	var others problemList
 	// The keys of declarations are the error texts up to the position.

@@ -17,10 +17,10 @@ const (
 	observerExpiry = 10 * time.Second
 )
 
-// observers tells whether clients with pattern subscriptions (PSUBSCRIBE) receive the frames of
-// this bus, such as redis-cli psubscribe '*'. They never send responses, because neither psrpc nor
-// this bus uses patterns. But the reply to a PUBLISH counts them as receivers, so calls would wait
-// for their responses in vain.
+// observers tells whether any client with a pattern subscription (PSUBSCRIBE), such as redis-cli
+// psubscribe '*', receives the frames of this bus. Such clients never send responses, because
+// neither psrpc nor this bus uses patterns. But the reply to a PUBLISH counts them as receivers, so
+// calls would wait for their responses in vain.
 //
 // While there are observers, the bus sends a PUBSUB NUMSUB, which does not count patterns, before
 // each publication with a report (see [subscriberCount]). At other times, it only checks now and

@@ -35,7 +35,7 @@ func (m *Membership) IsComplete(receivers int, responders *Responders) bool {
 	if receivers >= 0 {
 		return m.isCompleteLocked(receivers, responders)
 	}
-	return m.presentAnsweredLocked(responders) && m.confirmLocked()
+	return m.presentAnsweredLocked(responders) && m.waitForPsrpcLocked()
 }
 
 func (m *Membership) isCompleteLocked(receivers int, responders *Responders) bool {

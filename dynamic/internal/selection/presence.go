@@ -35,8 +35,8 @@ const (
 // fields.
 type presences struct {
 	discovery discovery
-	// disconnects is the number of times that the bus had lost its connection when the client sent
-	// the discovery request.
+	// disconnects is the bus's count of lost connections at the time of the discovery request. If the
+	// count has changed since then, announcements may have been lost.
 	disconnects uint64
 	// timer runs for quietTime after the last response to the discovery request, and later while a
 	// multi call waits for psrpc servers. Otherwise, it is nil.
@@ -49,9 +49,9 @@ type presences struct {
 	unconfirmed map[string]struct{}
 	// changes counts the changes of the fields servers and discovery.
 	changes uint64
-	// confirmed reports whether a multi call has waited for psrpc servers, which do not announce
+	// waitedForPsrpc reports whether a multi call has waited for psrpc servers, which do not announce
 	// themselves.
-	confirmed bool
+	waitedForPsrpc bool
 	// watchers contains the wake-ups to send after each change.
 	watchers map[queue.Wakeup]struct{}
 }
@@ -185,7 +185,7 @@ func (m *Membership) onQuiet() {
 		}
 		p.unconfirmed = nil
 	case known:
-		p.confirmed = true
+		p.waitedForPsrpc = true
 	case notAsked:
 	}
 	p.changedLocked()
@@ -243,14 +243,14 @@ func (m *Membership) presentAnsweredLocked(responders *Responders) bool {
 // least one.
 func (p *presences) isKnownLocked() bool { return p.discovery == known && len(p.servers) > 0 }
 
-// confirmLocked reports whether a multi call on the channel has already waited for psrpc servers,
-// which do not announce themselves. If not, confirmLocked starts the wait.
-func (m *Membership) confirmLocked() bool {
+// waitForPsrpcLocked reports whether the wait for psrpc servers, which do not announce themselves, is
+// over. The first multi call on the channel starts the wait.
+func (m *Membership) waitForPsrpcLocked() bool {
 	p := &m.present
-	if !p.confirmed && p.timer == nil {
+	if !p.waitedForPsrpc && p.timer == nil {
 		p.timer = time.AfterFunc(quietTime, m.onQuiet)
 	}
-	return p.confirmed
+	return p.waitedForPsrpc
 }
 
 // forgetSilentLocked forgets the servers that should have answered a call and have not. They are

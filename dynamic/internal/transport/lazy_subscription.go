@@ -58,9 +58,8 @@ func (s *LazySubscription) Subscribe(
 	return nil
 }
 
-// NotifyRefused makes the bus call handler with each frame that the broker has refused to assign to
-// this process. It does nothing if the bus does not report such frames, or if the subscription does
-// not exist.
+// NotifyRefused calls the method of the same name of the bus's subscription; see
+// [bus.RefusalNotifier]. It does nothing if the subscription does not exist or has no such method.
 func (s *LazySubscription) NotifyRefused(handler bus.Handler) {
 	s.mu.Lock()
 	notifier, ok := s.subscription.(bus.RefusalNotifier)
