@@ -10,6 +10,10 @@ import (
 // server IDs can use.
 const MaxClaims = 1024
 
+// maxMembers is the maximum number of servers that a Membership remembers after a call. If more have
+// answered, most of their IDs are probably forged, and the Membership remembers none of them.
+const maxMembers = 32_768
+
 // Membership records which servers answer the calls to one method and topic. The package
 // documentation explains when a call is complete. The zero value contains no servers. All methods
 // are safe for concurrent use.
@@ -83,6 +87,10 @@ func (m *Membership) Update(receivers int, responders *Responders) {
 	defer m.mu.Unlock()
 	m.receivers = receivers
 	m.forgetSilentLocked(responders)
+	if responders.Count() > maxMembers {
+		m.members = Responders{}
+		return
+	}
 	if responders.Count() == m.members.Count() && responders.countMatching(&m.members) == responders.Count() {
 		return
 	}

@@ -123,3 +123,14 @@ func TestMembership_FloodOfLateNames(t *testing.T) {
 	r.add("0", WeightOf(2))
 	assert.Equal(t, WeightOf(2), r.members.weights["0"])
 }
+
+func TestMembership_ManyRespondersAreNotRemembered(t *testing.T) {
+	t.Parallel()
+	var m Membership
+	var answered Responders
+	for i := range maxMembers + 1 {
+		answered.Add(strconv.Itoa(i), OneReceiver)
+	}
+	m.Update(bus.Unknown, &answered)
+	assert.Zero(t, m.members.Count())
+}
