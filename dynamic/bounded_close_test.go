@@ -15,7 +15,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// silentBroker is a bus whose broker stops answering when it is told to: subscriptions then do not end, and nothing
+// silentBroker is a bus whose broker can be made to stop answering: subscriptions then do not end, and nothing
 // can be published, until it answers again.
 type silentBroker struct {
 	bus.Bus

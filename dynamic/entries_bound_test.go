@@ -33,7 +33,7 @@ func TestEntries_TooManyAreCounted(t *testing.T) {
 	w.requireWorking(t)
 }
 
-// TestEntries_TooManyToSend: the caller learns that nobody would take its metadata.
+// TestEntries_TooManyToSend checks that a call fails if it has more metadata than servers accept.
 func TestEntries_TooManyToSend(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

@@ -132,17 +132,26 @@ func (r *Registration) open(ctx context.Context, endpoints []*endpoint) error {
 // calls that their callers abandon then run until their deadlines.
 func (r *Registration) subscribeCancels(ctx context.Context) error {
 	channel := bus.Channel(wire.CancelChannel(r.service.WireName()))
-	err := r.cancelSubscription.Subscribe(ctx, r.server.bus, channel, bus.Broadcast, r.onCancel)
-	switch {
-	case err == nil:
-		return nil
-	case transport.IsPermissionDenied(err):
-		r.server.options.logger.Warn("dynpsrpc: the broker does not permit to subscribe to cancellations: the handler of a "+
-			"call that its caller abandons runs until its deadline",
+	return r.subscribeIfPermitted(ctx, &r.cancelSubscription, channel, r.onCancel,
+		"the broker does not permit to subscribe to cancellations: the handler of a call that its caller abandons runs "+
+			"until its deadline")
+}
+
+// subscribeIfPermitted subscribes to a channel that psrpc fleets do not have. If the broker does not
+// permit the subscription, subscribeIfPermitted logs a warning with the given text and returns nil.
+func (r *Registration) subscribeIfPermitted(
+	ctx context.Context, subscription *transport.LazySubscription, channel bus.Channel, handler bus.Handler, warning string,
+) error {
+	err := subscription.Subscribe(ctx, r.server.bus, channel, bus.Broadcast, handler)
+	if transport.IsPermissionDenied(err) {
+		r.server.options.logger.Warn("dynpsrpc: "+warning,
 			slog.String("service", string(r.service.Name())), slog.Any("error", err))
 		return nil
 	}
-	return transport.WithSubscribeCode(err, "service "+string(r.service.Name())+": cannot subscribe")
+	if err != nil {
+		return transport.WithSubscribeCode(err, "service "+string(r.service.Name())+": cannot subscribe")
+	}
+	return nil
 }
 
 // openEndpoint adds an endpoint to the registration and subscribes to the endpoint's channels. If

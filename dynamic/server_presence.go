@@ -2,7 +2,6 @@ package dynamic
 
 import (
 	"context"
-	"log/slog"
 	"slices"
 	"time"
 
@@ -26,17 +25,9 @@ func (r *Registration) subscribeDiscovery(ctx context.Context) error {
 		return nil
 	}
 	channel := bus.Channel(wire.DiscoverChannel(r.service.WireName()))
-	err := r.discoverySubscription.Subscribe(ctx, r.server.bus, channel, bus.Broadcast, r.onDiscover)
-	switch {
-	case err == nil:
-		return nil
-	case transport.IsPermissionDenied(err):
-		r.server.options.logger.Warn("dynpsrpc: the broker does not permit to subscribe to discovery: clients do not know "+
-			"this server, so that multi calls last until their timeout",
-			slog.String("service", string(r.service.Name())), slog.Any("error", err))
-		return nil
-	}
-	return transport.WithSubscribeCode(err, "service "+string(r.service.Name())+": cannot subscribe")
+	return r.subscribeIfPermitted(ctx, &r.discoverySubscription, channel, r.onDiscover,
+		"the broker does not permit to subscribe to discovery: clients do not know this server, so that multi calls last "+
+			"until their timeout")
 }
 
 // onDiscover handles a discovery request, in which a client asks which servers serve a channel. The

@@ -74,7 +74,7 @@ func (a lockAttempt) complete(_ int64, err error) {
 // finish delivers the frame if this process has taken the lock. If err is redis.Nil, another
 // process has taken it. After any other error, it is unknown which process holds the lock, so the
 // frame is dropped, as in psrpc. This is the safer choice: if a request is lost, its caller gets a
-// timeout, whereas nobody notices that a request is handled twice.
+// timeout, whereas a request that is handled twice goes unnoticed.
 func (a lockAttempt) finish(err error) {
 	defer a.snapshot.pendingLocks.Leave()
 	if a.onCredit != nil {

@@ -138,7 +138,7 @@ func TestBus_LocksRefused(t *testing.T) {
 	}
 }
 
-// Each error with which Redis refuses a lock is told by its code, and the lock is taken if Redis
+// An event reports the code of each error with which Redis refuses a lock. The bus takes the lock if Redis
 // grants it a moment later.
 func TestBus_LocksRefusedByAnyError(t *testing.T) {
 	t.Parallel()
