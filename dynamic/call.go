@@ -9,8 +9,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// resolveCall validates the method, the request and the options of a call. It returns the route for
-// the call.
+// resolveCall validates the method, the request and the options of a call. It returns the route,
+// which holds the channels that the call uses.
 func (p *clientPlan) resolveCall(kind registry.Kind, bound *route, request proto.Message, o *requestOptions) (*route, error) {
 	if err := p.check(kind); err != nil {
 		return nil, err
@@ -24,8 +24,8 @@ func (p *clientPlan) resolveCall(kind registry.Kind, bound *route, request proto
 	return p.route(bound, o)
 }
 
-// call sends a request to one server and returns the decoded response. The hooks run outside the
-// interceptors.
+// call sends a request to one server and returns the decoded response. The request hooks run before
+// the interceptors, and the response hooks after them.
 func (p *clientPlan) call(
 	ctx context.Context, bound *route, request proto.Message, opts []RequestOption,
 ) (response proto.Message, err error) {

@@ -26,20 +26,20 @@ func (p *clientPlan) cancel(callID id.Call) {
 	}
 	frame, err := (&wire.Cancel{RequestID: callID[:]}).AppendFrame(nil)
 	if err != nil {
-		// This cannot happen, because generated IDs are valid UTF-8.
+		// Encoding cannot fail here, because generated IDs are valid UTF-8.
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), cancelTimeout)
 	defer cancel()
 	channel := bus.Channel(wire.CancelChannel(p.method.Service().WireName()))
-	// An error does no harm: without a cancellation, the handler's context ends when the request
+	// If the cancellation cannot be sent, the handler's context still ends when the request
 	// expires.
 	p.cancels.Delivered(bus.Unknown, p.conn.bus.Publish(ctx, channel, frame, p.cancels))
 }
 
-// cancelReport is the delivery report of a conn's cancellations for one service. A broker with
-// access rules for psrpc may deny cancellations. In that case, the conn logs a warning and sends no
-// more cancellations for the service.
+// cancelReport is the delivery report of a conn's cancellations for one service. psrpc sends no
+// cancellations, so a broker whose access rules were written for psrpc may deny them. In that case,
+// the conn logs a warning and sends no more cancellations for the service.
 type cancelReport struct {
 	service string
 	logger  *slog.Logger

@@ -79,7 +79,8 @@ func newCallInbox(epoch time.Time) *callInbox {
 // not be used outside it.
 type inboxPool struct {
 	pool sync.Pool
-	// epoch is the reference time of the call timers. It must be set before the first call to get.
+	// epoch is the time from which the timers of all inboxes count. It must be set before the first
+	// call to get.
 	epoch time.Time
 }
 
@@ -201,8 +202,8 @@ type requestReport struct {
 }
 
 // Delivered implements bus.DeliveryReport. It records the number of receivers, or the error if the
-// bus lost the request. It wakes the calling goroutine only if the report can end the call or the
-// selection. Most calls thus need one wake-up less.
+// bus lost the request. To save most calls a wake-up, it wakes the calling goroutine only if the
+// report can end the call or the selection.
 func (r *requestReport) Delivered(receivers int, err error) {
 	in := r.inbox
 	in.mu.Lock()

@@ -29,21 +29,25 @@ const maxResponseBytes = 256 << 20
 // responses to the field queue and never block. The calling goroutine takes the responses out of
 // the queue with the method next.
 //
-// The call ends when the route's membership considers it complete; see package selection. It also
-// ends when the number of responses in the field expected has arrived, or at its timeout.
+// The call ends when, according to the route's membership, every server has answered; see package
+// selection. It also ends when the number of responses in the field expected has arrived, or at its
+// timeout.
 type multiCall struct {
-	plan    *clientPlan
-	route   *route
-	id      id.Call
-	request proto.Message // the request that the caller has passed
+	plan  *clientPlan
+	route *route
+	id    id.Call
+	// request is the request as the caller has passed it.
+	request proto.Message
 	// expected is the number of responses after which the call ends. It is zero if there is no such
 	// number.
 	expected int
 	wakeup   queue.Wakeup
-	chain    *multiChain // nil if there are no interceptors
+	// chain passes requests and responses through the interceptors. It is nil if there are none.
+	chain *multiChain
 
-	started   time.Time
-	published time.Time // zero until the request has been published
+	started time.Time
+	// published is the time at which the request was published. Before that, it is zero.
+	published time.Time
 	timer     *time.Timer
 	// done reports whether the call has ended, after which next returns no more responses. Only the
 	// calling goroutine accesses it.
@@ -76,8 +80,9 @@ func (p *clientPlan) startMulti(ctx context.Context, r *route, request proto.Mes
 	if p.conn.err() != nil {
 		return nil, c.withFacts(p.conn.closeError())
 	}
-	// A timeout in the call's options determines the expiry of the request, as in psrpc. The
-	// deadline of ctx may be earlier. If it passes first, the method next publishes a cancellation.
+	// If the call's options contain a timeout, the request expires after that timeout, as in psrpc,
+	// even if the deadline of ctx is earlier. If that deadline passes first, the method next
+	// publishes a cancellation.
 	timeout, _ := p.conn.bounds(ctx, c.started, o)
 	outgoing := wire.Request{
 		RequestID: c.id[:], ClientID: p.conn.wireID,
@@ -101,7 +106,7 @@ func (p *clientPlan) startMulti(ctx context.Context, r *route, request proto.Mes
 }
 
 // stop ends the call and releases its resources on the conn. After stop has returned, no response
-// is added to c.queue. If a server answers later, it is still added to the route's membership; see
+// is added to c.queue. A server that answers later is still added to the route's membership; see
 // [selection.LateResponses].
 func (c *multiCall) stop() {
 	if c.chain != nil {
@@ -133,7 +138,7 @@ func (c *multiCall) next(ctx context.Context) (response serverResponse, ok bool)
 			c.updateMembership()
 		case <-ctx.Done():
 			c.done = true
-			// The cancellation is needed, because the servers may not know the deadline of ctx.
+			// The cancellation is needed because the servers may not know the deadline of ctx.
 			c.plan.cancel(c.id)
 		case <-c.plan.conn.ctx.Done():
 			c.done = true
@@ -147,9 +152,11 @@ func (c *multiCall) next(ctx context.Context) (response serverResponse, ok bool)
 // serverResponse is the response from one server to a multi call.
 type serverResponse struct {
 	serverID string
-	raw      []byte        // encoded message
-	message  proto.Message // decoded from raw
-	err      error
+	// raw is the encoded response message.
+	raw []byte
+	// message is the message decoded from raw.
+	message proto.Message
+	err     error
 }
 
 // pop returns the oldest buffered response. If there is none, done reports whether the call has
@@ -161,7 +168,9 @@ func (c *multiCall) pop() (response serverResponse, ok, done bool) {
 	switch {
 	case len(c.queue) > 0:
 		next := c.queue[0]
-		c.queue[0] = wire.Response{} // so that the message does not stay in memory
+		// The queue drops its reference to the response, so that the message can be garbage
+		// collected.
+		c.queue[0] = wire.Response{}
 		c.queue = c.queue[1:]
 		c.queueBytes -= len(next.Body.Raw)
 		response = serverResponse{serverID: string(next.ServerID), raw: next.Body.Raw}

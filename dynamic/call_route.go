@@ -18,10 +18,11 @@ type route struct {
 	// grants is the channel on which the client announces which server it has selected.
 	grants  bus.Channel
 	streams bus.Channel
-	// membership is nil for queue methods, whose clients need not know the servers.
+	// membership records which servers answer calls on the route. It is nil for queue methods,
+	// whose clients need not know the servers.
 	membership *selection.Membership
-	// handler passes a request through the conn's interceptors and then makes the call. It is
-	// set only if the conn has interceptors and clients use single calls for the method.
+	// handler passes a request through the conn's interceptors and then makes the call. It is set
+	// only if the conn has interceptors and each call of the method goes to one server.
 	handler ClientRPCHandler
 }
 

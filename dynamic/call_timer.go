@@ -24,7 +24,9 @@ const maxTimerDuration = time.Minute
 //
 // All times are in nanoseconds since epoch.
 type callTimer struct {
-	epoch time.Time // immutable; has a monotonic clock reading
+	// epoch is the time from which all times are measured. It is immutable and has a monotonic
+	// clock reading.
+	epoch time.Time
 	// onDeadline is called when the deadline of a call has passed, on the goroutine of the field
 	// timer. It is immutable.
 	onDeadline func(deadline int64)
@@ -36,7 +38,8 @@ type callTimer struct {
 	// true.
 	nextFire atomic.Int64
 
-	mu    sync.Mutex // locked while the field timer is being set
+	// mu is locked while the field timer is being set.
+	mu    sync.Mutex
 	timer *time.Timer
 }
 

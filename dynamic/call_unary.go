@@ -46,7 +46,8 @@ import (
 type unaryCall struct {
 	plan  *clientPlan
 	route *route
-	inbox *callInbox // inbox.id is the request ID
+	// inbox collects the claims and the response. Its field id is the ID of the request.
+	inbox *callInbox
 	// claims collects the claims from which a server is selected. It is nil until a selection is
 	// needed.
 	claims *selection.Collector
@@ -54,9 +55,13 @@ type unaryCall struct {
 	// and if a server responds without a claim.
 	server string
 
-	started                    time.Time
-	expiry, published, granted time.Duration // durations since started
-	timeout                    time.Duration // timeout of the whole call
+	started time.Time
+	// expiry is the time at which the request expires. published is the time at which it was
+	// published, and granted is the time at which the field server was set. All three are measured
+	// from started.
+	expiry, published, granted time.Duration
+	// timeout is the timeout of the whole call.
+	timeout time.Duration
 	// acceptDirect reports whether a response is accepted without a claim.
 	acceptDirect bool
 	// awaitsSign reports whether the call fails at the selection timeout if no server has confirmed
@@ -133,7 +138,9 @@ func (c *unaryCall) chooseSelection(o *requestOptions, queued bool) {
 		c.acceptDirect = true
 	case method.Routing() == registry.RoutingAffinity:
 		c.startSelection(options.adaptiveSelection(), c.route.membership)
-	default: // a stream of a queue method is broadcast, and the first server to claim it is selected
+	default:
+		// This is a stream of a queue method. Its request is broadcast, and the first server that
+		// claims it is selected.
 		c.startSelection(SelectionOpts{AcceptFirstAvailable: true, AffinityTimeout: options.selectionTimeout}, nil)
 	}
 }
@@ -249,7 +256,8 @@ func (c *unaryCall) step(ctx context.Context) (response []byte, isFinal bool, er
 		if err := c.onClaims(ctx, &state); err != nil || c.server == "" {
 			return nil, false, err
 		}
-		return c.step(ctx) // the response may have arrived at the same time as the claim
+		// The response may have arrived at the same time as the claim.
+		return c.step(ctx)
 	case state.receivers == 0 && len(state.claims) == 0:
 		return nil, true, c.withFacts(errors.ErrNoResponse, errors.ReasonNobodyListening)
 	case state.timedOut:
@@ -328,7 +336,7 @@ func serverError(response *wire.Response) error {
 func (c *unaryCall) onClaims(ctx context.Context, state *callState) error {
 	if c.claims == nil {
 		// This call needs no claims, but one has arrived. Either a psrpc server has sent it, or a
-		// server declines the request because the broker has refused to assign the request to that
+		// server declines the request because the broker has not assigned the request to that
 		// server. If all servers decline, the call ends.
 		c.claims = selection.NewCollector(selection.Opts{AcceptFirstAvailable: true}, new(selection.Membership))
 	}
@@ -354,8 +362,8 @@ func isHandling(claims []wire.ClaimRequest, server string) bool {
 }
 
 // selectServer ends the selection. It grants the request to the server with the best claim so far.
-// If no claim can be accepted, it returns an error and tells the servers that have claimed the
-// request not to wait for a grant.
+// If no claim can be accepted, it tells the servers that have claimed the request not to wait for a
+// grant, and returns an error.
 func (c *unaryCall) selectServer(ctx context.Context) error {
 	state := c.inbox.snapshot()
 	// Claims may have arrived since the last call to step.
@@ -374,7 +382,8 @@ func (c *unaryCall) selectServer(ctx context.Context) error {
 	case server != "":
 		return c.grant(ctx, server)
 	case c.claims.HasSelectionFunc():
-		if err := c.grant(ctx, ""); err != nil { // an empty ID grants the request to no server
+		// An empty ID grants the request to no server.
+		if err := c.grant(ctx, ""); err != nil {
 			return err
 		}
 		err, _ := c.claims.Err()
@@ -430,7 +439,7 @@ func (c *unaryCall) contextError(err error) error {
 			return serverError(state.failure)
 		}
 		if c.claims.HasAcceptable() {
-			// A server was available, but the time was too short.
+			// A server was available, but the timeout passed before the selection ended.
 			return c.withFacts(coded, errors.ReasonDeadline)
 		}
 		return c.withFacts(c.claims.Err())

@@ -18,11 +18,11 @@ type Client[Req, Resp proto.Message] struct {
 	err error
 }
 
-// NewClient returns a client for the method with the given full name, such as
+// NewClient returns a client for the method whose full name is name, such as
 // "my.pkg.MyService/NormalRPC". When NewClient returns, the conn has subscribed to the responses.
 //
-// NewClient fails with the code [errors.Unimplemented] if the conn's registry has no such method,
-// and with [errors.InvalidArgument] if Req or Resp does not match the method. If the conn is
+// If the conn's registry has no such method, NewClient fails with the code [errors.Unimplemented].
+// If Req or Resp does not match the method, it fails with [errors.InvalidArgument]. If the conn is
 // closed, it fails with [errors.ErrClientClosed]. If the subscription fails, the error has the same
 // code as the error of the bus.
 func NewClient[Req, Resp proto.Message](c *Conn, name string) (*Client[Req, Resp], error) {

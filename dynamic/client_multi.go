@@ -44,7 +44,8 @@ func (c *Client[Req, Resp]) CallMulti(ctx context.Context, request Req, opts ...
 		return nil, err
 	}
 	responses := make(chan *Response[Resp], 16)
-	err = c.plan.conn.goTracked(func() { // Conn.Close waits for this goroutine
+	// Conn.Close waits for the goroutine that goTracked starts.
+	err = c.plan.conn.goTracked(func() {
 		defer close(responses)
 		defer call.stop()
 		for {
@@ -124,7 +125,7 @@ func nextResponse[Resp proto.Message](ctx context.Context, call *multiCall) (*Re
 	return response, true
 }
 
-// callMulti validates a request and sends it to every server. The hooks run outside the
+// callMulti validates a request and sends it to every server. It calls the request hooks before the
 // interceptors.
 func (p *clientPlan) callMulti(
 	ctx context.Context, bound *route, request proto.Message, opts []RequestOption,

@@ -29,10 +29,11 @@ type Conn struct {
 	bus bus.Bus
 	// rawBus is the bus that was passed to NewConn. The field bus wraps it to limit the size of
 	// frames.
-	rawBus        bus.Bus
-	registry      *registry.Registry
-	options       connOptions
-	wireID        []byte // options.id, converted to bytes
+	rawBus   bus.Bus
+	registry *registry.Registry
+	options  connOptions
+	// wireID is options.id, converted to bytes.
+	wireID        []byte
 	pending       pendingCalls
 	lateResponses selection.LateResponses
 	stats         connCounters
@@ -56,12 +57,17 @@ type Conn struct {
 	// released is closed when all subscriptions and goroutines of the closed conn have ended.
 	released chan struct{}
 
-	mu          sync.Mutex
-	replies     map[string]*replySubscriptions // keyed by wire name of the service
-	plans       map[string]*clientPlan         // keyed by full method name, used by Invoke
-	publishers  map[string]*publisher          // keyed by full method name, used by Publish
+	mu sync.Mutex
+	// replies holds the subscriptions for each service. Its keys are the wire names of the
+	// services.
+	replies map[string]*replySubscriptions
+	// plans holds the plans that the Invoke functions use, and publishers the publishers that
+	// Publish uses. The keys of both are full method names.
+	plans       map[string]*clientPlan
+	publishers  map[string]*publisher
 	memberships memberships
-	children    map[connChild]struct{} // open streams and subscriptions
+	// children holds the open streams and subscriptions.
+	children map[connChild]struct{}
 	// warnedServers contains the servers about whose clocks the conn has logged a warning. Each
 	// server is logged only once.
 	warnedServers map[string]bool
@@ -181,7 +187,7 @@ func (c *Conn) closeTimeout() time.Duration { return max(c.options.timeout, Defa
 // release ends the subscriptions of a closed conn and waits for its goroutines.
 func (c *Conn) release() {
 	c.mu.Lock()
-	// Nothing is added to c.replies any more, because ctx has ended.
+	// No more entries are added to c.replies, because ctx has ended.
 	replies := slices.Collect(maps.Values(c.replies))
 	c.mu.Unlock()
 	var closing sync.WaitGroup

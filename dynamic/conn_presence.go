@@ -16,14 +16,15 @@ import (
 
 // connPresence keeps track of the servers of one service, on a bus that does not count receivers.
 // Servers announce themselves to all clients of the service when they join or leave. The conn sends
-// a discovery request when it first uses a method and topic, and after the bus has lost its
-// connection to the broker.
+// a discovery request when it first uses a method and topic. It sends another one after the bus has
+// lost its connection to the broker.
 //
 // The broker may deny access to the channels for these messages. The conn then knows only the
 // servers that have answered calls, as it does with psrpc servers.
 type connPresence struct {
-	conn    *Conn
-	service string // wire name
+	conn *Conn
+	// service is the wire name of the service.
+	service string
 	// announcements receives what servers send to all clients of the service. answers receives the
 	// responses to discovery requests of this conn.
 	announcements, answers transport.LazySubscription
@@ -100,7 +101,7 @@ func (p *connPresence) ask(r *route) {
 	discover := wire.Discover{ClientID: c.wireID, Channel: []byte(r.requests.Name)}
 	frame, err := discover.AppendFrame(nil)
 	if err != nil {
-		// This cannot happen, because client IDs and channel names are valid UTF-8.
+		// Encoding cannot fail here, because client IDs and channel names are valid UTF-8.
 		return
 	}
 	ctx, cancel := context.WithTimeout(c.ctx, cancelTimeout)
@@ -138,7 +139,7 @@ func announcesServers(m *registry.Method) bool {
 
 // watch prepares for a call whose responding servers will be recorded in responders. It must be
 // called before the request is sent. watch sends a discovery request if one is needed. Until
-// unwatch is called, the membership of the route wakes w when the servers change.
+// unwatch is called, the membership of the route wakes w when servers join or leave.
 func (p *clientPlan) watch(r *route, w queue.Wakeup, responders *selection.Responders) {
 	if p.presence != nil {
 		p.presence.ask(r)

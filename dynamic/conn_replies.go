@@ -32,9 +32,8 @@ type replySubscriptions struct {
 	// if no method of the service needs it.
 	presence *connPresence
 
-	// opening is a lock that a goroutine holds while it subscribes. It is a channel of capacity one
-	// rather than a mutex, so that another goroutine can stop waiting for the lock when its context
-	// ends.
+	// opening is a lock that a goroutine holds while it subscribes. It is a channel of capacity
+	// one. Unlike with a mutex, a goroutine can stop waiting for the lock when its context ends.
 	opening chan struct{}
 }
 

@@ -237,7 +237,7 @@ func isNil(message proto.Message) bool {
 // serveFunc handles a request. It has the same signature as boundHandler.handle.
 type serveFunc func(ctx context.Context, request wire.Body) (wire.Body, error)
 
-// bindHandlers binds the handlers to the methods of the service of r. It returns the plans of all
+// bindHandlers binds the handlers to the methods of r's service. It returns the plans of all
 // methods that are served, keyed by method name. The error reports all problems.
 func bindHandlers(r *Registration, handlers Handlers, allowMissing bool) (map[string]*serverPlan, error) {
 	var problems []error

@@ -110,9 +110,9 @@ type ServerRPCInterceptor func(
 type StreamHandler interface {
 	// Recv handles a received message. The message is acknowledged when it is put into the stream's
 	// channel. If a handler drops the message instead, the message is acknowledged once Recv has
-	// returned nil. If Recv returns an error, the message is rejected and the stream is closed with
-	// that error, which is also sent to the other side. Recv is called on a goroutine of the
-	// stream, for one message at a time. A panic is logged and closes the stream with code
+	// returned nil. If Recv returns an error, the message is rejected, and the stream is closed
+	// with that error. The error is also sent to the other side. Recv is called on a goroutine of
+	// the stream, for one message at a time. A panic is logged and closes the stream with code
 	// [errors.Internal].
 	Recv(message proto.Message) error
 	// Send sends a message; see [ClientStream]. It runs on the goroutine of the caller of the

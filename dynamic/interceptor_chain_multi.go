@@ -12,9 +12,9 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/id"
 )
 
-// multiChain is the handler chain of one multi call. A request passes through the handlers in
-// ascending order, and the last handler starts the call. Responses pass through the handlers in
-// descending order. The field ready then holds them until the caller reads them. This buffer is
+// multiChain is the handler chain of one multi call. A request passes through the handlers in the
+// order of their indexes, and the last handler starts the call. Responses pass through the handlers
+// in the reverse order. The field ready then holds them until the caller reads them. This buffer is
 // needed because a handler can pass on any number of responses for each response that it receives.
 type multiChain struct {
 	plan  *clientPlan
@@ -41,8 +41,9 @@ type multiChain struct {
 	done bool
 }
 
-// multiStage is the argument next of the interceptor at index. It passes requests on to the handler
-// of the following interceptor, and responses to the handler of the preceding one.
+// multiStage is the handler that is passed to the interceptor at index as the argument next. It
+// passes requests on to the handler of the following interceptor, and responses to the handler of
+// the preceding one.
 type multiStage struct {
 	chain *multiChain
 	index int
@@ -80,7 +81,8 @@ func (p *clientPlan) startMultiIntercepted(
 		}
 	}
 	started := false
-	defer func() { // close the handlers if Send fails or panics
+	// Close the handlers if Send fails or panics.
+	defer func() {
 		if !started {
 			c.close()
 		}
@@ -97,7 +99,8 @@ func (p *clientPlan) startMultiIntercepted(
 // returns a call, even if the interceptors have not sent a request.
 func (c *multiChain) start(ctx context.Context, request proto.Message, opts []RequestOption) (call *multiCall, err error) {
 	started := false
-	defer func() { // stop the call if Send fails or panics after the request has been sent
+	// Stop the call if Send fails or panics after the request has been sent.
+	defer func() {
 		if !started {
 			if call := c.freeze(); call != nil {
 				call.stop()

@@ -12,7 +12,7 @@ import (
 
 // rawCall holds the encoded messages of a call to a raw handler, while the interceptors see the
 // decoded messages. It is stored in the request's context, so it is lost if an interceptor replaces
-// that context by an unrelated one.
+// that context with an unrelated one.
 type rawCall struct {
 	request []byte
 	// response is the most recent response returned by the handler.
@@ -27,7 +27,8 @@ type rawCallKey struct{}
 func (b *boundHandler) interceptedRaw(interceptors []ServerRPCInterceptor, info RPCInfo) serveFunc {
 	handler := chainServerRPC(interceptors, info, func(ctx context.Context, request proto.Message) (proto.Message, error) {
 		call, _ := ctx.Value(rawCallKey{}).(*rawCall)
-		if call == nil { // an interceptor has replaced the request's context with an unrelated one
+		if call == nil {
+			// An interceptor has replaced the request's context with an unrelated one.
 			call = &rawCall{}
 		}
 		encoded, err := b.requestType.Encode(request, call.request)

@@ -37,8 +37,8 @@ func SetStreamContext(next StreamHandler, ctx context.Context) {
 }
 
 // streamChain is the handler chain of one stream. On both sides, handlers[0] is nearest to the
-// user. Calls to Send and Close pass through the handlers in ascending order, and calls to Recv in
-// descending order.
+// user. Calls to Send and Close pass through the handlers in the order of their indexes, and calls
+// to Recv in the reverse order.
 type streamChain struct {
 	method *registry.Method
 	panics panicReporter
@@ -53,8 +53,8 @@ type streamChain struct {
 	// stream is the stream to which the chain belongs. It is nil until that stream has been
 	// created.
 	stream atomic.Pointer[stream]
-	// refusal points to the cause if an interceptor has called Close before the field stream was
-	// set. Otherwise it is nil.
+	// refusal points to the error that an interceptor has passed to Close before the field stream
+	// was set. It is nil if no interceptor has done so.
 	refusal atomic.Pointer[error]
 
 	// receiving counts the messages that are being put into the user's channel. The channel is
@@ -67,8 +67,8 @@ type streamChain struct {
 	readerGone atomic.Bool
 }
 
-// streamStage is the argument next of the interceptor at index. It passes events on to the handler
-// of the following or the preceding interceptor.
+// streamStage is the handler that is passed to the interceptor at index as the argument next. It
+// passes events on to the handler of the following or the preceding interceptor.
 type streamStage struct {
 	chain *streamChain
 	index int
@@ -145,7 +145,7 @@ func (c *streamChain) notOpen() error {
 }
 
 // close is called when the user closes the stream. It calls the Close methods of the handlers
-// first.
+// before it closes the stream.
 func (c *streamChain) close(s *stream, cause error) error {
 	// The stream is closed even if a handler panics or does not call next.Close.
 	defer func() {
@@ -153,10 +153,12 @@ func (c *streamChain) close(s *stream, cause error) error {
 			_ = s.Close(cause)
 		}
 	}()
-	if c.closed[0].Load() { // Close is already passing through the handlers
+	if c.closed[0].Load() {
+		// A call to Close is already passing through the handlers.
 		return s.Close(cause)
 	}
-	if err := s.Err(); err != nil { // the stream was already closed for another reason
+	if err := s.Err(); err != nil {
+		// The stream was already closed for another reason.
 		cause = err
 	}
 	return c.closeFrom(0, cause)
