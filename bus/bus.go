@@ -26,8 +26,8 @@ type Channel struct {
 	Name string
 	// Subject is the address on NATS. Several channels may share a subject.
 	Subject string
-	// Key distinguishes channels that share a Subject. It is sent in the envelope of each frame.
-	// Key is empty for a channel that does not share its subject.
+	// Key distinguishes channels that share a Subject. The NATS bus appends it to each frame. Key
+	// is empty for a channel that does not share its subject.
 	Key string
 }
 
@@ -55,9 +55,10 @@ type Bus interface {
 	// the frame. If report is not nil, it receives the outcome, possibly after Publish has
 	// returned.
 	//
-	// Publish returns ctx.Err() if ctx ends before the frame is accepted. It returns ErrClosed,
-	// ErrFrameTooLarge, or an error with code unavailable if the broker is known to be unreachable.
-	// If Publish returns an error, nothing has been sent and report is not called.
+	// Publish returns ctx.Err() if ctx ends before the frame is accepted. It returns ErrClosed if
+	// the bus is closed, and ErrFrameTooLarge if the frame is too large. It returns an error with
+	// code unavailable if the broker is known to be unreachable. If Publish returns an error,
+	// nothing has been sent and report is not called.
 	Publish(ctx context.Context, channel Channel, frame []byte, report DeliveryReport) error
 
 	// Subscribe registers handler to be called for each frame published on channel from now on. It
@@ -80,7 +81,7 @@ type Subscription interface {
 }
 
 // Multiplexed is implemented by subscriptions of a bus that counts several subscriptions to a
-// channel as a single receiver, for example because the broker counts connections.
+// channel as a single receiver. For example, the broker may count connections.
 type Multiplexed interface {
 	Subscription
 	// Subscribers returns the number of subscriptions, including this one, that the bus currently

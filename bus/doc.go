@@ -9,9 +9,10 @@
 //	import _ "github.com/dynpsrpc/dynpsrpc/bus/natsbus" // nats://, tls://
 //	import _ "github.com/dynpsrpc/dynpsrpc/bus/redisbus" // redis://, rediss:// and others
 //
-// Applications rarely call Publish and Subscribe themselves. Instead, they pass a Bus to a server
-// or conn in package dynamic. The rest of this comment describes the contract that implementations
-// must follow and that callers may rely on. All methods are safe for concurrent use.
+// Applications rarely call Publish and Subscribe themselves. Instead, they pass a Bus to
+// dynamic.NewServer or dynamic.NewConn. The rest of this comment describes the contract that
+// implementations must follow and that callers may rely on. All methods are safe for concurrent
+// use.
 //
 // # Delivery
 //
@@ -37,10 +38,10 @@
 //
 // # Behaviour under load
 //
-// A [Handler] never blocks. It stores the frame in a mailbox or hands it to a waiting call, and
-// returns. The bus may run a handler on any goroutine, including the publisher's, and may call it
-// from several goroutines at the same time. A slow consumer therefore never delays other consumers.
-// Only its own mailbox fills up.
+// A [Handler] never blocks. It stores the frame in the mailbox of a consumer, which is a bounded
+// buffer, or hands the frame to a waiting call. The bus may run a handler on any goroutine,
+// including the publisher's, and may call it from several goroutines at the same time. A slow
+// consumer therefore never delays other consumers. Instead, its own mailbox fills up.
 //
 // The queue of frames to be sent to the broker is bounded. If it is full, Publish may wait for
 // space until its context ends. While the broker is known to be unreachable, Publish and Subscribe
@@ -68,10 +69,10 @@
 //
 // # Debugging
 //
-// A bus that connects to a broker implements [Monitored]. Its counters distinguish between lost
-// connections (Disconnects), frames that the broker refused or may not have received
-// (PublishErrors), and frames that were lost between the broker and a handler (Dropped). The bus
-// also reports each disconnect, reconnect and loss as an [Event]. Events go to a handler set by the
+// A bus that connects to a broker implements [Monitored]. Among its counters, Disconnects counts
+// lost connections, and PublishErrors counts frames that the broker refused or may not have
+// received. Dropped counts frames that were lost between the broker and a handler. The bus also
+// reports each disconnect, reconnect and loss as an [Event]. Events go to a handler set by the
 // program or, if there is none, to the log. If a call finds no server, first compare the channel
 // name or NATS subject on both sides. Both are described in docs/wire.md in the repository.
 //

@@ -68,11 +68,11 @@ func (b *Local) Publish(ctx context.Context, channel Channel, frame []byte, repo
 
 // deliver delivers frame to the subscribers of channel and returns the number of deliveries.
 //
-// The set of subscribers may change while the frame is being delivered. If all queue subscribers in
-// the loaded set have been closed in the meantime, deliver loads the set again: new queue
-// subscribers may have joined before the old ones were closed. A queue that has a subscriber at all
-// times therefore receives every frame. The loop ends when the set has not changed since it was
-// last loaded.
+// deliver loads the current set of subscribers, but this set may change while the frame is being
+// delivered. If all queue subscribers in it have been closed in the meantime, deliver loads the set
+// again. New queue subscribers may have joined before the old ones were closed. A queue that has a
+// subscriber at all times therefore receives every frame. The loop ends when the set has not
+// changed since it was last loaded.
 func (b *Local) deliver(channel string, frame []byte) (receivers int, err error) {
 	var previous *fanout.Subscribers
 	for {
@@ -130,7 +130,8 @@ func (b *Local) Close() error {
 	for _, subscribers := range b.channels.Range {
 		subscribers.(*fanout.Subscribers).Close()
 	}
-	b.mu.Lock() // a concurrent Close of a subscription may still be updating channels
+	// Wait for a concurrent Close of a subscription, which may still be updating channels.
+	b.mu.Lock()
 	b.channels.Clear()
 	b.mu.Unlock()
 	close(b.done)

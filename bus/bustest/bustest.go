@@ -92,15 +92,15 @@ func (h *harness) channel() bus.Channel {
 
 var frameCount atomic.Uint64
 
-// frame returns a frame for tests. The frame is a valid envelope that contains text, because some
-// buses parse and modify envelopes. It also contains a nonce, because queues may drop identical
-// frames.
+// frame returns a frame for tests. Like a real frame, it is a serialized protobuf message of type
+// Any, because some buses parse and extend frames. It also contains a nonce, because queues may
+// drop identical frames.
 func frame(text string) []byte {
 	encoded, err := proto.Marshal(&anypb.Any{TypeUrl: "type.googleapis.com/bustest.Text", Value: []byte(text)})
 	if err != nil {
 		panic(err) // this never happens, because Marshal fails only if TypeUrl is invalid
 	}
-	const nonce = 1000 // the type Any has no field with this number
+	const nonce = 1000 // the number of an unknown field, which receivers ignore
 	return protowire.AppendFixed64(protowire.AppendTag(encoded, nonce, protowire.Fixed64Type), frameCount.Add(1))
 }
 

@@ -21,7 +21,8 @@ func testClose(t *testing.T, network Network) {
 		stop := make(chan struct{})
 		var publisher sync.WaitGroup
 		publisher.Go(func() {
-			// At a higher rate, the broker would still be busy after the test.
+			// Pause between frames. Otherwise the broker would still be delivering them after the
+			// test.
 			pace := time.NewTicker(100 * time.Microsecond)
 			defer pace.Stop()
 			for {
@@ -145,7 +146,8 @@ func testChurn(t *testing.T, network Network) {
 		})
 	}
 	wg.Wait()
-	const last, capacity = "the last one", 1000 // the inbox must also have room for earlier frames
+	// The inbox needs room for more than one frame, because earlier frames may still arrive.
+	const last, capacity = "the last one", 1000
 	in, _ := h.subscribeInbox(b, channels[0], bus.Broadcast, capacity)
 	h.publish(a, channels[0], last)
 	for in.next() != last {

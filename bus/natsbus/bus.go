@@ -34,8 +34,8 @@ type Bus struct {
 	buffersOffline bool
 	// maxSubject is the maximum length of a subject in bytes.
 	maxSubject int
-	// statuses and detachErrorHandler belong to nc. From start to the end of watch, only watch uses
-	// them. After that, only Close uses them.
+	// statuses and detachErrorHandler belong to nc. While the method watch is running, only watch
+	// uses them. Afterwards, only Close uses them.
 	statuses           chan nats.Status
 	detachErrorHandler func()
 	// ctx is canceled when the bus is closed.
@@ -83,7 +83,9 @@ type Bus struct {
 	stale           bool
 	staleReconnects uint64
 
-	maxPayload atomic.Int64 // the server's limit in bytes, or 0 if it is unknown
+	// maxPayload is the server's limit on the size of a message, in bytes. It is 0 while the limit
+	// is unknown.
+	maxPayload atomic.Int64
 	// clustered reports whether the current server belongs to a cluster.
 	clustered                                                atomic.Bool
 	published, publishErrors, received, dropped, disconnects atomic.Uint64
@@ -149,7 +151,7 @@ func newBus(nc *nats.Conn, owner *owner, opts []Option) (*Bus, error) {
 	b.ctx, b.cancel = context.WithCancel(context.Background())
 	b.detachErrorHandler = b.attachErrorHandler(nc)
 	if err := b.start(); err != nil {
-		b.owner = nil // the caller closes nc
+		b.owner = nil // so that Close leaves nc open; the caller closes it
 		_ = b.Close() // Close always returns nil
 		return nil, err
 	}
@@ -241,6 +243,6 @@ func (b *Bus) closeWith(reason error) error {
 	return nil
 }
 
-// Done returns a channel that is closed when the bus has been closed: by Close, or because nats.go
-// has closed a connection that the bus does not own.
+// Done returns a channel that is closed when the bus has been closed. This happens when Close is
+// called, or when nats.go closes a connection that the bus does not own.
 func (b *Bus) Done() <-chan struct{} { return b.done }

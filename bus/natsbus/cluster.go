@@ -25,7 +25,7 @@ const maxRepeated = 64 << 10
 // publisher.
 type clusterReport struct {
 	bus *Bus
-	// out is the frame with the report of the publisher.
+	// out is the frame to publish, with the report of its publisher.
 	out     outgoing
 	repeats atomic.Int32
 }

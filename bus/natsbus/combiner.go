@@ -21,10 +21,10 @@ const (
 //
 // Publishers that call nats.go directly contend for the mutex of the nats.Conn, which is also held
 // while nats.go writes to the socket. With the combiner, a publisher holds a lock only while it
-// appends its frame. Frames published at the same time are sent in a single write. With 64
-// concurrent callers, the rate of calls to queued methods rose from 37.9k to 69k per second. This
-// is 1.19 times the rate of plain nats.go requests. The cost for a single publisher is two
-// uncontended locks.
+// appends its frame. Frames published at the same time are sent in a single write. In a benchmark
+// with 64 concurrent callers, servers in a queue group handled 69k instead of 37.9k calls per
+// second. This is 1.19 times the rate of plain nats.go requests. The cost for a single publisher is
+// two uncontended locks.
 //
 // The sender sends its own frame first and then the queued frames in order, so the frames of each
 // goroutine stay in order. Publish validates a frame before it is queued. If sending the frame
@@ -42,7 +42,7 @@ type combiner struct {
 	// frames for other goroutines sets it to contentionWindow; any other sender decrements it.
 	contention int
 	queue      []outgoing
-	// spare is the previous batch. It is reused as the next queue.
+	// spare is the slice of the previous batch. It is reused for the next queue.
 	spare []outgoing
 }
 
@@ -61,11 +61,11 @@ type outgoing struct {
 	report bus.DeliveryReport
 }
 
-// submit appends out to the queue of the current sender and returns true for queued. If there is no
-// sender, the caller becomes the sender. It must send its own frame, and then the batches returned
-// by nextBatch until a batch is empty. If contended is true, the sender should yield the processor
-// once before it sends. Other publishers can then queue their frames, which are sent in the same
-// write.
+// submit appends out to the queue of the current sender, if there is one, and sets queued to true.
+// Otherwise the caller becomes the sender. It must send its own frame, and then the batches
+// returned by nextBatch until a batch is empty. If contended is true, the sender should yield the
+// processor once before it sends. Other publishers can then queue their frames, which are sent in
+// the same write.
 func (c *combiner) submit(out outgoing) (queued, contended bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -13,7 +13,7 @@ import (
 const minReconnectDelay, maxReconnectDelay = 25 * time.Millisecond, 400 * time.Millisecond
 
 // ConnOptions returns the recommended options for a connection used by a bus. The connection
-// reconnects quickly and retries forever, does not buffer messages while it is disconnected, and
+// reconnects quickly, retries forever, and does not buffer messages while it is disconnected. It
 // limits how long a write blocks if the server stops reading. More options can be appended:
 //
 //	nc, err := nats.Connect(url, append(natsbus.ConnOptions(), nats.UserCredentials(file))...)

@@ -46,9 +46,9 @@
 // queued methods. The server may therefore deliver a frame to a process that does not serve the
 // frame's method. That process forwards the frame to the queue group. A frame is forwarded at most
 // 16 times. Forwarding allows processes to start and stop serving methods one at a time without
-// losing frames, but a forwarded frame may arrive after frames that were published later. After the
-// last attempt, the frame is dropped, its publisher receives a no-responders report, and a
-// bus.Dropped event describes the cause. psrpc servers drop such frames silently.
+// losing frames. However, a forwarded frame may arrive after frames that were published later.
+// After the last attempt, the frame is dropped, its publisher receives a no-responders report, and
+// a bus.Dropped event describes the cause. psrpc servers drop such frames silently.
 // [WithSubjectPerMethod] avoids forwarding by giving each method its own subject, but all peers
 // must then use this option.
 //
@@ -86,8 +86,9 @@
 // and closes its Done channel.
 //
 // The bus sends a PING once per probe interval and reconnects if the server does not answer. A
-// half-open connection is therefore detected within about two probe intervals, or four if frames
-// still arrive, or six if more than a megabyte is on its way; see [WithProbeInterval].
+// half-open connection is therefore detected within about two probe intervals; see
+// [WithProbeInterval]. Detection takes four intervals if frames still arrive, and six if more than
+// a megabyte is on its way.
 //
 // # Debugging
 //

@@ -12,15 +12,16 @@ import (
 )
 
 const (
-	// bulkBytes is the size of a bulk transfer. If more bytes have been sent since the last
-	// answered PING, the time limit of a flush is multiplied by bulkFactor. The server needs longer
-	// to read so many bytes, and the delay must not be mistaken for a dead connection.
+	// bulkBytes is the number of bytes above which a transfer counts as bulk. If more bytes have
+	// been sent since the last answered PING, the time limit of a flush is multiplied by
+	// bulkFactor. The server needs longer to read so many bytes, and the delay must not be mistaken
+	// for a dead connection.
 	bulkBytes = 1 << 20
-	// bulkFactor multiplies the probe interval to obtain the time limit of a flush after a bulk
-	// transfer, and the time limit of a write (see connOptions).
+	// bulkFactor times the probe interval is the time limit of a flush after a bulk transfer. It is
+	// also the time limit of a write (see connOptions).
 	bulkFactor = 5
-	// receivingFactor multiplies the probe interval to obtain a longer time limit of a flush. That
-	// limit applies while the server sends messages but has not answered the PING.
+	// receivingFactor times the probe interval is the time limit of a flush while the server sends
+	// messages but has not answered the PING.
 	receivingFactor = 3
 )
 
@@ -36,11 +37,11 @@ type flush struct {
 
 func newFlush() *flush { return &flush{done: make(chan struct{})} }
 
-// flusher runs flushes one at a time. SUB and UNSUB have no reply in the NATS protocol, so every
-// Subscribe and Close needs a flush to know that the server has processed the command. Each flush
-// serves all callers that requested a flush before it started. An RPC server that subscribes to
-// thousands of topics concurrently therefore waits for a few round trips instead of one per topic.
-// Probes and pending delivery reports use the same flushes.
+// flusher runs flushes one at a time. SUB and UNSUB have no reply in the NATS protocol. Every
+// Subscribe and Close therefore needs a flush to know that the server has processed the command.
+// Each flush serves all callers that requested a flush before it started. An RPC server that
+// subscribes to thousands of topics concurrently therefore waits for a few round trips instead of
+// one per topic. Probes and pending delivery reports use the same flushes.
 type flusher struct {
 	// wake receives a value when a flush is requested. Its capacity is one. A spurious wake-up
 	// costs only a PING.
@@ -176,7 +177,7 @@ func (b *Bus) roundTrip(nc *nats.Conn, unconfirmed uint64) error {
 			return errors.NewErrorf(errors.Unavailable, "nats bus is disconnected: no confirmation from the server: %w", err)
 		case waited >= limit.receiving, silent && waited >= limit.silent:
 			b.markDisconnected(noAnswerError(waited))
-			_ = nc.ForceReconnect() // if this fails, the connection is closed
+			_ = nc.ForceReconnect() // if this fails, the connection has already been closed
 			return noAnswerError(waited)
 		}
 	}

@@ -27,7 +27,7 @@ const (
 // forwards the frame to the same queue group, where the server picks a member again. If the frame
 // has already been forwarded maxHops times or if forwarding fails, onMisrouted drops the frame.
 //
-// The cause is psrpc's subject scheme, which this bus must share: all methods of a service use one
+// The cause is psrpc's subject scheme, which this bus must share. All methods of a service use one
 // subject, so the NATS server cannot know which process serves which method. Frames are misrouted
 // while a process starts or stops serving the methods of a service one by one. psrpc drops such
 // frames, and the caller waits until its timeout.

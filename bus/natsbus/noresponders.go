@@ -11,7 +11,8 @@ import (
 )
 
 const (
-	// tokenBase is the number base used to write tokens in reply subjects.
+	// tokenBase is the base in which the number at the end of a reply subject is written. This
+	// number, the token, identifies a pending delivery report.
 	tokenBase = 36
 	// statusHeader and noRespondersStatus identify a no-responders status. The server sends such a
 	// status if a message with a reply subject is published on a subject without subscribers.
@@ -44,7 +45,7 @@ func (n *noResponders) enabled() bool { return n.supported.Load() && !n.denied.L
 
 func (n *noResponders) unsubscribe() {
 	if n.sub != nil {
-		_ = n.sub.Unsubscribe() // if this fails, the connection is closed
+		_ = n.sub.Unsubscribe() // if this fails, the connection has already been closed
 	}
 }
 

@@ -64,7 +64,8 @@ func dial(
 		[]nats.Option{
 			nats.Timeout(settings.connectTimeout),
 			nats.SetCustomDialer(&dialer{ctx: connCtx, timeout: settings.connectTimeout}),
-			nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}), // the default handler prints to stderr
+			// The default handler prints to stderr.
+			nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}),
 			nats.ReconnectErrHandler(func(_ *nats.Conn, err error) { onReconnectError(err) }),
 			nats.ClosedHandler(func(*nats.Conn) { close(closed) }),
 		},

@@ -23,8 +23,8 @@ type options struct {
 	prefix           string
 	subjectPerMethod bool
 	probeInterval    time.Duration
-	pendingLimit     int // in frames
-	maxControlLine   int // in bytes
+	pendingLimit     int // a number of frames
+	maxControlLine   int // a number of bytes
 	logger           *slog.Logger
 	onEvent          func(bus.Event)
 }

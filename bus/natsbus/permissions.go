@@ -145,9 +145,9 @@ func (b *Bus) waitAsyncErrors() {
 // refusals that asyncErrors.refused returned earlier. If LastError is such a refusal, waitRefusal
 // first waits at most refusalTimeout for the error handler to be called.
 //
-// The server's error does not name the subscription. The error is also the same value each time, so
-// LastError does not tell whether the refusal is new. Once there has been a refusal, waitRefusal
-// therefore takes the whole refusalTimeout if the server has accepted all subscriptions of a flush.
+// The server's error does not name the subscription, and nats.go sets LastError to the same value
+// each time. LastError therefore does not show whether the refusal is new or an earlier one. In the
+// latter case, waitRefusal waits in vain until refusalTimeout has passed.
 func (b *Bus) waitRefusal(ctx context.Context, before uint64) bool {
 	if refusals, _ := b.asyncErrors.refused(); refusals != before {
 		return true

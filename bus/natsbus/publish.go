@@ -32,8 +32,8 @@ var scratch = sync.Pool{New: func() any { return new([]byte) }}
 //     is too long (see [WithMaxControlLine])
 //
 // The report receives zero receivers if the subject has no subscribers. It receives an error if the
-// server denies permission, if the frame cannot be sent, or if the connection fails before the
-// server has confirmed the frame.
+// server denies permission or if the frame cannot be sent. The same happens if the connection fails
+// before the server has confirmed the frame.
 func (b *Bus) Publish(ctx context.Context, channel bus.Channel, frame []byte, report bus.DeliveryReport) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -90,8 +90,8 @@ func validSubject(subject string) bool {
 	return subject != ""
 }
 
-// sendQueued sends the frames that other goroutines have queued in the meantime. Their Publish
-// calls have already returned, so errors are passed to the delivery reports.
+// sendQueued sends the frames that other goroutines have queued while this goroutine was sending.
+// Their Publish calls have already returned, so errors are passed to the delivery reports.
 func (b *Bus) sendQueued() {
 	for batch := b.combiner.nextBatch(); len(batch) > 0; batch = b.combiner.nextBatch() {
 		for _, out := range batch {
@@ -193,16 +193,18 @@ func (b *Bus) publishError(err error, channel bus.Channel, size int) error {
 }
 
 // reservedInLine is the number of bytes of a control line that the bus reserves for everything
-// except subjects: separators, sizes, the id of a subscription, the queue group, and the mark and
-// the number of hops of a forwarded frame.
+// except subjects. This includes separators, sizes, the ID of a subscription and the queue group.
+// For a forwarded frame, it also includes forwardMark and the number of times that the frame has
+// been forwarded.
 const reservedInLine = 64
 
-// maxToken is the maximum length of a token in a reply subject.
+// maxToken is the maximum length of a token in a reply subject: a uint64 has at most 13 digits in
+// base 36.
 const maxToken = 13
 
 // maxSubjectSize returns the maximum length of a subject in bytes. The limit leaves room for the
-// reply subject of a frame that is forwarded (see forwardMark), because a line that is too long
-// makes the server close the connection.
+// reply subject of a forwarded frame (see forwardMark). If a line were too long, the server would
+// close the connection.
 func maxSubjectSize(maxControlLine int, inboxPrefix string) int {
 	return maxControlLine - reservedInLine - 2*(len(inboxPrefix)+maxToken)
 }

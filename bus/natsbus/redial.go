@@ -11,18 +11,18 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// nats.go reconnects after most failures. It gives up and closes the connection if the server
-// reports a protocol error, for example because a control line or a payload exceeds a limit. A
-// single caller or peer must not be able to end the bus for all others in this way. If the bus owns
-// the connection, it therefore dials a new one. A bus that does not own its connection ends,
-// because it knows neither the credentials nor the handlers of the program.
+// nats.go reconnects after most failures. If the server reports a protocol error, however, nats.go
+// gives up and closes the connection. For example, a control line or a payload may have exceeded a
+// limit. A single caller or peer must not be able to end the bus for all others in this way. If the
+// bus owns the connection, it therefore dials a new one. A bus that does not own its connection
+// ends, because it knows neither the credentials nor the handlers of the program.
 
 // owner dials and closes the connections of a bus that was created by bus.Open.
 type owner struct {
 	// dial connects to the servers. The returned function closes the connection.
 	dial func(ctx context.Context) (nc *nats.Conn, closeConn func(), err error)
-	// closeConn closes the current connection. After start, only watch changes it, and Close uses
-	// it after watch has ended.
+	// closeConn closes the current connection. While the method watch is running, only watch uses
+	// it. Afterwards, only Close uses it.
 	closeConn func()
 	// reconnectErr is the error of the last attempt of nats.go to reconnect.
 	reconnectErr atomic.Pointer[error]

@@ -11,9 +11,9 @@ import (
 // fails at its timeout instead of immediately.
 const maxReports = 4096
 
-// reports holds the delivery reports of frames that the server has not confirmed yet. Tokens are
-// consecutive numbers. The report with a given token is stored in slot token % maxReports of the
-// ring.
+// reports holds the delivery reports of frames that the server has not confirmed yet. Each report
+// is identified by a number, its token. Tokens are consecutive. The token modulo maxReports is the
+// index of the report in the ring.
 //
 // NATS does not acknowledge publications. Instead, a report is dropped once a later flush has
 // succeeded, because a no-responders status would have arrived before the PONG. However, a token is

@@ -4,7 +4,7 @@ package natsbus
 // nats.go reconnects while removing a subscription, because nats.go may send the SUB again just
 // before it forgets the subscription. The server would keep sending a share of a queue's frames to
 // the stale subscription, where they would be lost. It would also not report that the subject has
-// no responders. To remove a stale subscription, the bus reconnects once more: nats.go then sends
+// no responders. To remove a stale subscription, the bus reconnects once more. nats.go then sends
 // only the subscriptions that it still has, and the server forgets all others.
 
 // watchClosed installs a handler that is called when nats.go removes the subscription. The handler
@@ -19,8 +19,8 @@ func watchClosed(s *serverSub) {
 // not removed the subscription yet. checkStale is called after the flush that follows the start of
 // a drain, and after a failed Subscribe. s may be stale if nats.go reconnected between the start of
 // the drain and the moment when nats.go forgot the subscription. The drain may remove the
-// subscription while checkStale unsubscribes it. Unsubscribe returns nil in either case, so
-// checkStale cannot tell which of the two removed it.
+// subscription while checkStale unsubscribes it. Unsubscribe returns nil in either case. checkStale
+// cannot tell which of the two removed it, and treats both cases alike.
 func (b *Bus) checkStale(s *serverSub) {
 	b.changeMu.Lock()
 	defer b.changeMu.Unlock()
@@ -47,6 +47,6 @@ func (b *Bus) dropStale() {
 	b.stale = false
 	b.changeMu.Unlock()
 	if stale {
-		_ = b.conn().ForceReconnect() // if this fails, the connection is closed
+		_ = b.conn().ForceReconnect() // if this fails, the connection has already been closed
 	}
 }

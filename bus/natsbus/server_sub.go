@@ -20,7 +20,8 @@ type serverSub struct {
 	// sub is a subscription of nc.
 	sub *nats.Subscription
 	nc  *nats.Conn
-	// refs counts the subscriptions that are not closing. When it reaches zero, sub is drained.
+	// refs counts the subscriptions of the bus that share sub and are not closing. When it reaches
+	// zero, sub is drained.
 	refs int
 	// confirmed reports whether a flush has proved that the server has the subscription.
 	confirmed bool
@@ -122,7 +123,7 @@ func (b *Bus) releaseServerSub(s *subscription) {
 	delete(b.serverSubs, s.subKey)
 	shared.drainReconnects = shared.nc.Stats().Reconnects
 	if b.state.err() != nil || shared.sub.Drain() != nil {
-		_ = shared.sub.Unsubscribe() // if this fails, the connection is closed
+		_ = shared.sub.Unsubscribe() // if this fails, the connection has already been closed
 	}
 }
 

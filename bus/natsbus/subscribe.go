@@ -24,11 +24,14 @@ type subscription struct {
 // server has confirmed the subscription. Concurrent calls share the round trip for the
 // confirmation. No round trip is needed if the bus has already subscribed to the channel's subject.
 //
-// Subscribe returns the context's error if ctx ends first, and bus.ErrClosed if the bus is closed.
-// Other errors have one of the following codes: unavailable if the bus is disconnected;
-// permission_denied if the server denies the subscription; resource_exhausted if the connection has
-// too many subscriptions for the server; invalid_argument if the channel's subject is not a valid
-// NATS subject.
+// Subscribe returns one of the following errors:
+//
+//   - the context's error if ctx ends first
+//   - bus.ErrClosed if the bus is closed
+//   - an error with code unavailable if the bus is disconnected
+//   - an error with code permission_denied if the server denies the subscription
+//   - an error with code resource_exhausted if the connection has too many subscriptions
+//   - an error with code invalid_argument if the channel's subject is not a valid NATS subject
 func (b *Bus) Subscribe(
 	ctx context.Context, channel bus.Channel, mode bus.Mode, handler bus.Handler,
 ) (bus.Subscription, error) {
@@ -61,7 +64,7 @@ func (b *Bus) Subscribe(
 	if err != nil {
 		b.releaseServerSub(s)
 		b.removeSubscriber(s)
-		// This unsubscribes at once, because there are no frames to wait for.
+		// checkStale unsubscribes at once, because a failed subscription has no frames to wait for.
 		b.checkStale(s.serverSub)
 		return nil, err
 	}

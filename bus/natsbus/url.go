@@ -25,7 +25,8 @@ type settings struct {
 	conn           []nats.Option
 	probeInterval  time.Duration
 	connectTimeout time.Duration
-	cert, key      string // file names
+	// cert and key are the names of the files with the client certificate and its key.
+	cert, key string
 }
 
 // parameters maps the names of the URL parameters to functions that apply a value to the settings.

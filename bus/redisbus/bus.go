@@ -48,13 +48,15 @@ type Bus struct {
 
 	events lifecycle.EventQueue[bus.Event]
 
-	// drops counts the queue frames that were lost because their lock could not be taken.
+	// drops counts the queue frames that were lost because the attempt to lock them failed with an
+	// error.
 	drops drops
 	// lockRetries is the number of lock attempts that are being repeated.
 	lockRetries atomic.Int64
 	// observers tells whether pattern subscribers receive the frames of the bus.
 	observers *observers
-	// peerSigns collects signs of other processes for watchPeers.
+	// peerSigns tells watchPeers which channels may have other processes among their queue
+	// subscribers.
 	peerSigns peerSigns
 
 	published, publishErrors, received, dropped, disconnects atomic.Uint64
@@ -99,10 +101,12 @@ func newBus(ctx context.Context, client redis.UniversalClient, opts []Option) (*
 	b.ctx, b.cancel = context.WithCancelCause(context.Background())
 	b.workers.Go(func() { b.events.Run(b.ctx.Done(), b.options.onEvent) })
 	_, sharded := topology.(shardedCluster)
-	if !sharded { // psrpc does not use sharded pub/sub
+	// psrpc does not use sharded pub/sub, so sharded channels have no psrpc subscribers to find.
+	if !sharded {
 		b.workers.Go(b.watchPeers)
 	}
-	if topology.reportsReceivers() && !sharded { // no pattern matches sharded channels
+	// Clients with a pattern subscription do not receive the frames of sharded channels.
+	if topology.reportsReceivers() && !sharded {
 		b.workers.Go(b.watchObservers)
 	}
 	// Connect now, so that New fails if Redis is unreachable. With sharded pub/sub, the bus

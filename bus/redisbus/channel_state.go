@@ -11,12 +11,12 @@ import (
 // process. After the last subscriber has left, it remains until Redis has confirmed the
 // UNSUBSCRIBE.
 //
-// A channelState holds a desired state (whether the channel has subscribers) and an actual state
-// (which commands have been sent to Redis, and how Redis has replied). Callers only change the
-// desired state and mark the channel as dirty. The session's reconcile loop then sends the commands
-// that make the actual state match the desired one. As a result, only one goroutine writes to the
-// pub/sub socket, and bursts of subscriptions share a command. A new session restores all
-// subscriptions with the same code.
+// A channelState holds a desired state and an actual state. The desired state is whether the
+// channel has subscribers. The actual state is which commands have been sent to Redis, and how
+// Redis has replied. Callers only change the desired state and mark the channel as dirty. The
+// session's reconcile loop then sends the commands that make the actual state match the desired
+// one. As a result, only one goroutine writes to the pub/sub socket, and bursts of subscriptions
+// share a command. A new session restores all subscriptions with the same code.
 type channelState struct {
 	name string
 	// snapshot points to the current set of subscribers. The set is never modified: when a
@@ -127,8 +127,8 @@ func (c *channelState) subscribedLocked() (bool, error) {
 }
 
 // reconciledLocked reports whether nothing is left to be done for the channel. It returns false
-// while the channel is waiting for the reconcile loop, for a reply or, after the channel's shard
-// has moved, for a new supervisor.
+// while the channel is waiting for the reconcile loop or for a reply. It also returns false if the
+// channel's shard has moved and the channel is waiting for a new supervisor.
 func (c *channelState) reconciledLocked() bool {
 	return !c.dirty && c.pendingReplies == 0 && (!c.subscribeAlone || c.subscribeSent || c.subscribeErr != nil)
 }

@@ -49,14 +49,15 @@
 // bus.Unknown instead.
 //
 // Redis sends each queue frame to every process that has a subscriber for the queue. As in psrpc,
-// each process then tries to take a lock on the frame with SET key value EX seconds NX, where key
-// is the base64 encoding of the frame's SHA-256 hash. Redis grants the lock to only one process,
-// and this process delivers the frame. A process that stood still, for example with its virtual
-// machine, reads the frames of that time when it continues. Locks therefore live longer than in
-// psrpc. The lock on a request lives five seconds longer than the request's timeout, but at most
-// ten minutes. The lock on an update of a dynpsrpc publisher lives one minute. All other locks, and
-// those that psrpc processes take, live five seconds as in psrpc. A lock occupies about 150 bytes
-// of Redis's memory. The use of locks has four consequences:
+// each process then tries to take a lock on the frame with SET key value EX seconds NX. The key is
+// the base64 encoding of the frame's SHA-256 hash. Redis grants the lock to only one process, and
+// this process delivers the frame. A process may be suspended for some time, for example together
+// with its virtual machine. When it resumes, it reads the frames that arrived in the meantime. The
+// locks on these frames must still exist, so they live longer than in psrpc. The lock on a request
+// lives five seconds longer than the request's timeout, but at most ten minutes. The lock on a
+// message that a dynpsrpc process publishes to the subscribers of a queue lives one minute. All
+// other locks, and those that psrpc processes take, live five seconds as in psrpc. A lock occupies
+// about 150 bytes of Redis's memory. The use of locks has four consequences:
 //
 //   - Two identical frames published within five seconds are treated as one. Publishers must
 //     therefore make each queue frame unique. Requests sent by psrpc and dynpsrpc are unique
@@ -88,9 +89,9 @@
 //
 // The pipelines of go-redis are not used, because they hold a connection until all replies have
 // arrived and allocate memory for each command. On its own connections, the bus writes new commands
-// while Redis is still processing earlier ones, and receiving a frame allocates little more than
-// the frame itself. This reduced the allocations of a unary call from 28 to 13, and increased the
-// number of updates to one subscriber from 434k to 751k per second.
+// while Redis is still processing earlier ones. Receiving a frame allocates little more than the
+// frame itself. This reduced the allocations of a unary call from 28 to 13, and increased the rate
+// of messages to one subscriber from 434k to 751k per second.
 //
 // # Under load
 //

@@ -19,8 +19,8 @@ const (
 	otherDrops = "other"
 )
 
-// drops counts, for each reason, the queue frames that were lost because their lock could not be
-// taken.
+// drops counts, for each reason, the queue frames that were lost because the attempt to lock them
+// failed with an error.
 type drops struct {
 	mu      sync.Mutex
 	reasons map[string]*dropReason
@@ -67,7 +67,7 @@ func (d *drops) add(reason string) uint64 {
 	return unreported
 }
 
-// dropQueueFrame counts a queue frame whose lock could not be taken. It also emits an event with
+// dropQueueFrame counts a queue frame that this process failed to lock. It also emits an event with
 // the cause, unless the last event with this reason was too recent.
 func (b *Bus) dropQueueFrame(channel string, cause error) {
 	b.dropped.Add(1)

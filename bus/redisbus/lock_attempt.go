@@ -88,7 +88,8 @@ func (a lockAttempt) finish(err error) {
 	case errors.Is(err, redis.Nil):
 	case err != nil:
 		a.bus.dropQueueFrame(a.channel.name, err)
-		// Redis has refused the lock. After any other error, this process may hold it.
+		// An error reply means that Redis has refused the lock. After any other error, this process
+		// may hold the lock without knowing it, so the frame counts only as lost.
 		if isRedisError(err) {
 			a.snapshot.subscribers.RefuseQueue(a.frame)
 		}

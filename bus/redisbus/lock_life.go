@@ -8,24 +8,24 @@ import (
 
 const (
 	// lockLife is the time to live of the lock on a frame if an identical frame may follow. It is
-	// the same as in psrpc, where updates have no nonce: a psrpc publisher can publish the same
-	// update again when the lock has expired.
+	// the same as in psrpc. Messages that psrpc publishes to subscribers contain no nonce, so a
+	// publisher can send the same message again only after the lock has expired.
 	lockLife = 5 * time.Second
-	// uniqueLockLife is the time to live of the lock on a frame that is unique but has no known
-	// expiry, such as an update of a dynpsrpc publisher.
+	// uniqueLockLife is the time to live of the lock on a frame that is unique but has no timeout.
+	// An example is a message that a dynpsrpc process publishes to the subscribers of a queue.
 	uniqueLockLife = time.Minute
 	// maxLockLife limits the time to live of a lock, because a request can have any timeout. A
-	// process that stands still for longer than this has lost its connections.
+	// process that is suspended for longer than this has lost its connections.
 	maxLockLife = 10 * time.Minute
 )
 
 // lifeOfLock returns the time to live of the lock on frame, in whole seconds.
 //
-// A process that has been stopped for some time, for example with its virtual machine, reads the
-// frames of that time when it continues. The locks on these frames must still exist then, or the
-// process would handle frames that others have already handled. Therefore, the lock on a request
-// lives longer than the request. An update has no timeout. Its lock lives only for uniqueLockLife,
-// because each lock occupies about 150 bytes in Redis.
+// A process may be suspended for some time, for example together with its virtual machine. When it
+// resumes, it reads the frames that arrived in the meantime. The locks on these frames must still
+// exist then, or the process would handle frames that others have already handled. Therefore, the
+// lock on a request lives longer than the request. A message to subscribers has no timeout. Its
+// lock lives only for uniqueLockLife, because each lock occupies about 150 bytes in Redis.
 func lifeOfLock(frame []byte) time.Duration {
 	switch f := wire.InspectQueueFrame(frame); {
 	case !f.Unique:

@@ -10,7 +10,8 @@ import (
 const (
 	// observerCheckInterval is the minimum time between two checks for observers.
 	observerCheckInterval = time.Second
-	// maxPublishedSamples is the maximum number of publications whose receivers a check looks at.
+	// maxPublishedSamples is the maximum number of publications that one check for observers
+	// examines.
 	maxPublishedSamples = 16
 	// observerExpiry is how long observers are assumed to be present after one has received a
 	// frame.
@@ -28,9 +29,9 @@ const (
 type observers struct {
 	// present is set while there are observers.
 	present atomic.Bool
-	// wanted is the number of further publications that the next check can look at.
+	// wanted is the number of further publications that onPublished may store for the next check.
 	wanted atomic.Int32
-	// wakeup contains a token if there are publications to check.
+	// wakeup holds a value if there are publications to check.
 	wakeup chan struct{}
 
 	mu sync.Mutex
@@ -44,7 +45,8 @@ func newObservers() *observers {
 	return o
 }
 
-// onPublished stores the number of receivers of a frame, unless the next check has enough of them.
+// onPublished stores the number of receivers of a frame for the next check, unless enough frames
+// have already been stored.
 func (o *observers) onPublished(channel string, receivers int64) {
 	if receivers == 0 || o.wanted.Load() <= 0 || o.wanted.Add(-1) < 0 {
 		return

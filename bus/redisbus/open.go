@@ -129,7 +129,7 @@ func newDriver(scheme string, newClient clientFunc) bus.Driver {
 		}
 		b, err := newBus(ctx, client, append(opts, func(o *options) { o.ownsClient = true }))
 		if err != nil {
-			_ = client.Close() // err already describes the failure
+			_ = client.Close() // ignore this error, because err already describes the failure
 			return nil, err
 		}
 		return b, nil
@@ -163,9 +163,9 @@ func parserError(u *url.URL, err error) error {
 	return fmt.Errorf("unknown parameters, or a ? in the password that is not percent-encoded: %s", strings.Join(names, ", "))
 }
 
-// splitURL splits u into the URL for go-redis, which has the given scheme, the names of the files
-// for TLS, and the options of the bus. The first host stays in the URL. All others become addr
-// parameters, as go-redis expects.
+// splitURL splits u into a URL for go-redis, the names of the files for TLS, and the options of the
+// bus. The scheme of the returned URL is the argument scheme, because go-redis knows fewer schemes.
+// The first host stays in the URL. All others become addr parameters, as go-redis expects.
 func splitURL(u *url.URL, scheme string) (*url.URL, tlsFiles, []Option, error) {
 	query, err := url.ParseQuery(u.RawQuery)
 	if err != nil {

@@ -16,7 +16,7 @@ const outageEventInterval = 5 * time.Second
 type outageEvents struct {
 	bus   *Bus
 	start time.Time
-	// reason is the reason that the last event contained.
+	// reason is the reason given by the last event.
 	reason   string
 	throttle logthrottle.Throttle
 }

@@ -13,7 +13,8 @@ import (
 const (
 	// peerCheckInterval is the minimum time between two checks for psrpc processes.
 	peerCheckInterval = 250 * time.Millisecond
-	// maxPeerSigns is the maximum number of signs that are collected for a check (see [peerSign]).
+	// maxPeerSigns is the maximum number of values of type [peerSign] that are collected for one
+	// check.
 	maxPeerSigns = 64
 	// peerExpiry is how long a channel is assumed to have psrpc processes as subscribers after one
 	// of them has taken a lock.
@@ -22,7 +23,8 @@ const (
 	maxChannelsPerCommand = 256
 )
 
-// peerSign is a reason to find out which other processes subscribe to a channel.
+// peerSign is a reason to check which other processes subscribe to a channel. Either another
+// process has taken a lock, or this process has taken many locks in a row.
 type peerSign struct {
 	channel *channelState
 	// lostLock is the key of a lock that another process has taken. It is empty if this process has
@@ -30,9 +32,9 @@ type peerSign struct {
 	lostLock string
 }
 
-// peerSigns collects signs until the next check looks at them.
+// peerSigns collects signs for the next call to checkPeers.
 type peerSigns struct {
-	// wakeup contains a token if there are signs.
+	// wakeup holds a value if there are signs.
 	wakeup chan struct{}
 	mu     sync.Mutex
 	signs  []peerSign
@@ -83,10 +85,10 @@ func (p *peerSigns) take() []peerSign {
 // these channels (see [share]). watchPeers returns when the bus is closed, or when Redis denies a
 // command.
 //
-// Redis does not tell which process has taken a lock, but the value of the lock does: psrpc stores
-// a random number, and this bus stores lockValue. If this process takes all locks, it now and then
-// waits before it asks for a lock, so that a psrpc process can take that lock. It does not wait if
-// no other process subscribes to the channel.
+// Redis does not tell which process has taken a lock. However, the value of a lock shows whether
+// psrpc has taken it: psrpc stores a random number, and this bus stores lockValue. If this process
+// takes all locks, it sometimes delays a lock attempt to give psrpc processes a chance to take that
+// lock. It does not do so if no other process subscribes to the channel.
 func (b *Bus) watchPeers() {
 	shared := map[*channelState]bool{}
 	timer := time.NewTimer(0)
@@ -117,7 +119,8 @@ func (b *Bus) watchPeers() {
 }
 
 // checkPeers looks at the collected signs. It updates shared, which is the set of channels that
-// have psrpc processes as subscribers, and the shares of these channels.
+// have psrpc processes as subscribers. It also sets the limit on how many frames of these channels
+// this process takes.
 func (b *Bus) checkPeers(shared map[*channelState]bool) error {
 	ctx, cancel := context.WithTimeout(b.ctx, b.options.probeInterval)
 	defer cancel()

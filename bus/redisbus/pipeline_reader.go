@@ -97,7 +97,7 @@ func (p *pipeline[T]) completeNext(value int64, reply error) error {
 	if p.completed < len(batch) {
 		return nil
 	}
-	clear(batch) // a free batch must not keep frames alive
+	clear(batch) // so that the garbage collector can free the frames
 	p.completed = 0
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -137,7 +137,8 @@ func (p *pipeline[T]) checkHealth() error {
 	s, now := p.session, time.Now()
 	interval := s.bus.options.probeInterval
 	if now.Sub(p.nextCheck) >= interval/2 {
-		p.lastProgress = now // this process stood still, so there may be unread replies
+		// This process was suspended, so there may be unread replies.
+		p.lastProgress = now
 	}
 	// Set the next deadline first. Another goroutine may call interruptRead while this check is
 	// running, and the deadline set by interruptRead must not be overwritten.
@@ -208,7 +209,7 @@ func (p *pipeline[T]) ping() {
 func (p *pipeline[T]) failAll(err error) bool {
 	s := p.session
 	if p.socket != nil {
-		_ = p.socket.Close() // err already describes the failure
+		_ = p.socket.Close() // ignore this error, because err already describes the failure
 	}
 	p.writeLock.Lock() // this does not block for long, because writes to the closed socket fail
 	p.mu.Lock()

@@ -42,8 +42,8 @@ func redisReply(err error) string {
 	return ""
 }
 
-// replyCode returns the code at the beginning of the error reply in err, such as MOVED, or "" if
-// err does not contain an error reply.
+// replyCode returns the code at the beginning of the error reply in err, such as MOVED. If err does
+// not contain an error reply, it returns "".
 func replyCode(err error) string {
 	code, _, _ := strings.Cut(redisReply(err), " ")
 	return code
@@ -158,7 +158,8 @@ func readPush(r *bufio.Reader, buffer []byte) (push, error) {
 		return push{}, err
 	case kind == '-':
 		return push{}, replyError(content)
-	case kind == '+' && string(content) == "PONG": // the reply to PING if no channel is subscribed
+	case kind == '+' && string(content) == "PONG":
+		// Redis replies to PING in this form while no channel is subscribed.
 		return push{kind: pong}, nil
 	case kind == '*' && string(content) == "2":
 		return readPong(r, buffer)

@@ -39,7 +39,7 @@ type session struct {
 	lockPipelines atomic.Pointer[map[string]*pipeline[lockAttempt]]
 	// lockPipelinesMu is held while a pipeline is added to lockPipelines.
 	lockPipelinesMu sync.Mutex
-	// locksWanted contains a token if reconcileLoop should open the connections for locks.
+	// locksWanted holds a value if reconcileLoop should open the connections for locks.
 	locksWanted chan struct{}
 	// locksReady is closed once the connections for locks have been opened.
 	locksReady chan struct{}
@@ -58,7 +58,7 @@ type session struct {
 	// pushesRead counts all pushes received on the pub/sub socket, and pongsRead counts only the
 	// replies to PING. Both are used by [prober].
 	pushesRead, pongsRead atomic.Uint64
-	// wakeup contains a token if there are dirty channels for reconcileLoop (see [channelState]).
+	// wakeup holds a value if there are dirty channels for reconcileLoop (see [channelState]).
 	wakeup chan struct{}
 
 	// confirmations counts the channels that Redis has confirmed or refused.
@@ -96,7 +96,7 @@ func (s *session) openSockets(ctx context.Context) error {
 	}
 	pubsub, err := dialSocket(ctx, s.node, s.bus.credentials)
 	if err != nil {
-		_ = publisher.Close() // err already describes the failure
+		_ = publisher.Close() // ignore this error, because err already describes the failure
 		return err
 	}
 	pubsub.beforeRead = s.flushLocks

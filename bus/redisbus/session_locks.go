@@ -30,7 +30,7 @@ func (s *session) tryLock(attempt lockAttempt) error {
 // frames share a write, while an attempt for a single frame is sent without delay.
 func (s *session) flushLocks() {
 	if !s.active.Load() {
-		return // activate will flush the pipelines
+		return // activate flushes the pipelines later
 	}
 	for _, p := range *s.lockPipelines.Load() {
 		p.flush(maxInlineBytes)
@@ -67,9 +67,9 @@ func (s *session) limited(node *redis.Client) *redis.Client {
 	return node.WithTimeout(s.bus.options.probeInterval)
 }
 
-// openLocks connects to all servers that store locks. If it did not, the first frame of a queue
-// would have to wait for a connection, and its caller may not have that much time. A server that
-// cannot be reached is dialed again when a lock on it is needed.
+// openLocks connects to all servers that store locks. Otherwise the first frame of a queue would
+// have to wait for a connection, and the timeout of the call might pass in the meantime. A server
+// that cannot be reached is dialed again when a lock on it is needed.
 func (s *session) openLocks() {
 	defer close(s.locksReady)
 	ctx, cancel := context.WithTimeout(s.ctx, s.bus.options.connectTimeout)

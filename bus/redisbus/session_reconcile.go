@@ -71,7 +71,8 @@ func (s *session) reconcile() error {
 
 // limitWrite makes writes to the pub/sub socket fail if they take longer than a probe interval.
 func (s *session) limitWrite() {
-	_ = s.pubsub.SetWriteDeadline(time.Now().Add(s.bus.options.probeInterval)) // if this fails, so does the write
+	// If this fails, the write fails too.
+	_ = s.pubsub.SetWriteDeadline(time.Now().Add(s.bus.options.probeInterval))
 }
 
 // commandName returns the name of the command to send, which depends on whether pub/sub is sharded.
@@ -141,9 +142,9 @@ func (s *session) appendCommandsLocked(subscribe bool, channels []*channelState,
 	}
 }
 
-// onConfirmed handles the confirmation that Redis sends for each channel of a SUBSCRIBE or UNSUBSCRIBE
-// command. Redis confirms the channels in the order in which they were sent. The confirmation must
-// therefore be that of the first unconfirmed channel of the oldest command.
+// onConfirmed handles the confirmation that Redis sends for each channel of a SUBSCRIBE or
+// UNSUBSCRIBE command. Redis confirms the channels in the order in which they were sent. The
+// confirmation must therefore be that of the first unconfirmed channel of the oldest command.
 func (s *session) onConfirmed(confirmation push) {
 	b := s.bus
 	b.mu.Lock()

@@ -32,14 +32,14 @@ const (
 //
 // With each frame that arrives, the process gains credit: one divided by the number of processes.
 // If it has credit for a whole frame, it asks for the lock at once. Otherwise the frame waits for
-// credit, but no longer than shareDelay, so the process also takes the frames that psrpc processes
-// do not take in time. These frames cost no credit. If they did, all frames would have to wait
-// while psrpc processes are slow. No frame is lost, and frames keep their order.
+// credit, but no longer than shareDelay. The process therefore also takes the frames that psrpc
+// processes do not take in time. These frames cost no credit. If they did, all frames would have to
+// wait while psrpc processes are slow. No frame is lost, and frames keep their order.
 type share struct {
 	// limited is set while the limit is in use.
 	limited atomic.Bool
 	// trial is set if this process must delay the next frame to see whether another process takes
-	// it.
+	// it (see [minWinsForTrial]).
 	trial atomic.Bool
 	// waiting is the number of frames that wait for credit or for the end of their delay.
 	waiting atomic.Int64
@@ -57,14 +57,16 @@ type share struct {
 	processes int
 	// credit is the number of frames that this process may take without a delay.
 	credit float64
-	// trialEnd is the time at which the last trial ends. Until then, the frame of the trial waits.
+	// trialEnd is the time at which the last trial ends (see [minWinsForTrial]). The frame delayed
+	// by the trial waits until then.
 	trialEnd time.Time
 	// asked is the number of lock attempts that use credit and to which Redis has not replied yet.
 	asked int
 }
 
-// mustWait reports whether this process must not request the lock on a new frame at once. It must not
-// while another frame waits, while the limit is in use, or if the frame serves as a trial.
+// mustWait reports whether this process must wait before it requests the lock on a new frame. It
+// must wait if another frame is waiting, if the limit is in use, or if the frame is delayed for a
+// trial.
 func (s *share) mustWait(arrived time.Time) bool {
 	if s.trial.Load() && s.trial.Swap(false) {
 		s.mu.Lock()
@@ -130,8 +132,7 @@ func (s *share) isTrialDue() bool {
 // sharedFrames holds the lock attempts of a session whose frames wait for credit or for the end of
 // their delay. The oldest one comes first.
 type sharedFrames struct {
-	// wakeup contains a token if a frame has been added, or if a reply may have made credit
-	// available.
+	// wakeup holds a value if a frame has been added, or if a reply may have made credit available.
 	wakeup chan struct{}
 
 	// mu guards the fields below.

@@ -19,8 +19,8 @@ const bufferSize = 64 << 10
 
 // socket is a connection to Redis that is used only by the bus. It is dialed by go-redis, so that
 // all options of the client apply, such as TLS, credentials, the database and a custom dialer.
-// After that, the bus reads and writes RESP2 directly on the net.Conn. This has two advantages:
-// commands can be written while earlier ones are waiting for their replies, and receiving a frame
+// After that, the bus reads and writes RESP2 directly on the net.Conn. This has two advantages.
+// Commands can be written while earlier ones are waiting for their replies. Receiving a frame
 // requires no allocation other than the frame itself. For measurements, see [pipeline].
 type socket struct {
 	net.Conn
@@ -69,7 +69,8 @@ func dialSocket(ctx context.Context, node *redis.Client, credentials *credential
 		err = s.SetDeadline(time.Time{}) // go-redis has set a deadline for the PING
 	}
 	if err != nil {
-		_, _ = s.client.Close(), conn.Close() // err already describes the failure
+		// Ignore these errors, because err already describes the failure.
+		_, _ = s.client.Close(), conn.Close()
 		return nil, withoutArguments(err)
 	}
 	s.reader, s.writer = bufio.NewReaderSize(s, bufferSize), bufio.NewWriterSize(s, bufferSize)
