@@ -8,7 +8,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// Invoke calls the method with the given full name, such as "my.pkg.MyService/NormalRPC", and
+// Invoke calls the method whose full name is name, such as "my.pkg.MyService/NormalRPC", and
 // returns its response. If the program contains a generated Go type with the same schema, the
 // response has that type. Otherwise, it is a *dynamicpb.Message.
 //

@@ -46,10 +46,10 @@ func RequestInfoFromContext(ctx context.Context) (RequestInfo, bool) {
 // RequestInfo is created only when a handler asks for one, because most handlers do not need it.
 type requestInfoProvider interface{ requestInfo() RequestInfo }
 
-// ContextWithMetadata returns a copy of ctx that carries the given metadata. The metadata that ctx
-// already carries is kept. If both contain the same key, the new value is used. The metadata is
-// sent with every call, stream and update that uses the returned context. Keys are case-sensitive.
-// Keys and values must be valid UTF-8. The map is copied.
+// ContextWithMetadata returns a copy of ctx to which metadata has been added. The metadata that ctx
+// already carries is kept. If both contain the same key, the value in the argument is used. The
+// metadata is sent with every call, stream and update that uses the returned context. Keys are
+// case-sensitive. Keys and values must be valid UTF-8. The map is copied.
 //
 // If a handler makes calls, they do not carry the metadata that the handler has received. To
 // forward it, pass the field Metadata of [RequestInfo] to ContextWithMetadata.

@@ -38,8 +38,10 @@ const (
 
 // decompressionOptions holds the limits for frames that psrpc peers have compressed.
 type decompressionOptions struct {
-	maxRatio  int // 0 means the default
-	maxMemory int // in bytes
+	// maxRatio is the ratio passed to WithMaxCompressionRatio. 0 stands for the default.
+	maxRatio int
+	// maxMemory is the maximum total size of the decompressed frames in bytes.
+	maxMemory int
 }
 
 type compressionRatioOption int
@@ -130,7 +132,8 @@ func (g serviceOptionGroup) applyRegister(o *registerOptions) {
 	}
 }
 
-// ServiceOptions combines several options into one. The options are applied in the given order.
+// ServiceOptions combines several options into one. The options are applied in the order in which
+// they are passed.
 func ServiceOptions(options ...ServiceOption) ServiceOption { return serviceOptionGroup(options) }
 
 type connOptionGroup []ConnOption
@@ -141,5 +144,6 @@ func (g connOptionGroup) applyConn(o *connOptions) {
 	}
 }
 
-// ConnOptions combines several options into one. The options are applied in the given order.
+// ConnOptions combines several options into one. The options are applied in the order in which they
+// are passed.
 func ConnOptions(options ...ConnOption) ConnOption { return connOptionGroup(options) }

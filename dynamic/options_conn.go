@@ -17,8 +17,9 @@ type connOptions struct {
 	// timeout is the timeout set with WithClientTimeout, or 0 if the option is not used.
 	timeout          time.Duration
 	selectionTimeout time.Duration
-	maxFrameSize     int // in bytes; 0 means no limit
-	decompressed     decompressionOptions
+	// maxFrameSize is the maximum size of a frame in bytes. 0 means that there is no limit.
+	maxFrameSize int
+	decompressed decompressionOptions
 	// keepalive is the argument of WithKeepalive. The function keepaliveInterval interprets it.
 	keepalive     time.Duration
 	requestHooks  []RequestHook
@@ -90,13 +91,14 @@ func WithSelectionTimeout(timeout time.Duration) ConnOption {
 // ConnOption configures [NewConn].
 type ConnOption interface{ applyConn(o *connOptions) }
 
-// WithRequestHooks adds hooks that are called for each request, in the given order. psrpc has the
-// same hooks. Interceptors can do more; see [ClientRPCInterceptor].
+// WithRequestHooks adds hooks that are called for each request, in the order in which they are
+// passed. psrpc has the same hooks. Interceptors can do more; see [ClientRPCInterceptor].
 func WithRequestHooks(hooks ...RequestHook) ConnOption {
 	return connOption(func(o *connOptions) { o.requestHooks = append(o.requestHooks, hooks...) })
 }
 
-// WithResponseHooks adds hooks that are called for each response or error, in the given order.
+// WithResponseHooks adds hooks that are called for each response or error, in the order in which
+// they are passed.
 func WithResponseHooks(hooks ...ResponseHook) ConnOption {
 	return connOption(func(o *connOptions) { o.responseHooks = append(o.responseHooks, hooks...) })
 }

@@ -21,12 +21,15 @@ const (
 )
 
 type serverOptions struct {
-	id            string
-	timeout       time.Duration
-	logger        *slog.Logger
-	maxFrameSize  int // in bytes; 0 means no limit
-	decompressed  decompressionOptions
-	maxConcurrent int // number of requests; 0 means no limit
+	id      string
+	timeout time.Duration
+	logger  *slog.Logger
+	// maxFrameSize is the maximum size of a frame in bytes. 0 means that there is no limit.
+	maxFrameSize int
+	decompressed decompressionOptions
+	// maxConcurrent is the maximum number of requests that are handled at the same time. 0 means
+	// that there is no limit.
+	maxConcurrent int
 	// maxPendingClaims, maxPendingClaimBytes and grantTimeout limit the requests that wait for a
 	// grant.
 	maxPendingClaims     int
@@ -34,9 +37,11 @@ type serverOptions struct {
 	grantTimeout         time.Duration
 	// maxStreams and maxSilentStreams limit the number of open streams. maxSilentStreams applies
 	// only to streams whose client has announced no keepalive interval.
-	maxStreams        int
-	maxSilentStreams  int
-	streamIdleTimeout time.Duration // only for streams without keepalives; 0 means no limit
+	maxStreams       int
+	maxSilentStreams int
+	// streamIdleTimeout is how long a stream without keepalives may be idle. 0 means that there is
+	// no limit.
+	streamIdleTimeout time.Duration
 	// keepalive is the argument of WithKeepalive. The function keepaliveInterval interprets it.
 	keepalive    time.Duration
 	interceptors serverInterceptors

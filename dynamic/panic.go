@@ -35,10 +35,10 @@ type panicReporter struct {
 	hooks  []PanicHook
 }
 
-// report logs a panic with the given value and calls the hooks. source says what panicked, for
-// example "handler". report must be called on the goroutine that panicked, because it logs the
-// stack of the goroutine on which it runs. If a hook panics, report recovers and logs that panic
-// too.
+// report logs a panic, with the value that was passed to panic, and calls the hooks. source says
+// what panicked, for example "handler". report must be called on the goroutine that panicked,
+// because it logs the stack of the goroutine on which it runs. If a hook panics, report recovers
+// and logs that panic too.
 func (r panicReporter) report(ctx context.Context, method *registry.Method, source string, value any) {
 	stack := debug.Stack()
 	r.log(method, source, value, stack)

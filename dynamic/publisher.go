@@ -32,8 +32,8 @@ func newPublisher(b bus.Bus, method *registry.Method, interceptors []PublishInte
 	}
 }
 
-// updateChannel returns the channel for a method's updates. The channel has the same name as the
-// request channel would have if the method were a call.
+// updateChannel returns the channel for a method's updates. Its name is built in the same way as
+// the name of the request channel of a method that clients call.
 func updateChannel(method *registry.Method, topic []string) bus.Channel {
 	return bus.Channel(wire.RequestChannel(method.Service().WireName(), method.WireName(), topic, method.Queue()))
 }

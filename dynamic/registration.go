@@ -27,8 +27,8 @@ type Registration struct {
 	// methods.
 	plans      map[string]*serverPlan
 	publishers map[string]*publisher
-	// clients caches the clients of the service. All versions of the service share the cache, so
-	// Replace preserves the clock offsets of the clients.
+	// clients caches the clients of the service. All versions of the service share the cache. The
+	// known offsets of the clients' clocks are therefore still known after Replace.
 	clients *clientCache
 	// drainingEndpoints counts the endpoints that have been deregistered or replaced but are still
 	// handling requests.
@@ -53,9 +53,10 @@ type Registration struct {
 
 	mu sync.Mutex
 	// end tracks how far the registration has been closed. It is nil until Close or Kill is called.
-	end       *registrationEnd
-	replaced  bool
-	endpoints map[string]*endpoint // keyed by endpoint.name
+	end      *registrationEnd
+	replaced bool
+	// endpoints holds the endpoints that accept requests. The keys are the names of the endpoints.
+	endpoints map[string]*endpoint
 }
 
 // newRegistration returns a registration without plans, endpoints or subscriptions.
@@ -137,8 +138,9 @@ func (r *Registration) subscribeCancels(ctx context.Context) error {
 			"until its deadline")
 }
 
-// subscribeIfPermitted subscribes to a channel that psrpc fleets do not have. If the broker does not
-// permit the subscription, subscribeIfPermitted logs a warning with the given text and returns nil.
+// subscribeIfPermitted subscribes to a channel that psrpc does not use. If the broker does not
+// permit the subscription, subscribeIfPermitted logs a warning with the text in the argument
+// warning and returns nil.
 func (r *Registration) subscribeIfPermitted(
 	ctx context.Context, subscription *transport.LazySubscription, channel bus.Channel, handler bus.Handler, warning string,
 ) error {
@@ -206,7 +208,8 @@ func (r *Registration) removeEndpoint(e *endpoint) {
 func (r *Registration) drainEndpoint(name string) (drained <-chan struct{}, ok bool) {
 	r.mu.Lock()
 	e := r.endpoints[name]
-	if e == nil || r.end != nil { // if r.end is set, runEnd drains all endpoints
+	if e == nil || r.end != nil {
+		// If r.end is set, runEnd drains all endpoints.
 		end := r.end
 		r.mu.Unlock()
 		if e == nil {
@@ -216,11 +219,12 @@ func (r *Registration) drainEndpoint(name string) (drained <-chan struct{}, ok b
 	}
 	delete(r.endpoints, name)
 	// Close does not find e in endpoints any more, so it waits for drainingEndpoints instead. Enter
-	// cannot fail: r.end is nil, and Close sets r.end before it closes drainingEndpoints.
+	// cannot fail, because r.end is nil, and Close sets r.end before it closes drainingEndpoints.
 	r.drainingEndpoints.Enter()
 	r.mu.Unlock()
 	done := make(chan struct{})
-	go func() { // Close waits for this goroutine by waiting for drainingEndpoints
+	// Close waits for drainingEndpoints and thus for this goroutine.
+	go func() {
 		r.announce(wire.PresenceDraining, e)
 		e.drain()
 		r.closeWhenIdle(e)
@@ -242,7 +246,8 @@ func (r *Registration) closeWhenIdle(e *endpoint) {
 		return
 	default:
 	}
-	go func() { // Close waits for r.drainingEndpoints and thus for this goroutine
+	// Close waits for drainingEndpoints and thus for this goroutine.
+	go func() {
 		defer r.drainingEndpoints.Leave()
 		<-idle
 		r.announce(wire.PresenceLeft, e)

@@ -22,12 +22,13 @@ import (
 // methods, and methods whose kind or routing has changed, can be called as soon as the bus has
 // confirmed their subscriptions. This is shortly before the other methods move to the new version.
 //
-// If Replace fails, r continues unchanged. Replace fails for the same reasons as Register, and
+// If Replace fails, r continues unchanged. Replace fails for the same reasons as Register. It also
+// fails
 //   - if the wire names of the two versions differ; the error has code invalid_argument;
 //   - if r or its server has been closed or killed, or is closed or killed during Replace; the
 //     error is errors.ErrServerClosed;
 //   - if r has already been replaced; the error has code failed_precondition. The topics of a
-//     replaced registration cannot be changed any more either.
+//     replaced registration can no longer be changed either.
 func (r *Registration) Replace(descriptor any, handlers Handlers, opts ...RegisterOption) (*Registration, error) {
 	// Because of this lock, concurrent calls to Replace run one after the other. Once a call has
 	// succeeded, the calls after it fail.
@@ -120,7 +121,7 @@ func (r *Registration) newEndpoints(predecessor *Registration) []*endpoint {
 	return endpoints
 }
 
-// endpoint returns the endpoint with the given name, or nil if there is none.
+// endpoint returns the endpoint named name, or nil if there is none.
 func (r *Registration) endpoint(name string) *endpoint {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -128,15 +129,15 @@ func (r *Registration) endpoint(name string) *endpoint {
 }
 
 // transferEndpoints makes the bus subscriptions deliver requests to next, or returns an error if r
-// or the server has been closed. It locks both registrations and the server, in this order, so that
-// Close, Kill and Shutdown see the state either before or after the transfer.
+// or the server has been closed. It locks both registrations and then the server. Close, Kill and
+// Shutdown therefore see the state either before or after the transfer.
 //
-// All methods must move to next at the same moment. Otherwise, a client that has received a response
-// from the new version of one method could still reach the old version of another method. Bus
-// callbacks read the target of an inbound without a lock, so the targets cannot simply be replaced
-// one after the other. The first loop therefore gives all inbounds targets that contain both
-// endpoints and one shared flag. When the flag is set, all of them switch to the new endpoint. The
-// second loop replaces these targets by plain ones, so that the old endpoints can be freed.
+// All methods must move to next at the same moment. Otherwise, a client that has received a
+// response from the new version of one method could still reach the old version of another method.
+// Bus callbacks read the target of an inbound without a lock, so they could run while only some of
+// the targets have been replaced. The first loop therefore gives all inbounds targets that contain
+// both endpoints and one shared flag. When the flag is set, all of them switch to the new endpoint.
+// The second loop replaces these targets with plain ones, so that the old endpoints can be freed.
 func (r *Registration) transferEndpoints(next *Registration) error {
 	server := r.server
 	r.mu.Lock()
@@ -172,7 +173,8 @@ func (r *Registration) drainReplaced(e *endpoint) {
 	if !e.inbound.isStream && e.inbound.current() == e {
 		e.inbound.frames.Close()
 	}
-	if r.drainingEndpoints.Enter() { // otherwise, Close or Kill closes e
+	// If Enter fails, r is being closed or killed, and Close or Kill closes e.
+	if r.drainingEndpoints.Enter() {
 		r.closeWhenIdle(e)
 	}
 }

@@ -70,7 +70,8 @@ func (r *Registration) plansOfMethod(name string) ([]*serverPlan, error) {
 	case !ok:
 		return nil, errors.NewErrorf(errors.InvalidArgument, "service %s has no method %s%s",
 			r.service.Name(), name, transport.Suggest(name, r.service.Methods(), (*registry.Method).Name))
-	case r.plans[name] == nil: // only subscription methods have no plan
+	case r.plans[name] == nil:
+		// Only subscription methods have no plan.
 		return nil, errors.NewErrorf(errors.InvalidArgument,
 			"method %s is a subscription: nothing to register; pass the topic to Publish with dynamic.WithTopic", method.FullName())
 	case !method.Topics():
@@ -150,9 +151,8 @@ func (r *Registration) registerTopic(plan *serverPlan, parts []string) (undo fun
 	return undo, nil
 }
 
-// takeInherited clears the field fromPredecessor of the endpoint with the given name and returns
-// the endpoint. If there is no such endpoint, or if the field is not set, takeInherited returns
-// nil.
+// takeInherited clears the field fromPredecessor of the endpoint named name and returns the
+// endpoint. If there is no such endpoint, or if the field is not set, takeInherited returns nil.
 func (r *Registration) takeInherited(name string) *endpoint {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -164,7 +164,7 @@ func (r *Registration) takeInherited(name string) *endpoint {
 	return e
 }
 
-// markInherited undoes takeInherited.
+// markInherited undoes takeInherited: it sets the field fromPredecessor of an endpoint again.
 func (r *Registration) markInherited(e *endpoint) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

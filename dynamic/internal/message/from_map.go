@@ -20,10 +20,10 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// jsonOfMap encodes a map that describes a message with the given descriptor. The result follows
-// the protobuf JSON mapping. Package encoding/json alone is not enough: it would encode the
-// exported fields of the Go structs of messages. For many messages, this is wrong, and it loses the
-// content of dynamic messages.
+// jsonOfMap encodes a map that describes a message. descriptor is the descriptor of the message.
+// The result follows the protobuf JSON mapping. Package encoding/json alone is not enough: it would
+// encode the exported fields of the Go structs of messages. For many messages, this is wrong, and
+// it loses the content of dynamic messages.
 func jsonOfMap(value map[string]any, descriptor protoreflect.MessageDescriptor, resolver Resolver) ([]byte, error) {
 	var encodable any = value
 	if !isPlain(value, 0) {
@@ -102,7 +102,7 @@ func wantedField(field protoreflect.FieldDescriptor) wanted {
 	}
 }
 
-// isMessage reports whether w describes a single message with the given name.
+// isMessage reports whether w describes a single message whose type is named name.
 func (w wanted) isMessage(name protoreflect.FullName) bool {
 	return !w.elements && w.message != nil && w.message.FullName() == name
 }
@@ -208,7 +208,8 @@ func (c mapConverter) entries(v reflect.Value, w wanted, depth int) (any, error)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", key, err)
 		}
-		value := reflect.New(converted.Type().Elem()).Elem() // value stays nil if inner is nil
+		// If inner is nil, value stays nil.
+		value := reflect.New(converted.Type().Elem()).Elem()
 		if inner != nil {
 			value.Set(reflect.ValueOf(inner))
 		}
@@ -282,8 +283,8 @@ func (c mapConverter) list(v reflect.Value, w wanted, depth int) (any, error) {
 	return converted, nil
 }
 
-// field returns the field or the extension of a message that has the given key in JSON. It returns
-// nil if there is none.
+// field returns the field or the extension of a message whose key in JSON is key. It returns nil if
+// there is none.
 func (c mapConverter) field(message protoreflect.MessageDescriptor, key string) protoreflect.FieldDescriptor {
 	if name, isExtension := strings.CutPrefix(key, "["); isExtension {
 		extension, err := c.resolver.FindExtensionByName(protoreflect.FullName(strings.TrimSuffix(name, "]")))

@@ -10,9 +10,9 @@ import (
 	"google.golang.org/protobuf/types/dynamicpb"
 )
 
-// Resolve returns the Type for messages with the given descriptor and Go type M. The resolver finds
-// generated Go types, extensions, and the types of messages in google.protobuf.Any. Resolve returns
-// an error if M cannot be the Go type of such messages.
+// Resolve returns the Type for messages that have Go type M and are described by descriptor. The
+// resolver finds generated Go types, extensions, and the types of messages in google.protobuf.Any.
+// Resolve returns an error if M cannot be the Go type of such messages.
 func Resolve[M proto.Message](resolver Resolver, descriptor protoreflect.MessageDescriptor) (Type, error) {
 	t, err := chooseType[M](resolver, descriptor)
 	if err != nil {

@@ -4,12 +4,17 @@ import "github.com/dynpsrpc/dynpsrpc/errors"
 
 // choice applies Opts to claims, one at a time. It does not use the clock or a timer.
 type choice struct {
-	opts       Opts
-	count      int      // number of claims
-	highest    float32  // highest affinity of any claim
-	acceptable []*Claim // claims whose affinity is not below the minimum, in order of arrival
-	rejected   []string // IDs of the servers whose affinity is below the minimum
-	best       *Claim   // claim with the highest positive affinity; nil if there is none
+	opts Opts
+	// count is the number of claims.
+	count int
+	// highest is the highest affinity of any claim.
+	highest float32
+	// acceptable holds the claims whose affinity is not below the minimum, in order of arrival.
+	acceptable []*Claim
+	// rejected holds the IDs of the servers whose affinity is below the minimum.
+	rejected []string
+	// best is the claim with the highest positive affinity. It is nil if there is none.
+	best *Claim
 }
 
 // add processes a claim and reports whether its server is selected immediately.

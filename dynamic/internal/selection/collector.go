@@ -13,19 +13,29 @@ import (
 // Collector collects the claims of one call until the call selects a server. A Collector is not
 // safe for concurrent use.
 type Collector struct {
-	choice     choice
-	membership *Membership // nil unless the selection is adaptive
-	seen       int         // number of claims processed so far
-	receivers  int         // number of receivers of the request, as passed to the last call to Add
-	responders Responders  // servers that have claimed or declined the request
-	watching   bool        // whether Watch has been called
-	changes    uint64      // result of membership.Changes at the last call to Add, if watching is true
-	declined   []string    // IDs of servers that have declined the request
+	choice choice
+	// membership is nil unless the selection is adaptive.
+	membership *Membership
+	// seen is the number of claims processed so far.
+	seen int
+	// receivers is the number of receivers of the request, as passed to the last call to Add.
+	receivers int
+	// responders holds the servers that have claimed or declined the request.
+	responders Responders
+	// watching reports whether Watch has been called.
+	watching bool
+	// changes is the result of membership.Changes at the last call to Add. It is used only if
+	// watching is true.
+	changes uint64
+	// declined holds the IDs of the servers that have declined the request.
+	declined []string
 
-	started   time.Time
-	timers    *timer.Pool
-	timer     *time.Timer // ends the selection when it fires; nil if there is no timeout
-	shortened bool        // whether Opts.ShortCircuitTimeout is running
+	started time.Time
+	timers  *timer.Pool
+	// timer ends the selection when it fires. It is nil if there is no timeout.
+	timer *time.Timer
+	// shortened reports whether Opts.ShortCircuitTimeout is running.
+	shortened bool
 }
 
 // NewCollector returns a Collector without claims. If membership is not nil, the selection is
@@ -34,7 +44,7 @@ func NewCollector(opts Opts, membership *Membership) *Collector {
 	return &Collector{choice: choice{opts: opts}, membership: membership}
 }
 
-// Watch makes the membership wake w when the servers change; see [Membership.Watch]. The caller
+// Watch makes the membership wake w when servers join or leave; see [Membership.Watch]. The caller
 // must call Unwatch when the call has ended. The Collector must have a membership.
 func (c *Collector) Watch(w queue.Wakeup) {
 	c.watching = true
@@ -70,8 +80,8 @@ func (c *Collector) Timeout() <-chan time.Time {
 }
 
 // HasNew reports whether Add must be called. This is the case if there are claims that Add has not
-// processed yet. If there are any claims at all, it is also the case after a change of the number
-// of receivers or of the servers of the membership. For a nil Collector, all claims are new.
+// processed yet. If any claim has arrived, it is also the case when the number of receivers or the
+// servers of the membership have changed. For a nil Collector, all claims are new.
 func (c *Collector) HasNew(claims []wire.ClaimRequest, receivers int) bool {
 	if c == nil {
 		return len(claims) > 0

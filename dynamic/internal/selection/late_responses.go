@@ -15,8 +15,9 @@ const maxLateCalls = 1024
 type LateResponses struct {
 	mu          sync.Mutex
 	memberships map[id.Call]*Membership
-	calls       [maxLateCalls]id.Call // ring buffer; the oldest call is at index oldest
-	oldest      int
+	// calls is a ring buffer. The oldest call is at index oldest.
+	calls  [maxLateCalls]id.Call
+	oldest int
 }
 
 // Add records a call that has ended. Once maxLateCalls calls have been recorded, each new call

@@ -58,10 +58,11 @@ func (m *Membership) hiddenServersLocked() int {
 }
 
 // LikelyComplete reports whether no more answers are expected. This is the case if the call is
-// complete. It is also the case if the number of receivers is the same as in the previous call, and
-// every server that answered that call has answered this one with the same weight. A different
-// weight or number of receivers would mean that servers have joined or left. If servers have
-// announced themselves on a bus without receiver counts, all of them must also have answered.
+// complete. It is also the case if the call resembles the previous one: the number of receivers is
+// the same, and every server that answered the previous call has answered this one with the same
+// weight. A different weight or number of receivers would mean that servers have joined or left. If
+// servers have announced themselves on a bus without receiver counts, all of them must also have
+// answered.
 //
 // LikelyComplete does not wait for servers that never answer. For example, psrpc servers do not
 // answer when they decline a request.

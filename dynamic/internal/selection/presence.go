@@ -56,8 +56,8 @@ type presences struct {
 	watchers map[queue.Wakeup]struct{}
 }
 
-// presence describes a server that has announced itself. Its fields are numbers of changes. The
-// field presences.changes counts the changes, starting with 1.
+// presence describes a server that has announced itself. Both fields contain the number of a
+// change. Changes are numbered from 1, and presences.changes is the number of the last one.
 type presence struct {
 	// joined is the number of the change in which the server joined. It is 0 if the server already
 	// served the channel when the client sent the discovery request.

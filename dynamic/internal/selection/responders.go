@@ -21,8 +21,10 @@ func WeightOf(subscribers uint32) Weight {
 // Responders holds the servers that have answered a call, with their weights. The zero value is
 // empty. Responders is not safe for concurrent use.
 type Responders struct {
-	weights map[string]Weight // keyed by server ID
-	total   Weight            // sum of weights
+	// weights holds the weight of each server. The keys are server IDs.
+	weights map[string]Weight
+	// total is the sum of the weights.
+	total Weight
 	// since is the result of [Membership.Changes] when the call started.
 	since uint64
 }

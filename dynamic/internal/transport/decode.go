@@ -6,11 +6,11 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 )
 
-// Decode parses the envelope of a frame and then decodes the message in the envelope. The function
-// parse must be the Parse function of package wire for the given kind of message. Decode returns
-// false and increments badFrames in the following cases: the envelope or the message is malformed;
-// the message is of a different kind; the message is larger than the limits allow after
-// decompression.
+// Decode parses the envelope of a frame and then decodes the message in the envelope. kind is the
+// expected kind of message, and parse must be the Parse function of package wire for this kind.
+// Decode returns false and increments badFrames in the following cases: the envelope or the message
+// is malformed; the message is of a different kind; the message is larger than the limits allow
+// after decompression.
 //
 // If the message was not compressed, it shares memory with frame, and expanded is 0. Otherwise,
 // expanded is the number of bytes that the message keeps in memory. Decode never panics, whatever

@@ -35,7 +35,7 @@ func ClassifyError(err error) (error, errors.Reason) { //nolint:staticcheck // t
 	}
 }
 
-// WithSubscribeCode returns an error with the given text that wraps err. err must have been
+// WithSubscribeCode returns an error that consists of text and wraps err. err must have been
 // returned by Bus.Subscribe. The new error has the code of err, or unavailable if err has no code.
 func WithSubscribeCode(err error, text string) error {
 	code := errors.Unavailable

@@ -13,7 +13,8 @@ import (
 type limitedBus struct {
 	bus.Bus
 
-	maxSize int // in bytes
+	// maxSize is the maximum size of a frame in bytes.
+	maxSize int
 	dropped *atomic.Uint64
 }
 

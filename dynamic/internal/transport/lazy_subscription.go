@@ -18,9 +18,10 @@ type LazySubscription struct {
 	// ClosedErr is the error that Subscribe returns after Close. It must be set before first use.
 	ClosedErr error
 
-	mu           sync.Mutex
-	closed       bool
-	subscription bus.Subscription // nil until Subscribe succeeds
+	mu     sync.Mutex
+	closed bool
+	// subscription is nil until Subscribe succeeds.
+	subscription bus.Subscription
 }
 
 // Subscribe subscribes to a channel of the bus. If the subscription already exists, Subscribe does

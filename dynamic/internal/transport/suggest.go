@@ -11,8 +11,8 @@ import (
 const maxTypos = 3
 
 // Suggest returns the text "; did you mean X?", which can be appended to an error about an unknown
-// method. X is the method name that is most similar to name. Suggest calls nameOf to obtain the
-// names of the given methods. It returns "" if no method name is similar to name.
+// method. X is the method name that is most similar to name. Suggest calls nameOf to get the name
+// of each method in methods. It returns "" if no method name is similar to name.
 //
 // A method name is similar if the edit distance to name, ignoring case, is small enough. The
 // distance must be at most three. It must also be at most a third, rounded up, of the length of the
