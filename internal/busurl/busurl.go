@@ -8,8 +8,9 @@ import (
 // parameterName matches the names of URL parameters.
 var parameterName = regexp.MustCompile(`^[a-z_]+$`)
 
-// IsParameterName reports whether an error message may contain name, the name of a URL parameter.
-// Any other name may be the end of a password that contains a question mark or an ampersand.
+// IsParameterName reports whether name has the form of a URL parameter name, so that an error
+// message may contain it. Any other text may be the end of a password that contains a question mark
+// or an ampersand.
 func IsParameterName(name string) bool { return parameterName.MatchString(name) }
 
 // IsSecret reports whether the value of a parameter is likely to be a secret instead of the

@@ -17,9 +17,9 @@ const encodeHint = "percent-encode the user name and the password (/ as %2F, ? a
 var urlScheme = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9+.-]*://`)
 
 // Parse parses the URL of a bus. It rejects URLs in which a part of the password has become the
-// host, the path, a parameter or the fragment, because the errors of drivers contain these parts.
-// The errors of Parse contain only the scheme. They do not wrap the errors of package url, which
-// may contain the password.
+// host, the path, a parameter or the fragment, because drivers include these parts in their error
+// messages. The errors of Parse contain no part of the URL except the scheme. They do not wrap the
+// errors of package url, which may contain the password.
 func Parse(rawURL string) (*url.URL, error) {
 	scheme := strings.TrimSuffix(urlScheme.FindString(rawURL), "://")
 	u, err := url.Parse(rawURL)
@@ -51,14 +51,15 @@ func withScheme(scheme string) string {
 }
 
 // hasStrayUserinfo reports whether a part of u after the authority seems to contain the end of the
-// user name and the password. This is so if one of them contains an unescaped slash, question mark
-// or hash.
+// user name and the password. This happens if the user name or the password contains an unescaped
+// slash, question mark or hash.
 func hasStrayUserinfo(u *url.URL) bool {
 	if u.Fragment != "" || strings.Contains(u.Host+u.Path, "@") {
 		return true
 	}
 	for parameter := range strings.SplitSeq(u.RawQuery, "&") {
-		// If the URL has a user and the parameter has a valid name, an @ is part of the value.
+		// If the URL has a user and the parameter has a valid name, an @ in the parameter belongs
+		// to its value.
 		name, _, hasValue := strings.Cut(parameter, "=")
 		if strings.Contains(parameter, "@") && (u.User == nil || !hasValue || !IsParameterName(name)) {
 			return true
@@ -67,7 +68,8 @@ func hasStrayUserinfo(u *url.URL) bool {
 	return false
 }
 
-// hasValidPorts reports whether the ports in a comma-separated list of hosts are port numbers.
+// hasValidPorts reports whether all ports in a comma-separated list of hosts are numbers from 1 to
+// 65535. A host without a port is valid.
 func hasValidPorts(hosts string) bool {
 	for host := range strings.SplitSeq(hosts, ",") {
 		_, port, err := net.SplitHostPort(host)

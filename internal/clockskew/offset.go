@@ -26,7 +26,8 @@ const (
 )
 
 // Offset is the estimated offset of one peer's clock. The zero value contains no observations. All
-// methods are safe for concurrent use. The parameters named now are times on the local clock.
+// methods are safe for concurrent use. Parameters named now contain the current time of the local
+// clock.
 //
 // The estimate is the minimum delay in the current and the previous time window, each of which is
 // one minute long. The estimate can thus rise again after either clock has been changed, and it is
@@ -36,8 +37,8 @@ type Offset struct {
 	current, previous window
 	warned            bool
 
-	// suspectSent and suspectDelay are the time of sending and the delay of the first frame of a
-	// suspected clock skew; see ConfirmSuspect. suspectSent is zero if no skew is suspected.
+	// suspectSent and suspectDelay are the time of sending and the delay of the frame that caused a
+	// clock skew to be suspected; see ConfirmSuspect. suspectSent is zero if no skew is suspected.
 	suspectSent  time.Time
 	suspectDelay time.Duration
 
@@ -48,7 +49,7 @@ type Offset struct {
 	publishedUntil atomic.Int64 // Unix time in nanoseconds
 }
 
-// window holds the minimum delay within one time window of length windowSize.
+// window contains the minimum delay of the frames observed during one period of length windowSize.
 type window struct {
 	start time.Time // zero if no delay has been observed in this window
 	min   time.Duration
@@ -85,8 +86,8 @@ func (o *Offset) Observe(now time.Time, delay time.Duration) {
 	o.publishLocked()
 }
 
-// rotateLocked starts a new window if the current one is at least one windowSize old. It discards
-// the previous window if that is at least two windowSizes old.
+// rotateLocked starts a new window when windowSize has passed since the start of the current one.
+// It discards the previous window when 2*windowSize has passed since the start of that window.
 func (o *Offset) rotateLocked(now time.Time) {
 	if !o.current.start.IsZero() && now.Sub(o.current.start) >= windowSize {
 		o.previous, o.current = o.current, window{}
@@ -130,8 +131,8 @@ func (o *Offset) ConfirmSuspect(now, sent time.Time, delay time.Duration) bool {
 	return true
 }
 
-// Replace replaces all earlier observations by the delay of a frame. The frame must be known to
-// have arrived promptly, so its delay shows that the earlier observations are wrong.
+// Replace replaces all earlier observations by the delay of one frame. The caller must know that
+// this frame arrived promptly and that its delay contradicts the earlier observations.
 func (o *Offset) Replace(now time.Time, delay time.Duration) {
 	o.mu.Lock()
 	defer o.mu.Unlock()

@@ -24,7 +24,8 @@ func TestOffset_KeepsTheMinimum(t *testing.T) {
 	assert.Equal(t, -time.Second, minimum)
 }
 
-// A minimum is forgotten two windows after it was observed, and larger delays count again.
+// A minimum is forgotten when two windows have passed since it was observed. A larger delay then
+// becomes the minimum.
 func TestOffset_MinimumRisesAfterTwoWindows(t *testing.T) {
 	t.Parallel()
 	var offset Offset
@@ -39,7 +40,8 @@ func TestOffset_MinimumRisesAfterTwoWindows(t *testing.T) {
 	assert.Equal(t, time.Minute, minimum)
 }
 
-// Several requests may ask for the minimum when a window ends: all of them get it.
+// All calls to MinDelay return the minimum of a window that has just ended, not only the first
+// call.
 func TestOffset_EndOfWindowKeepsTheMinimum(t *testing.T) {
 	t.Parallel()
 	var offset Offset
@@ -59,7 +61,8 @@ func TestOffset_ObservesAfterTheLocalClockWasSetBack(t *testing.T) {
 	var offset Offset
 	start := time.Now()
 	offset.Observe(start, time.Hour)
-	offset.publishedUntil.Store(start.Add(time.Hour).UnixNano()) // as before the clock was set back
+	// This is the state after the local clock was one hour ahead and has been set back.
+	offset.publishedUntil.Store(start.Add(time.Hour).UnixNano())
 	end := start.Add(windowSize)
 	offset.MinDelay(end)
 	offset.Observe(end, time.Hour)
@@ -70,7 +73,7 @@ func TestOffset_ObservesAfterTheLocalClockWasSetBack(t *testing.T) {
 func TestOffset_ConfirmSuspect(t *testing.T) {
 	t.Parallel()
 	type frame struct {
-		sent, delay time.Duration // sent is relative to the first frame
+		sent, delay time.Duration // sent is the time since the first frame was sent
 		confirms    bool
 	}
 	const slow = time.Hour
@@ -102,7 +105,7 @@ func TestOffset_ConfirmSuspect(t *testing.T) {
 	}
 }
 
-// A confirmed skew replaces a minimum that would contradict it.
+// A confirmed clock skew replaces a minimum that contradicts it.
 func TestOffset_ConfirmedSuspectReplacesTheMinimum(t *testing.T) {
 	t.Parallel()
 	var offset Offset

@@ -10,9 +10,9 @@ import (
 )
 
 const (
-	// slotBits is the binary logarithm of the number of slots in a shard. Frames from a peer with
-	// few CPUs use only some of the shards, because each ID selects the shard of the CPU on which
-	// it was created.
+	// slotBits is the base-2 logarithm of the number of slots in a shard. Each ID selects the shard
+	// of the CPU on which it was created, so the frames of a peer with few CPUs use only a few
+	// shards. Each shard must therefore have room for many frames.
 	slotBits = 11
 	// window is how long a frame is remembered. The lock that a psrpc server takes on Redis for a
 	// request has the same lifetime.
@@ -20,7 +20,7 @@ const (
 )
 
 // Cache is a fixed-size set of recently received frames. The zero value is empty. All methods are
-// safe for concurrent use; frames in different shards do not contend for a lock.
+// safe for concurrent use. Each shard has its own lock.
 //
 // The memory of a shard (2048 entries, 80 KB) is allocated when the first frame is added to it.
 type Cache [shard.Count]struct {
@@ -36,7 +36,7 @@ type Cache [shard.Count]struct {
 type key struct {
 	id     id.Call
 	sentAt int64  // Unix time in nanoseconds on the sender's clock
-	stream uint64 // identifies the stream of a message; zero for requests
+	stream uint64 // identifies the stream of a message; zero if the frame is a request
 }
 
 // entry is a frame together with the time of its first arrival. It contains no pointers, so the
@@ -60,7 +60,7 @@ func (c *Cache) Seen(streamKey uint64, requestID []byte, sentAt int64, now time.
 		return false
 	}
 	// This is Fibonacci hashing: multiplying by 2^64 divided by the golden ratio spreads all bits
-	// of the ID into the upper bits, which select the slot.
+	// of the ID into the upper bits of the product, which select the slot.
 	const multiplier = 0x9e3779b97f4a7c15
 	index := ((binary.LittleEndian.Uint64(callID[8:]) ^ streamKey) * multiplier) >> (64 - slotBits)
 	frame := key{callID, sentAt, streamKey}

@@ -56,7 +56,7 @@ func TestCache_Bounded(t *testing.T) {
 	ids := make([]id.Call, 3*capacity)
 	for i := range ids {
 		ids[i] = id.NewRequest()
-		ids[i][len(ids[i])-1] = 'a' + byte(i%shard.Count) // selects the shard
+		ids[i][len(ids[i])-1] = 'a' + byte(i%shard.Count) // the last character selects the shard
 		assert.False(t, cache.Seen(0, ids[i][:], 1, now))
 	}
 	for i := range cache {

@@ -94,7 +94,7 @@ func (s *Subscribers) DeliverQueue(frame []byte) bool {
 }
 
 // RefuseQueue tells each queue subscriber that the broker has refused to assign frame to this
-// process.
+// process, for example because the broker has run out of memory.
 func (s *Subscribers) RefuseQueue(frame []byte) {
 	if s == nil {
 		return

@@ -16,9 +16,9 @@ const (
 // allocation of its own.
 type Call [prefixSize + randomSize]byte
 
-// Shard returns an index less than [shard.Count]. Tables that are split into shards store the call
-// in the shard with this index. IDs created on different CPUs usually have different indexes, so
-// that the CPUs do not contend for the same shard.
+// Shard returns an index less than [shard.Count]. Tables that are split into shards store the
+// request or stream in the shard with this index. IDs created on different CPUs usually have
+// different indexes, so that the CPUs do not contend for the same shard.
 func (c Call) Shard() int { return int(c[len(c)-1]) % shard.Count }
 
 // NewClient returns a new client ID.

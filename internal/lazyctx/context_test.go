@@ -22,7 +22,7 @@ func newContext(t testing.TB) (*Context, context.CancelFunc) {
 	return &Context{Parent: parent, Expiry: time.Now().Add(10 * time.Second)}, cancelParent
 }
 
-// A context ends in each of these ways, whether Done was called before or not.
+// Each of these events ends a context, whether or not Done has been called before.
 func TestContext_End(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
@@ -110,16 +110,17 @@ func TestContext_DoneIsOneChannel(t *testing.T) {
 func TestContext_Value(t *testing.T) {
 	t.Parallel()
 	c, _ := newContext(t)
-	for range 2 { // before and after Done
+	for range 2 { // before and after the first call to Done
 		assert.Equal(t, "value", c.Value(contextKey{}))
 		assert.Nil(t, c.Value("another key"))
 		c.Done()
 	}
 }
 
-// The context package needs a goroutine for each child of a context type that it cannot look into.
-// It can look into a Context, through Value.
-func TestContext_ChildrenNeedNoGoroutines(t *testing.T) { // not parallel: counts goroutines
+// The context package starts a goroutine for each child of a parent whose type it does not know. It
+// starts none for the child of a Context, because Value gives it access to the inner context. The
+// test is not parallel, because it counts goroutines.
+func TestContext_ChildrenNeedNoGoroutines(t *testing.T) {
 	c, _ := newContext(t)
 	before := runtime.NumGoroutine()
 	for range 1000 {
@@ -178,7 +179,8 @@ func TestContext_AfterFunc(t *testing.T) {
 	})
 }
 
-// The race detector checks concurrent use.
+// TestContext_ConcurrentUse calls all methods concurrently, so that the race detector can find data
+// races.
 func TestContext_ConcurrentUse(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

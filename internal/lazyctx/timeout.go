@@ -7,8 +7,8 @@ import (
 )
 
 // Timeout is a context that ends a fixed time after the first call to Deadline or Done. It limits
-// the time for publishing a response. A bus calls Done only if it has to wait, so in the usual case
-// no timer is created.
+// the time for publishing a response. A bus calls Done only if it has to wait, so usually no timer
+// is created.
 //
 // A Timeout has no parent, because a response is published even if its request has expired or its
 // server is closing. All methods are safe for concurrent use. Cancel must be called after the last

@@ -43,7 +43,8 @@ func TestTimeout_HasChildren(t *testing.T) {
 	})
 }
 
-// Cancel stops the timer of a used Timeout, and an unused one has none.
+// Cancel stops the timer of a Timeout that has been used. A Timeout that has not been used has no
+// timer, so Cancel does nothing.
 func TestTimeout_CancelReleasesTheTimer(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -60,7 +61,7 @@ func TestTimeout_CancelReleasesTheTimer(t *testing.T) {
 	})
 }
 
-// Goroutines that use a Timeout for the first time at once get the same channel.
+// All goroutines get the same channel if they call Done for the first time at once.
 func TestTimeout_ConcurrentFirstUse(t *testing.T) {
 	t.Parallel()
 	timeout := &Timeout{Limit: time.Hour}

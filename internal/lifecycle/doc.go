@@ -9,7 +9,7 @@
 //
 // Use a Gate for operations that few goroutines run at a time, such as those of one stream or
 // subscription. It is smaller than an InFlight and always uses one cache line. Use an InFlight for
-// anything shared by many concurrent requests, such as the endpoint that serves a method. Even an
-// InFlight starts with a single counter, because most counters never see contention. Sixteen padded
-// counters take up one kilobyte.
+// anything shared by many concurrent requests, such as the endpoint that serves a method. An
+// InFlight also starts with a single counter. Most never see contention, and sixteen padded
+// counters would take up one kilobyte.
 package lifecycle

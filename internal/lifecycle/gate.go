@@ -6,7 +6,8 @@ import (
 	"sync/atomic"
 )
 
-// gateClosed is the sign bit of a gate's state. The other bits count the operations in flight.
+// gateClosed is the sign bit of a gate's state. It is set when the gate is closed. The other bits
+// count the operations in flight.
 const gateClosed = math.MinInt64
 
 // Gate counts operations in flight. Once it is closed, no further operations can start. All calls
@@ -45,8 +46,8 @@ func (g *Gate) Leave() {
 // Close makes subsequent calls to Enter fail. It returns a channel that is closed once no operation
 // is in flight. Calling Close again returns the same channel.
 func (g *Gate) Close() <-chan struct{} {
-	// If the state was gateClosed, another goroutine has closed the gate, but may not have closed
-	// the channel drained yet. The channel must be closed before either goroutine returns.
+	// If the state was gateClosed, another call to Close has closed the gate, but may not have
+	// closed the channel drained yet. The channel must be closed before either call returns.
 	if state := g.state.Or(gateClosed); state == 0 || state == gateClosed {
 		g.once.Do(func() { close(g.drained) })
 	}

@@ -25,7 +25,7 @@ func TestInFlight_WaitsForOperations(t *testing.T) {
 		var inFlight InFlight
 		first := inFlight.Enter()
 		require.NotNil(t, first)
-		if contended { // first stays in the single counter
+		if contended { // first has already been counted by the single counter
 			inFlight.sharded.Store(new([shard.Count]paddedCounter))
 		}
 		second := inFlight.Enter()
@@ -43,7 +43,8 @@ func TestInFlight_WaitsForOperations(t *testing.T) {
 	}
 }
 
-// No operation is in flight once the channel is closed, however Enter, Leave and Close interleave.
+// No operation is in flight once the channel returned by Close is closed, however Enter, Leave and
+// Close interleave.
 func TestInFlight_ManyGoroutines(t *testing.T) {
 	t.Parallel()
 	for range 200 {

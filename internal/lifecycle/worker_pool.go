@@ -45,8 +45,8 @@ type worker[T any] struct {
 	// assignments delivers tasks to the worker. Its capacity is one. An idle worker receives from
 	// it, and ends when Stop closes it.
 	assignments chan assignment[T]
-	// token was returned by running.Enter for this worker and must be passed to running.Leave. If
-	// the worker is idle when Stop is called, Stop does this. Otherwise, the worker does.
+	// token was returned by running.Enter for this worker. Stop passes it to running.Leave if the
+	// worker is idle. Otherwise, the worker does so itself when it ends.
 	token *Token
 }
 
@@ -88,7 +88,8 @@ func (p *WorkerPool[T]) takeIdle(current int) chan assignment[T] {
 	return nil
 }
 
-// work runs the task next and then further tasks, until the worker is stopped or no longer needed.
+// work runs the task in next and then the tasks that Go assigns to the worker, until the worker is
+// stopped or no longer needed.
 func (p *WorkerPool[T]) work(self worker[T], next assignment[T]) {
 	defer p.goroutines.Done()
 	stopped := false

@@ -57,7 +57,7 @@ func TestWorkerPool_TasksRunConcurrently(t *testing.T) {
 		}
 		return n, most
 	}
-	require.Eventually(t, func() bool { // finished workers stay idle, up to the limit
+	require.Eventually(t, func() bool { // workers that have finished stay idle, up to the limit
 		n, most := idle()
 		return n >= maxIdle && most <= maxIdle
 	}, 10*time.Second, time.Millisecond)

@@ -16,8 +16,8 @@ type Throttle struct {
 }
 
 // Allow counts an occurrence of the problem and decides whether to report it. ok is true for the
-// first occurrence, and for an occurrence that follows the last report after the given interval or
-// later. count is then the number of occurrences since the last report, including this one.
+// first occurrence, and for any occurrence that follows the last report by at least interval. In
+// these cases, count is the number of occurrences since the last report, including this one.
 func (t *Throttle) Allow(interval time.Duration) (count uint64, ok bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

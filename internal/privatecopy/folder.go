@@ -34,7 +34,7 @@ func New(directory, prefix string) (*Folder, error) {
 		}
 		lock, err := lockNew(filepath.Join(path, lockName))
 		switch {
-		case errors.Is(err, os.ErrNotExist): // RemoveStale in another process has removed the folder
+		case errors.Is(err, os.ErrNotExist): // another process has removed the folder
 		case err != nil:
 			return nil, errors.Join(err, os.RemoveAll(path))
 		default:
@@ -66,8 +66,8 @@ func lockNew(path string) (*os.File, error) {
 }
 
 // WriteProgram writes an executable file and returns its path. While the file is open for writing,
-// WriteProgram holds ForkLock so that the host cannot fork. A forked process would inherit the open
-// file, and running the file would then fail with "text file busy".
+// WriteProgram holds syscall.ForkLock, so that this process cannot fork. Otherwise, a forked
+// process could inherit the open file, and running the file would fail with "text file busy".
 func (f *Folder) WriteProgram(name string, content []byte) (path string, err error) {
 	path = filepath.Join(f.Path, name)
 	syscall.ForkLock.RLock()
@@ -83,7 +83,7 @@ func (f *Folder) Remove() error { return errors.Join(os.RemoveAll(f.Path), f.loc
 // the folder. Folders that cannot be deleted stay. On systems without file locks, RemoveStale does
 // nothing.
 func RemoveStale(directory, prefix string, before func(folder string)) {
-	entries, _ := os.ReadDir(directory) // folders that cannot be read now are left to a later call
+	entries, _ := os.ReadDir(directory) // if this fails, a later call can try again
 	for _, entry := range entries {
 		if !entry.IsDir() || !strings.HasPrefix(entry.Name(), prefix) {
 			continue

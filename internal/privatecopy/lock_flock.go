@@ -19,8 +19,8 @@ func waitForLock(file *os.File) {
 
 // tryLock opens and locks a file. It returns nil if the file cannot be opened or is already locked.
 func tryLock(path string) *os.File {
-	// Another user may have replaced the file by a link or a FIFO. With these flags, opening it
-	// does not follow the link and does not block.
+	// Another user may have replaced the file by a link or a FIFO. With these flags, OpenFile
+	// neither follows the link nor blocks.
 	file, err := os.OpenFile(path, os.O_RDWR|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0) //nolint:gosec // a path of this package
 	if err != nil {
 		return nil

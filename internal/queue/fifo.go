@@ -4,7 +4,7 @@ package queue
 // grows without copying the items. The zero value is an empty queue. A FIFO is not safe for
 // concurrent use.
 type FIFO[T any] struct {
-	head, tail *block[T] // nil until the first Push
+	head, tail *block[T] // both are nil until the first Push
 	count      int
 }
 

@@ -6,10 +6,10 @@ import "sync"
 // consumer receives from Wakeup and then calls Pop until the mailbox is empty. Use [NewMailbox] to
 // create a Mailbox. All methods are safe for concurrent use.
 type Mailbox[T any] struct {
-	// Wakeup receives a value after items have been pushed.
+	// Wakeup wakes the consumer after items have been pushed.
 	Wakeup Wakeup
 
-	limit int // maximum number of items
+	limit int // maximum number of items; zero after Close
 
 	mu    sync.Mutex
 	items FIFO[T]

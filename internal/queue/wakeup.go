@@ -1,8 +1,8 @@
 package queue
 
-// Wakeup is a channel that wakes one goroutine, which then checks some shared state again. Its
-// capacity is one. Any number of wake-ups that are sent before the goroutine runs are therefore
-// merged into one. When the goroutine is woken, it may have already seen the change.
+// Wakeup is a channel that tells one goroutine to check some shared state again. Its capacity is
+// one, so all wake-ups that are sent before the goroutine runs are merged into one. The goroutine
+// may also be woken for a change that it has already seen.
 type Wakeup chan struct{}
 
 // NewWakeup returns a Wakeup without a pending wake-up.

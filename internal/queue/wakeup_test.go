@@ -23,7 +23,7 @@ func TestWakeup_SendsCollapse(t *testing.T) {
 }
 
 // A goroutine that checks the state after each wake-up sees the last change, however many wake-ups
-// were collapsed.
+// were merged into one.
 func TestWakeup_LastChangeIsSeen(t *testing.T) {
 	t.Parallel()
 	const senders, changes = 8, 1000

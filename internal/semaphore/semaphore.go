@@ -9,7 +9,7 @@ type Semaphore struct {
 	// Max must not be changed after the first call to TryAcquire.
 	Max int64
 
-	running atomic.Int64 // number of running operations; not maintained if Max is 0
+	running atomic.Int64 // number of running operations; always zero if Max is zero
 }
 
 // TryAcquire reports whether another operation may run. If it returns true, the caller must call

@@ -16,7 +16,7 @@ func TestSemaphore_Limit(t *testing.T) {
 	assert.False(t, s.Full())
 	assert.True(t, s.TryAcquire())
 	assert.True(t, s.Full())
-	for range 3 { // a failed attempt takes nothing
+	for range 3 { // a failed attempt does not change the number of running operations
 		assert.False(t, s.TryAcquire())
 	}
 	s.Release()

@@ -15,9 +15,10 @@ const (
 )
 
 var (
-	// offset is random so that different processes start with different shards. This matters
-	// because the IDs of requests and streams contain the index of a shard. Peers that receive an
-	// ID use the same index for their own tables.
+	// offset is random so that different processes start with different shards. The ID of a request
+	// or stream contains the index of a shard, and every peer that receives the ID uses the shard
+	// with this index. If all clients started with the same shards, their requests would contend
+	// for these shards on a server.
 	offset = rand.Uint32() //nolint:gosec // the offset need not be secret
 	next   atomic.Uint32
 

@@ -42,8 +42,8 @@ func NATS(tb testing.TB, configure ...func(*server.Options)) *NATSServer {
 // otherwise.
 func (s *NATSServer) URL() string { return s.server.ClientURL() }
 
-// Reload changes the options of the running server, as a reload of its configuration does. The
-// server does not announce the change to connected clients.
+// Reload changes the options of the running server, as if its configuration file had been reloaded.
+// The server does not announce the change to connected clients.
 func (s *NATSServer) Reload(change func(*server.Options)) {
 	s.tb.Helper()
 	change(s.options)

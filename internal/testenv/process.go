@@ -29,7 +29,7 @@ type process struct {
 }
 
 // startOnFreePort starts a program on a free port and returns the process and its address. args
-// returns the program's arguments for the given port. The process is killed when the test ends.
+// returns the program's arguments for a port. The process is killed when the test ends.
 func startOnFreePort(tb testing.TB, program, ready string, args func(port int) []string) (p *process, addr string) {
 	tb.Helper()
 	p = &process{tb: tb, program: program, ready: ready, output: filepath.Join(tb.TempDir(), "output")}

@@ -9,7 +9,7 @@ func killWithParent() *syscall.SysProcAttr { return &syscall.SysProcAttr{Pdeaths
 func (p *process) pause() {
 	p.tb.Helper()
 	p.signal(syscall.SIGSTOP)
-	var status syscall.WaitStatus // wait, because SIGSTOP does not take effect immediately
+	var status syscall.WaitStatus // SIGSTOP does not take effect immediately, so wait
 	if _, err := syscall.Wait4(p.running.Process.Pid, &status, syscall.WUNTRACED, nil); err != nil || !status.Stopped() {
 		p.tb.Fatalf("%s was not paused: %v, wait status %#x", p.program, err, status)
 	}

@@ -15,12 +15,12 @@ var dialer = net.Dialer{Timeout: 5 * time.Second}
 
 // Proxy is a TCP proxy that listens on a random loopback port and simulates network faults. Its
 // methods return when the fault is in effect, and are safe for concurrent use. Methods that act on
-// open connections affect at least the connections through which a byte has already passed.
+// open connections may miss a connection through which no data has passed yet.
 type Proxy struct {
 	tb     testing.TB
 	target string
 	addr   string
-	delay  atomic.Int64 // in nanoseconds
+	delay  atomic.Int64 // nanoseconds by which data is delayed
 	// muted reports whether data from clients is discarded, and deafened whether data from the
 	// target is discarded.
 	muted, deafened atomic.Bool
@@ -30,7 +30,7 @@ type Proxy struct {
 	mu sync.Mutex
 	// listener accepts connections from clients. It is nil while new connections are refused.
 	listener net.Listener
-	// blackHoled reports whether new connections are black-holed.
+	// blackHoled reports whether all data on new connections is discarded; see BlackHoleAll.
 	blackHoled bool
 	conns      map[*proxyConn]struct{}
 }
@@ -67,8 +67,8 @@ func (p *Proxy) Reset() { p.eachConn((*proxyConn).reset) }
 // If one end closes its connection, the other end is not notified. New connections work normally.
 func (p *Proxy) BlackHole() { p.eachConn((*proxyConn).blackHole) }
 
-// BlackHoleAll does the same as BlackHole. Until Heal is called, it also affects new connections,
-// which are accepted but receive no data.
+// BlackHoleAll does the same as BlackHole. It also affects new connections until Heal is called:
+// the proxy accepts them but discards all of their data.
 func (p *Proxy) BlackHoleAll() {
 	p.acceptConns(true)
 	p.BlackHole()
@@ -114,11 +114,11 @@ func (p *Proxy) Mute(muted bool) { p.muted.Store(muted) }
 func (p *Proxy) Deafen(deafened bool) { p.deafened.Store(deafened) }
 
 // Heal ends the effects of Refuse and BlackHoleAll: new connections work normally again.
-// Connections that are already black-holed remain so.
+// Connections whose data is already being discarded do not recover.
 func (p *Proxy) Heal() { p.acceptConns(false) }
 
-// acceptConns makes the proxy accept new connections. If blackHoled is true, the new connections
-// are black-holed.
+// acceptConns makes the proxy accept new connections. If blackHoled is true, all data on the new
+// connections is discarded.
 func (p *Proxy) acceptConns(blackHoled bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -172,7 +172,7 @@ func (p *Proxy) open(listener net.Listener, client *net.TCPConn) {
 
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.listener != listener { // Refuse was called since the connection was accepted
+	if p.listener != listener { // Refuse was called after the connection had been accepted
 		c.reset()
 		return
 	}

@@ -20,15 +20,16 @@ const (
 type proxyConn struct {
 	proxy  *Proxy
 	client *net.TCPConn
-	// server is the connection to the target. It is nil if new connections were black-holed when
-	// the client connected.
+	// server is the connection to the target. It is nil if the client connected while data on new
+	// connections was being discarded.
 	server *net.TCPConn
-	// blackHoled is closed, at most once, when the proxy stops forwarding data on this connection.
+	// blackHoled is closed when the proxy stops forwarding data on this connection.
 	blackHoled chan struct{}
 	once       sync.Once
 }
 
-// chunk is the data returned by one read. It is written to the other end at sendAt.
+// chunk is the data returned by one read. sendAt is the time at which the proxy writes the data to
+// the other end.
 type chunk struct {
 	bytes  []byte
 	sendAt time.Time
@@ -49,7 +50,7 @@ func (c *proxyConn) run() {
 }
 
 // forward copies data in one direction. It returns when source is closed and all data from source
-// has been written or, if the connection is black-holed, dropped.
+// has been written. If the connection is black-holed, the data is discarded instead.
 func (c *proxyConn) forward(source, destination *net.TCPConn) {
 	queue := make(chan chunk, chunks)
 	var writer sync.WaitGroup
@@ -79,7 +80,7 @@ func (c *proxyConn) read(source *net.TCPConn, queue chan<- chunk) {
 	}
 }
 
-// isDiscarded reports whether the proxy discards what source sends.
+// isDiscarded reports whether Mute or Deafen makes the proxy discard the data from source.
 func (c *proxyConn) isDiscarded(source *net.TCPConn) bool {
 	if source == c.client {
 		return c.proxy.muted.Load()
@@ -100,7 +101,7 @@ func (c *proxyConn) write(queue <-chan chunk, destination *net.TCPConn) {
 		}
 	}
 	if !c.isBlackHoled() {
-		_ = destination.CloseWrite() // the other direction stays open
+		_ = destination.CloseWrite() // closes only this direction
 	}
 }
 

@@ -30,7 +30,7 @@ func newTarget(t *testing.T) *target {
 	return &target{t: t, Listener: listener}
 }
 
-// pair connects to the target through proxy, and checks both directions.
+// pair connects to the target through proxy, checks both directions and returns both ends.
 func (s *target) pair(proxy *testenv.Proxy) (client, server *lineConn) {
 	s.t.Helper()
 	client = dial(s.t, proxy.Addr())
@@ -61,7 +61,7 @@ func TestProxy_ForwardsAllBytes(t *testing.T) {
 	client, server := s.pair(proxy)
 	sent := bytes.Repeat([]byte("0123456789abcdef"), 1<<18) // 4 MiB
 	written := make(chan error, 1)
-	go func() { // the test waits for written
+	go func() { // the test waits until this goroutine sends to written
 		_, err := client.Write(sent)
 		client.CloseWrite()
 		written <- err
@@ -124,7 +124,7 @@ func TestProxy_BlackHole(t *testing.T) {
 	server.requireEnd(io.EOF)
 }
 
-// A writer that is blocked because the other end does not read is released.
+// BlackHole unblocks a writer that was blocked because the other end does not read.
 func TestProxy_BlackHoleSwallowsWithoutAReader(t *testing.T) {
 	t.Parallel()
 	proxy, s := newProxy(t)
@@ -178,7 +178,7 @@ func TestProxy_RefusesInTheTargetsName(t *testing.T) {
 	proxy, s := newProxy(t)
 	s.Close()
 	client, err := connect(proxy.Addr())
-	if err == nil { // the kernel was faster than the proxy
+	if err == nil { // the kernel accepted the connection before the proxy reset it
 		newLineConn(t, client).requireEnd(syscall.ECONNRESET)
 		return
 	}
@@ -200,7 +200,7 @@ func TestProxy_DelayKeepsOrder(t *testing.T) {
 
 	client.send("second")
 	proxy.Delay(0)
-	client.send("third") // due before the second
+	client.send("third") // its delivery is due before that of the second line
 	assert.Equal(t, "second", server.receive())
 	assert.Equal(t, "third", server.receive())
 }
@@ -226,13 +226,13 @@ func TestProxy_FaultsFromManyGoroutines(t *testing.T) {
 	proxy, s := newProxy(t)
 	var running sync.WaitGroup
 	defer running.Wait()
-	running.Go(func() { // ends when the target is closed below
+	running.Go(func() { // the deferred call of Close below ends this goroutine
 		for {
 			conn, err := s.Accept()
 			if err != nil {
 				return
 			}
-			running.Go(func() { // ends with the connections of the proxy
+			running.Go(func() { // this goroutine ends when the proxy closes its connection
 				defer conn.Close()
 				io.Copy(conn, conn)
 			})

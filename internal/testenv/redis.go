@@ -13,7 +13,7 @@ import (
 type RedisServer struct {
 	tb      testing.TB
 	addr    string
-	process *process // nil for miniredis
+	process *process // nil if the server is miniredis
 }
 
 // Redis starts a redis-server process without persistence and kills it when the test ends. config
@@ -33,8 +33,8 @@ func Redis(tb testing.TB, config ...string) *RedisServer {
 	return startRedis(tb, program, func(int) []string { return config })
 }
 
-// RedisTLS starts a Redis server that uses the given certificate and accepts only TLS connections.
-// If redis-server is missing, the test is skipped, or fails if the environment variable CI is set.
+// RedisTLS starts a Redis server that uses certificate and accepts only TLS connections. If
+// redis-server is missing, the test is skipped, or fails if the environment variable CI is set.
 func RedisTLS(tb testing.TB, certificate Certificate, config ...string) *RedisServer {
 	tb.Helper()
 	return startRedis(tb, requireRedisServer(tb), func(port int) []string {

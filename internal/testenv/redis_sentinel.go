@@ -53,7 +53,7 @@ func RedisSentinel(tb testing.TB) *RedisSentinelServers {
 	}
 
 	dir := tb.TempDir()
-	config := filepath.Join(dir, "sentinel.conf") // the sentinel rewrites this file
+	config := filepath.Join(dir, "sentinel.conf") // the sentinel stores its state in this file
 	_, s.sentinel = startOnFreePort(tb, program, "+monitor master", func(port int) []string {
 		text := fmt.Sprintf(sentinelConfig, port, host, dir, sentinelMaster, masterHost, masterPort)
 		if err := os.WriteFile(config, []byte(text), 0o600); err != nil {

@@ -43,7 +43,7 @@ func TestRedis_KillAndStart(t *testing.T) {
 	client.requireEnd(io.EOF)
 	_, err := connect(server.Addr())
 	require.ErrorIs(t, err, syscall.ECONNREFUSED)
-	server.Kill() // nothing more to do
+	server.Kill() // does nothing, because the server is not running
 
 	addr := server.Addr()
 	server.Start()
@@ -59,7 +59,7 @@ func TestRedis_PauseAndResume(t *testing.T) {
 	server.Pause()
 	client.send("PING")
 	client.requireNoData()
-	dial(t, server.Addr()) // the kernel accepts connections
+	dial(t, server.Addr()) // the kernel accepts connections while the server is paused
 	server.Resume()
 	assert.Equal(t, "+PONG", client.receive())
 }

@@ -55,7 +55,7 @@ func (p *lineConn) receive() string {
 	return strings.TrimSpace(line)
 }
 
-// request sends a line and returns the line that answers it.
+// request sends a line and returns the line that the other end sends in response.
 func (p *lineConn) request(line string) string {
 	p.t.Helper()
 	p.send(line)

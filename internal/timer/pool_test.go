@@ -23,12 +23,14 @@ func TestPool_TimersFireOnTime(t *testing.T) {
 	})
 }
 
-// A timer that fired, or that was stopped before, delivers nothing before its next deadline.
+// A reused timer delivers nothing before its new deadline, even if it had already fired before it
+// was stopped.
 func TestPool_ReusedTimerDeliversNoStaleTime(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var p Pool
-		for _, wait := range []time.Duration{0, time.Hour} { // stopped in time, and fired but not received
+		// The timer is stopped before it fires, or after it has fired.
+		for _, wait := range []time.Duration{0, time.Hour} {
 			timer := p.Start(time.Minute)
 			<-time.After(wait)
 			p.Stop(timer)
