@@ -8,10 +8,9 @@ import (
 	"google.golang.org/protobuf/types/known/anypb"
 )
 
-// foreignError returns an error and its code. The error is the first in err's tree that is not an
-// [Error] but has a method Code that returns a string. The method may return any type based on
-// string, because psrpc's codes have a type of their own. foreignError returns nil if there is no
-// such error.
+// foreignError finds errors of other modules that have a code, such as psrpc's errors. It returns
+// the first error in err's tree that has a method Code with a result whose underlying type is
+// string. It also returns the code of that error. It returns nil if there is no such error.
 func foreignError(err error) (error, ErrorCode) { //nolint:staticcheck // the code belongs to the error
 	if err == nil {
 		return nil, OK
@@ -32,8 +31,8 @@ func foreignError(err error) (error, ErrorCode) { //nolint:staticcheck // the co
 	return nil, OK
 }
 
-// foreignCode returns the result of err's method Code if that is a string, and otherwise an empty
-// code.
+// foreignCode returns the result of err's method Code. It returns an empty code if err has no such
+// method or is a Twirp error.
 func foreignCode(err error) ErrorCode {
 	if _, isTwirp := err.(twirp.Error); isTwirp { //nolint:errorlint // only err itself counts
 		return OK

@@ -8,14 +8,15 @@ import (
 	"google.golang.org/protobuf/types/known/anypb"
 )
 
-// ToWire returns the code, text and details that are sent in a Response for err. Apart from rule 2,
-// they are the same as in psrpc:
+// ToWire returns the code, text and details that are sent in a Response for err. It applies the
+// following rules, which are the same as in psrpc except for rule 2:
 //
 //  1. If err's tree contains an [Error]: the code, text and details of the first Error, without any
 //     text added by wrapping errors.
-//  2. Otherwise, if the tree contains an error with a method Code that returns a string, or a type
-//     based on string, as psrpc's error type does: the code, text and details of the first such
-//     error. Twirp errors and empty codes are ignored, because psrpc ignores them, too.
+//  2. Otherwise, if the tree contains another error with a method Code that returns a string: the
+//     code, text and details of the first such error. The method may return any type based on
+//     string, as the method of psrpc's errors does. Twirp errors and empty codes are ignored,
+//     because psrpc ignores them, too.
 //  3. Otherwise, if the tree contains a gRPC status that is not OK: the code, text and details of
 //     the first such status, including the text of wrapping errors.
 //  4. Otherwise: the code [Unknown] and the text of err.
@@ -40,10 +41,10 @@ func ToWire(err error) (code ErrorCode, text string, details []*anypb.Any) {
 	return Unknown, wireText(Unknown, err.Error()), nil
 }
 
-// ToStreamClose returns the code and text to send when a stream is closed with err. They are those
-// of [ToWire] if rule 1 or 2 applies to err. Otherwise, as in psrpc, the code is [Unknown] and the
-// text is err.Error(), so that gRPC status codes are not preserved. A nil err is treated as
-// [ErrStreamClosed]. The text is never empty and always valid UTF-8.
+// ToStreamClose returns the code and text to send when a stream is closed with err. If rule 1 or 2
+// of [ToWire] applies to err, they are the same as those from ToWire. Otherwise, as in psrpc, the
+// code is [Unknown] and the text is err.Error(). The codes of gRPC statuses are therefore lost. A
+// nil err is treated as [ErrStreamClosed]. The text is never empty and always valid UTF-8.
 func ToStreamClose(err error) (code ErrorCode, text string) {
 	if err == nil {
 		err = ErrStreamClosed

@@ -145,7 +145,8 @@ func (a *auth) serve(
 
 func (a *auth) serverStream(info dynamic.RPCInfo, next dynamic.StreamHandler) dynamic.StreamHandler {
 	if ctx, err := a.authenticate(dynamic.StreamContext(next), info); err != nil {
-		_ = next.Close(err) // closing the handler rejects the stream
+		// Closing the handler rejects the stream.
+		_ = next.Close(err)
 	} else {
 		dynamic.SetStreamContext(next, ctx)
 	}
@@ -186,7 +187,8 @@ func (a *auth) multi(info dynamic.RPCInfo, next dynamic.ClientMultiRPCHandler) d
 
 func (a *auth) clientStream(info dynamic.RPCInfo, next dynamic.StreamHandler) dynamic.StreamHandler {
 	if ctx, err := a.attach(dynamic.StreamContext(next), info); err != nil {
-		_ = next.Close(err) // closing the handler rejects the stream
+		// Closing the handler rejects the stream.
+		_ = next.Close(err)
 	} else {
 		dynamic.SetStreamContext(next, ctx)
 	}

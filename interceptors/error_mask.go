@@ -31,14 +31,15 @@ func WithMaskHook(hook func(ctx context.Context, info dynamic.RPCInfo, err error
 
 // ErrorMask hides internal errors from callers. It applies to errors returned by calls and to
 // errors that close streams. An error with one of the codes set by [WithMaskedCodes] is logged and
-// replaced by [ErrMasked]; an error without a code is treated as one with the code unknown. An
-// error that is not an [errors.Error] may have a method Code. If that method returns a code that
-// package errors does not define, the error is treated in the same way. All other errors reach the
-// caller unchanged, including their details. If logger is nil, slog.Default() is used.
+// replaced by [ErrMasked]. All other errors reach the caller unchanged, including their details. If
+// logger is nil, slog.Default() is used.
 //
-// There is one exception. An error may have no code but wrap context.Canceled or
-// context.DeadlineExceeded. Instead of [ErrMasked], the caller then receives that context error
-// with its usual code, and nothing is logged.
+// An error without a code is treated as an error with the code unknown. The same applies to an
+// error of another module that has a code which package errors does not define.
+//
+// Errors with the code unknown that wrap context.Canceled or context.DeadlineExceeded are an
+// exception. They are not logged, and the caller receives the wrapped error with its usual code
+// instead of [ErrMasked].
 func ErrorMask(logger *slog.Logger, opts ...ErrorMaskOption) dynamic.ServiceOption {
 	m := &errorMask{logger: loggerOrDefault(logger), codes: []errors.ErrorCode{errors.Unknown, errors.Internal}}
 	for _, opt := range opts {
@@ -105,7 +106,8 @@ func (s maskedStream) Close(cause error) error {
 
 func (s maskedStream) maskCause(cause error) error {
 	ctx := dynamic.StreamContext(s.StreamHandler)
-	if ctx.Err() != nil { // the stream is already closed, and the client knows the reason
+	if ctx.Err() != nil {
+		// The stream is already closed, and the client has already received the error.
 		return cause
 	}
 	return s.errorMask.mask(ctx, s.info, cause)

@@ -19,7 +19,8 @@ type entry struct {
 	info    dynamic.RPCInfo
 	started time.Time
 	peer    string
-	attrs   []slog.Attr // written after all other attributes
+	// attrs are the attributes at the end of the log line.
+	attrs []slog.Attr
 }
 
 func (e *entry) add(attrs ...slog.Attr) { e.attrs = append(e.attrs, attrs...) }

@@ -26,7 +26,8 @@ type loggedMulti struct {
 
 func (m *loggedMulti) Send(ctx context.Context, request proto.Message, opts ...dynamic.RequestOption) error {
 	m.context = ctx
-	m.entry.attrs = nil // discards the attributes of an earlier Send that failed
+	// Discard the attributes that an earlier, failed Send may have added.
+	m.entry.attrs = nil
 	m.entry.addMessage("request", request)
 	m.entry.addAttempt(ctx)
 	err := m.ClientMultiRPCHandler.Send(ctx, request, opts...)

@@ -18,13 +18,15 @@ import (
 // retrier holds the settings of one Retry interceptor, and the budget shared by all calls that pass
 // through it.
 type retrier struct {
-	maxAttempts    int
-	backoff        backoff
-	attemptTimeout time.Duration // 0 means no timeout
+	maxAttempts int
+	backoff     backoff
+	// attemptTimeout limits the duration of an attempt. If it is 0, there is no limit.
+	attemptTimeout time.Duration
 	codes          []errors.ErrorCode
 	budget         *retryBudget
 	idempotent     func(*registry.Method) bool
-	trustedServers bool // see WithTrustedServers
+	// trustedServers reports whether WithTrustedServers is used.
+	trustedServers bool
 }
 
 func newRetrier(opts []RetryOption) *retrier {
@@ -48,7 +50,8 @@ func declaredIdempotent(method *registry.Method) bool {
 
 // operation is a call or message that may be attempted several times.
 type operation struct {
-	deadline   time.Time // zero means no deadline
+	// deadline is zero if the operation has no deadline.
+	deadline   time.Time
 	idempotent bool
 	// streamCtx is the context of the stream. It is nil for calls.
 	streamCtx context.Context //nolint:containedctx
@@ -139,8 +142,8 @@ func requestedDelay(err error) time.Duration {
 	return retryInfo(err).GetRetryDelay().AsDuration()
 }
 
-// sleep waits for the time wait and returns nil. If ctx or streamCtx ends first, sleep returns the
-// corresponding error. streamCtx is nil for calls.
+// sleep pauses for the duration wait and then returns nil. If ctx or streamCtx ends first, sleep
+// immediately returns the corresponding error. streamCtx is nil for calls.
 func sleep(ctx, streamCtx context.Context, wait time.Duration) errors.Error {
 	timer := time.NewTimer(wait)
 	defer timer.Stop()

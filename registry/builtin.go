@@ -2,7 +2,7 @@ package registry
 
 import _ "embed"
 
-// Import paths under which the built-in psrpc options are available.
+// These are the import paths of the built-in psrpc options.
 const (
 	optionsPath      = "options.proto"
 	psrpcOptionsPath = "psrpc/options.proto"
@@ -22,9 +22,11 @@ type userFiles interface {
 
 // builtinOptions returns the built-in source for path if path is one of the two import paths of the
 // psrpc options. Otherwise ok is false. If the user provides a file with the same path, callers
-// must use that file instead. The files of one compilation may import the options under both paths,
-// but declaring the options twice is an error. Therefore the file at one path declares the options,
-// and the file at the other path imports that file publicly.
+// must use that file instead.
+//
+// The files of one compilation may import the options under both paths, but declaring the options
+// twice is an error. Therefore, the source for one path declares the options, and the source for
+// the other path imports the first one publicly.
 func builtinOptions(path string, user userFiles) (source string, ok bool) {
 	switch path {
 	case optionsPath:

@@ -72,7 +72,7 @@ func (s fileSet) withBuiltins(files []*descriptorpb.FileDescriptorProto) ([]*des
 	files = slices.Clone(files)
 	added := make(map[string]bool)
 	var problems []error
-	// This loop does not use range, because it appends to files.
+	// This loop does not use range, because the loop body appends to files.
 	for i := 0; i < len(files); i++ {
 		for _, path := range files[i].GetDependency() {
 			if s.has(path) || added[path] {

@@ -9,15 +9,15 @@ import (
 	"strings"
 )
 
-// useDescriptorSet is the remedy for sources that this package cannot parse.
+// useDescriptorSet is the advice in errors about sources that this package cannot parse.
 const useDescriptorSet = "use RegisterDescriptorSet with a descriptor set made by protoc --include_imports -o or buf build"
 
-// explain improves the errors of the parser. sources are the sources that the parser has read,
-// keyed by path.
+// explain adds advice to errors of the parser and sorts the errors about duplicate symbols. sources
+// maps the paths of the parsed files to their content.
 func (l *problemList) explain(sources map[string]string) {
 	for _, problem := range *l {
 		text := problem.Err.Error()
-		// The parser uses these words for sources with an edition that it does not support.
+		// The error of the parser for an unsupported edition contains these words.
 		if strings.Contains(text, "not yet fully supported") {
 			problem.Err = fmt.Errorf("%w; %s", problem.Err, useDescriptorSet)
 		}
@@ -33,8 +33,8 @@ func (l *problemList) explain(sources map[string]string) {
 }
 
 // builtinInPlace returns the path of the built-in psrpc options if a source imports them but uses
-// no name of package psrpc. The source then probably means another file with the same path.
-// Otherwise builtinInPlace returns an empty string.
+// no name from the proto package psrpc. The author then probably meant another file with the same
+// path. Otherwise builtinInPlace returns an empty string.
 func builtinInPlace(sources map[string]string, file string) string {
 	source := sources[file]
 	for _, path := range []string{optionsPath, psrpcOptionsPath} {
@@ -49,13 +49,14 @@ func builtinInPlace(sources map[string]string, file string) string {
 // definedBefore matches the error of the parser for a symbol that is declared twice.
 var definedBefore = regexp.MustCompile(`^(.+ already defined at )(.+?):(\d+):(\d+)(;.*)?$`)
 
-// orderDuplicates makes the errors for symbols that are declared more than once the same in each run.
-// The parser links files in no particular order. It reports every declaration except the one that it
-// links first, which the errors name. orderDuplicates rewrites the errors so that they name the
-// declaration with the first position, and report all others.
+// orderDuplicates rewrites the errors about symbols that are declared more than once. The parser
+// links files in random order. It reports each declaration of such a symbol except the one that it
+// links first, and each error contains the position of that declaration. The errors would therefore
+// differ from run to run. orderDuplicates sorts the declarations by position and reports all of
+// them except the first.
 func (l *problemList) orderDuplicates() {
 	var others problemList
-	// The keys of declarations are the error texts up to the position.
+	// Each key is the part of an error text before the position.
 	declarations := make(map[string]problemList)
 	for _, problem := range *l {
 		match := definedBefore.FindStringSubmatch(problem.Err.Error())

@@ -12,8 +12,8 @@ import (
 //	files := registry.ImportRoots(os.DirFS("protos"), os.DirFS("third_party/googleapis"))
 //	err := reg.ParseProto(files, "shop/orders.proto")
 //
-// A file is opened in the first root that has it. Roots that are nil are ignored. The result does
-// not list directories of several roots together.
+// A file is opened in the first root that contains it. Roots that are nil are ignored. If several
+// roots contain the same directory, a listing shows only the files in the first of these roots.
 func ImportRoots(roots ...fs.FS) fs.FS { return importRoots(roots) }
 
 type importRoots []fs.FS

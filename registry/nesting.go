@@ -41,7 +41,8 @@ func checkNesting(source string) error {
 				return fmt.Errorf("line %d: more than %d nested %c brackets", line, maxNesting, c)
 			}
 		case '}', ']':
-			// In ASCII, the code of these closing brackets is that of the opening bracket plus 2.
+			// The ASCII code of each of these closing brackets is the code of the opening bracket
+			// plus 2.
 			depth[c-2] = max(0, depth[c-2]-1)
 		case '>':
 			depth['<'] = max(0, depth['<']-1)

@@ -43,8 +43,8 @@ type methodOptions struct {
 	stream       bool
 	// routingType is the enum value of the option "type".
 	routingType int32
-	// routingOneof is the field number of the option of the oneof "routing" that was read last. It
-	// is 0 if no such option has been read.
+	// routingOneof is the field number of the member of the oneof "routing" that was read last. It
+	// is 0 if no member has been read.
 	routingOneof protowire.Number
 	group        string
 	topicNames   []string

@@ -37,12 +37,12 @@ func compile(names []string, sources map[string]string) ([]protoreflect.FileDesc
 	return files, nil
 }
 
-// relink creates the descriptors of parsed files again, with package protodesc. The descriptors
-// that the parser creates lack private methods that protobuf-go uses. Such a method reports, for
-// example, whether the features of an edition require a string to be valid UTF-8. After relink,
-// descriptors from sources behave like those from descriptor sets. relink returns an error for the
-// few sources that only the parser accepts. Examples are a MessageSet and a map of enums without a
-// zero value.
+// relink creates the descriptors of parsed files again, with package protodesc. This is necessary
+// because the parser's descriptors lack private methods that protobuf-go uses. For example, one of
+// these methods reports whether the features of an edition require a string to be valid UTF-8.
+// After relink, descriptors from sources behave like those from descriptor sets. relink returns an
+// error for the few sources that only the parser accepts. Examples are a MessageSet and a map of
+// enums without a zero value.
 //
 // For protobuf's own files, relink uses the descriptors of the linked Go code, because proto.Equal
 // treats messages with different descriptors as unequal.
@@ -136,7 +136,7 @@ func (l *problemList) report(err protoparse.ErrorWithPos) error {
 }
 
 // join returns all problems as one error, sorted by position. err is the error returned by the
-// parser. It is included as well, except if it only says that problems were reported.
+// parser. It is included as well, unless it only says that the parser has reported problems.
 func (l *problemList) join(err error) error {
 	slices.SortStableFunc(*l, comparePositions)
 	all := make([]error, 0, len(*l)+1)

@@ -101,7 +101,7 @@ func (d *demo) load(ctx context.Context, k kind, c *caller, folder string) error
 	return err
 }
 
-// replace replaces the first version with the second while a client keeps making calls.
+// replace replaces the first version of a plugin with the second while a client keeps making calls.
 func (d *demo) replace(ctx context.Context, k kind, c *caller, folder string) error {
 	calling, stop := context.WithCancel(ctx)
 	defer stop()
@@ -160,7 +160,7 @@ func (d *demo) await(ctx context.Context, kind plugin.EventKind) error {
 	}
 }
 
-// caller calls one method and records which versions answer.
+// caller calls a method of a plugin and records which versions of the plugin answer.
 type caller struct {
 	conn   *dynamic.Conn
 	method string
@@ -176,8 +176,7 @@ func (c *caller) call(ctx context.Context) (answer string, err error) {
 	return response.(*wrapperspb.StringValue).GetValue(), nil
 }
 
-// callUntil makes calls until done is closed and the version that answered the last call differs
-// from the version that answered the first call.
+// callUntil makes calls until done is closed and another version answers than at first.
 func (c *caller) callUntil(done <-chan struct{}, ctx context.Context) error {
 	for {
 		answer, err := c.call(ctx)

@@ -26,7 +26,8 @@ type breakers struct {
 	key      func(dynamic.RPCInfo) string
 	hook     func(key, from, to string)
 
-	byKey sync.Map // maps the key of each breaker to a *breaker
+	// byKey maps the key of each breaker to a *breaker.
+	byKey sync.Map
 }
 
 func newBreakers(opts []Option) *breakers {
@@ -123,7 +124,8 @@ func (b *breakers) multi(info dynamic.RPCInfo, next dynamic.ClientMultiRPCHandle
 func (b *breakers) stream(info dynamic.RPCInfo, next dynamic.StreamHandler) dynamic.StreamHandler {
 	breaker := b.breakerFor(info)
 	if breaker.State() == gobreaker.StateOpen {
-		_ = next.Close(b.openError(info)) // closing the handler rejects the stream
+		// Closing the handler rejects the stream.
+		_ = next.Close(b.openError(info))
 		return next
 	}
 	return &breakerStream{StreamHandler: next, breaker: breaker}

@@ -20,7 +20,8 @@ type limiter struct {
 	newQuota  func() quota
 	perMethod bool
 	shared    quota
-	byMethod  sync.Map // maps *registry.Method to quota
+	// byMethod maps each *registry.Method to its quota.
+	byMethod sync.Map
 }
 
 func newLimiter(reason string, newQuota func() quota, opts []Option) dynamic.CommonOption {
@@ -111,7 +112,8 @@ func (l *limiter) multi(info dynamic.RPCInfo, next dynamic.ClientMultiRPCHandler
 func (l *limiter) stream(info dynamic.RPCInfo, next dynamic.StreamHandler) dynamic.StreamHandler {
 	g, err := l.acquire(info.Descriptor)
 	if err != nil {
-		_ = next.Close(err) // closing the handler rejects the stream
+		// Closing the handler rejects the stream.
+		_ = next.Close(err)
 		return next
 	}
 	return limitedStream{next, g}

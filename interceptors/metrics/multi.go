@@ -17,8 +17,9 @@ type measuredMulti struct {
 	metrics *metrics
 	info    dynamic.RPCInfo
 
-	mu   sync.Mutex
-	call *call // nil before the first Send and after Close
+	mu sync.Mutex
+	// call is nil before the first Send and after Close.
+	call *call
 	// err is the error of the call as a whole, as opposed to the error of a single server.
 	err error
 }
@@ -65,7 +66,8 @@ func (m *measuredMulti) Close() {
 func (m *measuredMulti) begin(ctx context.Context) *call {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.call == nil { // no earlier Send has started the measurement
+	// An earlier Send may already have started the measurement.
+	if m.call == nil {
 		m.call = m.metrics.begin(ctx, &m.metrics.client, m.info)
 	}
 	return m.call

@@ -56,7 +56,8 @@ func BusSource(name string, b bus.Bus) Source {
 		if stats.Connected {
 			connected = 1
 		} else {
-			reconnects = max(0, reconnects-1) // the last disconnect has not been followed by a reconnect yet
+			// The last disconnect has not been followed by a reconnect yet.
+			reconnects = max(0, reconnects-1)
 		}
 		report(busConnected, connected, name)
 		report(busReconnects, reconnects, name)

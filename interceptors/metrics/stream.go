@@ -32,7 +32,8 @@ func (s measuredStream) Send(message proto.Message, opts ...dynamic.StreamOption
 // Close observes the end of the stream.
 func (s measuredStream) Close(cause error) error {
 	end := cause
-	if errors.Is(cause, errors.ErrStreamClosed) { // the stream was closed normally
+	// ErrStreamClosed means that the stream was closed normally.
+	if errors.Is(cause, errors.ErrStreamClosed) {
 		end = nil
 	}
 	s.call.end(end)

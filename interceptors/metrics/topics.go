@@ -8,7 +8,8 @@ import (
 )
 
 const (
-	// otherTopic is the label of topics that are too long or beyond the maximum number.
+	// otherTopic is the label of topics that are too long, and of all further topics once the
+	// maximum number of topics is reached.
 	otherTopic = "_OTHER"
 	// maxTopicLength is the maximum length of a label in bytes.
 	maxTopicLength = 256
@@ -20,7 +21,8 @@ type topics struct {
 	enabled bool
 	maximum int
 
-	mu sync.Mutex // held while known is replaced
+	// mu is held while known is replaced.
+	mu sync.Mutex
 	// known contains the labels that have been used. The map is replaced but never modified, so
 	// that calls can read it without a lock.
 	known atomic.Pointer[map[string]bool]
@@ -39,7 +41,8 @@ func (t *topics) label(topic []string) string {
 	return t.add(label)
 }
 
-// add adds a label to known and returns it. If the maximum is reached, add returns otherTopic.
+// add adds a label to known and returns it. If known already has the maximum number of labels, add
+// returns otherTopic instead.
 func (t *topics) add(label string) string {
 	t.mu.Lock()
 	defer t.mu.Unlock()

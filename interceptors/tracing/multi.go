@@ -18,8 +18,9 @@ type tracedMulti struct {
 	tracer *tracer
 	info   dynamic.RPCInfo
 
-	mu    sync.Mutex
-	span  *span // nil before the first Send
+	mu sync.Mutex
+	// span is nil before the first Send.
+	span  *span
 	ended bool
 	// err is the error of the call as a whole, as opposed to the error of a single server.
 	err error
@@ -70,7 +71,8 @@ func (m *tracedMulti) start(ctx context.Context) context.Context {
 	defer m.mu.Unlock()
 	if m.span == nil {
 		ctx, m.span = m.tracer.start(ctx, trace.SpanKindClient, m.info.Descriptor.FullName(), m.info)
-	} else { // an earlier attempt has started the span
+	} else {
+		// An earlier attempt has started the span.
 		ctx = trace.ContextWithSpan(ctx, m.span.Span)
 	}
 	return m.tracer.inject(ctx)

@@ -36,7 +36,8 @@ type span struct {
 
 	kind            trace.SpanKind
 	noMessageEvents bool
-	sent, received  atomic.Int64 // the numbers of messages sent and received
+	// sent and received are the numbers of messages sent and received.
+	sent, received atomic.Int64
 }
 
 // record calls f and ends the span with the error that f returns. If f panics, record ends the span

@@ -20,8 +20,8 @@ func (s tracedStream) Recv(message proto.Message) error {
 	return s.StreamHandler.Recv(message)
 }
 
-// Send adds an event for the message before it is sent. When the message is acknowledged, the
-// stream and its span may already have ended.
+// Send adds an event for the message. It does so before sending the message, because the stream and
+// its span may already have ended when the acknowledgement arrives.
 func (s tracedStream) Send(message proto.Message, opts ...dynamic.StreamOption) error {
 	s.span.messageSent(message)
 	return s.StreamHandler.Send(message, opts...)
@@ -30,7 +30,8 @@ func (s tracedStream) Send(message proto.Message, opts ...dynamic.StreamOption) 
 // Close ends the span.
 func (s tracedStream) Close(cause error) error {
 	end := cause
-	if errors.Is(cause, errors.ErrStreamClosed) { // the stream was closed normally
+	// ErrStreamClosed means that the stream was closed normally.
+	if errors.Is(cause, errors.ErrStreamClosed) {
 		end = nil
 	}
 	s.span.end(end)

@@ -43,12 +43,13 @@ const source = `
 	  }
 	}`
 
-// These are the full names of the service's methods.
+// These are the full names of the service's methods. Look has no side effects, Set is idempotent,
+// and AskThere has topics.
 const (
 	Ask      = "example.Weather/Ask"
-	Look     = "example.Weather/Look"     // has no side effects
-	Set      = "example.Weather/Set"      // is idempotent
-	AskThere = "example.Weather/AskThere" // has topics
+	Look     = "example.Weather/Look"
+	Set      = "example.Weather/Set"
+	AskThere = "example.Weather/AskThere"
 	AskAll   = "example.Weather/AskAll"
 	Talk     = "example.Weather/Talk"
 	Warning  = "example.Weather/Warning"
@@ -64,8 +65,10 @@ type Stream = dynamic.ServerStream[Text, Text]
 type Config struct {
 	Server []dynamic.ServerOption
 	Conn   []dynamic.ConnOption
-	Handle func(ctx context.Context, request Text) (Text, error) // handles all calls
-	Talk   func(stream Stream) error
+	// Handle handles all calls.
+	Handle func(ctx context.Context, request Text) (Text, error)
+	// Talk handles all streams.
+	Talk func(stream Stream) error
 }
 
 // Service is a server and a conn on the same in-process bus.

@@ -15,8 +15,9 @@ import (
 // Metrics is a [metrics.Observer] that records measurements with an OpenTelemetry meter. It is safe
 // for concurrent use.
 type Metrics struct {
-	meter   metric.Meter
-	records sync.Map // maps *metrics.Instrument to recordFunc
+	meter metric.Meter
+	// records maps each *metrics.Instrument to a recordFunc.
+	records sync.Map
 }
 
 type recordFunc func(ctx context.Context, value float64, attributes metric.MeasurementOption)

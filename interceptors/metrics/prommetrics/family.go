@@ -12,17 +12,16 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/guard"
 )
 
-// family holds what all instruments with the same metric name share. Prometheus requires them to
-// agree in their kind and help text.
+// family holds what all instruments with the same metric name share. Prometheus requires such
+// instruments to have the same kind and the same help text.
 type family struct {
 	kind metrics.Kind
 	help string
 	from origin
-	// accepted remembers, for each set of label names, whether Prometheus accepts an instrument with
-	// these labels.
+	// accepted maps the keys of an instrument to whether Prometheus accepts the instrument.
 	accepted map[string]bool
-	// vectors contains the vectors of the family. The map key of a vector consists of the vector's
-	// sorted keys.
+	// vectors contains the vectors of the family. The map keys are the sorted, joined keys of the
+	// vectors.
 	vectors map[string]keyedVector
 }
 
@@ -43,7 +42,9 @@ func (f *family) vector(instrument *metrics.Instrument, buckets []float64) vecto
 		f.vectors[sorted] = v
 	}
 	if !slices.Equal(v.keys, instrument.Keys) {
-		return refusing{} // the order of the keys differs, so labels would be mixed up
+		// The instrument has the same keys in a different order. The vector would therefore assign
+		// its labels to the wrong keys.
+		return refusing{}
 	}
 	return v.vector
 }
@@ -146,7 +147,8 @@ func validLabels(labels []string) []string {
 func seriesKey(instrument *metrics.Instrument, labels []string) string {
 	var pairs []string
 	for i, label := range validLabels(labels) {
-		if i < len(instrument.Keys) && label != "" { // an empty label is the same as no label
+		// Prometheus treats an empty label like a missing label.
+		if i < len(instrument.Keys) && label != "" {
 			pairs = append(pairs, underscores.Replace(instrument.Keys[i])+strconv.Quote(label))
 		}
 	}

@@ -15,14 +15,17 @@ import (
 
 // Metrics is a [metrics.Observer] and a prometheus.Collector. It is safe for concurrent use.
 type Metrics struct {
-	buckets map[string][]float64 // keyed by instrument name
-	vectors sync.Map             // maps *metrics.Instrument to vector; instruments may share a vector
+	// buckets maps the names of instruments to their bucket bounds.
+	buckets map[string][]float64
+	// vectors maps each *metrics.Instrument to its vector. Several instruments may share a vector.
+	vectors sync.Map
 	refused *prometheus.CounterVec
 
 	// mu guards sources, families and the creation of vectors.
-	mu       sync.Mutex
-	sources  []*metrics.Source
-	families map[string]*family // keyed by metric name
+	mu      sync.Mutex
+	sources []*metrics.Source
+	// families maps the names of metrics to their families.
+	families map[string]*family
 }
 
 // Option configures [New].
@@ -60,8 +63,9 @@ func New(registerer prometheus.Registerer, opts ...Option) (*Metrics, error) {
 	return m.register(registerer)
 }
 
-// maxIdentities is the maximum number of names that register tries for an [identity]. If several
-// registerers add different label names to the same registry, each needs a different name.
+// maxIdentities is the maximum number of names that register tries for an [identity]. Several
+// registerers may wrap the same registry and add labels with different names. Each of them then
+// needs an identity with a different name.
 const maxIdentities = 100
 
 // register registers m, or returns the Metrics that is already registered.
@@ -84,8 +88,8 @@ func (m *Metrics) register(registerer prometheus.Registerer) (*Metrics, error) {
 			}
 			return earlier.Metrics, m.compareBuckets(earlier.Metrics)
 		}
-		// Another registerer, which adds other labels, may have used this name. The loop therefore
-		// tries the next name.
+		// Another registerer for the same registry may already use this name with other labels.
+		// Therefore, try the next name.
 	}
 	return nil, err
 }
@@ -101,10 +105,11 @@ func (m *Metrics) compareBuckets(earlier *Metrics) error {
 	return nil
 }
 
-// identity is a collector without metrics that is registered together with a Metrics. A registerer
-// accepts only one identity. When a second one is registered, the error contains the first. Without
-// identities, several Metrics could be registered, because a Metrics does not describe its metrics.
-// Each scrape would then fail because of duplicate metrics.
+// identity is a collector that is registered together with a Metrics and collects nothing. It
+// prevents the registration of a second Metrics, which would make each scrape fail because of
+// duplicate metrics. A registerer does not detect a second Metrics, because a Metrics does not
+// describe its metrics. However, the registerer rejects a second identity with an error that
+// contains the first one.
 type identity struct {
 	*Metrics
 
@@ -141,7 +146,7 @@ func (m *Metrics) Watch(sources ...metrics.Source) (stop func()) {
 }
 
 // Observe implements [metrics.Observer]. If ctx has a sampled OpenTelemetry span, a duration is
-// stored with the IDs of its trace and span as exemplar.
+// stored with an exemplar that contains the IDs of the trace and the span.
 func (m *Metrics) Observe(ctx context.Context, instrument *metrics.Instrument, value float64, labels ...string) {
 	v, known := m.vectors.Load(instrument)
 	if !known {
@@ -152,8 +157,8 @@ func (m *Metrics) Observe(ctx context.Context, instrument *metrics.Instrument, v
 	}
 }
 
-// observe calls v.observe. Prometheus refuses labels that are not valid UTF-8, so observe corrects
-// such labels and tries again.
+// observe passes a value to a vector. If the vector returns an error, observe tries again with any
+// invalid UTF-8 in the labels replaced, because Prometheus refuses such labels.
 func observe(v vector, ctx context.Context, value float64, labels []string) error {
 	err := v.observe(ctx, value, labels)
 	if err != nil {

@@ -52,7 +52,8 @@ func (v counter) observe(_ context.Context, value float64, labels []string) erro
 	switch {
 	case err != nil:
 		return err
-	case !(value >= 0): // this condition is also true for NaN
+	case !(value >= 0):
+		// Unlike value < 0, this condition is also true for NaN.
 		return errValue
 	}
 	metric.Add(value)
@@ -69,7 +70,7 @@ func (v gauge) observe(_ context.Context, value float64, labels []string) error 
 	return err
 }
 
-// refusing is the vector of an instrument that Prometheus does not accept.
+// refusing is the vector of an instrument that Prometheus does not accept. It refuses all values.
 type refusing struct{}
 
 func (refusing) Describe(chan<- *prometheus.Desc) {}
