@@ -26,7 +26,7 @@ type loggedMulti struct {
 
 func (m *loggedMulti) Send(ctx context.Context, request proto.Message, opts ...dynamic.RequestOption) error {
 	m.context = ctx
-	// Discard the attributes that an earlier, failed Send may have added.
+	// Discard the attributes of an earlier call of Send that failed.
 	m.entry.attrs = nil
 	m.entry.addMessage("request", request)
 	m.entry.addAttempt(ctx)

@@ -66,7 +66,7 @@ func linkSet(fds *descriptorpb.FileDescriptorSet) (*protoregistry.Files, error) 
 // fileSet maps the paths of the user's files to their descriptors.
 type fileSet map[string]*descriptorpb.FileDescriptorProto
 
-// withBuiltins returns the given files and the built-in files that they import, directly or
+// withBuiltins returns files followed by the built-in files that they import, directly or
 // indirectly. It omits a built-in file if the set contains a file with the same path.
 func (s fileSet) withBuiltins(files []*descriptorpb.FileDescriptorProto) ([]*descriptorpb.FileDescriptorProto, error) {
 	files = slices.Clone(files)

@@ -51,8 +51,8 @@ func WithLogger(logger *slog.Logger) LoadOption {
 	return func(o *loadOptions) { o.logger = logger }
 }
 
-// serviceOptions returns the options for a service that the registry loads. The given options come
-// last and therefore take precedence over the wire names of the registry.
+// serviceOptions returns the options for a service that the registry loads. The options in given
+// come last and therefore take precedence over a name set with WithWireNames.
 func (o *loadOptions) serviceOptions(sd protoreflect.ServiceDescriptor, given []Option) []Option {
 	name, named := o.wireNames[string(sd.FullName())]
 	if !named {

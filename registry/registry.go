@@ -127,7 +127,7 @@ func (r *Registry) isRenamed(s *Service) bool {
 	return ok && s.wireName == s.defaultWireName() && old.wireName != s.wireName && sameService(old, s)
 }
 
-// add adds all the given services. If it returns an error, no service has been added. For each
+// add adds services to the registry. If it returns an error, no service has been added. For each
 // element of services, the result contains the registered service, which is the element itself or
 // an existing service with the same descriptor.
 func (r *Registry) add(services []*Service) ([]*Service, error) {

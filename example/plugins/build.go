@@ -67,10 +67,11 @@ func (k kind) makeFolder(ctx context.Context, folder, version string) error {
 	return os.WriteFile(filepath.Join(folder, plugin.ManifestName), manifest, 0o600)
 }
 
-// compile builds one version of a plugin. It uses an overlay to replace version.go. The two
-// versions need different package paths, because a process cannot load two shared objects with the
-// same path. compile therefore passes the names of the source files to go build instead of the
-// package: go build then derives the package path from the files' content.
+// compile builds one version of a plugin. It uses an overlay to replace version.go.
+//
+// The two versions need different package paths, because a process cannot load two Go plugins with
+// the same package path. compile therefore passes the names of the source files to go build instead
+// of the name of the package. go build then derives the package path from the content of the files.
 func (k kind) compile(ctx context.Context, folder, version string) error {
 	listed, err := runCommand(ctx, nil, "go", "list", "-f", "{{.Dir}}", sources+k.name)
 	if err != nil {

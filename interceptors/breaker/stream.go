@@ -41,8 +41,8 @@ func (s *breakerStream) Recv(message proto.Message) error {
 }
 
 func (s *breakerStream) Close(cause error) error {
-	// SendBounds returns a zero deadline until the stream is open. If the stream never opened,
-	// cause is the outcome of the attempt to open it. Otherwise the attempt was successful.
+	// SendBounds returns a zero deadline if the stream never opened. In that case, cause is the
+	// reason why it did not open. Otherwise the attempt to open it was successful.
 	if _, deadline, _ := dynamic.SendBounds(s.StreamHandler); deadline.IsZero() {
 		s.report(cause)
 	} else {

@@ -6,7 +6,7 @@
 //
 // The span context is sent in the metadata of the request, by default as W3C Trace Context under
 // the keys traceparent and tracestate. psrpc peers use the same keys. A server span is a child of
-// the client span. If a handler makes calls with its context or with the context of its stream, the
+// the client span. If a handler makes calls with its own context or with that of its stream, the
 // spans of these calls are children of the server span.
 //
 //	call, multi call, stream   client and server spans, named after the method

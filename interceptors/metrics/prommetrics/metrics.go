@@ -220,7 +220,7 @@ type collection struct {
 	*Metrics
 
 	ch chan<- prometheus.Metric
-	// sent contains the [seriesKey] of each value that sources have reported.
+	// sent contains the [seriesKey] of each value that send has sent.
 	sent map[string]bool
 }
 
