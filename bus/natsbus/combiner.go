@@ -61,8 +61,8 @@ type outgoing struct {
 	report bus.DeliveryReport
 }
 
-// submit appends out to the queue of the current sender, if there is one, and sets queued to true.
-// Otherwise the caller becomes the sender. It must send its own frame, and then the batches
+// submit appends out to the queue of the current sender, if there is one, and reports that it is
+// queued. Otherwise the caller becomes the sender. It must send its own frame, and then the batches
 // returned by nextBatch until a batch is empty. If contended is true, the sender should yield the
 // processor once before it sends. Other publishers can then queue their frames, which are sent in
 // the same write.

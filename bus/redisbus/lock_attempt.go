@@ -89,7 +89,7 @@ func (a lockAttempt) finish(err error) {
 	case err != nil:
 		a.bus.dropQueueFrame(a.channel.name, err)
 		// An error reply means that Redis has refused the lock. After any other error, this process
-		// may hold the lock without knowing it, so the frame counts only as lost.
+		// may hold the lock without knowing it, so the frame is not reported as refused.
 		if isRedisError(err) {
 			a.snapshot.subscribers.RefuseQueue(a.frame)
 		}
