@@ -94,7 +94,7 @@ func TestAppendFrame_Errors(t *testing.T) {
 	t.Parallel()
 	bad := []byte("a\xff")
 	badMessage := wire.Body{Message: wrapperspb.String("a\xff")}
-	missing := wire.Body{Message: &descriptorpb.UninterpretedOption_NamePart{}} // two required fields
+	missing := wire.Body{Message: &descriptorpb.UninterpretedOption_NamePart{}} // lacks two required fields
 	for name, m := range map[string]message{
 		"request id":       &wire.Request{RequestID: bad},
 		"client id":        &wire.Request{ClientID: bad},

@@ -38,7 +38,7 @@ func (b *Body) size() int {
 	}
 	encoded, err := proto.MarshalOptions{AllowPartial: b.Initialized}.MarshalAppend(make([]byte, 0, initialBodySize), b.Message)
 	if err != nil {
-		return 0 // appendBody then fails with the same error
+		return 0 // appendBody encodes Message again and returns the same error
 	}
 	b.Raw, b.Message = encoded, nil
 	return len(encoded)

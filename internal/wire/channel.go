@@ -11,9 +11,9 @@ type Channel struct {
 	Name string
 	// Subject is the address on NATS.
 	Subject string
-	// Key is the routing key, which is added to the envelope on NATS because several methods share
-	// a subject there. It is empty for the channels of a client and for the cancellation channel of
-	// a service.
+	// Key is the routing key, which is added to the envelope on NATS, where several methods share a
+	// subject. It is empty for the channels of a client and for the cancellation channel of a
+	// service.
 	Key string
 }
 
@@ -85,7 +85,7 @@ func PresenceClientChannel(service, clientID string) Channel {
 	return clientChannel(service, clientID, suffixPresence)
 }
 
-// privateChannel returns a channel of a service that only dynpsrpc uses.
+// privateChannel returns a channel that only dynpsrpc peers of the service use.
 func privateChannel(service, suffix string) Channel {
 	return Channel{
 		Name:    joinName(sanitize(service), suffix),

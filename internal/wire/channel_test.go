@@ -13,7 +13,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 )
 
-// channelNames is an entry of testdata/channels.json: a channel of psrpc.
+// channelNames contains the names of one psrpc channel, as stored in testdata/channels.json.
 type channelNames struct{ Legacy, Server, Local string }
 
 func (c channelNames) channel() wire.Channel {
@@ -81,8 +81,8 @@ func TestChannel_TopicIsNotChanged(t *testing.T) {
 	assert.Equal(t, []string{"a.b", ""}, topic)
 }
 
-// FuzzChannelNames checks the alphabet of names, and compares them with a simple model. The topic
-// is split at slashes.
+// FuzzChannelNames checks that the names of channels contain only allowed characters, and compares
+// the names with those from a simpler implementation. The fuzzed topic is split at slashes.
 func FuzzChannelNames(f *testing.F) {
 	f.Add("MyService", "NormalRPC", "a/b", "CLI_1", true)
 	f.Add("my.pkg", "Do.It", "//a//", "ND_a.b-c d", false)
@@ -116,7 +116,8 @@ func FuzzChannelNames(f *testing.F) {
 	})
 }
 
-// modelName implements the rule for empty parts case by case.
+// modelName is a simpler implementation of the names of channels, which treats each case of an
+// empty part separately.
 func modelName(service, second string, topic []string, carries string) string {
 	name := ""
 	if service != "" {

@@ -26,8 +26,8 @@ type ClaimRequest struct {
 	// Affinity rates how well the server suits the request. The client selects the server with the
 	// highest affinity.
 	Affinity float32
-	// Handling reports whether the server handles the request without waiting until the client has
-	// selected a server. psrpc introduced this field in v0.7.4.
+	// Handling reports whether the server handles the request without waiting for the client to
+	// select a server. psrpc introduced this field in v0.7.4.
 	Handling bool
 	// Declined reports whether the server refuses to handle the request. dynpsrpc servers send
 	// declined claims only to clients that set [Request.AcceptDecline], because other clients would
@@ -91,8 +91,8 @@ func (c *ClaimResponse) AppendFrame(dst []byte) ([]byte, error) {
 	return claim.appendFrame(dst, claimResponseName)
 }
 
-// appendFrame encodes both message types. The two fields of a ClaimResponse are identical to the
-// first two fields of a ClaimRequest.
+// appendFrame encodes c as a message of type typeName. ClaimResponse uses it too, because its two
+// fields are identical to the first two fields of a ClaimRequest.
 func (c *ClaimRequest) appendFrame(dst []byte, typeName string) ([]byte, error) {
 	if !validText(c.RequestID, c.ServerID) {
 		return dst, errInvalidText
@@ -104,7 +104,7 @@ func (c *ClaimRequest) appendFrame(dst []byte, typeName string) ([]byte, error) 
 		sizeVarint(claimTagHandling, handling) +
 		sizeVarint(claimTagDeclined, declined) +
 		sizeVarint(claimTagSubscribers, subscribers)
-	// The bits are compared, because 0 is omitted in proto3, but -0 is not.
+	// Compare the bits, because proto3 omits a value of 0, but not a value of -0.
 	affinity := math.Float32bits(c.Affinity)
 	if affinity != 0 {
 		size += protowire.SizeVarint(claimTagAffinity) + protowire.SizeFixed32()

@@ -20,7 +20,7 @@ import (
 )
 
 // describe decodes a frame into the form of the "decoded" objects in vectors.json. It omits the
-// times that the vector omits.
+// times that are missing in want.
 func describe(t *testing.T, frame []byte, want map[string]any) map[string]any {
 	t.Helper()
 	env, err := wire.ParseEnvelope(frame)

@@ -5,7 +5,8 @@ import (
 	"google.golang.org/protobuf/types/known/anypb"
 )
 
-// detailTagTypeURL is the tag of the type URL of a detail, which is a google.protobuf.Any.
+// detailTagTypeURL is the tag of the field type_url of an error detail, which is a
+// google.protobuf.Any.
 const detailTagTypeURL = 1<<wireTypeBits | wireBytes
 
 // appendDetail decodes the current field and appends it to details. The decoded detail does not

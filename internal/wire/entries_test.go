@@ -60,7 +60,7 @@ func TestParse_TooManyEntries(t *testing.T) {
 	}
 }
 
-// What a receiver would reject is not encoded.
+// AppendFrame and AppendMetadata return an error if a receiver would reject the frame.
 func TestAppend_TooManyEntries(t *testing.T) {
 	t.Parallel()
 	metadata, details := map[string]string{}, []*anypb.Any{}
@@ -85,8 +85,8 @@ func TestAppend_TooManyEntries(t *testing.T) {
 	}
 }
 
-// A response that no call waits for costs no memory for its details. It counts allocations and is
-// therefore not parallel.
+// ParseUnawaitedResponse allocates no memory for the details of a response. The test counts
+// allocations and is therefore not parallel.
 func TestParseUnawaitedResponse_Details(t *testing.T) {
 	value := repeated(8, repeated(1, []byte("type.googleapis.com/x"), 1), wire.MaxEntries)
 	var response wire.Response
@@ -98,7 +98,7 @@ func TestParseUnawaitedResponse_Details(t *testing.T) {
 	})
 	assert.Zero(t, allocations)
 	assert.Empty(t, response.Details)
-	for range 2 { // a second time, nothing is left to decode
+	for range 2 { // the second call has nothing left to decode
 		require.NoError(t, response.DecodeDetails())
 		require.Len(t, response.Details, wire.MaxEntries)
 	}

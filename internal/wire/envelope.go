@@ -69,11 +69,13 @@ type Envelope struct {
 	Metadata map[string]string
 }
 
-// codecGzip is the value of the compression field of an envelope whose value is a gzip stream.
+// codecGzip is the number that the sender writes to field 4 of an envelope if it has compressed the
+// inner message with gzip.
 const codecGzip = 1
 
 // ParseEnvelope decodes the outer message of a frame but not the inner message. It returns an error
-// if the frame is not a valid envelope, or if the value is compressed with anything but gzip.
+// if the frame is not a valid envelope, or if the inner message is compressed with anything but
+// gzip.
 func ParseEnvelope(frame []byte) (Envelope, error) {
 	var env Envelope
 	codec := int32(0)
@@ -85,7 +87,7 @@ func ParseEnvelope(frame []byte) (Envelope, error) {
 		case envelopeTagValue:
 			env.Value = r.bytes
 		case envelopeTagRoutingKey:
-			r.text() // only checks for valid UTF-8; see RoutingKey
+			r.text() // only checks that the key is valid UTF-8
 		case envelopeTagCodec:
 			codec = int32(r.number)
 		case envelopeTagMetadata:
@@ -155,8 +157,8 @@ func AppendRoutingKey(frame []byte, key string) []byte {
 
 // AppendMetadata appends metadata to an encoded frame and returns the extended frame. If metadata
 // is empty, nothing is appended. If metadata is not valid UTF-8, AppendMetadata returns frame
-// unchanged and an error. Like append, it may write into the spare capacity of frame, so two
-// goroutines must not extend the same frame.
+// unchanged and an error. Like append, AppendMetadata may write into the spare capacity of frame,
+// so two goroutines must not extend the same frame.
 func AppendMetadata(frame []byte, metadata map[string]string) ([]byte, error) {
 	if err := checkMetadata(metadata); err != nil {
 		return frame, err

@@ -33,8 +33,8 @@ func ExampleParseEnvelope() {
 	// Output: REQ_1 from CLI_1: "\n\x05world" <nil>
 }
 
-// A frame of a subscription contains the user's message directly. On NATS it also needs a routing
-// key.
+// The frame of an update contains the user's message directly in the envelope. On NATS, the frame
+// also needs a routing key.
 func ExampleAppendMessageFrame() {
 	update := wire.Body{Message: wrapperspb.String("u1")}
 	frame, err := wire.AppendMessageFrame(nil, update, "google.protobuf.StringValue", 0)

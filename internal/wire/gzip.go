@@ -38,7 +38,7 @@ func Decompress(value []byte, limit int) ([]byte, error) {
 	return gunzip(value, limit)
 }
 
-// IsCompressed reports whether value starts with the bytes with which every gzip stream starts.
+// IsCompressed reports whether value starts with gzipMagic, as every gzip stream does.
 func IsCompressed(value []byte) bool {
 	return len(value) >= len(gzipMagic) && string(value[:len(gzipMagic)]) == gzipMagic
 }

@@ -109,7 +109,7 @@ func TestDecompress_Damaged(t *testing.T) {
 }
 
 // TestDecompress_NoMessageLooksCompressed checks that parsers reject every value that Decompress
-// takes for compressed.
+// considers to be compressed.
 func TestDecompress_NoMessageLooksCompressed(t *testing.T) {
 	t.Parallel()
 	for _, data := range [][]byte{nil, []byte("text"), fields{}.bytes(1, "id"), randomBytes(1000)} {

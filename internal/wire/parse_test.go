@@ -103,7 +103,7 @@ func TestParseEnvelope_AnyOrderLastWins(t *testing.T) {
 	frame := fields{}.
 		bytes(3, "first").bytes(2, "old").bytes(15, "unknown").
 		group(16, fields{}.bytes(3, "inside").group(3, nil)).
-		varint(3, 7). // another wire type: skipped
+		varint(3, 7). // skipped because of its wire type
 		bytes(3, "M.REQ").bytes(1, "x/a.Old").bytes(2, "value").bytes(1, "x/internal.Stream")
 	env, err := wire.ParseEnvelope(frame)
 	require.NoError(t, err)

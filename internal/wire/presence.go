@@ -80,7 +80,8 @@ const (
 type Presence struct {
 	// ServerID is the ID of the server.
 	ServerID []byte
-	// State applies to all Channels. Clients ignore frames with an unknown state.
+	// State is the state of the server on all of the Channels. Clients ignore frames with an
+	// unknown state.
 	State PresenceState
 	// Channels contains the names of request channels, see [RequestChannel].
 	Channels [][]byte

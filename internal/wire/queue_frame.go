@@ -2,7 +2,7 @@ package wire
 
 import "time"
 
-// QueueFrame describes a frame that is sent to a queue. A bus needs this information to deliver the
+// QueueFrame describes a frame that is sent to a queue. A bus uses this information to deliver the
 // frame only once.
 type QueueFrame struct {
 	// Unique reports whether no other frame consists of the same bytes. Requests contain a unique

@@ -28,7 +28,8 @@ const (
 )
 
 // MaxEntries is the maximum number of metadata entries in a frame, and of details in an error. The
-// number is limited because decoding even an entry of a few bytes takes much time and memory.
+// number is limited because decoding an entry takes much time and memory even if it is only a few
+// bytes long.
 const MaxEntries = 1024
 
 // reader iterates over the fields of an encoded message. Callers switch on tag, which combines the
@@ -90,15 +91,15 @@ func (r *reader) readValue(b []byte) (n int) {
 		if len(value) > 0 {
 			r.bytes = slices.Clip(value)
 		}
-	default: // skip groups, because no message in this package uses them
+	default: // skips groups, because no message in this package uses them
 		number := protowire.Number(r.tag >> wireTypeBits)
 		n = protowire.ConsumeFieldValue(number, protowire.Type(r.tag&wireTypeMask), b)
 	}
 	return n
 }
 
-// countEntry adds the current field to entries. If there are more than MaxEntries, countEntry sets
-// r.err. It returns false if r.err is set.
+// countEntry counts the current field as an entry. If there are more than MaxEntries entries,
+// countEntry sets r.err and returns false.
 func (r *reader) countEntry() bool {
 	if r.entries++; r.entries > MaxEntries {
 		r.err = errTooMany

@@ -45,8 +45,8 @@ func checkEnvelope(t require.TestingT, frame []byte) {
 	require.Equal(t, typeURL[strings.LastIndex(typeURL, "/")+1:], string(got.TypeName))
 }
 
-// knownCompression reports whether the codec accepts a value with the given number in the field
-// compression.
+// knownCompression reports whether the codec accepts an envelope with this value and with this
+// number in the compression field.
 func knownCompression(number int64, value []byte) bool {
 	return number == 0 || number == 1 && (len(value) == 0 || bytes.HasPrefix(value, []byte("\x1f\x8b")))
 }

@@ -37,8 +37,8 @@ type Request struct {
 	// Body is the user's request message.
 	Body Body
 	// SkipClaim reports whether a server may run the request right after sending its claim, without
-	// waiting until the client has selected a server. psrpc v0.7.4 used another number for this
-	// field. ParseRequest accepts that number, but AppendFrame does not write it.
+	// waiting until the client has selected a server. psrpc v0.7.4 used another field number for
+	// SkipClaim. ParseRequest accepts that number, but AppendFrame does not write it.
 	SkipClaim bool
 	// AcceptDirect reports whether the client accepts a response from a server that has not sent a
 	// claim, however long the handler takes. Only older dynpsrpc clients set this field.
@@ -48,8 +48,8 @@ type Request struct {
 	// with [ClaimRequest.Handling]. Only dynpsrpc clients set this field. A server that does not
 	// know the field sends a claim at once.
 	AnnounceAfter uint32
-	// AcceptDecline reports whether the client understands a claim by which a server declines the
-	// request. Only dynpsrpc clients set this field.
+	// AcceptDecline reports whether the client understands declined claims; see
+	// [ClaimRequest.Declined]. Only dynpsrpc clients set this field.
 	AcceptDecline bool
 }
 

@@ -63,8 +63,9 @@ func ParseResponse(value []byte) (Response, error) {
 }
 
 // ParseUnawaitedResponse is like ParseResponse, but does not decode the error details; call
-// DecodeDetails to decode them. They take longer to decode than the rest, and anyone can send a
-// response. They should therefore be decoded only if a call waits for the response.
+// DecodeDetails to decode them. Decoding the details takes longer than decoding the rest, and any
+// peer can send a response. The details should therefore be decoded only if a call is waiting for
+// the response.
 func ParseUnawaitedResponse(value []byte) (res Response, err error) {
 	var errorText, code []byte
 	r := reader{rest: value}

@@ -54,7 +54,8 @@ func parseReference(t require.TestingT, name string, b []byte) (message *dynamic
 // errNoReference is returned for messages at which protobuf's decoder panics.
 var errNoReference = errors.New("protobuf panics at this message")
 
-// nonceOf returns the nonce of a frame, which receivers of this library ignore.
+// nonceOf returns the nonce of a frame. The codec itself does not return it, because receivers
+// ignore nonces.
 func nonceOf(t require.TestingT, frame []byte) uint64 {
 	envelope, err := parseReference(t, "Msg", frame)
 	require.NoError(t, err)

@@ -114,7 +114,8 @@ func (s *Stream) parseOp(op StreamOp, frame *reader) {
 	if s.Op != op {
 		*s = Stream{StreamID: s.StreamID, RequestID: s.RequestID, SentAt: s.SentAt, Expiry: s.Expiry, Op: op}
 	}
-	// MaxEntries also limits the entries of messages that have been replaced.
+	// The entries of replaced messages also count towards MaxEntries, because they have been
+	// decoded.
 	r := reader{rest: frame.bytes, entries: frame.entries}
 	for r.next() {
 		switch op {
@@ -130,7 +131,7 @@ func (s *Stream) parseOp(op StreamOp, frame *reader) {
 			}
 		case StreamClose:
 			s.readCloseField(&r)
-		case StreamNone, StreamPing: // these have no fields
+		case StreamNone, StreamPing: // these operations have no fields
 		}
 	}
 	frame.entries, frame.err = r.entries, r.err

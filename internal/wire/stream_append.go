@@ -35,8 +35,8 @@ func (s *Stream) AppendFrame(dst []byte) ([]byte, error) {
 	return frame, nil
 }
 
-// opTag returns the tag of the operation's message, or zero if there is no operation. The message
-// is written even if it is empty, which is always the case for a ping.
+// opTag returns the tag of the operation's message, or zero if there is no operation. AppendFrame
+// writes the message even if it is empty, as it always is for a ping.
 func (s *Stream) opTag() uint64 {
 	switch s.Op {
 	case StreamOpen:

@@ -14,8 +14,9 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 )
 
-// scenario is an entry of testdata/vectors.json: frames recorded between psrpc peers. In scenarios
-// whose name starts with x_ a hand-made peer sends some of them.
+// scenario contains the frames of one scenario in testdata/vectors.json, which were recorded
+// between psrpc peers. If the name of a scenario starts with x_, some of its frames were written by
+// hand.
 type scenario struct {
 	Name   string
 	Bus    string
@@ -221,7 +222,7 @@ func possibleChannels(t *testing.T, s scenario, frame []byte) []wire.Channel {
 			wire.StreamClientChannel(m.Service, client),
 		}
 	default:
-		if s.Name == "x_lock_ignores_channel" { // this scenario sends its frame to a second method
+		if s.Name == "x_lock_ignores_channel" { // the frame is also sent to a second method
 			return []wire.Channel{request, wire.RequestChannel(m.Service, "ProcessRegionUpdate", []string{"eu"}, true)}
 		}
 		return []wire.Channel{request}
