@@ -54,8 +54,8 @@ type callState struct {
 	receivers int
 	// answered reports whether a response has been accepted. Later responses are discarded.
 	answered bool
-	// fromClaimer reports whether the server claimed the request before it responded. If no claim
-	// was required, it is true too.
+	// fromClaimer reports whether the server that sent the response had claimed the request before.
+	// It is also true if no claim was required.
 	fromClaimer bool
 	// timedOut reports whether the call's deadline has passed.
 	timedOut bool

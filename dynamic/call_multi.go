@@ -233,8 +233,8 @@ func (c *multiCall) Delivered(receivers int, err error) {
 	c.wakeup.Send()
 }
 
-// withFacts returns an error that wraps err and contains facts about the call, including the reason
-// for its failure.
+// withFacts returns an error that wraps err and contains diagnostic facts about the call, including
+// the reason why the call failed.
 func (c *multiCall) withFacts(err error, reason errors.Reason) error {
 	now := time.Now()
 	facts := errors.CallFacts{Method: c.plan.method.FullName(), Topic: c.route.topic, Reason: reason}

@@ -68,7 +68,8 @@ type unaryCall struct {
 	// that it received the request. It is used only for calls that accept a response without a
 	// claim. Other calls use the field selecting.
 	awaitsSign bool
-	// signDeadline is the time at which the wait for this confirmation ends, measured from started.
+	// signDeadline is the time, measured from started, until which the call waits for a server to
+	// confirm that it received the request.
 	signDeadline time.Duration
 	sent         bool
 	// selecting reports whether the call is waiting for claims and has not yet selected a server.
@@ -233,8 +234,8 @@ func (c *unaryCall) wait(ctx context.Context) ([]byte, error) {
 	}
 }
 
-// step processes the current state of the inbox. If the call has ended, step returns the encoded
-// response or an error, and isFinal is true. The call has also ended if err is not nil.
+// step processes the current state of the inbox. The call has ended if isFinal is true or err is
+// not nil. In that case, step returns the encoded response or the error.
 func (c *unaryCall) step(ctx context.Context) (response []byte, isFinal bool, err error) {
 	state := c.inbox.snapshot()
 	switch {
@@ -362,8 +363,8 @@ func isHandling(claims []wire.ClaimRequest, server string) bool {
 }
 
 // selectServer ends the selection. It grants the request to the server with the best claim so far.
-// If no claim can be accepted, it tells the servers that have claimed the request not to wait for a
-// grant, and returns an error.
+// If no claim can be accepted, it returns an error. It then also tells the servers that have
+// claimed the request not to wait for a grant.
 func (c *unaryCall) selectServer(ctx context.Context) error {
 	state := c.inbox.snapshot()
 	// Claims may have arrived since the last call to step.
@@ -448,8 +449,8 @@ func (c *unaryCall) contextError(err error) error {
 	}
 }
 
-// withFacts returns an error that wraps err and contains facts about the call, including the reason
-// for its failure.
+// withFacts returns an error that wraps err and contains diagnostic facts about the call, including
+// the reason why the call failed.
 func (c *unaryCall) withFacts(err error, reason errors.Reason) error {
 	elapsed := time.Since(c.started)
 	facts := errors.CallFacts{

@@ -29,8 +29,8 @@ func (c *Conn) resolveInvocation(
 	return plan, message, nil
 }
 
-// messageFrom converts value, which is the argument of an Invoke function or of Publish, to a message
-// of type t.
+// messageFrom converts value, which was passed to an Invoke function or to Publish, to a message of
+// type t.
 func (c *Conn) messageFrom(t *message.Type, value any, opts []RequestOption) (proto.Message, error) {
 	if message, ok := value.(proto.Message); ok {
 		return message, nil

@@ -56,8 +56,8 @@ func (p *connPresence) subscribe(ctx context.Context) error {
 	return err
 }
 
-// deny turns discovery off and logs a warning, because the broker denies access to the channels for
-// it.
+// deny turns discovery off and logs a warning. It is called when the broker denies access to the
+// channels that discovery needs.
 func (p *connPresence) deny(err error) {
 	if p.denied.CompareAndSwap(false, true) {
 		p.conn.options.logger.Warn("dynpsrpc: the broker does not permit to discover servers: multi calls last until their "+
@@ -91,8 +91,8 @@ func (p *connPresence) onPresence(frame []byte) {
 	}
 }
 
-// ask sends a discovery request for the request channel of a route. It sends nothing if the
-// membership of the route already knows the servers or is waiting for responses.
+// ask sends a discovery request for the request channel of a route. It sends nothing if the servers
+// are already known, or if responses to an earlier discovery request may still arrive.
 func (p *connPresence) ask(r *route) {
 	c := p.conn
 	if p.denied.Load() || !r.membership.StartDiscovery(c.disconnects()) {

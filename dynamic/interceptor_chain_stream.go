@@ -16,7 +16,8 @@ import (
 // StreamContext returns the context of a stream. next must be the handler that was passed to a
 // [StreamInterceptor]; for any other handler, StreamContext returns [context.Background]. On a
 // server, the context carries the client's ID and metadata; see [RequestInfoFromContext]. On a
-// client, it is the context passed to OpenStream until the stream is open.
+// client, StreamContext returns the context passed to OpenStream until the stream is open, and then
+// the context of the open stream.
 func StreamContext(next StreamHandler) context.Context {
 	stage, ok := next.(streamStage)
 	if !ok {

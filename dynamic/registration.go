@@ -234,8 +234,8 @@ func (r *Registration) drainEndpoint(name string) (drained <-chan struct{}, ok b
 }
 
 // closeWhenIdle makes e reject further requests and closes it once the requests and streams that it
-// is handling have ended. The caller must have called r.drainingEndpoints.Enter for e. The
-// corresponding Leave is called by closeWhenIdle.
+// is handling have ended. The caller must have called r.drainingEndpoints.Enter for e.
+// closeWhenIdle calls the corresponding Leave.
 func (r *Registration) closeWhenIdle(e *endpoint) {
 	idle := e.inFlight.Close()
 	select {

@@ -20,9 +20,9 @@ const (
 	killGrace = time.Second
 )
 
-// registrationEnd is the state of the end of a registration. All calls to Close and Kill share it.
-// The method runEnd runs on a goroutine of its own, because it may have to wait for a broker that
-// does not answer.
+// registrationEnd tracks how far a registration has been closed. All calls to Close and Kill share
+// it. The method runEnd runs on a goroutine of its own, because it may have to wait for a broker
+// that does not answer.
 type registrationEnd struct {
 	endpoints []*endpoint
 	// drained is closed when the bus delivers no more requests and all streams have been closed.

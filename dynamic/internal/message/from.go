@@ -22,8 +22,8 @@ type Resolver interface {
 // nil or a nil map, From returns an empty message. Errors returned by From do not contain the name
 // of the method.
 //
-// From returns an error if JSON or a map contains a field, or the name of an enum value, that the
-// schema does not have. If discardUnknown is set, From ignores the field or name instead.
+// JSON or a map may contain a field, or the name of an enum value, that the schema does not have.
+// From then returns an error. If discardUnknown is set, it ignores the field or name instead.
 func (t *Type) From(value any, discardUnknown bool) (proto.Message, error) {
 	switch value := value.(type) {
 	case nil:

@@ -90,7 +90,7 @@ func wantedMessage(descriptor protoreflect.MessageDescriptor) wanted {
 	return wanted{kind: protoreflect.MessageKind, message: descriptor}
 }
 
-// wantedField describes the value of a field. If the field is unknown, the argument is nil.
+// wantedField describes the value of a field. For an unknown field, the argument is nil.
 func wantedField(field protoreflect.FieldDescriptor) wanted {
 	switch {
 	case field == nil:

@@ -10,8 +10,8 @@ import (
 // server IDs can use.
 const MaxClaims = 1024
 
-// maxMembers is the maximum number of servers that a Membership remembers after a call. If more have
-// answered, most of their IDs are probably forged, and the Membership remembers none of them.
+// maxMembers is the maximum number of servers that a Membership remembers after a call. If more
+// have answered, most of their IDs are probably forged, and the Membership remembers none of them.
 const maxMembers = 32_768
 
 // Membership records which servers answer the calls to one method and topic. The package
@@ -48,7 +48,7 @@ func (m *Membership) isCompleteLocked(receivers int, responders *Responders) boo
 
 // hiddenServersLocked returns how many more servers than receivers there were in the last complete
 // call. There can be more servers than receivers because psrpc servers do not report that they
-// share a receiver. Fractions are rounded down, because they occur only while servers join or
+// share a receiver. The result is rounded down, because fractions occur only while servers join or
 // leave.
 func (m *Membership) hiddenServersLocked() int {
 	if m.receivers <= 0 {

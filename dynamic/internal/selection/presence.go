@@ -35,8 +35,8 @@ const (
 // fields.
 type presences struct {
 	discovery discovery
-	// disconnects is the bus's count of lost connections at the time of the discovery request. If the
-	// count has changed since then, announcements may have been lost.
+	// disconnects is the bus's count of lost connections at the time of the discovery request. If
+	// the count has changed since then, announcements may have been lost.
 	disconnects uint64
 	// timer runs for quietTime after the last response to the discovery request, and later while a
 	// multi call waits for psrpc servers. Otherwise, it is nil.
@@ -49,8 +49,8 @@ type presences struct {
 	unconfirmed map[string]struct{}
 	// changes counts the changes of the fields servers and discovery.
 	changes uint64
-	// waitedForPsrpc reports whether a multi call has waited for psrpc servers, which do not announce
-	// themselves.
+	// waitedForPsrpc reports whether a multi call has waited for psrpc servers, which do not
+	// announce themselves.
 	waitedForPsrpc bool
 	// watchers contains the wake-ups to send after each change.
 	watchers map[queue.Wakeup]struct{}
@@ -62,7 +62,8 @@ type presence struct {
 	// joined is the number of the change in which the server joined. It is 0 if the server already
 	// served the channel when the client sent the discovery request.
 	joined uint64
-	// drained is the number of the change in which the server began to drain. It is 0 before that.
+	// drained is the number of the change in which the server announced that it no longer receives
+	// requests. It is 0 before that.
 	drained uint64
 }
 
@@ -137,7 +138,7 @@ func (m *Membership) OnPresence(server string, state wire.PresenceState) {
 	}
 }
 
-// joinLocked adds a server, or replaces one with the same ID that was draining.
+// joinLocked adds a server. It replaces a server with the same ID that no longer received requests.
 func (p *presences) joinLocked(server string) {
 	if p.servers == nil {
 		p.servers = map[string]presence{}
@@ -243,8 +244,8 @@ func (m *Membership) presentAnsweredLocked(responders *Responders) bool {
 // least one.
 func (p *presences) isKnownLocked() bool { return p.discovery == known && len(p.servers) > 0 }
 
-// waitForPsrpcLocked reports whether the wait for psrpc servers, which do not announce themselves, is
-// over. The first multi call on the channel starts the wait.
+// waitForPsrpcLocked reports whether the wait for psrpc servers, which do not announce themselves,
+// is over. The first multi call on the channel starts the wait.
 func (m *Membership) waitForPsrpcLocked() bool {
 	p := &m.present
 	if !p.waitedForPsrpc && p.timer == nil {

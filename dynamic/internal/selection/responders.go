@@ -1,6 +1,6 @@
 package selection
 
-// Weight says for which part of a receiver one server counts, in units of 1/[OneReceiver]. A
+// Weight is the part of a receiver for which one server counts, in units of 1/[OneReceiver]. A
 // receiver is a connection to the bus. If several servers share a receiver, each of them counts for
 // an equal part.
 type Weight int64
@@ -25,7 +25,7 @@ type Responders struct {
 	weights map[string]Weight
 	// total is the sum of the weights.
 	total Weight
-	// since is the result of [Membership.Changes] when the call started.
+	// since is the number that [Membership.Changes] returned when the call started.
 	since uint64
 }
 

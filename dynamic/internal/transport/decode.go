@@ -82,7 +82,7 @@ func Decompress(value []byte, limits Limits) ([]byte, error) {
 	if maxRatio <= 0 {
 		maxRatio = DefaultMaxRatio
 	}
-	// A larger ratio has no effect, and the product could overflow.
+	// A ratio of maxSize or more has no effect, and multiplying by it could overflow.
 	if maxRatio < maxSize {
 		maxSize = min(maxSize, max(anyRatio, maxRatio*len(value)))
 	}
