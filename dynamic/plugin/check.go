@@ -11,10 +11,10 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// checkServices compares the services of the code with those of the manifest and the descriptors.
-// It returns all differences as one error. checkServices does nothing if services is empty. In that
-// case, the code has its own connection to the bus, and the loader has already checked its
-// services.
+// checkServices compares the services that a plugin's code provides with the manifest and the
+// descriptors. It returns all differences as one error. If there are no services, the code has its
+// own connection to the bus, and the loader has already checked what it serves. checkServices then
+// does nothing.
 func checkServices(source *Source, services []Service) error {
 	if len(services) == 0 {
 		return nil

@@ -22,10 +22,10 @@
 //
 // # Ordering
 //
-// The host makes changes to one plugin one after the other. It may change different plugins at the
-// same time. A new version takes over each service atomically. The previous version may finish the
-// requests that it has already received, until the drain timeout expires (see [WithDrainTimeout]).
-// Then its code is closed. Events are delivered one at a time, in order.
+// The host makes only one change to a plugin at a time, but it may change several plugins
+// concurrently. A new version takes over each service atomically. The previous version may finish
+// the requests that it has already received, until the drain timeout expires (see
+// [WithDrainTimeout]). Then its code is stopped. Events are delivered one at a time, in order.
 //
 // Each service belongs to one plugin. Loading a second plugin with the same service fails, unless
 // the first plugin is being unloaded; in that case, the load waits until the unload has finished.

@@ -16,8 +16,8 @@ import (
 // shut down or closed.
 var ErrHostClosed = errors.NewErrorf(errors.Canceled, "plugin host is closed")
 
-// Host serves plugins on a server. All methods are safe for concurrent use. Changes to one plugin
-// are made one after the other. To stop a host, call [Host.Shutdown], which waits for running
+// Host serves plugins on a server. All methods are safe for concurrent use. The host makes only one
+// change to a plugin at a time. To stop a host, call [Host.Shutdown], which waits for running
 // handlers, or [Host.Close], which does not. Neither of them shuts down the server.
 type Host struct {
 	server  *dynamic.Server
@@ -33,9 +33,8 @@ type Host struct {
 	// eventsDone is closed when all events have been handled.
 	eventsDone chan struct{}
 
-	// runCtx ends when Shutdown begins. It limits how long the host loads and watches plugins.
-	// drainCtx ends when the host stops waiting for handlers. It limits how long unloads and drains
-	// take.
+	// runCtx ends when Shutdown begins. Loading and watching plugins then stop. drainCtx ends when
+	// the host no longer waits for running handlers, whose contexts are then canceled.
 	runCtx, drainCtx       context.Context //nolint:containedctx // they live as long as the host
 	cancelRun, cancelDrain context.CancelFunc
 	unloadOnce             sync.Once
@@ -133,7 +132,7 @@ func (h *Host) Shutdown(ctx context.Context) error {
 // immediately.
 func (h *Host) Close() {
 	h.cancelDrain()
-	// The error can be ignored. It only says that handlers were canceled or that code did not stop
-	// cleanly.
+	// The error can be ignored. It only reports that handlers were canceled or that a plugin's code
+	// did not stop cleanly.
 	_ = h.Shutdown(context.Background())
 }

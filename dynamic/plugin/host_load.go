@@ -14,7 +14,7 @@ import (
 // Load loads the plugin in a folder and starts serving it. If a plugin with the same name is
 // already served, the new version replaces it. When Load returns, all new requests go to the new
 // version. The handlers of the previous version finish in the background, and then its code is
-// closed. If the previous version has its own connection to the bus, as a process does, it may
+// stopped. If the previous version has its own connection to the bus, as a process does, it may
 // still receive a few new requests before it stops.
 //
 // If the same content is already being served, Load does nothing. If Load fails, the previous
@@ -76,7 +76,7 @@ func (h *Host) acquirePlugin(ctx context.Context, source *Source) (*managedPlugi
 		if stillListed {
 			return p, nil
 		}
-		p.release() // another goroutine has unloaded p before this one acquired it
+		p.release() // p was unloaded before this goroutine acquired it
 	}
 }
 
@@ -104,8 +104,9 @@ func (h *Host) replace(ctx context.Context, p *managedPlugin, source *Source) er
 	v := &version{host: h, plugin: p, source: source, closed: make(chan struct{})}
 	previous := h.addVersion(v)
 
-	// First reserve the names in the manifest. After the code has been loaded, reserve the names of
-	// its services too, because a Go plugin need not list its services in the manifest.
+	// First reserve the service names from the manifest and the descriptors. A Go plugin need not
+	// list its services there. After its code has been loaded, the names of the services in the
+	// code are therefore reserved too.
 	err := h.reserve(ctx, v, source.namesToReserve())
 	if err == nil {
 		err = v.start(ctx)
@@ -123,8 +124,8 @@ func (h *Host) replace(ctx context.Context, p *managedPlugin, source *Source) er
 	return nil
 }
 
-// addVersion adds v to the live versions. It returns the version of the plugin that is being served
-// at the moment, or nil if there is none.
+// addVersion adds v to the live versions. It returns the version of the plugin that is currently
+// being served, or nil if there is none.
 func (h *Host) addVersion(v *version) (previous *version) {
 	h.mu.Lock()
 	defer h.mu.Unlock()

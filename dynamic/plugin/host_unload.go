@@ -52,9 +52,9 @@ func (h *Host) unload(ctx context.Context, name, folder string) error {
 	return nil
 }
 
-// beginUnload detaches the version that p is serving and returns it. v is nil if p is not serving
-// any version. found is false if another goroutine has unloaded p, or if folder is not empty and p
-// is now in another folder.
+// beginUnload marks p as draining, removes its current version and returns that version. v is nil
+// if p is not serving any version. found is false if another goroutine has unloaded p, or if folder
+// is not empty and p is now in another folder.
 func (h *Host) beginUnload(p *managedPlugin, folder string) (v *version, found bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -95,8 +95,8 @@ func (h *Host) endUnload(p *managedPlugin) {
 	}
 }
 
-// unloadAll unloads all plugins and then ends the event queue. The caller must have closed h.calls,
-// so that no other goroutine can change plugins.
+// unloadAll unloads all plugins. Afterwards it closes h.stopEvents, because no more events follow.
+// The caller must have closed h.calls, so that no other goroutine can change plugins.
 func (h *Host) unloadAll() {
 	h.mu.Lock()
 	names := slices.Collect(maps.Keys(h.plugins))
@@ -114,8 +114,8 @@ func (h *Host) unloadAll() {
 }
 
 // markUnloading sets the state of a plugin to draining. It is called before the plugin is unloaded
-// in the background. If another plugin has the same services, loading that plugin then waits
-// instead of failing.
+// in the background. In this state, loading another plugin with the same services waits instead of
+// failing.
 func (h *Host) markUnloading(name string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()

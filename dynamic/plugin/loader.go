@@ -17,8 +17,8 @@ type Loader interface {
 
 	// Load starts the code of one version of a plugin and returns when the code is ready to serve.
 	// If the code cannot be run, or if it does not serve the services of source, Load returns an
-	// error. In that case it must have released everything that it has allocated. ctx limits only
-	// the load itself; the code keeps running after ctx has ended.
+	// error. In that case, Load must first release everything that it has allocated. ctx limits
+	// only the load itself; the code keeps running after ctx has ended.
 	//
 	// The loader calls onHealth with an error when the code temporarily stops serving, and with nil
 	// when the code serves again. The loader may call onHealth until [Instance.Close] has returned,

@@ -7,13 +7,13 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// managedPlugin is the state of one plugin of a host. It remains the same when a new version of the
-// plugin is loaded.
+// managedPlugin holds the state of one plugin of a host. All versions of a plugin share one
+// managedPlugin.
 type managedPlugin struct {
 	name string
 	// lock is held by the goroutine that is changing the plugin. It is a channel with capacity 1
-	// rather than a mutex, because acquire must stop waiting when its context ends. Loading the
-	// plugin's code may take long, and the lock is held during that time.
+	// rather than a mutex, because acquire must stop waiting when its context ends. The lock is
+	// held while the plugin's code is loaded, which may take long.
 	lock chan struct{}
 
 	// The fields below are guarded by Host.mu.
@@ -56,8 +56,8 @@ func (p *managedPlugin) setStateLocked(state State, err error) {
 	p.status.State, p.status.Err, p.status.Since = state, err, time.Now()
 }
 
-// markDrainingLocked marks the current version as draining. If another plugin has the same
-// services, loading that plugin then waits instead of failing. The caller must hold Host.mu.
+// markDrainingLocked marks the current version as draining. From then on, loading another plugin
+// with the same services waits instead of failing. The caller must hold Host.mu.
 func (p *managedPlugin) markDrainingLocked() {
 	if p.current != nil {
 		p.current.draining = true

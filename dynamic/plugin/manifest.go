@@ -10,7 +10,7 @@ const ManifestName = "plugin.json"
 type Manifest struct {
 	// Name identifies the plugin within its host. If Name is empty, the name of the folder is used.
 	Name string `json:"name"`
-	// Version is the plugin's version, which is only displayed. The host does not compare versions,
+	// Version is the plugin's version. It is only for display: the host does not compare versions,
 	// but loads any content that differs from the content being served.
 	Version string `json:"version"`
 	// Loader is the name of the [Loader] that runs the code.

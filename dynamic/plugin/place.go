@@ -8,22 +8,22 @@ import (
 	"strings"
 )
 
-// maxLinks is the maximum number of links that resolve follows. No operating system follows more
-// links than this to open a file.
+// maxLinks is the maximum number of symbolic links that resolve follows. No operating system
+// follows more links than this to open a file.
 const maxLinks = 255
 
 // place describes where a path leads in the file system after all links have been followed.
 type place struct {
-	// real is the path without links. If the path does not exist, real is the first path on the way
+	// real is the path without links. If the path does not exist, real ends with the first element
 	// that does not exist.
 	real string
-	// links contains the path of each link on the way. If real does not exist, links contains real
-	// too, because a link or a folder may be created there. In each of these paths, only the last
-	// element can be a link.
+	// links contains the path of each link that was followed. If real does not exist, links also
+	// contains real, because a link or a folder may be created there later. In each of these paths,
+	// only the last element can be a link.
 	links []string
 }
 
-// resolve follows the links in an absolute path.
+// resolve follows the links in an absolute path and returns the place to which the path leads.
 func resolve(path string) place {
 	var p place
 	var rest []string
@@ -70,7 +70,7 @@ func (p place) contains(path string) bool {
 // dependsOn reports whether path is one of the links that lead to the place.
 func (p place) dependsOn(path string) bool { return slices.Contains(p.links, path) }
 
-// linkFolders returns the folders of the links that lead to the place.
+// linkFolders returns the parent folder of each link that leads to the place.
 func (p place) linkFolders() []string {
 	var folders []string
 	for _, link := range p.links {

@@ -95,11 +95,11 @@ func (f *sourceFiles) openRegular(name string) (fs.File, error) {
 	return nil, explain(name, err)
 }
 
-// explain adds the name of a file to err. If the file does not exist, or is behind a link that is
-// not allowed, explain also describes this problem.
+// explain adds the name of a file to err. If the file does not exist, or a link leads out of the
+// folder, explain also describes this problem.
 func explain(name string, err error) error {
 	if pathError, ok := errors.AsType[*fs.PathError](err); ok {
-		// The path is omitted, because explain adds the name.
+		// Remove the path from err, because the name is added below.
 		err = pathError.Err
 	}
 	switch {

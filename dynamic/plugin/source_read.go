@@ -53,8 +53,9 @@ func openSource(folder string) (*Source, error) {
 	return readSource(folderFS{root}, folder)
 }
 
-// openFolder opens a plugin's folder. It adds a dot to the path in case the path belongs to a FIFO.
-// With the dot, opening a FIFO fails at once. Without it, the system would wait for a writer.
+// openFolder opens a plugin's folder. It appends "/." to the path, so that opening fails at once if
+// the path belongs to a FIFO. Otherwise, the system would wait until another process opens the FIFO
+// for writing.
 func openFolder(folder string) (*os.Root, error) {
 	return os.OpenRoot(folder + string(filepath.Separator) + ".")
 }
@@ -65,8 +66,9 @@ type readResult struct {
 	err    error
 }
 
-// openSourceWithin is like openSource, but returns an error if ctx ends first. Reading from a file
-// system that does not respond cannot be interrupted, so it then continues in the background.
+// openSourceWithin is like openSource, but returns an error if ctx ends first. Reading then
+// continues in the background, because it cannot be interrupted while the file system does not
+// respond.
 func openSourceWithin(ctx context.Context, folder string) (*Source, error) {
 	read := make(chan readResult, 1)
 	// No function waits for this goroutine, because reading may never end.
@@ -155,8 +157,8 @@ func (s *Source) readServices(files *sourceFiles) error {
 	if s.Descriptors == "" {
 		return nil
 	}
-	// The registry must not log that it leaves out gRPC services: the host logs this itself, once
-	// for each version of the plugin.
+	// Discard the log output of the registry, which reports the gRPC services that it leaves out.
+	// The host reports them itself, once for each version of the plugin.
 	all := registry.New(registry.WithWireNames(s.WireNames), registry.WithMaxSourceSize(maxDescriptor),
 		registry.WithLogger(slog.New(slog.DiscardHandler)))
 	err := readDescriptors(files, s.Descriptors, all)

@@ -55,7 +55,7 @@ type Status struct {
 func (h *Host) List() []Status {
 	h.mu.Lock()
 	list := slices.Collect(maps.Values(h.unreadable))
-	counters := map[string][]CallCounter{} // keyed by plugin name
+	counters := map[string][]CallCounter{} // the keys are plugin names
 	for name, p := range h.plugins {
 		status := p.status
 		status.Handled, status.Failed = p.handled, p.failed

@@ -10,9 +10,9 @@ import (
 // writer.
 const openNonblocking = syscall.O_NONBLOCK
 
-// fileIdentity returns a text that changes when a file is written or replaced by another file. The
-// size and the modification time are not enough to detect this, because tools such as rsync set the
-// modification time.
+// fileIdentity returns a string that changes when a file is written or replaced by another file.
+// The size and the modification time are not enough to detect this, because tools such as rsync set
+// the modification time.
 func fileIdentity(info fs.FileInfo) string {
 	stat, ok := info.Sys().(*syscall.Stat_t)
 	if !ok {

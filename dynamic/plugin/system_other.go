@@ -4,9 +4,9 @@ package plugin
 
 import "io/fs"
 
-// openNonblocking is 0, because folders contain no FIFOs on this system.
+// openNonblocking is 0, because there are no FIFOs in the file systems of this operating system.
 const openNonblocking = 0
 
-// fileIdentity returns an empty text, because this system has no cheap way to tell that a file has
-// been replaced.
+// fileIdentity returns an empty string, because this system has no cheap way to tell that a file
+// has been replaced.
 func fileIdentity(fs.FileInfo) string { return "" }

@@ -12,7 +12,7 @@ import (
 // writer.
 const openNonblocking = syscall.O_NONBLOCK
 
-// fileIdentity returns a text that changes when a file is replaced by another file. The size and
+// fileIdentity returns a string that changes when a file is replaced by another file. The size and
 // the modification time are not enough to detect this, because tools such as rsync set the
 // modification time.
 func fileIdentity(info fs.FileInfo) string {

@@ -12,11 +12,11 @@ import (
 )
 
 // closeGrace is how long handlers may take to return after their contexts have ended. After that
-// time, the code is closed even if handlers are still running.
+// time, the plugin's code is stopped even if handlers are still running.
 const closeGrace = 5 * time.Second
 
 // version is one version of a plugin. It exists from the time when the host begins to load the code
-// until the code is closed.
+// until the code has been stopped.
 type version struct {
 	host     *Host
 	plugin   *managedPlugin
@@ -37,14 +37,15 @@ type version struct {
 	reservedNames []string
 	// callCounter counts the requests of the version. It is nil until the version is served.
 	callCounter CallCounter
-	// draining reports whether the version is about to be closed. Its reserved names then become
-	// free.
+	// draining reports whether the version is about to be closed. Its reserved names become free
+	// when it is closed.
 	draining bool
 	// healthErr is the last error that the code has reported, or nil if the code is healthy.
 	healthErr error
 }
 
-// start loads the code and checks its services. The services are not served yet.
+// start loads the plugin's code and checks the services that it provides. The services are not
+// served yet.
 func (v *version) start(ctx context.Context) error {
 	loader := v.host.options.loaders[v.source.Loader]
 	if loader == nil {
@@ -74,8 +75,8 @@ func (v *version) start(ctx context.Context) error {
 	return nil
 }
 
-// onHealth records the health of the code. The loader calls it (see [Loader.Load]). onHealth emits
-// an event if the version is being served and has become degraded or has recovered.
+// onHealth records the health of the plugin's code. The loader calls it (see [Loader.Load]).
+// onHealth emits an event if the version is being served and has become degraded or has recovered.
 func (v *version) onHealth(err error) {
 	h := v.host
 	h.mu.Lock()
@@ -98,7 +99,7 @@ func (v *version) event(kind EventKind, err error) Event {
 	return Event{Kind: kind, Plugin: v.plugin.name, Version: v.source.Version, Folder: v.source.Folder, Err: err}
 }
 
-// shutdown closes the registrations of a version, waits for their handlers, and then closes the
+// shutdown closes the registrations of a version, waits for their handlers, and then stops the
 // code. When ctx ends or the drain timeout expires, shutdown cancels the contexts of the handlers.
 // It then waits for the handlers for at most closeGrace. shutdown must be called only once.
 func (v *version) shutdown(ctx context.Context) error {
@@ -140,8 +141,9 @@ func closeWithGrace(ctx context.Context, registration *dynamic.Registration) err
 	return err
 }
 
-// namesToReserve returns the full names and wire names of the services in the source and in the
-// code. Each of these names may be used by only one plugin at a time.
+// namesToReserve returns the full names and wire names of the services that are listed in the
+// plugin's folder or provided by its code. Each of these names may be used by only one plugin at a
+// time.
 func (v *version) namesToReserve() []string {
 	names := v.source.namesToReserve()
 	for _, s := range v.services {
@@ -150,7 +152,8 @@ func (v *version) namesToReserve() []string {
 	return names
 }
 
-// serviceNames returns the sorted full names of the services in the source and in the code.
+// serviceNames returns the sorted full names of the services that are listed in the plugin's folder
+// or provided by its code.
 func (v *version) serviceNames() []string {
 	names := v.source.ServiceNames()
 	for _, s := range v.services {

@@ -68,8 +68,8 @@ func (v *version) register(s, replaced *managedService) (err error) {
 	return err
 }
 
-// rollback undoes a call to register. replaced is a service of v, and takes the place of s again. s
-// belongs to a newer version.
+// rollback undoes a call to register in which s, a service of a newer version, took the place of a
+// service of v. Afterwards, the service of v is served again.
 func (v *version) rollback(replaced, s *managedService) error {
 	options := v.registerOptions(replaced.Service)
 	registration, err := s.registration.Replace(replaced.Descriptor, replaced.Handlers, options...)
@@ -82,9 +82,9 @@ func (v *version) rollback(replaced, s *managedService) error {
 	return replaced.notifyRegistered()
 }
 
-// registerOptions returns the options for registering s. These are the options set by the code and
-// the wire name from the manifest. If the code does not count its own requests, they include
-// interceptors that count requests.
+// registerOptions returns the options for registering s. These are the options set by the plugin's
+// code and the wire name from the manifest. If the code does not count its own requests, they
+// include interceptors that count requests.
 func (v *version) registerOptions(s Service) []dynamic.RegisterOption {
 	options := slices.Clone(s.Options)
 	if wireName := v.source.WireNames[string(s.Descriptor.FullName())]; wireName != "" {

@@ -25,8 +25,8 @@ type watchedFolder struct {
 	path string
 	// place is where path led to when the fingerprint was computed.
 	place place
-	// watched contains the folders whose file system events concern this folder. The paths contain
-	// no links.
+	// watched contains the paths of the folders in which a change may concern this folder. The
+	// paths contain no links.
 	watched []string
 	// fingerprint describes the files of the folder. It was computed at the last change that was
 	// detected.

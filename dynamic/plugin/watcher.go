@@ -80,7 +80,7 @@ func (w *watcher) run(ctx context.Context) {
 			return
 		case event := <-w.fsWatcher.Events:
 			w.onFSEvent(event.Name)
-		case err := <-w.fsWatcher.Errors: // events may have been lost
+		case err := <-w.fsWatcher.Errors: // some events may have been lost
 			w.host.options.logger.Debug("dynpsrpc: file system events were lost, scanning plugins again", slog.Any("error", err))
 			w.scanDir()
 		case <-poll.C:
@@ -95,8 +95,8 @@ func (w *watcher) run(ctx context.Context) {
 	}
 }
 
-// close waits for running loads. Their contexts end together with the context of Watch. It does not
-// wait for running unloads, because Host.Shutdown does so.
+// close waits for running loads. Their contexts end together with the context of Watch. close does
+// not wait for running unloads, because Host.Shutdown does so.
 func (w *watcher) close() {
 	for w.loadsRunning > 0 {
 		w.onResult(<-w.results)
@@ -107,8 +107,9 @@ func (w *watcher) close() {
 	}
 }
 
-// onFSEvent handles a file system event for path. It marks each plugin folder to which the event
-// belongs as changed. There may be several such folders, because folders may be links.
+// onFSEvent handles a file system event for path. It marks as changed each plugin folder that
+// contains path or is reached through a link at path. There may be several such folders, because
+// several links may lead to the same place.
 func (w *watcher) onFSEvent(path string) {
 	if path == w.rootPlace.real || w.rootPlace.dependsOn(path) {
 		w.scanDir()
@@ -206,7 +207,7 @@ func (w *watcher) ready() (changed, removed []*watchedFolder, next time.Duration
 			continue
 		}
 		remaining := interval - time.Since(f.changedAt)
-		if remaining <= 0 && f.refresh(w.fsWatcher) { // no event has reported this change
+		if remaining <= 0 && f.refresh(w.fsWatcher) { // no event reported the latest change
 			remaining = interval
 		}
 		switch {
@@ -273,9 +274,9 @@ func (w *watcher) startUnload(f *watchedFolder, name string) bool {
 // onResult handles the result of a load or an unload. It decides which folders are loaded again
 // because their last load failed.
 //
-// After an unload, all folders whose last load failed are retried. After a load, only folders that
-// failed with a conflict (see isConflict) are retried. The load may have released the service that
-// such a folder needs, even if the load has failed.
+// After an unload, all folders whose last load failed are retried. After a load, only folders whose
+// last load failed with a conflict (see isConflict) are retried. The finished load may have
+// released the service that such a folder needs, even if it has failed.
 //
 // If a load fails with a conflict, no other folders are retried. Otherwise, two conflicting folders
 // would trigger each other's retries forever. The folder itself is retried only if another load or

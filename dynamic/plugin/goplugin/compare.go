@@ -9,7 +9,7 @@ import (
 )
 
 // flags lists build settings that must be the same in a plugin and its host. Settings whose names
-// begin with GO must also be the same, but are not listed.
+// begin with GO, such as GOARCH, are not listed, because compare always checks them.
 var flags = []string{
 	"-asan", "-asmflags", "-compiler", "-gcflags", "-msan", "-race", "-tags", "-trimpath", "CGO_ENABLED",
 }

@@ -52,7 +52,7 @@ func (Loader) Load(ctx context.Context, source *plugin.Source, _ func(err error)
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
 	started := make(chan startResult, 1)
-	go func() { // Load does not wait for this goroutine, because the plugin may never return
+	go func() { // Load may return before this goroutine ends, because the plugin may block forever
 		services, err := start(source)
 		started <- startResult{services, err}
 	}()

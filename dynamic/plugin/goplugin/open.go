@@ -15,8 +15,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/privatecopy"
 )
 
-// copyPrefix is the prefix of directory names. Each such directory contains a private copy of a
-// plugin.
+// copyPrefix is the prefix of the names of temporary directories. Each of these directories
+// contains a private copy of a plugin.
 const copyPrefix = "dynpsrpc-goplugin-"
 
 // loaded holds the results of all plugin loads in this process, keyed by the digest of the plugin's
@@ -46,7 +46,7 @@ func open(source *plugin.Source) (servicesFunc, error) {
 	if err := checkBuild(source.Content); err != nil {
 		return nil, err
 	}
-	// Hosts that were killed may have left copies, which RemoveStale deletes.
+	// Delete the copies that were left behind by hosts that have been killed.
 	privatecopy.RemoveStale(os.TempDir(), copyPrefix, func(string) {})
 	folder, err := privatecopy.New(os.TempDir(), copyPrefix)
 	if err != nil {
@@ -83,8 +83,8 @@ func openFile(path string) (services servicesFunc, err error) {
 	return services, err
 }
 
-// withAdvice adds advice to an error returned by plugin.Open. Such errors have no types, so
-// withAdvice looks at their text.
+// withAdvice adds advice to an error returned by plugin.Open. These errors do not differ in type,
+// so withAdvice looks at their text.
 func withAdvice(err error) error {
 	advice := "rebuild it in the same way as the host"
 	switch {

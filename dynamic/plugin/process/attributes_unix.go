@@ -4,5 +4,6 @@ package process
 
 import "syscall"
 
-// attributes makes each plugin process start in a process group of its own.
+// attributes returns the attributes of plugin processes. They make each process start in a process
+// group of its own.
 func attributes() *syscall.SysProcAttr { return &syscall.SysProcAttr{Setpgid: true} }

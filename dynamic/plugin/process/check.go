@@ -9,8 +9,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// checkReady compares the services listed in a ready line with those of the manifest and the
-// descriptors. All differences are returned as one error.
+// checkReady compares the services that a process has reported as ready with those in the manifest
+// and the descriptors. All differences are returned as one error.
 func checkReady(source *plugin.Source, ready childproto.Ready) error {
 	var problems []error
 	problem := func(format string, args ...any) {

@@ -46,9 +46,9 @@
 // a session of its own and without that variable.
 //
 // For each plugin, there is also a shell that watches the host. If the host is killed, the shell
-// does the same and deletes the private copy. On other Unix systems, it kills only the process
-// group. If there is no /bin/sh, the next loader with the same directory cleans up; see
-// [NewLoader].
+// kills the same processes and deletes the private copy of the executable. On other Unix systems,
+// the shell kills only the process group. If there is no /bin/sh, the next loader with the same
+// directory cleans up; see [NewLoader].
 //
 // # Restarts
 //

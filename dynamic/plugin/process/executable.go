@@ -10,8 +10,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/privatecopy"
 )
 
-// copyPrefix is the prefix of directory names. Each such directory contains a private copy of a
-// plugin.
+// copyPrefix is the prefix of the names of temporary directories. Each of these directories
+// contains a private copy of a plugin.
 const copyPrefix = "dynpsrpc-plugin-"
 
 // executable is a private copy of a plugin's code in its own directory. The copy can keep running
@@ -37,8 +37,9 @@ func newExecutable(directory string, source *plugin.Source) (*executable, error)
 // descendants of the process by this variable.
 func (e *executable) mark() string { return markOf(e.folder.Path) }
 
-// markOf returns the mark of the executable in a folder. All marks end with a slash, so no mark is
-// the beginning of another one.
+// markOf returns the mark of the executable in a folder, an environment variable by which the host
+// finds the descendants of its process. All marks end with a slash, so no mark is the beginning of
+// another one.
 func markOf(folder string) string { return childproto.EnvInstance + "=" + folder + "/" }
 
 // remove deletes the copy and its directory, and logs a warning if that fails.

@@ -13,9 +13,9 @@ import (
 // killTimeout is the maximum time that killMarked takes.
 const killTimeout = time.Second
 
-// killMarked kills all processes whose environment contains mark, and returns when they have ended.
-// It also finds descendants in other process groups and sessions. It repeats the search, because a
-// process may have started another one during the search.
+// killMarked kills all processes whose environment contains mark, and returns when they have ended
+// or killTimeout has passed. It also finds descendants in other process groups and sessions. It
+// repeats the search, because a process may have started another one during the search.
 func killMarked(mark string) {
 	for deadline := time.Now().Add(killTimeout); killOnce(mark) && time.Now().Before(deadline); {
 		<-time.After(time.Millisecond)
@@ -37,8 +37,8 @@ func killOnce(mark string) (found bool) {
 		if err != nil {
 			continue
 		}
-		// hasMark is called again, because the ID may have been given to another process in the
-		// meantime.
+		// hasMark is called again, because the process ID may have been given to another process in
+		// the meantime.
 		if hasMark(folder, mark) {
 			found = process.Kill() == nil || found
 		}

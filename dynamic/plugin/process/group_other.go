@@ -7,7 +7,8 @@ import (
 	"syscall"
 )
 
-// terminateGroup does nothing: the process must exit when its standard input is closed.
+// terminateGroup does nothing, because this system cannot send SIGTERM. The process must exit when
+// its standard input is closed.
 func terminateGroup(int) error { return nil }
 
 // killGroup kills only the process, but not its descendants.

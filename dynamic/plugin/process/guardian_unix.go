@@ -11,10 +11,10 @@ import (
 	"syscall"
 )
 
-// guardianScript waits for the end of its input, which comes when the host has died. It then kills
-// the process group whose ID is the last line of the input, and all processes whose environment
-// contains $1. On systems without /proc, it finds no such processes. Finally, it deletes the folder
-// $2.
+// guardianScript reads its standard input until the host dies, which closes the input. It then
+// kills the process group whose ID is the last line of the input. It also kills all processes whose
+// environment contains $1; on systems without /proc, it finds no such processes. Finally, it
+// deletes the folder $2.
 const guardianScript = `
 trap '' HUP INT TERM
 while read -r line; do group=$line; done
@@ -30,10 +30,10 @@ done
 rm -rf -- "$2"
 `
 
-// guardian is a process that cleans up if the host is killed. It kills the family of a plugin and
-// deletes the plugin's private copy. Without a guardian, these processes could keep running. Only
-// Linux can kill a process when its parent dies, and only if the process is a direct child of the
-// host.
+// guardian is a process that cleans up if the host is killed. It kills the process of a plugin and
+// its descendants, and deletes the plugin's private copy. Without a guardian, these processes could
+// keep running. Linux can kill a process when its parent dies, but not the descendants of that
+// process. Other systems cannot do even that.
 type guardian struct {
 	command *exec.Cmd
 	input   io.WriteCloser

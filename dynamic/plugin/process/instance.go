@@ -16,8 +16,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/childproto"
 )
 
-// stableAfter is how long a process must have run before its exit resets the restart delay to the
-// minimum.
+// stableAfter is how long a process must have run to be considered stable. When a stable process
+// exits, the restart delay is reset to the minimum.
 const stableAfter = 10 * time.Second
 
 // instance is one version of a plugin. Its process is restarted whenever it exits.
@@ -75,7 +75,8 @@ func (i *instance) start(ctx context.Context) (*process, error) {
 	defer cancel()
 	out := &output{logger: i.loader.options.logger.With(
 		slog.String("plugin", i.source.Name), slog.String("version", i.source.Version))}
-	readyErr := make(chan error, 1) // receives nil when the process is ready
+	// readyErr receives nil when the process is ready, or an error if its services are wrong.
+	readyErr := make(chan error, 1)
 	stdout := func(line []byte) {
 		ready, isReady, err := childproto.ParseReady(line)
 		if !isReady {
@@ -87,7 +88,7 @@ func (i *instance) start(ctx context.Context) (*process, error) {
 		}
 		select {
 		case readyErr <- err:
-		default: // only the first ready line is used
+		default: // the process has already reported that it is ready
 		}
 	}
 	p, err := startProcess(i.command(), family{i.executable.mark(), i.guardian}, stdout, out.stderr)
@@ -113,7 +114,7 @@ func (i *instance) start(ctx context.Context) (*process, error) {
 	return p, nil
 }
 
-// startAdvice says what to do if the executable cannot be started.
+// startAdvice returns a text that says what to do if the executable cannot be started.
 func (i *instance) startAdvice() string {
 	if isNoexec(i.executable.path) {
 		return "the file system of the folder of private copies, " + i.loader.options.directory + ", is mounted noexec: " +

@@ -27,8 +27,8 @@ var _ plugin.Loader = (*Loader)(nil)
 // contain any part of the URL that may belong to a password.
 //
 // Hosts that were killed may have left private copies in the directory of [WithDirectory].
-// NewLoader removes these copies and kills the descendants of the processes. It keeps the copies of
-// running hosts.
+// NewLoader removes these copies and kills the descendants of the processes. It does not touch the
+// copies of hosts that are still running.
 func NewLoader(busURL string, opts ...Option) (*Loader, error) {
 	u, err := busurl.Parse(busURL)
 	switch {

@@ -14,8 +14,8 @@ import (
 )
 
 const (
-	// maxLine is the maximum number of bytes of a line that are kept. A longer ready line is not
-	// recognized.
+	// maxLine is the maximum number of bytes of a line that are kept. A longer line cannot report
+	// that the process is ready.
 	maxLine = 128 << 10
 	// maxLoggedLine is the maximum number of bytes of a line that are logged.
 	maxLoggedLine = 4 << 10

@@ -13,8 +13,8 @@ import (
 )
 
 // outputGrace is how long the host reads the output of a process after the process has exited. A
-// descendant of the process may keep the pipe open. Without a limit, the process would then seem to
-// be running forever.
+// descendant of the process may keep the output pipe open. Without a limit, the host would then
+// read forever.
 const outputGrace = time.Second
 
 // process is a single run of a program. The run has ended when the process has been reaped and its

@@ -26,8 +26,8 @@ func (p *process) reap() error {
 	return p.command.Wait()
 }
 
-// attributes makes each plugin process start in a process group of its own. It also makes the
-// kernel kill the process when the host dies.
+// attributes returns the attributes of plugin processes. They make each process start in a process
+// group of its own, and make the kernel kill the process when the host dies.
 func attributes() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 }

@@ -23,8 +23,8 @@ func (f *fault) Error() string { return f.reason.Error() }
 
 func (f *fault) Unwrap() error { return f.reason }
 
-// callerError returns the error to be sent to the caller of method. That error does not contain the
-// reason.
+// callerError returns the error to be sent to the caller of method. It leaves out the reason, which
+// may contain data from the module.
 func (f *fault) callerError(method *registry.Method) error {
 	switch f.code {
 	case errors.Canceled:

@@ -28,8 +28,8 @@ type guestLog struct {
 	remaining int
 }
 
-// reset prepares the log for the next request, which has the context ctx and may log up to the full
-// limit.
+// reset prepares the log for a new request with the context ctx. The request may log up to
+// maxLogPerRequest bytes.
 func (l *guestLog) reset(ctx context.Context) {
 	l.ctx, l.remaining = ctx, maxLogPerRequest
 }

@@ -12,7 +12,7 @@ import (
 const hostModuleName = "dynpsrpc"
 
 // hostLog implements the host function log, which logs a message from the guest. The parameters of
-// log are the level, the address and the length of the message.
+// log are the level of the message, its address and its length.
 func hostLog(ctx context.Context, module api.Module, stack []uint64) {
 	in, ok := ctx.Value(instanceKey{}).(*instance)
 	if !ok {

@@ -41,13 +41,12 @@ type instance struct {
 	// requests. inputSize is the size of this buffer, in bytes.
 	inputBuffer uint32
 	inputSize   uint32
-	// stack holds the parameters and the result of a call. It is a field so that a call does not
+	// stack holds the parameters and the result of a call. It is a field, so that calls need not
 	// allocate it.
 	stack [4]uint64
 }
 
-// instanceKey is the key under which the context of a call to the module holds the running
-// instance.
+// instanceKey is the context key of the instance in which a call to the module runs.
 type instanceKey struct{}
 
 // begin prepares the instance for a request: it clears the state of the previous request and
@@ -127,8 +126,8 @@ func (in *instance) call(ctx context.Context, method uint32, request []byte, dea
 	return nil, decodeError(response)
 }
 
-// writeRequest copies a request to the input buffer. The module first allocates a new buffer if the
-// request does not fit or if the buffer is too large to be kept.
+// writeRequest copies a request to the input buffer. If the buffer is too small for the request, or
+// too large to be kept, the module first allocates a new one.
 func (in *instance) writeRequest(ctx context.Context, request []byte) error {
 	if len(request) > math.MaxInt32 {
 		return &fault{errors.ResourceExhausted, "cannot accept a request of this size",
@@ -162,7 +161,7 @@ func (in *instance) readResult(packed uint64) ([]byte, error) {
 		return nil, abiViolation("module returned %d bytes, which exceeds the maximum of %d", size, in.maxResponse)
 	}
 	if size == 0 {
-		return nil, nil // an empty result may have any address
+		return nil, nil // an empty result need not have a valid address
 	}
 	bytes, ok := in.module.Memory().Read(address, size)
 	if !ok {

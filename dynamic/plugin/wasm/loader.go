@@ -56,9 +56,9 @@ func (l *Loader) Name() string { return Name }
 // Load implements [plugin.Loader]. It compiles the module of a plugin and starts one instance.
 // Compiling a Go program takes about a second. Load returns an error if the module was built for
 // another ABI version or imports something that the host does not provide. The module must have a
-// handler for each call method of source.Services, and no other handlers. Streams are not
-// supported, so Load returns an error if a service contains one. Subscriptions need no code in the
-// plugin.
+// handler for each method of source.Services that is not a subscription, and no other handlers.
+// Subscriptions need no code in the plugin. Streams are not supported, so Load returns an error if
+// a service contains one.
 //
 // When ctx ends, the compiler stops before it compiles the next function. However, a malicious
 // module can contain a single function that takes minutes to compile.

@@ -110,11 +110,16 @@ func (a *injected) globalEntry() []byte {
 func (a *injected) meterPoint(cost int64) []byte {
 	meter := appendUvarint(nil, a.globalCount)
 	return slices.Concat(
-		[]byte{0x23}, meter, appendVarint([]byte{0x41}, cost), []byte{0x6b, 0x24}, meter, // meter -= cost
-		[]byte{0x23}, meter, []byte{0x41, 0, 0x4c, 0x04, 0x40}, // if meter <= 0 {
-		appendUvarint([]byte{0x10}, a.importedFunctions),               // onMeterPoint()
-		appendVarint([]byte{0x41}, meterInterval), []byte{0x24}, meter, // meter = meterInterval
-		[]byte{0x0b}, // }
+		// Subtract the cost from the meter.
+		[]byte{0x23}, meter, appendVarint([]byte{0x41}, cost), []byte{0x6b, 0x24}, meter,
+		// Start an if block, which is executed if the meter is zero or negative.
+		[]byte{0x23}, meter, []byte{0x41, 0, 0x4c, 0x04, 0x40},
+		// Call onMeterPoint.
+		appendUvarint([]byte{0x10}, a.importedFunctions),
+		// Set the meter to meterInterval.
+		appendVarint([]byte{0x41}, meterInterval), []byte{0x24}, meter,
+		// End the if block.
+		[]byte{0x0b},
 	)
 }
 

@@ -115,7 +115,7 @@ func (w *rewriter) readByte() byte {
 }
 
 // readUvarint reads an unsigned LEB128 number. It can also be used to skip a signed number, because
-// its length is encoded in the same way. A 64-bit number has at most ten bytes.
+// the end of a signed number is marked in the same way. A 64-bit number has at most ten bytes.
 func (w *rewriter) readUvarint() uint64 {
 	var n uint64
 	for shift := 0; shift < 70; shift += 7 {
@@ -210,10 +210,10 @@ func (w *rewriter) globalIndex() {
 	}
 }
 
-// injectSections adds each of the type, import and global sections that the module does not have.
-// An added section contains only the injected element. injectSections is called before each section
-// is read; next is the id of that section. Sections are sorted by id, except for custom sections,
-// whose id is zero.
+// injectSections adds a type section, an import section and a global section if the module does not
+// have them. An added section contains only the injected element. injectSections is called before
+// each section is read; next is the id of that section. Sections are sorted by id, except for
+// custom sections, whose id is zero.
 func (w *rewriter) injectSections(next byte) {
 	const types, imports, globals, exports = 1, 2, 6, 7
 	section := func(id byte, element []byte) {

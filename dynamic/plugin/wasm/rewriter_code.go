@@ -73,16 +73,16 @@ func (w *rewriter) instruction() byte {
 		w.skip(4)
 	case op == 0x44: // f64.const
 		w.skip(8)
+	// These instructions have no operands: unreachable, nop, else, end, return, drop, select,
+	// arithmetic and ref.is_null.
 	case op <= 0x01, op == 0x05, op == 0x0b, op == 0x0f, op == 0x1a, op == 0x1b, op >= 0x45 && op <= 0xc4, op == 0xd1:
-		// These instructions have no operands: unreachable, nop, else, end, return, drop, select,
-		// arithmetic and ref.is_null.
+	// These instructions have one operand: blocks, branches, access to variables and tables,
+	// memory.size, memory.grow, constants and ref.null. The operand of a block is its type.
 	case op >= 0x02 && op <= 0x04, op == 0x0c, op == 0x0d, op >= 0x20 && op <= 0x26, op >= 0x3f && op <= 0x42, op == 0xd0:
-		// These instructions have one operand: blocks, branches, access to variables and tables,
-		// memory.size, memory.grow, constants and ref.null. The operand of a block is its type.
 		w.readUvarint()
+	// These instructions have two operands. They are a type and a table for call_indirect, and an
+	// alignment and an offset for loads and stores.
 	case op == 0x11, op >= 0x28 && op <= 0x3e:
-		// These instructions have two operands. They are a type and a table for call_indirect, and
-		// an alignment and an offset for loads and stores.
 		w.readUvarint()
 		w.readUvarint()
 	default:
@@ -94,14 +94,13 @@ func (w *rewriter) instruction() byte {
 // bulkInstruction reads the rest of an instruction that starts with opcodeBulk.
 func (w *rewriter) bulkInstruction() {
 	switch op := w.readUvarint(); {
-	case op <= 7: // conversions, which have no operands
+	case op <= 7: // conversions between number types, which have no operands
+	// These instructions have one operand: data.drop, memory.fill, elem.drop, table.grow,
+	// table.size and table.fill.
 	case op == 9, op == 11, op == 13, op >= 15 && op <= 17:
-		// These instructions have one operand: data.drop, memory.fill, elem.drop, table.grow,
-		// table.size and table.fill.
 		w.readUvarint()
+	// These instructions have two operands: memory.init, memory.copy, table.init and table.copy.
 	case op <= 14:
-		// These instructions have two operands: memory.init, memory.copy, table.init and
-		// table.copy.
 		w.readUvarint()
 		w.readUvarint()
 	default:
@@ -119,8 +118,8 @@ func (w *rewriter) simdInstruction() {
 		w.skip(16)
 	case op >= 21 && op <= 34: // instructions on one lane, whose operand is the index of the lane
 		w.readByte()
+	// Loads and stores of one lane have an alignment, an offset and the index of the lane.
 	case op >= 84 && op <= 91:
-		// Loads and stores of one lane have an alignment, an offset and the index of the lane.
 		w.readUvarint()
 		w.readUvarint()
 		w.readByte()

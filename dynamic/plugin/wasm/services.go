@@ -28,9 +28,9 @@ func parseMethodList(list string) ([]string, error) {
 	return methods, nil
 }
 
-// checkMethod returns an error if the module cannot serve method. Streams are not supported, calls
-// need a handler in the module, and subscriptions must not have one. served reports whether the
-// module has a handler for method.
+// checkMethod returns an error if the module cannot serve method. A module cannot serve streams. It
+// must not have a handler for a subscription, but needs one for any other method. served reports
+// whether the module has a handler for method.
 func checkMethod(method *registry.Method, served bool) error {
 	switch kind := method.Kind(); {
 	case kind == registry.KindStream:

@@ -39,7 +39,7 @@ const (
 func Main(register func(ctx context.Context, server *dynamic.Server) error, opts ...dynamic.ServerOption) {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
 	err := run(ctx, environment{os.Getenv, os.Stdin, os.Stdout}, func(ctx context.Context, server *dynamic.Server) error {
-		// Programs that handlers start must not inherit a password.
+		// Programs that handlers start must not inherit the URL, which may contain a password.
 		defer os.Unsetenv(childproto.EnvBus) //nolint:errcheck // it only fails for invalid names
 		return register(ctx, server)
 	}, opts...)
@@ -50,8 +50,8 @@ func Main(register func(ctx context.Context, server *dynamic.Server) error, opts
 	}
 }
 
-// environment contains the connections of the program to its host: the environment variables, the
-// standard input and the standard output. Tests replace them.
+// environment contains everything through which the program communicates with its host: the
+// environment variables, the standard input and the standard output. Tests replace these.
 type environment struct {
 	getenv func(name string) string
 	stdin  io.Reader

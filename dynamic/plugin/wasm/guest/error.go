@@ -43,9 +43,9 @@ func (e *Error) Error() string {
 func (e *Error) Unwrap() error { return e.Err }
 
 // findError returns the first *Error in err's tree. If there is none, it returns an *Error with the
-// code Unknown that wraps err. The linter does not allow errors.As of the standard library. Package
-// errors of dynpsrpc has such a function too, but it imports protobuf, which would make plugins
-// larger.
+// code Unknown that wraps err. The linter does not allow errors.As of the standard library. The
+// package errors of dynpsrpc cannot be used instead, because it imports protobuf, which would make
+// plugins larger.
 func findError(err error) *Error {
 	if found := searchError(err); found != nil {
 		return found

@@ -10,15 +10,17 @@ import (
 const abiVersion = 1
 
 // errorFlag is the bit in the result of dynpsrpc_call that marks the result as an error. The lower
-// 32 bits of the result contain its length, and errorFlag is the highest of them.
+// 32 bits of the result contain the length of the response, and errorFlag is the highest of these
+// bits.
 const errorFlag = 1 << 31
 
 var (
-	// inputBuffer is the buffer for requests from the host. The host knows only its address, so
-	// this variable prevents the garbage collector from freeing the buffer.
+	// inputBuffer is the buffer for requests from the host. This variable prevents the garbage
+	// collector from freeing the buffer, because the program itself does not use it between
+	// requests.
 	inputBuffer []byte
-	// result is the most recent result. The host knows only its address, so this variable prevents
-	// the garbage collector from freeing the result while the host copies it.
+	// result holds the bytes that were last returned to the host. This variable prevents the
+	// garbage collector from freeing the bytes before the host has copied them.
 	result []byte
 )
 
