@@ -29,7 +29,8 @@ func Parse(rawURL string) (*url.URL, error) {
 			"cannot parse bus URL%s: %s; want scheme://user:password@host:port, such as nats://127.0.0.1:4222",
 			withScheme(scheme), encodeHint)
 	case scheme == "" && (u.Opaque != "" || u.Path != "" && u.Scheme != ""):
-		// The text before the colon may be a user name or a token, so it is not shown.
+		// The text before the colon may be a user name or a token, so the error must not contain
+		// it.
 		return nil, errors.NewErrorf(errors.InvalidArgument,
 			"cannot parse bus URL: // is missing after the scheme; want scheme://user:password@host:port, and %s", encodeHint)
 	case hasStrayUserinfo(u):

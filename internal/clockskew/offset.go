@@ -55,8 +55,9 @@ type window struct {
 	min   time.Duration
 }
 
-// MinDelay returns the minimum delay observed in the last one to two minutes. It is positive if the
-// peer's clock is slow. known is false if no delay was observed in that time.
+// MinDelay returns the minimum delay observed in the last one to two minutes. The minimum is large
+// if the peer's clock is slow, and negative if it is fast. known is false if no delay was observed
+// in that time.
 func (o *Offset) MinDelay(now time.Time) (minimum time.Duration, known bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()

@@ -47,10 +47,10 @@ type entry struct {
 	receivedAt int64 // Unix time in nanoseconds
 }
 
-// Seen adds a frame and reports whether the same frame had already been added within the last 5
-// seconds. requestID and sentAt are the values in the frame. If the frame is a message of a stream,
-// streamKey must be a number that identifies the stream. For a request, including one that opens a
-// stream, streamKey must be zero.
+// Seen adds a frame to the cache and reports whether the same frame had already been added within
+// the last 5 seconds. requestID and sentAt are the values in the frame. If the frame is a message
+// of a stream, streamKey must be a number that identifies the stream. For a request, including one
+// that opens a stream, streamKey must be zero.
 //
 // Seen returns false for frames that it cannot identify. These are frames without a time and frames
 // whose ID does not have the form used by this library and psrpc.

@@ -10,7 +10,7 @@ import (
 type Subscriber struct {
 	queue   bool
 	deliver func(frame []byte)
-	// refused is called with each queue frame that the broker has refused to assign to this
+	// refused is called with each frame of the queue that the broker has refused to assign to this
 	// process. It is nil if NotifyRefused has not been called.
 	refused atomic.Pointer[func(frame []byte)]
 	// inFlight counts the running calls of deliver, so that Close can wait for them.

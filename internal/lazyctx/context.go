@@ -10,14 +10,14 @@ import (
 // The exported fields must be set before the first use and must not be changed afterwards. All
 // methods are safe for concurrent use.
 //
-// Cancel must be called when the operation has ended, to release the timer if one was created.
+// Cancel must be called after the last use, to release the timer if one was created.
 type Context struct {
 	// Parent is the parent context. It must not be nil.
 	Parent context.Context //nolint:containedctx // this type is itself a context
 	// Expiry is the deadline.
 	Expiry time.Time
-	// Info is the value returned for InfoKey. It describes the request, stream or update that is
-	// being handled, including its metadata.
+	// Info is the value that the method Value returns for InfoKey. It describes the request, stream
+	// or update that is being handled, including its metadata.
 	Info any
 
 	mu sync.Mutex

@@ -10,7 +10,7 @@ import (
 type NATSServer struct {
 	tb     testing.TB
 	server *server.Server
-	// options contains the configured options. The server uses a copy of them.
+	// options contains the options that Reload changes. The server uses a copy of them.
 	options *server.Options
 }
 

@@ -121,7 +121,7 @@ func (p *process) kill() {
 	if p.running == nil {
 		return
 	}
-	_ = p.running.Process.Kill() // returns an error if the process has already exited
+	_ = p.running.Process.Kill() // fails only if the process has already exited
 	<-p.exited
 	p.running = nil
 }

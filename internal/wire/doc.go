@@ -50,7 +50,7 @@
 //	envelope      1001    map<string, string> metadata  metadata of an update
 //	Request       1000    bool          accept_direct   the client accepts a Response without a claim
 //	Request       1001    bool          accept_decline  the client understands declined claims
-//	Request       1002    uint32        announce_after  as accept_direct; milliseconds until a claim is expected
+//	Request       1002    uint32        announce_after  milliseconds after which the client expects a claim
 //	Response      1000    uint32        subscribers     number of servers that the bus counts as one receiver
 //	Response      1001    bool          unprocessed     the server did no work for the request
 //	ClaimRequest  1000    bool          declined        the server refuses to handle the request

@@ -44,7 +44,8 @@ func InspectQueueFrame(frame []byte) QueueFrame {
 }
 
 // requestTimeout returns the time from the sending of a request to its expiry, or zero if the
-// request does not contain both times. The result does not depend on the clock of the client.
+// request does not contain both times. Both times come from the client's clock, so the result is
+// correct even if that clock is wrong.
 func requestTimeout(request []byte) time.Duration {
 	var sentAt, expiry int64
 	r := reader{rest: request}

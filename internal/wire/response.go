@@ -45,8 +45,8 @@ type Response struct {
 	// Unprocessed reports whether the server rejected the request before doing any work for it.
 	Unprocessed bool
 
-	// encoded is the encoded response if its details have not been decoded yet. Otherwise, it is
-	// nil.
+	// encoded is the encoded response if it has details that have not been decoded yet. Otherwise,
+	// encoded is nil.
 	encoded []byte
 }
 
