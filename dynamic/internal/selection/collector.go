@@ -113,8 +113,8 @@ func (c *Collector) Add(claims []wire.ClaimRequest, receivers int) (serverID str
 	return "", false, c.membership != nil && c.membership.LikelyComplete(receivers, &c.responders)
 }
 
-// startShortCircuit starts the timeout Opts.ShortCircuitTimeout if there is an acceptable claim and
-// this timeout is not running yet.
+// startShortCircuit starts the timeout Opts.ShortCircuitTimeout if there is a claim whose affinity
+// is not below the minimum. It does nothing if this timeout is already running.
 func (c *Collector) startShortCircuit() {
 	opts := &c.choice.opts
 	if c.shortened || opts.ShortCircuitTimeout <= 0 || len(c.choice.acceptable) == 0 {
@@ -156,7 +156,7 @@ func (c *Collector) UpdateMembership(claims []wire.ClaimRequest, receivers int) 
 	c.membership.Update(receivers, &c.responders)
 }
 
-// HasAcceptable reports whether there is an acceptable claim.
+// HasAcceptable reports whether there is a claim whose affinity is not below the minimum.
 func (c *Collector) HasAcceptable() bool { return len(c.choice.acceptable) > 0 }
 
 // Err returns the error of a selection that has found no server. It also returns the reason to

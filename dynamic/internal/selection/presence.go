@@ -17,7 +17,7 @@ const quietTime = 200 * time.Millisecond
 // announcements.
 const maxPresent = 100_000
 
-// discovery says how much a client already knows about which servers serve a channel.
+// discovery says how far a client has discovered the servers of a channel.
 type discovery uint8
 
 const (
@@ -44,15 +44,15 @@ type presences struct {
 	// servers holds the servers that have announced themselves and have not left, keyed by server
 	// ID.
 	servers map[string]presence
-	// unconfirmed holds the servers that have not announced themselves again since announcements
-	// may have been lost.
+	// After announcements may have been lost, unconfirmed holds the servers that have not announced
+	// themselves again.
 	unconfirmed map[string]struct{}
 	// changes counts the changes of the fields servers and discovery.
 	changes uint64
 	// waitedForPsrpc reports whether a multi call has waited for psrpc servers, which do not
 	// announce themselves.
 	waitedForPsrpc bool
-	// watchers contains the wake-ups to send after each change.
+	// watchers contains the wake-ups of the calls that must be woken after each change.
 	watchers map[queue.Wakeup]struct{}
 }
 
@@ -204,7 +204,8 @@ func (m *Membership) Watch(w queue.Wakeup, responders *Responders) {
 	responders.since = m.present.changes
 }
 
-// Changes returns how often the servers that have announced themselves have changed.
+// Changes returns how many times the information about the servers that announce themselves has
+// changed.
 func (m *Membership) Changes() uint64 {
 	m.mu.Lock()
 	defer m.mu.Unlock()
