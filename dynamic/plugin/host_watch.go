@@ -7,10 +7,10 @@ import (
 )
 
 // Watch loads the plugins in the subfolders of root and then watches root for changes until ctx
-// ends. Every subfolder with a manifest is a plugin. If a new folder appears, its plugin is loaded.
-// If a folder changes, its plugin is replaced. If a folder is removed or no longer has a manifest,
-// its plugin is unloaded. If root itself is removed, all of its plugins are unloaded. They are
-// loaded again when root reappears.
+// ends. Every subfolder with a manifest contains a plugin. If a new folder appears, its plugin is
+// loaded. If a folder changes, its plugin is replaced. If a folder is removed or no longer has a
+// manifest, its plugin is unloaded. If root itself is removed, all of its plugins are unloaded.
+// They are loaded again when root reappears.
 //
 // A folder is read once it has been unchanged for the interval set by [WithDebounce]. Successful
 // and failed loads are reported as events; see [WithEvents]. Watch retries a failed load after the

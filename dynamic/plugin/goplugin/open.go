@@ -20,8 +20,8 @@ import (
 const copyPrefix = "dynpsrpc-goplugin-"
 
 // loaded holds the results of all plugin loads in this process, keyed by the digest of the plugin's
-// code. A failed load is not retried, because the plugin may be partially loaded. Besides, if an
-// init function has panicked, another call to the standard library's plugin.Open would block
+// code. A failed load is not retried, because the plugin may be partially loaded. In addition, if
+// an init function has panicked, another call to the standard library's plugin.Open would block
 // forever.
 var loaded = struct {
 	sync.Mutex

@@ -136,8 +136,8 @@ func (p *loadedPlugin) newInstance(ctx context.Context) (*instance, error) {
 }
 
 // bindServices returns the services with a handler for each method that the module serves. served
-// is the module's list of methods. In calls to the module, the index in this list identifies the
-// method. The error names every difference between the services and the list.
+// is the module's list of methods. Calls to the module identify a method by its index in this list.
+// The error names every difference between the services and the list.
 func (p *loadedPlugin) bindServices(services []*registry.Service, served []string) ([]plugin.Service, error) {
 	indexes := make(map[string]uint32, len(served))
 	for index, method := range served {

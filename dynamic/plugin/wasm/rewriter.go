@@ -58,7 +58,7 @@ func (w *rewriter) reset(part []byte) {
 	w.output = make([]byte, 0, len(part)+len(part)/4)
 }
 
-// copyRead copies to the output all bytes that were read since the last call.
+// copyRead appends to the output all bytes that have been read but not copied or consumed yet.
 func (w *rewriter) copyRead() {
 	read := len(w.input) - len(w.unread)
 	w.output = append(w.output, w.input[w.copied:read]...)

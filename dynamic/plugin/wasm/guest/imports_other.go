@@ -7,7 +7,7 @@ import (
 	"log/slog"
 )
 
-// hostLog writes to the standard logger. Tests can therefore call handlers without a host.
+// hostLog writes to the standard logger, so that tests can call handlers without a host.
 func hostLog(level slog.Level, message string) {
 	log.Println(level, message)
 }

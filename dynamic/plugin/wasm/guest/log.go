@@ -31,7 +31,7 @@ type logHandler struct {
 }
 
 // logLine is the buffer in which the attributes of a record are formatted. All handlers derived
-// from one logger share a logLine, and mu protects it.
+// from one logger share a logLine, which mu protects.
 type logLine struct {
 	mu   sync.Mutex
 	text bytes.Buffer
