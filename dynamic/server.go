@@ -38,7 +38,8 @@ type Server struct {
 	// Otherwise, it is nil.
 	configErr     error
 	pendingClaims pendingClaims
-	// evictedLog limits how often evicted claims are logged.
+	// evictedLog limits how often the server logs that it has dropped requests that waited for a
+	// grant.
 	evictedLog logthrottle.Throttle
 	// semaphore limits how many requests the server handles at the same time.
 	semaphore semaphore.Semaphore
@@ -56,9 +57,9 @@ type Server struct {
 	skewLog logthrottle.Throttle
 	done    chan struct{}
 
-	// requestDedup recognizes requests and stream opens that the bus delivers a second time.
-	// messageDedup does the same for stream messages. The two caches are separate, so that the
-	// messages of busy streams do not evict requests.
+	// requestDedup recognizes requests that the bus delivers a second time, including requests to
+	// open a stream. messageDedup does the same for stream messages. The two caches are separate,
+	// so that the messages of busy streams do not evict requests.
 	requestDedup, messageDedup dedup.Cache
 
 	// ctx is the parent of the contexts of all handlers. Shutdown and Kill cancel it.
@@ -84,8 +85,8 @@ type ServerStats struct {
 	BadFrames uint64
 	// Expired is the number of requests and stream frames that arrived after the client's deadline.
 	Expired uint64
-	// Duplicated is the number of requests, stream opens and stream messages that the bus delivered
-	// again within five seconds.
+	// Duplicated is the number of requests and stream messages that the bus delivered again within
+	// five seconds. It includes requests to open a stream.
 	Duplicated uint64
 	// Unmatched is the number of frames for streams that this server does not know or that have
 	// ended. The number grows in normal operation, because the frames of a method's streams reach

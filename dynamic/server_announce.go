@@ -18,12 +18,12 @@ const minAnnounceAfter = 10 * time.Millisecond
 // assumes that the request is lost.
 //
 // Most handlers end long before an announcement is due. An announcer is therefore reused by later
-// requests, together with its timer, which is not stopped in between; see [callTimer].
+// requests, together with its timer; see [callTimer].
 type announcer struct {
 	timer callTimer
 	// call is the request that is being handled, or nil. It is stored before the timer's deadline
-	// is set, and removed after the timer has been stopped. When the timer fires, call is therefore
-	// the request whose deadline has passed.
+	// is set, and removed after the deadline has been cleared. When the timer fires, call is
+	// therefore the request whose deadline has passed.
 	call atomic.Pointer[serverCall]
 }
 
@@ -56,7 +56,8 @@ func (p *announcerPool) start(c *serverCall) *announcer {
 	return a
 }
 
-// stop stops the timer of an announcer and returns the announcer to the pool.
+// stop cancels the announcement, unless it has already been made, and returns the announcer to the
+// pool.
 func (p *announcerPool) stop(a *announcer) {
 	a.timer.stop()
 	a.call.Store(nil)
@@ -71,8 +72,8 @@ func (a *announcer) onDeadline(deadline int64) {
 	}
 }
 
-// announcement is a task for the server's worker pool. It tells the client that the server is
-// handling a request.
+// announcement is a task for the server's worker pool. The task is to tell a client that the server
+// is handling its request.
 type announcement struct{ call *serverCall }
 
 // serve publishes a claim that tells the client that the server is handling its request. If the

@@ -43,13 +43,14 @@ type serverCall struct {
 	body     []byte
 	metadata map[string]string
 
-	// subscribers is the number that endpoint.subscribers returned when the request arrived.
+	// subscribers is the result of the method endpoint.subscribers. It is determined when the
+	// request arrives, because it changes as servers start and stop.
 	subscribers uint32
 	// expanded is the number of bytes that are reserved in Server.decompressed for the request.
 	expanded uint32
-	// announceAt is the time at which the server tells the client that it is handling the request,
-	// in nanoseconds since the epoch of Server.announcers. It is 0 if the client expects no such
-	// announcement.
+	// announceAt is the time at which the server announces to the client that it is handling the
+	// request. It is measured in nanoseconds from the epoch of Server.announcers, and is 0 if the
+	// client expects no announcement.
 	announceAt int64
 	// acceptDirect reports whether the client accepts a response without a claim. acceptDecline
 	// reports whether the client understands claims that decline a request.
@@ -61,9 +62,9 @@ type serverCall struct {
 }
 
 // startServerCall decodes a request for e and starts a worker that serves the request. token is the
-// result of e.inFlight.Enter for this request. If startServerCall returns true, the worker passes
-// the token to Leave when it is done. If startServerCall returns false, it has dropped the request,
-// and the caller must pass the token to Leave. startServerCall never blocks.
+// value that e.inFlight.Enter returned for this request. If startServerCall returns true, the
+// worker passes the token to Leave when it is done. If startServerCall returns false, it has
+// dropped the request, and the caller must pass the token to Leave. startServerCall never blocks.
 //
 // A request that needs no grant is handled as soon as it arrives. If the bus delivers such a
 // request a second time, startServerCall must drop it. A request that needs a grant does not need
@@ -98,7 +99,7 @@ func startServerCall(e *endpoint, frame []byte, token *lifecycle.Token) bool {
 	}
 	c.subscribers = e.subscribers()
 	if max(len(frame), expanded) > largeFrame {
-		// The request ID is copied so that only c.body keeps the frame in memory.
+		// The request ID is copied, so that the frame can be freed as soon as c.body is nil.
 		c.requestID = bytes.Clone(c.requestID)
 	}
 	c.takeExpanded(expanded)
@@ -114,9 +115,9 @@ func startServerCall(e *endpoint, frame []byte, token *lifecycle.Token) bool {
 	return true
 }
 
-// takeExpanded reserves size bytes for a request that was compressed. For a request that was not
-// compressed, size is 0. If the server has no memory left for the request, takeExpanded sets
-// c.refused.
+// takeExpanded reserves memory for a decompressed request. size is the size of the request in
+// bytes, or 0 if it was not compressed. If the memory for decompressed requests is used up,
+// takeExpanded sets c.refused.
 func (c *serverCall) takeExpanded(size int) {
 	if size == 0 {
 		return
@@ -219,8 +220,8 @@ func (c *serverCall) atLimit() bool {
 
 // handle runs the handler and returns the frame of its response. The frame is nil if this server
 // does not handle the request, for example because the client has selected another server. If the
-// request waits for a grant, handle returns true without having run the
-// handler, and the caller must not use c any more.
+// request waits for a grant, handle returns true without having run the handler. The caller must
+// then not use c any more.
 func (c *serverCall) handle() (frame []byte, parked bool) {
 	if c.granted {
 		return c.run(c.claim.request), false
@@ -332,7 +333,8 @@ func (c *serverCall) sendClaim(request wire.Body) bool {
 	return offer.send(&c.context)
 }
 
-// countUngranted counts a request that the client has not granted if it probably arrived too late.
+// countUngranted is called if the client has not selected this server. If the request looked
+// expired when it arrived, countUngranted counts it as expired.
 func (c *serverCall) countUngranted() {
 	if c.maybeExpired {
 		c.plan.server.stats.expired.Add(1)

@@ -8,12 +8,12 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/shard"
 )
 
-// cancelTable holds the contexts of the requests and stream opens that a service is currently
-// handling, keyed by request ID. To cancel a request, a client sends a cancel frame with the
-// request ID. Only dynpsrpc clients send such frames.
+// cancelTable holds the contexts of the requests that a service is currently handling, keyed by
+// request ID. This includes requests to open a stream. To cancel a request, a client sends a cancel
+// frame with the request ID. Only dynpsrpc clients send such frames.
 //
 // The table is split into shards, because an entry is added and removed for every request. With a
-// single lock, processors that handle requests at the same time would wait for each other. The ID
+// single lock, goroutines that handle requests at the same time would wait for each other. The ID
 // of a request determines its shard.
 type cancelTable [shard.Count]cancelShard
 

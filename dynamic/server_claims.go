@@ -147,8 +147,7 @@ func (p *pendingClaims) resolve(requestID []byte, granted bool) {
 	}
 }
 
-// abandon calls ended with the endpoint of each waiting request. If ended returns true, abandon
-// gives up the request.
+// abandon gives up all waiting requests for whose endpoint the function ended returns true.
 func (p *pendingClaims) abandon(ended func(e *endpoint) bool) {
 	var abandoned []*pendingClaim
 	p.mu.Lock()
@@ -202,7 +201,7 @@ func (c *pendingClaim) release() {
 	}
 }
 
-// claimOffer holds everything that a server needs to claim a call or a stream open.
+// claimOffer holds everything that a server needs to claim a call or a request to open a stream.
 //
 // Claims and grants ensure that exactly one server handles a request that the bus delivers to
 // several servers. Each server that can handle the request publishes a claim with its affinity. The
@@ -215,7 +214,8 @@ type claimOffer struct {
 	// needsGrant reports whether the server waits until the client has selected it.
 	needsGrant bool
 	client     *clientEntry
-	// subscribers is the number that endpoint.subscribers returned when the request arrived.
+	// subscribers is the result of the method endpoint.subscribers. It is determined when the
+	// request arrives, because it changes as servers start and stop.
 	subscribers uint32
 	affinity    func() float32
 	// acceptDecline reports whether the client understands claims that decline a request.

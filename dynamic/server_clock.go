@@ -37,7 +37,7 @@ type requestClock struct {
 // dropped, as in psrpc.
 func (c *requestClock) computeDeadline(now time.Time, expiresAt int64, ctx *lazyctx.Context, needsClaim bool) bool {
 	sent, expiry := time.Unix(0, c.sentAt), time.Unix(0, expiresAt)
-	// The variable now contains a reading of the monotonic clock, which Add preserves. The deadline
+	// The value of now includes a reading of the monotonic clock, which Add preserves. The deadline
 	// therefore stays right even if this server's clock is set while the handler runs.
 	ctx.Expiry = now.Add(expiry.Sub(now))
 	if c.sentAt == 0 || !sent.Before(expiry) {

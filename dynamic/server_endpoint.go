@@ -119,7 +119,7 @@ func (e *endpoint) close() {
 	})
 }
 
-// If predecessor has an inbound with the same channel and mode, reuseInbound makes e use it. The
+// reuseInbound makes e use the inbound of predecessor if that has the same channel and mode. The
 // subscriptions then need not be replaced, so no request is lost or delivered twice. If Replace
 // fails later, predecessor keeps using the inbound. The inbound may then have subscribed to grants
 // that only e needs, which predecessor ignores.

@@ -22,7 +22,8 @@ import (
 type inbound struct {
 	server   *Server
 	isStream bool
-	// channel receives the requests, or the frames of all streams of the method.
+	// channel is the bus channel on which requests arrive. If the method opens streams, all frames
+	// of these streams arrive on it.
 	channel        bus.Channel
 	mode           bus.Mode
 	grantChannel   bus.Channel
@@ -139,9 +140,9 @@ func (i *inbound) onRequest(frame []byte) {
 	}
 }
 
-// onRefused handles a request for which the broker has refused the lock, for example because its
-// memory is full; see [bus.RefusalNotifier]. The bus calls onRefused, so it never blocks. The server
-// declines the request. If all servers do so, the call fails at once.
+// onRefused handles a request that the broker has refused to assign to this process, for example
+// because the broker's memory is full; see [bus.RefusalNotifier]. The bus calls onRefused, so it
+// never blocks. The server declines the request. If all servers do so, the call fails at once.
 func (i *inbound) onRefused(frame []byte) {
 	if e, token := i.acquire(); e != nil {
 		declineRefused(e, frame)

@@ -17,9 +17,9 @@ const (
 	maxAnnouncedChannels = 100
 )
 
-// subscribeDiscovery subscribes to the discovery requests of clients. On buses that count receivers,
-// there are none. If the broker does not permit the subscription, subscribeDiscovery logs a warning
-// and returns nil.
+// subscribeDiscovery subscribes to the discovery requests of clients. It does nothing if the bus
+// counts receivers, because clients then send no such requests. If the broker does not permit the
+// subscription, subscribeDiscovery logs a warning and returns nil.
 func (r *Registration) subscribeDiscovery(ctx context.Context) error {
 	if !r.server.announces {
 		return nil
@@ -46,7 +46,8 @@ func (r *Registration) onDiscover(frame []byte) {
 	r.server.workers.Go(answer)
 }
 
-// discoveryAnswer is the task of answering a discovery request for the channel of an endpoint.
+// discoveryAnswer is a task for the server's worker pool. The task is to answer a discovery request
+// for the channel of an endpoint.
 type discoveryAnswer struct {
 	registration *Registration
 	client       bus.Channel

@@ -10,8 +10,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// refusedRequest is a request that the broker has refused to assign to any server of this process.
-// A worker declines it.
+// refusedRequest is a request that the broker has refused to assign to this process. A worker tells
+// the client that this server declines the request.
 type refusedRequest struct {
 	server *Server
 	method *registry.Method

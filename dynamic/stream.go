@@ -26,8 +26,8 @@ import (
 // Bus callbacks run on goroutines that are shared by all subscriptions of the bus, so they must
 // never block. They either handle a frame at once or put it into the mailbox. Each stream has one
 // goroutine, called the pump, that takes messages out of the mailbox and delivers them; see
-// stream_receive.go. A busy bus can block the sender of a frame. The callbacks also lock mu, so mu
-// is not held while a frame is sent.
+// stream_receive.go. mu must not be held while a frame is sent. A busy bus can block the sender,
+// and the callbacks, which lock mu, would then block too.
 type stream struct {
 	streamConfig
 
@@ -101,7 +101,7 @@ type stream struct {
 	onCloseFuncs []func()
 }
 
-// streamOwner is the endpoint that serves a stream, as seen by streamTable.
+// streamOwner is the part of an endpoint that streamTable uses. The endpoint serves the stream.
 type streamOwner interface {
 	// isClosing reports whether the endpoint accepts no more streams.
 	isClosing() bool
@@ -113,7 +113,7 @@ type streamConfig struct {
 	method *registry.Method
 	topic  []string
 	bus    bus.Bus
-	// remote is the channel to which the other side has subscribed.
+	// remote is the bus channel to which the other side has subscribed.
 	remote bus.Channel
 	// timeout is the time limit for messages that are sent without WithStreamTimeout.
 	timeout            time.Duration

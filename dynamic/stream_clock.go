@@ -11,8 +11,9 @@ import (
 // streamClock converts the times in the frames of a stream. Frames contain times of the other
 // side's clock. The results are times since the start of the stream on this side.
 //
-// A message that the bus has held up and a message from a side whose clock is slow look the same.
-// The delays of earlier frames show which of the two is the case; see [clockskew.Offset].
+// A message that the bus has delayed and a message from a side whose clock is slow look the same:
+// both seem to have been sent too long ago. The delays of earlier frames show which of the two is
+// the case; see [clockskew.Offset].
 //
 // The frames of a stream arrive in the order in which they were sent. If a frame seems to have been
 // sent before the frame that arrived before it, the clock of one side has been set, or has always
@@ -27,9 +28,9 @@ type streamClock struct {
 	// ordered reports whether all frames come from one peer and thus arrive in the order in which
 	// they were sent. It is false on the client side of a method with MULTI routing.
 	ordered bool
-	// sentAfter is a lower limit for the time at which further frames were sent, in nanoseconds
-	// since the start of the stream. It is 0 at first, because the other side sends its first
-	// message after the start.
+	// sentAfter is a time before which no further frame can have been sent, in nanoseconds since
+	// the start of the stream. It is 0 at first, because the other side sends its first message
+	// after the start.
 	sentAfter atomic.Int64
 }
 
@@ -65,7 +66,7 @@ func (c *streamClock) age(now, sent time.Time, arrived, lifetime time.Duration) 
 	minimum, known := c.offset.MinDelay(now)
 	minimum = min(minimum, delay)
 	// oldest is the maximum age that the frame can have. It includes lifetime, because a sender
-	// first sets the time in a frame. It then waits up to lifetime for its turn to send the frame.
+	// that has set the time in a frame may wait that long for its turn to send the frame.
 	oldest := arrived - time.Duration(c.sentAfter.Load()) + lifetime + clockskew.Tolerance
 	switch {
 	case delay < 0:

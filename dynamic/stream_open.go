@@ -113,7 +113,8 @@ func (p *clientPlan) tryOpenStream(ctx context.Context, route *route, o *request
 		return nil, err
 	}
 	if s.opening.keepalive.Load() == 0 {
-		// A server without keepalives may be a psrpc server, which could drop messages of a window.
+		// A server without keepalives may be a psrpc server, which drops messages for which it has
+		// no room. Without a window, Send waits for each acknowledgement.
 		s.windowSlots = nil
 	}
 	server := c.server

@@ -14,8 +14,8 @@ import (
 // receive handles a frame of this stream that has arrived from the bus. It never blocks.
 //
 // Only messages can arrive too late. A late acknowledgement has no effect, because its message is
-// no longer in flight. A close frame is valid however late it arrives. For such frames, receive
-// only checks that the expiry is later than the time of sending.
+// no longer in flight. A close frame is valid however late it arrives. For frames other than
+// messages, receive only checks that the expiry is later than the time of sending.
 func (s *stream) receive(frame *wire.Stream, expanded int) {
 	now := time.Now()
 	arrived := now.Sub(s.started)
@@ -48,7 +48,7 @@ func (s *stream) handleOp(frame *wire.Stream, expanded int, now time.Time, arriv
 	case wire.StreamClose:
 		s.onRemoteClose(frame)
 	case wire.StreamPing:
-		// The method receive has already set lastRecv. Only the clock still needs the ping.
+		// A ping carries no data. The call to deadline updates the clock; its result is not needed.
 		s.clock.deadline(frame, now, arrived)
 	default:
 		s.counters.unmatched.Add(1)

@@ -26,7 +26,8 @@ type streamRequest struct {
 	// context ends when the request expires, when the client cancels the request, or when the
 	// context of the registration ends.
 	context lazyctx.Context
-	// subscribers is the number that endpoint.subscribers returned when the request arrived.
+	// subscribers is the result of the method endpoint.subscribers. It is determined when the
+	// request arrives, because it changes as servers start and stop.
 	subscribers uint32
 	// claim is the entry of the request in the server's pending claims. It is nil if the method
 	// does not require a claim.
@@ -41,10 +42,10 @@ type streamRequest struct {
 const largeFrame = 4 << 10
 
 // startStreamRequest starts a worker that serves a request to open a stream on e. size is the
-// number of bytes that the request keeps in memory. token is the result of e.inFlight.Enter for
-// this request. If startStreamRequest returns true, the worker passes the token to Leave when it is
-// done. If startStreamRequest returns false, it has dropped the request, and the caller must pass
-// the token to Leave. startStreamRequest never blocks.
+// number of bytes that the request keeps in memory. token is the value that e.inFlight.Enter
+// returned for this request. If startStreamRequest returns true, the worker passes the token to
+// Leave when it is done. If startStreamRequest returns false, it has dropped the request, and the
+// caller must pass the token to Leave. startStreamRequest never blocks.
 func startStreamRequest(e *endpoint, open *wire.Stream, size int, token *lifecycle.Token) bool {
 	r := e.plan.registration
 	req := &streamRequest{
@@ -110,7 +111,8 @@ func (req *streamRequest) grantDecided(granted bool) {
 	}
 }
 
-// countUngranted counts a request that the client has not granted if it probably arrived too late.
+// countUngranted is called if the client has not selected this server. If the request looked
+// expired when it arrived, countUngranted counts it as expired.
 func (req *streamRequest) countUngranted() {
 	if req.maybeExpired {
 		req.plan.server.stats.expired.Add(1)
@@ -249,7 +251,8 @@ func (req *streamRequest) newStream() *stream {
 	r, bound := req.plan.registration, req.plan.handler.stream
 	window := bound.window
 	if req.request.Keepalive == 0 {
-		// A client without keepalives may be a psrpc client, which could drop messages of a window.
+		// A client without keepalives may be a psrpc client, which drops messages for which it has
+		// no room. Without a window, Send waits for each acknowledgement.
 		window = 0
 	}
 	s := newStream(context.WithValue(r.ctx, lazyctx.InfoKey{}, req), streamConfig{
@@ -343,7 +346,7 @@ func (req *streamRequest) handle(s *stream, handle func() error) {
 	returned = true
 }
 
-// streamPump is the task of running a stream's pump, for the server's worker pool.
+// streamPump is a task for the server's worker pool. The task is to run the pump of a stream.
 type streamPump struct{ *stream }
 
 func (p streamPump) serve() { p.pump() }

@@ -23,7 +23,7 @@ type inFlightMessage struct {
 	// number is the number of the message as defined by the field Messages of
 	// [UnacknowledgedError]. It is used only if the stream has a send window.
 	number uint64
-	// sent is the time at which the message was sent, measured from the start of the stream.
+	// sent is the time from the start of the stream until the message was sent.
 	sent time.Duration
 	// context limits how long publishing the message may take.
 	context lazyctx.Context

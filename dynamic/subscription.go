@@ -178,7 +178,7 @@ func (s *subscription[Resp]) Close() error {
 		"the subscription to %s has not ended: the bus or an interceptor is still busy", s.plan.method.FullName())
 }
 
-// Err returns the reason why the subscription ended.
+// Err returns the reason why the subscription ended; see [Subscription].
 func (s *subscription[Resp]) Err() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()

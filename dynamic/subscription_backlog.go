@@ -64,8 +64,9 @@ func (b *backlog) popLocked() (frame []byte, ok bool) {
 }
 
 // pop removes and returns the oldest frame. If the backlog is empty, pop sets lagging to false and
-// returns false, and the caller must stop delivering. pop holds mu, so a concurrent enqueue either
-// adds its frame before pop looks for one, or starts a new goroutine.
+// returns false, and the caller must stop delivering. pop holds mu while it does so. A concurrent
+// call to enqueue therefore either adds its frame before pop looks for one, or starts a new
+// goroutine.
 func (b *backlog) pop() (frame []byte, ok bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
