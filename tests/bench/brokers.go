@@ -17,7 +17,8 @@ const (
 // listens on a loopback port. The brokers have default settings, except that Redis persistence is
 // disabled.
 type brokers struct {
-	urls      map[string]string // the URL of each broker, keyed by the name of the bus
+	// urls contains the URL of each broker, keyed by the name of the bus.
+	urls      map[string]string
 	redisAddr string
 }
 

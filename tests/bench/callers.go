@@ -17,7 +17,8 @@ func callers(operations []func() error) load {
 		start := time.Now()
 		var running sync.WaitGroup
 		for i := range workers {
-			running.Go(func() { workers[i].work(until) }) // running.Wait waits for this goroutine
+			// The call to running.Wait below waits until this goroutine has ended.
+			running.Go(func() { workers[i].work(until) })
 		}
 		running.Wait()
 

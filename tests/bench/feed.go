@@ -80,7 +80,8 @@ func (s *subscriber) got(correct bool) {
 	}
 	select {
 	case f.arrived <- struct{}{}:
-	default: // the publisher has already counted the update as lost
+	default:
+		// The channel is full only if the publisher has already counted the update as lost.
 	}
 }
 
@@ -89,7 +90,8 @@ func (s *subscriber) got(correct bool) {
 func (f *feed) run(until time.Time) tally {
 	f.delivered.Store(0)
 	f.wrong.Store(0)
-	f.landed(false) // ignore updates of the previous run that arrived late
+	// Ignore updates of the previous run that arrived late.
+	f.landed(false)
 	start := time.Now()
 	result := f.publishUntil(until)
 	if f.flush != nil {
@@ -116,7 +118,8 @@ func (f *feed) publishUntil(until time.Time) tally {
 	for n := 0; n == 0 || n%clockEvery != 0 || time.Now().Before(until); n++ {
 		if f.window > 0 {
 			if free += f.landed(free == 0); free == 0 {
-				free = f.window // count the updates in flight as lost
+				// The updates in flight count as lost.
+				free = f.window
 			}
 			free--
 		}

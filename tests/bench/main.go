@@ -15,7 +15,8 @@ import (
 
 // settings holds the values of the command line flags.
 type settings struct {
-	rows, buses, sizes string // regular expressions that select the benchmarks to run
+	// rows, buses and sizes are regular expressions that select the benchmarks to run.
+	rows, buses, sizes string
 	limits             bool
 	list               bool
 	rounds             int

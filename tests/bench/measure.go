@@ -54,7 +54,8 @@ func measureRow(r *row, brokers *brokers, duration time.Duration, profiles profi
 	setup := onStage(func(stage *stage) {
 		s := &scene{stage: stage, brokers: brokers, row: r, overdue: overdue.Done()}
 		do := r.open(s)
-		do(time.Now().Add(min(duration/4, time.Second/4))) // warm up
+		// The first run is a warm-up, whose results are discarded.
+		do(time.Now().Add(min(duration/4, time.Second/4)))
 		runtime.GC()
 		s.check(profiles.start(r))
 		m, failure = measure(do, duration)

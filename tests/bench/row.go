@@ -34,9 +34,10 @@ type size struct {
 func (s size) String() string { return s.name }
 
 var (
-	small  = size{"64B", 64}
-	large  = size{"16KiB", 16 << 10}
-	nested = size{"10KB-nested", 0} // the size of the message that nestedMessage returns
+	small = size{"64B", 64}
+	large = size{"16KiB", 16 << 10}
+	// nested is the size of the message that nestedMessage returns.
+	nested = size{"10KB-nested", 0}
 )
 
 // load runs the operations of a benchmark until the given time and returns the results. A load may

@@ -9,7 +9,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// errWrongAnswer is returned by operations that receive a wrong response.
+// errWrongAnswer is the error of operations that receive a wrong response.
 var errWrongAnswer = errors.New("wrong answer")
 
 // callRows returns the benchmarks that measure single calls and multi calls on a bus.

@@ -25,11 +25,11 @@ var growthCounts = []int{1, 100, 10_000}
 const growthBusy = 16
 
 // growthRows returns benchmarks of sequential in-process calls. For each n in growthCounts, there
-// are benchmarks with n services, n methods, n topics and n pending calls. Those with pending calls
-// measure one method while n other calls wait for their responses. The benchmarks whose names end
-// in "/each" call all n services, methods or topics in turn. If n is large, the data that the next
-// call needs is then never in the CPU cache. The other benchmarks call about growthBusy services,
-// methods or topics in turn.
+// are benchmarks with n services, n methods, n topics and n pending calls. The benchmarks with
+// pending calls call one method while n other calls wait for their responses. The benchmarks whose
+// names end in "/each" call all n services, methods or topics in turn. If n is large, the data that
+// the next call needs is then never in the CPU cache. The other benchmarks call about growthBusy
+// services, methods or topics in turn.
 func growthRows() []*row {
 	var rows []*row
 	for _, dimension := range []struct {
@@ -64,8 +64,8 @@ func growthRows() []*row {
 
 func growthName(dimension string, n int) string { return fmt.Sprintf("growth/%s/%d", dimension, n) }
 
-// inTurn makes one call with every client. It then selects about count clients, spread evenly over
-// clients, and returns a [load] with a single caller, which uses the selected clients in turn.
+// inTurn makes one call with every client. It then selects about count clients at regular
+// intervals, and returns a [load] with a single caller, which uses the selected clients in turn.
 func (s *scene) inTurn(clients []*dynamic.Client[text, text], count int) load {
 	var calls []func() error
 	for i, client := range clients {
@@ -151,7 +151,8 @@ func (s *scene) manyPending(n int) load {
 	client := s.client(s.conn(), queue)
 	var pending sync.WaitGroup
 	for range n {
-		pending.Go(func() { // the cleanup function waits for this goroutine
+		// The cleanup function waits until this goroutine has ended.
+		pending.Go(func() {
 			_, _ = client.Call(s.Context(), wrapperspb.String(hold), dynamic.WithRequestTimeout(time.Hour))
 		})
 		<-held

@@ -94,7 +94,8 @@ func (s *scene) natsFrameUpdates(subscribers int) load {
 		s.natsSubscribe("", func(m *nats.Msg) {
 			envelope, err := wire.ParseEnvelope(m.Data)
 			update := &wrapperspb.StringValue{}
-			if err == nil && proto.Unmarshal(envelope.Value, update) == nil { // messages that cannot be decoded count as lost
+			// Messages that cannot be decoded count as lost.
+			if err == nil && proto.Unmarshal(envelope.Value, update) == nil {
 				updates <- update
 			}
 		})
@@ -103,7 +104,9 @@ func (s *scene) natsFrameUpdates(subscribers int) load {
 			for update := <-updates; update != nil; update = <-updates {
 				subscriber.got(update.GetValue() == body)
 			}
-		}, func() { updates <- nil }) // nil ends the loop; closing updates could make the message handler panic
+			// The value nil ends the loop. The channel is not closed, because the message handler
+			// may still send to it.
+		}, func() { updates <- nil })
 	}
 	conn, update := s.natsConn(), wire.Body{Message: wrapperspb.String(body), Initialized: true}
 	name := string(update.Message.ProtoReflect().Descriptor().FullName())

@@ -48,7 +48,8 @@ func (s *scene) redisClient() *redis.Client {
 func (s *scene) redisSubscribe(client *redis.Client, channel string, deliver func(payload string)) {
 	ctx := s.Context()
 	subscription := client.Subscribe(ctx, channel)
-	_, err := subscription.Receive(ctx) // wait for the confirmation from Redis
+	// Receive waits until Redis has confirmed the subscription.
+	_, err := subscription.Receive(ctx)
 	s.check(err)
 	s.reader(func() {
 		for {

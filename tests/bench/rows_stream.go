@@ -39,8 +39,8 @@ func streamRows(bus string) []*row {
 	return rows
 }
 
-// oneWayLimits returns names of benchmarks. Benchmarks that send stream messages in one direction
-// are compared to them.
+// oneWayLimits returns the names of the benchmarks to which one-way stream benchmarks are compared.
+// In a one-way benchmark, only the client sends messages.
 func oneWayLimits(bus string) []string {
 	if bus == onLocal {
 		return []string{"go-chan-pingpong/c1"}
@@ -113,7 +113,8 @@ func (s *scene) echoes(n int) load {
 				return err
 			}
 			select {
-			case answer := <-stream.Channel(): // answer is nil if the stream has ended
+			// The value answer is nil if the stream has ended.
+			case answer := <-stream.Channel():
 				if answer.GetValue() != body {
 					return errors.Join(errWrongAnswer, stream.Err())
 				}

@@ -45,7 +45,8 @@ type scene struct {
 	*stage
 	brokers *brokers
 	row     *row
-	local   *bus.Local // the bus of all clients and servers in an in-process benchmark
+	// local is the bus that all clients and servers use in an in-process benchmark.
+	local *bus.Local
 
 	// overdue is closed long after the benchmark should have ended. Operations that are still
 	// waiting for a response then return errOverdue.
@@ -128,7 +129,8 @@ func (s *scene) clientOf(conn *dynamic.Conn, fullName string) *dynamic.Client[te
 // return.
 func (s *scene) reader(read, stop func()) {
 	var reading sync.WaitGroup
-	reading.Go(read) // the cleanup function waits for this goroutine
+	// The cleanup function below waits until this goroutine has ended.
+	reading.Go(read)
 	s.Cleanup(func() {
 		stop()
 		reading.Wait()

@@ -13,7 +13,8 @@ import (
 // stage sets up and tears down a benchmark or the brokers. It implements [testing.TB], so that it
 // can be passed to the test helpers that start brokers.
 type stage struct {
-	testing.TB // nil, because the test helpers call only the methods defined below
+	// testing.TB is always nil, because the test helpers call only methods that stage defines.
+	testing.TB
 
 	mu       sync.Mutex
 	cleanups []func()
@@ -25,7 +26,8 @@ type stage struct {
 func onStage(body func(s *stage)) error {
 	s := &stage{}
 	ended := make(chan struct{})
-	go func() { // Fatal ends the goroutine that calls it, so body runs in a separate one
+	// Fatal ends the goroutine that calls it. Therefore, body runs in a goroutine of its own.
+	go func() {
 		defer close(ended)
 		body(s)
 	}()

@@ -27,7 +27,8 @@ func startCallers(t testing.TB, count int, call func() error) *callers {
 	c := &callers{}
 	c.life, c.end = context.WithCancel(context.Background())
 	for range count {
-		c.running.Go(func() { // stop waits for this goroutine
+		// This goroutine ends before the method stop returns.
+		c.running.Go(func() {
 			for c.life.Err() == nil {
 				c.note(call())
 			}

@@ -14,7 +14,8 @@ import (
 const (
 	churnCallers = 16
 	churnRounds  = 3
-	churnCalls   = 50 // minimum number of calls between two changes to the servers
+	// churnCalls is the minimum number of calls between two changes to the servers.
+	churnCalls = 50
 )
 
 // testChurn checks the results of calls that are made while servers start and stop.
@@ -38,7 +39,7 @@ func testChurn(t *testing.T, network Network) {
 }
 
 // anyAnswer returns a function that calls a method of any kind. The function returns an error if no
-// server responds, or if the last response is an error.
+// server responds or if the response is an error.
 func anyAnswer(t testing.TB, conn *dynamic.Conn, kind, method string, topic ...string) func() error {
 	t.Helper()
 	return func() error {

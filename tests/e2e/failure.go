@@ -15,8 +15,9 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/example/compiled/api"
 )
 
-// failures lists the names that make a handler fail. For each name, it describes the error that the
-// caller must receive. An empty text means that the text of the error is not checked.
+// failures lists the names that, when sent in a request, make the handler fail. For each name, it
+// describes the error that the caller must receive. An empty text means that the text of the error
+// is not checked.
 var failures = []struct {
 	name    string
 	code    errors.ErrorCode

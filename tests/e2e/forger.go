@@ -17,8 +17,9 @@ import (
 type forger struct {
 	*world
 
-	bus   bus.Bus
-	id    string // used as the client ID and as the server ID
+	bus bus.Bus
+	// id is used both as the client ID and as the server ID.
+	id    string
 	count atomic.Int64
 }
 
@@ -64,7 +65,7 @@ func (f *forger) requestChannel(method string) wire.Channel {
 
 func (f *forger) newID() []byte { return fmt.Appendf(nil, "REQ_forged%06d", f.count.Add(1)) }
 
-// isQueue reports whether each request to a method of the given kind is received by only one
+// isQueue reports whether the bus delivers each request to a method of this kind to only one
 // server.
 func isQueue(kind string) bool { return kind == kindQueue || kind == kindSingleServer }
 

@@ -159,7 +159,8 @@ func testForgedRequests(t *testing.T, network Network) {
 	for _, kind := range callKinds {
 		for _, encoded := range forgedFrames(t, wire.KindRequest) {
 			f.sendRaw(f.requestChannel(kind), encoded)
-			if routable(encoded) && !isQueue(kind) { // a queue may drop identical frames as duplicates
+			// On a queue, the bus may drop identical frames as duplicates.
+			if routable(encoded) && !isQueue(kind) {
 				bad++
 			}
 		}
@@ -199,7 +200,9 @@ func testForgedUpdates(t *testing.T, network Network) {
 		undecodable, err := wire.AppendMessageFrame(nil, wire.Body{Raw: []byte{0xff}}, "example.compiled.v1.MyUpdate", 0)
 		require.NoError(t, err)
 		f.sendRaw(channel, undecodable)
-		if kind != kindQueue { // a queue may drop the frame if it was also sent in an earlier run
+		// On a queue, the bus may drop the frame as a duplicate if an earlier run of the test has
+		// sent it.
+		if kind != kindQueue {
 			bad++
 		}
 		f.eventually(func() uint64 { return subscription.Stats().BadFrames }, bad, kind)
@@ -216,7 +219,8 @@ func testForgedFramesToClients(t *testing.T, network Network) {
 	w := newWorld(t, network)
 	serveAll(w, w.server())
 	f, conn := newForger(w), w.conn()
-	requireWorking(t, conn) // after these calls, conn is subscribed to all of its channels
+	// The calls make conn subscribe to all of its channels.
+	requireWorking(t, conn)
 	before := conn.Stats()
 	bad := 0
 	for channel, kind := range map[wire.Channel]wire.Kind{
@@ -265,7 +269,9 @@ func (f *forger) afterClose(conn *dynamic.Conn, kind string) {
 	defer stop()
 	client := newClient[*api.MyClientMessage, *api.MyServerMessage](f, conn, fullName(streams, kind+"Topic"), []string{nowhere})
 	opened := make(chan generatedStream, 1)
-	go func() { // afterClose waits for this goroutine by receiving from opened
+	// This goroutine sends to the channel opened when it ends, and afterClose receives from that
+	// channel.
+	go func() {
 		stream, err := client.OpenStream(f.Context())
 		assert.NoError(f, err)
 		opened <- stream
@@ -313,7 +319,9 @@ func testForgedFramesToServers(t *testing.T, network Network) {
 	unawaited += f.sendStreamFrames(channel, "STR_unknown")
 
 	const streamID = "STR_forged"
-	for range 100 { // the first frame opens the stream; the others have the same stream ID
+	// The first frame opens the stream. The others are dropped, because they have the same stream
+	// ID.
+	for range 100 {
 		f.send(channel, f.stream(streamID, wire.StreamOpen))
 	}
 	unawaited += 99

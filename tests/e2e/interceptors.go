@@ -110,19 +110,21 @@ func testRetry(t *testing.T, w *world) {
 		return nil
 	}
 	called, _ := w.serveIntercepted(t, refuse, limits.Rate(20, 1))
-	for range 5 { // only the first call is within the rate limit; the others are retried
+	// Only the first call is within the rate limit. The others are retried.
+	for range 5 {
 		_, err := newGeneratedCall(t, conn, kindQueue)(t.Context(), sample("Ada"))
 		require.NoError(t, err)
 	}
 	failures.Store(1)
 	_, err := newGeneratedCall(t, conn, kindQueue)(t.Context(), sample("Ada"))
-	requireCode(t, errors.Unavailable, err) // the call is not retried, because the handler has run
+	// The call is not retried, because its handler has run.
+	requireCode(t, errors.Unavailable, err)
 
 	if !w.network.NoticesSilence {
 		return
 	}
 	arrived := make(chan error, 1)
-	// The code below waits for this function by receiving from arrived.
+	// The function sends its result to the channel arrived, from which the test receives it below.
 	time.AfterFunc(20*time.Millisecond, func() { arrived <- called.RegisterTopic(kindQueue+"Topic", "new") })
 	_, err = newGeneratedCall(t, conn, kindQueue+"Topic", "new")(t.Context(), sample("Ada"), dynamic.WithRequestTimeout(patience))
 	require.NoError(t, soon(t, arrived, "topic"))

@@ -46,12 +46,12 @@ func testObserved(t *testing.T, network Network) {
 	useEveryKind(t, served, conn)
 	requireSpans(t, spans)
 	requirePage(t, page, map[string]float64{
-		// These two count the rejected call, too.
+		// These two metrics also count the rejected call.
 		"rpc_client_call_duration_seconds": 4, "rpc_server_call_duration_seconds": 4,
 		"rpc_client_request_size_bytes": 4, "rpc_client_response_size_bytes": 3,
 		"rpc_server_request_size_bytes": 4, "rpc_server_response_size_bytes": 3,
 		"dynpsrpc_client_active_calls": 0, "dynpsrpc_server_active_calls": 0, "dynpsrpc_client_multi_responses_total": 1,
-		// These two count the rejected update, too.
+		// These two metrics also count the rejected update.
 		"dynpsrpc_publish_duration_seconds": 2, "dynpsrpc_publish_size_bytes": 2,
 		"dynpsrpc_delivery_duration_seconds": 1, "dynpsrpc_delivery_size_bytes": 1,
 		"dynpsrpc_conn_waiting": 0, "dynpsrpc_conn_dropped_total": 0,
@@ -92,7 +92,8 @@ func useEveryKind(t *testing.T, served *dynamic.Registration, conn *dynamic.Conn
 // requireSpans waits for the spans created by useEveryKind. It requires that the parent of each
 // server span is a client span and that the subscriber's span is linked to the publisher's span.
 func requireSpans(t *testing.T, spans *tracetest.SpanRecorder) {
-	// Three calls, a stream and an update have two spans each. The rejected update has one.
+	// Each of the three calls, the stream and the published update has two spans. The rejected
+	// update has only one.
 	const count = 2*4 + 2 + 1
 	require.Eventually(t, func() bool { return len(spans.Ended()) >= count }, patience, time.Millisecond,
 		"the other side of a stream ends in the background")

@@ -15,7 +15,8 @@ import (
 const (
 	isolationCallers = 64
 	unreadUpdates    = 1000
-	unreadServers    = 20 // more servers than the number of responses that a multi call buffers
+	// unreadServers is greater than the number of responses that a multi call buffers.
+	unreadServers = 20
 )
 
 // testIsolation checks that responses, updates and streams that are never read do not block other

@@ -20,7 +20,8 @@ func measureCalls(b *testing.B, callers, calls int, call func() error) latencies
 	perCaller := make([]latencies, callers)
 	var running sync.WaitGroup
 	for i := range callers {
-		running.Go(func() { // measureCalls waits for this goroutine
+		// This goroutine ends before measureCalls returns.
+		running.Go(func() {
 			for n := i; n < calls; n += callers {
 				started := time.Now()
 				if err := call(); err != nil {

@@ -31,7 +31,8 @@ func testLifecycle(t *testing.T, network Network) {
 
 // openThings holds one operation of every kind that is in progress on a conn.
 type openThings struct {
-	failed       chan error // receives the errors of the single calls
+	// failed receives the errors of the single calls.
+	failed       chan error
 	responses    <-chan *dynamic.Response[*api.MyResponse]
 	streams      []generatedStream
 	subscription dynamic.Subscription[*api.MyUpdate]

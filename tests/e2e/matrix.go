@@ -15,7 +15,7 @@ import (
 )
 
 // requireEqual requires that two messages are equal. If they are not, the failure message contains
-// the given description.
+// description.
 func requireEqual(t testing.TB, want, got proto.Message, description ...any) {
 	t.Helper()
 	require.True(t, proto.Equal(want, got), "wanted %v, got %v: %v", want, got, fmt.Sprint(description...))

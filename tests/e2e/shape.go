@@ -16,9 +16,10 @@ import (
 // shape is a Go representation of messages. Its functions accept and return the generated message
 // types that the tests use, and convert them to and from the representation.
 type shape struct {
-	name      string
-	unary     func() dynamic.Handler
-	best      func() dynamic.Handler // returns a call handler with an affinity function
+	name  string
+	unary func() dynamic.Handler
+	// best returns a call handler with an affinity function.
+	best      func() dynamic.Handler
 	stream    func() dynamic.Handler
 	caller    func(t testing.TB, conn *dynamic.Conn, method string, topic []string) call
 	opener    func(t testing.TB, conn *dynamic.Conn, method string, topic []string) exchange

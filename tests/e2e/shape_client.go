@@ -136,7 +136,8 @@ func newSubscriber[Ignored, Update proto.Message](t testing.TB, conn *dynamic.Co
 	subscription, err := newClient[Ignored, Update](t, conn, method, topic).Subscribe(context.Background())
 	require.NoError(t, err)
 	updates := make(chan received, 1000)
-	go func() { // this goroutine ends when the conn is closed
+	// This goroutine ends when the conn is closed.
+	go func() {
 		defer close(updates)
 		for came := range subscription.Channel() {
 			update := &api.MyUpdate{}

@@ -33,7 +33,8 @@ func testManyTopics(t *testing.T, network Network) {
 	eachTopic := func(f func(region, room string) error) {
 		var workers sync.WaitGroup
 		for first := range topicWorkers {
-			workers.Go(func() { // eachTopic waits for this goroutine
+			// This goroutine ends before eachTopic returns.
+			workers.Go(func() {
 				for i := first; i < manyTopics; i += topicWorkers {
 					if !assert.NoError(t, f("eu", fmt.Sprint("room-", i))) {
 						return
@@ -70,7 +71,8 @@ func testManyTopics(t *testing.T, network Network) {
 // measure returns the number of goroutines and the number of heap bytes in use.
 func measure() (goroutines int, heap uint64) {
 	runtime.GC()
-	runtime.GC() // objects in a sync.Pool survive one garbage collection
+	// Objects in a sync.Pool survive the first garbage collection.
+	runtime.GC()
 	var stats runtime.MemStats
 	runtime.ReadMemStats(&stats)
 	return runtime.NumGoroutine(), stats.HeapAlloc

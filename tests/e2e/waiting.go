@@ -11,7 +11,8 @@ import (
 type waiting struct {
 	released chan struct{}
 	started  chan context.Context
-	finished chan error // receives the cause of each context that ended while its handler was running
+	// finished receives the cause of each context that ended while its handler was running.
+	finished chan error
 }
 
 func newWaiting() waiting {

@@ -25,8 +25,9 @@ import (
 // share a broker.
 type world struct {
 	testing.TB
-	network  Network
-	suffix   string // appended to the name of each service on the bus
+	network Network
+	// suffix is appended to the name of each service on the bus.
+	suffix   string
 	registry *registry.Registry
 
 	mu sync.Mutex

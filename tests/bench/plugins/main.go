@@ -170,9 +170,11 @@ func dial(ctx context.Context, local bus.Bus, url string, cleanups *cleanups) (r
 		return nil, err
 	}
 	for _, on := range []struct {
-		name   string
-		bus    bus.Bus
-		served [][2]string // each pair consists of the name of a row and the name of a service
+		name string
+		bus  bus.Bus
+		// Each pair consists of the name of a row and the name of the service that the row
+		// measures.
+		served [][2]string
 	}{
 		{"in process", local, [][2]string{
 			{"native handler", "echo.Handler"}, {"Go plugin", "echo.Native"},

@@ -35,8 +35,10 @@ type row struct {
 }
 
 const (
-	callers = 16   // number of concurrent callers
-	warm    = 1000 // number of warm-up calls before each measurement
+	// callers is the number of concurrent callers.
+	callers = 16
+	// warm is the number of warm-up calls before each measurement.
+	warm = 1000
 )
 
 // body is the text of every request. It is 64 bytes long, like the small messages of the command
@@ -88,7 +90,8 @@ func (r *row) crowd(ctx context.Context, duration time.Duration) (rate float64, 
 	var running sync.WaitGroup
 	start := time.Now()
 	for range callers {
-		running.Go(func() { // running.Wait waits for this goroutine
+		// The call to running.Wait below waits until this goroutine has ended.
+		running.Go(func() {
 			n := uint64(0)
 			for ; time.Since(start) < duration; n++ {
 				if err := r.call(ctx); err != nil {

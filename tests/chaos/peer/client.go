@@ -46,7 +46,8 @@ func runClient(ctx context.Context, s settings, link bus.Bus) error {
 	if c.streams, err = dynamic.NewClient[text, text](conn, "chaos.Work/Stream"); err != nil {
 		return err
 	}
-	var mu sync.Mutex // when ctx ends, a command may be changing the rate
+	// The mutex is needed because a command may be changing the rate when ctx ends.
+	var mu sync.Mutex
 	setRate := func(rate int) {
 		mu.Lock()
 		defer mu.Unlock()
@@ -72,9 +73,11 @@ func (c *client) start(rate int) {
 	ctx, cancel := context.WithCancel(context.Background())
 	var kinds sync.WaitGroup
 	for kind, try := range c.attempts {
-		kinds.Go(func() { c.repeat(ctx, kind, rate, try) }) // this goroutine ends after ctx
+		// This goroutine ends soon after ctx is canceled.
+		kinds.Go(func() { c.repeat(ctx, kind, rate, try) })
 	}
-	kinds.Go(func() { c.sendOnStreams(ctx, rate) }) // this goroutine ends after ctx
+	// This goroutine ends soon after ctx is canceled.
+	kinds.Go(func() { c.sendOnStreams(ctx, rate) })
 	c.stop = func() {
 		cancel()
 		kinds.Wait()
@@ -100,7 +103,8 @@ func (c *client) repeat(ctx context.Context, kind string, rate int, try attempt)
 		default:
 			continue // maxPending operations are already running
 		}
-		attempts.Go(func() { // repeat waits for this goroutine
+		// This goroutine ends before the method repeat returns.
+		attempts.Go(func() {
 			defer func() { <-pending }()
 			id, begun := c.newID(), time.Now()
 			reportEnded(kind, id, begun, try(context.Background(), id))
@@ -119,7 +123,8 @@ func (c *client) sendOnStreams(ctx context.Context, rate int) {
 	sent := 0
 	defer func() {
 		if stream != nil {
-			_ = stream.Close(nil) // fails if the stream has already ended
+			// Ignore the error: Close fails if the stream has already ended.
+			_ = stream.Close(nil)
 		}
 	}()
 	for {

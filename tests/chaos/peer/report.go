@@ -55,12 +55,14 @@ func reportEnded(kind, id string, begun time.Time, err error) {
 
 func reportStats() {
 	runtime.GC()
-	runtime.GC() // the first GC only moves pooled objects to the victim cache
+	// Objects in a sync.Pool survive the first garbage collection.
+	runtime.GC()
 	var memory runtime.MemStats
 	runtime.ReadMemStats(&memory)
 	descriptors, err := os.ReadDir("/proc/self/fd")
 	if err != nil {
-		descriptors = nil // only Linux lists the descriptors in this directory
+		// This directory exists only on Linux.
+		descriptors = nil
 	}
 	reportf("stats %d %d %d", countGoroutines(), len(descriptors), memory.HeapAlloc)
 }

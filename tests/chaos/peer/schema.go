@@ -20,9 +20,9 @@ const (
 	fleetSize = 3
 )
 
-// source defines two services. Updates have their own service, Feeds, because all methods of a
-// service share one queue group on NATS. If they were methods of Work, some updates would be
-// delivered to servers instead of consumers.
+// source is a .proto file with two services: Work for calls and streams, and Feeds for updates. On
+// NATS, all methods of a service share one queue group. If there were only one service, some
+// updates would be delivered to servers instead of consumers.
 const source = `
 syntax = "proto3";
 package chaos;

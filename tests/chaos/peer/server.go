@@ -56,14 +56,16 @@ func echo(stream dynamic.ServerStream[text, text]) error {
 	defer close(answers)
 	sender.Go(func() { // this goroutine ends when answers is closed
 		for answer := range answers {
-			_ = stream.Send(answer) // if Send fails, the client reports the missing echo
+			// Ignore the error: the client reports that the echo is missing.
+			_ = stream.Send(answer)
 		}
 	})
 	for message := range stream.Channel() {
 		reportRan("stream", message.GetValue())
 		select {
 		case answers <- message:
-		default: // drop the echo, because the client has not acknowledged earlier ones
+		default:
+			// The echo is dropped, because the client has not acknowledged the previous ones.
 		}
 	}
 	return nil

@@ -131,7 +131,8 @@ func NATSOver(tb testing.TB, url string, connOpts []nats.Option, opts ...natsbus
 	closed := make(chan struct{})
 	nc, err := nats.Connect(url, slices.Concat(natsbus.ConnOptions(), connOpts, []nats.Option{
 		nats.ClosedHandler(func(*nats.Conn) { close(closed) }),
-		nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}), // the default would print to stderr
+		// The default error handler would print to stderr.
+		nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}),
 	})...)
 	require.NoError(tb, err)
 	tb.Cleanup(func() {
