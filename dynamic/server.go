@@ -38,8 +38,8 @@ type Server struct {
 	// Otherwise, it is nil.
 	configErr     error
 	pendingClaims pendingClaims
-	// evictedLog limits how often the server logs that it has dropped requests that waited for a
-	// grant.
+	// evictedLog limits how often the server logs that it has dropped requests for which clients
+	// had not selected a server yet.
 	evictedLog logthrottle.Throttle
 	// semaphore limits how many requests the server handles at the same time.
 	semaphore semaphore.Semaphore
@@ -102,9 +102,9 @@ type ServerStats struct {
 	// did not accept. For example, the broker may be unreachable, or a client's ID may not fit into
 	// a NATS subject.
 	Unsent uint64
-	// Evicted is the number of requests that the server dropped while they waited for a grant. This
-	// happens if too many requests wait or if a request waits for too long. See
-	// [WithMaxPendingClaims] and [WithGrantTimeout].
+	// Evicted is the number of requests that the server dropped while they waited for the client to
+	// select a server. This happens if too many requests wait or if a request waits for too long.
+	// See [WithMaxPendingClaims] and [WithGrantTimeout].
 	Evicted uint64
 	// Refused is the number of streams and compressed requests that the server refused. It refuses
 	// streams if too many are open, and compressed requests if the memory for them is used up. See
@@ -409,8 +409,9 @@ func (s *Server) stop() (idle <-chan struct{}) {
 	return s.workers.Stop()
 }
 
-// onClaimEvicted counts a request that was evicted while it waited for a grant, and logs a warning.
-// It logs at most one warning in each unsentLogInterval. It never blocks.
+// onClaimEvicted counts a request that was dropped while it waited for the client to select a
+// server, and logs a warning. It logs at most one warning in each unsentLogInterval. It never
+// blocks.
 func (s *Server) onClaimEvicted(claim *pendingClaim) {
 	s.stats.evicted.Add(1)
 	if requests, ok := s.evictedLog.Allow(unsentLogInterval); ok {

@@ -35,8 +35,8 @@ type serverCall struct {
 	// publishContext limits how long publishing the response may take. It is not derived from
 	// context, because the response is sent even if context has ended.
 	publishContext lazyctx.Timeout
-	// claim is the entry of the request among the server's pending claims. It is nil if the call
-	// needs no grant.
+	// claim is the entry of the request among the server's pending claims. It is nil if the server
+	// may handle the request without being selected by the client.
 	claim     *pendingClaim
 	requestID []byte
 	// body is the encoded request message. It is nil once the message has been decoded.
@@ -66,9 +66,9 @@ type serverCall struct {
 // worker passes the token to Leave when it is done. If startServerCall returns false, it has
 // dropped the request, and the caller must pass the token to Leave. startServerCall never blocks.
 //
-// A request that needs no grant is handled as soon as it arrives. If the bus delivers such a
-// request a second time, startServerCall must drop it. A request that needs a grant does not need
-// this check, because its client grants it only once.
+// Some requests are handled as soon as they arrive. If the bus delivers such a request a second
+// time, startServerCall must drop it. Other requests are handled only after their client has
+// selected this server. They need no such check, because the client selects a server only once.
 func startServerCall(e *endpoint, frame []byte, token *lifecycle.Token) bool {
 	r := e.plan.registration
 	request, expanded, ok := transport.Decode(
@@ -163,8 +163,8 @@ func (c *serverCall) requestInfo() RequestInfo {
 
 // serve handles the request and sends the response. If the handler panics or calls runtime.Goexit,
 // serve sends an error response. The deferred function recognizes this because the variable
-// answered is still false. If the request waits for a grant, serve returns early and is called
-// again after the grant.
+// answered is still false. If the client has not selected a server yet, serve returns early. It is
+// called again once the client has selected this server.
 func (c *serverCall) serve() {
 	var frame []byte
 	answered, parked := false, false
@@ -174,7 +174,7 @@ func (c *serverCall) serve() {
 	}
 	defer func() {
 		if parked {
-			// The request waits for a grant, and another goroutine may already be using c.
+			// The client has not selected a server yet. Another goroutine may already be using c.
 			return
 		}
 		defer c.finish()
@@ -220,8 +220,8 @@ func (c *serverCall) atLimit() bool {
 
 // handle runs the handler and returns the frame of its response. The frame is nil if this server
 // does not handle the request, for example because the client has selected another server. If the
-// request waits for a grant, handle returns true without having run the handler. The caller must
-// then not use c any more.
+// client has not selected a server yet, handle returns true without having run the handler. The
+// caller must then not use c any more.
 func (c *serverCall) handle() (frame []byte, parked bool) {
 	if c.granted {
 		return c.run(c.claim.request), false

@@ -40,11 +40,12 @@ type pendingClaims struct {
 	bytes int
 }
 
-// claimant is a request that needs a grant.
+// claimant is a request that is handled only if the client selects this server.
 type claimant interface {
-	// grantDecided is called when a waiting request has been granted or has been given up. If
-	// granted is true, grantDecided starts to handle the request on another goroutine. Otherwise,
-	// it releases the request. grantDecided never blocks.
+	// grantDecided is called when the client has selected a server, or when the request has been
+	// given up. If granted is true, the client has selected this server, and grantDecided starts to
+	// handle the request on another goroutine. Otherwise, it releases the request. grantDecided
+	// never blocks.
 	grantDecided(granted bool)
 }
 
@@ -55,8 +56,8 @@ type pendingClaim struct {
 	requestID string
 	size      int
 	timer     *time.Timer
-	// request is the decoded message of a call that waits for a grant. Only the code that handles
-	// the call uses this field.
+	// request is the decoded message of a call that waits for the client to select a server. Only
+	// the code that handles the call uses this field.
 	request wire.Body
 
 	element *list.Element
@@ -66,10 +67,11 @@ type pendingClaim struct {
 	decided, granted bool
 }
 
-// register adds a request. It must be called before the claim is sent, because the client may
-// select a server as soon as it has received the claim. As in psrpc, an earlier request with the
-// same ID can no longer be granted. size is the number of bytes that the request keeps in memory.
-// expiry is the time at which the client stops waiting.
+// register adds a request that waits for the client to select a server. It must be called before
+// the claim is sent, because the client may select a server as soon as it has received the claim.
+// As in psrpc, the client can then no longer select this server for an earlier request with the
+// same ID. size is the number of bytes that the request keeps in memory. expiry is the time at
+// which the client stops waiting.
 func (p *pendingClaims) register(
 	requestID []byte, claimant claimant, e *endpoint, size int, expiry time.Time,
 ) *pendingClaim {
@@ -95,7 +97,8 @@ func (p *pendingClaims) register(
 	return claim
 }
 
-// evict drops a request that has waited for the maximum time.
+// evict drops a request that has waited for the maximum time, but for which the client has not
+// selected a server.
 func (p *pendingClaims) evict(claim *pendingClaim) {
 	if p.decide(claim, false) {
 		p.evicted(claim)
@@ -135,9 +138,10 @@ func (p *pendingClaims) remove(claim *pendingClaim) {
 	p.decideLocked(claim, false)
 }
 
-// resolve passes the client's decision to the request. Only the first decision about a request
-// counts. A decision about an unknown request is ignored. A request may be unknown because a
-// decision reaches all servers of the method, including those that did not claim the request.
+// resolve tells a waiting request whether the client has selected this server. Only the first
+// decision about a request counts. A decision about an unknown request is ignored. A request may be
+// unknown because a decision reaches all servers of the method, including those that did not claim
+// the request.
 func (p *pendingClaims) resolve(requestID []byte, granted bool) {
 	p.mu.Lock()
 	claim := p.byID[string(requestID)]
@@ -165,8 +169,8 @@ func (p *pendingClaims) abandon(ended func(e *endpoint) bool) {
 	}
 }
 
-// decide removes a request and passes the decision to it. It returns false if the request has
-// already been removed.
+// decide removes a waiting request and tells it whether the client has selected this server. It
+// returns false if the request has already been removed.
 func (p *pendingClaims) decide(claim *pendingClaim, granted bool) bool {
 	p.mu.Lock()
 	first := p.decideLocked(claim, granted)
@@ -177,8 +181,9 @@ func (p *pendingClaims) decide(claim *pendingClaim, granted bool) bool {
 	return first
 }
 
-// decideLocked removes a request and stores the decision in it. It returns false if the request has
-// already been removed. The caller must hold mu, and must call release after it has unlocked mu.
+// decideLocked removes a waiting request and records whether the client has selected this server.
+// It returns false if the request has already been removed. The caller must hold mu, and must call
+// release after it has unlocked mu.
 func (p *pendingClaims) decideLocked(claim *pendingClaim, granted bool) bool {
 	if claim.decided {
 		return false

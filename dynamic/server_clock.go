@@ -17,8 +17,8 @@ type requestClock struct {
 	// nanoseconds since the Unix epoch. It is 0 if the request does not contain the time.
 	sentAt int64
 	// maybeExpired reports whether the request looks expired, but may also come from a client whose
-	// clock is slow. If the client sends a grant, it is still waiting, so its clock must be slow.
-	// See computeDeadline.
+	// clock is slow. If the client then selects this server, it is still waiting, so its clock must
+	// be slow. See computeDeadline.
 	maybeExpired bool
 	// skewed reports whether the request has shown that the client's clock is wrong.
 	skewed bool
@@ -32,9 +32,9 @@ type requestClock struct {
 // A late request and a request from a client with a slow clock look the same: both seem to have
 // been sent too long ago. The delays of earlier requests from the same client show which of the two
 // is the case (see [clockskew.Offset]). If there are no earlier requests and the method requires
-// claims, computeDeadline sets maybeExpired, so that the server claims the request. A grant then
-// proves that the client is still waiting. If the method does not require claims, the request is
-// dropped, as in psrpc.
+// claims, computeDeadline sets maybeExpired, so that the server claims the request. If the client
+// then selects this server, it is still waiting. If the method does not require claims, the request
+// is dropped, as in psrpc.
 func (c *requestClock) computeDeadline(now time.Time, expiresAt int64, ctx *lazyctx.Context, needsClaim bool) bool {
 	sent, expiry := time.Unix(0, c.sentAt), time.Unix(0, expiresAt)
 	// The value of now includes a reading of the monotonic clock, which Add preserves. The deadline
@@ -77,8 +77,9 @@ func (c *requestClock) applySkew(now time.Time, ctx *lazyctx.Context, skew time.
 }
 
 // confirmFresh is called when the server may handle the request. If the request looked expired, the
-// grant shows that it was not late, so its delay is the offset of the client's clock. confirmFresh
-// then records this offset.
+// client has nevertheless selected this server and is thus still waiting. The request was therefore
+// not late, and its delay is the offset of the client's clock. confirmFresh then records this
+// offset.
 func (c *requestClock) confirmFresh() {
 	if c.maybeExpired {
 		now := time.Now()

@@ -99,15 +99,15 @@ func (e *endpoint) drain() {
 	e.inbound.detach(e)
 }
 
-// abandonClaims drops the requests of e that still wait for a grant. It is called some time after
-// drain, so that clients can select this server until then. Without abandonClaims, Shutdown would
-// have to wait for requests whose clients have already given up.
+// abandonClaims drops the requests of e that still wait for their clients to select a server. It is
+// called some time after drain, so that clients can select this server until then. Without
+// abandonClaims, Shutdown would have to wait for requests whose clients have already given up.
 func (e *endpoint) abandonClaims() {
 	e.plan.server.pendingClaims.abandon(func(other *endpoint) bool { return other == e })
 }
 
-// close calls drain and stops receiving grants. Requests that are still waiting for a grant will
-// not be handled.
+// close calls drain and stops receiving grants, in which clients name the servers that they have
+// selected. Requests that are still waiting for a grant will not be handled.
 func (e *endpoint) close() {
 	e.drain()
 	e.closeOnce.Do(func() {

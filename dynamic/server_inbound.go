@@ -35,8 +35,9 @@ type inbound struct {
 	// endpoints counts the endpoints that use the inbound and have not been detached. When it drops
 	// to zero, the subscription in the field frames is closed.
 	endpoints atomic.Int32
-	// grantsOpen counts the endpoints that may still receive grants. When it drops to zero, the
-	// subscription in the field grants is closed.
+	// grantsOpen counts the endpoints that may still receive grants, in which clients name the
+	// servers that they have selected. When it drops to zero, the subscription in the field grants
+	// is closed.
 	grantsOpen atomic.Int32
 }
 
@@ -84,8 +85,9 @@ func (i *inbound) addEndpoint() {
 	i.grantsOpen.Add(1)
 }
 
-// subscribe creates the subscriptions that do not exist yet. If claims is true, it first subscribes
-// to the grants, so that no grant is missed.
+// subscribe creates the subscriptions that do not exist yet. If claims is true, clients select
+// servers by publishing grants. subscribe then subscribes to the grants first, so that none is
+// missed.
 func (i *inbound) subscribe(ctx context.Context, claims bool) error {
 	if claims {
 		if err := i.grants.Subscribe(ctx, i.server.bus, i.grantChannel, bus.Broadcast, i.server.onGrant); err != nil {
@@ -183,8 +185,9 @@ func (i *inbound) detach(e *endpoint) {
 	}
 }
 
-// releaseGrants stops receiving grants for an endpoint. It must be called once for each endpoint.
-// Requests of the endpoint that are still waiting for a grant may not receive it.
+// releaseGrants stops receiving grants, in which clients name the servers that they have selected,
+// for an endpoint. It must be called once for each endpoint. Requests of the endpoint that are
+// still waiting for a grant may not receive it.
 func (i *inbound) releaseGrants() {
 	if i.grantsOpen.Add(-1) == 0 {
 		i.grants.Close()

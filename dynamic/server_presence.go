@@ -11,7 +11,7 @@ import (
 )
 
 const (
-	// announceTimeout limits how long an announcement waits for a busy bus.
+	// announceTimeout limits how long it may take to publish an announcement on a busy bus.
 	announceTimeout = 100 * time.Millisecond
 	// maxAnnouncedChannels is the maximum number of channels in one announcement.
 	maxAnnouncedChannels = 100
@@ -59,8 +59,8 @@ func (a *discoveryAnswer) serve() {
 	a.registration.publishPresence(a.client, wire.PresenceServing, []*endpoint{a.endpoint})
 }
 
-// announce sends the state of this server to all clients of the service, for the channels of the
-// given endpoints.
+// announce tells all clients of the service whether this server receives requests on the channels
+// of endpoints.
 func (r *Registration) announce(state wire.PresenceState, endpoints ...*endpoint) {
 	if !r.server.announces {
 		return
@@ -88,8 +88,8 @@ func (r *Registration) publishPresence(channel bus.Channel, state wire.PresenceS
 	_ = r.server.bus.Publish(ctx, channel, frame, nil)
 }
 
-// isAnnounced reports whether the server announces the channel of e. The server does not do so if
-// another version of the service has taken over the channel.
+// isAnnounced reports whether the server tells clients that it receives requests on the channel of
+// e. The server does not do so if another version of the service has taken over the channel.
 func (e *endpoint) isAnnounced() bool {
 	return announcesServers(e.plan.method) && e.inbound.current() == e
 }

@@ -31,15 +31,17 @@ import (
 type stream struct {
 	streamConfig
 
-	// consumer receives the messages. It is set before the pump starts.
+	// consumer passes the received messages to the user. It is set before the goroutine that runs
+	// the method pump starts.
 	consumer streamConsumer
 	// chain is the chain of interceptor handlers, or nil if there are no interceptors. It is set
-	// before the pump starts.
+	// before the method pump is called.
 	chain *streamChain
-	// release removes the stream from the tables of open streams. It is set before the pump starts.
-	// The pump calls it after the stream has ended.
+	// release removes the stream from the tables of open streams. It is set before the method pump
+	// is called. pump calls it after the stream has ended.
 	release func()
-	// mailbox holds messages that have arrived from the bus and that the pump has not taken yet.
+	// mailbox holds messages that have arrived from the bus and that the method pump has not taken
+	// yet.
 	mailbox queue.Mailbox[streamMessage]
 	// mailboxBytes is the total size of the messages in mailbox.
 	mailboxBytes atomic.Int64
@@ -54,14 +56,14 @@ type stream struct {
 	cancel  context.CancelCauseFunc
 	// done is closed when the stream is closed, after the field err has been set.
 	done chan struct{}
-	// readerGone is closed by the first call to Close. After that, the pump no longer waits for the
-	// user to read a message.
+	// readerGone is closed by the first call to Close. After that, the method pump no longer waits
+	// for the user to read a message.
 	readerGone chan struct{}
-	// pumpDone is closed when the pump has returned.
+	// pumpDone is closed when the method pump has returned.
 	pumpDone        chan struct{}
 	closeReaderGone func()
-	// tasks counts the running calls to Close and the running keepalive checks. The pump waits for
-	// them before it returns.
+	// tasks counts the running calls to Close and the running keepalive checks. The method pump
+	// waits for them before it returns.
 	tasks    *lifecycle.Gate
 	hijacked atomic.Bool
 
@@ -142,8 +144,8 @@ const DefaultStreamBuffer = 100
 // the bus callback must not wait.
 type streamCounters struct{ expired, unmatched, duplicated, overflowed atomic.Uint64 }
 
-// newStream returns a stream whose context is derived from ctx. The caller must either start the
-// pump or call markClosed.
+// newStream returns a stream whose context is derived from ctx. The caller must then call either
+// pump, on a new goroutine, or markClosed.
 func newStream(ctx context.Context, config streamConfig) *stream {
 	config.timeout = min(config.timeout, maxTimeout)
 	if config.buffer <= 0 {
@@ -232,8 +234,7 @@ func (s *stream) markClosed(err error) bool {
 	return true
 }
 
-// withFacts returns an error that wraps err and contains facts about the stream, including the
-// given reason.
+// withFacts returns an error that wraps err and contains facts about the stream, including reason.
 func (s *stream) withFacts(err error, reason errors.Reason) error {
 	return errors.WithFacts(err, errors.CallFacts{
 		Method: s.method.FullName(), Topic: s.topic, Phase: errors.PhaseStream, Reason: reason,
@@ -263,8 +264,8 @@ type streamMessage struct {
 	expanded int
 }
 
-// streamConsumer receives the messages from the pump. Only the pump calls its methods. If there are
-// interceptors, however, other goroutines may call deliver too.
+// streamConsumer passes the messages of a stream to the user. Its methods are called by the method
+// pump of the stream. If there are interceptors, however, other goroutines may call deliver too.
 type streamConsumer interface {
 	// canDeliver reports whether deliver would return without waiting.
 	canDeliver() bool
@@ -272,7 +273,7 @@ type streamConsumer interface {
 	// gives up as soon as it receives a value from the channel expired. delivered reports whether
 	// the message is in the user's channel. reads is false if the user no longer reads messages.
 	deliver(message proto.Message, expired <-chan time.Time) (delivered, reads bool)
-	// finish closes the user's channel. The pump calls it after the last call to deliver.
+	// finish closes the user's channel. It is called after the last call to deliver.
 	finish()
 }
 

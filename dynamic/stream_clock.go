@@ -16,8 +16,7 @@ import (
 // the case; see [clockskew.Offset].
 //
 // The frames of a stream arrive in the order in which they were sent. If a frame seems to have been
-// sent before the frame that arrived before it, the clock of one side has been set, or has always
-// been wrong.
+// sent before its predecessor, the clock of one side has been set or has always been wrong.
 type streamClock struct {
 	// offset is the estimated offset of the other side's clock. On a server, all streams of the
 	// same client share it.

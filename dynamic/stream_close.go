@@ -24,8 +24,8 @@ var ErrKeepaliveTimeout = errors.NewErrorf(errors.Unavailable, "stream peer vani
 // in the channel can still be read. If the stream was already closed, Close returns the same error
 // as Err.
 func (s *stream) Close(cause error) error {
-	// The pump waits until this call to Close has ended. The close frame is thus sent before the
-	// pump ends.
+	// The method pump waits until this call to Close has ended. The close frame is thus sent before
+	// pump returns.
 	if !s.tasks.Enter() {
 		return s.Err()
 	}
@@ -47,8 +47,8 @@ func (s *stream) closeIntercepted(cause error) error {
 	return s.chain.close(s, cause)
 }
 
-// closeError returns the error that Err returns after the stream has been closed with the given
-// cause.
+// closeError returns the error that Err returns after the stream has been closed by a call to Close
+// with cause.
 func closeError(cause error) error {
 	if cause == nil {
 		return errors.ErrStreamClosed
@@ -118,8 +118,9 @@ func closeDetails(cause error) []*anypb.Any {
 	return details
 }
 
-// onRemoteClose closes the stream with the error sent by the other side. The pump still delivers
-// the messages that arrived earlier; see typedStream.deliverAfterClose. onRemoteClose never blocks.
+// onRemoteClose closes the stream with the error sent by the other side. The method pump still
+// delivers the messages that arrived earlier; see typedStream.deliverAfterClose. onRemoteClose
+// never blocks.
 func (s *stream) onRemoteClose(frame *wire.Stream) {
 	err := errors.FromStreamClose(errors.ErrorCode(frame.Code), frame.Error)
 	if len(frame.Details) > 0 {

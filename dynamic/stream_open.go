@@ -38,7 +38,7 @@ func openStream[Send, Recv proto.Message](
 	}
 	typed := newTypedStream[Send, Recv](s)
 	s.intercept(chain)
-	// The conn tracks the goroutine of the pump, so that Conn.Close waits for it.
+	// The conn tracks the goroutine that runs pump, so that Conn.Close waits for it.
 	if err := p.conn.goTracked(s.pump); err != nil {
 		s.release()
 		chain.finish(err)

@@ -9,9 +9,9 @@ import (
 )
 
 // streamOpening is the state of the request that opens a client's stream. The request is handled
-// like a single call without a message: servers claim it, and the client grants it to one of them.
-// The response is the acknowledgement or the close frame of that server. The method onAck or
-// onRefused puts it into the inbox.
+// like a single call without a message: servers claim it, and the client selects one of them. The
+// response is the acknowledgement or the close frame of that server. The method onAck or onRefused
+// puts it into the inbox.
 type streamOpening struct {
 	// id is the ID of the request to open the stream.
 	id    id.Call

@@ -120,11 +120,12 @@ func (req *streamRequest) countUngranted() {
 }
 
 // serve accepts the stream and runs its handler. When it returns, all goroutines of the stream have
-// ended. If the request waits for a grant, serve returns early and is called again after the grant.
+// ended. If the client has not selected a server yet, serve returns early. It is called again once
+// the client has selected this server.
 func (req *streamRequest) serve() {
 	parked := false
 	defer func() {
-		// If the request waits for a grant, another goroutine may already be using req.
+		// If parked is true, another goroutine may already be using req.
 		if !parked {
 			req.endpoint.inFlight.Leave(req.token)
 		}
@@ -145,8 +146,8 @@ func (req *streamRequest) serve() {
 }
 
 // acquireLimits counts the stream towards the server's limits on open streams. It returns an error
-// if a limit has been reached. It is called after the grant, so that requests that are never
-// granted do not count.
+// if a limit has been reached. It is called after the client has selected this server, so that
+// requests that go to other servers do not count.
 func (req *streamRequest) acquireLimits() error {
 	server := req.plan.server
 	if !server.streams.TryAcquire() {
@@ -217,8 +218,8 @@ func (req *streamRequest) intercept(s *stream) error {
 }
 
 // sendClaim sends a claim. It returns true if the client has not selected a server yet. In that
-// case, the request waits for the grant, and the caller must not use req any more. Otherwise,
-// sendClaim sets req.granted, and ends the request if the client has not selected this server.
+// case, the request waits, and the caller must not use req any more. Otherwise, sendClaim sets
+// req.granted, and ends the request if the client has not selected this server.
 func (req *streamRequest) sendClaim() (parked bool) {
 	offer := claimOffer{
 		plan:        req.plan,
@@ -268,8 +269,9 @@ func (req *streamRequest) newStream() *stream {
 	return s
 }
 
-// establish adds the stream to the endpoint's table of streams, starts the pump and acknowledges
-// the request. If one of these steps fails, establish closes the stream and returns false.
+// establish adds the stream to the endpoint's table of streams, starts to deliver its messages and
+// acknowledges the request. If one of these steps fails, establish closes the stream and returns
+// false.
 func (req *streamRequest) establish(s *stream) bool {
 	server, streams := req.plan.server, &req.endpoint.inbound.streams
 	switch err := streams.add(s); {
@@ -346,7 +348,8 @@ func (req *streamRequest) handle(s *stream, handle func() error) {
 	returned = true
 }
 
-// streamPump is a task for the server's worker pool. The task is to run the pump of a stream.
+// streamPump is a task for the server's worker pool. The task is to run the method pump of a
+// stream.
 type streamPump struct{ *stream }
 
 func (p streamPump) serve() { p.pump() }

@@ -22,7 +22,7 @@ type brokers struct {
 	redisAddr string
 }
 
-// startBrokers starts the brokers that the given benchmarks use. If Redis is needed but
+// startBrokers starts the brokers that the benchmarks in rows use. If Redis is needed but
 // redis-server is not installed, startBrokers ends the stage with an error. It does not fall back
 // to miniredis, because the measurements would be meaningless.
 func startBrokers(s *stage, rows []*row) *brokers {

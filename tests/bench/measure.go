@@ -19,9 +19,9 @@ type measurement struct {
 	// not measure latencies.
 	P50 float64 `json:"p50_ns"`
 	P99 float64 `json:"p99_ns"`
-	// Allocs is the number of allocations per operation, Bytes is the number of allocated bytes per
-	// operation, and CPU is the CPU time per operation in microseconds. All three include the
-	// client and the servers, but not the brokers.
+	// Allocs is the number of allocations, Bytes is the number of allocated bytes, and CPU is the
+	// CPU time in microseconds. All three are given per operation and include the client and the
+	// servers, but not the brokers.
 	Allocs float64 `json:"allocs_per_op"`
 	Bytes  float64 `json:"bytes_per_op"`
 	CPU    float64 `json:"cpu_us_per_op"`

@@ -130,8 +130,8 @@ func (s *scene) redisPingPong(n int, batched bool) load {
 	}))
 }
 
-// redisUpdates returns a [load] that publishes updates to the given number of subscribers, in
-// pipelines of up to largestBatch updates.
+// redisUpdates returns a [load] that publishes updates in pipelines of up to largestBatch updates.
+// subscribers is the number of subscribers.
 func (s *scene) redisUpdates(subscribers int) load {
 	f := newFeed(subscribers, 0)
 	ctx, body := s.Context(), s.body(0)

@@ -69,7 +69,7 @@ func (f *forger) newID() []byte { return fmt.Appendf(nil, "REQ_forged%06d", f.co
 // server.
 func isQueue(kind string) bool { return kind == kindQueue || kind == kindSingleServer }
 
-// request returns a valid request with the given body.
+// request returns a valid request that contains body.
 func (f *forger) request(body proto.Message) *wire.Request {
 	now := time.Now()
 	return &wire.Request{

@@ -31,8 +31,8 @@ func forEachMethod(kinds []string, f func(kind string, method string, topic []st
 	}
 }
 
-// testMatrixCalls checks that every kind of call returns the same result for every combination of
-// message representations on the client and the server, with and without topics.
+// testMatrixCalls makes calls of every kind, with and without topics, for every combination of
+// message representations on the client and the server. The results must always be the same.
 func testMatrixCalls(t *testing.T, network Network) {
 	servers := map[string]func(kind string) dynamic.Handler{
 		"raw": func(string) dynamic.Handler { return dynamic.Raw(answeringRaw) },
