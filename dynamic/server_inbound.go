@@ -116,8 +116,8 @@ func (i *inbound) current() *endpoint {
 	return t.endpoint
 }
 
-// acquire returns the current endpoint, and a token that the caller must pass to e.inFlight.Leave.
-// If the current endpoint is closed, acquire returns nil.
+// acquire returns the current endpoint e, and a token that the caller must pass to
+// e.inFlight.Leave. If the current endpoint is closed, acquire returns nil.
 //
 // An endpoint may be replaced and closed between the calls to current and Enter. If Enter fails,
 // acquire therefore tries again with the new endpoint. It gives up if the endpoint has not changed.
@@ -185,9 +185,9 @@ func (i *inbound) detach(e *endpoint) {
 	}
 }
 
-// releaseGrants stops receiving grants, in which clients name the servers that they have selected,
-// for an endpoint. It must be called once for each endpoint. Requests of the endpoint that are
-// still waiting for a grant may not receive it.
+// releaseGrants is called once for each endpoint, when the endpoint no longer needs grants. A grant
+// is a frame in which a client names the server that it has selected. Requests of the endpoint that
+// are still waiting for a grant may not receive it.
 func (i *inbound) releaseGrants() {
 	if i.grantsOpen.Add(-1) == 0 {
 		i.grants.Close()
