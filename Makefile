@@ -24,7 +24,7 @@ DURATION    ?= 10m
 BENCH_FLAGS ?= -rounds 5 -time 1s -json $(CURDIR)/bench.json
 
 .DEFAULT_GOAL := help
-.PHONY: help test chaos soak interop race bench microbench fuzz lint cross cover tidy generate redis-server
+.PHONY: help test chaos soak interop race bench rivals microbench fuzz lint cross cover tidy generate redis-server
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -48,6 +48,10 @@ race: redis-server ## Run all tests with the race detector, five times over, on 
 
 bench: redis-server ## Measure the engine beside what bounds it (BENCH_FLAGS='-run redis/64B/queue'); half an hour
 	$(GO) -C tests/bench run . $(BENCH_FLAGS)
+
+rivals: BENCH_FLAGS = -rounds 3 -time 500ms -json $(CURDIR)/rivals.json
+rivals: redis-server ## Measure the engine beside psrpc v0.8.2, row by row (BENCH_FLAGS); 25 minutes
+	$(GO) -C tests/bench run . -rivals $(BENCH_FLAGS)
 
 microbench: ## Run the benchmarks of the packages (BENCH=regexp, COUNT=n)
 	$(GO) test -run='^$$' -bench='$(BENCH)' -benchmem -count=$(COUNT) ./...

@@ -9,6 +9,14 @@
 // two benchmarks is computed for each round, and the median of these ratios is printed. Only ratios
 // are comparable across machines.
 //
+// With -rivals, the program runs the benchmarks that psrpc v0.8.2 can run too, and measures both
+// libraries. The benchmark of psrpc has the same name with the prefix psrpc/ and runs directly after
+// that of dynpsrpc. Both have the same callers, servers and checks. psrpc has its default settings,
+// but its servers skip the claims of queues, which makes it faster. The caller of a multi call of
+// psrpc cancels the call after the last response, because the call would last its whole timeout. On
+// a stream of psrpc, which has no window, N goroutines send at the same time. psrpc loses messages
+// under load: the program prints how many next to the ratio.
+//
 // The client and the servers use separate connections, as separate processes would, except on the
 // in-process bus. Allocations, bytes and CPU time are given per operation, for the client and the
 // servers together. Brokers run in separate processes and are not included. Each response is
@@ -40,6 +48,7 @@
 //	                  fastdecode: the server decodes requests with package fastdecode, and returns
 //	                  a prepared message
 //	growth/WHAT/N     a call like queue with N services, methods, topics or waiting calls
+//	growth/servers/N  queue, affinity and multi calls with N servers
 //
 // Other benchmarks measure raw transports. go-chan-pingpong passes a value to another goroutine and
 // back. grpc-unary and grpc-stream-echo use grpc-go over loopback TCP. nats-request uses the

@@ -17,7 +17,7 @@ import (
 type settings struct {
 	// rows, buses and sizes are regular expressions that select the benchmarks to run.
 	rows, buses, sizes string
-	limits             bool
+	rivals, limits     bool
 	list               bool
 	rounds             int
 	perRow             time.Duration
@@ -30,6 +30,7 @@ func main() {
 	flag.StringVar(&s.rows, "run", "", "run only the rows whose names (bus/size/operation/callers) match this `regexp`")
 	flag.StringVar(&s.buses, "bus", "", "run only rows on the buses (local, nats, redis) that match this `regexp`")
 	flag.StringVar(&s.sizes, "size", "", "run only rows with message sizes (64B, 16KiB, 10KB-nested) that match this `regexp`")
+	flag.BoolVar(&s.rivals, "rivals", false, "run only rows that psrpc can run too, and run each of them with psrpc as well")
 	flag.BoolVar(&s.limits, "limits", true, "also run the rows that the selected rows are compared to")
 	flag.BoolVar(&s.list, "list", false, "list the selected rows instead of running them")
 	flag.IntVar(&s.rounds, "rounds", 5, "number of rounds; each row runs once in each round")
@@ -48,7 +49,7 @@ func main() {
 }
 
 func run(s *settings) error {
-	rows, err := s.choose(allRows())
+	rows, err := s.choose(allRows(s.rivals))
 	if err != nil {
 		return err
 	}
@@ -118,9 +119,12 @@ func (s *settings) choose(rows []*row) ([]*row, error) {
 		if !name.MatchString(r.key()) || !bus.MatchString(r.bus) || !size.MatchString(r.size.name) {
 			continue
 		}
+		if s.rivals && r.rival == nil {
+			continue
+		}
 		chosen[r.key()] = true
 		for _, limit := range r.limits {
-			chosen[r.keyOf(limit)] = chosen[r.keyOf(limit)] || s.limits
+			chosen[r.keyOf(limit)] = chosen[r.keyOf(limit)] || s.limits || s.rivals && limit == rivalName(r.name)
 		}
 	}
 	rows = slices.DeleteFunc(rows, func(r *row) bool { return !chosen[r.key()] })

@@ -14,13 +14,14 @@ import (
 
 func TestMain(m *testing.M) {
 	growthCounts = []int{1, 10, 100} // thousands take seconds to register
+	growthServers = []int{1, 3}
 	goleak.VerifyTestMain(m)
 }
 
 // Every row works, for a moment, and everything that is made of the results.
 func TestRun_EveryRow(t *testing.T) {
 	t.Parallel()
-	rows := allRows()
+	rows := allRows(false)
 	s := &settings{rounds: 1, perRow: 4 * time.Millisecond}
 	all, err := s.results(rows)
 	require.NoError(t, err)
@@ -39,14 +40,31 @@ func TestRun_EveryRow(t *testing.T) {
 	require.NoError(t, read.plot(t.TempDir()))
 }
 
+// A row is compared with the same row of psrpc.
+func TestRun_Rival(t *testing.T) {
+	t.Parallel()
+	s := &settings{rounds: 1, perRow: 4 * time.Millisecond, rows: "nats/64B/queue/c1$", rivals: true}
+	rows, err := s.choose(allRows(true))
+	require.NoError(t, err)
+	all, err := s.results(rows)
+	require.NoError(t, err)
+	require.Len(t, all.Rows, 2)
+	ours, rival := all.Rows[0], all.Rows[1]
+	assert.Equal(t, onPSRPC, rival.System)
+	assert.Empty(t, rival.Errors)
+	require.Len(t, ours.Ratios, 1)
+	assert.Equal(t, rival.Name, ours.Ratios[0].To)
+	assert.Contains(t, all.markdown(), " of psrpc/queue/c1 |")
+}
+
 func TestAllRows_Names(t *testing.T) {
 	t.Parallel()
 	known := map[string]bool{}
-	for _, r := range allRows() {
+	for _, r := range allRows(true) {
 		assert.False(t, known[r.key()], r.key())
 		known[r.key()] = true
 	}
-	for _, r := range allRows() {
+	for _, r := range allRows(true) {
 		for _, limit := range r.limits {
 			assert.True(t, known[r.keyOf(limit)], "%s is compared to %s", r.key(), limit)
 		}
@@ -56,7 +74,7 @@ func TestAllRows_Names(t *testing.T) {
 func TestSettings_ChooseWithLimits(t *testing.T) {
 	t.Parallel()
 	keys := func(s settings) (keys []string) {
-		rows, err := s.choose(allRows())
+		rows, err := s.choose(allRows(s.rivals))
 		require.NoError(t, err)
 		for _, r := range rows {
 			keys = append(keys, r.key())
@@ -66,8 +84,10 @@ func TestSettings_ChooseWithLimits(t *testing.T) {
 	assert.Equal(t, []string{"nats/64B/queue/c1"}, keys(settings{rows: "/queue/c1", buses: "nats", sizes: "64B"}))
 	assert.Equal(t, []string{"redis/16KiB/redis-pingpong-batched/c64", "redis/16KiB/queue/c64"},
 		keys(settings{rows: "redis/16KiB/queue/c64", limits: true}))
+	assert.Equal(t, []string{"local/64B/psrpc/queue/c1", "local/64B/queue/c1"},
+		slices.Sorted(slices.Values(keys(settings{rows: "local/64B/.*queue/c1", rivals: true}))))
 	for _, wrong := range []settings{{rows: "no such row"}, {buses: "("}} {
-		_, err := wrong.choose(allRows())
+		_, err := wrong.choose(allRows(false))
 		assert.Error(t, err)
 	}
 }

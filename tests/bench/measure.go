@@ -27,7 +27,8 @@ type measurement struct {
 	CPU    float64 `json:"cpu_us_per_op"`
 	// Delivered is the number of updates received per second, added up over all subscribers.
 	Delivered float64 `json:"delivered_per_sec"`
-	// Lost is the percentage of expected updates or stream messages that were not received.
+	// Lost is the percentage of expected responses, updates or stream messages that were not
+	// received.
 	Lost float64 `json:"lost_percent"`
 }
 
@@ -94,8 +95,8 @@ func measure(do load, duration time.Duration) (measurement, error) {
 	}
 	if sent := done.delivered + done.lost; done.deliveredIn > 0 && sent > 0 {
 		m.Lost = 100 * float64(done.lost) / float64(sent)
-	} else if sent := done.completed + done.lost; sent > 0 {
-		m.Lost = 100 * float64(done.lost) / float64(sent)
+	} else if lost := done.lost + done.failed; lost > 0 {
+		m.Lost = 100 * float64(lost) / float64(done.completed+lost)
 	}
 	return m, done.err
 }

@@ -53,6 +53,7 @@ var callColumns = []column{
 	{"per second", func(r *result) string { return count(r.Median.PerSecond) }},
 	{"p50", func(r *result) string { return duration(r.Median.P50) }},
 	{"p99", func(r *result) string { return duration(r.Median.P99) }},
+	{"lost %", func(r *result) string { return fmt.Sprintf("%.2f", r.Median.Lost) }},
 	{"allocs", func(r *result) string { return fmt.Sprintf("%.1f", r.Median.Allocs) }},
 	{"bytes", func(r *result) string { return fmt.Sprintf("%.0f", r.Median.Bytes) }},
 	{"CPU µs", func(r *result) string { return fmt.Sprintf("%.1f", r.Median.CPU) }},
@@ -75,11 +76,7 @@ func (all *results) table(text *strings.Builder, title string, columns []column,
 		if !chosen(r) {
 			continue
 		}
-		system := "dynpsrpc"
-		if r.Bare {
-			system = "bare"
-		}
-		cells := []string{r.Bus, system, r.Name}
+		cells := []string{r.Bus, string(r.System), r.Name}
 		for _, c := range columns {
 			cells = append(cells, c.cell(r))
 		}
@@ -102,7 +99,11 @@ func (all *results) table(text *strings.Builder, title string, columns []column,
 func ratios(r *result) string {
 	var parts []string
 	for _, ratio := range r.Ratios {
-		parts = append(parts, fmt.Sprintf("%.3g of %s", ratio.Median, ratio.To))
+		part := fmt.Sprintf("%.3g of %s", ratio.Median, ratio.To)
+		if ratio.ToLost > 0 {
+			part += fmt.Sprintf(" (loses %.3g %%)", ratio.ToLost)
+		}
+		parts = append(parts, part)
 	}
 	return strings.Join(parts, ", ")
 }

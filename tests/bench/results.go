@@ -28,7 +28,7 @@ type result struct {
 	Bus    string        `json:"bus"`
 	Size   string        `json:"size"`
 	Name   string        `json:"name"`
-	Bare   bool          `json:"bare"`
+	System system        `json:"system"`
 	Rounds []measurement `json:"rounds"`
 	Median measurement   `json:"median"`
 	Ratios []ratio       `json:"ratios,omitempty"`
@@ -44,6 +44,8 @@ type result struct {
 type ratio struct {
 	To     string  `json:"to"`
 	Median float64 `json:"median"`
+	// ToLost is the median of what the benchmark named To lost, in percent.
+	ToLost float64 `json:"to_lost_percent"`
 }
 
 func newResults(rows []*row, perRow time.Duration) *results {
@@ -52,7 +54,7 @@ func newResults(rows []*row, perRow time.Duration) *results {
 		Processors: runtime.NumCPU(), PerRow: perRow,
 	}
 	for _, r := range rows {
-		all.Rows = append(all.Rows, &result{Bus: r.bus, Size: r.size.name, Name: r.name, Bare: r.bare, row: r})
+		all.Rows = append(all.Rows, &result{Bus: r.bus, Size: r.size.name, Name: r.name, System: r.system, row: r})
 	}
 	return all
 }
@@ -67,11 +69,11 @@ func (r *result) add(m measurement, err error) {
 }
 
 // failure returns an error that names all benchmarks in which operations failed, or nil if there
-// are none.
+// are none. It does not name those of psrpc, which loses messages under load.
 func (all *results) failure() error {
 	var failed []string
 	for _, r := range all.Rows {
-		if len(r.Errors) > 0 {
+		if len(r.Errors) > 0 && r.System != onPSRPC {
 			failed = append(failed, r.Bus+"/"+r.Size+"/"+r.Name)
 		}
 	}
@@ -91,7 +93,7 @@ func (all *results) summarize() {
 	for _, r := range all.Rows {
 		for _, name := range r.row.limits {
 			if limit := byKey[r.row.keyOf(name)]; limit != nil {
-				r.Ratios = append(r.Ratios, ratio{To: name, Median: r.ratioTo(limit)})
+				r.Ratios = append(r.Ratios, ratio{To: name, Median: r.ratioTo(limit), ToLost: limit.Median.Lost})
 			}
 		}
 	}

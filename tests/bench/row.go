@@ -7,18 +7,28 @@ import (
 
 // row is one benchmark. Its results are printed as one row of a table.
 type row struct {
-	bus  string
-	size size
-	name string
-	// bare reports whether the benchmark measures a raw transport without dynpsrpc.
-	bare bool
+	bus    string
+	size   size
+	name   string
+	system system
 	// limits lists the names of the benchmarks to which this benchmark is compared. They have the
 	// same bus and message size.
 	limits []string
 	// open sets up the servers and clients of the benchmark. It returns a function that runs the
 	// operations.
 	open func(s *scene) load
+	// rival is like open, but uses psrpc. It is nil if psrpc cannot run this benchmark.
+	rival func(s *scene) load
 }
+
+// system is what a benchmark measures.
+type system string
+
+const (
+	onBare     system = "bare" // a raw transport without dynpsrpc
+	onDynpsrpc system = "dynpsrpc"
+	onPSRPC    system = "psrpc"
+)
 
 func (r *row) key() string { return r.keyOf(r.name) }
 
@@ -67,8 +77,9 @@ type tally struct {
 	err    error
 }
 
-// allRows returns all benchmarks in the order in which they are printed.
-func allRows() []*row {
+// allRows returns all benchmarks in the order in which they run and are printed. The benchmarks of
+// psrpc are included only if withRivals is true.
+func allRows(withRivals bool) []*row {
 	var rows []*row
 	for _, bus := range []string{onLocal, onNATS, onRedis} {
 		for _, size := range []size{small, large} {
@@ -83,7 +94,16 @@ func allRows() []*row {
 		}
 		rows = append(rows, messageRows(bus)...)
 	}
-	return append(rows, growthRows()...)
+	rows = append(rows, growthRows()...)
+	for _, r := range rows {
+		if r.system == "" {
+			r.system = onDynpsrpc
+		}
+	}
+	if withRivals {
+		rows = addRivals(rows)
+	}
+	return rows
 }
 
 // bareRows returns the benchmarks that measure the raw transport under a bus.
@@ -98,7 +118,7 @@ func bareRows(bus string) []*row {
 		rows = append(channelRows(), grpcRows()...)
 	}
 	for _, r := range rows {
-		r.bare = true
+		r.system = onBare
 	}
 	return rows
 }

@@ -12,29 +12,43 @@ import (
 // errWrongAnswer is the error of operations that receive a wrong response.
 var errWrongAnswer = errors.New("wrong answer")
 
+// callKind is a method and the way in which its calls select a server.
+type callKind struct {
+	method string
+	// first makes the client accept the first claim.
+	first bool
+}
+
+var (
+	queueCall    = callKind{method: queue}
+	directCall   = callKind{method: direct}
+	affinityCall = callKind{method: affinity}
+	firstCall    = callKind{method: affinity, first: true}
+)
+
 // callRows returns the benchmarks that measure single calls and multi calls on a bus.
 func callRows(bus string) []*row {
-	first := dynamic.WithSelectionOpts(dynamic.SelectionOpts{AcceptFirstAvailable: true})
 	kinds := []struct {
-		name, method string
-		servers      int
-		callers      []int
-		options      []dynamic.RequestOption
+		name    string
+		servers int
+		callers []int
+		kind    callKind
 	}{
-		{"queue", queue, 1, []int{1, 64}, nil},
-		{"queue-noclaim", "Direct", 1, []int{1, 64}, nil},
-		{"queue-3srv", queue, 3, []int{64}, nil},
-		{"affinity-first", affinity, 1, []int{1, 64}, []dynamic.RequestOption{first}},
-		{"affinity-first-3srv", affinity, 3, []int{1}, []dynamic.RequestOption{first}},
-		{"affinity-default", affinity, 1, []int{1}, nil},
-		{"affinity-default-3srv", affinity, 3, []int{1}, nil},
+		{"queue", 1, []int{1, 64}, queueCall},
+		{"queue-noclaim", 1, []int{1, 64}, directCall},
+		{"queue-3srv", 3, []int{64}, queueCall},
+		{"affinity-first", 1, []int{1, 64}, firstCall},
+		{"affinity-first-3srv", 3, []int{1, 64}, firstCall},
+		{"affinity-default", 1, []int{1}, affinityCall},
+		{"affinity-default-3srv", 3, []int{1}, affinityCall},
 	}
 	var rows []*row
 	for _, kind := range kinds {
 		for _, n := range kind.callers {
 			rows = append(rows, &row{
 				name: fmt.Sprintf("%s/c%d", kind.name, n), limits: callLimits(bus, n),
-				open: func(s *scene) load { return s.calls(kind.method, kind.servers, n, kind.options) },
+				open:  func(s *scene) load { return s.calls(kind.kind, kind.servers, n) },
+				rival: func(s *scene) load { return s.psrpcCalls(kind.kind, kind.servers, n) },
 			})
 		}
 	}
@@ -43,7 +57,8 @@ func callRows(bus string) []*row {
 		rows = append(rows,
 			&row{
 				name: fmt.Sprintf("multi3/c%d", n), limits: callLimits(bus, n),
-				open: func(s *scene) load { return s.multiCalls(3, n) },
+				open:  func(s *scene) load { return s.multiCalls(3, n) },
+				rival: func(s *scene) load { return s.psrpcMultiCalls(3, n) },
 			},
 			&row{
 				name: fmt.Sprintf("multi3-expected/c%d", n), limits: callLimits(bus, n),
@@ -54,11 +69,15 @@ func callRows(bus string) []*row {
 }
 
 // calls starts the servers and returns a [load] in which n concurrent callers make single calls.
-func (s *scene) calls(method string, servers, n int, options []dynamic.RequestOption) load {
+func (s *scene) calls(kind callKind, servers, n int) load {
 	for range servers {
-		s.serve(dynamic.Handlers{method: dynamic.Unary(echo)})
+		s.serve(dynamic.Handlers{kind.method: dynamic.Unary(echo)})
 	}
-	client := s.client(s.conn(), method)
+	var options []dynamic.RequestOption
+	if kind.first {
+		options = append(options, dynamic.WithSelectionOpts(dynamic.SelectionOpts{AcceptFirstAvailable: true}))
+	}
+	client := s.client(s.conn(), kind.method)
 	return callers(perCaller(n, func(caller int) func() error { return s.call(client, caller, options...) }))
 }
 
@@ -80,9 +99,9 @@ func (s *scene) call(client *dynamic.Client[text, text], caller int, options ...
 // and read all responses.
 func (s *scene) multiCalls(servers, n int, options ...dynamic.RequestOption) load {
 	for range servers {
-		s.serve(dynamic.Handlers{"Multi": dynamic.Unary(echo)})
+		s.serve(dynamic.Handlers{multi: dynamic.Unary(echo)})
 	}
-	client := s.client(s.conn(), "Multi")
+	client := s.client(s.conn(), multi)
 	return callers(perCaller(n, func(caller int) func() error {
 		ctx, body := s.Context(), s.body(caller)
 		request := wrapperspb.String(body)

@@ -24,7 +24,8 @@ var growthCounts = []int{1, 100, 10_000}
 // does not call all of them.
 const growthBusy = 16
 
-// growthRows returns benchmarks of sequential in-process calls. For each n in growthCounts, there
+// growthRows returns benchmarks that show how the cost of a call grows. Most of them make
+// sequential in-process calls; fleetRows returns the others. For each n in growthCounts, there
 // are benchmarks with n services, n methods, n topics and n pending calls. The benchmarks with
 // pending calls call one method while n other calls wait for their responses. The benchmarks whose
 // names end in "/each" call all n services, methods or topics in turn. If n is large, the data that
@@ -57,6 +58,44 @@ func growthRows() []*row {
 			if dimension.each && n > growthBusy {
 				add(growthName(dimension.name, n)+"/each", n)
 			}
+		}
+	}
+	for _, bus := range []string{onLocal, onNATS, onRedis} {
+		rows = append(rows, fleetRows(bus)...)
+	}
+	return rows
+}
+
+// growthServers lists the numbers of servers for which there are benchmarks.
+var growthServers = []int{1, 3, 10, 30}
+
+// fleetRows returns benchmarks of concurrent calls of a method that is served by many servers.
+func fleetRows(bus string) []*row {
+	single := func(kind callKind) func(n int) (open, rival func(s *scene) load) {
+		return func(n int) (open, rival func(s *scene) load) {
+			return func(s *scene) load { return s.calls(kind, n, 64) }, func(s *scene) load { return s.psrpcCalls(kind, n, 64) }
+		}
+	}
+	every := func(n int) (open, rival func(s *scene) load) {
+		return func(s *scene) load { return s.multiCalls(n, 16) }, func(s *scene) load { return s.psrpcMultiCalls(n, 16) }
+	}
+	var rows []*row
+	for _, operation := range []struct {
+		name string
+		of   func(servers int) (open, rival func(s *scene) load)
+	}{
+		{"queue/c64", single(queueCall)},
+		{"affinity-first/c64", single(firstCall)},
+		{"affinity-default/c64", single(affinityCall)},
+		{"multi/c16", every},
+	} {
+		for _, n := range growthServers {
+			r := &row{bus: bus, size: small, name: growthName("servers", n) + "/" + operation.name}
+			r.open, r.rival = operation.of(n)
+			if n > 1 {
+				r.limits = []string{growthName("servers", 1) + "/" + operation.name}
+			}
+			rows = append(rows, r)
 		}
 	}
 	return rows

@@ -23,17 +23,20 @@ func streamRows(bus string) []*row {
 		rows = append(rows,
 			&row{
 				name: fmt.Sprintf("stream/send-ack/s%d", n), limits: callLimits(bus, n),
-				open: func(s *scene) load { return s.sends(n, 1) },
+				open:  func(s *scene) load { return s.sends(n, 1) },
+				rival: func(s *scene) load { return s.psrpcSends(n, 1) },
 			},
 			&row{
 				name: fmt.Sprintf("stream/echo/s%d", n), limits: echoLimits,
-				open: func(s *scene) load { return s.echoes(n) },
+				open:  func(s *scene) load { return s.echoes(n) },
+				rival: func(s *scene) load { return s.psrpcEchoes(n) },
 			})
 	}
 	for _, window := range []int{64, 1024} {
 		rows = append(rows, &row{
 			name: fmt.Sprintf("stream/window%d/s1", window), limits: oneWayLimits(bus),
-			open: func(s *scene) load { return s.sends(1, window) },
+			open:  func(s *scene) load { return s.sends(1, window) },
+			rival: func(s *scene) load { return s.psrpcSends(1, window) },
 		})
 	}
 	return rows
@@ -54,15 +57,7 @@ func oneWayLimits(bus string) []string {
 func (s *scene) sends(n, window int) load {
 	var received atomic.Uint64
 	s.serve(dynamic.Handlers{flow: dynamic.Stream(func(stream dynamic.ServerStream[text, text]) error {
-		var body string
-		for message := range stream.Channel() {
-			if body == "" {
-				body = message.GetValue()
-			}
-			if message.GetValue() == body && len(body) == s.row.size.bytes {
-				received.Add(1)
-			}
-		}
+		s.countRight(stream.Channel(), &received)
 		return nil
 	}, dynamic.WithStreamBuffer(window))})
 
@@ -71,13 +66,38 @@ func (s *scene) sends(n, window int) load {
 		message := wrapperspb.String(s.body(caller))
 		return func() error { return streams[caller].Send(message) }
 	}))
+	flush := func() error {
+		var err error
+		for _, stream := range streams {
+			err = errors.Join(err, s.flush(stream))
+		}
+		return err
+	}
+	return countingLost(send, flush, &received)
+}
+
+// countRight counts the messages that have the size of the benchmark and the same content as the
+// first one. It returns when messages is closed.
+func (s *scene) countRight(messages <-chan text, n *atomic.Uint64) {
+	var body string
+	for message := range messages {
+		if body == "" {
+			body = message.GetValue()
+		}
+		if message.GetValue() == body && len(body) == s.row.size.bytes {
+			n.Add(1)
+		}
+	}
+}
+
+// countingLost returns a [load] that runs send and then flush. Messages that send has sent and that
+// received does not count are lost.
+func countingLost(send load, flush func() error, received *atomic.Uint64) load {
 	return func(until time.Time) tally {
 		start, before := time.Now(), received.Load()
 		result := send(until)
-		for _, stream := range streams {
-			if err := s.flush(stream); err != nil {
-				result.failed, result.err = result.failed+1, err
-			}
+		if err := flush(); err != nil {
+			result.failed, result.err = result.failed+1, err
 		}
 		result.elapsed = time.Since(start)
 		settle(func() bool { return received.Load()-before >= result.completed }, received.Load)
@@ -106,24 +126,32 @@ func (s *scene) echoes(n int) load {
 	})})
 	streams := s.streams(n)
 	return callers(perCaller(n, func(caller int) func() error {
-		stream, body := streams[caller], s.body(caller)
-		message := wrapperspb.String(body)
-		return func() error {
-			if err := stream.Send(message); err != nil {
-				return err
-			}
-			select {
-			// The value answer is nil if the stream has ended.
-			case answer := <-stream.Channel():
-				if answer.GetValue() != body {
-					return errors.Join(errWrongAnswer, stream.Err())
-				}
-				return nil
-			case <-s.overdue:
-				return errOverdue
-			}
-		}
+		stream := streams[caller]
+		send := func(message text) error { return stream.Send(message) }
+		return s.exchange(caller, send, stream.Channel(), stream.Err)
 	}))
+}
+
+// exchange returns an operation that sends a message on a stream and waits for its answer. cause
+// returns why the stream has ended.
+func (s *scene) exchange(caller int, send func(text) error, answers <-chan text, cause func() error) func() error {
+	body := s.body(caller)
+	message := wrapperspb.String(body)
+	return func() error {
+		if err := send(message); err != nil {
+			return err
+		}
+		select {
+		// The value answer is nil if the stream has ended.
+		case answer := <-answers:
+			if answer.GetValue() != body {
+				return errors.Join(errWrongAnswer, cause())
+			}
+			return nil
+		case <-s.overdue:
+			return errOverdue
+		}
+	}
 }
 
 // streams opens n streams. The streams are closed when the scene ends.

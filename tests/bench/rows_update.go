@@ -16,9 +16,9 @@ func updateRows(bus string) []*row {
 		subscribers, copies int
 		limit               string
 	}{
-		{"multi1", "News", 1, 1, "1sub"},
-		{"multi10", "News", 10, 10, "10sub"},
-		{queue4, "Jobs", 4, 1, queue4},
+		{"multi1", news, 1, 1, "1sub"},
+		{"multi10", news, 10, 10, "10sub"},
+		{queue4, jobs, 4, 1, queue4},
 	}
 	var rows []*row
 	for _, kind := range kinds {
@@ -41,6 +41,10 @@ func updateRows(bus string) []*row {
 				open: func(s *scene) load {
 					f := newFeed(kind.copies, pace.window)
 					return s.updates(f, kind.method, kind.subscribers)
+				},
+				rival: func(s *scene) load {
+					f := newFeed(kind.copies, pace.window)
+					return s.psrpcUpdates(f, kind.method, kind.subscribers)
 				},
 			})
 		}

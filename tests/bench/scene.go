@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/livekit/psrpc"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"github.com/dynpsrpc/dynpsrpc/bus"
@@ -22,7 +23,9 @@ import (
 const (
 	service, feeds = "bench.Bench/", "bench.Feed/"
 	// Names of methods of the service bench.Bench.
-	queue, affinity, flow = "Queue", "Affinity", "Flow"
+	queue, direct, affinity, multi, flow = "Queue", "Direct", "Affinity", "Multi", "Flow"
+	// Names of methods of the service bench.Feed.
+	jobs, news = "Jobs", "News"
 
 	// patience is the timeout for setting up a benchmark and for tearing it down. Both usually take
 	// far less time.
@@ -45,8 +48,10 @@ type scene struct {
 	*stage
 	brokers *brokers
 	row     *row
-	// local is the bus that all clients and servers use in an in-process benchmark.
-	local *bus.Local
+	// local and psrpcLocal are the buses of all clients and servers in an in-process benchmark. The
+	// latter is psrpc's.
+	local      *bus.Local
+	psrpcLocal psrpc.MessageBus
 
 	// overdue is closed long after the benchmark should have ended. Operations that are still
 	// waiting for a response then return errOverdue.
