@@ -81,17 +81,24 @@ func (p *clientPlan) check(kind registry.Kind) error {
 	return nil
 }
 
-// decodeUpdate decodes the frame of an update and returns its message and metadata. It returns
-// false if the frame is malformed or contains a message of another type.
-func (p *clientPlan) decodeUpdate(frame []byte) (message proto.Message, metadata map[string]string, ok bool) {
+// decodeUpdate decodes the frame of an update and returns its message and metadata. It returns an
+// error if the frame is malformed or contains a message of another type.
+func (p *clientPlan) decodeUpdate(frame []byte) (message proto.Message, metadata map[string]string, err error) {
 	envelope, err := wire.ParseEnvelope(frame)
-	if err != nil || string(envelope.TypeName) != string(p.responses.Name) {
-		return nil, nil, false
+	if err != nil {
+		return nil, nil, err
+	}
+	if string(envelope.TypeName) != string(p.responses.Name) {
+		return nil, nil, errWrongUpdate
 	}
 	value, err := transport.Decompress(envelope.Value, p.conn.options.decompression())
 	if err != nil {
-		return nil, nil, false
+		return nil, nil, err
 	}
 	message, err = p.responses.Decode(value)
-	return message, envelope.Metadata, err == nil
+	return message, envelope.Metadata, err
 }
+
+// errWrongUpdate is the error for an update whose message has another type than the method's
+// responses.
+var errWrongUpdate = errors.New("the update contains a message of another type")

@@ -6,7 +6,6 @@ import (
 	"maps"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 	"unicode/utf8"
 
@@ -36,7 +35,7 @@ type Conn struct {
 	wireID        []byte
 	pending       pendingCalls
 	lateResponses selection.LateResponses
-	stats         connCounters
+	drops         drops
 	streams       streamTable
 	// decompressed limits the memory that decompressed stream messages use.
 	decompressed transport.Budget
@@ -74,9 +73,9 @@ type Conn struct {
 }
 
 // ConnStats says how many frames a conn has dropped since it was created, and how many messages are
-// waiting to be read. A conn drops frames that it cannot use, without an error or a log entry.
-// There is no caller to which it could return an error. If it logged such frames, any process on
-// the bus could flood the log.
+// waiting to be read. The conn has no caller to which it could return an error about such a frame.
+// Instead, it logs at most one line per second and reason. The level of the lines about Unmatched
+// and Duplicated is debug, because such frames also arrive in normal operation.
 type ConnStats struct {
 	// BadFrames counts frames that could not be decoded or that exceeded the conn's maximum frame
 	// size. It also counts frames whose kind of message does not belong on their channel.
@@ -94,11 +93,6 @@ type ConnStats struct {
 	Overflowed uint64
 	// Waiting is the number of stream messages that are currently buffered and have not been read.
 	Waiting uint64
-}
-
-type connCounters struct {
-	badFrames, unmatched atomic.Uint64
-	streams              streamCounters
 }
 
 // NewConn returns a conn that uses b to call the services in reg, including services that are added
@@ -134,10 +128,10 @@ func NewConn(b bus.Bus, reg *registry.Registry, opts ...ConnOption) (*Conn, erro
 		publishers: map[string]*publisher{},
 		released:   make(chan struct{}),
 	}
-	c.streams.counters = &c.stats.streams
+	c.drops.logger = options.logger
 	c.decompressed.Max = int64(options.decompressed.maxMemory)
 	c.inboxes.epoch = time.Now()
-	c.bus = transport.LimitFrames(b, options.maxFrameSize, &c.stats.badFrames)
+	c.bus = transport.LimitFrames(b, options.maxFrameSize, c.drops.addBad)
 	c.goroutines.Go(c.closeChildren)
 	return c, nil
 }
@@ -152,13 +146,12 @@ func (c *Conn) Format(f fmt.State, _ rune) { _, _ = fmt.Fprintf(f, "dynamic.Conn
 
 // Stats returns the current counters of the conn.
 func (c *Conn) Stats() ConnStats {
-	streams := &c.stats.streams
 	return ConnStats{
-		BadFrames:  c.stats.badFrames.Load(),
-		Unmatched:  c.stats.unmatched.Load() + streams.unmatched.Load(),
-		Expired:    streams.expired.Load(),
-		Duplicated: streams.duplicated.Load(),
-		Overflowed: streams.overflowed.Load(),
+		BadFrames:  c.drops.count(dropBadFrame),
+		Unmatched:  c.drops.count(dropUnmatched),
+		Expired:    c.drops.count(dropExpired),
+		Duplicated: c.drops.count(dropDuplicated),
+		Overflowed: c.drops.count(dropOverflowed),
 		Waiting:    c.streams.waiting(nil),
 	}
 }
@@ -285,10 +278,10 @@ func (m *memberships) add(channel string, hasTopic bool, membership *selection.M
 }
 
 // onResponse is the bus.Handler for response channels. It never blocks.
-func (c *Conn) onResponse(frame []byte) {
-	response, _, ok := transport.Decode(
-		frame, wire.KindResponse, c.options.decompression(), wire.ParseUnawaitedResponse, &c.stats.badFrames)
-	if !ok {
+func (c *Conn) onResponse(channel bus.Channel, frame []byte) {
+	response, _, err := transport.Decode(frame, wire.KindResponse, c.options.decompression(), wire.ParseUnawaitedResponse)
+	if err != nil {
+		c.drops.addBad(channel, err)
 		return
 	}
 	found, useful := c.pending.dispatch(response.RequestID, func(call pendingCall) bool { return call.onResponse(response) })
@@ -296,15 +289,15 @@ func (c *Conn) onResponse(frame []byte) {
 		c.lateResponses.OnResponse(response.RequestID, response.ServerID, response.Subscribers)
 	}
 	if !useful {
-		c.stats.unmatched.Add(1)
+		c.drops.add(dropUnmatched, droppedFrame{channel: channel.Name, peer: response.ServerID})
 	}
 }
 
 // onClaim is the bus.Handler for claim channels. It never blocks.
-func (c *Conn) onClaim(frame []byte) {
-	claim, _, ok := transport.Decode(
-		frame, wire.KindClaimRequest, c.options.decompression(), wire.ParseClaimRequest, &c.stats.badFrames)
-	if !ok {
+func (c *Conn) onClaim(channel bus.Channel, frame []byte) {
+	claim, _, err := transport.Decode(frame, wire.KindClaimRequest, c.options.decompression(), wire.ParseClaimRequest)
+	if err != nil {
+		c.drops.addBad(channel, err)
 		return
 	}
 	found, useful := c.pending.dispatch(claim.RequestID, func(call pendingCall) bool { return call.onClaim(claim) })
@@ -312,7 +305,7 @@ func (c *Conn) onClaim(frame []byte) {
 		c.lateResponses.OnResponse(claim.RequestID, claim.ServerID, claim.Subscribers)
 	}
 	if !useful {
-		c.stats.unmatched.Add(1)
+		c.drops.add(dropUnmatched, droppedFrame{channel: channel.Name, peer: claim.ServerID})
 	}
 }
 

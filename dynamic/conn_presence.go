@@ -75,9 +75,9 @@ func (p *connPresence) close() {
 // blocks.
 func (p *connPresence) onPresence(frame []byte) {
 	c := p.conn
-	presence, _, ok := transport.Decode(
-		frame, wire.KindPresence, c.options.decompression(), wire.ParsePresence, &c.stats.badFrames)
-	if !ok {
+	presence, _, err := transport.Decode(frame, wire.KindPresence, c.options.decompression(), wire.ParsePresence)
+	if err != nil {
+		c.drops.addBad(bus.Channel(wire.PresenceChannel(p.service)), err)
 		return
 	}
 	server := string(presence.ServerID)

@@ -37,11 +37,12 @@ type replySubscriptions struct {
 	opening chan struct{}
 }
 
-// replyCallbacks receives the frames of replySubscriptions. Its methods never block.
+// replyCallbacks receives the frames of replySubscriptions, together with the channels on which they
+// have arrived. Its methods never block.
 type replyCallbacks interface {
-	onClaim(frame []byte)
-	onResponse(frame []byte)
-	onStream(frame []byte)
+	onClaim(channel bus.Channel, frame []byte)
+	onResponse(channel bus.Channel, frame []byte)
+	onStream(channel bus.Channel, frame []byte)
 }
 
 func newReplySubscriptions(b bus.Bus, callbacks replyCallbacks, wireName, clientID string, logger *slog.Logger) *replySubscriptions {
@@ -62,14 +63,16 @@ func newReplySubscriptions(b bus.Bus, callbacks replyCallbacks, wireName, client
 // confirmed the subscriptions. It subscribes to the stream channel only if the argument streams is
 // true. After an error, subscribe may be called again.
 func (s *replySubscriptions) subscribe(ctx context.Context, streams bool) error {
+	claims := bus.Channel(wire.ClaimRequestChannel(s.wireName, s.clientID))
+	responses := bus.Channel(wire.ResponseChannel(s.wireName, s.clientID))
+	frames := bus.Channel(wire.StreamClientChannel(s.wireName, s.clientID))
 	select {
 	case s.opening <- struct{}{}:
 		defer func() { <-s.opening }()
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	claims := bus.Channel(wire.ClaimRequestChannel(s.wireName, s.clientID))
-	if err := s.claims.Subscribe(ctx, s.bus, claims, bus.Broadcast, s.callbacks.onClaim); err != nil {
+	if err := s.claims.Subscribe(ctx, s.bus, claims, bus.Broadcast, deliverTo(claims, s.callbacks.onClaim)); err != nil {
 		return err
 	}
 	if s.presence != nil {
@@ -77,12 +80,16 @@ func (s *replySubscriptions) subscribe(ctx context.Context, streams bool) error 
 			return err
 		}
 	}
-	responses := bus.Channel(wire.ResponseChannel(s.wireName, s.clientID))
-	if err := s.responses.Subscribe(ctx, s.bus, responses, bus.Broadcast, s.callbacks.onResponse); err != nil || !streams {
+	err := s.responses.Subscribe(ctx, s.bus, responses, bus.Broadcast, deliverTo(responses, s.callbacks.onResponse))
+	if err != nil || !streams {
 		return err
 	}
-	frames := bus.Channel(wire.StreamClientChannel(s.wireName, s.clientID))
-	return s.streams.Subscribe(ctx, s.bus, frames, bus.Broadcast, s.callbacks.onStream)
+	return s.streams.Subscribe(ctx, s.bus, frames, bus.Broadcast, deliverTo(frames, s.callbacks.onStream))
+}
+
+// deliverTo returns a handler that passes the frames of a channel to callback.
+func deliverTo(channel bus.Channel, callback func(channel bus.Channel, frame []byte)) bus.Handler {
+	return func(frame []byte) { callback(channel, frame) }
 }
 
 // hasStreams reports whether any method of the service is a stream.

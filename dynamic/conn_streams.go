@@ -3,6 +3,7 @@ package dynamic
 import (
 	"log/slog"
 
+	"github.com/dynpsrpc/dynpsrpc/bus"
 	"github.com/dynpsrpc/dynpsrpc/dynamic/internal/transport"
 	"github.com/dynpsrpc/dynpsrpc/errors"
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
@@ -63,17 +64,19 @@ func (c *Conn) warnClockSkew(method *registry.Method, server string) {
 	}
 	if servers, ok := c.skewLog.Allow(skewLogInterval); ok {
 		c.options.logger.Warn("dynpsrpc: server clock is skewed",
-			slog.String("server", transport.Shorten(server, maxLoggedChannel)),
+			slog.String("server", transport.Shorten(server, maxLoggedName)),
 			slog.String("method", method.FullName()), slog.Uint64("servers", servers))
 	}
 }
 
 // onStream is the bus.Handler for stream channels. It never blocks.
-func (c *Conn) onStream(frame []byte) {
-	parsed, expanded, ok := transport.Decode(
-		frame, wire.KindStream, c.options.decompression(), wire.ParseStream, &c.stats.badFrames)
-	if !ok {
+func (c *Conn) onStream(channel bus.Channel, frame []byte) {
+	parsed, expanded, err := transport.Decode(frame, wire.KindStream, c.options.decompression(), wire.ParseStream)
+	if err != nil {
+		c.drops.addBad(channel, err)
 		return
 	}
-	c.streams.dispatch(&parsed, expanded)
+	if !c.streams.dispatch(&parsed, expanded) {
+		c.drops.add(dropUnmatched, droppedFrame{channel: channel.Name})
+	}
 }

@@ -122,13 +122,15 @@ func (s *fakeSubscription) Close() {
 
 // capturedLog is a slog.Handler that keeps the records.
 type capturedLog struct {
+	// level is the lowest level that is captured.
+	level   slog.Level
 	mu      sync.Mutex
 	records []slog.Record
 }
 
-func (l *capturedLog) Enabled(context.Context, slog.Level) bool { return true }
-func (l *capturedLog) WithAttrs([]slog.Attr) slog.Handler       { return l }
-func (l *capturedLog) WithGroup(string) slog.Handler            { return l }
+func (l *capturedLog) Enabled(_ context.Context, level slog.Level) bool { return level >= l.level }
+func (l *capturedLog) WithAttrs([]slog.Attr) slog.Handler               { return l }
+func (l *capturedLog) WithGroup(string) slog.Handler                    { return l }
 
 func (l *capturedLog) Handle(_ context.Context, record slog.Record) error {
 	l.mu.Lock()

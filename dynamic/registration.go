@@ -291,9 +291,9 @@ func (r *Registration) Publish(ctx context.Context, method string, message proto
 // onCancel handles a frame with which a client cancels a request. The bus calls it, so it never
 // blocks.
 func (r *Registration) onCancel(frame []byte) {
-	cancel, _, ok := transport.Decode(
-		frame, wire.KindCancel, r.server.options.decompression(), wire.ParseCancel, &r.server.stats.badFrames)
-	if !ok {
+	cancel, _, err := transport.Decode(frame, wire.KindCancel, r.server.options.decompression(), wire.ParseCancel)
+	if err != nil {
+		r.server.drops.addBad(bus.Channel(wire.CancelChannel(r.service.WireName())), err)
 		return
 	}
 	r.running.cancel(cancel.RequestID)

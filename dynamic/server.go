@@ -1,14 +1,11 @@
 package dynamic
 
 import (
-	"bytes"
 	"context"
 	"fmt"
-	"log/slog"
 	"maps"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 	"unicode/utf8"
 
@@ -38,9 +35,6 @@ type Server struct {
 	// Otherwise, it is nil.
 	configErr     error
 	pendingClaims pendingClaims
-	// evictedLog limits how often the server logs that it has dropped requests for which clients
-	// had not selected a server yet.
-	evictedLog logthrottle.Throttle
 	// semaphore limits how many requests the server handles at the same time.
 	semaphore semaphore.Semaphore
 	// streams limits the number of open streams. silentStreams limits the number of open streams
@@ -50,8 +44,7 @@ type Server struct {
 	decompressed transport.Budget
 	workers      *lifecycle.WorkerPool[task]
 	announcers   announcerPool
-	stats        serverCounters
-	unsentLog    logthrottle.Throttle
+	drops        drops
 	// skewLog limits how often the server logs warnings about clients with wrong clocks. Otherwise,
 	// a peer that uses many client IDs could flood the log.
 	skewLog logthrottle.Throttle
@@ -78,7 +71,9 @@ type Server struct {
 
 // ServerStats counts the frames that a server has dropped since it was created, by reason. It also
 // counts the stream messages that are waiting to be read. As in psrpc, the server does not respond
-// to a dropped frame. For many dropped frames, these counters are therefore the only evidence.
+// to a dropped frame. Instead, it logs at most one line per second and reason. The level of the
+// lines about Unmatched and Duplicated is debug, because such frames also arrive in normal
+// operation.
 type ServerStats struct {
 	// BadFrames is the number of frames that could not be decoded, or whose kind of message does
 	// not belong on their channel.
@@ -112,11 +107,6 @@ type ServerStats struct {
 	Refused uint64
 }
 
-type serverCounters struct {
-	badFrames, expired, duplicated, unsent, evicted, refused atomic.Uint64
-	streams                                                  streamCounters
-}
-
 // task is a unit of work for the server's worker pool, for example a request that the server
 // handles.
 type task interface{ serve() }
@@ -147,7 +137,8 @@ func NewServer(b bus.Bus, opts ...ServerOption) *Server {
 	s.announcers.epoch = time.Now()
 	s.pendingClaims.options, s.pendingClaims.evicted = &s.options, s.onClaimEvicted
 	s.announces = b != nil && !transport.CountsReceivers(b)
-	s.bus = transport.LimitFrames(b, options.maxFrameSize, &s.stats.badFrames)
+	s.drops.logger = options.logger
+	s.bus = transport.LimitFrames(b, options.maxFrameSize, s.drops.addBad)
 	s.semaphore.Max = int64(options.maxConcurrent)
 	s.decompressed.Max = int64(options.decompressed.maxMemory)
 	s.streams.Max, s.silentStreams.Max = int64(options.maxStreams), int64(options.maxSilentStreams)
@@ -164,16 +155,15 @@ func (s *Server) Format(f fmt.State, _ rune) { _, _ = fmt.Fprintf(f, "dynamic.Se
 
 // Stats returns the current counters.
 func (s *Server) Stats() ServerStats {
-	streams := &s.stats.streams
 	return ServerStats{
-		BadFrames:  s.stats.badFrames.Load(),
-		Expired:    s.stats.expired.Load() + streams.expired.Load(),
-		Duplicated: s.stats.duplicated.Load() + streams.duplicated.Load(),
-		Unsent:     s.stats.unsent.Load(),
-		Evicted:    s.stats.evicted.Load(),
-		Refused:    s.stats.refused.Load(),
-		Unmatched:  streams.unmatched.Load(),
-		Overflowed: streams.overflowed.Load(),
+		BadFrames:  s.drops.count(dropBadFrame),
+		Expired:    s.drops.count(dropExpired),
+		Duplicated: s.drops.count(dropDuplicated),
+		Unsent:     s.drops.count(dropUnsent),
+		Evicted:    s.drops.count(dropEvicted),
+		Refused:    s.drops.count(dropRefused),
+		Unmatched:  s.drops.count(dropUnmatched),
+		Overflowed: s.drops.count(dropOverflowed),
 		Waiting:    s.waiting(),
 	}
 }
@@ -307,7 +297,7 @@ func (s *Server) forget(r *Registration, end *registrationEnd) {
 }
 
 // publishToClient sends a response or a claim to a client. If that fails, publishToClient counts
-// the frame and logs a warning. It does not do so if ctx was canceled, because the request has then
+// the frame as dropped. It does not do so if ctx was canceled, because the request has then
 // ended, and its client no longer needs the frame. ctx limits how long publishToClient waits for a
 // busy bus.
 func (s *Server) publishToClient(
@@ -315,29 +305,9 @@ func (s *Server) publishToClient(
 ) error {
 	err := s.bus.Publish(ctx, channel, frame, nil)
 	if err != nil && !errors.Is(err, context.Canceled) {
-		s.warnPublishFailed(method, channel, err)
+		s.drops.add(dropUnsent, droppedFrame{method: method, channel: channel.Name, err: err})
 	}
 	return err
-}
-
-// maxLoggedChannel is the maximum number of bytes of a channel's name in a log line. It is needed
-// because a client chooses the last part of the name.
-const maxLoggedChannel = 128
-
-// unsentLogInterval is the minimum time between two log lines about frames that could not be sent.
-const unsentLogInterval = time.Second
-
-// warnPublishFailed counts a frame for a client that could not be sent, and logs a warning. It logs
-// at most one warning in each unsentLogInterval, because a peer could otherwise flood the log with
-// requests that cannot be answered.
-func (s *Server) warnPublishFailed(method *registry.Method, channel bus.Channel, err error) {
-	s.stats.unsent.Add(1)
-	frames, ok := s.unsentLog.Allow(unsentLogInterval)
-	if !ok {
-		return
-	}
-	s.options.logger.Warn("dynpsrpc: cannot send frame to client", slog.String("method", method.FullName()),
-		slog.String("channel", transport.Shorten(channel.Name, maxLoggedChannel)), slog.Uint64("frames", frames), slog.Any("error", err))
 }
 
 // Shutdown stops accepting requests and waits for running handlers to return. Clients select other
@@ -410,25 +380,9 @@ func (s *Server) stop() (idle <-chan struct{}) {
 }
 
 // onClaimEvicted counts a request that was dropped while it waited for the client to select a
-// server, and logs a warning. It logs at most one warning in each unsentLogInterval. It never
-// blocks.
+// server. It never blocks.
 func (s *Server) onClaimEvicted(claim *pendingClaim) {
-	s.stats.evicted.Add(1)
-	if requests, ok := s.evictedLog.Allow(unsentLogInterval); ok {
-		s.options.logger.Warn("dynpsrpc: too many requests wait for a grant, or for too long: the oldest are dropped",
-			slog.String("method", claim.endpoint.plan.method.FullName()), slog.Uint64("requests", requests))
-	}
-}
-
-// onGrant handles a frame in which a client names the server that it has selected for a request.
-// The bus calls onGrant, so it never blocks.
-func (s *Server) onGrant(frame []byte) {
-	selection, _, ok := transport.Decode(
-		frame, wire.KindClaimResponse, s.options.decompression(), wire.ParseClaimResponse, &s.stats.badFrames)
-	if !ok {
-		return
-	}
-	s.pendingClaims.resolve(selection.RequestID, bytes.Equal(selection.ServerID, s.wireID))
+	s.drops.add(dropEvicted, droppedFrame{method: claim.endpoint.plan.method})
 }
 
 // addDraining adds r, which is about to replace another registration, to s.draining. A concurrent

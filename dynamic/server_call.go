@@ -71,9 +71,10 @@ type serverCall struct {
 // selected this server. They need no such check, because the client selects a server only once.
 func startServerCall(e *endpoint, frame []byte, token *lifecycle.Token) bool {
 	r := e.plan.registration
-	request, expanded, ok := transport.Decode(
-		frame, wire.KindRequest, r.server.options.decompression(), wire.ParseRequest, &r.server.stats.badFrames)
-	if !ok {
+	request, expanded, err := transport.Decode(
+		frame, wire.KindRequest, r.server.options.decompression(), wire.ParseRequest)
+	if err != nil {
+		r.server.drops.addBad(e.inbound.channel, err)
 		return false
 	}
 	c := &serverCall{
@@ -86,7 +87,7 @@ func startServerCall(e *endpoint, frame []byte, token *lifecycle.Token) bool {
 	c.context.Parent = r.ctx
 	now := time.Now()
 	if !c.computeDeadline(now, request.Expiry, &c.context, e.plan.method.RequireClaim()) {
-		r.server.stats.expired.Add(1)
+		r.server.drops.add(dropExpired, droppedFrame{method: e.plan.method, peer: request.ClientID})
 		return false
 	}
 	needsGrant := c.needsGrant(request.SkipClaim)
@@ -94,7 +95,7 @@ func startServerCall(e *endpoint, frame []byte, token *lifecycle.Token) bool {
 		c.announceAt = r.server.announcers.deadline(now, request.AnnounceAfter)
 	}
 	if !needsGrant && r.server.requestDedup.Seen(0, c.requestID, c.sentAt, now) {
-		r.server.stats.duplicated.Add(1)
+		r.server.drops.add(dropDuplicated, droppedFrame{method: e.plan.method, peer: request.ClientID})
 		return false
 	}
 	c.subscribers = e.subscribers()
@@ -127,8 +128,13 @@ func (c *serverCall) takeExpanded(size int) {
 		return
 	}
 	c.refused, c.body = true, nil
-	c.plan.server.stats.refused.Add(1)
+	c.plan.server.drops.add(dropRefused, droppedFrame{
+		method: c.plan.method, peer: []byte(c.client.id), err: errDecompressionMemory,
+	})
 }
+
+// errDecompressionMemory is the error in the log line about a request that takeExpanded refuses.
+var errDecompressionMemory = errors.New("the server has reached its limit of memory for decompressed requests")
 
 // deregister removes the request from the cancel table of the registration and from the pending
 // claims of the server.
@@ -337,7 +343,7 @@ func (c *serverCall) sendClaim(request wire.Body) bool {
 // expired when it arrived, countUngranted counts it as expired.
 func (c *serverCall) countUngranted() {
 	if c.maybeExpired {
-		c.plan.server.stats.expired.Add(1)
+		c.plan.server.drops.add(dropExpired, droppedFrame{method: c.plan.method, peer: []byte(c.client.id)})
 	}
 }
 

@@ -106,7 +106,7 @@ func (p *serverPlan) warnClockSkew(client *clientEntry) {
 	}
 	if clients, ok := p.server.skewLog.Allow(skewLogInterval); ok {
 		p.server.options.logger.Warn("dynpsrpc: client clock is skewed",
-			slog.String("client", transport.Shorten(client.id, maxLoggedChannel)),
+			slog.String("client", transport.Shorten(client.id, maxLoggedName)),
 			slog.String("method", p.method.FullName()), slog.Uint64("clients", clients))
 	}
 }

@@ -1,6 +1,7 @@
 package dynamic
 
 import (
+	"bytes"
 	"context"
 	"sync/atomic"
 
@@ -61,7 +62,6 @@ func newInbound(e *endpoint) *inbound {
 		grantChannel: bus.Channel(wire.ClaimResponseChannel(service, method.WireName(), e.topic)),
 		frames:       transport.LazySubscription{ClosedErr: errors.ErrServerClosed},
 		grants:       transport.LazySubscription{ClosedErr: errors.ErrServerClosed},
-		streams:      streamTable{counters: &server.stats.streams},
 	}
 	if i.isStream {
 		// Streams never use queues, because every frame of a stream must reach the server that
@@ -90,7 +90,7 @@ func (i *inbound) addEndpoint() {
 // missed.
 func (i *inbound) subscribe(ctx context.Context, claims bool) error {
 	if claims {
-		if err := i.grants.Subscribe(ctx, i.server.bus, i.grantChannel, bus.Broadcast, i.server.onGrant); err != nil {
+		if err := i.grants.Subscribe(ctx, i.server.bus, i.grantChannel, bus.Broadcast, i.onGrant); err != nil {
 			return err
 		}
 	}
@@ -156,18 +156,33 @@ func (i *inbound) onRefused(frame []byte) {
 // frame opens a stream, it is passed to the current endpoint. Any other frame is passed to its
 // stream, which may belong to a replaced version of the service.
 func (i *inbound) onStream(frame []byte) {
-	parsed, expanded, ok := transport.Decode(
-		frame, wire.KindStream, i.server.options.decompression(), wire.ParseStream, &i.server.stats.badFrames)
-	if !ok {
+	server := i.server
+	parsed, expanded, err := transport.Decode(frame, wire.KindStream, server.options.decompression(), wire.ParseStream)
+	if err != nil {
+		server.drops.addBad(i.channel, err)
 		return
 	}
 	if parsed.Op != wire.StreamOpen {
-		i.streams.dispatch(&parsed, expanded)
+		if !i.streams.dispatch(&parsed, expanded) {
+			server.drops.add(dropUnmatched, droppedFrame{channel: i.channel.Name})
+		}
 		return
 	}
 	if e, token := i.acquire(); e != nil && !startStreamRequest(e, &parsed, max(len(frame), expanded), token) {
 		e.inFlight.Leave(token)
 	}
+}
+
+// onGrant handles a frame in which a client names the server that it has selected for a request.
+// The bus calls onGrant, so it never blocks.
+func (i *inbound) onGrant(frame []byte) {
+	server := i.server
+	grant, _, err := transport.Decode(frame, wire.KindClaimResponse, server.options.decompression(), wire.ParseClaimResponse)
+	if err != nil {
+		server.drops.addBad(i.grantChannel, err)
+		return
+	}
+	server.pendingClaims.resolve(grant.RequestID, bytes.Equal(grant.ServerID, server.wireID))
 }
 
 // detach closes the streams of e. It also closes the subscription i.frames if no endpoint needs

@@ -33,9 +33,9 @@ func (r *Registration) subscribeDiscovery(ctx context.Context) error {
 // onDiscover handles a discovery request, in which a client asks which servers serve a channel. The
 // bus calls onDiscover, so it must not block.
 func (r *Registration) onDiscover(frame []byte) {
-	discover, _, ok := transport.Decode(
-		frame, wire.KindDiscover, r.server.options.decompression(), wire.ParseDiscover, &r.server.stats.badFrames)
-	if !ok {
+	discover, _, err := transport.Decode(frame, wire.KindDiscover, r.server.options.decompression(), wire.ParseDiscover)
+	if err != nil {
+		r.server.drops.addBad(bus.Channel(wire.DiscoverChannel(r.service.WireName())), err)
 		return
 	}
 	e := r.endpoint(string(discover.Channel))

@@ -24,9 +24,12 @@ type refusedRequest struct {
 func declineRefused(e *endpoint, frame []byte) {
 	r := e.plan.registration
 	server := r.server
-	request, _, ok := transport.Decode(
-		frame, wire.KindRequest, server.options.decompression(), wire.ParseRequest, &server.stats.badFrames)
-	if !ok || request.AnnounceAfter == 0 && !request.AcceptDecline {
+	request, _, err := transport.Decode(frame, wire.KindRequest, server.options.decompression(), wire.ParseRequest)
+	if err != nil {
+		server.drops.addBad(e.inbound.channel, err)
+		return
+	}
+	if request.AnnounceAfter == 0 && !request.AcceptDecline {
 		return
 	}
 	server.workers.Go(&refusedRequest{

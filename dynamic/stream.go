@@ -124,7 +124,8 @@ type streamConfig struct {
 	// messages. If buffer is zero, the capacity is DefaultStreamBuffer. If window is zero or one,
 	// there is no send window.
 	buffer, window int
-	counters       *streamCounters
+	// drops counts the dropped frames. All streams of a conn or server share it.
+	drops *drops
 	// dedup recognizes messages that the bus delivers a second time. All streams of a conn or
 	// server share it.
 	dedup *dedup.Cache
@@ -138,11 +139,6 @@ type streamConfig struct {
 // DefaultStreamBuffer is the default capacity of a stream's channel, in messages. See
 // [WithStreamBuffer].
 const DefaultStreamBuffer = 100
-
-// streamCounters counts dropped frames. A frame is dropped if it has expired, if there is no stream
-// or message for it, or if it is a duplicate. It is also dropped if the mailbox is full, because
-// the bus callback must not wait.
-type streamCounters struct{ expired, unmatched, duplicated, overflowed atomic.Uint64 }
 
 // newStream returns a stream whose context is derived from ctx. The caller must then call either
 // pump, on a new goroutine, or markClosed.

@@ -131,7 +131,7 @@ func (p *clientPlan) newStream(
 	s := newStream(ctx, streamConfig{
 		id: streamID[:], method: p.method, topic: r.topic, bus: p.conn.bus, remote: r.streams, timeout: timeout,
 		sendType: p.requests, recvType: p.responses, buffer: o.bufferSize, window: o.window,
-		counters: &p.conn.stats.streams, decompressed: &p.conn.decompressed, dedup: &p.conn.messageDedup,
+		drops: &p.conn.drops, decompressed: &p.conn.decompressed, dedup: &p.conn.messageDedup,
 	})
 	s.opening = opening
 	s.clock.offset = new(clockskew.Offset)

@@ -22,9 +22,9 @@ func (s *stream) receive(frame *wire.Stream, expanded int) {
 	s.lastRecv.Store(int64(arrived))
 	switch {
 	case s.Err() != nil:
-		s.counters.unmatched.Add(1)
+		s.drop(dropUnmatched)
 	case frame.Expiry <= max(frame.SentAt, 0):
-		s.counters.expired.Add(1)
+		s.drop(dropExpired)
 	default:
 		s.handleOp(frame, expanded, now, arrived)
 	}
@@ -35,11 +35,11 @@ func (s *stream) handleOp(frame *wire.Stream, expanded int, now time.Time, arriv
 	case wire.StreamMessage:
 		deadline := s.clock.deadline(frame, now, arrived)
 		if deadline <= arrived {
-			s.counters.expired.Add(1)
+			s.drop(dropExpired)
 			return
 		}
 		if s.dedup.Seen(s.dedupKey, frame.RequestID, frame.SentAt, now) {
-			s.counters.duplicated.Add(1)
+			s.drop(dropDuplicated)
 			return
 		}
 		s.enqueue(streamMessage{frame.RequestID, frame.SentAt, frame.Expiry, deadline, frame.Body.Raw, expanded})
@@ -51,8 +51,13 @@ func (s *stream) handleOp(frame *wire.Stream, expanded int, now time.Time, arriv
 		// A ping carries no data. The call to deadline updates the clock; its result is not needed.
 		s.clock.deadline(frame, now, arrived)
 	default:
-		s.counters.unmatched.Add(1)
+		s.drop(dropUnmatched)
 	}
+}
+
+// drop counts a frame of this stream that is dropped.
+func (s *stream) drop(reason dropReason) {
+	s.drops.add(reason, droppedFrame{method: s.method, channel: s.remote.Name})
 }
 
 // enqueue adds a message to the mailbox, or drops and counts it if there is no room for it.
@@ -66,7 +71,7 @@ func (s *stream) enqueue(message streamMessage) {
 		s.decompressed.Release(message.expanded)
 	}
 	s.mailboxBytes.Add(-size)
-	s.counters.overflowed.Add(1)
+	s.drop(dropOverflowed)
 }
 
 // dequeue takes the next message out of the mailbox. It returns false if there is none.
@@ -114,7 +119,7 @@ func (s *stream) pumpNext() bool {
 		}
 	}
 	if message.deadline <= time.Since(s.started) && s.Err() == nil {
-		s.counters.expired.Add(1)
+		s.drop(dropExpired)
 		return true
 	}
 	decoded, err := s.recvType.Decode(message.body)
@@ -159,7 +164,7 @@ func (s *stream) deliverInTime(pending *streamMessage, decoded proto.Message) bo
 	case delivered:
 		s.acknowledge(pending)
 	case reads:
-		s.counters.expired.Add(1)
+		s.drop(dropExpired)
 	}
 	return reads
 }

@@ -57,11 +57,11 @@ func startStreamRequest(e *endpoint, open *wire.Stream, size int, token *lifecyc
 	now := time.Now()
 	needsGrant := e.plan.method.RequireClaim()
 	if !req.computeDeadline(now, open.Expiry, &req.context, needsGrant) {
-		r.server.stats.expired.Add(1)
+		r.server.drops.add(dropExpired, droppedFrame{method: e.plan.method, peer: open.NodeID})
 		return false
 	}
 	if !needsGrant && r.server.requestDedup.Seen(0, req.request.RequestID, req.request.SentAt, now) {
-		r.server.stats.duplicated.Add(1)
+		r.server.drops.add(dropDuplicated, droppedFrame{method: e.plan.method, peer: open.NodeID})
 		return false
 	}
 	req.subscribers = e.subscribers()
@@ -115,7 +115,7 @@ func (req *streamRequest) grantDecided(granted bool) {
 // expired when it arrived, countUngranted counts it as expired.
 func (req *streamRequest) countUngranted() {
 	if req.maybeExpired {
-		req.plan.server.stats.expired.Add(1)
+		req.plan.server.drops.add(dropExpired, droppedFrame{method: req.plan.method, peer: req.request.NodeID})
 	}
 }
 
@@ -173,7 +173,7 @@ func (req *streamRequest) releaseLimits() {
 // refuse rejects the request with the error err and counts it in ServerStats.Refused.
 func (req *streamRequest) refuse(err error) {
 	defer req.end()
-	req.plan.server.stats.refused.Add(1)
+	req.plan.server.drops.add(dropRefused, droppedFrame{method: req.plan.method, peer: req.request.NodeID, err: err})
 	// The error can be ignored. If the close frame is lost, the client's request times out.
 	_ = req.newStream().Close(err)
 }
@@ -260,7 +260,7 @@ func (req *streamRequest) newStream() *stream {
 		id: req.request.StreamID, method: req.plan.method, topic: req.endpoint.topic, bus: r.server.bus,
 		remote:  bus.Channel(wire.StreamClientChannel(r.service.WireName(), string(req.request.NodeID))),
 		timeout: r.server.options.timeout, sendType: bound.sendType, recvType: bound.recvType,
-		buffer: bound.buffer, window: window, counters: &r.server.stats.streams,
+		buffer: bound.buffer, window: window, drops: &r.server.drops,
 		decompressed: &r.server.decompressed, dedup: &r.server.messageDedup, owner: req.endpoint,
 	})
 	s.clock.offset = &req.client.clock
@@ -276,7 +276,7 @@ func (req *streamRequest) establish(s *stream) bool {
 	server, streams := req.plan.server, &req.endpoint.inbound.streams
 	switch err := streams.add(s); {
 	case errors.Is(err, errStreamExists):
-		server.stats.streams.unmatched.Add(1)
+		server.drops.add(dropUnmatched, droppedFrame{method: s.method, peer: req.request.NodeID, err: err})
 		s.markClosed(err)
 		return false
 	case err != nil:
@@ -298,7 +298,7 @@ func (req *streamRequest) establish(s *stream) bool {
 	}
 	if err := req.acknowledge(s, keepalive); err != nil {
 		if s.Err() == nil {
-			server.warnPublishFailed(req.plan.method, s.remote, err)
+			server.drops.add(dropUnsent, droppedFrame{method: s.method, channel: s.remote.Name, err: err})
 		}
 		_ = s.Close(err)
 		<-s.pumpDone

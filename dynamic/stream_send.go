@@ -153,7 +153,7 @@ func (s *stream) onAck(frame *wire.Stream) {
 			return
 		}
 	}
-	s.counters.unmatched.Add(1)
+	s.drop(dropUnmatched)
 }
 
 // onTimeout makes the message fail with ErrRequestTimedOut.

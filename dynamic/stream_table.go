@@ -14,8 +14,6 @@ var errStreamExists = errors.NewErrorf(errors.AlreadyExists, "stream id is alrea
 // streamTable contains open streams and passes frames to them. A conn has a table for its streams.
 // On a server, each inbound has a table for the streams whose frames it receives.
 type streamTable struct {
-	counters *streamCounters
-
 	mu sync.RWMutex
 	// streams contains the open streams, keyed by stream ID.
 	streams map[string]*stream
@@ -47,16 +45,17 @@ func (t *streamTable) remove(s *stream) {
 	delete(t.streams, string(s.id))
 }
 
-// dispatch passes a frame to its stream. It never blocks.
-func (t *streamTable) dispatch(frame *wire.Stream, expanded int) {
+// dispatch passes a frame to its stream. It returns false if the table does not contain the stream.
+// It never blocks.
+func (t *streamTable) dispatch(frame *wire.Stream, expanded int) bool {
 	t.mu.RLock()
 	s := t.streams[string(frame.StreamID)]
 	t.mu.RUnlock()
 	if s == nil {
-		t.counters.unmatched.Add(1)
-		return
+		return false
 	}
 	s.receive(frame, expanded)
+	return true
 }
 
 // streamsOf returns the streams whose owner is owner. For the streams of a conn, owner must be nil.

@@ -289,7 +289,9 @@ func (s *subscription[Resp]) deliver(frame []byte) {
 			return
 		}
 	}
-	s.enqueue(frame)
+	if s.enqueue(frame) {
+		s.logDropped(dropOverflowed, nil)
+	}
 }
 
 // receivedUpdate is a decoded update together with its metadata.
@@ -303,12 +305,19 @@ func (u receivedUpdate[Resp]) requestInfo() RequestInfo { return RequestInfo{Met
 
 // decode decodes a frame. If the frame cannot be decoded, decode counts it and returns false.
 func (s *subscription[Resp]) decode(frame []byte) (update receivedUpdate[Resp], ok bool) {
-	message, metadata, ok := s.plan.decodeUpdate(frame)
-	if !ok {
+	message, metadata, err := s.plan.decodeUpdate(frame)
+	if err != nil {
 		s.badFrames.Add(1)
+		s.logDropped(dropBadFrame, err)
 		return update, false
 	}
 	return receivedUpdate[Resp]{message.(Resp), metadata}, true
+}
+
+// logDropped logs that an update is dropped. All subscriptions of the conn share the limit on log
+// lines.
+func (s *subscription[Resp]) logDropped(reason dropReason, err error) {
+	s.plan.conn.drops.log(reason, droppedFrame{method: s.plan.method, err: err})
 }
 
 // buildHandler sets the field handler if the conn has subscription interceptors.
@@ -323,31 +332,33 @@ func (s *subscription[Resp]) buildHandler(topic []string) (err error) {
 }
 
 // enqueue adds a frame to the backlog. It starts a goroutine that delivers the backlog, unless
-// there is already one. If the buffer is full, enqueue applies the overflow policy. It never
-// blocks.
-func (s *subscription[Resp]) enqueue(frame []byte) {
+// there is already one. If the buffer is full, enqueue applies the overflow policy and returns true.
+// It never blocks.
+func (s *subscription[Resp]) enqueue(frame []byte) (overflowed bool) {
 	b := &s.backlog
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for b.fullLocked(len(frame), len(s.messages)) {
 		s.dropped.Add(1)
+		overflowed = true
 		if s.overflow != DropOldest {
 			if s.overflow == EndSubscription && !s.slowConsumer.Swap(true) {
 				s.startEnd(errors.ErrSlowConsumer)
 			}
-			return
+			return true
 		}
 		s.dropOldestLocked()
 	}
 	b.pushLocked(frame)
 	if b.lagging.Load() || !s.inFlight.Enter() {
-		return
+		return overflowed
 	}
 	b.lagging.Store(true)
 	// If goTracked fails, the conn is closing and will end the subscription.
 	if s.plan.conn.goTracked(s.deliverBacklog) != nil {
 		s.inFlight.Leave()
 	}
+	return overflowed
 }
 
 // dropOldestLocked drops the oldest update that counts towards the limit. If the limit is a number
@@ -392,6 +403,7 @@ func (s *subscription[Resp]) deliverDecoded(update receivedUpdate[Resp]) bool {
 	panicked := s.plan.conn.panics().guard(ctx, s.plan.method, func() error {
 		if err := s.handler(ctx, update.message); err != nil {
 			s.refused.Add(1)
+			s.logDropped(dropIntercepted, err)
 		}
 		return nil
 	})

@@ -1,40 +1,45 @@
 package transport
 
 import (
-	"sync/atomic"
-
+	"github.com/dynpsrpc/dynpsrpc/errors"
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 )
 
+// errWrongKind is the error for a frame whose kind of message does not belong on its channel.
+var errWrongKind = errors.New("the frame contains another kind of message than expected on this channel")
+
 // Decode parses the envelope of a frame and then decodes the message in the envelope. kind is the
 // expected kind of message, and parse must be the Parse function of package wire for this kind.
-// Decode returns false and increments badFrames in the following cases: the envelope or the message
-// is malformed; the message is of a different kind; the message is larger than the limits allow
-// after decompression.
+// Decode returns an error in the following cases: the envelope or the message is malformed; the
+// message is of a different kind; the message is larger than the limits allow after decompression.
 //
 // If the message was not compressed, it shares memory with frame, and expanded is 0. Otherwise,
 // expanded is the number of bytes that the message keeps in memory. Decode never panics, whatever
 // the frame contains. It is safe for concurrent use.
 func Decode[T any](
-	frame []byte, kind wire.Kind, limits Limits, parse func(value []byte) (T, error), badFrames *atomic.Uint64,
-) (message T, expanded int, ok bool) {
+	frame []byte, kind wire.Kind, limits Limits, parse func(value []byte) (T, error),
+) (message T, expanded int, err error) {
 	envelope, err := wire.ParseEnvelope(frame)
-	if err == nil && envelope.Kind == kind {
-		if isControl(kind) && (limits.MaxSize <= 0 || limits.MaxSize > maxControlSize) {
-			limits.MaxSize = maxControlSize
-		}
-		var value []byte
-		if value, err = Decompress(envelope.Value, limits); err == nil {
-			if message, err = parse(value); err == nil {
-				if wire.IsCompressed(envelope.Value) {
-					expanded = len(value)
-				}
-				return message, expanded, true
-			}
-		}
+	if err != nil {
+		return message, 0, err
 	}
-	badFrames.Add(1)
-	return message, 0, false
+	if envelope.Kind != kind {
+		return message, 0, errWrongKind
+	}
+	if isControl(kind) && (limits.MaxSize <= 0 || limits.MaxSize > maxControlSize) {
+		limits.MaxSize = maxControlSize
+	}
+	value, err := Decompress(envelope.Value, limits)
+	if err != nil {
+		return message, 0, err
+	}
+	if message, err = parse(value); err != nil {
+		return message, 0, err
+	}
+	if wire.IsCompressed(envelope.Value) {
+		expanded = len(value)
+	}
+	return message, expanded, nil
 }
 
 // maxControlSize is the maximum decompressed size, in bytes, of claims, grants and cancellations.

@@ -3,7 +3,6 @@ package transport
 import (
 	"context"
 	"strings"
-	"sync/atomic"
 
 	"github.com/dynpsrpc/dynpsrpc/bus"
 	"github.com/dynpsrpc/dynpsrpc/errors"
@@ -15,14 +14,14 @@ type limitedBus struct {
 
 	// maxSize is the maximum size of a frame in bytes.
 	maxSize int
-	dropped *atomic.Uint64
+	dropped func(channel bus.Channel, err error)
 }
 
 // LimitFrames returns a bus that publishes and delivers only frames of at most maxSize bytes.
 // Publish returns an error that wraps bus.ErrFrameTooLarge for larger frames. Larger frames that
-// arrive from the bus are discarded and counted in dropped. If maxSize is zero or negative,
-// LimitFrames returns b itself.
-func LimitFrames(b bus.Bus, maxSize int, dropped *atomic.Uint64) bus.Bus {
+// arrive from the bus are discarded and passed to the function dropped, which must not block. If
+// maxSize is zero or negative, LimitFrames returns b itself.
+func LimitFrames(b bus.Bus, maxSize int, dropped func(channel bus.Channel, err error)) bus.Bus {
 	if maxSize <= 0 {
 		return b
 	}
@@ -44,7 +43,7 @@ func (b *limitedBus) Subscribe(
 ) (bus.Subscription, error) {
 	return b.Bus.Subscribe(ctx, channel, mode, func(frame []byte) {
 		if len(frame) > b.maxSize {
-			b.dropped.Add(1)
+			b.dropped(channel, bus.ErrFrameTooLarge)
 			return
 		}
 		deliver(frame)

@@ -1,7 +1,6 @@
 package transport
 
 import (
-	"sync/atomic"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -15,8 +14,12 @@ func TestLimitFrames_BothDirections(t *testing.T) {
 	t.Parallel()
 	local := bus.NewLocal()
 	defer local.Close()
-	var dropped atomic.Uint64
-	limited := LimitFrames(local, 3, &dropped)
+	dropped := 0
+	limited := LimitFrames(local, 3, func(channel bus.Channel, err error) {
+		assert.Equal(t, "channel", channel.Name)
+		require.ErrorIs(t, err, bus.ErrFrameTooLarge)
+		dropped++
+	})
 	channel := bus.Channel{Name: "channel"}
 	var received []string
 	subscription, err := limited.Subscribe(t.Context(), channel, bus.Broadcast, func(frame []byte) {
@@ -32,12 +35,12 @@ func TestLimitFrames_BothDirections(t *testing.T) {
 	coded, ok := errors.AsType[errors.Error](err)
 	require.True(t, ok)
 	assert.Equal(t, errors.ResourceExhausted, coded.Code())
-	assert.Zero(t, dropped.Load(), "rejected frames are not counted as received")
+	assert.Zero(t, dropped, "rejected frames are not counted as received")
 
 	require.NoError(t, local.Publish(t.Context(), channel, []byte("1234"), nil))
 	require.NoError(t, local.Publish(t.Context(), channel, []byte("321"), nil))
 	assert.Equal(t, []string{"123", "321"}, received)
-	assert.EqualValues(t, 1, dropped.Load())
+	assert.Equal(t, 1, dropped)
 }
 
 func TestLimitFrames_NoLimit(t *testing.T) {
