@@ -12,6 +12,7 @@ import (
 
 	"github.com/dynpsrpc/dynpsrpc/bus"
 	"github.com/dynpsrpc/dynpsrpc/errors"
+	"github.com/dynpsrpc/dynpsrpc/internal/dropcount"
 	"github.com/dynpsrpc/dynpsrpc/internal/lifecycle"
 	"github.com/dynpsrpc/dynpsrpc/internal/logthrottle"
 )
@@ -57,8 +58,8 @@ type Bus struct {
 	// When the dispatcher receives the barrier message, it sends a value on barrierReached.
 	inbound        chan *nats.Msg
 	barrierReached chan struct{}
-	// misroutedLog throttles the events for misrouted frames. Only the dispatcher uses it.
-	misroutedLog logthrottle.Throttle
+	// drops counts the frames that the bus has dropped.
+	drops dropcount.Counter
 	// deniedLog throttles the events for denied publications. Only nats.go's error handler uses it.
 	deniedLog logthrottle.Throttle
 	// outageLog throttles the events that say why reconnecting fails. Only watch uses it.
@@ -87,8 +88,8 @@ type Bus struct {
 	// is unknown.
 	maxPayload atomic.Int64
 	// clustered reports whether the current server belongs to a cluster.
-	clustered                                                atomic.Bool
-	published, publishErrors, received, dropped, disconnects atomic.Uint64
+	clustered                                       atomic.Bool
+	published, publishErrors, received, disconnects atomic.Uint64
 }
 
 var _ bus.Monitored = (*Bus)(nil)
@@ -200,13 +201,15 @@ func (b *Bus) start() error {
 
 // Stats returns the current state and the counters of the bus. It does not block.
 func (b *Bus) Stats() bus.Stats {
+	dropped, droppedBy := b.drops.Frames()
 	return bus.Stats{
 		Connected:     b.state.err() == nil,
 		Disconnects:   b.disconnects.Load(),
 		Published:     b.published.Load(),
 		PublishErrors: b.publishErrors.Load(),
 		Received:      b.received.Load(),
-		Dropped:       b.dropped.Load(),
+		Dropped:       dropped,
+		DroppedBy:     droppedBy,
 	}
 }
 

@@ -3,6 +3,7 @@ package natsbus
 import (
 	"github.com/nats-io/nats.go"
 
+	"github.com/dynpsrpc/dynpsrpc/errors"
 	"github.com/dynpsrpc/dynpsrpc/internal/fanout"
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 )
@@ -70,7 +71,8 @@ func (b *Bus) deliver(m *nats.Msg) {
 	}
 	key, err := wire.RoutingKey(m.Data)
 	if err != nil {
-		b.dropped.Add(1) // the frame is malformed: psrpc and dynpsrpc peers do not send such frames
+		// psrpc and dynpsrpc peers do not send such frames.
+		b.drop(dropMalformed, m.Subject, errors.NewErrorf(errors.InvalidArgument, "subject %.200s: %w", m.Subject, err))
 		return
 	}
 	delivered := len(key) > 0 && deliverTo(subscribers[string(key)], m.Data, queue)

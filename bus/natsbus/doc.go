@@ -98,6 +98,13 @@
 // waits for such an error and returns it with code permission_denied. Publish returns nil, and the
 // error is passed to the delivery report and reported as an event.
 //
+// Stats.DroppedBy has these reasons:
+//   - MALFORMED: the frame is not an envelope;
+//   - MISROUTED: no process in the queue serves the method of the frame;
+//   - FORWARD: the server denied a misrouted frame that this process forwarded, or the connection
+//     was lost;
+//   - SLOW_CONSUMER: too many frames were waiting for delivery.
+//
 // # Testing
 //
 // Programs that use dynpsrpc can be tested without a broker by using bus.NewLocal. Like the other

@@ -5,6 +5,27 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
+// The reasons in bus.Stats.DroppedBy.
+const (
+	// dropMalformed means that a frame contains no routing key because it is malformed.
+	dropMalformed = "MALFORMED"
+	// dropMisrouted means that no process was found that serves the routing key of a queue frame.
+	dropMisrouted = "MISROUTED"
+	// dropForward means that the server denied a frame that this process forwarded, or that the
+	// connection was lost.
+	dropForward = "FORWARD"
+	// dropSlowConsumer means that too many frames were waiting for delivery.
+	dropSlowConsumer = "SLOW_CONSUMER"
+)
+
+// drop counts a frame that arrived on subject and is dropped because of err. It also emits an
+// event, unless the last event with this reason was too recent.
+func (b *Bus) drop(reason, subject string, err error) {
+	if frames := b.drops.Add(reason, 1, logInterval); frames > 0 {
+		b.events.Put(bus.Event{Kind: bus.Dropped, Channel: subject, Frames: frames, Err: err})
+	}
+}
+
 // countDropped counts the messages that nats.go has dropped since the last check because too many
 // were waiting for delivery. It emits an event for each affected NATS subscription. If changeMu is
 // locked, countDropped returns at once and leaves the check to the next probe.
@@ -25,7 +46,7 @@ func (b *Bus) countDroppedLocked(key subKey, s *serverSub) {
 	}
 	newlyDropped := uint64(dropped - s.dropped) //nolint:gosec // nats.go's counter only grows
 	s.dropped = dropped
-	b.dropped.Add(newlyDropped)
+	b.drops.Add(dropSlowConsumer, newlyDropped, 0)
 	b.events.Put(bus.Event{
 		Kind: bus.Dropped, Channel: key.subject, Frames: newlyDropped,
 		Err: errors.NewErrorf(errors.ResourceExhausted, "subject %.200s: more than %d received frames were waiting for delivery: "+

@@ -6,7 +6,6 @@ import (
 
 	"github.com/nats-io/nats.go"
 
-	"github.com/dynpsrpc/dynpsrpc/bus"
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
@@ -39,16 +38,11 @@ func (b *Bus) onMisrouted(m *nats.Msg, key []byte) {
 	if hops < maxHops && b.forward(m, hops+1, publisher) == nil {
 		return
 	}
-	forwardReport{bus: b, publisherReply: publisher}.Delivered(0, nil)
-	b.dropped.Add(1)
-	if frames, ok := b.misroutedLog.Allow(logInterval); ok {
-		b.events.Put(bus.Event{
-			Kind: bus.Dropped, Channel: m.Subject, Frames: frames,
-			Err: errors.NewErrorf(errors.FailedPrecondition, "no process found in the queue of subject %.200s that serves routing "+
-				"key %.200q: make all processes on the subject serve the same queued methods, or give each method its own subject "+
-				"(WithSubjectPerMethod, on all peers)", m.Subject, key),
-		})
-	}
+	forwardReport{bus: b, subject: m.Subject, publisherReply: publisher}.Delivered(0, nil)
+	b.drop(dropMisrouted, m.Subject, errors.NewErrorf(errors.FailedPrecondition,
+		"no process found in the queue of subject %.200s that serves routing "+
+			"key %.200q: make all processes on the subject serve the same queued methods, or give each method its own subject "+
+			"(WithSubjectPerMethod, on all peers)", m.Subject, key))
 }
 
 // parseHops parses the reply subject of a frame. hops is the number of times the frame has been
@@ -73,7 +67,7 @@ func (b *Bus) forward(m *nats.Msg, hops int, publisher string) error {
 	if !b.conn().IsConnected() {
 		return errConnLost
 	}
-	token := b.reports.add(m.Subject, forwardReport{bus: b, publisherReply: publisher})
+	token := b.reports.add(m.Subject, forwardReport{bus: b, subject: m.Subject, publisherReply: publisher})
 	reply := b.noResponders.replySubject(token) + forwardMark + strconv.Itoa(hops)
 	if publisher != "" {
 		reply += "." + publisher
@@ -88,7 +82,8 @@ func (b *Bus) forward(m *nats.Msg, hops int, publisher string) error {
 // forwardReport is the delivery report of a forwarded frame. It passes a no-responders status on to
 // the process that published the frame.
 type forwardReport struct {
-	bus *Bus
+	bus     *Bus
+	subject string
 	// publisherReply is the publisher's reply subject. It is empty if the publisher does not want a
 	// report.
 	publisherReply string
@@ -99,7 +94,8 @@ type forwardReport struct {
 // connection is lost, the frame is counted as dropped.
 func (r forwardReport) Delivered(receivers int, err error) {
 	if err != nil {
-		r.bus.dropped.Add(1)
+		r.bus.drop(dropForward, r.subject, errors.NewErrorf(errors.FromContext(err).Code(),
+			"cannot forward a queue frame to another process: %w", err))
 		return
 	}
 	if receivers != 0 || r.publisherReply == "" {

@@ -54,6 +54,9 @@ func TestBus_QueueWithoutTheMethod(t *testing.T) {
 	assert.Equal(t, published{0, nil}, soon(t, nobody, "report"))
 	require.Eventually(t, func() bool { return buses[0].Stats().Dropped+buses[1].Stats().Dropped == frames },
 		testTimeout, testTimeout/1000, "frames are forwarded several times before they are dropped")
+	for _, b := range buses {
+		assert.Equal(t, b.Stats().Dropped, b.Stats().DroppedBy["MISROUTED"])
+	}
 	event := events.next(t, bus.Dropped)
 	assert.Equal(t, requests.Subject, event.Channel)
 	assert.EqualValues(t, 1, event.Frames)

@@ -13,6 +13,7 @@ import (
 
 	"github.com/dynpsrpc/dynpsrpc/bus"
 	"github.com/dynpsrpc/dynpsrpc/bus/natsbus"
+	"github.com/dynpsrpc/dynpsrpc/errors"
 	"github.com/dynpsrpc/dynpsrpc/internal/testenv"
 )
 
@@ -84,7 +85,8 @@ func TestBus_FramesOnTheWire(t *testing.T) {
 func TestBus_FramesOfPsrpc(t *testing.T) {
 	t.Parallel()
 	url := testenv.NATS(t).URL()
-	peer, b := connect(t, url), newBus(t, url)
+	events, handler := newEvents()
+	peer, b := connect(t, url), newBus(t, url, handler)
 	plain := requests
 	plain.Subject = "SRV.Svc"
 	members := map[string]<-chan []byte{}
@@ -115,6 +117,10 @@ func TestBus_FramesOfPsrpc(t *testing.T) {
 		assert.Empty(t, frames, name)
 	}
 	assert.EqualValues(t, 1, b.Stats().Dropped, "the frame that is not an envelope")
+	assert.Equal(t, map[string]uint64{"MALFORMED": 1}, b.Stats().DroppedBy)
+	dropped := events.next(t, bus.Dropped)
+	assert.Equal(t, "SRV.Svc", dropped.Channel)
+	requireCode(t, errors.InvalidArgument, dropped.Err)
 }
 
 // psrpc and dynpsrpc servers share the frames of a queue, because the queue group is the same.

@@ -12,6 +12,7 @@ import (
 
 	"github.com/dynpsrpc/dynpsrpc/bus"
 	"github.com/dynpsrpc/dynpsrpc/errors"
+	"github.com/dynpsrpc/dynpsrpc/internal/dropcount"
 	"github.com/dynpsrpc/dynpsrpc/internal/fanout"
 	"github.com/dynpsrpc/dynpsrpc/internal/lifecycle"
 )
@@ -50,7 +51,7 @@ type Bus struct {
 
 	// drops counts the queue frames that were lost because the attempt to lock them failed with an
 	// error.
-	drops drops
+	drops dropcount.Counter
 	// lockRetries is the number of lock attempts that are being repeated.
 	lockRetries atomic.Int64
 	// observers tells whether pattern subscribers receive the frames of the bus.
@@ -59,7 +60,7 @@ type Bus struct {
 	// subscribers.
 	peerSigns peerSigns
 
-	published, publishErrors, received, dropped, disconnects atomic.Uint64
+	published, publishErrors, received, disconnects atomic.Uint64
 }
 
 var _ bus.Monitored = (*Bus)(nil)
@@ -319,14 +320,15 @@ func (b *Bus) sleep(pause time.Duration) bool {
 // Stats returns the current state and counters of the bus. Connected is false while any session is
 // down, even if the sessions with other shards are up.
 func (b *Bus) Stats() bus.Stats {
+	dropped, droppedBy := b.drops.Frames()
 	return bus.Stats{
 		Connected:     b.isConnected(),
 		Disconnects:   b.disconnects.Load(),
 		Published:     b.published.Load(),
 		PublishErrors: b.publishErrors.Load(),
 		Received:      b.received.Load(),
-		Dropped:       b.dropped.Load(),
-		DroppedBy:     b.drops.byReason(),
+		Dropped:       dropped,
+		DroppedBy:     droppedBy,
 	}
 }
 

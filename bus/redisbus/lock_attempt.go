@@ -96,6 +96,6 @@ func (a lockAttempt) finish(err error) {
 	case !a.channel.snapshot.Load().subscribers.DeliverQueue(a.frame) && !a.snapshot.subscribers.DeliverQueue(a.frame):
 		// This never happens: the last queue subscriber accepts frames until the pendingLocks gate
 		// is empty, and this attempt has not left the gate yet.
-		a.bus.dropped.Add(1)
+		a.bus.drops.Add("NO_SUBSCRIBER", 1, dropEventInterval)
 	}
 }

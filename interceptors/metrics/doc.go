@@ -55,7 +55,7 @@
 //	dynpsrpc.bus.published          frames published to the broker
 //	dynpsrpc.bus.publish_errors     frames accepted for publication that could not be sent
 //	dynpsrpc.bus.received           frames received from the broker
-//	dynpsrpc.bus.dropped            frames lost between the broker and the process
+//	dynpsrpc.bus.dropped            frames lost between the broker and the process, by dynpsrpc.reason
 //	dynpsrpc.server.waiting         received stream messages not yet read
 //	dynpsrpc.server.dropped         dropped frames, by dynpsrpc.reason
 //	dynpsrpc.conn.waiting           received stream messages not yet read

@@ -12,8 +12,7 @@ import (
 type Record func(instrument *Instrument, value float64, labels ...string)
 
 // Source reports the current state of an object by calling report once for each value. A Source
-// must be safe for concurrent use, and must report the same instruments and labels every time it is
-// called.
+// must be safe for concurrent use, and must report the same instruments every time it is called.
 type Source func(report Record)
 
 func counter(name, description, unit string, keys ...string) *Instrument {
@@ -38,12 +37,13 @@ var (
 	busPublished     = counter("dynpsrpc.bus.published", "Frames published to the broker.", "{frame}", keyBus)
 	busPublishErrors = counter("dynpsrpc.bus.publish_errors", "Frames accepted for publication that could not be sent to the broker.", "{frame}", keyBus)
 	busReceived      = counter("dynpsrpc.bus.received", "Frames received from the broker.", "{frame}", keyBus)
-	busDropped       = counter("dynpsrpc.bus.dropped", "Frames lost between the broker and this process.", "{frame}", keyBus)
+	busDropped       = counter("dynpsrpc.bus.dropped", "Frames lost between the broker and this process.", "{frame}", keyBus, keyReason)
 )
 
 // BusSource returns a source that reports the state of a bus: whether it is connected, the number
-// of reconnects, and the numbers of frames published, received and dropped. name identifies the bus
-// and must be unique. If the bus does not implement [bus.Monitored], as is the case for the
+// of reconnects, and the numbers of frames published, received and dropped. Dropped frames are
+// reported by the reasons in [bus.Stats.DroppedBy], and as "unknown" if they are not in that map.
+// name identifies the bus and must be unique. If the bus does not implement [bus.Monitored], as is the case for the
 // in-process bus, the source reports nothing.
 func BusSource(name string, b bus.Bus) Source {
 	monitored, isMonitored := b.(bus.Monitored)
@@ -64,7 +64,12 @@ func BusSource(name string, b bus.Bus) Source {
 		report(busPublished, float64(stats.Published), name)
 		report(busPublishErrors, float64(stats.PublishErrors), name)
 		report(busReceived, float64(stats.Received), name)
-		report(busDropped, float64(stats.Dropped), name)
+		unknown := stats.Dropped
+		for reason, frames := range stats.DroppedBy {
+			report(busDropped, float64(frames), name, reason)
+			unknown -= min(frames, unknown)
+		}
+		report(busDropped, float64(unknown), name, "unknown")
 	}
 }
 

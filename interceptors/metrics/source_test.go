@@ -49,10 +49,12 @@ func TestBusSource_Reports(t *testing.T) {
 	b := bus.NewLocal()
 	defer b.Close()
 	assert.Empty(t, reported(t, metrics.BusSource("local", b)))
-	stats := bus.Stats{Connected: true, Disconnects: 2, Published: 3, PublishErrors: 4, Received: 5, Dropped: 6}
+	stats := bus.Stats{Connected: true, Disconnects: 2, Published: 3, PublishErrors: 4, Received: 5, Dropped: 6,
+		DroppedBy: map[string]uint64{"OOM": 1, "MISROUTED": 2}}
 	assert.Equal(t, map[string]float64{
 		"dynpsrpc.bus.connected main": 1, "dynpsrpc.bus.reconnects main": 2, "dynpsrpc.bus.published main": 3,
-		"dynpsrpc.bus.publish_errors main": 4, "dynpsrpc.bus.received main": 5, "dynpsrpc.bus.dropped main": 6,
+		"dynpsrpc.bus.publish_errors main": 4, "dynpsrpc.bus.received main": 5, "dynpsrpc.bus.dropped main OOM": 1,
+		"dynpsrpc.bus.dropped main MISROUTED": 2, "dynpsrpc.bus.dropped main unknown": 3,
 	}, reported(t, metrics.BusSource("main", monitored{b, stats})))
 
 	for disconnects, reconnects := range map[uint64]float64{0: 0, 1: 0, 2: 1} {

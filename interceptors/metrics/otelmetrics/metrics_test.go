@@ -85,7 +85,7 @@ func TestMetrics_Watch(t *testing.T) {
 	m := otelmetrics.New(metric.NewMeterProvider(metric.WithReader(reader)))
 	b := bus.NewLocal()
 	defer b.Close()
-	one, two := monitored{b, bus.Stats{Connected: true, Dropped: 3}}, monitored{b, bus.Stats{Dropped: 4}}
+	one, two := monitored{b, bus.Stats{Connected: true, Dropped: 3, DroppedBy: map[string]uint64{"OOM": 2}}}, monitored{b, bus.Stats{Dropped: 4}}
 	stop, err := m.Watch(metrics.BusSource("one", one), metrics.BusSource("two", two))
 	require.NoError(t, err)
 
@@ -95,9 +95,10 @@ func TestMetrics_Watch(t *testing.T) {
 	values := map[string]float64{}
 	for _, point := range dropped.DataPoints {
 		name, _ := point.Attributes.Value("dynpsrpc.bus")
-		values[name.AsString()] = point.Value
+		reason, _ := point.Attributes.Value("dynpsrpc.reason")
+		values[name.AsString()+" "+reason.AsString()] = point.Value
 	}
-	assert.Equal(t, map[string]float64{"one": 3, "two": 4}, values)
+	assert.Equal(t, map[string]float64{"one OOM": 2, "one unknown": 1, "two unknown": 4}, values)
 	assert.Len(t, all["dynpsrpc.bus.connected"].Data.(metricdata.Gauge[float64]).DataPoints, 2)
 
 	stop()

@@ -83,15 +83,16 @@ func TestMetrics_Watch(t *testing.T) {
 	b := bus.NewLocal()
 	defer b.Close()
 	stop := m.Watch(
-		metrics.BusSource("one", monitored{b, bus.Stats{Connected: true, Disconnects: 2, Dropped: 3}}),
+		metrics.BusSource("one", monitored{b, bus.Stats{Connected: true, Disconnects: 2, Dropped: 3, DroppedBy: map[string]uint64{"OOM": 2}}}),
 		metrics.BusSource("two", monitored{b, bus.Stats{Dropped: 4}}),
 	)
 	const help = `
 # HELP dynpsrpc_bus_dropped_total Frames lost between the broker and this process.
 # TYPE dynpsrpc_bus_dropped_total counter
 `
-	requirePage(t, registry, help+`dynpsrpc_bus_dropped_total{dynpsrpc_bus="one"} 3
-dynpsrpc_bus_dropped_total{dynpsrpc_bus="two"} 4
+	requirePage(t, registry, help+`dynpsrpc_bus_dropped_total{dynpsrpc_bus="one",dynpsrpc_reason="OOM"} 2
+dynpsrpc_bus_dropped_total{dynpsrpc_bus="one",dynpsrpc_reason="unknown"} 1
+dynpsrpc_bus_dropped_total{dynpsrpc_bus="two",dynpsrpc_reason="unknown"} 4
 # HELP dynpsrpc_bus_connected 1 if the bus is connected to its broker, otherwise 0.
 # TYPE dynpsrpc_bus_connected gauge
 dynpsrpc_bus_connected{dynpsrpc_bus="one"} 1
@@ -100,7 +101,7 @@ dynpsrpc_bus_connected{dynpsrpc_bus="two"} 0
 	stopThree := m.Watch(metrics.BusSource("three", monitored{b, bus.Stats{Dropped: 5}}))
 	stop()
 	stop()
-	requirePage(t, registry, help+`dynpsrpc_bus_dropped_total{dynpsrpc_bus="three"} 5
+	requirePage(t, registry, help+`dynpsrpc_bus_dropped_total{dynpsrpc_bus="three",dynpsrpc_reason="unknown"} 5
 `, "dynpsrpc_bus_dropped_total")
 	stopThree()
 	families, err := registry.Gather()

@@ -188,8 +188,8 @@ state{a="x",b="y"} 6
 state_total{a="x"} 9
 # HELP dynpsrpc_bus_dropped_total Frames lost between the broker and this process.
 # TYPE dynpsrpc_bus_dropped_total counter
-dynpsrpc_bus_dropped_total{dynpsrpc_bus="main"} 0
-dynpsrpc_bus_dropped_total{dynpsrpc_bus="main`+"\uFFFD"+`"} 0
+dynpsrpc_bus_dropped_total{dynpsrpc_bus="main",dynpsrpc_reason="unknown"} 0
+dynpsrpc_bus_dropped_total{dynpsrpc_bus="main`+"\uFFFD"+`",dynpsrpc_reason="unknown"} 0
 `, "of_the_program_total", "ok_total", "pair_total", "sizes", "sizes_count", "sizes_sum", "state", "state_total", "buckets", "reserved", "twice", "le",
 			"dynpsrpc_bus_dropped_total")
 	}

@@ -1,0 +1,2 @@
+// Package dropcount counts the frames that a bus drops, by reason.
+package dropcount
