@@ -17,7 +17,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 )
 
-// slowWorld serves Echo with a handler that takes the given time, and counts its runs.
+// slowWorld returns a world that serves Echo, and the number of calls that the handler has
+// received. The handler waits for took before it responds.
 func slowWorld(t *testing.T, took time.Duration) (*fakeBus, *world, *atomic.Int64) {
 	t.Helper()
 	b, runs := newFakeBus(), &atomic.Int64{}
@@ -30,7 +31,7 @@ func slowWorld(t *testing.T, took time.Duration) (*fakeBus, *world, *atomic.Int6
 	return b, w, runs
 }
 
-// drop makes the bus lose the frames on channels whose names end with one of the suffixes.
+// drop makes the bus lose every frame on a channel whose name ends with one of the suffixes.
 func (b *fakeBus) drop(suffixes ...string) {
 	b.publish = func(ctx context.Context, channel bus.Channel, frame []byte, report bus.DeliveryReport) error {
 		for _, suffix := range suffixes {
@@ -42,7 +43,8 @@ func (b *fakeBus) drop(suffixes ...string) {
 	}
 }
 
-// A slow handler is announced, once, so its call is not given up. A quick one is not announced.
+// A server announces a request whose handler is slow, so that the client keeps waiting. It
+// announces it once, and does not announce a request whose handler is quick.
 func TestAnnounce_SlowHandler(t *testing.T) {
 	t.Parallel()
 	for took, want := range map[time.Duration][]wire.Kind{
@@ -64,8 +66,8 @@ func TestAnnounce_SlowHandler(t *testing.T) {
 	}
 }
 
-// A request that no server takes ends the call just before the selection timeout. It may have been run, so
-// the error is not marked as unprocessed.
+// A call fails just before the selection timeout if the client hears of no server that runs the
+// request. A server may have run it, so the error is not marked as unprocessed.
 func TestAnnounce_LostRequest(t *testing.T) {
 	t.Parallel()
 	for name, lost := range map[string][]string{"request": {"REQ"}, "announcement and response": {"CLAIM", "RES"}} {
@@ -87,8 +89,8 @@ func TestAnnounce_LostRequest(t *testing.T) {
 	}
 }
 
-// A call whose timeout is shorter than the selection timeout ends at its timeout, and an announced
-// call too.
+// A call ends at its own timeout, whether that is shorter than the selection timeout or the server
+// has announced that it runs the request.
 func TestAnnounce_Timeout(t *testing.T) {
 	t.Parallel()
 	for _, timeout := range []time.Duration{500 * time.Millisecond, 5 * time.Second} {
@@ -98,12 +100,13 @@ func TestAnnounce_Timeout(t *testing.T) {
 			_, err := w.call(t, echo, "hi", dynamic.WithRequestTimeout(timeout))
 			requireCode(t, errors.DeadlineExceeded, err)
 			assert.Equal(t, timeout, time.Since(start))
-			<-time.After(time.Minute) // the handler ends
+			<-time.After(time.Minute) // wait until the handler has returned
 		})
 	}
 }
 
-// A handler that ends while its announcement is being published is no failure to publish.
+// A handler may return while its announcement is being published, which cancels the publishing.
+// The server does not log that as a failure.
 func TestAnnounce_EndOfTheHandlerIsNotLogged(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -115,7 +118,8 @@ func TestAnnounce_EndOfTheHandlerIsNotLogged(t *testing.T) {
 			return request, nil
 		})})
 		b.publish = func(ctx context.Context, channel bus.Channel, frame []byte, report bus.DeliveryReport) error {
-			if strings.HasSuffix(channel.Name, "CLAIM") { // the bus is busy until the handler has ended
+			// The bus does not take the announcement before the handler has returned.
+			if strings.HasSuffix(channel.Name, "CLAIM") {
 				<-ctx.Done()
 				return ctx.Err()
 			}

@@ -20,18 +20,20 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 )
 
-// echoWorld serves all text methods.
+// echoWorld returns a server whose three text methods return their request, and a peer that sends
+// frames to it.
 func echoWorld(t testing.TB) (*world, peer) {
 	t.Helper()
 	w := newWorld(t)
 	handler := dynamic.Unary(echoHandler)
 	w.serve(t, dynamic.Handlers{"Echo": handler, "Direct": handler, "Best": handler})
-	// Let the conn listen.
+	// Creating a client makes the conn subscribe to its channels.
 	textClient(t, w.conn, echo)
 	return w, peer{t, w.bus}
 }
 
-// servedChannels are those on which a server or a client of test.Echoes listens, with the kind each is for.
+// servedChannels returns the channels on which a server or a client of test.Echoes listens. The
+// key is the kind of frame that belongs on the channel.
 func servedChannels() map[wire.Kind]bus.Channel {
 	return map[wire.Kind]bus.Channel{
 		wire.KindRequest:       requestChannel("Echo"),
@@ -41,7 +43,8 @@ func servedChannels() map[wire.Kind]bus.Channel {
 	}
 }
 
-// validFrames is a frame of each kind, addressed to nobody.
+// validFrames returns a valid frame of each kind. No request, server or client has the ids in
+// them.
 func validFrames(t testing.TB) map[wire.Kind][]byte {
 	t.Helper()
 	id, server := []byte("REQ_nobody000000"), []byte("SRV_nobody")
@@ -68,10 +71,11 @@ func encodedMessage(t testing.TB) []byte {
 	return frame
 }
 
-// badFrames is what both sides have counted.
+// badFrames returns the number of bad frames that the server and the conn have counted.
 func (w *world) badFrames() uint64 { return w.server.Stats().BadFrames + w.conn.Stats().BadFrames }
 
-// TestBadInput_WrongInnerType: a frame on a channel that is not for its kind kills a psrpc process.
+// TestBadInput_WrongInnerType sends frames on channels that are meant for another kind of frame.
+// Such a frame crashes a psrpc process. Here it is only counted.
 func TestBadInput_WrongInnerType(t *testing.T) {
 	t.Parallel()
 	w, p := echoWorld(t)
@@ -104,7 +108,7 @@ func TestBadInput_TruncatedFrames(t *testing.T) {
 	w.requireWorking(t)
 }
 
-// TestBadInput_DamagedInnerMessages are whole envelopes around what cannot be decoded.
+// TestBadInput_DamagedInnerMessages sends valid envelopes whose content cannot be decoded.
 func TestBadInput_DamagedInnerMessages(t *testing.T) {
 	t.Parallel()
 	w, p := echoWorld(t)
@@ -115,11 +119,11 @@ func TestBadInput_DamagedInnerMessages(t *testing.T) {
 	want := uint64(0)
 	for kind, channel := range servedChannels() {
 		for _, value := range [][]byte{
-			{0xff},                         // no tag
-			{0x0a, 0x05, 'a'},              // a text that is too short
-			{0x0a, 0x01, 0xff},             // not UTF-8
-			{0x00},                         // field 0
-			bytes.Repeat([]byte{0x80}, 11), // a number that does not end
+			{0xff},                         // there is no field tag
+			{0x0a, 0x05, 'a'},              // a string that is shorter than its length says
+			{0x0a, 0x01, 0xff},             // a string that is not UTF-8
+			{0x00},                         // the field number is 0
+			bytes.Repeat([]byte{0x80}, 11), // a varint without an end
 		} {
 			p.sendRaw(channel, envelope(names[kind], value))
 			want++
@@ -137,11 +141,12 @@ func envelope(typeName string, value []byte) []byte {
 	return protowire.AppendBytes(frame, value)
 }
 
-// TestBadInput_RandomFrames sends noise, and valid frames with damaged bytes.
+// TestBadInput_RandomFrames sends random bytes, and valid frames in which some bytes were changed.
 func TestBadInput_RandomFrames(t *testing.T) {
 	t.Parallel()
 	w, p := echoWorld(t)
-	t.Cleanup(w.server.Kill) // some frames are requests that wait for a grant
+	// Kill does not wait for the grants of the requests among these frames, as Shutdown would.
+	t.Cleanup(w.server.Kill)
 	random := rand.New(rand.NewPCG(1, 2))
 	noise := func(frame []byte, positions int) []byte {
 		for range positions {
@@ -170,7 +175,8 @@ func FuzzFrames(f *testing.F) {
 	}
 	f.Add([]byte{})
 	w, _ := echoWorld(f)
-	f.Cleanup(w.server.Kill) // some frames are requests that wait for a grant
+	// Kill does not wait for the grants of the requests among these frames, as Shutdown would.
+	f.Cleanup(w.server.Kill)
 	f.Fuzz(func(t *testing.T, frame []byte) {
 		p := peer{t, w.bus}
 		for _, channel := range servedChannels() {
@@ -279,12 +285,13 @@ func TestConn_FloodOfClaims(t *testing.T) {
 	}
 }
 
-// requireNextCallWorks makes the hand-made server answer one more call of the client.
+// requireNextCallWorks checks that the next call of the client succeeds. The test itself responds
+// in place of a server.
 func requireNextCallWorks(c *calling) {
 	c.t.Helper()
 	requests := c.listen(requestChannel("Repeat"), bus.Broadcast)
 	done := make(chan error, 1)
-	go func() { // ends with the call
+	go func() { // this goroutine ends with the call
 		_, err := dynamic.Invoke(c.t.Context(), c.conn, repeat, nil)
 		done <- err
 	}()
@@ -305,7 +312,8 @@ func TestConn_AnswersForNobody(t *testing.T) {
 	w.requireWorking(t)
 }
 
-// TestServer_FloodOfGrants: three at a time stop a psrpc server for good.
+// TestServer_FloodOfGrants sends a thousand grants for one request. Three at the same time make a
+// psrpc server hang forever.
 func TestServer_FloodOfGrants(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -320,7 +328,8 @@ func TestServer_FloodOfGrants(t *testing.T) {
 	})
 }
 
-// TestServer_IdenticalRequests: a frame that the bus delivers several times is served once. psrpc does so on Redis only.
+// TestServer_IdenticalRequests checks that a request frame which the bus delivers several times is
+// run once. A psrpc server ensures that on Redis only.
 func TestServer_IdenticalRequests(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -350,7 +359,7 @@ func TestServer_IdenticalRequests(t *testing.T) {
 			c.sendRaw(requestChannel(tt.method), frame)
 			c.nextResponse(c.responses)
 			assert.EqualValues(t, 2, c.runs.Load(), "as after the time of psrpc's locks on Redis")
-			request.SentAt++ // another request, whose client gives the same id to all of them
+			request.SentAt++ // a different request, although the client has given it the same id
 			c.send(requestChannel(tt.method), request)
 			c.nextResponse(c.responses)
 			assert.EqualValues(t, 3, c.runs.Load(), tt)

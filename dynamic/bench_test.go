@@ -12,7 +12,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/dynamic"
 )
 
-// BenchmarkCall is one typed call over the in-process bus, client and server together.
+// BenchmarkCall measures a typed call over the in-process bus, with the client and the server in
+// one process.
 func BenchmarkCall(b *testing.B) {
 	for kind, method := range map[string]string{"queue": echo, "single_server": direct} {
 		for _, concurrency := range []int{1, 64} {
@@ -29,7 +30,8 @@ func BenchmarkCall(b *testing.B) {
 	}
 }
 
-// BenchmarkPingPong is the physical limit beside it: two goroutines that hand a value over and back.
+// BenchmarkPingPong measures the lower bound for BenchmarkCall: one goroutine passes a value to
+// another and gets a reply.
 func BenchmarkPingPong(b *testing.B) {
 	for _, concurrency := range []int{1, 64} {
 		b.Run(fmt.Sprintf("callers=%d", concurrency), func(b *testing.B) {
@@ -54,7 +56,8 @@ func BenchmarkPingPong(b *testing.B) {
 	}
 }
 
-// benchmarkCallers runs b.N calls from so many goroutines and reports percentiles of their latency.
+// benchmarkCallers spreads b.N calls over a number of goroutines and reports percentiles of their
+// latency.
 func benchmarkCallers(b *testing.B, concurrency int, call func() error) {
 	b.ReportAllocs()
 	latencies := make([][]time.Duration, concurrency)

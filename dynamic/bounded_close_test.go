@@ -15,13 +15,13 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// silentBroker is a bus whose broker can be made to stop answering: subscriptions then do not end, and nothing
-// can be published, until it answers again.
+// silentBroker is a bus whose broker can be made to stop answering. Until it answers again,
+// subscriptions do not end and nothing can be published.
 type silentBroker struct {
 	bus.Bus
 
 	mu       sync.Mutex
-	answers  chan struct{} // closed while the broker answers
+	answers  chan struct{} // is closed while the broker answers
 	answered bool
 }
 
@@ -82,7 +82,7 @@ func (s *silentSubscription) Close() {
 	s.Subscription.Close()
 }
 
-// requireWithin requires that f takes at most limit and not less than atLeast.
+// requireWithin checks that f takes at least atLeast and at most limit.
 func requireWithin(t testing.TB, atLeast, limit time.Duration, f func()) {
 	t.Helper()
 	start := time.Now()
@@ -102,8 +102,8 @@ func withCloseLimit(t testing.TB, f func(ctx context.Context) error) error {
 	return err
 }
 
-// While the broker does not answer, Shutdown and Close return when their context ends, and say that they have not
-// finished. The rest ends when the broker answers.
+// While the broker does not answer, Shutdown and Close return when their context ends, with an
+// error that names what is still open. They complete once the broker answers again.
 func TestServer_EndsInTimeWhileTheBrokerIsSilent(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]func(w *flowWorld, ctx context.Context) error{
@@ -137,7 +137,8 @@ func TestServer_EndsInTimeWhileTheBrokerIsSilent(t *testing.T) {
 	}
 }
 
-// A closed service may be registered again, also while the broker has not ended its subscriptions.
+// A service that was closed can be registered again even if the broker has not yet ended its
+// subscriptions.
 func TestRegistration_NameIsFreeWhileTheBrokerIsSilent(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -152,7 +153,8 @@ func TestRegistration_NameIsFreeWhileTheBrokerIsSilent(t *testing.T) {
 	})
 }
 
-// Kill has no context: it is bounded by the timeout of the server, and handlers are stopped before.
+// Kill takes no context, so the timeout of the server limits how long it waits for the broker. It
+// stops the handlers before that.
 func TestServer_KillWhileTheBrokerIsSilent(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -169,7 +171,8 @@ func TestServer_KillWhileTheBrokerIsSilent(t *testing.T) {
 	})
 }
 
-// DeregisterTopic has no context: it is bounded by the timeout of the server.
+// DeregisterTopic takes no context, so the timeout of the server limits how long it waits for the
+// broker.
 func TestRegistration_DeregisterTopicWhileTheBrokerIsSilent(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -187,7 +190,8 @@ func TestRegistration_DeregisterTopicWhileTheBrokerIsSilent(t *testing.T) {
 	})
 }
 
-// Conns, streams and subscriptions have no context either: their Close is bounded by the timeout of the conn.
+// The Close methods of conns, streams and subscriptions take no context. The timeout of the conn
+// limits how long they wait for the broker.
 func TestConn_EndsInTimeWhileTheBrokerIsSilent(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

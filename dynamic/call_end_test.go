@@ -14,7 +14,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// atOnce is what a call must take less than if it must not wait for its timeout, an hour.
+// atOnce is the time limit for calls that must end at once. It is far below their timeout of an
+// hour.
 const atOnce = 10 * time.Second
 
 func TestCall_NobodyListening(t *testing.T) {
@@ -37,7 +38,8 @@ func TestCall_NobodyListening(t *testing.T) {
 	}
 }
 
-// TestCall_EndsAtOnce is each way to interrupt a call that a handler has.
+// TestCall_EndsAtOnce interrupts a call in several ways while its handler runs, and checks that
+// the call returns at once.
 func TestCall_EndsAtOnce(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
@@ -61,7 +63,7 @@ func TestCall_EndsAtOnce(t *testing.T) {
 				ctx, cancel := context.WithCancel(t.Context())
 				defer cancel()
 				client, done := textClient(t, w.conn, name), make(chan error, 1)
-				go func() { // ends with the call
+				go func() { // this goroutine ends with the call
 					_, err := client.Call(ctx, wrapperspb.String("hi"), dynamic.WithRequestTimeout(time.Hour))
 					done <- err
 				}()
@@ -109,12 +111,13 @@ func TestCall_ContextHasEnded(t *testing.T) {
 	assert.Empty(t, b.sent(), "psrpc sends such a request, which is of no use")
 }
 
-// TestCall_Timeouts checks what the request says of the time that the client will wait, for each mix of options.
+// TestCall_Timeouts checks the expiry that a request carries, for each combination of the three
+// timeouts.
 func TestCall_Timeouts(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
 		name                   string
-		conn, request, context time.Duration // 0: not set
+		conn, request, context time.Duration // 0 if it is not set
 		want                   time.Duration
 	}{
 		{"default", 0, 0, 0, dynamic.DefaultClientTimeout},
@@ -160,7 +163,7 @@ func TestCall_Timeouts(t *testing.T) {
 	}
 }
 
-// TestCall_TimesOut waits for real, for each way to set the time.
+// TestCall_TimesOut lets calls time out, with the timeout set in each possible way.
 func TestCall_TimesOut(t *testing.T) {
 	t.Parallel()
 	const timeout = 50 * time.Millisecond
@@ -182,7 +185,8 @@ func TestCall_TimesOut(t *testing.T) {
 			w.serve(t, dynamic.Handlers{"Echo": dynamic.Unary(func(ctx context.Context, request text) (text, error) {
 				<-ctx.Done()
 				handlerEnd <- ctx.Err()
-				return b.handle(ctx, request) // so that its answer does not race with the timeout
+				// Blocks, so that no response arrives before the client's timeout.
+				return b.handle(ctx, request)
 			})})
 			t.Cleanup(func() { close(b.release) })
 			conn, err := dynamic.NewConn(w.bus, w.registry, tt.options...)
@@ -209,7 +213,8 @@ func TestCall_TimesOut(t *testing.T) {
 	}
 }
 
-// TestCall_HandlerContext is what a handler's context knows of the call.
+// TestCall_HandlerContext checks that the handler's context has the deadline of the call, and is
+// canceled when the handler has returned.
 func TestCall_HandlerContext(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

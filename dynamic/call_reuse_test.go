@@ -17,12 +17,14 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// reports are what a caller's bus keeps back; they travel in the context of its calls.
+// reports holds the delivery reports that the bus has not yet called. Each call has its own, in
+// its context.
 type reports []bus.DeliveryReport
 
 type reportsKey struct{}
 
-// untimelyBus keeps back its reports to those callers who want that, and delivers responses twice at the same time.
+// untimelyBus withholds the delivery reports of calls that have a reports value in their context.
+// It delivers each response twice at the same time.
 type untimelyBus struct{ bus.Bus }
 
 func (b untimelyBus) Publish(ctx context.Context, channel bus.Channel, frame []byte, report bus.DeliveryReport) error {
@@ -38,8 +40,9 @@ func (b untimelyBus) Publish(ctx context.Context, channel bus.Channel, frame []b
 	return b.Bus.Publish(ctx, channel, frame, report)
 }
 
-// TestCall_HearsNothingOfOthers: calls that are answered, run out of time or are canceled, just when they are answered or
-// not, and of which the bus says, when they have ended, that they were lost. Each hears of itself alone.
+// TestCall_HearsNothingOfOthers checks that calls which reuse an inbox do not disturb each other.
+// It makes calls that succeed, time out or are canceled. Once a call has ended, the bus reports
+// that its request was lost. No later call may receive that report.
 func TestCall_HearsNothingOfOthers(t *testing.T) {
 	t.Parallel()
 	w := newWorldOn(t, untimelyBus{bus.NewLocal()})

@@ -14,13 +14,13 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/id"
 )
 
-// startCall begins a call of the inbox that ends d from now.
+// startCall starts a call that uses the inbox and times out after d.
 func startCall(inbox *callInbox, d time.Duration) {
 	inbox.reset(id.NewRequest())
 	inbox.timer.start(time.Now(), d)
 }
 
-// requireFires waits for the deadline of the call and checks that it passes at the right time.
+// requireFires waits until the call times out, and checks that it does so at the right time.
 func requireFires(t *testing.T, inbox *callInbox, after time.Duration) {
 	t.Helper()
 	started := time.Now()
@@ -38,9 +38,11 @@ func TestCallTimer_FiresAtEachDeadline(t *testing.T) {
 
 		startCall(inbox, time.Minute)
 		inbox.timer.stop()
-		startCall(inbox, time.Second) // an earlier deadline than the armed timer
+		// The deadline is earlier than the one for which the timer is set.
+		startCall(inbox, time.Second)
 		requireFires(t, inbox, time.Second)
-		startCall(inbox, 2*time.Hour) // a later deadline than the armed timer
+		// The deadline is later than the one for which the timer is set.
+		startCall(inbox, 2*time.Hour)
 		requireFires(t, inbox, 2*time.Hour)
 	})
 }
@@ -57,14 +59,15 @@ func TestCallTimer_KeepsRunningForTheNextCall(t *testing.T) {
 
 		startCall(inbox, time.Second)
 		inbox.timer.stop()
-		<-time.After(time.Minute) // the timer fires and finds no call
+		<-time.After(time.Minute) // the timer expires while no call is running
 		assert.False(t, inbox.timer.armed.Load())
 		startCall(inbox, time.Second)
 		requireFires(t, inbox, time.Second)
 	})
 }
 
-// A call with a long timeout does not keep the timer running after its end, and still ends in time.
+// A call with a long timeout that ends early does not keep the timer running. The next call with a
+// long timeout still ends in time.
 func TestCallTimer_LongTimeouts(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -80,7 +83,8 @@ func TestCallTimer_LongTimeouts(t *testing.T) {
 	})
 }
 
-// A call that starts while the timer fires for the previous call ends, and not before its deadline.
+// A call may start while the timer expires for the previous call. It then ends, but not before its
+// own deadline.
 func TestCallTimer_StartWhileFiring(t *testing.T) {
 	t.Parallel()
 	var callers sync.WaitGroup
@@ -90,7 +94,8 @@ func TestCallTimer_StartWhileFiring(t *testing.T) {
 			for range 500 {
 				quit := time.Now().Add(rand.N(20 * time.Microsecond))
 				startCall(inbox, 10*time.Microsecond)
-				for time.Now().Before(quit) { // busy, so that the next call starts at any moment
+				// Loops without sleeping, so that the next call can start at any moment.
+				for time.Now().Before(quit) {
 				}
 				inbox.timer.stop()
 
@@ -112,7 +117,8 @@ func TestCallTimer_StartWhileFiring(t *testing.T) {
 	callers.Wait()
 }
 
-// A timeout of zero at the epoch itself is not taken for the absence of a call.
+// A deadline equal to the inbox's start time is valid, although it is stored as 0. It must not be
+// mistaken for the state without a call.
 func TestCallTimer_AtTheEpoch(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -122,7 +128,8 @@ func TestCallTimer_AtTheEpoch(t *testing.T) {
 	})
 }
 
-// Delivery reports and deadlines of an ended call do not reach the next call of its inbox.
+// Delivery reports and deadlines of a call that has ended do not affect the next call that uses
+// the same inbox.
 func TestCallInbox_IgnoresReportsForTheCallBefore(t *testing.T) {
 	t.Parallel()
 	inbox := newCallInbox(time.Now())

@@ -10,8 +10,9 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// TestUnaryCall_LateTimer checks that a timer that expires late does not end the wait for a sign of
-// a server, but begins it anew. The wait never exceeds the timeout of the call.
+// TestUnaryCall_LateTimer checks what happens if the timer for a server's first frame expires
+// late. The call then waits for the frame once more, but never longer than the timeout of the
+// call.
 func TestUnaryCall_LateTimer(t *testing.T) {
 	t.Parallel()
 	conn, err := NewConn(bus.NewLocal(), registry.New())
@@ -19,7 +20,7 @@ func TestUnaryCall_LateTimer(t *testing.T) {
 	t.Cleanup(func() { assert.NoError(t, conn.Close()) })
 	for name, test := range map[string]struct {
 		elapsed, timeout time.Duration
-		want             time.Duration // the shortest new signDeadline
+		want             time.Duration // the earliest new signDeadline that is allowed
 	}{
 		"late":                     {1500 * time.Millisecond, time.Minute, 2450 * time.Millisecond},
 		"late, close to the end":   {1500 * time.Millisecond, 2 * time.Second, 2 * time.Second},

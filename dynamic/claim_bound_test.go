@@ -29,7 +29,8 @@ func eternalRequest(id string) *wire.Request {
 
 func requestID(i int) string { return fmt.Sprintf("REQ_%012d", i) }
 
-// newClaimWorld returns a server with the options, and the number of its runs of Best and Echo.
+// newClaimWorld returns a server that serves Best and Echo, a peer, and the number of calls that
+// the two handlers have received.
 func newClaimWorld(t testing.TB, opts ...dynamic.ServerOption) (*world, peer, *atomic.Int64) {
 	t.Helper()
 	w := newWorldOn(t, bus.NewLocal(), opts...)
@@ -47,8 +48,9 @@ func (p peer) grant(method, id string) {
 	p.send(grantChannel(method), &wire.ClaimResponse{RequestID: []byte(id), ServerID: []byte("SRV_test")})
 }
 
-// TestServer_PendingClaimsHaveNoGoroutines: requests that wait for a grant cost memory only.
-func TestServer_PendingClaimsHaveNoGoroutines(t *testing.T) { // not parallel: counts goroutines
+// TestServer_PendingClaimsHaveNoGoroutines checks that requests which wait for the client's grant
+// occupy memory, but no goroutines.
+func TestServer_PendingClaimsHaveNoGoroutines(t *testing.T) {
 	const requests = 5_000
 	w, p, runs := newClaimWorld(t)
 	claims := p.listen(claimChannel(peerClient), bus.Broadcast)
@@ -65,8 +67,8 @@ func TestServer_PendingClaimsHaveNoGoroutines(t *testing.T) { // not parallel: c
 	assert.Zero(t, w.server.Stats().Evicted)
 }
 
-// TestServer_OldestPendingClaimsAreEvicted when there are too many. Those that are evicted are counted and do not
-// run, the others do.
+// TestServer_OldestPendingClaimsAreEvicted checks the limits for claimed requests that wait for a
+// grant. The oldest ones above the limit are counted and never run, and the others run.
 func TestServer_OldestPendingClaimsAreEvicted(t *testing.T) {
 	t.Parallel()
 	large := strings.Repeat("x", 1000)
@@ -97,7 +99,8 @@ func TestServer_OldestPendingClaimsAreEvicted(t *testing.T) {
 	}
 }
 
-// TestServer_OneLargePendingClaim: the limit in bytes never evicts the only request that waits.
+// TestServer_OneLargePendingClaim checks that a single waiting request is kept, even if it is
+// larger than the limit in bytes.
 func TestServer_OneLargePendingClaim(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -111,7 +114,8 @@ func TestServer_OneLargePendingClaim(t *testing.T) {
 	})
 }
 
-// TestServer_GrantTimeout: the expiry of a request does not decide how long the server keeps it.
+// TestServer_GrantTimeout checks that the server keeps a claimed request until its own grant
+// timeout, even if the request expires much later.
 func TestServer_GrantTimeout(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
@@ -142,8 +146,9 @@ func TestServer_GrantTimeout(t *testing.T) {
 	}
 }
 
-// TestServer_PendingClaimsEnd when the client cancels them, with Kill at once, and with Shutdown after the time of a
-// selection. Nothing runs, and the server does not wait for their expiry.
+// TestServer_PendingClaimsEnd checks that claimed requests which wait for a grant do not hold up
+// the shutdown until they expire. They end at once if the client cancels them or the server is
+// killed. Shutdown waits for the selection timeout. Their handlers do not run.
 func TestServer_PendingClaimsEnd(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {

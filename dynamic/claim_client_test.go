@@ -17,7 +17,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 )
 
-// calling is a client, its call under way, and a hand-made server that has got the request.
+// calling is a client with a running call. The test has received the request and acts as the
+// server.
 type calling struct {
 	peer
 
@@ -32,7 +33,7 @@ type callResult struct {
 	err      error
 }
 
-// startCall calls a method of test.Echoes.
+// startCall starts a call to a method of test.Echoes and receives its request.
 func startCall(t testing.TB, method string, opts ...dynamic.RequestOption) *calling {
 	t.Helper()
 	w := newWorld(t)
@@ -40,7 +41,7 @@ func startCall(t testing.TB, method string, opts ...dynamic.RequestOption) *call
 	requests := c.listen(requestChannel(method), bus.Queue)
 	c.grants = c.listen(grantChannel(method), bus.Broadcast)
 	client := textClient(t, w.conn, "test.Echoes/"+method)
-	go func() { // ends with the call, which the test waits for
+	go func() { // this goroutine ends with the call, for which the test waits
 		response, err := client.Call(context.Background(), wrapperspb.String("hi"), opts...)
 		c.result <- callResult{response, err}
 	}()
@@ -83,7 +84,8 @@ func TestClient_RequestOnTheWire(t *testing.T) {
 	}
 }
 
-// TestClient_ClaimHandshake is a call to a server that knows nothing of direct answers, as psrpc's do not.
+// TestClient_ClaimHandshake calls a server that claims each request before it responds, as psrpc
+// servers do.
 func TestClient_ClaimHandshake(t *testing.T) {
 	t.Parallel()
 	for _, method := range []string{"Echo", "Best"} {
@@ -108,7 +110,7 @@ func TestClient_GrantsOnlyTheFirstClaim(t *testing.T) {
 		c.claim(c.request, fmt.Sprintf("SRV_%d", i))
 	}
 	assert.Equal(t, "SRV_0", string(c.nextGrant(c.grants).ServerID))
-	c.answer(c.request, "bye") // psrpc's clients do not look who answers either
+	c.answer(c.request, "bye") // the response is accepted from any server, as in psrpc
 	c.requireResponse("bye")
 	assert.Empty(t, c.grants)
 }
@@ -126,7 +128,8 @@ func TestClient_ResponseWithoutClaim(t *testing.T) {
 	}
 }
 
-// TestClient_ErrorWithoutClaim: an error ends the call at once, also where psrpc would wait for claims.
+// TestClient_ErrorWithoutClaim checks that an error response ends the call at once. A psrpc client
+// would still wait for claims on some methods.
 func TestClient_ErrorWithoutClaim(t *testing.T) {
 	t.Parallel()
 	for _, method := range []string{"Echo", "Direct", "Best"} {
@@ -149,7 +152,8 @@ func TestClient_ErrorWithoutCode(t *testing.T) {
 	assert.Equal(t, "oops", requireCode(t, errors.Unknown, c.requireError()).Error())
 }
 
-// TestClient_CodeWithoutErrorText: psrpc tells success by the empty text.
+// TestClient_CodeWithoutErrorText checks that a response with an error code and no error text
+// counts as a success, as in psrpc.
 func TestClient_CodeWithoutErrorText(t *testing.T) {
 	t.Parallel()
 	c := startCall(t, "Direct")
@@ -170,7 +174,7 @@ func TestClient_UndecodableResponse(t *testing.T) {
 
 func TestClient_SilentServers(t *testing.T) {
 	t.Parallel()
-	const timeout = 300 * time.Millisecond // long enough for the claim to come in time
+	const timeout = 300 * time.Millisecond // long enough for the client to receive the claim
 	for _, tt := range []struct {
 		name, method string
 		claims       bool
@@ -211,7 +215,8 @@ func TestClient_SilentServers(t *testing.T) {
 	}
 }
 
-// TestServer_QueueOfThree: whoever the queue picks runs the request, and nobody else.
+// TestServer_QueueOfThree checks that the bus delivers each request to exactly one of three
+// servers, and that this server runs it.
 func TestServer_QueueOfThree(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

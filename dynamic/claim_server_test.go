@@ -16,7 +16,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 )
 
-// claimed is a server in a synctest bubble and a hand-made client that speaks to it as psrpc does.
+// claimed is a server in a synctest bubble. The test acts as its client and sends the frames that
+// psrpc sends.
 type claimed struct {
 	peer
 
@@ -45,7 +46,8 @@ func (c *claimed) grant(method, id, server string) {
 	c.send(grantChannel(method), &wire.ClaimResponse{RequestID: []byte(id), ServerID: []byte(server)})
 }
 
-// requireQuiet checks that the handler did not run and nothing was sent, now that all goroutines wait.
+// requireQuiet waits until all goroutines are blocked, and checks that the handler did not run and
+// nothing was sent.
 func (c *claimed) requireQuiet() {
 	c.t.Helper()
 	synctest.Wait()
@@ -53,7 +55,7 @@ func (c *claimed) requireQuiet() {
 	require.Empty(c.t, c.responses)
 }
 
-// requireRanOnce checks the response, and that nothing comes after it.
+// requireRanOnce checks the response, that the handler ran once, and that nothing else was sent.
 func (c *claimed) requireRanOnce(body string) {
 	c.t.Helper()
 	response := c.nextResponse(c.responses)
@@ -68,7 +70,8 @@ func (c *claimed) requireRanOnce(body string) {
 	require.Empty(c.t, c.claims)
 }
 
-// TestServer_ClaimHandshake is what psrpc's servers do when a client that needs a claim grants it, or does not.
+// TestServer_ClaimHandshake checks that the server runs a claimed request if the client grants it
+// to this server, and does not run it otherwise.
 func TestServer_ClaimHandshake(t *testing.T) {
 	t.Parallel()
 	const id = peerRequest
@@ -142,7 +145,8 @@ func TestServer_GrantBeforeRequest(t *testing.T) {
 	})
 }
 
-// TestServer_SameRequestIDTwice: both are claimed, and one grant runs the later one, as in psrpc.
+// TestServer_SameRequestIDTwice sends two requests with the same id. The server claims both, and a
+// grant runs the later one, as in psrpc.
 func TestServer_SameRequestIDTwice(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -190,7 +194,8 @@ func TestServer_NoClaimIsNeeded(t *testing.T) {
 	})
 }
 
-// TestServer_UndecodableRequest is answered at once and without a claim, as psrpc does.
+// TestServer_UndecodableRequest checks that the server rejects an undecodable request at once and
+// without a claim, as psrpc does.
 func TestServer_UndecodableRequest(t *testing.T) {
 	t.Parallel()
 	for _, method := range []string{"Echo", "Direct", "Best"} {
@@ -212,7 +217,8 @@ func TestServer_UndecodableRequest(t *testing.T) {
 	}
 }
 
-// TestServer_ThreeServersOfOneMethod: all claim, and only the one that is granted runs.
+// TestServer_ThreeServersOfOneMethod checks that three servers claim a request, and that only the
+// one which the client selects runs it.
 func TestServer_ThreeServersOfOneMethod(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -16,8 +16,9 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 )
 
-// TestCompressed_RequestsInFlight: what is decompressed at a time is limited. What is too much is refused, or is not
-// claimed, and is counted. What has ended makes room. What was not compressed does not count.
+// TestCompressed_RequestsInFlight checks the limit on the memory of decompressed requests.
+// Requests above the limit are counted, and either refused or not claimed. Requests that have
+// ended make room for others. Requests that were sent uncompressed do not count.
 func TestCompressed_RequestsInFlight(t *testing.T) {
 	t.Parallel()
 	const size = 10_000
@@ -51,7 +52,7 @@ func TestCompressed_RequestsInFlight(t *testing.T) {
 	for range 4 {
 		assert.Empty(t, p.nextResponse(responses).Error)
 	}
-	require.Eventually(t, func() bool { // the memory is released after the response
+	require.Eventually(t, func() bool { // the memory is released only after the response was sent
 		p.sendRaw(requestChannel("Best"), compressFrame(t, request(40)))
 		select {
 		case <-claims:
@@ -62,7 +63,8 @@ func TestCompressed_RequestsInFlight(t *testing.T) {
 	}, atOnce, time.Millisecond)
 }
 
-// TestCompressed_WaitForGrant: requests that wait for a grant keep their memory until they end.
+// TestCompressed_WaitForGrant checks that decompressed requests count against the memory limit
+// while they wait for a grant, and no longer once they have ended.
 func TestCompressed_WaitForGrant(t *testing.T) {
 	t.Parallel()
 	w := newWorldOn(t, bus.NewLocal(), dynamic.WithDecompressionMemory(30_000))
@@ -77,14 +79,15 @@ func TestCompressed_WaitForGrant(t *testing.T) {
 		}
 		p.sendRaw(requestChannel("Best"), compressFrame(t, encode(t, newRequest(id(2), strings.Repeat("x", 10_000)))))
 		assert.EqualValues(t, round+1, w.server.Stats().Refused)
-		for i := range 2 { // another server is selected
+		for i := range 2 { // the client selects another server
 			p.send(grantChannel("Best"), &wire.ClaimResponse{RequestID: []byte(id(i)), ServerID: []byte("SRV_other")})
 		}
 	}
 }
 
-// TestCompressed_StreamMessagesInFlight: messages that no one reads are limited, also if they are compressed, and are
-// released when they are read or the stream ends.
+// TestCompressed_StreamMessagesInFlight checks that compressed stream messages which nobody reads
+// are limited in their decompressed size. They no longer count once they are read or the stream
+// ends.
 func TestCompressed_StreamMessagesInFlight(t *testing.T) {
 	t.Parallel()
 	b := bus.NewLocal()
@@ -99,7 +102,7 @@ func TestCompressed_StreamMessagesInFlight(t *testing.T) {
 			p.sendRaw(p.serverChannel(), compressFrame(t, encode(t, p.frame(wire.Stream{
 				Op: wire.StreamMessage, Body: textBody(strings.Repeat("x", 10_000)),
 			}))))
-			select { // an acknowledgement shows that the message has left the mailbox
+			select { // an acknowledgement shows that the stream has accepted the message
 			case <-p.frames:
 			case <-time.After(time.Millisecond):
 			}

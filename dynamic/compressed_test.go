@@ -28,8 +28,9 @@ func gzipped(t testing.TB, data []byte) []byte {
 	return compressed.Bytes()
 }
 
-// gzippedZeros is a message with an unknown field of so many mebibytes of zeros. It is made of one that is compressed
-// once: the compression of all of them would take seconds.
+// gzippedZeros returns a compressed message with an unknown field that contains zeros. It
+// compresses one mebibyte and repeats the result, because compressing all of them would take
+// seconds.
 func gzippedZeros(t testing.TB, mebibytes int) []byte {
 	t.Helper()
 	size := mebibytes << 20
@@ -43,7 +44,7 @@ func gzippedZeros(t testing.TB, mebibytes int) []byte {
 		compressed = append(compressed, chunk...)
 		checksum = crc32.Update(checksum, crc32.IEEETable, zeros)
 	}
-	compressed = append(compressed, 0x03, 0x00) // the end
+	compressed = append(compressed, 0x03, 0x00) // the final deflate block
 	compressed = binary.LittleEndian.AppendUint32(compressed, checksum)
 	return binary.LittleEndian.AppendUint32(compressed, uint32(len(head)+size))
 }
@@ -59,7 +60,8 @@ func deflated(t testing.TB, data []byte) []byte {
 	return compressed.Bytes()
 }
 
-// compressFrame makes of a frame one whose value is compressed, and that says so in a field that we do not know.
+// compressFrame returns a copy of a frame with a compressed value. It marks the copy as compressed
+// in a field that this library does not know.
 func compressFrame(t testing.TB, frame []byte) []byte {
 	t.Helper()
 	parsed, err := wire.ParseEnvelope(frame)
@@ -71,7 +73,7 @@ func flagged(frame []byte) []byte {
 	return protowire.AppendVarint(protowire.AppendTag(frame, 4, protowire.VarintType), 1)
 }
 
-// compressingBus compresses all that is published.
+// compressingBus returns a bus that compresses every published frame.
 func compressingBus(t testing.TB) *fakeBus {
 	t.Helper()
 	b := newFakeBus()
@@ -81,7 +83,8 @@ func compressingBus(t testing.TB) *fakeBus {
 	return b
 }
 
-// TestCompressed_EveryKindOfCall understands peers that compress all their frames.
+// TestCompressed_EveryKindOfCall checks that every kind of call works with peers that compress all
+// their frames.
 func TestCompressed_EveryKindOfCall(t *testing.T) {
 	t.Parallel()
 	w := newWorldOn(t, compressingBus(t))
@@ -124,7 +127,8 @@ func TestCompressed_Stream(t *testing.T) {
 	assert.Zero(t, w.badFrames())
 }
 
-// TestCompressed_Bombs are counted and dropped, wherever they come.
+// TestCompressed_Bombs checks that small frames which decompress to large ones are counted and
+// dropped on every channel.
 func TestCompressed_Bombs(t *testing.T) {
 	t.Parallel()
 	const limit = 2000
@@ -136,7 +140,7 @@ func TestCompressed_Bombs(t *testing.T) {
 	require.NoError(t, err)
 	handler := identity[text]()
 	w.serve(t, dynamic.Handlers{"Echo": handler, "Direct": handler, "Best": handler})
-	textClient(t, w.conn, echo) // lets the conn listen
+	textClient(t, w.conn, echo) // creating a client makes the conn subscribe to its channels
 	p := peer{t, b}
 
 	large := protowire.AppendBytes(protowire.AppendTag(nil, 15, protowire.BytesType), make([]byte, limit))
@@ -158,7 +162,8 @@ func TestCompressed_Bombs(t *testing.T) {
 	w.requireWorking(t)
 }
 
-// TestCompressed_DefaultLimit: without a limit of one's own, there is still one for what is decompressed.
+// TestCompressed_DefaultLimit checks that the size of decompressed frames is limited even if no
+// option sets a limit.
 func TestCompressed_DefaultLimit(t *testing.T) {
 	t.Parallel()
 	w, p := echoWorld(t)
@@ -191,7 +196,8 @@ func TestCompressed_BadUpdates(t *testing.T) {
 	requireText(t, "hi", news.Channel())
 }
 
-// TestCompressed_NeverSent: peers that are older would not understand it.
+// TestCompressed_NeverSent checks that this library does not compress frames itself, because older
+// peers would not understand them.
 func TestCompressed_NeverSent(t *testing.T) {
 	t.Parallel()
 	b := newFakeBus()
@@ -204,7 +210,8 @@ func TestCompressed_NeverSent(t *testing.T) {
 	}
 }
 
-// FuzzCompressedFrames sends any bytes, compressed, wherever a peer listens.
+// FuzzCompressedFrames sends compressed frames with arbitrary content to all channels of the
+// server and the client.
 func FuzzCompressedFrames(f *testing.F) {
 	for _, frame := range validFrames(f) {
 		parsed, err := wire.ParseEnvelope(frame)
@@ -213,7 +220,8 @@ func FuzzCompressedFrames(f *testing.F) {
 	}
 	f.Add([]byte{}, []byte("\x1f\x8b"))
 	w, _ := echoWorld(f)
-	f.Cleanup(w.server.Kill) // some frames are requests that wait for a grant
+	// Kill does not wait for the grants of the requests among these frames, as Shutdown would.
+	f.Cleanup(w.server.Kill)
 	names := map[wire.Kind]string{
 		wire.KindRequest: "internal.Request", wire.KindClaimResponse: "internal.ClaimResponse",
 		wire.KindClaimRequest: "internal.ClaimRequest", wire.KindResponse: "internal.Response",

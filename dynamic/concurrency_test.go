@@ -15,11 +15,13 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// TestCall_ManyGoroutines is 64 callers with calls of all kinds; each must get the answer to its own.
+// TestCall_ManyGoroutines lets 64 goroutines make calls of several kinds at the same time. Each
+// call must return the response to its own request.
 func TestCall_ManyGoroutines(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	conn, err := dynamic.NewConn(w.bus, w.registry, // that has time, on a busy machine
+	// Long timeouts, because the machine may be busy.
+	conn, err := dynamic.NewConn(w.bus, w.registry,
 		dynamic.WithClientTimeout(time.Minute), dynamic.WithSelectionTimeout(time.Minute))
 	require.NoError(t, err)
 	defer conn.Close()
@@ -80,7 +82,7 @@ func TestServer_SlowHandlersHoldUpNobody(t *testing.T) {
 	const n = 500
 	results := make(chan error, n)
 	for range n {
-		go func() { // ends with the call
+		go func() { // this goroutine ends with the call
 			_, err := slow.Call(context.Background(), wrapperspb.String("slow"), dynamic.WithRequestTimeout(time.Hour))
 			results <- err
 		}()
@@ -96,7 +98,8 @@ func TestServer_SlowHandlersHoldUpNobody(t *testing.T) {
 	}
 }
 
-// TestConn_ManyClose: calls and closes at the same time, for the race detector and goleak.
+// TestConn_ManyClose makes calls and closes the conn at the same time. The race detector and
+// goleak check the rest.
 func TestConn_ManyClose(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

@@ -20,8 +20,8 @@ import (
 
 var errDenied = errors.NewErrorf(errors.PermissionDenied, "the broker denies it")
 
-// A broker that permits psrpc's channels only makes calls lose their cancellations, and nothing
-// else. The server and the conn say so once each.
+// If the broker denies the channels for cancellations, which psrpc does not have, all else works.
+// The server and the conn each log one warning.
 func TestCancel_Denied(t *testing.T) {
 	t.Parallel()
 	for name, deny := range map[string]func(report bus.DeliveryReport) error{
@@ -81,8 +81,8 @@ func TestCancel_Denied(t *testing.T) {
 	}
 }
 
-// What the bus denies keeps its code: when a service is registered, when a client is created and
-// when a call is made.
+// If the bus denies a subscription or a publish, the error keeps its code. That holds for
+// registering a service, creating a client and making a call.
 func TestBusDenies_CodeIsKept(t *testing.T) {
 	t.Parallel()
 	for _, denial := range []error{errDenied, errors.NewErrorf(errors.ResourceExhausted, "too many subscriptions")} {
@@ -120,7 +120,8 @@ func TestBusDenies_CodeIsKept(t *testing.T) {
 	}
 }
 
-// A peer cannot flood the log by requests that cannot be answered. They are counted.
+// A peer cannot flood the log with requests whose responses cannot be sent. The server counts each
+// of them, and logs few.
 func TestServer_AnswersThatCannotBeSentAreLoggedRarely(t *testing.T) {
 	t.Parallel()
 	b, log := newFakeBus(), &capturedLog{}

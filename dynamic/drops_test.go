@@ -15,13 +15,13 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 )
 
-// droppedTest makes a server, a conn or a subscription drop frames.
+// droppedTest describes one way to make a server, a conn or a subscription drop frames.
 type droppedTest struct {
-	// drop causes one drop. It is called many times, with another number each time.
+	// drop causes one drop. The test calls it many times, each time with a different i.
 	drop func(p peer, i int)
-	// count returns the counter that grows with each drop.
+	// count returns the counter that must grow with each drop.
 	count func(w *world) uint64
-	// want is the log line, without the text of the error and the number of frames.
+	// want holds the attributes of the log line, except the error and the number of frames.
 	want map[string]any
 }
 
@@ -95,8 +95,8 @@ func droppedTests() map[string]droppedTest {
 	}
 }
 
-// TestDrops_AreLoggedOncePerSecond: each counted drop is in a log line, which says what was dropped and where, and
-// the lines are few however many frames a peer sends.
+// TestDrops_AreLoggedOncePerSecond checks that each dropped frame is counted in a log line, which
+// says what was dropped and where. There is one line per second, however many frames a peer sends.
 func TestDrops_AreLoggedOncePerSecond(t *testing.T) {
 	t.Parallel()
 	for name, tt := range droppedTests() {
@@ -120,7 +120,8 @@ func TestDrops_AreLoggedOncePerSecond(t *testing.T) {
 	}
 }
 
-// TestDrops_DuplicateIsLogged, with the client that sent it.
+// TestDrops_DuplicateIsLogged checks that the log names the client whose request the bus delivered
+// twice.
 func TestDrops_DuplicateIsLogged(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -138,7 +139,8 @@ func TestDrops_DuplicateIsLogged(t *testing.T) {
 	})
 }
 
-// TestDrops_OfStreamsAndSubscriptionsAreLogged, with their method.
+// TestDrops_OfStreamsAndSubscriptionsAreLogged checks that the log names the method of a dropped
+// update and of a refused stream.
 func TestDrops_OfStreamsAndSubscriptionsAreLogged(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -173,7 +175,8 @@ func TestDrops_OfStreamsAndSubscriptionsAreLogged(t *testing.T) {
 	})
 }
 
-// newDropWorld returns a world that logs to the returned log and accepts frames of at most 4 KiB.
+// newDropWorld returns a world that accepts frames of at most 4 KiB, and the log to which it
+// writes.
 func newDropWorld(t testing.TB) (*world, *capturedLog) {
 	t.Helper()
 	log := &capturedLog{level: slog.LevelDebug}
@@ -189,7 +192,8 @@ func newDropWorld(t testing.TB) (*world, *capturedLog) {
 	return w, log
 }
 
-// requireDropLines checks that the log consists of lines about the given numbers of frames.
+// requireDropLines checks the lines of the log. frames lists the number of dropped frames that
+// each line must report.
 func requireDropLines(t testing.TB, log *capturedLog, want map[string]any, frames ...uint64) {
 	t.Helper()
 	lines := log.all()

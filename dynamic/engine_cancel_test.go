@@ -21,7 +21,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// A cancel that comes right behind its request reaches the handler, though that may not have started yet.
+// A handler learns of a cancellation that arrives directly after its request, even if the handler
+// has not started yet.
 func TestServer_CancelRightBehindTheRequest(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -61,7 +62,8 @@ func TestServer_CancelRightBehindTheRequest(t *testing.T) {
 	})
 }
 
-// A multi call whose context's time is up before the request's timeout ends the handlers that still run.
+// If the context of a multi call ends before the request's timeout, the handlers that still run
+// are canceled.
 func TestMulti_DeadlineEndsTheHandlers(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -88,7 +90,7 @@ func TestMulti_DeadlineEndsTheHandlers(t *testing.T) {
 	})
 }
 
-// An Invoke whose conn cannot start to listen ends with its context.
+// Invoke returns when its context ends, even if the conn is still waiting for its subscriptions.
 func TestInvoke_ContextEndsWhileTheConnStartsToListen(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

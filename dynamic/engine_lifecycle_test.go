@@ -19,7 +19,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// A conn that closes just when the bus has confirmed a subscription takes the frames that still come.
+// A conn may close just when the bus has confirmed a subscription. Updates that still arrive must
+// not cause a panic.
 func TestSubscribe_ConnClosesMeanwhile(t *testing.T) {
 	t.Parallel()
 	b := newFakeBus()
@@ -42,8 +43,8 @@ func TestSubscribe_ConnClosesMeanwhile(t *testing.T) {
 	require.ErrorIs(t, err, errors.ErrClientClosed)
 }
 
-// Requests without a claim that come long after they were sent are not run, neither a client's first one nor the
-// next.
+// Requests without a claim that arrive long after they were sent are not run. That holds for the
+// first request of a client and for later ones.
 func TestServer_LateRequestsOfAnUnknownClient(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -67,12 +68,14 @@ func TestServer_LateRequestsOfAnUnknownClient(t *testing.T) {
 	})
 }
 
-// The shutdown of a server that has nothing to do succeeds, even if its context has ended.
+// The shutdown of an idle server succeeds even if its context has already ended.
 func TestServer_ShutdownWhenIdleWithEndedContext(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	for range 50 { // as often as not an ended context wins a select
+	// Repeated, because a select chooses at random between an ended context and another ready
+	// case.
+	for range 50 {
 		synctest.Test(t, func(t *testing.T) {
 			w := newWorld(t)
 			w.serve(t, dynamic.Handlers{"Echo": identity[text]()})
@@ -93,7 +96,8 @@ func TestPublish_OnClosedConn(t *testing.T) {
 	assert.Empty(t, b.sent())
 }
 
-// A RegisterTopic that fails, since its topic was deregistered meanwhile, leaves a later one of the same topic alone.
+// RegisterTopic fails if the topic is deregistered while it waits for the bus. That must not
+// affect a later registration of the same topic.
 func TestRegistration_RegisterTopicThatFailsSparesALaterOne(t *testing.T) {
 	t.Parallel()
 	b := newFakeBus()
@@ -132,11 +136,11 @@ service S { rpc T(M) returns (M) {
 	require.NoError(t, err)
 }
 
-// slowSubscription waits, when it is closed, until it is released.
+// slowSubscription is a subscription whose Close waits until it is released.
 type slowSubscription struct {
 	bus.Subscription
 
-	closing func() // says that Close was called
+	closing func() // is called when Close begins
 	release <-chan struct{}
 }
 
@@ -146,7 +150,7 @@ func (s *slowSubscription) Close() {
 	s.Subscription.Close()
 }
 
-// Each Close of a conn returns when the conn has ended, also if another one is closing it.
+// Every Close of a conn waits until the conn has closed, even if another Close has started it.
 func TestConn_SecondCloseWaits(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

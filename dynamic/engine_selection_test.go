@@ -17,7 +17,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// goCall calls Best on a goroutine of its own, which ends with the call.
+// goCall calls Best in a goroutine, which ends with the call.
 func (w *world) goCall(t testing.TB) <-chan callResult {
 	t.Helper()
 	client, done := textClient(t, w.conn, best), make(chan callResult, 1)
@@ -28,7 +28,9 @@ func (w *world) goCall(t testing.TB) <-chan callResult {
 	return done
 }
 
-// On a bus that does not count receivers, a better server whose claim comes after that of a fast one is learned of.
+// On a bus that does not report how many servers received a request, the client selects the first
+// server that claims. If a better server claims later, the client waits for that server in the
+// next calls.
 func TestAffinity_SlowBetterServerIsLearnedOf(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -56,13 +58,13 @@ func TestAffinity_SlowBetterServerIsLearnedOf(t *testing.T) {
 		for range 10 {
 			response, err = w.call(t, best, "x")
 			require.NoError(t, err)
-			<-time.After(20 * time.Millisecond) // the late claim comes
+			<-time.After(20 * time.Millisecond) // wait until the late claim has arrived
 		}
 		assert.Equal(t, "better", response)
 	})
 }
 
-// A claim that waits for its grant does not run, and does not use up the limit of requests that do.
+// A claimed request that waits for its grant does not count as a running request.
 func TestServer_OffersDoNotCountAsRunning(t *testing.T) {
 	t.Parallel()
 	w := newWorldOn(t, bus.NewLocal(), dynamic.WithMaxConcurrentRequests(1))
@@ -70,12 +72,13 @@ func TestServer_OffersDoNotCountAsRunning(t *testing.T) {
 	w.serve(t, dynamic.Handlers{"Best": identity[text](), "Direct": identity[text]()})
 	claims := p.listen(claimChannel(peerClient), bus.Broadcast)
 	p.send(requestChannel("Best"), newRequest(peerRequest, "x"))
-	p.nextClaim(claims) // is never granted
+	p.nextClaim(claims) // the claim is never granted
 	_, err := w.call(t, direct, "x")
 	require.NoError(t, err)
 }
 
-// The bus may report how many receivers there were after all of them have claimed.
+// The bus may report the number of receivers only after all of them have claimed the request. The
+// call then ends with that report.
 func TestAffinity_ReportAfterTheClaims(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -95,7 +98,8 @@ func TestAffinity_ReportAfterTheClaims(t *testing.T) {
 	})
 }
 
-// A report of no receivers is wrong if it comes after a claim, which was granted.
+// If the bus reports that nobody received a request which a server has already claimed, the report
+// is wrong. The call continues.
 func TestAffinity_ReportOfNoReceiversAfterTheGrant(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -116,7 +120,7 @@ func TestAffinity_ReportOfNoReceiversAfterTheGrant(t *testing.T) {
 		p.claim(request, peerServer)
 		p.nextGrant(grants)
 		requireSoon(t, reports, "request's report").Delivered(0, nil)
-		synctest.Wait() // until the call has seen the report
+		synctest.Wait() // wait until the call has seen the report
 		p.answer(request, "ok")
 		result := <-done
 		require.NoError(t, result.err)
@@ -124,7 +128,8 @@ func TestAffinity_ReportOfNoReceiversAfterTheGrant(t *testing.T) {
 	})
 }
 
-// The error of a SelectionFunc is the call's, and the servers that have claimed are told not to wait.
+// If the SelectionFunc returns an error, the call returns it. The client cancels the request, so
+// that the servers that claimed it do not wait for a grant.
 func TestAffinity_SelectionFuncFails(t *testing.T) {
 	t.Parallel()
 	b := newFakeBus()
@@ -141,7 +146,8 @@ func TestAffinity_SelectionFuncFails(t *testing.T) {
 	assert.Equal(t, wire.KindCancel, kinds[len(kinds)-1])
 }
 
-// A server's error that came before any claim is what the call returns when its time is up.
+// If a server responds with an error before any server has claimed the request, the call returns
+// that error when its time is up.
 func TestAffinity_ErrorResponseIsKeptUntilTheTimeout(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -153,7 +159,8 @@ func TestAffinity_ErrorResponseIsKeptUntilTheTimeout(t *testing.T) {
 	})
 }
 
-// A server that is killed while it declines says nothing: another one may have the request.
+// A server that is killed while it declines a request sends no error, because another server may
+// accept the request.
 func TestServer_KilledWhileDecliningKeepsSilent(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -174,7 +181,8 @@ func TestServer_KilledWhileDecliningKeepsSilent(t *testing.T) {
 	})
 }
 
-// A server that lost, and is killed before it learns so, does not end the winner's call.
+// A server that was not selected may be killed before it learns that. Its end must not end the
+// call, which another server runs.
 func TestServer_KilledLoserDoesNotEndTheWinnersCall(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -188,7 +196,7 @@ func TestServer_KilledLoserDoesNotEndTheWinnersCall(t *testing.T) {
 		b.publish = func(ctx context.Context, channel bus.Channel, frame []byte, report bus.DeliveryReport) error {
 			if channel.Name == grantChannel("Best").Name {
 				w.server.Kill()
-				synctest.Wait() // until the killed server has done what it does
+				synctest.Wait() // wait until Kill has sent whatever it sends
 			}
 			return b.Bus.Publish(ctx, channel, frame, report)
 		}
@@ -204,8 +212,9 @@ func TestServer_KilledLoserDoesNotEndTheWinnersCall(t *testing.T) {
 	})
 }
 
-// Two servers on one connection are one receiver to the bus. If they do not say so, as psrpc's do not, a multi call waits
-// for both once a late answer has told that there are two.
+// The bus counts two servers on one connection as one receiver. psrpc servers do not report how
+// many of them share it. When a second response arrives late, the client learns that there are
+// two, and later multi calls wait for both.
 func TestMulti_ServersThatShareAConnection(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -239,7 +248,7 @@ func TestMulti_ServersThatShareAConnection(t *testing.T) {
 			if i > 0 {
 				assert.Equal(t, 2, count, "call %d", i)
 			}
-			<-time.After(50 * time.Millisecond) // the late answer comes
+			<-time.After(50 * time.Millisecond) // wait until the late response has arrived
 		}
 	})
 }

@@ -12,12 +12,13 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// TestEntries_TooManyAreCounted: frames with a million details or metadata entries are dropped and counted.
+// TestEntries_TooManyAreCounted checks that frames with a million error details or metadata
+// entries are dropped and counted.
 func TestEntries_TooManyAreCounted(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.serve(t, dynamic.Handlers{"Echo": identity[text](), "Direct": identity[text]()})
-	textClient(t, w.conn, echo) // lets the conn listen
+	textClient(t, w.conn, echo) // creating a client makes the conn subscribe to its channels
 	p := peer{t, w.bus}
 	const field = 1_000_000
 	many := func(number protowire.Number) (value []byte) {
