@@ -123,11 +123,20 @@ func bareRows(bus string) []*row {
 	return rows
 }
 
+// What a raw transport does in the benchmarks to which the benchmarks of calls are compared.
+const (
+	pingPong = ""              // request and response
+	claims3  = "-claims-3srv"  // what an affinity call to three servers needs
+	answers3 = "-answers-3srv" // what a multi call to three servers needs
+)
+
 // callLimits returns the names of the benchmarks to which the benchmarks of calls are compared. The
-// names depend on the bus and on the number of concurrent callers.
-func callLimits(bus string, callers int) []string {
+// names depend on the bus, on the number of concurrent callers, and on what the raw transport does.
+func callLimits(bus string, callers int, raw string) []string {
 	at := func(name string) string { return fmt.Sprintf("%s/c%d", name, callers) }
 	switch {
+	case bus != onLocal && raw != pingPong:
+		return []string{at(bus + raw)}
 	case bus == onNATS:
 		return []string{at("nats-request")}
 	case bus == onRedis && callers == 1:

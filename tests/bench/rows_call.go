@@ -33,20 +33,21 @@ func callRows(bus string) []*row {
 		servers int
 		callers []int
 		kind    callKind
+		raw     string
 	}{
-		{"queue", 1, []int{1, 64}, queueCall},
-		{"queue-noclaim", 1, []int{1, 64}, directCall},
-		{"queue-3srv", 3, []int{64}, queueCall},
-		{"affinity-first", 1, []int{1, 64}, firstCall},
-		{"affinity-first-3srv", 3, []int{1, 64}, firstCall},
-		{"affinity-default", 1, []int{1}, affinityCall},
-		{"affinity-default-3srv", 3, []int{1}, affinityCall},
+		{"queue", 1, []int{1, 64}, queueCall, pingPong},
+		{"queue-noclaim", 1, []int{1, 64}, directCall, pingPong},
+		{"queue-3srv", 3, []int{64}, queueCall, pingPong},
+		{"affinity-first", 1, []int{1, 64}, firstCall, pingPong},
+		{"affinity-first-3srv", 3, []int{1, 64}, firstCall, claims3},
+		{"affinity-default", 1, []int{1}, affinityCall, pingPong},
+		{"affinity-default-3srv", 3, []int{1}, affinityCall, claims3},
 	}
 	var rows []*row
 	for _, kind := range kinds {
 		for _, n := range kind.callers {
 			rows = append(rows, &row{
-				name: fmt.Sprintf("%s/c%d", kind.name, n), limits: callLimits(bus, n),
+				name: fmt.Sprintf("%s/c%d", kind.name, n), limits: callLimits(bus, n, kind.raw),
 				open:  func(s *scene) load { return s.calls(kind.kind, kind.servers, n) },
 				rival: func(s *scene) load { return s.psrpcCalls(kind.kind, kind.servers, n) },
 			})
@@ -56,12 +57,12 @@ func callRows(bus string) []*row {
 		expected := dynamic.WithExpectedResponses(3)
 		rows = append(rows,
 			&row{
-				name: fmt.Sprintf("multi3/c%d", n), limits: callLimits(bus, n),
+				name: fmt.Sprintf("multi3/c%d", n), limits: callLimits(bus, n, answers3),
 				open:  func(s *scene) load { return s.multiCalls(3, n) },
 				rival: func(s *scene) load { return s.psrpcMultiCalls(3, n) },
 			},
 			&row{
-				name: fmt.Sprintf("multi3-expected/c%d", n), limits: callLimits(bus, n),
+				name: fmt.Sprintf("multi3-expected/c%d", n), limits: callLimits(bus, n, answers3),
 				open: func(s *scene) load { return s.multiCalls(3, n, expected) },
 			})
 	}

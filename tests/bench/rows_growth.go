@@ -66,41 +66,6 @@ func growthRows() []*row {
 	return rows
 }
 
-// growthServers lists the numbers of servers for which there are benchmarks.
-var growthServers = []int{1, 3, 10, 30}
-
-// fleetRows returns benchmarks of concurrent calls of a method that is served by many servers.
-func fleetRows(bus string) []*row {
-	single := func(kind callKind) func(n int) (open, rival func(s *scene) load) {
-		return func(n int) (open, rival func(s *scene) load) {
-			return func(s *scene) load { return s.calls(kind, n, 64) }, func(s *scene) load { return s.psrpcCalls(kind, n, 64) }
-		}
-	}
-	every := func(n int) (open, rival func(s *scene) load) {
-		return func(s *scene) load { return s.multiCalls(n, 16) }, func(s *scene) load { return s.psrpcMultiCalls(n, 16) }
-	}
-	var rows []*row
-	for _, operation := range []struct {
-		name string
-		of   func(servers int) (open, rival func(s *scene) load)
-	}{
-		{"queue/c64", single(queueCall)},
-		{"affinity-first/c64", single(firstCall)},
-		{"affinity-default/c64", single(affinityCall)},
-		{"multi/c16", every},
-	} {
-		for _, n := range growthServers {
-			r := &row{bus: bus, size: small, name: growthName("servers", n) + "/" + operation.name}
-			r.open, r.rival = operation.of(n)
-			if n > 1 {
-				r.limits = []string{growthName("servers", 1) + "/" + operation.name}
-			}
-			rows = append(rows, r)
-		}
-	}
-	return rows
-}
-
 func growthName(dimension string, n int) string { return fmt.Sprintf("growth/%s/%d", dimension, n) }
 
 // inTurn makes one call with every client. It then selects about count clients at regular

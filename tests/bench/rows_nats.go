@@ -36,7 +36,8 @@ func natsRows() []*row {
 			return s.natsFrameUpdates(subscribers)
 		}})
 	}
-	return append(rows, &row{name: "nats-pub-queue4/max", open: func(s *scene) load { return s.natsUpdates(4, 1, "queue") }})
+	rows = append(rows, &row{name: "nats-pub-queue4/max", open: func(s *scene) load { return s.natsUpdates(4, 1, "queue") }})
+	return append(rows, rawCallRows(onNATS)...)
 }
 
 func (s *scene) natsConn() *nats.Conn {

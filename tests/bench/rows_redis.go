@@ -9,8 +9,9 @@ import (
 )
 
 const (
-	requests = "bench requests"
-	replies  = "bench replies"
+	requests = "bench.requests"
+	replies  = "bench.replies"
+	grants   = "bench.grants"
 	// largestBatch is the maximum number of PUBLISH commands in a pipeline.
 	largestBatch = 100
 )
@@ -34,7 +35,7 @@ func redisRows() []*row {
 			return s.redisUpdates(subscribers)
 		}})
 	}
-	return rows
+	return append(rows, rawCallRows(onRedis)...)
 }
 
 // redisClient returns a client that uses one connection in addition to those for its subscriptions.
@@ -44,20 +45,22 @@ func (s *scene) redisClient() *redis.Client {
 	return client
 }
 
-// redisSubscribe subscribes to channel. deliver is called with the payload of each message.
-func (s *scene) redisSubscribe(client *redis.Client, channel string, deliver func(payload string)) {
+// redisSubscribe subscribes to channels. deliver is called for each message.
+func (s *scene) redisSubscribe(client *redis.Client, deliver func(channel, payload string), channels ...string) {
 	ctx := s.Context()
-	subscription := client.Subscribe(ctx, channel)
-	// Receive waits until Redis has confirmed the subscription.
-	_, err := subscription.Receive(ctx)
-	s.check(err)
+	subscription := client.Subscribe(ctx, channels...)
+	for range channels {
+		// Receive waits until Redis has confirmed a subscription.
+		_, err := subscription.Receive(ctx)
+		s.check(err)
+	}
 	s.reader(func() {
 		for {
 			message, err := subscription.ReceiveMessage(ctx)
 			if err != nil {
 				return
 			}
-			deliver(message.Payload)
+			deliver(message.Channel, message.Payload)
 		}
 	}, func() { _ = subscription.Close() })
 }
@@ -98,18 +101,18 @@ func (s *scene) redisPublisher(client *redis.Client, channel string, batched boo
 func (s *scene) redisPingPong(n int, batched bool) load {
 	server, client := s.redisClient(), s.redisClient()
 	respond := s.redisPublisher(server, replies, batched)
-	s.redisSubscribe(server, requests, func(payload string) { _ = respond(payload) })
+	s.redisSubscribe(server, func(_, payload string) { _ = respond(payload) }, requests)
 
 	perCallerReplies := make([]chan string, n)
 	for i := range perCallerReplies {
 		perCallerReplies[i] = make(chan string, 1)
 	}
-	s.redisSubscribe(client, replies, func(payload string) {
+	s.redisSubscribe(client, func(_, payload string) {
 		number, _, _ := strings.Cut(payload, "|")
 		if caller, err := strconv.Atoi(number); err == nil && caller < n {
 			perCallerReplies[caller] <- payload
 		}
-	})
+	}, replies)
 	request := s.redisPublisher(client, requests, batched)
 	return callers(perCaller(n, func(caller int) func() error {
 		body := s.body(caller)
@@ -137,7 +140,7 @@ func (s *scene) redisUpdates(subscribers int) load {
 	ctx, body := s.Context(), s.body(0)
 	for range subscribers {
 		subscriber := f.subscriber()
-		s.redisSubscribe(s.redisClient(), requests, func(payload string) { subscriber.got(payload == body) })
+		s.redisSubscribe(s.redisClient(), func(_, payload string) { subscriber.got(payload == body) }, requests)
 	}
 	pipeline := s.redisClient().Pipeline()
 	f.flush = func() error {

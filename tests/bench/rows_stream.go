@@ -16,13 +16,13 @@ import (
 func streamRows(bus string) []*row {
 	var rows []*row
 	for _, n := range []int{1, 16} {
-		echoLimits := callLimits(bus, n)
+		echoLimits := callLimits(bus, n, pingPong)
 		if bus == onLocal {
 			echoLimits = []string{fmt.Sprintf("go-chan-pingpong/c%d", n), fmt.Sprintf("grpc-stream-echo/c%d", n)}
 		}
 		rows = append(rows,
 			&row{
-				name: fmt.Sprintf("stream/send-ack/s%d", n), limits: callLimits(bus, n),
+				name: fmt.Sprintf("stream/send-ack/s%d", n), limits: callLimits(bus, n, pingPong),
 				open:  func(s *scene) load { return s.sends(n, 1) },
 				rival: func(s *scene) load { return s.psrpcSends(n, 1) },
 			},

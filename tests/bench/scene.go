@@ -145,8 +145,7 @@ func (s *scene) reader(read, stop func()) {
 // body returns the text of the requests of one caller. Callers are numbered, and each of them sends
 // a different text.
 func (s *scene) body(caller int) string {
-	mark := strconv.Itoa(caller) + "|"
-	return mark + strings.Repeat("x", s.row.size.bytes-len(mark))
+	return s.pad(strconv.Itoa(caller) + "|")
 }
 
 // echo is a handler that returns the request as its response.

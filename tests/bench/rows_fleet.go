@@ -1,0 +1,65 @@
+package main
+
+// growthServers lists the numbers of servers for which there are benchmarks.
+var growthServers = []int{1, 3, 10, 30}
+
+// fleetRows returns benchmarks of concurrent calls of a method that is served by many servers. On a
+// broker, calls that reach all servers are compared with raw transports that send as many messages.
+func fleetRows(bus string) []*row {
+	const single, multi = 64, 16 // callers
+	operations := []struct {
+		name, raw   string
+		open, rival func(s *scene, servers int) load
+	}{
+		{
+			name:  "queue/c64",
+			open:  func(s *scene, n int) load { return s.calls(queueCall, n, single) },
+			rival: func(s *scene, n int) load { return s.psrpcCalls(queueCall, n, single) },
+		},
+		{
+			name: "affinity-first/c64", raw: bus + "-claims/c64",
+			open:  func(s *scene, n int) load { return s.calls(firstCall, n, single) },
+			rival: func(s *scene, n int) load { return s.psrpcCalls(firstCall, n, single) },
+		},
+		{
+			name: "affinity-default/c64", raw: bus + "-claims/c64",
+			open:  func(s *scene, n int) load { return s.calls(affinityCall, n, single) },
+			rival: func(s *scene, n int) load { return s.psrpcCalls(affinityCall, n, single) },
+		},
+		{
+			name: "multi/c16", raw: bus + "-answers/c16",
+			open:  func(s *scene, n int) load { return s.multiCalls(n, multi) },
+			rival: func(s *scene, n int) load { return s.psrpcMultiCalls(n, multi) },
+		},
+	}
+	var rows []*row
+	add := func(r *row) {
+		r.bus, r.size = bus, small
+		rows = append(rows, r)
+	}
+	for _, n := range growthServers {
+		name := func(operation string) string { return growthName("servers", n) + "/" + operation }
+		if bus != onLocal {
+			add(&row{name: name(bus + "-claims/c64"), system: onBare, open: func(s *scene) load { return s.rawCalls(n, single, true) }})
+			add(&row{name: name(bus + "-answers/c16"), system: onBare, open: func(s *scene) load { return s.rawCalls(n, multi, false) }})
+		}
+		for _, operation := range operations {
+			r := &row{
+				name:  name(operation.name),
+				open:  func(s *scene) load { return operation.open(s, n) },
+				rival: func(s *scene) load { return operation.rival(s, n) },
+			}
+			if n > 1 {
+				r.limits = append(r.limits, growthName("servers", 1)+"/"+operation.name)
+			}
+			switch {
+			case operation.raw == "":
+				r.limits = append(r.limits, callLimits(bus, single, pingPong)...)
+			case bus != onLocal:
+				r.limits = append(r.limits, name(operation.raw))
+			}
+			add(r)
+		}
+	}
+	return rows
+}

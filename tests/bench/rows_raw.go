@@ -1,0 +1,174 @@
+package main
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"sync/atomic"
+
+	"github.com/nats-io/nats.go"
+)
+
+// rawConn is a connection to a broker, without dynpsrpc.
+type rawConn struct {
+	// publisher returns a function that publishes on a channel. The function may return before the
+	// broker has the payload.
+	publisher func(channel string) func(payload string) error
+	// subscribe must not be called before publisher.
+	subscribe func(deliver func(channel, payload string), channels ...string)
+}
+
+// rawCallRows returns benchmarks that send over a raw transport as many messages as affinity and
+// multi calls to three servers do.
+func rawCallRows(bus string) []*row {
+	var rows []*row
+	for _, n := range []int{1, 16, 64} {
+		rows = append(rows,
+			&row{name: fmt.Sprintf("%s-claims-3srv/c%d", bus, n), open: func(s *scene) load { return s.rawCalls(3, n, true) }},
+			&row{name: fmt.Sprintf("%s-answers-3srv/c%d", bus, n), open: func(s *scene) load { return s.rawCalls(3, n, false) }})
+	}
+	return rows
+}
+
+// rawConn returns a new connection to the broker. If batched is true, payloads that are waiting to
+// be published to Redis are sent in one pipeline.
+func (s *scene) rawConn(batched bool) rawConn {
+	if s.row.bus == onRedis {
+		client := s.redisClient()
+		return rawConn{
+			publisher: func(channel string) func(payload string) error { return s.redisPublisher(client, channel, batched) },
+			subscribe: func(deliver func(channel, payload string), channels ...string) {
+				s.redisSubscribe(client, deliver, channels...)
+			},
+		}
+	}
+	conn := s.natsConn()
+	return rawConn{
+		publisher: func(channel string) func(payload string) error {
+			return func(payload string) error { return conn.Publish(channel, []byte(payload)) }
+		},
+		subscribe: func(deliver func(channel, payload string), channels ...string) {
+			for _, channel := range channels {
+				subscription, err := conn.Subscribe(channel, func(m *nats.Msg) { deliver(channel, string(m.Data)) })
+				s.check(err)
+				s.check(subscription.SetPendingLimits(-1, -1))
+			}
+			s.check(conn.Flush())
+		},
+	}
+}
+
+// rawCalls returns a [load] that sends as many messages as calls to all of the given number of
+// servers do. With grants, each server answers a request with its number, the caller publishes the
+// number that arrives first, and the server of that number sends a reply. Without grants, each
+// server sends a reply. All payloads begin with the numbers of the caller and of its exchange. An
+// exchange is a payload that the caller publishes and the replies to it.
+func (s *scene) rawCalls(servers, n int, withGrants bool) load {
+	for i := range servers {
+		s.rawServer(s.rawConn(n > 1), strconv.Itoa(i), withGrants)
+	}
+	conn := s.rawConn(n > 1)
+	request, grant := conn.publisher(requests), conn.publisher(grants)
+	all := make([]rawCaller, n)
+	for i := range all {
+		all[i] = rawCaller{prefix: strconv.Itoa(i) + "|", arrived: make(chan string, 1)}
+	}
+	conn.subscribe(func(_, payload string) {
+		number, rest, _ := strings.Cut(payload, "|")
+		exchange, _, _ := strings.Cut(rest, "|")
+		if i, err := strconv.Atoi(number); err == nil && i < n {
+			all[i].receive(exchange, payload)
+		}
+	}, replies)
+	return callers(perCaller(n, func(i int) func() error {
+		caller := &all[i]
+		return func() error {
+			answers := servers
+			if withGrants {
+				answers = 1
+			}
+			mark := caller.begin(answers)
+			answer, err := caller.exchange(request, s.pad(mark), s.overdue)
+			if withGrants && err == nil {
+				server := answer[len(mark):]
+				mark = caller.begin(1)
+				answer, err = caller.exchange(grant, mark+server, s.overdue)
+			}
+			if err == nil && answer != s.pad(mark) {
+				err = errWrongAnswer
+			}
+			return err
+		}
+	}))
+}
+
+// rawServer starts the server called name of [scene.rawCalls] on a connection.
+func (s *scene) rawServer(conn rawConn, name string, withGrants bool) {
+	reply := conn.publisher(replies)
+	conn.subscribe(func(channel, payload string) {
+		mark := payload[:strings.LastIndexByte(payload, '|')+1]
+		switch {
+		case channel == requests && withGrants:
+			_ = reply(mark + name)
+		case channel == requests || payload == mark+name:
+			_ = reply(s.pad(mark))
+		}
+	}, requests, grants)
+}
+
+// pad returns a text of the benchmark's size that begins with mark.
+func (s *scene) pad(mark string) string {
+	return mark + strings.Repeat("x", s.row.size.bytes-len(mark))
+}
+
+// rawCaller is one caller of [scene.rawCalls].
+type rawCaller struct {
+	// prefix is the number of the caller and a separator.
+	prefix string
+	// state is the number of the current exchange, shifted by missingBits, and the number of replies
+	// for which the exchange still waits.
+	state atomic.Int64
+	// arrived receives the last of the replies.
+	arrived chan string
+}
+
+const missingBits = 16
+
+// begin starts an exchange in which the given number of replies are expected. It returns the text
+// with which all payloads of the exchange begin.
+func (c *rawCaller) begin(replies int) (mark string) {
+	exchange := c.state.Load()>>missingBits + 1
+	c.state.Store(exchange<<missingBits + int64(replies))
+	return fmt.Sprint(c.prefix, exchange, "|")
+}
+
+// exchange publishes a payload and returns the last of the replies.
+func (c *rawCaller) exchange(publish func(payload string) error, payload string, overdue <-chan struct{}) (string, error) {
+	if err := publish(payload); err != nil {
+		return "", err
+	}
+	select {
+	case answer := <-c.arrived:
+		return answer, nil
+	case <-overdue:
+		return "", errOverdue
+	}
+}
+
+// receive counts a reply. It ignores replies of earlier exchanges.
+func (c *rawCaller) receive(exchange, payload string) {
+	number, err := strconv.ParseInt(exchange, 10, 64)
+	for err == nil {
+		state := c.state.Load()
+		missing := state & (1<<missingBits - 1)
+		if state>>missingBits != number || missing == 0 {
+			return
+		}
+		if c.state.CompareAndSwap(state, state-1) {
+			if missing == 1 {
+				c.arrived <- payload
+			}
+			return
+		}
+	}
+}
