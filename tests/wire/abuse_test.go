@@ -12,7 +12,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/dynamic"
 )
 
-// Messages of a wrong type end a psrpc process; ours drop them on every channel, and go on.
+// This test publishes messages of a wrong type on every channel. Such a message crashes a psrpc
+// process, but dynpsrpc must drop it and continue to work.
 func TestAbuse_WrongTypes(t *testing.T) {
 	t.Parallel()
 	onEachBroker(t, func(t *testing.T, b broker) {
@@ -48,7 +49,8 @@ func TestAbuse_WrongTypes(t *testing.T) {
 	})
 }
 
-// Many equal frames stop a psrpc peer for good; ours take the first one.
+// This test sends bursts of identical responses, claims and grants. Such a burst blocks a psrpc
+// peer forever, but dynpsrpc must accept the first frame and ignore the others.
 func TestAbuse_Bursts(t *testing.T) {
 	t.Parallel()
 	const rounds, burst = 10, 20
@@ -92,7 +94,9 @@ func TestAbuse_Bursts(t *testing.T) {
 				}
 				_, ok = soon(call.responses)
 				require.True(t, ok)
-				_, failed := c.call(m.work(), "y", patience) // behind it
+				// The server handles this second call after all the grants above. Further responses
+				// to the first call would have arrived before it ends.
+				_, failed := c.call(m.work(), "y", patience)
 				require.Nil(t, failed)
 				assert.Empty(t, call.responses, "more than one answer")
 				forget()

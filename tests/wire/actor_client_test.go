@@ -12,19 +12,22 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/dynamic"
 )
 
-// clientActor is our engine as the client of a scenario.
+// clientActor is a dynpsrpc client that makes the calls of a recorded scenario.
 type clientActor struct {
 	*play
 
 	conn   *dynamic.Conn
 	client *dynamic.Client[proto.Message, proto.Message]
-	ctx    context.Context // of calls and streams
+	// ctx is the context of all calls and streams.
+	ctx    context.Context
 	cancel context.CancelFunc
 	sends  atomic.Int64
-	stream dynamic.ClientStream[proto.Message, proto.Message] // what the stream's acts use, one after another
+	// stream is the open stream. Only the goroutine started by inOrder uses it.
+	stream dynamic.ClientStream[proto.Message, proto.Message]
 }
 
-// newClientActor also makes the player listen as the recorded servers did.
+// newClientActor creates a dynpsrpc client. It also subscribes on behalf of the recorded servers,
+// so that the client finds subscribers.
 func newClientActor(p *play) (actor, func()) {
 	m := p.scenario.target(p.service)
 	for range p.scenario.serverIDs() {
@@ -68,7 +71,8 @@ func (a *clientActor) provoke(r recorded, f frame) {
 	}
 }
 
-// options asks for the timeout and the metadata that were recorded, and for what the script says.
+// options returns the options for repeating a recorded request: its timeout, its metadata, and the
+// options that the script adds.
 func (a *clientActor) options(f frame, metadata map[string]string) []dynamic.RequestOption {
 	var options []dynamic.RequestOption
 	timeout := lifetime(f.typeName(), f.inner)
@@ -81,7 +85,8 @@ func (a *clientActor) options(f frame, metadata map[string]string) []dynamic.Req
 	return append(options, a.script.options...)
 }
 
-// call begins a call, whose result becomes the named part of the outcome.
+// call starts a call and returns without waiting for it. The result is stored in the outcome under
+// the key name.
 func (a *clientActor) call(ctx context.Context, name string, f frame, options ...dynamic.RequestOption) {
 	request := a.newBody(f)
 	a.calls.Go(func() {
@@ -113,7 +118,7 @@ func result(response proto.Message, err error) any {
 	return map[string]any{"ok": bodyText(response)}
 }
 
-// open begins to open a stream, and to read what comes on it.
+// open opens a stream in the background and records the messages that the client receives on it.
 func (a *clientActor) open(ctx context.Context, options ...dynamic.RequestOption) {
 	a.inOrder("stream", func() {
 		stream, err := a.client.OpenStream(ctx, options...)
@@ -132,7 +137,7 @@ func (a *clientActor) open(ctx context.Context, options ...dynamic.RequestOption
 	})
 }
 
-// sendMessage begins to send a message, behind what else is done with the stream.
+// sendMessage sends a message in the background, after all earlier operations on the stream.
 func (a *clientActor) sendMessage(f frame) {
 	var options []dynamic.StreamOption
 	timeout := time.Duration(f.inner.int64(streamExpiry) - f.inner.int64(streamSentAt))
@@ -147,7 +152,7 @@ func (a *clientActor) sendMessage(f frame) {
 	})
 }
 
-// closeStream begins to close the stream, behind what else is done with it.
+// closeStream closes the stream in the background, after all earlier operations on the stream.
 func (a *clientActor) closeStream(cause error) {
 	a.inOrder("stream", func() {
 		a.note("client_close_returned", errorOutcome(a.stream.Close(cause)))

@@ -14,15 +14,15 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/dynamic"
 )
 
-// feed keeps what the subscribers of a scenario receive.
+// feed records the updates that the subscribers of a scenario receive.
 type feed struct {
 	*play
 
 	lock     sync.Mutex
-	received [][]string // by subscriber
+	received [][]string // list of updates, indexed by subscriber
 }
 
-// subscribers is how many the recording has.
+// subscribers returns the number of subscribers in the recorded scenario.
 func (f *feed) subscribers() int {
 	if _, two := f.scenario.Outcome["B_received"]; two {
 		return 2
@@ -36,7 +36,8 @@ func (f *feed) receive(subscriber int, update string) {
 	f.received[subscriber] = append(f.received[subscriber], update)
 }
 
-// want is what was received, by subscriber, or by all together if they share the updates.
+// want returns the updates that must be received. For a MULTI method, each subscriber must receive
+// all of them. Otherwise, the subscribers share them.
 func (f *feed) want() []string {
 	if f.script.received != nil {
 		return f.script.received
@@ -59,8 +60,9 @@ func (f *feed) want() []string {
 	return all
 }
 
-// check requires that the subscribers have received what the recorded ones have: each all updates,
-// or each update one of them.
+// check requires that the subscribers have received the same updates as in the recorded scenario.
+// For a MULTI method, each subscriber must have received all updates; otherwise, exactly one
+// subscriber must have received each update.
 func (f *feed) check() {
 	want := f.want()
 	got := func() (got [][]string) {
@@ -83,14 +85,15 @@ func (f *feed) check() {
 	}
 }
 
-// publisherActor is our engine as the publisher of a scenario.
+// publisherActor is a dynpsrpc server that publishes the updates of a recorded scenario.
 type publisherActor struct {
 	*feed
 
 	registration *dynamic.Registration
 }
 
-// newPublisherActor also makes the player subscribe as the recorded clients did.
+// newPublisherActor creates a dynpsrpc publisher. It also subscribes on behalf of the recorded
+// clients.
 func newPublisherActor(p *play) (actor, func()) {
 	a := &publisherActor{feed: &feed{play: p}}
 	a.received = make([][]string, a.subscribers())
@@ -126,7 +129,7 @@ func (a *publisherActor) provoke(r recorded, f frame) {
 	require.NoError(a, a.registration.Publish(context.Background(), method, a.newBody(f), options...))
 }
 
-// subscriberActor is our engine as the subscribers of a scenario.
+// subscriberActor runs dynpsrpc clients that subscribe to the updates of a recorded scenario.
 type subscriberActor struct{ *feed }
 
 func newSubscriberActor(p *play) (actor, func()) {
@@ -159,7 +162,7 @@ func (a *subscriberActor) subscribe(conn *dynamic.Conn, i int, m target) {
 	subscription, err := c.Subscribe(context.Background())
 	require.NoError(a, err)
 	var running sync.WaitGroup
-	running.Go(func() { // the cleanup waits for it, when the conn is closed
+	running.Go(func() { // this goroutine ends when conn is closed
 		for update := range subscription.Channel() {
 			a.receive(i, bodyText(update))
 		}

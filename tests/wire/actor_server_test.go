@@ -17,13 +17,15 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// serverActor is our engine as the servers of a scenario, each on a connection of its own.
+// serverActor runs the dynpsrpc servers of a recorded scenario. Each server has its own connection.
 type serverActor struct {
 	*play
 
 	servers []*dynamic.Server
-	started chan servedStream // those that nobody has asked for yet
-	ended   chan struct{}     // one for each handler of a stream that has returned
+	// started receives each stream whose handler has started.
+	started chan servedStream
+	// ended receives a value whenever a stream handler returns.
+	ended chan struct{}
 
 	runs    atomic.Int64
 	lock    sync.Mutex
@@ -34,7 +36,7 @@ type serverActor struct {
 type servedStream struct {
 	server  string
 	stream  dynamic.ServerStream[proto.Message, proto.Message]
-	returns chan error // what the handler shall return
+	returns chan error // receives the error that the handler must return
 }
 
 func newServerActor(p *play) (actor, func()) {
@@ -55,7 +57,7 @@ func newServerActor(p *play) (actor, func()) {
 	}
 }
 
-// accepted is how many streams the recorded servers have accepted.
+// accepted returns the number of streams that the recorded servers accepted.
 func (a *serverActor) accepted() (n int) {
 	opening := ""
 	for _, r := range a.scenario.Frames {
@@ -78,7 +80,7 @@ func (a *serverActor) shutdown() {
 	}
 }
 
-// register serves the scenario's method, and the second one of the service, on the recorded topics.
+// register registers the methods of the scenario on a dynpsrpc server, with the recorded topic.
 func (p *play) register(s *dynamic.Server, handlers dynamic.Handlers) *dynamic.Registration {
 	service, ok := p.registry.Service("scenario.Recorded")
 	require.True(p, ok)
@@ -111,7 +113,8 @@ func (a *serverActor) handler(id string) dynamic.Handler {
 	}, options...)
 }
 
-// affinity is what the server has claimed with; less than 0 if it has not.
+// affinity returns the affinity that the recorded server sent in its claim, or -1 if it sent no
+// claim.
 func (a *serverActor) affinity(id string) float32 {
 	for _, r := range a.scenario.Frames {
 		if f := r.frame(a); f.typeName() == typeClaimRequest && f.inner.text(claimServer) == id {
@@ -121,7 +124,7 @@ func (a *serverActor) affinity(id string) float32 {
 	return -1
 }
 
-// handle returns what the recorded server has answered.
+// handle returns the recorded response of the server with the given ID.
 func (a *serverActor) handle(ctx context.Context, id, request string) (proto.Message, error) {
 	a.note("handler_ran", int(a.runs.Add(1)))
 	a.noteIncoming(ctx)
@@ -144,7 +147,8 @@ func (a *serverActor) handle(ctx context.Context, id, request string) (proto.Mes
 		code := errors.ErrorCode(answer.inner.text(responseCode))
 		return nil, errors.NewError(code, errors.New(answer.inner.text(responseError)), details...)
 	case len(body(answer)) == 0:
-		return nil, nil //nolint:nilnil // an empty response, as the recorded handler did
+		// The recorded handler also returned an empty response.
+		return nil, nil //nolint:nilnil
 	}
 	return a.newBody(answer), nil
 }
@@ -157,7 +161,9 @@ func unpack(t require.TestingT, encoded []byte) proto.Message {
 	return detail
 }
 
-// answerTo finds the recorded response to a request with that text, of that server if it matters.
+// answerTo returns the recorded response to a request with the given text. If the script sets
+// anyServer, the response may come from any server. Otherwise, it must come from the server with
+// the given ID.
 func (a *serverActor) answerTo(id, request string) (answer frame, ok bool) {
 	asked := ""
 	for _, r := range a.scenario.Frames {
@@ -187,7 +193,7 @@ func (a *serverActor) noteIncoming(ctx context.Context) {
 	a.note("server_saw", map[string]any{"metadata": metadata, "remote_id": incoming.ClientID})
 }
 
-// handleStream keeps the stream open until it is closed, or until the script wants the handler to
+// handleStream keeps the stream open until it is closed, or until the script makes the handler
 // return.
 func (a *serverActor) handleStream(id string, stream dynamic.ServerStream[proto.Message, proto.Message]) error {
 	defer func() { a.ended <- struct{}{} }()
@@ -204,8 +210,8 @@ func (a *serverActor) handleStream(id string, stream dynamic.ServerStream[proto.
 	}
 }
 
-// onStream does something with the stream of a server, or of any if the id is empty, once it has
-// one, behind what else is done with it.
+// onStream calls act in the background, with the first stream that the given server accepts. An
+// empty ID means any server. Calls for the same server run one after the other.
 func (a *serverActor) onStream(id string, act func(servedStream)) {
 	a.inOrder("server "+id, func() {
 		s, ok := a.served(id)

@@ -12,19 +12,19 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// address is where a frame is published, in the forms of the different buses.
+// address is the channel of a frame, with the name that each bus uses for it.
 type address struct {
-	name    string // on Redis and in-process
-	subject string // on NATS
-	key     string // inside the envelope on NATS
+	name    string // the channel's name on Redis and on the in-process bus
+	subject string // the subject on NATS
+	key     string // the routing key in the envelope, used only on NATS
 }
 
-// forms is the address in the recording's words.
+// forms converts the address to the form used in the recorded data.
 func (a address) forms() channelForms {
 	return channelForms{Legacy: a.name, Server: a.subject, Local: a.key}
 }
 
-// target is a method of a service on the wire, with its topic.
+// target is a method and its topic. The type has functions that compute the channels of the method.
 type target struct {
 	service, method string
 	topic           []string
@@ -42,7 +42,8 @@ func (t target) requests() address {
 func (t target) grants() address  { return t.ofServers("RCLAIM") }
 func (t target) streams() address { return t.ofServers("STR") }
 
-// ofServers makes only the topic safe in the subject, and nothing in the key.
+// ofServers returns the address of a channel to which servers subscribe. In the subject, only the
+// topic is escaped. In the routing key, nothing is escaped.
 func (t target) ofServers(what string) address {
 	subject, topic := "SRV."+t.service, make([]string, len(t.topic))
 	for i, part := range t.topic {
@@ -58,7 +59,8 @@ func (t target) ofServers(what string) address {
 	}
 }
 
-// join puts a delimiter before each part unless the one before it is empty.
+// join joins the parts of a channel name as psrpc does: it writes a delimiter before each part,
+// except after an empty part.
 func join(parts ...string) string {
 	name, previous := "", ""
 	for _, part := range parts {
@@ -71,7 +73,7 @@ func join(parts ...string) string {
 	return name
 }
 
-// clientAddress is where a client listens.
+// clientAddress returns the address of a channel to which a client subscribes.
 func clientAddress(service, client, what string) address {
 	return address{
 		name:    join(safe(service), safe(client), what),
@@ -79,10 +81,11 @@ func clientAddress(service, client, what string) address {
 	}
 }
 
-// safe replaces all but ASCII letters, digits and the underscore.
+// safe escapes all characters except ASCII letters, digits and underscores.
 func safe(part string) string {
 	var out strings.Builder
-	for _, r := range part { // a byte that is not UTF-8 comes as utf8.RuneError
+	// For each byte that is not valid UTF-8, the loop yields utf8.RuneError.
+	for _, r := range part {
 		switch {
 		case r < utf8.RuneSelf && (r == '_' || '0' <= r && r <= '9' || 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z'):
 			out.WriteRune(r)
@@ -95,7 +98,8 @@ func safe(part string) string {
 	return out.String()
 }
 
-// The peer's addresses are those that psrpc was seen to use.
+// The channel names computed by the reference peer must equal the names that psrpc used when
+// channels.json was recorded.
 func TestAddress_AsRecorded(t *testing.T) {
 	t.Parallel()
 	raw, err := os.ReadFile(vectorsFolder + "channels.json")

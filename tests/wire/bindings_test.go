@@ -8,7 +8,8 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 )
 
-// bindings are the variables of a scenario: what stands for the ids and the times of the recording.
+// bindings maps the IDs and times in the recorded frames to the IDs and times that are used when
+// the scenario is replayed.
 type bindings struct {
 	ids   map[string]string
 	times map[int64]int64
@@ -16,11 +17,11 @@ type bindings struct {
 
 func (b bindings) clone() bindings { return bindings{maps.Clone(b.ids), maps.Clone(b.times)} }
 
-// layout tells which fields of a message are variables.
+// layout lists the fields of a message that contain IDs and times.
 type layout struct {
 	ids    []protowire.Number
-	sentAt protowire.Number // 0: none
-	expiry protowire.Number // 0: none
+	sentAt protowire.Number // 0 if the message has no send time
+	expiry protowire.Number // 0 if the message has no expiry
 }
 
 var layouts = map[string]layout{
@@ -31,8 +32,9 @@ var layouts = map[string]layout{
 	typeStream:        {[]protowire.Number{streamID, streamRequest}, streamSentAt, streamExpiry},
 }
 
-// mine makes of a recorded message one to be sent now: with known ids and times where they stand
-// for recorded ones, and otherwise with the recorded ids and new times.
+// mine returns a copy of a recorded message that can be sent now. It replaces the IDs and times
+// that are already bound. An unknown ID stays as recorded, and an unknown time is replaced by the
+// current time.
 func (b bindings) mine(typeName string, recorded message) message {
 	l := layouts[typeName]
 	m := recorded
@@ -54,9 +56,9 @@ func (b bindings) mine(typeName string, recorded message) message {
 	return m.with(l.expiry, func(f *field) { f.bits = uint64(b.times[expiry]) })
 }
 
-// lifetime is the time from the sending of a recorded message to its expiry. Recorded clients
-// collected the answers of all servers for a time that is too short for a busy machine: it is
-// longer here.
+// lifetime returns the time between the sending of a message and its expiry. In the recordings,
+// multi calls wait less than a second for responses. That is too short on a busy machine, so
+// lifetime returns a longer time for them.
 func lifetime(typeName string, recorded message) time.Duration {
 	l := layouts[typeName]
 	recordedTime := time.Duration(recorded.int64(l.expiry) - recorded.int64(l.sentAt))
@@ -66,7 +68,8 @@ func lifetime(typeName string, recorded message) time.Duration {
 	return recordedTime
 }
 
-// id returns what stands for a recorded id, the same if it is new.
+// id returns the ID that replaces a recorded ID. If the recorded ID is not bound yet, id binds it
+// to itself.
 func (b bindings) id(recorded string) string {
 	if _, known := b.ids[recorded]; !known {
 		b.ids[recorded] = recorded
@@ -74,11 +77,12 @@ func (b bindings) id(recorded string) string {
 	return b.ids[recorded]
 }
 
-// match tells whether a message that was seen is the recorded one, and binds its ids and times if
-// it is. What it binds otherwise is to be thrown away.
+// match reports whether the message seen corresponds to the recorded message, and binds its IDs and
+// times. If match returns false, the caller must discard b, because b may be only partly updated.
 func (b bindings) match(typeName string, recorded, seen message) bool {
 	l, want, seen := layouts[typeName], recorded.public(), seen.public()
-	if typeName == typeRequest { // a field of newer versions, which older ones ignore
+	// Newer versions of psrpc have this field. The recorded version ignores it.
+	if typeName == typeRequest {
 		seen = slices.DeleteFunc(seen, func(f field) bool { return f.number == requestSkipClaim })
 	}
 	for _, number := range l.ids {
@@ -101,7 +105,8 @@ func (b bindings) match(typeName string, recorded, seen message) bool {
 	return withoutPrivate(typeName, want).equal(withoutPrivate(typeName, seen))
 }
 
-// bind reports false if the recorded id stands for another one.
+// bind binds a recorded ID to the ID seen. It returns false if either of them is already bound to
+// another ID.
 func (b bindings) bind(recorded, seen string) bool {
 	if known, ok := b.ids[recorded]; ok {
 		return known == seen
@@ -113,8 +118,9 @@ func (b bindings) bind(recorded, seen string) bool {
 	return true
 }
 
-// matchTimes takes times that are known, as in acknowledgements, or new ones that are of now and as
-// far apart as the recorded ones.
+// matchTimes reports whether the times in the message seen are acceptable. If the recorded times
+// are already bound, as in acknowledgements, the times must be the bound ones. Otherwise, they must
+// be recent and as far apart as the recorded ones.
 func (b bindings) matchTimes(typeName string, recorded, seen message) bool {
 	l := layouts[typeName]
 	sentAt, expiry := recorded.int64(l.sentAt), recorded.int64(l.expiry)
@@ -131,13 +137,14 @@ func (b bindings) matchTimes(typeName string, recorded, seen message) bool {
 	}
 	timeout := lifetime(typeName, recorded)
 	difference := timeout - time.Duration(seenExpiry-seenSentAt)
-	if timeout%(10*time.Millisecond) != 0 { // it was what remained of a context's deadline
+	// In this case, the recorded timeout was the time remaining until the deadline of a context.
+	if timeout%(10*time.Millisecond) != 0 {
 		return -time.Millisecond < difference && difference < 450*time.Millisecond
 	}
 	return difference.Abs() < time.Millisecond
 }
 
-// withoutPrivate leaves our fields out of what is embedded in a stream's frame.
+// withoutPrivate removes dynpsrpc's private fields from the message embedded in a stream frame.
 func withoutPrivate(typeName string, m message) message {
 	if typeName != typeStream {
 		return m

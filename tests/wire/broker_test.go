@@ -18,8 +18,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/testenv"
 )
 
-// TestMain lets more tests run at the same time than there are processors, since most of them
-// mostly wait.
+// TestMain lets more tests run in parallel than the machine has processors, because most tests
+// spend most of their time waiting.
 func TestMain(m *testing.M) {
 	flag.Parse()
 	if err := flag.Set("test.parallel", "6"); err != nil {
@@ -29,13 +29,14 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-// broker is where our engine and the reference peer meet.
+// broker is a message broker to which both dynpsrpc and the reference peer can connect.
 type broker interface {
-	// link returns a connection of the reference peer.
+	// link returns a new connection for the reference peer.
 	link(t testing.TB) link
-	// bus returns a connection of our engine. The caller closes it.
+	// bus returns a dynpsrpc bus with its own connection. The caller must close it.
 	bus(t testing.TB) bus.Bus
-	// alone returns the same broker, with a database for the locks of queues that nobody else uses.
+	// alone returns the same broker. On Redis, it also selects a database that no other test uses,
+	// so that the locks of one test can be told apart from those of others.
 	alone() (broker, int)
 }
 
@@ -57,7 +58,7 @@ const databases = 1000
 type redisBroker struct {
 	addr     string
 	database int
-	used     *atomic.Int64 // databases
+	used     *atomic.Int64 // number of databases in use
 }
 
 func newRedisBroker(t testing.TB) redisBroker {
@@ -84,5 +85,5 @@ func (b redisBroker) bus(t testing.TB) bus.Bus {
 
 var serviceCount atomic.Int64
 
-// serviceName returns a name that no other test uses.
+// serviceName returns a service name that no other test uses.
 func serviceName(base string) string { return fmt.Sprintf("%sN%d", base, serviceCount.Add(1)) }

@@ -12,7 +12,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/bus"
 )
 
-// sides are those of a scenario.
+// sides returns the two sides of a scenario.
 func (s *scenario) sides() [2]side {
 	if s.Method.Subscription {
 		return [2]side{publisher, subscriber}
@@ -20,7 +20,7 @@ func (s *scenario) sides() [2]side {
 	return [2]side{client, server}
 }
 
-// tally counts the sides of scenarios by what became of them.
+// tally counts the sides of scenarios that were played, left out, or played with deviations.
 type tally struct {
 	mu     sync.Mutex
 	counts map[string]int
@@ -32,7 +32,8 @@ func (c *tally) add(what string) {
 	c.counts[what]++
 }
 
-// Our engine is on the bus what psrpc's peers were seen to be.
+// This test replays each recorded psrpc scenario twice. Each time, dynpsrpc acts as one of the two
+// sides, and must send the same frames as the recorded psrpc peer.
 func TestConformance(t *testing.T) {
 	t.Parallel()
 	redisServer, natsServer, local := newRedisBroker(t), newNATSBroker(t), newObserver()
@@ -56,8 +57,8 @@ func TestConformance(t *testing.T) {
 	assert.Equal(t, 2*len(scenarios(t)), counts.counts["played"]+counts.counts["deviating"]+counts.counts["left out"])
 }
 
-// playRecorded plays a side of a scenario where it was recorded; one of Redis that was not recorded
-// on NATS, too, since the frames were the same, is also played there.
+// playRecorded plays one side of a scenario on the bus on which it was recorded. A scenario
+// recorded only on Redis is also played on NATS, because both buses carry the same frames.
 func playRecorded(t *testing.T, stages map[string]*stage, s *scenario, ours side, counts *tally) {
 	script := scriptOf(s, ours)
 	switch {
@@ -86,7 +87,7 @@ func isRecorded(t testing.TB, name, place string) bool {
 	return slices.ContainsFunc(scenarios(t), func(s *scenario) bool { return s.Name == name && s.Bus == place })
 }
 
-// Every script belongs to a recorded scenario and to one of its sides.
+// Every script must belong to a recorded scenario and to one of its sides.
 func TestScripts_HaveScenarios(t *testing.T) {
 	t.Parallel()
 	for name, script := range scripts {
@@ -98,7 +99,7 @@ func TestScripts_HaveScenarios(t *testing.T) {
 	}
 }
 
-// localBroker is the in-process bus, which both sides share.
+// localBroker is the in-process bus. Both sides of a scenario use the same bus.
 type localBroker struct{ shared observedBus }
 
 func (b localBroker) alone() (broker, int) { return b, 0 }

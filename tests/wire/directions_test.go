@@ -14,28 +14,29 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/dynamic"
 )
 
-// What scripts tell our engine, and the player, to do.
+// The following functions are steps of a script. They tell dynpsrpc what to do.
 
-// byItself is for frames that our engine sends without being told.
+// byItself does nothing. It is the step for a frame that dynpsrpc sends without being told to.
 func byItself(*play) {}
 
 func awaitCalls(p *play) { require.True(p, wait(&p.calls)) }
 
 func cancelCalls(p *play) { p.client.cancel() }
 
-// atOnce requires that the call fails sooner than any timeout could end it.
+// atOnce requires that all calls end long before any timeout expires.
 func atOnce(p *play) {
 	started := time.Now()
 	awaitCalls(p)
 	assert.Less(p, time.Since(started), 200*time.Millisecond)
 }
 
-// passTime is for scenarios in which time must go by.
+// passTime returns a step that waits for the duration d.
 func passTime(d time.Duration) func(*play) {
 	return func(*play) { <-time.After(d) }
 }
 
-// callWithin begins the call of a recorded frame, with a deadline unless it is 0.
+// callWithin returns a step that repeats the call of a recorded frame. The call has a deadline
+// unless timeout is 0.
 func callWithin(timeout time.Duration, outcome string, frameIndex int, options ...dynamic.RequestOption) func(*play) {
 	return func(p *play) {
 		ctx := p.client.ctx
@@ -52,8 +53,9 @@ func closesStream(cause error) func(*play) {
 	return func(p *play) { p.client.closeStream(cause) }
 }
 
-// closesStreamAfter closes the client's stream once its reader has received a number of messages. A
-// message may be acknowledged before the reader has received it, and a close discards it then.
+// closesStreamAfter returns a step that closes the client's stream after the client has read a
+// number of messages. Closing earlier could discard messages that the client has acknowledged but
+// not yet read.
 func closesStreamAfter(messages int) func(*play) {
 	return func(p *play) {
 		received := func() bool {
@@ -73,7 +75,7 @@ func handlerReturns(err error) func(*play) {
 	}
 }
 
-// drainStream begins to read what waits on the server's stream.
+// drainStream starts to read the messages that are buffered in the server's stream.
 func drainStream(p *play) {
 	p.server.onStream("", func(s servedStream) {
 		for range s.stream.Channel() {
@@ -101,7 +103,7 @@ func selecting(options dynamic.SelectionOpts) []dynamic.RequestOption {
 	return []dynamic.RequestOption{dynamic.WithSelectionOpts(options)}
 }
 
-// What scripts expect.
+// The following functions describe the results that a script expects.
 
 func coded(code, text string) any { return map[string]any{"code": code, "message": text} }
 
@@ -111,7 +113,7 @@ func callFailed(code, text string) map[string]any {
 	return map[string]any{"client_result": failed(code, text)}
 }
 
-// closing is another cause of a stream's close.
+// closing returns a function that replaces the error in a frame that closes a stream.
 func closing(code, text string) func(message) message {
 	return func(m message) message {
 		cause := message{}.withText(closeError, text).withText(closeCode, code).encode()
@@ -119,7 +121,7 @@ func closing(code, text string) func(message) message {
 	}
 }
 
-// withErrorText is another text of a response's error.
+// withErrorText returns a function that replaces the error text in a response.
 func withErrorText(text string) func(message) message {
 	return func(m message) message {
 		m = slices.DeleteFunc(slices.Clone(m), func(f field) bool { return f.number == responseError })

@@ -15,11 +15,12 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/dynamic"
 )
 
-// census counts how often each request was run, by all servers of a fleet.
+// census counts how many times the servers of a test ran each request, and how many requests each
+// server ran.
 type census struct {
 	mu    sync.Mutex
-	runs  map[string]int // by request
-	shard map[string]int // by server
+	runs  map[string]int // number of runs, keyed by request
+	shard map[string]int // number of runs, keyed by server
 }
 
 func (c *census) handler(server string) handler {
@@ -32,9 +33,9 @@ func (c *census) handler(server string) handler {
 	}
 }
 
-// A service that is served by ours and by psrpc's, half and half, and called by both, loses no call
-// and runs none twice. It is not parallel: it would leave too little of the machine to tests with
-// time limits.
+// Two dynpsrpc servers and two psrpc servers serve the same service. Clients of both libraries call
+// it. No call may be lost, and no request may run twice. The test does not run in parallel, because
+// its load would disturb tests that have time limits.
 func TestFleet_NoCallLostOrRunTwice(t *testing.T) {
 	onEachBroker(t, func(t *testing.T, b broker) {
 		const calls, callers = 10_000, 8
@@ -62,7 +63,7 @@ func TestFleet_NoCallLostOrRunTwice(t *testing.T) {
 		var next, failures atomic.Int64
 		for i := range callers {
 			call := clients[i%2]
-			running.Go(func() { // waited for below
+			running.Go(func() { // this goroutine ends before the test checks the results
 				for n := next.Add(1); n <= calls; n = next.Add(1) {
 					request := fmt.Sprintf("%d by client %d", n, i%2)
 					if response, err := call(request); err != nil || response != request {
@@ -84,8 +85,9 @@ func TestFleet_NoCallLostOrRunTwice(t *testing.T) {
 	})
 }
 
-// Equal updates on a queue are each received by one subscriber, ours or psrpc's: our publisher
-// makes them differ.
+// A dynpsrpc publisher sends identical updates to a queue that is shared by one psrpc subscriber
+// and one dynpsrpc subscriber. Exactly one of them must receive each update, because the publisher
+// makes the frames differ.
 func TestFleet_EqualUpdatesAreNotLost(t *testing.T) {
 	t.Parallel()
 	onEachBroker(t, func(t *testing.T, b broker) {
@@ -101,7 +103,7 @@ func TestFleet_EqualUpdatesAreNotLost(t *testing.T) {
 		subscription, err := m.client("Jobs").Subscribe(ctx, dynamic.WithBufferSize(2*updates))
 		require.NoError(t, err)
 		var reading sync.WaitGroup
-		reading.Go(func() { // waited for below
+		reading.Go(func() { // this goroutine ends before the test checks the results
 			for range subscription.Channel() {
 				byOurs.Add(1)
 			}
@@ -118,7 +120,8 @@ func TestFleet_EqualUpdatesAreNotLost(t *testing.T) {
 	})
 }
 
-// A call takes two messages between ours, and psrpc's four if one of its peers takes part.
+// A call between two dynpsrpc peers needs only two messages. If the client or the server is a psrpc
+// peer, the call needs four.
 func TestFleet_MessagesOfACall(t *testing.T) {
 	t.Parallel()
 	const two, four = 2, 4
@@ -133,8 +136,9 @@ func TestFleet_MessagesOfACall(t *testing.T) {
 		},
 	} {
 		for _, tt := range []struct {
-			name           string
-			client, server bool // ours
+			name string
+			// client and server report whether that peer is a dynpsrpc peer.
+			client, server bool
 			messages       int
 		}{
 			{name: "ours and ours", client: true, server: true, messages: two},

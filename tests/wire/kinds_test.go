@@ -16,7 +16,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// The peers understand each other in all kinds of calls, whichever of them is ours.
+// This test makes calls of every kind with all four combinations of psrpc and dynpsrpc clients and
+// servers.
 func TestKinds(t *testing.T) {
 	t.Parallel()
 	onEachBroker(t, func(t *testing.T, b broker) {
@@ -42,7 +43,7 @@ func TestKinds(t *testing.T) {
 	})
 }
 
-// refuse fails for one request, and answers with the server's name otherwise.
+// refuse returns a handler that fails for the request "refused" and otherwise responds with name.
 func refuse(name string) handler {
 	return func(request string) (string, *failure) {
 		if request == "refused" {
@@ -134,7 +135,8 @@ func (m *mixed) callKinds() {
 		received, _ := soon(stream.Channel())
 		assert.Equal(m, fmt.Sprint("got ", i), received.GetValue())
 	}
-	_ = stream.Send(wrapperspb.String("end")) // the close may overtake the acknowledgement
+	// An error is possible, because the close may arrive before the acknowledgement.
+	_ = stream.Send(wrapperspb.String("end"))
 	soon(stream.Context().Done())
 	assert.Equal(m, coded("aborted", "as you wish"), errorOutcome(stream.Err()))
 }
@@ -166,13 +168,15 @@ func (m *mixed) peerCallsKinds() {
 		received, _ := soon(stream.received)
 		assert.Equal(m, fmt.Sprint("got ", i), received)
 	}
-	_ = stream.message("end") // the close may overtake the acknowledgement
+	// An error is possible, because the close may arrive before the acknowledgement.
+	_ = stream.message("end")
 	soon(stream.closed)
 	assert.Equal(m, &failure{"aborted", "as you wish"}, stream.err)
 }
 
-// The reference peer's queue is as psrpc's: on Redis it loses equal updates, and gives each other
-// one to one member.
+// The reference peer must deduplicate the updates on a queue as psrpc does. On Redis, only one of
+// several identical updates is delivered. On NATS, all of them are. Each delivered update reaches
+// exactly one subscriber.
 func TestPeer_QueueOfUpdates(t *testing.T) {
 	t.Parallel()
 	onEachBroker(t, func(t *testing.T, b broker) {

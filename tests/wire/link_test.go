@@ -17,25 +17,25 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// link is the reference peer's connection to a broker. It ends with the test.
+// link is the reference peer's connection to a broker. It is closed when the test ends.
 type link interface {
-	// publish sends an encoded envelope, which must have the routing key where the broker needs
-	// one.
+	// publish sends an encoded envelope. If the broker needs a routing key, the envelope must
+	// already contain it.
 	publish(a address, payload []byte)
-	// listen hands over the frames on an address, one after another, until the returned function is
-	// called. It returns when the broker has confirmed that. A queue gets each frame once, with all
-	// its members in all processes.
+	// listen subscribes to an address and passes the frames to deliver, one at a time, until stop
+	// is called. When listen returns, the broker has confirmed the subscription. If queue is true,
+	// each frame is delivered to only one of the subscribers to the address.
 	listen(a address, queue bool, deliver func(frame)) (stop func())
-	// key returns the routing key that an envelope to that address needs.
+	// key returns the routing key that an envelope needs when it is published to the address.
 	key(a address) string
 }
 
-// send publishes a message that the peer has made.
+// send publishes a message of the reference peer.
 func send(l link, a address, typeName string, inner message) {
 	l.publish(a, pack(typeName, inner, l.key(a)))
 }
 
-// redisLink is a peer's link to Redis.
+// redisLink is a [link] to Redis.
 type redisLink struct {
 	testing.TB
 	client redis.UniversalClient
@@ -61,7 +61,7 @@ func (l *redisLink) listen(a address, queue bool, deliver func(frame)) (stop fun
 	_, err := subscription.Receive(ctx)
 	require.NoError(l, err)
 	var running sync.WaitGroup
-	running.Go(func() { // stop waits for it
+	running.Go(func() { // stop waits for this goroutine
 		for m := range subscription.Channel(redis.WithChannelSize(10_000)) {
 			if queue && !l.lock(m.Payload) {
 				continue
@@ -79,20 +79,20 @@ func (l *redisLink) listen(a address, queue bool, deliver func(frame)) (stop fun
 	return stop
 }
 
-// lock reports whether this member of a queue takes the frame.
+// lock tries to lock a frame of a queue. It reports whether this subscriber may handle the frame.
 func (l *redisLink) lock(payload string) bool {
 	set := l.client.SetArgs(context.Background(), lockKey(payload), rand.Int64(), redis.SetArgs{Mode: "NX", TTL: 5 * time.Second})
 	return set.Err() == nil
 }
 
-// lockKey is made of the whole frame as it was received, and of nothing else.
+// lockKey returns the key of a frame's lock. The key depends only on the bytes of the frame.
 func lockKey(payload string) string {
 	sum := sha256.Sum256([]byte(payload))
 	return base64.StdEncoding.EncodeToString(sum[:])
 }
 
-// natsLink is a peer's link to NATS: one subscription of each subject, shared by all methods, whose
-// frames are told apart by the key in the envelope.
+// natsLink is a [link] to NATS. Like psrpc, it uses only one subscription for each subject. The
+// routing key in an envelope selects the method for which a frame is meant.
 type natsLink struct {
 	testing.TB
 	conn *nats.Conn
@@ -104,7 +104,7 @@ type natsLink struct {
 type natsSubject struct {
 	subscription *nats.Subscription
 	routes       []natsRoute
-	delivering   sync.Mutex // held by the delivery that is under way
+	delivering   sync.Mutex // held while frames are being delivered
 }
 
 type natsRoute struct {
@@ -175,6 +175,6 @@ func (l *natsLink) leave(subject string, route natsRoute) {
 		assert.NoError(l, l.conn.Flush())
 	}
 	l.mu.Unlock()
-	s.delivering.Lock() // what is under way has ended then
+	s.delivering.Lock() // wait until the running delivery has ended
 	defer s.delivering.Unlock()
 }

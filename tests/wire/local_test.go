@@ -10,7 +10,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/bus"
 )
 
-// localLink is the player's link to the in-process bus.
+// localLink is a [link] to the in-process bus.
 type localLink struct {
 	testing.TB
 	bus bus.Bus

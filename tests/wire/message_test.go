@@ -11,7 +11,7 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 )
 
-// The full names of psrpc's messages.
+// These are the names of psrpc's message types.
 const (
 	typeURLPrefix     = "type.googleapis.com/"
 	typeRequest       = "internal.Request"
@@ -21,19 +21,19 @@ const (
 	typeStream        = "internal.Stream"
 )
 
-// The fields of psrpc's messages.
+// These are the field numbers of psrpc's messages.
 const (
 	envelopeType, envelopeValue, envelopeKey = 1, 2, 3
 
 	requestID, requestClient, requestSentAt, requestExpiry = 1, 2, 3, 4
 	requestMulti, requestMetadata, requestRaw              = 5, 7, 8
-	requestSkipClaim                                       = 10 // of newer versions
+	requestSkipClaim                                       = 10 // sent only by newer versions
 
 	responseID, responseServer, responseSentAt = 1, 2, 3
 	responseError, responseCode, responseRaw   = 5, 6, 7
 	responseDetails                            = 8
 
-	claimID, claimServer, claimAffinity = 1, 2, 3 // the first two also of ClaimResponse
+	claimID, claimServer, claimAffinity = 1, 2, 3 // ClaimResponse also has the first two fields
 
 	streamID, streamRequest, streamSentAt, streamExpiry = 1, 2, 3, 4
 	streamOpen, streamMessage, streamAck, streamClose   = 6, 7, 8, 9
@@ -42,21 +42,22 @@ const (
 	messageRaw             = 2
 	closeError, closeCode  = 1, 2
 
-	firstPrivate = 1000 // fields from here on are ours
+	firstPrivate = 1000 // fields with this number or a higher one are private fields of dynpsrpc
 )
 
-// field is one field of an encoded message, with its value as it was.
+// field is a field of an encoded message. Its value is kept as encoded.
 type field struct {
 	number protowire.Number
 	kind   protowire.Type
-	bits   uint64 // of varint, fixed32 and fixed64
-	bytes  []byte // of bytes
+	bits   uint64 // value of a varint, fixed32 or fixed64 field
+	bytes  []byte // value of a length-delimited field
 }
 
-// message is an encoded message taken apart, with all fields in their order, unknown ones too.
+// message is a decoded message. It contains all fields in their original order, including unknown
+// ones.
 type message []field
 
-// parseMessage takes one encoded message apart.
+// parseMessage splits an encoded message into its fields.
 func parseMessage(encoded []byte) (message, error) {
 	var m message
 	for len(encoded) > 0 {
@@ -107,7 +108,7 @@ func (m message) encode() []byte {
 	return encoded
 }
 
-// find returns the field with that number, the last one if there are several, or an empty one.
+// find returns the last field with the given number, or an empty field if there is none.
 func (m message) find(number protowire.Number) field {
 	for _, f := range slices.Backward(m) {
 		if f.number == number {
@@ -129,13 +130,13 @@ func (m message) float32(number protowire.Number) float32 {
 	return math.Float32frombits(uint32(m.find(number).bits))
 }
 
-// sub returns an embedded message; one that cannot be decoded is empty.
+// sub returns an embedded message. It returns nil if the field is missing.
 func (m message) sub(number protowire.Number) message {
 	inner, _ := parseMessage(m.find(number).bytes)
 	return inner
 }
 
-// metadata returns a map of strings.
+// metadata returns the value of a field of type map<string, string>.
 func (m message) metadata(number protowire.Number) map[string]string {
 	var metadata map[string]string
 	for _, f := range m {
@@ -151,12 +152,12 @@ func (m message) metadata(number protowire.Number) map[string]string {
 	return metadata
 }
 
-// public returns the message without our private fields.
+// public returns a copy of the message without dynpsrpc's private fields.
 func (m message) public() message {
 	return slices.DeleteFunc(slices.Clone(m), func(f field) bool { return f.number >= firstPrivate })
 }
 
-// withText adds a text unless it is empty, as proto3 does.
+// withText appends a text field. As in proto3, an empty text is omitted.
 func (m message) withText(number protowire.Number, text string) message {
 	return m.withBytes(number, []byte(text))
 }
@@ -168,7 +169,7 @@ func (m message) withBytes(number protowire.Number, value []byte) message {
 	return append(m, field{number: number, kind: protowire.BytesType, bytes: value})
 }
 
-// withSub adds an embedded message, an empty one too.
+// withSub appends an embedded message, even if it is empty.
 func (m message) withSub(number protowire.Number, inner message) message {
 	return append(m, field{number: number, kind: protowire.BytesType, bytes: inner.encode()})
 }
@@ -191,7 +192,8 @@ func (m message) withFloat(number protowire.Number, value float32) message {
 	return append(m, field{number: number, kind: protowire.Fixed32Type, bits: uint64(math.Float32bits(value))})
 }
 
-// with returns the message with another value in the fields of that number, if it has any.
+// with returns a copy of the message in which change has been applied to all fields with the given
+// number.
 func (m message) with(number protowire.Number, change func(*field)) message {
 	changed := slices.Clone(m)
 	for i := range changed {
@@ -202,8 +204,8 @@ func (m message) with(number protowire.Number, change func(*field)) message {
 	return changed
 }
 
-// String renders the fields by number; fields of equal numbers are sorted, since the order of a map
-// is random.
+// String returns the fields as a sorted list. Sorting makes the result independent of the order of
+// map entries, which is random.
 func (m message) String() string {
 	texts := make([]string, len(m))
 	for i, f := range m {
@@ -217,7 +219,7 @@ func (m message) String() string {
 	return "{" + strings.Join(texts, " ") + "}"
 }
 
-// equal compares fields with no regard to their order.
+// equal reports whether two messages have the same fields, in any order.
 func (m message) equal(other message) bool {
 	less := func(a, b field) int {
 		if a.number != b.number {
@@ -231,9 +233,9 @@ func (m message) equal(other message) bool {
 	return slices.EqualFunc(slices.SortedFunc(slices.Values(m), less), slices.SortedFunc(slices.Values(other), less), same)
 }
 
-// frame is one message on the bus, taken apart.
+// frame is a decoded frame.
 type frame struct {
-	channel  string // as the broker knows it
+	channel  string // the name of the channel on the broker
 	payload  []byte
 	typeURL  string
 	key      string
@@ -252,10 +254,10 @@ func parseFrame(channel string, payload []byte) (frame, error) {
 	return f, err
 }
 
-// typeName is what follows the last slash of the type URL.
+// typeName returns the part of the type URL after the last slash.
 func (f frame) typeName() string { return f.typeURL[strings.LastIndex(f.typeURL, "/")+1:] }
 
-// isStream tells whether the frame is one of a stream, with that body.
+// isStream reports whether the frame is a stream frame with the given kind of body.
 func (f frame) isStream(body protowire.Number) bool {
 	return f.typeName() == typeStream && f.inner.has(body)
 }
@@ -264,16 +266,17 @@ func (f frame) String() string {
 	return fmt.Sprintf("%s on %s key %q %v", f.typeName(), f.channel, f.key, f.inner)
 }
 
-// pack puts a message into an envelope. key is empty where no routing key is needed.
+// pack encodes a message in an envelope. key may be empty if no routing key is needed.
 func pack(typeName string, inner message, key string) []byte {
 	return message{}.withText(envelopeType, typeURLPrefix+typeName).
 		withBytes(envelopeValue, inner.encode()).withText(envelopeKey, key).encode()
 }
 
-// text encodes a google.protobuf.StringValue, the message of all methods in the vectors.
+// text encodes a google.protobuf.StringValue, which is the message type of all methods in these
+// tests.
 func text(value string) []byte { return message{}.withText(1, value).encode() }
 
-// textOf decodes a StringValue.
+// textOf returns the text of an encoded StringValue.
 func textOf(encoded []byte) string {
 	m, _ := parseMessage(encoded)
 	return m.text(1)

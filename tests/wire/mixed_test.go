@@ -14,9 +14,9 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// mixedSource is a service that both kinds of peers serve and call. A test has either calls or
-// updates on a queue: psrpc loses frames on NATS if not all members of a service's queue are
-// members for all its methods.
+// mixedSource defines a service that psrpc peers and dynpsrpc peers both serve and call. No test
+// uses both its calls and its updates: on NATS, all methods of a psrpc service share one queue
+// group, so some frames would reach peers that cannot handle them.
 const mixedSource = `syntax = "proto3"; package mixed;
 import "google/protobuf/wrappers.proto"; import "options.proto";
 service Mixed {
@@ -27,10 +27,10 @@ service Mixed {
 	rpc Jobs(google.protobuf.StringValue) returns (google.protobuf.StringValue) { option (psrpc.options).subscription = true; }
 }`
 
-// value is the type of all messages of the mixed service.
+// value is the message type of all methods of the service Mixed.
 type value = *wrapperspb.StringValue
 
-// mixed is one test's service, on one broker, with peers of both kinds.
+// mixed is a service for one test, on one broker. It can have peers of both libraries.
 type mixed struct {
 	*testing.T
 
@@ -51,7 +51,7 @@ func newMixed(t *testing.T, b broker) *mixed {
 	return m
 }
 
-// Methods of the service, as the reference peer knows them.
+// The following functions describe the methods of the service for the reference peer.
 
 func (m *mixed) work() method { return method{target: m.target("Work", true), claim: true} }
 func (m *mixed) best() method {
@@ -65,7 +65,7 @@ func (m *mixed) target(name string, queue bool) target {
 	return target{service: m.name, method: name, queue: queue}
 }
 
-// serve starts a server of ours on a connection of its own, and ends it with the test.
+// serve starts a dynpsrpc server on its own connection. The server is shut down when the test ends.
 func (m *mixed) serve(handlers dynamic.Handlers) *dynamic.Registration {
 	m.Helper()
 	s := dynamic.NewServer(m.broker.bus(m.T), dynamic.WithLogger(slog.New(slog.DiscardHandler)))
@@ -81,7 +81,7 @@ func (m *mixed) serve(handlers dynamic.Handlers) *dynamic.Registration {
 	return registration
 }
 
-// handle makes a handler of ours of one that the reference peer takes.
+// handle converts a handler of the reference peer to a handler of package dynamic.
 func handle(h handler) dynamic.Handler {
 	return dynamic.Unary(func(_ context.Context, request value) (value, error) {
 		response, err := h(request.GetValue())
@@ -92,7 +92,7 @@ func handle(h handler) dynamic.Handler {
 	})
 }
 
-// conn returns a conn of ours on a connection of its own, and closes it with the test.
+// conn returns a [dynamic.Conn] on its own connection. It is closed when the test ends.
 func (m *mixed) conn(options ...dynamic.ConnOption) *dynamic.Conn {
 	m.Helper()
 	options = append(options, dynamic.WithClientTimeout(patience), dynamic.WithSelectionTimeout(patience))
@@ -102,7 +102,7 @@ func (m *mixed) conn(options ...dynamic.ConnOption) *dynamic.Conn {
 	return conn
 }
 
-// client returns a client of ours of a method, on a connection of its own.
+// client returns a dynpsrpc client for a method, on its own connection.
 func (m *mixed) client(name string) *dynamic.Client[value, value] {
 	m.Helper()
 	return m.clientOn(m.conn(), name)
@@ -115,15 +115,15 @@ func (m *mixed) clientOn(conn *dynamic.Conn, name string) *dynamic.Client[value,
 	return c
 }
 
-// peerServer returns a reference server on a connection of its own.
+// peerServer returns a server of the reference peer, on its own connection.
 func (m *mixed) peerServer() *peerServer { return newPeerServer(m.broker.link(m.T), newID("SRV_")) }
 
-// peerClient returns a reference client on a connection of its own.
+// peerClient returns a client of the reference peer, on its own connection.
 func (m *mixed) peerClient() *peerClient {
 	return newPeerClient(m.broker.link(m.T), m.name, newID("CLI_"))
 }
 
-// echo answers with the name of the server and the request.
+// echo returns a handler that responds with name and the text of the request.
 func echo(name string) handler {
 	return func(request string) (string, *failure) { return name + " " + request, nil }
 }

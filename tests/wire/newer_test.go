@@ -14,10 +14,10 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/dynamic"
 )
 
-// What newer versions of psrpc do.
+// The tests in this file check features of newer psrpc versions.
 
-// A server that skips the claim announces itself, and runs the request without waiting for the
-// grant.
+// A newer psrpc server may send its claim and run the request without waiting for a grant. A
+// dynpsrpc client must accept its response, and the request must run only once.
 func TestNewer_ServerSkipsClaim(t *testing.T) {
 	t.Parallel()
 	onEachBroker(t, func(t *testing.T, b broker) {
@@ -44,8 +44,8 @@ func counted(runs *atomic.Int64) handler {
 	}
 }
 
-// A client that lets the server skip the claim hears of it all the same, and need not grant
-// anything.
+// A newer psrpc client may permit a server to run a request without a grant. A dynpsrpc server must
+// then run the request once and respond.
 func TestNewer_ClientSkipsClaim(t *testing.T) {
 	t.Parallel()
 	onEachBroker(t, func(t *testing.T, b broker) {
@@ -64,8 +64,9 @@ func TestNewer_ClientSkipsClaim(t *testing.T) {
 	})
 }
 
-// A client that lets the server skip the claim, and grants the request nevertheless, has it run
-// once; the server's claim comes, as an older client needs it.
+// A client permits the server to run a request without a grant, but then sends two grants. The
+// dynpsrpc server must run the request only once. It must still send its claim, because older
+// clients need it.
 func TestNewer_ClientGrantsAllTheSame(t *testing.T) {
 	t.Parallel()
 	onEachBroker(t, func(t *testing.T, b broker) {
@@ -87,14 +88,16 @@ func TestNewer_ClientGrantsAllTheSame(t *testing.T) {
 		response, ok := soon(call.responses)
 		require.True(t, ok)
 		assert.Equal(t, "done", textOf(response.bytes(responseRaw)))
-		_, err := c.call(m.work(), "y", patience) // behind which nothing of the first one is left to come
+		// Further responses to the first call would arrive before this call ends.
+		_, err := c.call(m.work(), "y", patience)
 		require.Nil(t, err)
 		assert.Empty(t, call.responses)
 		assert.EqualValues(t, 2, runs.Load())
 	})
 }
 
-// An affinity method is claimed, whatever a client says: it is the client that chooses.
+// For an affinity method, the server must wait for the client to select a server, even if the
+// request permits it to run without a grant.
 func TestNewer_AffinityIsClaimed(t *testing.T) {
 	t.Parallel()
 	onEachBroker(t, func(t *testing.T, b broker) {
@@ -122,7 +125,7 @@ func TestNewer_AffinityIsClaimed(t *testing.T) {
 	})
 }
 
-// compressing is a link whose envelopes have compressed values.
+// compressing is a link that compresses the value of each published envelope.
 type compressing struct{ link }
 
 func (l compressing) publish(a address, payload []byte) {
@@ -135,7 +138,7 @@ func (l compressing) publish(a address, payload []byte) {
 	l.link.publish(a, envelope.encode())
 }
 
-// Compressed frames of all kinds are understood.
+// Compressed frames of clients, servers and publishers must be understood.
 func TestNewer_CompressedFrames(t *testing.T) {
 	t.Parallel()
 	onEachBroker(t, func(t *testing.T, b broker) {
@@ -161,7 +164,7 @@ func TestNewer_CompressedFrames(t *testing.T) {
 	})
 }
 
-// compressingBroker is one on which the reference peer compresses what it sends.
+// compressingBroker is a broker on which the reference peer compresses all frames that it sends.
 type compressingBroker struct{ broker }
 
 func (b compressingBroker) link(t testing.TB) link { return compressing{b.broker.link(t)} }

@@ -19,18 +19,18 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/bus"
 )
 
-// patience bounds the wait for what must come.
+// patience is the timeout for events that must happen.
 const patience = 10 * time.Second
 
-// observer sees what is on a broker, without being one of those who listen, as far as that is
-// possible.
+// observer records the frames and the lock commands on a broker. On Redis and on the in-process
+// bus, it does so without subscribing, so that it is not counted as a receiver.
 type observer struct {
 	mu       sync.Mutex
 	watchers []*watcher
-	locks    map[lock][][]string // commands
+	locks    map[lock][][]string // the commands that tried to take each lock
 }
 
-// lock is the key of a queue's lock in a database.
+// lock identifies a queue lock in Redis.
 type lock struct {
 	database int
 	key      string
@@ -38,21 +38,23 @@ type lock struct {
 
 func newObserver() *observer { return &observer{locks: map[lock][][]string{}} }
 
-// watcher keeps the frames of one service that nobody has taken yet.
+// watcher collects the frames of one service.
 type watcher struct {
-	roots   []string      // of channels
-	changed chan struct{} // room for one
+	// roots contains the prefixes of the channel names to watch.
+	roots   []string
+	changed chan struct{} // receives a value when frames changes; its capacity is 1
 
 	mu       sync.Mutex
 	frames   []frame
-	unwanted map[string]int // payloads that the player sent itself
+	unwanted map[string]int // number of frames to ignore, keyed by their bytes
 }
 
 func isBelow(channel, root string) bool {
 	return channel == root || strings.HasPrefix(channel, root+"|") || strings.HasPrefix(channel, root+".")
 }
 
-// watch keeps the frames on channels whose names begin with one of these parts, from now on.
+// watch returns a watcher that collects all future frames on channels whose names begin with one of
+// the roots.
 func (o *observer) watch(roots ...string) *watcher {
 	w := &watcher{roots: roots, changed: make(chan struct{}, 1), unwanted: map[string]int{}}
 	o.mu.Lock()
@@ -86,14 +88,16 @@ func (o *observer) locksOf(database int, payload []byte) [][]string {
 	return o.locks[lock{database, lockKey(string(payload))}]
 }
 
-// sends keeps a frame of the player's own from being taken for one of the engine's.
+// sends announces a frame that the replaying side is about to publish. The watcher then does not
+// mistake it for a frame sent by dynpsrpc.
 func (w *watcher) sends(payload []byte) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.unwanted[string(payload)]++
 }
 
-// saw leaves out the cancellations that our peers tell each other on a channel of their own.
+// saw adds a frame to the collected ones. It ignores cancellations, which only dynpsrpc peers send
+// and which are not part of psrpc's protocol.
 func (w *watcher) saw(channel string, payload []byte) {
 	f, err := parseFrame(channel, payload)
 	w.mu.Lock()
@@ -112,7 +116,8 @@ func (w *watcher) saw(channel string, payload []byte) {
 	}
 }
 
-// take waits for a frame that fits, and removes it. It reports false if none came.
+// take waits for a frame for which fits returns true, and removes it. It returns false if no such
+// frame arrives in time.
 func (w *watcher) take(fits func(frame) bool) (frame, bool) {
 	timer := time.NewTimer(patience)
 	defer timer.Stop()
@@ -134,15 +139,15 @@ func (w *watcher) take(fits func(frame) bool) (frame, bool) {
 	}
 }
 
-// rest returns the frames that nobody took.
+// rest returns the collected frames that have not been taken.
 func (w *watcher) rest() []frame {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return slices.Clone(w.frames)
 }
 
-// observeRedis reads what MONITOR tells: the frames, and the commands that lock them. It ends with
-// the test.
+// observeRedis runs the command MONITOR to observe published frames and lock commands. It stops
+// when the test ends.
 func observeRedis(t testing.TB, addr string) *observer {
 	t.Helper()
 	o := newObserver()
@@ -155,7 +160,7 @@ func observeRedis(t testing.TB, addr string) *observer {
 	require.NoError(t, err)
 	require.Equal(t, "+OK\r\n", answer)
 	var running sync.WaitGroup
-	running.Go(func() { // the cleanup waits for it
+	running.Go(func() { // the cleanup function waits for this goroutine
 		for {
 			line, err := lines.ReadString('\n')
 			if err != nil {
@@ -176,7 +181,8 @@ func observeRedis(t testing.TB, addr string) *observer {
 	return o
 }
 
-// monitored returns the database and the words of a command in a line of MONITOR, which is like
+// monitored parses an output line of MONITOR. It returns the number of the database and the words
+// of the command. A line has this form:
 //
 //	+1795327837.541007 [0 127.0.0.1:40000] "publish" "channel" "frame"
 func monitored(line string) (database int, command []string) {
@@ -198,7 +204,7 @@ func monitored(line string) (database int, command []string) {
 	}
 }
 
-// observeNATS subscribes to everything, and so is a listener itself.
+// observeNATS subscribes to all subjects. It is therefore a subscriber of every subject itself.
 func observeNATS(t testing.TB, url string) *observer {
 	t.Helper()
 	o := newObserver()
@@ -214,7 +220,7 @@ func observeNATS(t testing.TB, url string) *observer {
 	return o
 }
 
-// observedBus is a local bus that shows what is published on it.
+// observedBus is an in-process bus that shows all published frames to an observer.
 type observedBus struct {
 	*bus.Local
 

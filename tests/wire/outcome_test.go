@@ -9,14 +9,14 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// note keeps a part of the outcome.
+// note stores a value in the outcome of the scenario.
 func (p *play) note(key string, value any) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.saw[key] = value
 }
 
-// add appends to a list in the outcome.
+// add appends a value to a list in the outcome of the scenario.
 func (p *play) add(key string, value any) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -24,7 +24,8 @@ func (p *play) add(key string, value any) {
 	p.saw[key] = append(list, value)
 }
 
-// compareOutcome compares what peers of ours saw with what psrpc's did, as far as both is known.
+// compareOutcome compares the results of the dynpsrpc peers with the recorded results. It compares
+// only values that exist in both.
 func (p *play) compareOutcome() {
 	want := p.scenario.Outcome
 	if p.script.outcome != nil {
@@ -34,7 +35,9 @@ func (p *play) compareOutcome() {
 	for key, got := range p.saw {
 		if expected, ok := want[key]; ok {
 			compared++
-			if received, ok := got.([]any); ok && key == "client_received" { // one was recorded as it was, many as a number
+			// If the recorded client received one message, the recording contains that message. If
+			// it received several, the recording contains their number.
+			if received, ok := got.([]any); ok && key == "client_received" {
 				got = len(received)
 				if len(received) == 1 {
 					got = received[0]
@@ -48,7 +51,7 @@ func (p *play) compareOutcome() {
 	}
 }
 
-// errorOutcome describes an error as the recording does.
+// errorOutcome converts an error to the form used in the recordings.
 func errorOutcome(err error) any {
 	if err == nil {
 		return nil
@@ -71,8 +74,8 @@ func errorOutcome(err error) any {
 	return outcome
 }
 
-// normal leaves out what need not be equal: times, renderings of details, and the order of results.
-// An error of which only the text was recorded becomes a text.
+// normal converts a result to a form that can be compared. It removes times and the readable form
+// of details, and sorts lists, because these may differ between runs.
 func normal(value any) any {
 	switch value := value.(type) {
 	case map[string]any:

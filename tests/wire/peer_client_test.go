@@ -5,23 +5,25 @@ import (
 	"time"
 )
 
-// peerClient is a client of one service as psrpc's are. The texts are those of StringValues.
+// peerClient is the client of the reference peer. It behaves like a psrpc client of one service.
+// Its requests and responses are StringValue messages, and its methods take and return their texts.
 type peerClient struct {
 	link    link
 	service string
 	id      string
-	// skipsClaim says that it is of a version that tells servers to run requests at once.
+	// skipsClaim is set if the client behaves like newer psrpc versions, which permit servers to
+	// run requests without a grant.
 	skipsClaim bool
 
 	mu      sync.Mutex
-	calls   map[string]*peerCall // by request id
+	calls   map[string]*peerCall // keyed by request ID
 	streams streamTable
 }
 
-// peerCall is where the frames of one call come in.
+// peerCall receives the frames of one call.
 type peerCall struct{ claims, responses chan message }
 
-// newPeerClient returns a client that listens from now on.
+// newPeerClient returns a client that has subscribed to its channels.
 func newPeerClient(l link, service, id string) *peerClient {
 	c := &peerClient{link: l, service: service, id: id, calls: map[string]*peerCall{}}
 	l.listen(clientAddress(service, id, "CLAIM"), false, func(f frame) {
@@ -42,7 +44,7 @@ func newPeerClient(l link, service, id string) *peerClient {
 	return c
 }
 
-// offer drops what has no room.
+// offer sends a message to a channel, or drops the message if the channel is full.
 func offer(to chan message, m message) {
 	select {
 	case to <- m:
@@ -56,7 +58,7 @@ func (c *peerClient) find(id string) *peerCall {
 	return c.calls[id]
 }
 
-// await returns a call whose frames are kept from now on, until it is forgotten.
+// await creates a call that receives the frames with the given request ID until forget is called.
 func (c *peerClient) await(id string) (call *peerCall, forget func()) {
 	call = &peerCall{make(chan message, 100), make(chan message, 100)}
 	c.mu.Lock()
@@ -76,7 +78,7 @@ func (c *peerClient) request(id, body string, m method, timeout time.Duration) m
 		withBool(requestMulti, m.multi).withBytes(requestRaw, text(body)).withBool(requestSkipClaim, c.skipsClaim)
 }
 
-// call sends a request to one server.
+// call makes a call to one server.
 func (c *peerClient) call(m method, body string, timeout time.Duration) (response string, err *failure) {
 	id := newID("REQ_")
 	call, forget := c.await(id)
@@ -109,14 +111,15 @@ func answered(answer message, err *failure) (string, *failure) {
 	}
 }
 
-// shortCircuit is how long a client waits for better claims. psrpc's wait 200 ms, and one second
-// for the first claim, which is too little for a test on a busy machine.
+// shortCircuit is how long a client waits for claims with a higher affinity. psrpc waits 200 ms,
+// which is too short for tests on a busy machine.
 const shortCircuit = 500 * time.Millisecond
 
-// choose waits for claims and grants the request to a server: the first one, or with affinity the
-// best of those that claim soon after the first. An error response counts only if no claim wins; a
-// successful one is lost. A client that told servers to run the request at once takes their answer,
-// if it comes, instead.
+// choose waits for claims and grants the request to a server. It selects the first server that
+// claims the request. For an affinity method, it selects the best of those that claim it soon after
+// the first. As in psrpc, an error response that arrives during the selection is returned only if
+// no server is selected, and a successful response is lost. If the client permits servers to run
+// the request without a grant, choose returns the first response instead.
 func (c *peerClient) choose(m method, id string, call *peerCall, deadline <-chan time.Time) (answer message, _ *failure) {
 	phase := time.NewTimer(patience)
 	defer phase.Stop()
@@ -154,8 +157,8 @@ func (c *peerClient) choose(m method, id string, call *peerCall, deadline <-chan
 	return nil, nil
 }
 
-// callMulti sends a request to every server and returns so many responses, or fewer if no more
-// came. psrpc's clients always wait until their time is up.
+// callMulti sends a request to all servers and waits for n responses. It returns fewer if no more
+// arrive in time. A psrpc client would always wait until its timeout expires.
 func (c *peerClient) callMulti(m method, body string, n int) (responses []message) {
 	id := newID("REQ_")
 	call, forget := c.await(id)

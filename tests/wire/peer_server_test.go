@@ -7,40 +7,44 @@ import (
 	"time"
 )
 
-// method is what both sides must know of a method, since it is never sent.
+// method describes a method to the reference peer. Both sides need this description, because it is
+// never sent.
 type method struct {
 	target
 
-	claim    bool // a client must grant a request before a server runs it
-	affinity bool // the client waits for the best server
-	multi    bool // every server answers
+	claim    bool // a server runs a request only if the client grants it
+	affinity bool // the client selects the server with the highest affinity
+	multi    bool // every server responds
 }
 
-// failure is an error as it travels.
+// failure is an error in the form in which it is sent.
 type failure struct{ code, text string }
 
 func (f *failure) Error() string { return f.code + ": " + f.text }
 
-// peerServer is a server as psrpc's are.
+// peerServer is the server of the reference peer. It behaves like a psrpc server.
 type peerServer struct {
 	link link
 	id   string
-	// skipsClaim says that it is of a version that runs a request at once if the client is willing.
+	// skipsClaim is set if the server behaves like newer psrpc versions, which run a request
+	// without waiting for a grant if the client permits it.
 	skipsClaim bool
 
-	mu     sync.Mutex
-	grants map[string]chan string // by request id, room for one: the server that was chosen
+	mu sync.Mutex
+	// grants receives the ID of the selected server for each request. It is keyed by request ID,
+	// and the channels have capacity 1.
+	grants map[string]chan string
 }
 
 func newPeerServer(l link, id string) *peerServer {
 	return &peerServer{link: l, id: id, grants: map[string]chan string{}}
 }
 
-// handler runs one request. The texts are those of StringValues.
+// handler handles a request. It receives and returns the texts of StringValue messages.
 type handler func(request string) (response string, err *failure)
 
-// serve makes a method reachable. affinity may be nil: always 1. The returned function ends it, and
-// waits for handlers.
+// serve serves a method until stop is called. stop waits for the running handlers. If affinity is
+// nil, the affinity is always 1.
 func (s *peerServer) serve(m method, affinity func() float32, handle handler) (stop func()) {
 	var running sync.WaitGroup
 	stopGrants := s.listenForGrants(m)
@@ -48,7 +52,7 @@ func (s *peerServer) serve(m method, affinity func() float32, handle handler) (s
 		if f.typeName() != typeRequest || expired(f.inner.int64(requestExpiry)) {
 			return
 		}
-		running.Go(func() { s.run(m, f.inner, affinity, handle) }) // stop waits for it
+		running.Go(func() { s.run(m, f.inner, affinity, handle) }) // stop waits for this goroutine
 	})
 	return func() {
 		stopRequests()
@@ -74,8 +78,8 @@ func (s *peerServer) run(m method, request message, affinity func() float32, han
 	send(s.link, at("RES"), typeResponse, answer)
 }
 
-// claim offers the server, and reports whether it was chosen before the request expires. One that
-// skips the claim waits for nothing.
+// claim sends a claim and reports whether the server may run the request. If skips is true, the
+// server may run it immediately. Otherwise, claim waits for a grant until the request expires.
 func (s *peerServer) claim(to address, id string, expiry int64, affinity func() float32, skips bool) bool {
 	score := float32(1)
 	if affinity != nil {
@@ -108,8 +112,8 @@ func (s *peerServer) claim(to address, id string, expiry int64, affinity func() 
 	}
 }
 
-// listenForGrants hands the first choice for a request to whoever waits for it, and drops all
-// others.
+// listenForGrants passes the first grant for each request to the goroutine that waits for it. It
+// drops all others.
 func (s *peerServer) listenForGrants(m method) (stop func()) {
 	return s.link.listen(m.grants(), false, func(f frame) {
 		if f.typeName() != typeClaimResponse {
@@ -125,7 +129,8 @@ func (s *peerServer) listenForGrants(m method) (stop func()) {
 	})
 }
 
-// serveStreams makes a method of streams reachable. Each stream ends with what its handler returns.
+// serveStreams serves a streaming method until stop is called. A stream is closed with the error
+// that its handler returns.
 func (s *peerServer) serveStreams(m method, handle func(*peerStream) *failure) (stop func()) {
 	var streams streamTable
 	var running sync.WaitGroup
@@ -138,7 +143,7 @@ func (s *peerServer) serveStreams(m method, handle func(*peerStream) *failure) (
 			streams.deliver(f.inner)
 			return
 		}
-		running.Go(func() { // stop waits for it
+		running.Go(func() { // stop waits for this goroutine
 			if m.claim {
 				to := clientAddress(m.service, f.inner.sub(streamOpen).text(openNode), "CLAIM")
 				if !s.claim(to, f.inner.text(streamRequest), f.inner.int64(streamExpiry), nil, false) {
@@ -168,5 +173,5 @@ func expired(expiry int64) bool { return time.Now().UnixNano() >= expiry }
 
 var idCount atomic.Int64
 
-// newID returns an id that is unique in this process, of the usual length.
+// newID returns a unique ID that is as long as those of psrpc.
 func newID(prefix string) string { return fmt.Sprintf("%s%012d", prefix, idCount.Add(1)) }

@@ -7,20 +7,20 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 )
 
-// peerStream is either side of a stream as psrpc's are.
+// peerStream is one side of a stream of the reference peer. It behaves like a psrpc stream.
 type peerStream struct {
 	link    link
 	to      address
 	id      string
 	timeout time.Duration
-	// received has what the other side sent; what has no room is dropped without an
-	// acknowledgement.
+	// received receives the messages of the other side. If it is full, further messages are dropped
+	// and not acknowledged.
 	received chan string
 	closed   chan struct{}
 
 	mu   sync.Mutex
-	acks map[string]chan struct{} // by request id
-	err  *failure                 // why it is closed
+	acks map[string]chan struct{} // keyed by request ID
+	err  *failure                 // the error with which the stream was closed
 }
 
 func newPeerStream(l link, to address, id string, timeout time.Duration) *peerStream {
@@ -37,13 +37,13 @@ func (s *peerStream) send(request string, body protowire.Number, inner message) 
 		withInt(streamSentAt, now.UnixNano()).withInt(streamExpiry, now.Add(s.timeout).UnixNano()).withSub(body, inner))
 }
 
-// ack acknowledges a frame, with its ids and times.
+// ack acknowledges a frame. The acknowledgement repeats the IDs and times of the frame.
 func (s *peerStream) ack(f message) {
 	send(s.link, s.to, typeStream, message{}.withText(streamID, s.id).withText(streamRequest, f.text(streamRequest)).
 		withInt(streamSentAt, f.int64(streamSentAt)).withInt(streamExpiry, f.int64(streamExpiry)).withSub(streamAck, nil))
 }
 
-// await returns what is closed by the first acknowledgement of a frame.
+// await returns a channel that is closed when the frame with the given request ID is acknowledged.
 func (s *peerStream) await(request string) <-chan struct{} {
 	acked := make(chan struct{})
 	s.mu.Lock()
@@ -52,7 +52,7 @@ func (s *peerStream) await(request string) <-chan struct{} {
 	return acked
 }
 
-// message sends a text and waits until the other side has acknowledged it.
+// message sends a message and waits until the other side acknowledges it.
 func (s *peerStream) message(body string) *failure {
 	id := newID("REQ_")
 	acked := s.await(id)
@@ -69,7 +69,8 @@ func (s *peerStream) message(body string) *failure {
 	}
 }
 
-// close closes the stream with a cause, nil for none, unless it is closed.
+// close closes the stream with an error, unless the stream is already closed. A nil error stands
+// for psrpc's error "stream closed".
 func (s *peerStream) close(cause *failure) {
 	if cause == nil {
 		cause = &failure{"canceled", "stream closed"}
@@ -90,7 +91,7 @@ func (s *peerStream) end(cause *failure) bool {
 	return true
 }
 
-// deliver takes a frame of the other side.
+// deliver handles a frame from the other side.
 func (s *peerStream) deliver(f message) {
 	switch {
 	case f.has(streamAck):
@@ -113,7 +114,7 @@ func (s *peerStream) deliver(f message) {
 	}
 }
 
-// streamTable finds the streams of one side by their ids.
+// streamTable contains the open streams of one side, keyed by ID.
 type streamTable struct {
 	mu      sync.Mutex
 	streams map[string]*peerStream
@@ -134,7 +135,7 @@ func (t *streamTable) remove(s *peerStream) {
 	delete(t.streams, s.id)
 }
 
-// deliver drops the frames of unknown streams.
+// deliver passes a frame to its stream. It drops frames of unknown streams.
 func (t *streamTable) deliver(f message) {
 	t.mu.Lock()
 	s := t.streams[f.text(streamID)]

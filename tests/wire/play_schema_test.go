@@ -14,7 +14,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// parse makes a schema of the scenario's method.
+// parse returns a registry that contains the recorded method in a service with the name used by
+// this test.
 func (p *play) parse() *registry.Registry {
 	m := p.scenario.Method
 	options := []string{"type: " + m.Type}
@@ -54,15 +55,16 @@ func (p *play) parse() *registry.Registry {
 	return named
 }
 
-// sendsMalformed tells whether our side sends a text that is not UTF-8. It has messages of bytes
-// then, which look the same.
+// sendsMalformed reports whether the recorded peer that dynpsrpc replaces sent a text that is not
+// valid UTF-8. dynpsrpc then uses BytesValue messages, whose encoding is the same as that of
+// StringValue messages but may contain any bytes.
 func (p *play) sendsMalformed() bool {
 	return slices.ContainsFunc(p.scenario.Frames, func(r recorded) bool {
 		return p.isOurs(r) && !utf8.Valid(text(textOf(body(r.frame(p)))))
 	})
 }
 
-// body is the user's message in a frame.
+// body returns the user's message in a frame.
 func body(f frame) []byte {
 	switch f.typeName() {
 	case typeRequest:
@@ -76,7 +78,7 @@ func body(f frame) []byte {
 	}
 }
 
-// newBody makes a message of ours of the user's message in a frame.
+// newBody returns a message with the same content as the user's message in a frame.
 func (p *play) newBody(f frame) proto.Message {
 	value := textOf(body(f))
 	if p.sendsMalformed() {

@@ -14,7 +14,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// side is one of the sides of a scenario.
+// side is the role of a peer in a scenario.
 type side string
 
 const (
@@ -24,14 +24,15 @@ const (
 	subscriber side = "subscriber"
 )
 
-// stage is where scenarios are played: a broker whose frames are observed.
+// stage is a broker on which scenarios are played, together with an observer of its frames.
 type stage struct {
 	name     string
 	observer *observer
 	shared   broker
 }
 
-// play is one scenario being played, with our engine on one side.
+// play is one run of a recorded scenario, in which dynpsrpc acts as one side and the player acts as
+// the other. The player is the code that sends the recorded frames of the other side.
 type play struct {
 	*testing.T
 	*stage
@@ -40,23 +41,23 @@ type play struct {
 	script   script
 	ours     side
 	broker   broker
-	service  string // that nobody else uses
+	service  string // no other test uses this name
 	registry *registry.Registry
-	link     link // the player's
+	link     link // the player's connection
 	watcher  *watcher
 	bindings bindings
-	client   *clientActor // if our engine is the client
-	server   *serverActor // if it is the server
+	client   *clientActor // set if dynpsrpc is the client
+	server   *serverActor // set if dynpsrpc is the server
 
 	calls    sync.WaitGroup
-	database int // of Redis, where nobody else's locks are
+	database int // the Redis database of this test's locks
 
-	do  map[string]chan func() // what peers of ours do, one thing after another
+	do  map[string]chan func() // operations of dynpsrpc peers, which run in order for each peer
 	mu  sync.Mutex
-	saw map[string]any // the outcome, in the recording's words
+	saw map[string]any // the outcome, in the form used in the recordings
 }
 
-// perform plays a scenario with our engine on one side.
+// perform plays a scenario in which dynpsrpc acts as the side ours.
 func perform(t *testing.T, on *stage, s *scenario, ours side, script script) {
 	p := &play{
 		T: t, stage: on, scenario: s, script: script, ours: ours, service: serviceName(s.Method.Service),
@@ -79,10 +80,10 @@ func perform(t *testing.T, on *stage, s *scenario, ours side, script script) {
 	p.conclude(end)
 }
 
-// playAll plays the frames in their order. Of ours that follow each other our engine is made to
-// send all, before the player waits for them, in any order.
+// playAll plays the recorded frames in order. If several consecutive frames are sent by dynpsrpc,
+// playAll lets dynpsrpc send all of them, and then waits for them in any order.
 func (p *play) playAll(actor actor) {
-	var pending []recorded // frames of ours
+	var pending []recorded // frames that dynpsrpc must have sent
 	await := func() {
 		for _, r := range pending {
 			p.expect(r)
@@ -94,7 +95,8 @@ func (p *play) playAll(actor actor) {
 			continue
 		}
 		f := r.frame(p)
-		if !p.isOurs(r) || f.isStream(streamClose) { // a close would come before what is pending
+		// dynpsrpc must have sent the earlier frames before its stream is closed.
+		if !p.isOurs(r) || f.isStream(streamClose) {
 			await()
 		}
 		act, scripted := p.script.at[r.Seq]
@@ -113,7 +115,8 @@ func (p *play) playAll(actor actor) {
 	await()
 }
 
-// conclude compares what is left: nothing more was sent, locks, and the outcome.
+// conclude ends the run. It checks that dynpsrpc has sent no other frames and that the outcome is
+// as recorded.
 func (p *play) conclude(end func()) {
 	if after := p.script.after; after != nil && !p.Failed() {
 		after(p)
@@ -132,7 +135,7 @@ func (p *play) conclude(end func()) {
 	p.compareOutcome()
 }
 
-// settle returns when all that was published has been observed.
+// settle returns when all published frames have been observed.
 func (p *play) settle() { settle(p.T, p.link, p.watcher, p.service) }
 
 func settle(t *testing.T, l link, w *watcher, service string) {
@@ -144,7 +147,8 @@ func settle(t *testing.T, l link, w *watcher, service string) {
 
 func (p *play) isOurs(r recorded) bool { return r.From == string(p.ours) }
 
-// cast brings the peers of both sides on stage.
+// cast creates the dynpsrpc peers of a scenario, and the subscriptions of the peers on the other
+// side.
 func (p *play) cast() (actor, func()) {
 	switch p.ours {
 	case client:
@@ -158,13 +162,14 @@ func (p *play) cast() (actor, func()) {
 	}
 }
 
-// actor is our engine on one side of a scenario.
+// actor represents the dynpsrpc peers of a scenario.
 type actor interface {
-	// provoke makes it send a frame, if it does not do so by itself.
+	// provoke makes dynpsrpc send a frame. It does nothing if dynpsrpc sends the frame without
+	// being told to.
 	provoke(r recorded, f frame)
 }
 
-// play sends a recorded frame, with ids and times of now.
+// play sends a recorded frame of the other side, with the current IDs and times.
 func (p *play) play(r recorded) {
 	f := r.frame(p)
 	a := p.scenario.addressOf(p.service, r, f)
@@ -179,7 +184,7 @@ func (p *play) play(r recorded) {
 	}
 }
 
-// expect waits for a recorded frame of ours.
+// expect waits until dynpsrpc has sent a frame that matches a recorded frame.
 func (p *play) expect(r recorded) {
 	want := r.frame(p)
 	if change := p.script.want[r.Seq]; change != nil {
@@ -219,7 +224,7 @@ func (p *play) expect(r recorded) {
 	}
 }
 
-// checkLocks requires that every reader of a queue tries to lock the frame, and no other.
+// checkLocks requires that each subscriber to a queue tries to lock the frame exactly once.
 func (p *play) checkLocks(r recorded, payload []byte) {
 	key, want := lockKey(string(unhex(p, r.Payload))), 0
 	for _, lock := range p.scenario.RedisLocks {
@@ -227,20 +232,21 @@ func (p *play) checkLocks(r recorded, payload []byte) {
 			want++
 		}
 	}
-	want /= p.equals(r) // equal frames have one key
+	want /= p.equals(r) // identical frames have the same key
 	locks := func() [][]string { return p.observer.locksOf(p.database, payload) }
 	assert.Eventually(p, func() bool { return len(locks()) >= want }, patience, time.Millisecond,
 		"frame %d was not locked by all of %d readers", r.Seq, want)
 	assert.LessOrEqual(p, len(locks()), want*p.equals(r), "locks of frame %d", r.Seq)
 	for _, command := range locks() {
 		options := strings.ToLower(strings.Join(command[3:], " "))
-		// No reader looks at the time to live. Ours may be longer than psrpc's 5 seconds.
+		// psrpc locks live for 5 seconds. Those of dynpsrpc may live longer, because no peer reads
+		// their time to live.
 		assert.Regexp(p, `^(ex ([5-9]|[1-9][0-9]+) nx|nx ex 5)$`, options)
 		assert.Regexp(p, `^[0-9]+$`, command[2])
 	}
 }
 
-// equals is how many frames are equal to the recorded one.
+// equals returns how many recorded frames are identical to r, including r itself.
 func (p *play) equals(r recorded) (n int) {
 	for _, other := range p.scenario.Frames {
 		if other.Payload == r.Payload {
@@ -250,13 +256,13 @@ func (p *play) equals(r recorded) (n int) {
 	return n
 }
 
-// inOrder does something on our side, after what that peer was told before.
+// inOrder runs act in the background, after all earlier operations of the same peer.
 func (p *play) inOrder(peer string, act func()) {
 	if p.do[peer] == nil {
 		acts := make(chan func(), 100)
 		p.do[peer] = acts
 		var running sync.WaitGroup
-		running.Go(func() { // the cleanup waits for it
+		running.Go(func() { // the cleanup function waits for this goroutine
 			for act := range acts {
 				act()
 				p.calls.Done()
@@ -271,13 +277,13 @@ func (p *play) inOrder(peer string, act func()) {
 	p.do[peer] <- act
 }
 
-// bus connects our engine.
+// bus returns a bus for a dynpsrpc peer.
 func (p *play) bus() bus.Bus { return p.broker.bus(p.T) }
 
-// wait waits for calls that must end.
+// wait waits until all calls have ended. It returns false if they do not end in time.
 func wait(calls *sync.WaitGroup) bool {
 	ended := make(chan struct{})
-	go func() { // ends with the calls
+	go func() { // this goroutine ends when all calls have ended
 		calls.Wait()
 		close(ended)
 	}()
@@ -285,7 +291,7 @@ func wait(calls *sync.WaitGroup) bool {
 	return ok
 }
 
-// soon waits for a signal that must come. It reports false if nothing came.
+// soon waits for a value on a channel. It returns false if no value arrives in time.
 func soon[T any](signal <-chan T) (value T, ok bool) {
 	timer := time.NewTimer(patience)
 	defer timer.Stop()

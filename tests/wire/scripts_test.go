@@ -13,47 +13,49 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// script is how one side of a scenario is played by our engine, where that does not follow from the
-// recorded frames. The zero script lets it do what the recorded frames say and expects the recorded
-// frames and outcome.
+// script says how dynpsrpc plays one side of a scenario, if that does not follow from the recorded
+// frames. With the zero script, dynpsrpc does what the recorded peer did, and the frames and the
+// outcome must be as recorded.
 type script struct {
-	// leftOut is why the side is not played.
+	// leftOut is the reason why dynpsrpc does not play this side. It is empty if it does.
 	leftOut string
-	// deviates is what our engine deliberately does instead; the other fields say what is expected
-	// then.
+	// deviates says what dynpsrpc intentionally does differently from psrpc. The other fields then
+	// describe the expected behavior.
 	deviates string
-	// redisOnly keeps the scenario, if it was recorded on Redis, from being played on NATS too.
+	// redisOnly prevents a scenario that was recorded on Redis from also being played on NATS.
 	redisOnly bool
 
-	// drop are recorded frames that are neither sent nor expected.
+	// drop contains the numbers of recorded frames that are neither sent nor expected.
 	drop []int
-	// want changes what is expected of a recorded frame of ours.
+	// want contains functions that change the expected content of a frame, keyed by the number of
+	// the frame.
 	want map[int]func(message) message
-	// extra tells whether one more frame is all right.
+	// extra reports whether dynpsrpc may send a frame that was not recorded.
 	extra func(frame) bool
-	// outcome replaces the recorded one.
+	// outcome replaces the recorded outcome.
 	outcome map[string]any
-	// received replaces what subscribers have received.
+	// received replaces the recorded list of updates that the subscribers receive.
 	received []string
 
-	// at makes our engine send a frame, or comes before a frame of the player's.
+	// at contains steps, keyed by the number of a recorded frame. If dynpsrpc must send the frame,
+	// the step makes it do so. Otherwise, the step runs before the frame is replayed.
 	at map[int]func(*play)
-	// after comes when all frames have been played.
+	// after runs after all frames have been played.
 	after func(*play)
 
-	nobody    bool // no server listens
-	anyServer bool // it does not matter which server answers
+	nobody    bool // no server subscribes
+	anyServer bool // any server may respond
 
 	options       []dynamic.RequestOption
 	streamOptions []dynamic.StreamHandlerOption
-	handle        func(*play, context.Context) // begins the handler
-	err           error                        // what the handler returns
+	handle        func(*play, context.Context) // runs at the start of the handler
+	err           error                        // returned by the handler
 }
 
-// bySide are the scripts of a scenario.
+// bySide contains the scripts of one scenario.
 type bySide map[side]script
 
-// scriptOf returns how a side of a scenario is played.
+// scriptOf returns the script for one side of a scenario.
 func scriptOf(s *scenario, ours side) script { return scripts[s.Name][ours] }
 
 const (
@@ -284,7 +286,8 @@ var scripts = map[string]bySide{
 	"x_claim_response_other_then_this": {client: {leftOut: handMade}},
 	"x_claim_response_before_request": {
 		client: {leftOut: handMade},
-		// On NATS the two come by different subscriptions: let the first one arrive.
+		// On NATS, the two frames arrive on different subscriptions. Wait until the first one has
+		// arrived.
 		server: {at: map[int]func(*play){2: passTime(200 * time.Millisecond)}},
 	},
 	"x_stream_ack_without_claim": {

@@ -14,23 +14,23 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/dynamic"
 )
 
-// shape is one way to put a request into a frame.
+// shape describes an unusual encoding of a request, and the responses that it must cause.
 type shape struct {
 	name     string
-	envelope func(message) message // nil: as it is
-	request  func(message) message // nil: as it is
-	raw      []byte                // instead of all that
-	want     []string              // the answers; nil: none
+	envelope func(message) message // changes the envelope unless nil
+	request  func(message) message // changes the request unless nil
+	raw      []byte                // the whole frame, if it is not nil
+	want     []string              // the expected responses
 }
 
-// without takes the fields of a number out.
+// without returns a function that removes all fields with the given number.
 func without(number protowire.Number) func(message) message {
 	return func(m message) message {
 		return slices.DeleteFunc(slices.Clone(m), func(f field) bool { return f.number == number })
 	}
 }
 
-// withValue sets the fields of a number to a text.
+// withValue returns a function that replaces the value of all fields with the given number.
 func withValue(number protowire.Number, value string) func(message) message {
 	return func(m message) message { return m.with(number, func(f *field) { f.bytes = []byte(value) }) }
 }
@@ -79,7 +79,8 @@ func shapes(isNATS bool) []shape {
 	}
 }
 
-// Our servers answer requests of those shapes that psrpc's do, drop the others, and go on.
+// A dynpsrpc server must respond to the unusual requests to which psrpc servers respond. It must
+// drop all others, and must still be able to serve the next request.
 func TestShapes_OfRequests(t *testing.T) {
 	t.Parallel()
 	onEachBroker(t, func(t *testing.T, b broker) {
@@ -91,7 +92,7 @@ func TestShapes_OfRequests(t *testing.T) {
 			id := newID("REQ_")
 			call, forget := c.await(id)
 			c.link.publish(m.each().requests(), s.payload(c, id, m.each()))
-			// An answer to a later request comes later.
+			// The response to this later request arrives after the response to the first one.
 			assert.Len(t, c.callMulti(m.each(), "last", 1), 1, s.name)
 			var got []string
 			for s.want != nil && len(got) == 0 {
@@ -122,8 +123,8 @@ func (s shape) payload(c *peerClient, id string, m method) []byte {
 	return s.envelope(envelope).encode()
 }
 
-// A queue's client of ours takes any claim, one that looks for the best only a claim above 0, as
-// psrpc's do.
+// A client of a queue method must accept a claim with any affinity. A client of an affinity method
+// must accept only an affinity greater than 0. psrpc clients do the same.
 func TestShapes_OfClaims(t *testing.T) {
 	t.Parallel()
 	onEachBroker(t, func(t *testing.T, b broker) {
@@ -156,11 +157,12 @@ func TestShapes_OfClaims(t *testing.T) {
 	})
 }
 
-// clientOfGrant is the only client of its service: a grant does not tell whose it is.
+// clientOfGrant is the ID of the client. The server needs a fixed ID, because a grant does not
+// contain the ID of the client that sent it.
 const clientOfGrant = "CLI_OnlyOne"
 
-// A server that was not chosen has no say: a call that nobody wins fails, even if such a server
-// answers.
+// A server whose claim was not accepted responds anyway. The client must ignore this response, and
+// the call must fail because no server was selected.
 func TestShapes_AnswerOfServerThatWasNotChosen(t *testing.T) {
 	t.Parallel()
 	onEachBroker(t, func(t *testing.T, b broker) {
@@ -169,11 +171,13 @@ func TestShapes_AnswerOfServerThatWasNotChosen(t *testing.T) {
 		l.listen(m.best().requests(), false, func(f frame) {
 			id, client := f.inner.text(requestID), f.inner.text(requestClient)
 			send(l, clientAddress(m.name, client, "CLAIM"), typeClaimRequest,
-				message{}.withText(claimID, id).withText(claimServer, "SRV_x")) // 0: without hope
+				// An affinity of 0 is never selected.
+				message{}.withText(claimID, id).withText(claimServer, "SRV_x"))
 			send(l, clientAddress(m.name, client, "RES"), typeResponse,
 				message{}.withText(responseID, id).withText(responseServer, "SRV_x").withBytes(responseRaw, text("unwanted")))
 		})
-		b.link(t).listen(m.best().requests(), false, func(frame) {}) // another server, that might claim
+		// This second server might still send a claim.
+		b.link(t).listen(m.best().requests(), false, func(frame) {})
 		_, err := m.client("Best").Call(t.Context(), wrapperspb.String("x"))
 		assert.Equal(t, coded("unavailable", "no servers available (received 1 responses)"), errorOutcome(err))
 	})

@@ -15,13 +15,13 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 )
 
-// vectorsFolder has what psrpc's own peers were seen to send.
+// vectorsFolder contains the frames that were recorded from psrpc clients and servers.
 const vectorsFolder = "../../internal/wire/testdata/"
 
-// twoMethods is the scenario that has a second method.
+// twoMethods is the name of the only scenario with two methods.
 const twoMethods = "x_lock_ignores_channel"
 
-// scenario is one recorded exchange.
+// scenario is a recorded exchange of frames between psrpc peers.
 type scenario struct {
 	Name   string `json:"name"`
 	Bus    string `json:"bus"`
@@ -46,7 +46,7 @@ type scenario struct {
 	Outcome map[string]any `json:"outcome"`
 }
 
-// recorded is one recorded frame.
+// recorded is a recorded frame.
 type recorded struct {
 	Seq     int    `json:"seq"`
 	From    string `json:"from"`
@@ -55,15 +55,15 @@ type recorded struct {
 	Decoded struct {
 		Envelope map[string]any `json:"envelope"`
 		Message  map[string]any `json:"message"`
-		Triple   channelForms   `json:"channel_triple"` // on the in-process bus
+		Triple   channelForms   `json:"channel_triple"` // the channel on the in-process bus
 	} `json:"decoded"`
 }
 
-// channelForms are a channel on the different buses.
+// channelForms contains the names of a channel on the different buses.
 type channelForms struct {
-	Legacy string `json:"legacy"` // Redis and in-process
-	Server string `json:"server"` // NATS
-	Local  string `json:"local"`  // inside the envelope on NATS
+	Legacy string `json:"legacy"` // the name on Redis and on the in-process bus
+	Server string `json:"server"` // the subject on NATS
+	Local  string `json:"local"`  // the routing key in the envelope, used only on NATS
 }
 
 var loadScenarios = sync.OnceValues(func() (scenarios []*scenario, err error) {
@@ -74,7 +74,7 @@ var loadScenarios = sync.OnceValues(func() (scenarios []*scenario, err error) {
 	return scenarios, err
 })
 
-// scenarios returns the recorded scenarios, which must not be changed.
+// scenarios returns all recorded scenarios. Callers must not modify them.
 func scenarios(t testing.TB) []*scenario {
 	t.Helper()
 	all, err := loadScenarios()
@@ -82,7 +82,7 @@ func scenarios(t testing.TB) []*scenario {
 	return all
 }
 
-// frame takes a recorded frame apart.
+// frame decodes a recorded frame.
 func (r recorded) frame(t testing.TB) frame {
 	t.Helper()
 	f, err := parseFrame(r.Subject, unhex(t, r.Payload))
@@ -90,17 +90,18 @@ func (r recorded) frame(t testing.TB) frame {
 	return f
 }
 
-// target is the scenario's method in a service of that name.
+// target returns the method of the scenario, in a service with the given name.
 func (s *scenario) target(service string) target {
 	return target{service: service, method: s.Method.Name, topic: s.Method.Topics, queue: s.Method.Queue}
 }
 
-// secondTarget is the other method of the one scenario that has two.
+// secondTarget returns the second method of the scenario twoMethods, in a service with the given
+// name.
 func (s *scenario) secondTarget(service string) target {
 	return target{service: service, method: "ProcessRegionUpdate", topic: []string{"eu"}, queue: true}
 }
 
-// addressOf is where a recorded frame goes, if the service has that name.
+// addressOf returns the address of a recorded frame if the service has the given name.
 func (s *scenario) addressOf(service string, r recorded, f frame) address {
 	to := s.target(service)
 	if s.Name == twoMethods && r.Seq == 2 {
@@ -122,7 +123,7 @@ func (s *scenario) addressOf(service string, r recorded, f frame) address {
 	}
 }
 
-// clientID is the id of the recorded client.
+// clientID returns the ID of the recorded client.
 func (s *scenario) clientID() string {
 	for _, id := range s.peers() {
 		if strings.HasPrefix(id, "CLI_") || strings.HasPrefix(id, "ND_cli") {
@@ -132,7 +133,7 @@ func (s *scenario) clientID() string {
 	return "CLI_ClientAAAAAA"
 }
 
-// serverIDs are the ids of the servers that have sent or that were seen to subscribe, at least one.
+// serverIDs returns the IDs of the recorded servers, or a default ID if none was recorded.
 func (s *scenario) serverIDs() []string {
 	ids := map[string]bool{}
 	for _, id := range s.peers() {
@@ -140,7 +141,8 @@ func (s *scenario) serverIDs() []string {
 			ids[id] = true
 		}
 	}
-	if s.Name == "stream_multi_two_servers" { // frames of streams do not tell, and subscriptions were not recorded
+	// The recording of this scenario contains neither server IDs nor subscriptions.
+	if s.Name == "stream_multi_two_servers" {
 		ids["SRV_ServerAAAAAA"], ids["SRV_ServerBBBBBB"] = true, true
 	}
 	if len(ids) == 0 {
@@ -149,7 +151,7 @@ func (s *scenario) serverIDs() []string {
 	return slices.Sorted(maps.Keys(ids))
 }
 
-// peers are the ids of those that have sent, or that were seen to subscribe.
+// peers returns the IDs of all recorded peers that sent a frame or subscribed.
 func (s *scenario) peers() (ids []string) {
 	for _, subscription := range s.Subscriptions {
 		ids = append(ids, subscription.Peer)
@@ -169,8 +171,8 @@ func unhex(t testing.TB, text string) []byte {
 	return decoded
 }
 
-// The peer's codec finds in the recorded frames what an independent decoder has found, and encodes
-// it to the same bytes.
+// The codec of the reference peer must decode each recorded frame to the values in the file, which
+// another decoder has written. Encoding must restore the same bytes.
 func TestVectors_DecodeAndEncode(t *testing.T) {
 	t.Parallel()
 	for _, s := range scenarios(t) {
@@ -193,7 +195,7 @@ func TestVectors_DecodeAndEncode(t *testing.T) {
 	}
 }
 
-// The peer addresses the recorded frames as they were.
+// The reference peer must compute the address on which each frame was recorded.
 func TestVectors_Addresses(t *testing.T) {
 	t.Parallel()
 	for _, s := range scenarios(t) {
