@@ -17,8 +17,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// extendedOrder has extensions of the service's own file and of the file of another service, both
-// at the top level and nested in fields, lists, maps and other extensions.
+// extendedOrder contains extensions from the service's own file and from the file of another
+// service. They occur at the top level and inside fields, lists, maps and other extensions.
 const extendedOrder = `{
 	"order": {"id": "7", "[ext.note]": "a", "[ext.Scope.inner]": {"[other.mark]": 5, "[ext.note]": "b"}, "[other.mark]": 4},
 	"orders": [{"[ext.note]": "c"}, {"[other.mark]": 3}], "byName": {"x": {"[ext.Scope.inner]": {"id": "8"}}}, "[other.box]": {"[ext.note]": "d"}}`
@@ -47,7 +47,8 @@ func extendedRegistry(t *testing.T) (*registry.Registry, *registry.Service) {
 	return reg, orders
 }
 
-// checkExtended checks that no extension of a message has become an unknown field.
+// checkExtended checks that a received message still contains all extensions, and none of them as
+// an unknown field.
 func checkExtended(t *testing.T, label string, reg *registry.Registry, got proto.Message) {
 	t.Helper()
 	text, err := protojson.MarshalOptions{Resolver: reg}.Marshal(got)

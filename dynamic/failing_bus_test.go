@@ -21,7 +21,7 @@ import (
 
 var errBroken = errors.NewErrorf(errors.Unavailable, "broker is out of reach")
 
-// failSubscribe makes the nth Subscribe from now on fail, counted from 1.
+// failSubscribe makes the nth of the following Subscribe calls fail.
 func (b *fakeBus) failSubscribe(n int64) {
 	var count atomic.Int64
 	b.subscribe = func(ctx context.Context, channel bus.Channel, join bus.Mode, deliver bus.Handler) (bus.Subscription, error) {
@@ -32,7 +32,8 @@ func (b *fakeBus) failSubscribe(n int64) {
 	}
 }
 
-// blockSubscribe makes Subscribe wait until its context ends.
+// blockSubscribe makes every Subscribe wait until its context ends. The channel receives a value
+// when one begins.
 func (b *fakeBus) blockSubscribe() <-chan struct{} {
 	blocked := make(chan struct{}, 100)
 	b.subscribe = func(ctx context.Context, _ bus.Channel, _ bus.Mode, _ bus.Handler) (bus.Subscription, error) {
@@ -43,7 +44,8 @@ func (b *fakeBus) blockSubscribe() <-chan struct{} {
 	return blocked
 }
 
-// TestRegister_RollsBack lets each subscription of a service fail in turn.
+// TestRegister_RollsBack registers a service again and again. Each time another of its
+// subscriptions fails, and none of the others may stay open.
 func TestRegister_RollsBack(t *testing.T) {
 	t.Parallel()
 	b := newFakeBus()
@@ -98,7 +100,7 @@ func TestRegister_ServerEndsMeanwhile(t *testing.T) {
 			w := newWorldOn(t, b, dynamic.WithServerTimeout(time.Hour))
 			blocked, done := b.blockSubscribe(), make(chan error, 1)
 			sd := descriptor(t, w.registry, "test.Echoes")
-			go func() { // ends with the server
+			go func() { // this goroutine ends when the server ends
 				_, err := w.server.Register(sd, nil, dynamic.AllowMissing())
 				done <- err
 			}()
@@ -119,7 +121,8 @@ func TestRegister_BusIsClosed(t *testing.T) {
 	require.ErrorIs(t, err, bus.ErrClosed)
 }
 
-// TestNewClient_FailsAndCanBeTriedAgain lets each subscription of a client fail in turn.
+// TestNewClient_FailsAndCanBeTriedAgain lets each subscription of a client fail in turn, and then
+// creates the client successfully.
 func TestNewClient_FailsAndCanBeTriedAgain(t *testing.T) {
 	t.Parallel()
 	b := newFakeBus()
@@ -134,7 +137,7 @@ func TestNewClient_FailsAndCanBeTriedAgain(t *testing.T) {
 		require.ErrorIs(t, err, errBroken)
 		assert.Contains(t, err.Error(), "client of test.Echoes/Echo: ")
 	}
-	b.failSubscribe(1) // the claims of the second try are there already
+	b.failSubscribe(1) // the second attempt has already subscribed to the channel of claims
 	_, err := dynamic.Invoke(t.Context(), w.conn, echo, nil)
 	requireCode(t, errors.Unavailable, err)
 	require.ErrorIs(t, err, errBroken)
@@ -170,7 +173,8 @@ func TestNewClient_BusThatDoesNotConfirm(t *testing.T) {
 	}
 }
 
-// TestCall_BusThatDoesNotPublish is each way in which the bus fails to carry a request.
+// TestCall_BusThatDoesNotPublish makes the bus fail to carry a request in several ways, and checks
+// the error of the call.
 func TestCall_BusThatDoesNotPublish(t *testing.T) {
 	t.Parallel()
 	plain := errors.New("plain")
@@ -197,16 +201,16 @@ func TestCall_BusThatDoesNotPublish(t *testing.T) {
 			return nil
 		}, errors.Unavailable, errBroken, errors.ReasonBusDown, errors.PhaseResponse},
 		{"lost, known later", func(_ context.Context, report bus.DeliveryReport) error {
-			go report.Delivered(bus.Unknown, errBroken) // ends at once
+			go report.Delivered(bus.Unknown, errBroken) // this goroutine ends at once
 			return nil
 		}, errors.Unavailable, errBroken, errors.ReasonBusDown, errors.PhaseResponse},
 		{"too large, known later", func(_ context.Context, report bus.DeliveryReport) error {
-			go report.Delivered(bus.Unknown, bus.ErrFrameTooLarge) // ends at once
+			go report.Delivered(bus.Unknown, bus.ErrFrameTooLarge) // this goroutine ends at once
 			return nil
 		}, errors.ResourceExhausted, bus.ErrFrameTooLarge, errors.ReasonTooLarge, errors.PhaseResponse},
 		{"nobody, known later", func(_ context.Context, report bus.DeliveryReport) error {
 			report.Delivered(bus.Unknown, nil)
-			go report.Delivered(0, nil) // ends at once
+			go report.Delivered(0, nil) // this goroutine ends at once
 			return nil
 		}, errors.Unavailable, errors.ErrNoResponse, errors.ReasonNobodyListening, errors.PhaseResponse},
 	} {
@@ -232,7 +236,8 @@ func TestCall_BusThatDoesNotPublish(t *testing.T) {
 	}
 }
 
-// TestCall_BusThatSaysNothing: a bus that cannot tell who listens carries calls all the same.
+// TestCall_BusThatSaysNothing checks that calls work over a bus that cannot report how many
+// receivers a request has.
 func TestCall_BusThatSaysNothing(t *testing.T) {
 	t.Parallel()
 	b := newFakeBus()
@@ -261,7 +266,8 @@ func TestCall_GrantThatCannotBeSent(t *testing.T) {
 		}
 		return b.Bus.Publish(ctx, channel, frame, report)
 	}
-	t.Cleanup(w.server.Kill) // the request waits for its grant
+	// Shutdown would wait for the grant of the request, which cannot be sent.
+	t.Cleanup(w.server.Kill)
 	_, err := w.call(t, best, "hi", dynamic.WithRequestTimeout(time.Hour))
 	requireCode(t, errors.Unavailable, err)
 	require.ErrorIs(t, err, errBroken)
@@ -270,7 +276,8 @@ func TestCall_GrantThatCannotBeSent(t *testing.T) {
 	assert.Equal(t, 1, facts.Claims)
 }
 
-// TestServer_AnswerThatCannotBeSent is logged, and the server goes on.
+// TestServer_AnswerThatCannotBeSent checks that the server logs a response that it cannot send,
+// and continues to serve requests.
 func TestServer_AnswerThatCannotBeSent(t *testing.T) {
 	t.Parallel()
 	b, log := newFakeBus(), &capturedLog{}

@@ -14,17 +14,19 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 )
 
-// fakeBus is a bus that notes what is published, and that a test can make fail.
+// fakeBus is a bus that records what is published. A test can replace its Publish and Subscribe
+// methods.
 type fakeBus struct {
 	bus.Bus
 
-	// publish and subscribe replace the bus's own methods if they are set; they may call them.
+	// publish and subscribe replace the methods of the embedded bus unless they are nil. They may
+	// call those methods.
 	publish   func(ctx context.Context, channel bus.Channel, frame []byte, report bus.DeliveryReport) error
 	subscribe func(ctx context.Context, channel bus.Channel, join bus.Mode, deliver bus.Handler) (bus.Subscription, error)
 
 	mu            sync.Mutex
 	frames        []published
-	subscriptions map[string]int // open ones, by channel name
+	subscriptions map[string]int // the number of open subscriptions by channel name
 }
 
 type published struct {
@@ -68,21 +70,21 @@ func (b *fakeBus) count(channel string, change int) {
 	}
 }
 
-// open returns how many subscriptions each channel has.
+// open returns the number of open subscriptions by channel name.
 func (b *fakeBus) open() map[string]int {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return maps.Clone(b.subscriptions)
 }
 
-// sent returns what was published so far.
+// sent returns all frames that were published so far.
 func (b *fakeBus) sent() []published {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return slices.Clone(b.frames)
 }
 
-// sentKinds returns the kinds of the published frames, in order.
+// sentKinds returns the kind of each published frame, in the order of publishing.
 func (b *fakeBus) sentKinds(t testing.TB) []wire.Kind {
 	t.Helper()
 	var kinds []wire.Kind
@@ -94,7 +96,7 @@ func (b *fakeBus) sentKinds(t testing.TB) []wire.Kind {
 	return kinds
 }
 
-// sentRequests returns the published requests.
+// sentRequests returns all published requests.
 func (b *fakeBus) sentRequests(t testing.TB) []wire.Request {
 	t.Helper()
 	var requests []wire.Request
@@ -120,9 +122,9 @@ func (s *fakeSubscription) Close() {
 	s.once.Do(s.closed)
 }
 
-// capturedLog is a slog.Handler that keeps the records.
+// capturedLog is a slog.Handler that stores the log records.
 type capturedLog struct {
-	// level is the lowest level that is captured.
+	// level is the lowest level that is stored.
 	level   slog.Level
 	mu      sync.Mutex
 	records []slog.Record

@@ -20,8 +20,9 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// source is the service that most tests use: Echo is the default kind of call, Direct one without a claim,
-// Best one for which the client chooses among the claims. Kinds has a method of every other kind.
+// source declares the services that most tests use. The bus picks one server for Echo, Direct has
+// a single server that needs no claim, and for Best the client selects a server among those that
+// claim. Kinds has one method of every other kind.
 const source = `
 syntax = "proto3";
 package test;
@@ -83,7 +84,7 @@ func descriptor(t testing.TB, reg *registry.Registry, service string) protorefle
 	return s.Descriptor()
 }
 
-// world is a bus with one server and one conn.
+// world is a bus with one server and one conn, and the services that both know.
 type world struct {
 	bus      bus.Bus
 	registry *registry.Registry
@@ -96,7 +97,7 @@ func newWorld(t testing.TB, opts ...bus.LocalOption) *world {
 	return newWorldOn(t, bus.NewLocal(opts...))
 }
 
-// newWorldOn closes the bus in the end.
+// newWorldOn returns a world on the bus b. It closes the bus when the test ends.
 func newWorldOn(t testing.TB, b bus.Bus, opts ...dynamic.ServerOption) *world {
 	t.Helper()
 	w := &world{bus: b, registry: newRegistry(t)}
@@ -112,7 +113,8 @@ func newWorldOn(t testing.TB, b bus.Bus, opts ...dynamic.ServerOption) *world {
 	return w
 }
 
-// serve registers the handlers of test.Echoes; the other methods answer unimplemented.
+// serve registers handlers for test.Echoes. Methods without a handler return the error code
+// unimplemented.
 func (w *world) serve(t testing.TB, handlers dynamic.Handlers) *dynamic.Registration {
 	t.Helper()
 	registration, err := w.server.Register(descriptor(t, w.registry, "test.Echoes"), handlers, dynamic.AllowMissing())
@@ -129,14 +131,14 @@ func textClient(t testing.TB, conn *dynamic.Conn, name string) *dynamic.Client[t
 	return client
 }
 
-// call calls a text method and returns the text of the response.
+// call calls a method whose request and response are strings.
 func (w *world) call(t testing.TB, name, request string, opts ...dynamic.RequestOption) (string, error) {
 	t.Helper()
 	response, err := textClient(t, w.conn, name).Call(t.Context(), wrapperspb.String(request), opts...)
 	return response.GetValue(), err
 }
 
-// requireWorking checks that a default and a direct call still come through.
+// requireWorking checks that calls of Echo and Direct still succeed.
 func (w *world) requireWorking(t testing.TB) {
 	t.Helper()
 	for _, name := range []string{echo, direct} {
@@ -146,7 +148,7 @@ func (w *world) requireWorking(t testing.TB) {
 	}
 }
 
-// requireCode returns the coded error in err.
+// requireCode checks the code of err and returns err as an errors.Error.
 func requireCode(t testing.TB, code errors.ErrorCode, err error) errors.Error {
 	t.Helper()
 	require.Error(t, err)
@@ -156,7 +158,7 @@ func requireCode(t testing.TB, code errors.ErrorCode, err error) errors.Error {
 	return coded
 }
 
-// requireFacts returns the facts of err.
+// requireFacts checks the reason in the call facts of err and returns them.
 func requireFacts(t testing.TB, reason errors.Reason, err error) errors.CallFacts {
 	t.Helper()
 	facts, ok := errors.FactsOf(err)
@@ -165,7 +167,8 @@ func requireFacts(t testing.TB, reason errors.Reason, err error) errors.CallFact
 	return facts
 }
 
-// requireSoon waits for a signal that must come at once; the long limit is for slow machines.
+// requireSoon waits for a value that must arrive at once. The limit is long, because the machine
+// may be slow.
 func requireSoon[T any](t testing.TB, signal <-chan T, what string) T {
 	t.Helper()
 	select {
@@ -177,21 +180,22 @@ func requireSoon[T any](t testing.TB, signal <-chan T, what string) T {
 	}
 }
 
-// blocker makes handlers that say when they have started and that run until they are released.
+// blocker provides handlers that block until the test releases them. They report when they have
+// started.
 type blocker struct{ started, release chan struct{} }
 
 func newBlocker() blocker {
 	return blocker{started: make(chan struct{}, 1000), release: make(chan struct{})}
 }
 
-// handle ignores the end of its context.
+// handle blocks until the test releases it, even if its context ends.
 func (b blocker) handle(_ context.Context, request text) (text, error) {
 	b.started <- struct{}{}
 	<-b.release
 	return request, nil
 }
 
-// handleUntilEnd returns the context's error if it ends first.
+// handleUntilEnd blocks until the test releases it or its context ends.
 func (b blocker) handleUntilEnd(ctx context.Context, request text) (text, error) {
 	b.started <- struct{}{}
 	select {

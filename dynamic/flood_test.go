@@ -20,7 +20,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 )
 
-// TestFlood_SkewedClientsAreLoggedRarely, however many client IDs a peer uses.
+// TestFlood_SkewedClientsAreLoggedRarely checks that warnings about wrong clocks of clients are
+// rare, even if a peer uses a thousand client ids.
 func TestFlood_SkewedClientsAreLoggedRarely(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -41,7 +42,8 @@ func TestFlood_SkewedClientsAreLoggedRarely(t *testing.T) {
 	})
 }
 
-// TestFlood_UnansweredOpenings are counted and logged rarely.
+// TestFlood_UnansweredOpenings checks that streams whose opening cannot be acknowledged are
+// counted, and that the log has few lines about them.
 func TestFlood_UnansweredOpenings(t *testing.T) {
 	t.Parallel()
 	b, log := newFakeBus(), &capturedLog{}
@@ -64,13 +66,13 @@ func TestFlood_UnansweredOpenings(t *testing.T) {
 	assert.LessOrEqual(t, len(log.all()), 10, "one line a second")
 }
 
-// TestFlood_LargeControlFrames: claims, grants and cancellations contain only IDs, so compressed ones that become large
-// are bad frames.
+// TestFlood_LargeControlFrames checks that a compressed claim, grant or cancellation which becomes
+// large is a bad frame. These frames contain only ids.
 func TestFlood_LargeControlFrames(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.serve(t, dynamic.Handlers{"Echo": identity[text](), "Best": identity[text](), "Direct": identity[text]()})
-	textClient(t, w.conn, best) // lets the conn listen
+	textClient(t, w.conn, best) // creating a client makes the conn subscribe to its channels
 	p := peer{t, w.bus}
 	padded := func(message frame, size int) (name string, value []byte) {
 		envelope, err := wire.ParseEnvelope(encode(t, message))
@@ -96,7 +98,8 @@ func TestFlood_LargeControlFrames(t *testing.T) {
 	w.requireWorking(t)
 }
 
-// TestFlood_LargeStreamMessages: the messages that no one reads are limited in size, not only in number.
+// TestFlood_LargeStreamMessages checks that stream messages which nobody reads are limited in
+// size, not only in number.
 func TestFlood_LargeStreamMessages(t *testing.T) {
 	t.Parallel()
 	b := bus.NewLocal()
@@ -106,7 +109,7 @@ func TestFlood_LargeStreamMessages(t *testing.T) {
 	p := newFlowClient(t, b, "Direct")
 	p.openAsClient()
 	body := strings.Repeat("x", 8<<20)
-	const messages = 16 // 128 MiB
+	const messages = 16 // 128 MiB in total
 	for range messages {
 		p.toServer(wire.Stream{Op: wire.StreamMessage, Body: textBody(body)})
 	}
@@ -115,8 +118,8 @@ func TestFlood_LargeStreamMessages(t *testing.T) {
 	assert.Less(t, dropped, uint64(messages-1))
 }
 
-// TestFlood_ClaimOnABusyBus: a bus that accepts nothing keeps a claim for the server's timeout, not until the request
-// expires.
+// TestFlood_ClaimOnABusyBus checks that the server gives up a claim which the bus does not accept.
+// It does so after its own timeout, although the request expires much later.
 func TestFlood_ClaimOnABusyBus(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -140,8 +143,8 @@ func TestFlood_ClaimOnABusyBus(t *testing.T) {
 	})
 }
 
-// TestFlood_LargeOpenings: an open stream does not keep the frame that opened it. It measures memory and is therefore
-// not parallel.
+// TestFlood_LargeOpenings checks that an open stream does not keep the frame that opened it in
+// memory. It is not parallel, because it measures memory.
 func TestFlood_LargeOpenings(t *testing.T) {
 	b := bus.NewLocal()
 	newFlowWorld(t, b, idle)
@@ -159,7 +162,7 @@ func TestFlood_LargeOpenings(t *testing.T) {
 	assert.Less(t, heapInUse(), before+openings*size/4)
 }
 
-// heapInUse returns the number of bytes of the heap that are reachable.
+// heapInUse returns the number of bytes on the heap after a garbage collection.
 func heapInUse() uint64 {
 	runtime.GC()
 	var stats runtime.MemStats

@@ -16,7 +16,8 @@ import (
 
 type foreignCode string
 
-// foreignError is an error like that of another library for the same wire format.
+// foreignError resembles an error of another library with the same wire format. Its Code method
+// returns a type of that library.
 type foreignError struct{ details []*anypb.Any }
 
 func (foreignError) Error() string                { return "no answer" }

@@ -15,7 +15,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// TestCall_FrameSizeLimit: whoever is over the limit of the bus, the caller learns it at once.
+// TestCall_FrameSizeLimit checks that a call returns an error at once if its request, its response
+// or its error is larger than the bus permits.
 func TestCall_FrameSizeLimit(t *testing.T) {
 	t.Parallel()
 	const limit = 1000
@@ -59,8 +60,8 @@ func TestCall_FrameSizeLimit(t *testing.T) {
 	assert.Equal(t, "small", response)
 }
 
-// TestFrameSizeLimit_EveryAnswer: what a server cannot send is replaced by an error that it can, whatever the kind of
-// call and of answer.
+// TestFrameSizeLimit_EveryAnswer checks that the server sends a small error in place of a response
+// or error that is too large. It covers calls and multi calls.
 func TestFrameSizeLimit_EveryAnswer(t *testing.T) {
 	t.Parallel()
 	const limit = 1000
@@ -104,7 +105,8 @@ func TestFrameSizeLimit_EveryAnswer(t *testing.T) {
 	requireFacts(t, errors.ReasonTooLarge, err)
 }
 
-// TestFrameSizeLimit_Streams: a message that is too large is the sender's error; a close that is, is still a close.
+// TestFrameSizeLimit_Streams checks messages and closes that are too large for the bus. Send
+// returns an error, and the stream stays open. A close is sent with a shorter text instead.
 func TestFrameSizeLimit_Streams(t *testing.T) {
 	t.Parallel()
 	const limit = 1000

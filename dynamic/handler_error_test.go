@@ -18,7 +18,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// TestHandlers_Errors is what a caller sees of an error that a handler returns.
+// TestHandlers_Errors checks which code, text and details the caller receives for an error that a
+// handler returns.
 func TestHandlers_Errors(t *testing.T) {
 	t.Parallel()
 	detail := wrapperspb.String("detail")
@@ -90,7 +91,8 @@ func TestHandlers_PredefinedErrorsAreFoundAgain(t *testing.T) {
 	assert.ErrorIs(t, err, errors.ErrStreamEOF)
 }
 
-// TestHandlers_ErrorOfNestedCall: facts travel as text only, for they are those of another call.
+// TestHandlers_ErrorOfNestedCall checks an error of a call that the handler itself made. Its facts
+// appear in the text only, because they describe that other call.
 func TestHandlers_ErrorOfNestedCall(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -113,7 +115,7 @@ func TestHandlers_ErrorOfNestedCall(t *testing.T) {
 	assert.False(t, hasFacts)
 }
 
-// soloSource is a service that nobody serves.
+// soloSource declares a service that no server registers.
 const soloSource = `
 syntax = "proto3";
 package solo;

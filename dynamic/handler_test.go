@@ -23,19 +23,20 @@ type (
 	anyMsg    = proto.Message
 	number    = *wrapperspb.Int64Value
 	embedding struct{ wrapperspb.StringValue }
-	// wider is an interface that generated messages satisfy, and dynamic ones do not.
+	// wider is an interface that generated messages implement and dynamic ones do not.
 	wider interface {
 		proto.Message
 		GetValue() string
 	}
 )
 
-// identity returns a handler that answers with the request.
+// identity returns a handler whose response is the request.
 func identity[M proto.Message](opts ...dynamic.HandlerOption) dynamic.Handler {
 	return dynamic.Unary(func(_ context.Context, request M) (M, error) { return request, nil }, opts...)
 }
 
-// fits returns a handler that is only asked whether it fits.
+// fits returns a handler that is only registered and never called. It shows which types Register
+// accepts.
 func fits[Req, Resp proto.Message]() dynamic.Handler {
 	return dynamic.Unary(func(context.Context, Req) (resp Resp, err error) { return resp, nil })
 }
@@ -44,7 +45,8 @@ func rawIdentity(_ context.Context, _ *registry.Method, request []byte) ([]byte,
 	return request, nil
 }
 
-// TestHandlers_AllTypesGiveTheSame serves Echo with every type of handler and calls it in every way.
+// TestHandlers_AllTypesGiveTheSame checks that every combination of handler type and client type
+// returns the same response.
 func TestHandlers_AllTypesGiveTheSame(t *testing.T) {
 	t.Parallel()
 	for name, handler := range map[string]dynamic.Handler{
@@ -92,7 +94,8 @@ func requireEcho(t testing.TB, response proto.Message) {
 	require.Equal(t, encodedText(t, "hi"), encoded)
 }
 
-// TestHandlers_UnlinkedType is a message that has no Go type: proto.Message is a dynamic one.
+// TestHandlers_UnlinkedType serves a method whose messages have no Go type. A handler of
+// proto.Message receives dynamic messages.
 func TestHandlers_UnlinkedType(t *testing.T) {
 	t.Parallel()
 	for name, handler := range map[string]dynamic.Handler{
@@ -112,7 +115,7 @@ func TestHandlers_UnlinkedType(t *testing.T) {
 	}
 }
 
-// repeated is what test.Echoes/Repeat answers.
+// repeated returns the response of test.Echoes/Repeat: the name, as often as the request says.
 func repeated(request *dynamicpb.Message) *dynamicpb.Message {
 	fields := request.Descriptor().Fields()
 	output := request.Descriptor().ParentFile().Messages().ByName("Response")
@@ -208,7 +211,8 @@ func TestUnary_ErrorWinsOverResponse(t *testing.T) {
 	assert.Nil(t, response)
 }
 
-// TestRegister_HandlersThatDoNotFit checks that every mistake is told, with service, method and types.
+// TestRegister_HandlersThatDoNotFit checks the error for each mistake. It must name the service,
+// the method and the types.
 func TestRegister_HandlersThatDoNotFit(t *testing.T) {
 	t.Parallel()
 	const (
@@ -258,7 +262,8 @@ func TestRegister_HandlersThatDoNotFit(t *testing.T) {
 	}
 }
 
-// TestRegister_HandlersThatFit is every pair of types that fit.
+// TestRegister_HandlersThatFit checks that Register accepts every valid pair of request and
+// response types.
 func TestRegister_HandlersThatFit(t *testing.T) {
 	t.Parallel()
 	for name, handler := range map[string]dynamic.Handler{

@@ -12,7 +12,8 @@ import (
 	"google.golang.org/protobuf/types/known/emptypb"
 )
 
-// noopChains returns, by side, functions that call n interceptors and a handler that do nothing.
+// noopChains returns one function for the server side and one for the client side. Each calls n
+// interceptors and a handler, none of which does anything.
 func noopChains(tb testing.TB, n int) map[string]func() {
 	tb.Helper()
 	ctx, message := context.Background(), &emptypb.Empty{}
@@ -37,8 +38,8 @@ func noopChains(tb testing.TB, n int) map[string]func() {
 	}
 }
 
-// BenchmarkInterceptorChain measures chains of interceptors without a call. BenchmarkInterceptors
-// measures them in a call.
+// BenchmarkInterceptorChain measures interceptors alone, without a call. BenchmarkInterceptors
+// measures them as part of a call.
 func BenchmarkInterceptorChain(b *testing.B) {
 	for _, n := range []int{0, 1, 5} {
 		for side, call := range noopChains(b, n) {
@@ -52,8 +53,8 @@ func BenchmarkInterceptorChain(b *testing.B) {
 	}
 }
 
-// TestInterceptorChain_AllocatesNothing is not parallel, because it counts the allocations of the
-// process.
+// TestInterceptorChain_AllocatesNothing checks that interceptors by themselves cause no
+// allocations. It is not parallel, because it counts the allocations of the whole process.
 func TestInterceptorChain_AllocatesNothing(t *testing.T) {
 	for side, call := range noopChains(t, 5) {
 		assert.Zero(t, testing.AllocsPerRun(100, call), side)

@@ -16,7 +16,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 )
 
-// clientFunc makes an interceptor of a function that is also given the next handler.
+// clientFunc returns an interceptor that calls f, with the next handler as an argument.
 func clientFunc(
 	f func(ctx context.Context, request proto.Message, next dynamic.ClientRPCHandler, opts ...dynamic.RequestOption) (proto.Message, error),
 ) dynamic.ClientRPCInterceptor {
@@ -27,7 +27,7 @@ func clientFunc(
 	}
 }
 
-// markClientCalls marks requests on their way out and responses on their way in.
+// markClientCalls returns an interceptor that appends a mark to each request and to each response.
 func markClientCalls(mark string) dynamic.ClientRPCInterceptor {
 	return clientFunc(func(ctx context.Context, request proto.Message, next dynamic.ClientRPCHandler, opts ...dynamic.RequestOption) (proto.Message, error) {
 		response, err := next(ctx, marked(request, ">"+mark), opts...)
@@ -78,7 +78,8 @@ func TestClientRPCInterceptor_OfOneRequest(t *testing.T) {
 	}
 }
 
-// TestClientRPCInterceptor_MadeOnce: the chain of a client and that of a topic are made once.
+// TestClientRPCInterceptor_MadeOnce checks that the interceptors are called once per client and
+// once per topic, not once per call.
 func TestClientRPCInterceptor_MadeOnce(t *testing.T) {
 	t.Parallel()
 	var infos []dynamic.RPCInfo
@@ -113,7 +114,7 @@ func TestClientRPCInterceptor_Replaces(t *testing.T) {
 		intercept func(ctx context.Context, request proto.Message, next next, opts ...dynamic.RequestOption) (proto.Message, error)
 		want      string
 		code      errors.ErrorCode
-		text      string // of the error
+		text      string // the text of the error
 	}{
 		{name: "request", want: "hello", intercept: func(ctx context.Context, _ proto.Message, next next, opts ...dynamic.RequestOption) (proto.Message, error) {
 			return next(ctx, say("hello"), opts...)
@@ -194,7 +195,8 @@ func TestClientRPCInterceptor_Replaces(t *testing.T) {
 	}
 }
 
-// TestClientRPCInterceptor_Retries: each call of next is a request of its own.
+// TestClientRPCInterceptor_Retries checks that an interceptor can retry a call, and that each
+// attempt sends a request with its own id.
 func TestClientRPCInterceptor_Retries(t *testing.T) {
 	t.Parallel()
 	b := newFakeBus()
@@ -225,7 +227,8 @@ func TestClientRPCInterceptor_Retries(t *testing.T) {
 	assert.Equal(t, wire.KindRequest, b.sentKinds(t)[0])
 }
 
-// TestClientRPCInterceptor_Deadline: the deadline of a context that an interceptor has made counts.
+// TestClientRPCInterceptor_Deadline checks that a call ends at the deadline of a context that an
+// interceptor has created.
 func TestClientRPCInterceptor_Deadline(t *testing.T) {
 	t.Parallel()
 	w := newSeenWorld(t, with{
@@ -244,7 +247,8 @@ func TestClientRPCInterceptor_Deadline(t *testing.T) {
 	requireCode(t, errors.DeadlineExceeded, err)
 }
 
-// TestClientRPCInterceptor_Hooks: the hooks see what the caller gives and gets, once.
+// TestClientRPCInterceptor_Hooks checks that the hooks see the caller's request and the final
+// response, once each, even if an interceptor calls twice.
 func TestClientRPCInterceptor_Hooks(t *testing.T) {
 	t.Parallel()
 	var steps trail
@@ -265,7 +269,8 @@ func TestClientRPCInterceptor_Hooks(t *testing.T) {
 	assert.Equal(t, []string{"hi", "hi hi!?"}, steps.all())
 }
 
-// TestClientRPCInterceptor_Panics: the caller gets it, and the conn goes on.
+// TestClientRPCInterceptor_Panics checks that a panic of an interceptor reaches the caller, and
+// that the conn still works afterwards.
 func TestClientRPCInterceptor_Panics(t *testing.T) {
 	t.Parallel()
 	w := newSeenWorld(t, with{})
@@ -283,7 +288,8 @@ func TestClientRPCInterceptor_Panics(t *testing.T) {
 	assert.Equal(t, "hi", response)
 }
 
-// TestClientRPCInterceptor_DynamicClient: the response is of the client's Go type, whatever the interceptor returns.
+// TestClientRPCInterceptor_DynamicClient checks that the response has the client's Go type, even
+// if the interceptor returns another one.
 func TestClientRPCInterceptor_DynamicClient(t *testing.T) {
 	t.Parallel()
 	w := newSeenWorld(t, with{conn: []dynamic.ConnOption{dynamic.WithClientRPCInterceptors(markless)}})
@@ -300,7 +306,7 @@ func markless(dynamic.RPCInfo, dynamic.ClientRPCHandler) dynamic.ClientRPCHandle
 	}
 }
 
-// TestInterceptors_Nil: every option refuses a nil interceptor, and an interceptor that makes no handler is an error.
+// TestInterceptors_Nil checks that each option rejects a nil interceptor.
 func TestInterceptors_Nil(t *testing.T) {
 	t.Parallel()
 	b, reg := bus.NewLocal(), newRegistry(t, interceptedSource)

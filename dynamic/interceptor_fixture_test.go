@@ -16,7 +16,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/dynamic"
 )
 
-// interceptedSource has a method of each kind.
+// interceptedSource declares a service with one method of each kind.
 const interceptedSource = `
 syntax = "proto3";
 package seen;
@@ -45,14 +45,15 @@ const (
 	seenFeed   = "seen.Through/Feed"
 )
 
-// seenWorld is a bus with one server and one conn that have interceptors.
+// seenWorld is a bus with one server and one conn, both of which have interceptors.
 type seenWorld struct {
 	*world
 
 	service *dynamic.Registration
 }
 
-// with are the options of a seenWorld. Handlers that are not given echo.
+// with holds the options of a seenWorld. A method without a handler gets one that returns the
+// request.
 type with struct {
 	server   []dynamic.ServerOption
 	register []dynamic.RegisterOption
@@ -81,7 +82,7 @@ func newSeenWorld(t testing.TB, w with) *seenWorld {
 	return &seenWorld{&world{bus: b, registry: reg, server: server, conn: conn}, service}
 }
 
-// trail notes what happened, in order.
+// trail records the steps of a test in their order.
 type trail struct {
 	mu    sync.Mutex
 	steps []string
@@ -99,14 +100,14 @@ func (l *trail) all() []string {
 	return slices.Clone(l.steps)
 }
 
-// marked returns a copy of a message with a mark at its end, of the same Go type.
+// marked returns a copy of a text message with a mark appended to its text.
 func marked(message proto.Message, mark string) proto.Message {
 	return say(body(message) + mark)
 }
 
 func body(message proto.Message) string { return message.(text).GetValue() }
 
-// asDynamic returns the same message as another Go type.
+// asDynamic returns a copy of a message as a dynamic message.
 func asDynamic(message proto.Message) proto.Message {
 	copied := dynamicpb.NewMessage(message.ProtoReflect().Descriptor())
 	encoded, _ := proto.Marshal(message)
@@ -114,10 +115,11 @@ func asDynamic(message proto.Message) proto.Message {
 	return copied
 }
 
-// otherMessage is none that the methods take.
+// otherMessage has a type that none of the methods accept.
 var otherMessage = wrapperspb.Int32(1)
 
-// multiFuncs is a handler of functions; those that are nil pass on.
+// multiFuncs is a handler whose methods call the functions in its fields. If a field is nil, the
+// method calls the next handler.
 type multiFuncs struct {
 	dynamic.ClientMultiRPCHandler
 
@@ -149,7 +151,8 @@ func (m multiFuncs) Close() {
 	m.close()
 }
 
-// streamFuncs is a handler of functions; those that are nil pass on.
+// streamFuncs is a handler whose methods call the functions in its fields. If a field is nil, the
+// method calls the next handler.
 type streamFuncs struct {
 	dynamic.StreamHandler
 

@@ -16,7 +16,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// multiFunc makes an interceptor that does what the functions do which funcsOf returns.
+// multiFunc returns an interceptor of multi calls. For each call funcsOf returns the functions of
+// its handler.
 func multiFunc(funcsOf func(next dynamic.ClientMultiRPCHandler) multiFuncs) dynamic.ClientMultiRPCInterceptor {
 	return func(_ dynamic.RPCInfo, next dynamic.ClientMultiRPCHandler) dynamic.ClientMultiRPCHandler {
 		funcs := funcsOf(next)
@@ -25,7 +26,8 @@ func multiFunc(funcsOf func(next dynamic.ClientMultiRPCHandler) multiFuncs) dyna
 	}
 }
 
-// markMulti marks requests and responses, and notes its steps.
+// markMulti returns an interceptor that appends a mark to requests and responses, and records each
+// step.
 func markMulti(steps *trail, mark string) dynamic.ClientMultiRPCInterceptor {
 	return multiFunc(func(next dynamic.ClientMultiRPCHandler) multiFuncs {
 		return multiFuncs{
@@ -48,7 +50,8 @@ func markMulti(steps *trail, mark string) dynamic.ClientMultiRPCInterceptor {
 	})
 }
 
-// answers sends a multi call and returns all that comes, sorted, as "server text" or "server error: text".
+// answers makes a multi call and returns its sorted responses as "server text" or "server error:
+// text".
 func (w *seenWorld) answers(t testing.TB, request string, opts ...dynamic.RequestOption) []string {
 	t.Helper()
 	responses, err := textClient(t, w.conn, seenAll).CallMulti(t.Context(), say(request), opts...)
@@ -68,7 +71,7 @@ func (w *seenWorld) answers(t testing.TB, request string, opts ...dynamic.Reques
 	}
 }
 
-// addServer serves All on another server of the bus.
+// addServer starts another server on the bus, which serves the method All.
 func (w *seenWorld) addServer(t testing.TB, id string, handle func(context.Context, text) (text, error)) {
 	t.Helper()
 	server := dynamic.NewServer(w.bus, dynamic.WithServerID(id))
@@ -93,8 +96,8 @@ func TestClientMultiRPCInterceptor_Order(t *testing.T) {
 	assert.Equal(t, []string{"SRV_seen hi>a>b<b<a"}, w.answers(t, "hi"))
 }
 
-// TestClientMultiRPCInterceptor_ServerIDs: responses and errors of several servers keep their servers' ids, also in the
-// form of a sequence, and as the conn's hooks see them.
+// TestClientMultiRPCInterceptor_ServerIDs checks that interceptors keep the server id of each
+// response and error. It also checks the method Responses and what the hooks see.
 func TestClientMultiRPCInterceptor_ServerIDs(t *testing.T) {
 	t.Parallel()
 	var steps, hooked trail
@@ -127,7 +130,7 @@ func TestClientMultiRPCInterceptor_Replaces(t *testing.T) {
 		name string
 		make func(next handler) multiFuncs
 		want []string
-		code errors.ErrorCode // of the error of Send
+		code errors.ErrorCode // the code of the error that Send returns
 	}{
 		{name: "response by error", want: []string{" SRV_bad no"}, make: func(next handler) multiFuncs {
 			return multiFuncs{recv: func(proto.Message, error) { next.Recv(say("no"), nil) }}
@@ -176,7 +179,8 @@ func TestClientMultiRPCInterceptor_Replaces(t *testing.T) {
 		{name: "context and options", make: func(next handler) multiFuncs {
 			return multiFuncs{send: func(ctx context.Context, _ proto.Message, opts ...dynamic.RequestOption) error {
 				ctx, cancel := context.WithTimeout(dynamic.ContextWithMetadata(ctx, map[string]string{"k": "v"}), time.Hour)
-				defer cancel() // when the request is sent
+				// The request has been sent when the context is canceled.
+				defer cancel()
 				return next.Send(ctx, say("metadata"), append(opts, dynamic.WithExpectedResponses(2))...)
 			}}
 		}, want: []string{"SRV_bad error: not here", "SRV_seen v"}},
@@ -246,8 +250,8 @@ func TestClientMultiRPCInterceptor_Replaces(t *testing.T) {
 	}
 }
 
-// TestClientMultiRPCInterceptor_EndsEarly: an interceptor in the middle ends the call; all are closed once, and the
-// caller gets what was there.
+// TestClientMultiRPCInterceptor_EndsEarly lets an interceptor in the middle end the call after the
+// first response. Each interceptor is closed once, and the caller keeps that response.
 func TestClientMultiRPCInterceptor_EndsEarly(t *testing.T) {
 	t.Parallel()
 	var steps trail
@@ -269,7 +273,8 @@ func TestClientMultiRPCInterceptor_EndsEarly(t *testing.T) {
 	assert.Equal(t, []string{"send a", "send b", "recv b", "recv a", "close a", "close b"}, steps.all())
 }
 
-// TestClientMultiRPCInterceptor_FromElsewhere: what an interceptor passes on from another goroutine comes at once.
+// TestClientMultiRPCInterceptor_FromElsewhere checks that the caller receives a response at once
+// which an interceptor passes on from another goroutine.
 func TestClientMultiRPCInterceptor_FromElsewhere(t *testing.T) {
 	t.Parallel()
 	nexts := make(chan dynamic.ClientMultiRPCHandler, 1)
@@ -296,7 +301,8 @@ func TestClientMultiRPCInterceptor_FromElsewhere(t *testing.T) {
 	requireCode(t, errors.Internal, next.Send(t.Context(), say("too late")))
 }
 
-// TestClientMultiRPCInterceptor_Fails: why the whole call fails comes through the interceptors, too.
+// TestClientMultiRPCInterceptor_Fails checks that the error of a multi call that fails as a whole
+// also passes through the interceptors.
 func TestClientMultiRPCInterceptor_Fails(t *testing.T) {
 	t.Parallel()
 	var steps trail
@@ -308,7 +314,8 @@ func TestClientMultiRPCInterceptor_Fails(t *testing.T) {
 	assert.Equal(t, []string{"send a", "recv a", "close a"}, steps.all())
 }
 
-// TestClientMultiRPCInterceptor_CallerLeaves: the handlers are closed when the caller has had enough.
+// TestClientMultiRPCInterceptor_CallerLeaves checks that the interceptors are closed if the caller
+// stops reading responses.
 func TestClientMultiRPCInterceptor_CallerLeaves(t *testing.T) {
 	t.Parallel()
 	var steps trail
@@ -357,12 +364,13 @@ func TestClientMultiRPCInterceptor_Panics(t *testing.T) {
 	}
 }
 
-// TestClientMultiRPCInterceptor_ManyAtOnce: calls have handlers of their own.
+// TestClientMultiRPCInterceptor_ManyAtOnce checks that each of many concurrent calls has its own
+// handler from the interceptor.
 func TestClientMultiRPCInterceptor_ManyAtOnce(t *testing.T) {
 	t.Parallel()
 	w := newSeenWorld(t, with{conn: []dynamic.ConnOption{dynamic.WithClientMultiRPCInterceptors(
 		multiFunc(func(next dynamic.ClientMultiRPCHandler) multiFuncs {
-			request := "" // of this call
+			request := "" // the request of this call
 			return multiFuncs{
 				send: func(ctx context.Context, given proto.Message, opts ...dynamic.RequestOption) error {
 					request = body(given)

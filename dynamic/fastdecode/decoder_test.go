@@ -18,7 +18,7 @@ import (
 	"google.golang.org/protobuf/types/dynamicpb"
 )
 
-// subject decodes messages of one type with both decoders.
+// subject decodes messages of one type with hyperpb and with dynamicpb.
 type subject struct {
 	descriptor protoreflect.MessageDescriptor
 	decode     decoder
@@ -42,7 +42,7 @@ func subjects(t testing.TB) []subject {
 	return []subject{newSubject(t, "Echo"), newSubject(t, "EchoOld"), newSubject(t, "File")}
 }
 
-// recovering turns a panic into an error, as the server does.
+// recovering turns a panic of a decoder into an error, as the server does.
 func recovering(decode decoder) decoder {
 	return func(encoded []byte) (message proto.Message, err error) {
 		defer func() {
@@ -54,8 +54,8 @@ func recovering(decode decoder) decoder {
 	}
 }
 
-// requireSame decodes with both decoders, compares the results and reports whether hyperpb was
-// used.
+// requireSame decodes a message with both decoders and compares the results. It reports whether
+// hyperpb was used.
 func (s subject) requireSame(t testing.TB, encoded []byte) (fast bool) {
 	t.Helper()
 	want, wantErr := s.plain(encoded)
@@ -74,7 +74,7 @@ func (s subject) requireSame(t testing.TB, encoded []byte) (fast bool) {
 	wantJSON, wantErr := protojson.Marshal(want)
 	gotJSON, err := protojson.Marshal(got)
 	require.Equal(t, wantErr == nil, err == nil)
-	if err == nil { // protojson's whitespace is random
+	if err == nil { // the results are parsed, because protojson adds random whitespace
 		require.JSONEq(t, string(wantJSON), string(gotJSON))
 	}
 	return true
@@ -87,7 +87,7 @@ func marshal(t testing.TB, message proto.Message) []byte {
 	return encoded
 }
 
-// requireSameFields compares all fields, including those that are not set.
+// requireSameFields compares all fields of two messages, including fields that are not set.
 func requireSameFields(t testing.TB, want, got protoreflect.Message) {
 	t.Helper()
 	fields := want.Descriptor().Fields()
@@ -114,8 +114,8 @@ func requireSameFields(t testing.TB, want, got protoreflect.Message) {
 	}
 }
 
-// described returns a large nested message of the type that the method File takes: the descriptor
-// of descriptor.proto.
+// described returns the encoded descriptor of descriptor.proto, which is a large nested message.
+// It is a valid request of the method File.
 func described(t testing.TB) []byte {
 	t.Helper()
 	return marshal(t, protodesc.ToFileDescriptorProto(descriptorpb.File_google_protobuf_descriptor_proto))
@@ -161,8 +161,8 @@ func TestDecoder_RandomSchemas(t *testing.T) {
 	}
 }
 
-// TestDecoder_BytesThatAreNotForHyperpb decodes bytes that hyperpb v0.1.3 crashes at or decodes
-// wrongly.
+// TestDecoder_BytesThatAreNotForHyperpb checks that dynamicpb decodes messages on which hyperpb
+// v0.1.3 panics or returns wrong results.
 func TestDecoder_BytesThatAreNotForHyperpb(t *testing.T) {
 	t.Parallel()
 	newer, old := newSubject(t, "Echo"), newSubject(t, "EchoOld")
@@ -222,7 +222,8 @@ func TestDecoder_Megabytes(t *testing.T) {
 	assert.Equal(t, supported, s.requireSame(t, encoded))
 }
 
-// TestDecoder_Deep decodes messages that are nested deeper than either decoder supports.
+// TestDecoder_Deep checks messages that are nested up to and beyond the maximum depth of both
+// decoders.
 func TestDecoder_Deep(t *testing.T) {
 	t.Parallel()
 	s := newSubject(t, "Echo")

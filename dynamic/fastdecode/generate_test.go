@@ -8,7 +8,7 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 )
 
-// generator makes random encoded messages, most of them valid for their descriptor.
+// generator generates random encoded messages, most of which match a given descriptor.
 type generator struct{ *rand.Rand }
 
 func newGenerator(seed uint64) generator { return generator{rand.New(rand.NewPCG(seed, 0))} }
@@ -16,7 +16,8 @@ func newGenerator(seed uint64) generator { return generator{rand.New(rand.NewPCG
 // oneIn returns true with a probability of 1/n.
 func (g generator) oneIn(n int) bool { return g.IntN(n) == 0 }
 
-// damaged changes or removes some bytes of a message.
+// damaged makes a number of random changes to a message: it replaces a byte, flips a bit or cuts
+// off the end.
 func (g generator) damaged(encoded []byte, times int) []byte {
 	for range times {
 		if len(encoded) == 0 {
@@ -76,7 +77,7 @@ func (g generator) field(encoded []byte, described protoreflect.FieldDescriptor,
 	}
 }
 
-// wireType returns the wire type of a field, or rarely a wrong one.
+// wireType returns the wire type of a field. In one of 200 cases it returns a random one.
 func (g generator) wireType(described protoreflect.FieldDescriptor) protowire.Type {
 	found := kindOf(described.Kind())
 	if g.oneIn(200) {

@@ -24,7 +24,8 @@ func TestDecoder_LargeMessageIsDecodedByHyperpb(t *testing.T) {
 	assert.IsType(t, &hyperpb.Message{}, message)
 }
 
-// TestDecoder_ValuesAreKept reads values of requests that have been collected.
+// TestDecoder_ValuesAreKept checks that values of a message stay valid when the garbage collector
+// has run and nothing else refers to the message.
 func TestDecoder_ValuesAreKept(t *testing.T) {
 	t.Parallel()
 	s := newSubject(t, "File")

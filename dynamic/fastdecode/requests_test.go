@@ -35,7 +35,8 @@ service Chats {
 }
 `
 
-// loose is the same service for a client that declares the strings as bytes.
+// loose declares the same service as chats, but with a field of type bytes instead of string. A
+// client with it can send text that is not UTF-8.
 const loose = `
 syntax = "proto3";
 package chat;
@@ -50,8 +51,8 @@ func newRegistry(t testing.TB, source string) *registry.Registry {
 	return reg
 }
 
-// newConn returns a connection to a server with these handlers. source is the client's version of
-// the service.
+// newConn returns a conn to a server with the given handlers. source is the .proto source that the
+// client uses.
 func newConn(t testing.TB, handlers dynamic.Handlers, source string) *dynamic.Conn {
 	t.Helper()
 	b := bus.NewLocal()
@@ -102,7 +103,7 @@ func TestRequests_AreReadOnly(t *testing.T) {
 		return request, nil
 	}
 	conn := newConn(t, dynamic.Handlers{"Say": dynamic.Unary(change, fastdecode.Requests())}, chats)
-	for range 2 { // the server goes on
+	for range 2 { // twice, because the server must survive the first panic
 		_, err := say(t, conn, map[string]any{"text": "hi"})
 		requireCode(t, errors.Internal, err)
 	}
@@ -111,7 +112,7 @@ func TestRequests_AreReadOnly(t *testing.T) {
 func TestRequests_Malformed(t *testing.T) {
 	t.Parallel()
 	conn := newConn(t, dynamic.Handlers{"Say": dynamic.Unary(echo, fastdecode.Requests())}, loose)
-	_, err := say(t, conn, map[string]any{"text": "/w=="}) // no UTF-8
+	_, err := say(t, conn, map[string]any{"text": "/w=="}) // bytes that are not UTF-8
 	requireCode(t, errors.MalformedRequest, err)
 	_, err = say(t, conn, map[string]any{"text": "aGk="})
 	require.NoError(t, err)
@@ -158,7 +159,8 @@ func TestRequests_NeedAHandlerOfMessages(t *testing.T) {
 	}
 }
 
-// TestRequests_OfALinkedType checks that the handler does not get the Go type.
+// TestRequests_OfALinkedType checks that the handler does not receive the generated Go type,
+// although the program contains it.
 func TestRequests_OfALinkedType(t *testing.T) {
 	t.Parallel()
 	const source = `

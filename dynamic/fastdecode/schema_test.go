@@ -13,7 +13,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// schema defines a message of each syntax with every kind of field, and a service that uses them.
+// schema defines one proto2 and one proto3 message with fields of every type, and a service that
+// uses them.
 //
 //nolint:dupword // many fields are named as their types
 var schema = fstest.MapFS{
@@ -81,7 +82,7 @@ func newSchema(t testing.TB) *registry.Registry {
 	return reg
 }
 
-// requestOf returns the input type of a method of the schema's service.
+// requestOf returns the request type of a method of the service in schema.
 func requestOf(t testing.TB, method string) protoreflect.MessageDescriptor {
 	t.Helper()
 	found, ok := newSchema(t).Method("fast.Service/" + method)
@@ -89,7 +90,8 @@ func requestOf(t testing.TB, method string) protoreflect.MessageDescriptor {
 	return found.Input()
 }
 
-// randomMessage returns a random message type with fields of all types, including lists and itself.
+// randomMessage returns a message type with random fields: scalars, lists and messages of the same
+// type.
 func randomMessage(t testing.TB, g generator) protoreflect.MessageDescriptor {
 	t.Helper()
 	message := &descriptorpb.DescriptorProto{Name: new("Random")}
@@ -101,7 +103,8 @@ func randomMessage(t testing.TB, g generator) protoreflect.MessageDescriptor {
 			Label: descriptorpb.FieldDescriptorProto_LABEL_OPTIONAL.Enum(),
 		}
 		switch field.GetType() {
-		case descriptorpb.FieldDescriptorProto_TYPE_ENUM, descriptorpb.FieldDescriptorProto_TYPE_GROUP: // need a type of their own
+		// These types need a definition of their own.
+		case descriptorpb.FieldDescriptorProto_TYPE_ENUM, descriptorpb.FieldDescriptorProto_TYPE_GROUP:
 			field.Type = descriptorpb.FieldDescriptorProto_TYPE_BOOL.Enum()
 		case descriptorpb.FieldDescriptorProto_TYPE_MESSAGE:
 			field.TypeName = new(".Random")
