@@ -165,7 +165,7 @@ func TestClientRPCInterceptor_Replaces(t *testing.T) {
 			return otherMessage, nil
 		}},
 		{name: "no response", code: errors.Internal, text: "response of seen.Through/Region from an interceptor: the message is nil", intercept: func(context.Context, proto.Message, next, ...dynamic.RequestOption) (proto.Message, error) {
-			return nil, nil //nolint:nilnil // that is the case
+			return nil, nil //nolint:nilnil // the test needs a nil response
 		}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

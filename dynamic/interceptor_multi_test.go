@@ -381,7 +381,7 @@ func TestClientMultiRPCInterceptor_ManyAtOnce(t *testing.T) {
 		}))}})
 	done := make(chan []string, 50)
 	for i := range cap(done) {
-		go func() { done <- w.answers(t, fmt.Sprint(i)) }() //nolint:testifylint // ends with the call, and the test waits
+		go func() { done <- w.answers(t, fmt.Sprint(i)) }() //nolint:testifylint // the goroutine ends with the call
 	}
 	for range cap(done) {
 		var n, of int

@@ -15,11 +15,12 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// twice is a message with its field given twice: it means "hi", but is not what "hi" is encoded to.
+// twice is an encoding of "hi" that contains the field twice. The last value counts. Encoding "hi"
+// again would yield other bytes.
 var twice = []byte("\x0a\x02no\x0a\x02hi")
 
-// TestServerRPCInterceptor_Raw: a raw handler and its caller get the bytes of the other side, unless an interceptor has
-// changed what they say.
+// TestServerRPCInterceptor_Raw checks that a raw handler and its caller receive the original
+// bytes, unless an interceptor has changed the message.
 func TestServerRPCInterceptor_Raw(t *testing.T) {
 	t.Parallel()
 	hello := []byte("\x0a\x05hello")
@@ -91,7 +92,8 @@ func TestServerRPCInterceptor_Raw(t *testing.T) {
 	}
 }
 
-// askRaw sends an encoded request to Echo, as our peers do, and returns the encoded answer.
+// askRaw sends an encoded request to Echo, as a client of this library does, and returns the
+// encoded response.
 func (w *seenWorld) askRaw(t *testing.T, request []byte) (code, text string, response []byte) {
 	t.Helper()
 	p := peer{t, w.bus}

@@ -14,7 +14,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// markCalls marks requests on their way in and responses on their way out.
+// markCalls returns an interceptor that appends a mark to each request and to each response.
 func markCalls(mark string) dynamic.ServerRPCInterceptor {
 	return func(ctx context.Context, request proto.Message, _ dynamic.RPCInfo, handler dynamic.ServerRPCHandler) (proto.Message, error) {
 		response, err := handler(ctx, marked(request, ">"+mark))
@@ -43,7 +43,8 @@ func TestServerRPCInterceptor_Order(t *testing.T) {
 	assert.Equal(t, want, requireSoon(t, responses, "response").Result.GetValue())
 }
 
-// TestServerRPCInterceptor_OneServiceOnly: what Register is given is for that service.
+// TestServerRPCInterceptor_OneServiceOnly checks that an interceptor which is passed to Register
+// applies to that service only.
 func TestServerRPCInterceptor_OneServiceOnly(t *testing.T) {
 	t.Parallel()
 	w := newSeenWorld(t, with{register: []dynamic.RegisterOption{dynamic.WithServerRPCInterceptors(markCalls("a"))}})
@@ -85,7 +86,7 @@ func TestServerRPCInterceptor_Replaces(t *testing.T) {
 		case "fail":
 			return nil, errors.NewErrorf(errors.NotFound, "not here")
 		case "nothing":
-			return nil, nil //nolint:nilnil // that is the case
+			return nil, nil //nolint:nilnil // the test needs a nil response
 		}
 		value, _ := ctx.Value(key{}).(string)
 		return say(request.GetValue() + value), nil
@@ -95,7 +96,7 @@ func TestServerRPCInterceptor_Replaces(t *testing.T) {
 		intercept     dynamic.ServerRPCInterceptor
 		want          string
 		code          errors.ErrorCode
-		text          string // of the error
+		text          string // the text of the error
 	}{
 		{
 			name: "request", request: "hi", want: "hello",
@@ -161,7 +162,7 @@ func TestServerRPCInterceptor_Replaces(t *testing.T) {
 		{
 			name: "no call", request: "hi", want: "",
 			intercept: func(context.Context, proto.Message, dynamic.RPCInfo, dynamic.ServerRPCHandler) (proto.Message, error) {
-				return nil, nil //nolint:nilnil // that is the case
+				return nil, nil //nolint:nilnil // the test needs a nil response
 			},
 		},
 		{
@@ -234,7 +235,8 @@ func TestServerRPCInterceptor_Panics(t *testing.T) {
 	assert.Equal(t, "secret", log.all()[0]["panic"])
 }
 
-// TestServerRPCInterceptor_Recovers: the handler's panic passes through the interceptors, so that one can recover it.
+// TestServerRPCInterceptor_Recovers checks that an interceptor can recover from a panic of the
+// handler.
 func TestServerRPCInterceptor_Recovers(t *testing.T) {
 	t.Parallel()
 	w := newSeenWorld(t, with{
@@ -250,7 +252,8 @@ func TestServerRPCInterceptor_Recovers(t *testing.T) {
 	assert.Equal(t, "oh", requireCode(t, errors.Aborted, err).Error())
 }
 
-// TestServerRPCInterceptor_Unimplemented: interceptors see calls that nobody handles.
+// TestServerRPCInterceptor_Unimplemented checks that interceptors also see calls of methods that
+// have no handler.
 func TestServerRPCInterceptor_Unimplemented(t *testing.T) {
 	t.Parallel()
 	seen := make(chan string, 1)
@@ -266,7 +269,8 @@ func TestServerRPCInterceptor_Unimplemented(t *testing.T) {
 	assert.Equal(t, "hi", <-seen)
 }
 
-// TestServerRPCInterceptor_Incoming: what a client's interceptor adds to the metadata reaches that of the server.
+// TestServerRPCInterceptor_Incoming checks that an interceptor of the server sees the client id
+// and the metadata which an interceptor of the client has added.
 func TestServerRPCInterceptor_Incoming(t *testing.T) {
 	t.Parallel()
 	seen := make(chan dynamic.RequestInfo, 1)

@@ -14,7 +14,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// streamFunc makes an interceptor that does what the functions do which funcsOf returns.
+// streamFunc returns an interceptor of streams. For each stream funcsOf returns the functions of
+// its handler.
 func streamFunc(funcsOf func(next dynamic.StreamHandler) streamFuncs) dynamic.StreamInterceptor {
 	return func(_ dynamic.RPCInfo, next dynamic.StreamHandler) dynamic.StreamHandler {
 		funcs := funcsOf(next)
@@ -23,7 +24,8 @@ func streamFunc(funcsOf func(next dynamic.StreamHandler) streamFuncs) dynamic.St
 	}
 }
 
-// markStream marks messages both ways, and notes closes.
+// markStream returns an interceptor that appends a mark to messages in both directions and records
+// each Close.
 func markStream(steps *trail, mark string) dynamic.StreamInterceptor {
 	return streamFunc(func(next dynamic.StreamHandler) streamFuncs {
 		return streamFuncs{
@@ -46,7 +48,8 @@ func (w *seenWorld) openFlow(t testing.TB, opts ...dynamic.RequestOption) client
 	return stream
 }
 
-// requireEnd waits for the end of a stream, when its interceptors are closed, and returns why it was closed.
+// requireEnd waits until a stream and its interceptors are closed, and returns the error of the
+// stream.
 func requireEnd(t testing.TB, stream clientText) error {
 	t.Helper()
 	requireClosed(t, stream.Channel())
@@ -86,15 +89,15 @@ func TestStreamInterceptor_Invoked(t *testing.T) {
 	assert.Equal(t, []string{"close a"}, steps.all())
 }
 
-// TestStreamInterceptor_ClosesOnce: whoever closes the stream, each interceptor on both sides is closed once, in order,
-// with why.
+// TestStreamInterceptor_ClosesOnce closes a stream in several ways. Each interceptor on both sides
+// must be closed once, with the error that closed the stream.
 func TestStreamInterceptor_ClosesOnce(t *testing.T) {
 	t.Parallel()
 	gone := errors.NewErrorf(errors.Aborted, "gone")
 	for _, tt := range []struct {
 		name           string
 		end            func(w *seenWorld, stream clientText, cancel func(), server serverText)
-		client, server string // the cause
+		client, server string // the error with which each side is closed
 	}{
 		{"client", func(_ *seenWorld, stream clientText, _ func(), _ serverText) { _ = stream.Close(gone) }, "gone", "gone"},
 		{"server", func(_ *seenWorld, _ clientText, _ func(), server serverText) { _ = server.Close(gone) }, "gone", "gone"},
@@ -132,7 +135,8 @@ func TestStreamInterceptor_ClosesOnce(t *testing.T) {
 			require.NoError(t, err)
 			tt.end(w, stream, cancel, requireSoon(t, streams, "stream"))
 			require.Error(t, requireEnd(t, stream))
-			require.NoError(t, w.server.Shutdown(context.Background())) // waits for the server's side
+			// Waits until the stream is closed on the server.
+			require.NoError(t, w.server.Shutdown(context.Background()))
 			close(closes)
 			counts := map[string]int{}
 			for side := range closes {
@@ -143,8 +147,8 @@ func TestStreamInterceptor_ClosesOnce(t *testing.T) {
 	}
 }
 
-// TestStreamInterceptor_ContextOfClosed: when an interceptor is closed because the other side has closed the stream, the
-// context has ended.
+// TestStreamInterceptor_ContextOfClosed checks that the context of a stream has ended by the time
+// its interceptors are closed because of the other side.
 func TestStreamInterceptor_ContextOfClosed(t *testing.T) {
 	t.Parallel()
 	ended := make(chan error, 100)
@@ -169,16 +173,17 @@ func TestStreamInterceptor_ContextOfClosed(t *testing.T) {
 	}
 }
 
-// TestStreamInterceptor_Replaces: on either side, messages, causes and errors can be others.
+// TestStreamInterceptor_Replaces checks that interceptors of a client or a server can replace,
+// repeat, drop and refuse messages.
 func TestStreamInterceptor_Replaces(t *testing.T) {
 	t.Parallel()
 	type handler = dynamic.StreamHandler
 	for _, tt := range []struct {
 		name   string
 		make   func(next handler) streamFuncs
-		client bool // where the interceptor is
+		client bool // true for an interceptor of the client, false for one of the server
 		want   []string
-		code   errors.ErrorCode // of the error of Send
+		code   errors.ErrorCode // the code of the error that Send returns
 	}{
 		{name: "of other Go types", client: true, want: []string{"hi"}, make: func(next handler) streamFuncs {
 			return streamFuncs{
@@ -204,7 +209,8 @@ func TestStreamInterceptor_Replaces(t *testing.T) {
 			return streamFuncs{send: func(proto.Message, ...dynamic.StreamOption) error { return next.Recv(say("myself")) }}
 		}},
 		{name: "drops what comes", want: nil, make: func(handler) streamFuncs {
-			return streamFuncs{recv: func(proto.Message) error { return nil }} // it is acknowledged all the same
+			// The message is acknowledged nevertheless.
+			return streamFuncs{recv: func(proto.Message) error { return nil }}
 		}},
 		{name: "refuses what is sent", client: true, code: errors.ResourceExhausted, make: func(handler) streamFuncs {
 			return streamFuncs{send: func(proto.Message, ...dynamic.StreamOption) error {
@@ -248,7 +254,8 @@ func TestStreamInterceptor_Replaces(t *testing.T) {
 	}
 }
 
-// TestStreamInterceptor_Refuses: a message that Recv refuses closes the stream for both sides with that error.
+// TestStreamInterceptor_Refuses checks that a stream is closed on both sides if Recv of an
+// interceptor returns an error. Both sides see that error.
 func TestStreamInterceptor_Refuses(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
@@ -298,7 +305,8 @@ func TestStreamInterceptor_Refuses(t *testing.T) {
 				})},
 			})
 			stream := w.openFlow(t)
-			if err := stream.Send(say("hi")); tt.name != "close of next" { // which does not refuse the message
+			// In this case Recv accepts the message.
+			if err := stream.Send(say("hi")); tt.name != "close of next" {
 				requireCode(t, tt.code, err)
 			}
 			assert.Equal(t, tt.text, requireCode(t, tt.code, requireEnd(t, stream)).Error())
@@ -314,7 +322,8 @@ func TestStreamInterceptor_Refuses(t *testing.T) {
 	}
 }
 
-// TestStreamInterceptor_RefusesStream: an interceptor that closes the stream at once keeps it from opening.
+// TestStreamInterceptor_RefusesStream checks that a stream does not open if an interceptor closes
+// it at once.
 func TestStreamInterceptor_RefusesStream(t *testing.T) {
 	t.Parallel()
 	var steps trail
@@ -348,7 +357,8 @@ func TestStreamInterceptor_RefusesStream(t *testing.T) {
 	assert.Equal(t, context.Background(), dynamic.StreamContext(nil))
 }
 
-// TestStreamInterceptor_NotOpened: interceptors of a client learn why its stream could not be opened.
+// TestStreamInterceptor_NotOpened checks that the interceptors of a client learn why a stream
+// could not be opened.
 func TestStreamInterceptor_NotOpened(t *testing.T) {
 	t.Parallel()
 	causes := make(chan error, 2)
@@ -368,8 +378,8 @@ func TestStreamInterceptor_NotOpened(t *testing.T) {
 	assert.Empty(t, causes)
 }
 
-// TestStreamInterceptor_CannotKeepOpen: an interceptor that does not pass a close on does not keep the stream open, but
-// one that does can give the other side another cause.
+// TestStreamInterceptor_CannotKeepOpen checks that a stream closes even if an interceptor ignores
+// the Close. An interceptor can replace the error that the other side receives.
 func TestStreamInterceptor_CannotKeepOpen(t *testing.T) {
 	t.Parallel()
 	returns := make(chan error, 1)
@@ -400,8 +410,8 @@ func TestStreamInterceptor_CannotKeepOpen(t *testing.T) {
 	assert.Equal(t, "hidden: secret", requireCode(t, errors.DataLoss, requireEnd(t, stream)).Error())
 }
 
-// TestStreamInterceptor_Panics: a panic of Send or Close comes to whoever calls it; one where nobody does is logged, and
-// the stream is closed.
+// TestStreamInterceptor_Panics checks that a panic in Send or Close reaches the caller of that
+// method. A panic in another goroutine is logged and closes the stream.
 func TestStreamInterceptor_Panics(t *testing.T) {
 	t.Parallel()
 	log := &capturedLog{}
@@ -441,7 +451,8 @@ func TestStreamInterceptor_Panics(t *testing.T) {
 	}))
 	blocking := w.openFlow(t, ofClient)
 	assert.PanicsWithValue(t, "send", func() { _ = blocking.Send(say("hi")) })
-	requireEnd(t, blocking) // the handler has returned, and the panic of Close is that of the pump
+	// Here Close panics in a goroutine of the stream, because the handler has returned.
+	requireEnd(t, blocking)
 	assert.Len(t, log.all(), 3)
 
 	w.handler(t)
@@ -450,7 +461,7 @@ func TestStreamInterceptor_Panics(t *testing.T) {
 	require.ErrorIs(t, requireEnd(t, stream), errors.ErrStreamClosed)
 }
 
-// handler replaces the service by one whose streams stay open.
+// handler replaces the service by one whose handler keeps each stream open.
 func (w *seenWorld) handler(t testing.TB) {
 	t.Helper()
 	require.NoError(t, w.service.Close(t.Context()))
@@ -459,7 +470,8 @@ func (w *seenWorld) handler(t testing.TB) {
 	require.NoError(t, err)
 }
 
-// TestStreamInterceptor_FromElsewhere: messages may come from any goroutine of an interceptor, until the stream ends.
+// TestStreamInterceptor_FromElsewhere checks that an interceptor can deliver messages from any
+// goroutine until the stream ends.
 func TestStreamInterceptor_FromElsewhere(t *testing.T) {
 	t.Parallel()
 	nexts := make(chan dynamic.StreamHandler, 1)
@@ -470,7 +482,7 @@ func TestStreamInterceptor_FromElsewhere(t *testing.T) {
 		})}})
 	stream := w.openFlow(t)
 	next, done := <-nexts, make(chan int)
-	go func() { // until the stream is closed
+	go func() { // this goroutine ends when the stream is closed
 		sent := 0
 		for next.Recv(say("from elsewhere")) == nil {
 			sent++
@@ -487,8 +499,8 @@ func TestStreamInterceptor_FromElsewhere(t *testing.T) {
 	assert.Equal(t, stream.Context(), dynamic.StreamContext(next))
 }
 
-// TestStreamInterceptor_AcksFirst: what the reader does comes after the acknowledgement, as it does without interceptors:
-// the last message before a close was sent without an error.
+// TestStreamInterceptor_AcksFirst checks that a message is acknowledged before the handler reads
+// it. If the handler then ends the stream, Send still succeeds.
 func TestStreamInterceptor_AcksFirst(t *testing.T) {
 	t.Parallel()
 	w := newSeenWorld(t, with{
@@ -505,7 +517,8 @@ func TestStreamInterceptor_AcksFirst(t *testing.T) {
 	}
 }
 
-// TestStreamInterceptor_Context: interceptors replace the context of a stream, and with it what it carries.
+// TestStreamInterceptor_Context checks that an interceptor can replace the context of a stream,
+// including its metadata and values.
 func TestStreamInterceptor_Context(t *testing.T) {
 	t.Parallel()
 	type key struct{}
@@ -546,5 +559,6 @@ func TestStreamInterceptor_Context(t *testing.T) {
 	requireText(t, "hi interceptor", stream.Channel())
 	require.NoError(t, stream.Close(nil))
 	require.ErrorIs(t, requireSoon(t, ended, "the end of the handler's context"), errors.ErrStreamClosed)
-	dynamic.SetStreamContext(streamFuncs{}, context.Background()) // of no chain
+	// A handler outside any chain of interceptors is ignored.
+	dynamic.SetStreamContext(streamFuncs{}, context.Background())
 }

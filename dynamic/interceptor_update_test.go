@@ -104,7 +104,8 @@ func TestPublishInterceptor_Replaces(t *testing.T) {
 			} else {
 				require.NoError(t, err)
 			}
-			require.NoError(t, w.service.Publish(t.Context(), "Feed", say("last"))) // without the interceptor
+			// Published by the server, which has no interceptor.
+			require.NoError(t, w.service.Publish(t.Context(), "Feed", say("last")))
 			for _, want := range append(tt.want, "last") {
 				requireText(t, want, subscription.Channel())
 			}
@@ -151,7 +152,8 @@ func TestSubscriptionInterceptor_Replaces(t *testing.T) {
 	assert.Equal(t, dynamic.SubscriptionStats{Received: 7, Refused: 2}, subscription.Stats())
 }
 
-// TestSubscriptionInterceptor_Panics: it ends this subscription, and nothing else.
+// TestSubscriptionInterceptor_Panics checks that a panic of an interceptor ends only the
+// subscription in which it occurs.
 func TestSubscriptionInterceptor_Panics(t *testing.T) {
 	t.Parallel()
 	log := &capturedLog{}
@@ -177,7 +179,8 @@ func TestSubscriptionInterceptor_Panics(t *testing.T) {
 	requireText(t, "again", again.Channel())
 }
 
-// TestSubscriptionInterceptor_Slow: a slow interceptor holds up nobody: what comes waits, and then is dropped.
+// TestSubscriptionInterceptor_Slow checks that a slow interceptor does not block the publisher.
+// Updates wait in the buffer, and are dropped when it is full.
 func TestSubscriptionInterceptor_Slow(t *testing.T) {
 	t.Parallel()
 	started, release := make(chan string, 10), make(chan struct{})
@@ -196,7 +199,7 @@ func TestSubscriptionInterceptor_Slow(t *testing.T) {
 	}
 	publish("first")
 	assert.Equal(t, "first", requireSoon(t, started, "the first"))
-	for _, update := range []string{"a", "b", "c", "d"} { // of which two have room
+	for _, update := range []string{"a", "b", "c", "d"} { // the buffer has room for two of them
 		publish(update)
 	}
 	require.Eventually(t, func() bool { return subscription.Stats().Dropped == 2 }, 10*time.Second, time.Millisecond, "the bus delivers in the background")
@@ -207,7 +210,8 @@ func TestSubscriptionInterceptor_Slow(t *testing.T) {
 	assert.LessOrEqual(t, requireClosed(t, subscription.Channel()), 1, "what it passes on when that ends may still come")
 }
 
-// TestSubscriptionInterceptor_FromElsewhere: updates may be passed on from any goroutine, until the subscription ends.
+// TestSubscriptionInterceptor_FromElsewhere checks that an interceptor can deliver updates from
+// any goroutine until the subscription ends.
 func TestSubscriptionInterceptor_FromElsewhere(t *testing.T) {
 	t.Parallel()
 	nexts := make(chan dynamic.DeliveryHandler, 1)
@@ -225,7 +229,8 @@ func TestSubscriptionInterceptor_FromElsewhere(t *testing.T) {
 	requireCode(t, errors.Canceled, next(t.Context(), say("too late")))
 }
 
-// TestSubscriptionInterceptor_Ends: a subscription with interceptors ends as others do.
+// TestSubscriptionInterceptor_Ends checks that a subscription with interceptors ends with the same
+// errors as one without.
 func TestSubscriptionInterceptor_Ends(t *testing.T) {
 	t.Parallel()
 	w := newSeenWorld(t, with{conn: []dynamic.ConnOption{dynamic.WithSubscriptionInterceptors(passDelivery)}})
@@ -247,13 +252,14 @@ func TestSubscriptionInterceptor_Ends(t *testing.T) {
 	require.ErrorIs(t, ofConn.Err(), errors.ErrClientClosed)
 }
 
-// requireEndOf waits for the end of a subscription without reading it.
+// requireEndOf waits until a subscription has ended, without reading its updates.
 func requireEndOf(t testing.TB, subscription textSubscription) {
 	t.Helper()
 	require.Eventually(t, func() bool { return subscription.Err() != nil }, 10*time.Second, time.Millisecond, "it ends in the background")
 }
 
-// TestUpdateInterceptors_Metadata: what the publisher attaches goes with the update.
+// TestUpdateInterceptors_Metadata checks that the metadata which a publisher adds to an update
+// reaches the interceptors of the subscription.
 func TestUpdateInterceptors_Metadata(t *testing.T) {
 	t.Parallel()
 	seen := make(chan dynamic.RequestInfo, 10)

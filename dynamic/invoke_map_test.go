@@ -52,7 +52,7 @@ service Maps {
   rpc News(Req) returns (Req) { option (psrpc.options).subscription = true; }
 }`
 
-// mapWorld is a server that sends back what it gets, and a conn.
+// mapWorld returns a conn to a server that sends back each request, and the service.
 func mapWorld(t *testing.T, opts ...dynamic.ConnOption) (*dynamic.Conn, *registry.Service) {
 	t.Helper()
 	reg := schemaRegistry(t, mapSource)
@@ -79,7 +79,7 @@ func mapWorld(t *testing.T, opts ...dynamic.ConnOption) (*dynamic.Conn, *registr
 	return conn, service
 }
 
-// message returns a dynamic message of the service from its JSON.
+// message returns a dynamic message with the given type name, parsed from JSON text.
 func message(t *testing.T, service *registry.Service, name, text string) *dynamicpb.Message {
 	t.Helper()
 	method, _ := service.Method("Echo")

@@ -95,7 +95,8 @@ func TestInvoke_RequestsThatDoNotFit(t *testing.T) {
 	assert.Empty(t, b.sent(), "nothing of that is sent")
 }
 
-// TestInvoke_AnyOfUnlinkedType sends and prints an Any whose type only the registry knows.
+// TestInvoke_AnyOfUnlinkedType checks that an Any message can contain a type that only the
+// registry knows.
 func TestInvoke_AnyOfUnlinkedType(t *testing.T) {
 	t.Parallel()
 	const inside = `{"@type": "type.googleapis.com/test.Request", "name": "ho", "times": 2}`
@@ -126,7 +127,7 @@ func TestInvoke_ResultType(t *testing.T) {
 	assert.IsType(t, &dynamicpb.Message{}, response)
 }
 
-// unusable are the names of methods that cannot be called, with the code and a part of the text.
+// unusable maps method names that Invoke rejects to the code and a part of the error.
 var unusable = map[string]struct {
 	code errors.ErrorCode
 	want string
@@ -199,7 +200,8 @@ func TestCall_RequestsThatDoNotFit(t *testing.T) {
 	assert.Empty(t, b.sent(), "nothing of that is sent")
 }
 
-// TestInvoke_RegistryChanges: a method that the registry replaced is called as it is now.
+// TestInvoke_RegistryChanges checks that Invoke follows the registry when a service is added to it
+// or removed from it.
 func TestInvoke_RegistryChanges(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

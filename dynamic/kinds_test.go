@@ -51,7 +51,7 @@ service Fleet {
 }
 `
 
-// fleet is servers of kinds.Fleet on one bus, and a conn.
+// fleet is a number of servers that all serve kinds.Fleet on one bus, and a conn.
 type fleet struct {
 	conn     *dynamic.Conn
 	servers  []*dynamic.Server

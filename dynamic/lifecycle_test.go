@@ -16,12 +16,12 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// busyWorld has one call under way, whose handler runs until the blocker is released.
+// busyWorld is a world with a running call. Its handler runs until the test releases it.
 type busyWorld struct {
 	*world
 	blocker
 
-	called chan error // the end of the call
+	called chan error // receives the error of the call
 }
 
 func newBusyWorld(t testing.TB, handle func(blocker) dynamic.Handler) *busyWorld {
@@ -29,7 +29,7 @@ func newBusyWorld(t testing.TB, handle func(blocker) dynamic.Handler) *busyWorld
 	w := &busyWorld{world: newWorld(t), blocker: newBlocker(), called: make(chan error, 1)}
 	w.serve(t, dynamic.Handlers{"Echo": handle(w.blocker)})
 	client := textClient(t, w.conn, echo)
-	go func() { // ends with the call
+	go func() { // this goroutine ends with the call
 		_, err := client.Call(context.Background(), wrapperspb.String("hi"), dynamic.WithRequestTimeout(time.Hour))
 		w.called <- err
 	}()
@@ -44,10 +44,11 @@ func TestServer_ShutdownWaitsForHandlers(t *testing.T) {
 	t.Parallel()
 	w := newBusyWorld(t, obedient)
 	shutdown := make(chan error, 2)
-	for range 2 { // the second one waits too
-		go func() { shutdown <- w.server.Shutdown(context.Background()) }() // ends with the shutdown
+	for range 2 { // a second Shutdown must wait as well
+		// This goroutine ends when Shutdown returns.
+		go func() { shutdown <- w.server.Shutdown(context.Background()) }()
 	}
-	// New requests are refused from the start; until then they are served.
+	// Shutdown refuses new requests from its start on. The loop waits until it has started.
 	require.Eventually(t, func() bool {
 		_, err := w.call(t, direct, "hi")
 		facts, _ := errors.FactsOf(err)
@@ -83,7 +84,8 @@ func TestServer_ShutdownWhoseContextEnds(t *testing.T) {
 	require.ErrorIs(t, err, context.DeadlineExceeded)
 	assert.Contains(t, err.Error(), "test.Echoes")
 	requireSoon(t, w.server.Done(), "done")
-	// The handler was killed: it sees its context end and answers with that.
+	// The handler was killed. Its context ended, so the caller receives the error of the killed
+	// server.
 	assert.Equal(t, "server SRV_test was killed", requireCode(t, errors.Unavailable, requireSoon(t, w.called, "the call")).Error())
 }
 
@@ -128,13 +130,14 @@ func TestRegistration_CloseWaitsForHandlers(t *testing.T) {
 	registration := w.serve(t, dynamic.Handlers{"Echo": obedient(b)})
 	called, closed := make(chan error, 1), make(chan error, 2)
 	client := textClient(t, w.conn, echo)
-	go func() { // ends with the call
+	go func() { // this goroutine ends with the call
 		_, err := client.Call(context.Background(), nil)
 		called <- err
 	}()
 	requireSoon(t, b.started, "handler")
 	for range 2 {
-		go func() { closed <- registration.Close(context.Background()) }() // ends with the close
+		// This goroutine ends when Close returns.
+		go func() { closed <- registration.Close(context.Background()) }()
 	}
 	require.Eventually(t, func() bool {
 		_, err := w.call(t, direct, "hi")
@@ -157,7 +160,7 @@ func TestRegistration_CloseWhoseContextEnds(t *testing.T) {
 	defer close(b.release)
 	client := textClient(t, w.conn, echo)
 	called := make(chan error, 1)
-	go func() { // ends with the call
+	go func() { // this goroutine ends with the call
 		_, err := client.Call(context.Background(), nil)
 		called <- err
 	}()
@@ -168,7 +171,7 @@ func TestRegistration_CloseWhoseContextEnds(t *testing.T) {
 	require.ErrorIs(t, err, context.Canceled)
 	assert.Contains(t, err.Error(), "service test.Echoes: ")
 
-	// Its name is free, even though a handler still runs.
+	// The service can be registered again even though one of its handlers still runs.
 	w.serve(t, dynamic.Handlers{"Echo": identity[text](), "Direct": identity[text]()})
 	w.requireWorking(t)
 }
@@ -192,7 +195,7 @@ func TestRegistration_KillOneOfTwo(t *testing.T) {
 	w.requireWorking(t)
 }
 
-// twinSource has a service whose wire name is that of test.Echoes.
+// twinSource declares a service with the same wire name as test.Echoes.
 const twinSource = `
 syntax = "proto3";
 package twin;
@@ -236,7 +239,8 @@ func TestRegister_OneWireName(t *testing.T) {
 	w.requireWorking(t)
 }
 
-// TestRegister_AnewWhileOthersCall is for the race detector; every call either succeeds or finds nobody.
+// TestRegister_AnewWhileOthersCall registers and closes a service while clients call it. Each call
+// either succeeds or finds no server. The race detector checks the rest.
 func TestRegister_AnewWhileOthersCall(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

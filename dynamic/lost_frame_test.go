@@ -15,10 +15,11 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// lateness is when a bus tells that it has lost a frame.
+// lateness is the time after which the bus reports that it has lost a frame.
 const lateness = 50 * time.Millisecond
 
-// loseLater makes the bus lose what is published on channels whose names end so, and tell it later.
+// loseLater makes the bus lose frames on channels whose names end with suffix. It reports each
+// loss after a while.
 func (b *fakeBus) loseLater(suffix string) {
 	b.publish = func(ctx context.Context, channel bus.Channel, frame []byte, report bus.DeliveryReport) error {
 		if !strings.HasSuffix(channel.Name, suffix) {
@@ -31,7 +32,7 @@ func (b *fakeBus) loseLater(suffix string) {
 	}
 }
 
-// lossWorld serves every kind of call in a bubble.
+// lossWorld returns a world that serves every kind of call, and its bus.
 func lossWorld(t *testing.T) (*fakeBus, *world) {
 	b := newFakeBus()
 	w := newWorldOn(t, b)
@@ -50,7 +51,8 @@ func lossWorld(t *testing.T) (*fakeBus, *world) {
 	return b, w
 }
 
-// TestLostFrame_EndsTheCall: a call whose frame the bus has lost ends when the bus says so, not by its timeout.
+// TestLostFrame_EndsTheCall checks that a call ends as soon as the bus reports that it has lost a
+// frame of the call.
 func TestLostFrame_EndsTheCall(t *testing.T) {
 	t.Parallel()
 	single := func(name string) func(w *world, t *testing.T) error {
@@ -91,7 +93,8 @@ func TestLostFrame_EndsTheCall(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				b, w := lossWorld(t)
-				t.Cleanup(w.server.Kill) // it may wait for a choice
+				// The server may wait for a grant, which Shutdown would wait for as well.
+				t.Cleanup(w.server.Kill)
 				b.loseLater(tt.lost)
 				start := time.Now()
 				err := tt.call(w, t)
@@ -104,7 +107,8 @@ func TestLostFrame_EndsTheCall(t *testing.T) {
 	}
 }
 
-// TestLostFrame_StreamMessage: the Send that waits fails, the stream stays open.
+// TestLostFrame_StreamMessage checks that Send or Flush fails if the bus reports that it has lost
+// a message. The stream stays open.
 func TestLostFrame_StreamMessage(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -132,7 +136,8 @@ func TestLostFrame_StreamMessage(t *testing.T) {
 	})
 }
 
-// TestLostFrame_Answers: a client cannot know that a response was lost; its call ends in time.
+// TestLostFrame_Answers checks that a call whose response was lost ends at its timeout, because
+// nothing tells the client about the loss.
 func TestLostFrame_Answers(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -145,13 +150,14 @@ func TestLostFrame_Answers(t *testing.T) {
 	})
 }
 
-// TestStuckBus_AnswersAreGivenUp: a bus that takes nothing any more holds no worker longer than the server's timeout.
+// TestStuckBus_AnswersAreGivenUp checks that the server gives up a response that the bus does not
+// accept when the server's timeout has passed. It gives up a claim when the request expires.
 func TestStuckBus_AnswersAreGivenUp(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
 		method string
 		stuck  string
-		until  time.Duration // what ends the wait
+		until  time.Duration // the time after which the server gives up
 	}{
 		"response, by the server's timeout": {echo, "RES", 7 * time.Second},
 		"claim, by the request's expiry":    {best, "CLAIM", time.Second},

@@ -193,7 +193,7 @@ func (l *testLoader) Load(ctx context.Context, source *plugin.Source, onHealth f
 	case "panics":
 		panic("nil module")
 	case "nothing":
-		return nil, nil //nolint:nilnil // a wrong loader
+		return nil, nil //nolint:nilnil // simulates a faulty loader
 	case "waits":
 		<-ctx.Done()
 		return nil, ctx.Err()
@@ -262,7 +262,7 @@ func (c *testInstance) Services() []plugin.Service {
 	for _, s := range c.source.Services {
 		handler := dynamic.Unary(c.answer)
 		if c.does == "bad-handler" && string(s.Name()) == parting {
-			handler = dynamic.Unary(func(context.Context, *wrapperspb.Int32Value) (text, error) { return nil, nil }) //nolint:nilnil // never called
+			handler = dynamic.Unary(func(context.Context, *wrapperspb.Int32Value) (text, error) { return nil, nil }) //nolint:nilnil // the handler is never called
 		}
 		service := plugin.Service{Descriptor: s.Descriptor(), Handlers: dynamic.Handlers{methods[string(s.Name())]: handler}}
 		if c.does == "refuses" && string(s.Name()) == parting {

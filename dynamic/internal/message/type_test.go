@@ -19,8 +19,8 @@ import (
 
 var stringValue = (&wrapperspb.StringValue{}).ProtoReflect().Descriptor()
 
-// unlinked returns the descriptor of a message pkg.name with a string field number 1. The message is
-// not linked into the program, though its name may be that of a linked one.
+// unlinked returns the descriptor of a message pkg.name with one string field. The program
+// contains no Go type for it, unless a generated type has the same name.
 func unlinked(t testing.TB, pkg, name string) protoreflect.MessageDescriptor {
 	t.Helper()
 	file, err := protodesc.NewFile(&descriptorpb.FileDescriptorProto{
@@ -41,7 +41,7 @@ func unlinked(t testing.TB, pkg, name string) protoreflect.MessageDescriptor {
 func TestResolve_ChoosesTheGoType(t *testing.T) {
 	t.Parallel()
 	own := unlinked(t, "own", "Message")
-	// copied is a descriptor that was read at run time and has the name of a linked type.
+	// copied has the name of a generated type, but was created at run time.
 	copied := unlinked(t, "google.protobuf", "StringValue")
 	for name, tt := range map[string]struct {
 		resolve func() (Type, error)
@@ -86,7 +86,7 @@ func TestType_Check(t *testing.T) {
 	for name, tt := range map[string]struct {
 		t       Type
 		message proto.Message
-		want    string // empty if the message is good
+		want    string // empty if the message is valid
 	}{
 		"generated":                    {generated, wrapperspb.String(""), ""},
 		"generated, nil pointer":       {generated, (*wrapperspb.StringValue)(nil), ""},
@@ -120,10 +120,10 @@ func TestType_RequiredFieldsAreFoundInTheDescriptor(t *testing.T) {
 		noRequired bool
 	}{
 		{&wrapperspb.StringValue{}, true},
-		{&structpb.Struct{}, true}, // recursive
+		{&structpb.Struct{}, true}, // a recursive type
 		{&descriptorpb.UninterpretedOption_NamePart{}, false},
-		{&descriptorpb.UninterpretedOption{}, false}, // in a nested message
-		{&descriptorpb.MessageOptions{}, false},      // possibly in an extension
+		{&descriptorpb.UninterpretedOption{}, false}, // a nested message has a required field
+		{&descriptorpb.MessageOptions{}, false},      // an extension may have a required field
 	} {
 		descriptor := test.message.ProtoReflect().Descriptor()
 		types, err := Resolve[*dynamicpb.Message](protoregistry.GlobalTypes, descriptor)
@@ -147,8 +147,8 @@ func TestType_MissingRequiredField(t *testing.T) {
 	require.ErrorContains(t, err, "required field")
 }
 
-// handmade is a message type that was not generated. A zero value made by reflection would be of no
-// use: messages must be created by its MessageType.
+// handmade implements a message type without generated code. Its zero value is unusable, so New
+// must create messages through the MessageType.
 type handmade struct{ protoreflect.Message }
 
 func (h handmade) ProtoReflect() protoreflect.Message {
@@ -175,8 +175,8 @@ func TestResolve_HandmadeType(t *testing.T) {
 	assert.Equal(t, "hi", message.(handmade).Get(stringValue.Fields().ByNumber(1)).String())
 }
 
-// The linked Go type of a message may have required fields that its descriptor at run time does not
-// have.
+// The Go type of a message may have a required field that its descriptor at run time lacks.
+// Encoding and decoding then check the field nevertheless.
 func TestType_MissingRequiredFieldOfTheGoType(t *testing.T) {
 	t.Parallel()
 	const name = "UninterpretedOption"
@@ -193,7 +193,8 @@ func TestType_MissingRequiredFieldOfTheGoType(t *testing.T) {
 	require.ErrorContains(t, err, "required field")
 }
 
-// Interfaces and structs that cannot hold the message are errors.
+// Resolve returns an error for an interface that the message does not implement, and for a struct
+// that only embeds a message.
 func TestResolve_WrongGoType(t *testing.T) {
 	t.Parallel()
 	type wider interface {
@@ -243,12 +244,14 @@ func TestType_Convert(t *testing.T) {
 	}
 }
 
-// An unchanged message keeps its bytes, even if they are not those that this program would write.
+// Encode returns the original bytes of an unchanged message, even if encoding it again would yield
+// other bytes.
 func TestType_EncodeKeepsUnchangedBytes(t *testing.T) {
 	t.Parallel()
 	types, err := Resolve[*wrapperspb.StringValue](protoregistry.GlobalTypes, stringValue)
 	require.NoError(t, err)
-	original := []byte{0x0a, 1, 'x', 0x0a, 2, 'h', 'i'} // the last value of a field counts
+	// The last value of a repeated occurrence counts.
+	original := []byte{0x0a, 1, 'x', 0x0a, 2, 'h', 'i'}
 	message, err := types.Decode(original)
 	require.NoError(t, err)
 	encoded, err := types.Encode(message, original)

@@ -11,8 +11,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/bus"
 )
 
-// respondersOf returns the responders "0", "1" and so on. Each argument is the number of servers that
-// share the receiver of one of them.
+// respondersOf returns the servers "0", "1" and so on, which have responded to a call. Each
+// argument is the number of servers that share a connection with that server.
 func respondersOf(sharers ...uint32) *Responders {
 	var a Responders
 	for i, n := range sharers {
@@ -21,7 +21,8 @@ func respondersOf(sharers ...uint32) *Responders {
 	return &a
 }
 
-// The weights of all servers add up to the number of receivers; without one server they never do.
+// A call is complete only once all servers have responded. The weights of their responses then add
+// up to the number of receivers.
 func TestMembership_CompleteExactly(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
@@ -66,8 +67,8 @@ func TestMembership_Unknown(t *testing.T) {
 	assert.False(t, r.IsComplete(1, respondersOf()))
 }
 
-// psrpc servers do not report that they share a receiver, so the surplus of their weights is added to
-// what the next call waits for.
+// psrpc servers do not report that several of them share a receiver. If more of them respond than
+// there are receivers, the next call waits for as many.
 func TestMembership_SilentSharersAreLearned(t *testing.T) {
 	t.Parallel()
 	var r Membership
@@ -83,8 +84,8 @@ func TestMembership_SilentSharersAreLearned(t *testing.T) {
 	assert.True(t, r.IsComplete(1, respondersOf(1)), "the others have left")
 }
 
-// When servers join or leave a connection, the weights of its other servers change. Calls still end
-// with the last answer.
+// When servers join or leave a connection, the weights of the other servers on it change. A call
+// must still end with the last response.
 func TestMembership_SharersComeAndLeave(t *testing.T) {
 	t.Parallel()
 	var r Membership
@@ -93,12 +94,13 @@ func TestMembership_SharersComeAndLeave(t *testing.T) {
 	assert.False(t, r.LikelyComplete(1, respondersOf(3, 3)), "there is another one")
 	assert.True(t, r.LikelyComplete(1, respondersOf(3, 3, 3)))
 	assert.True(t, r.LikelyComplete(1, respondersOf(1)), "one has left")
-	r.add("0", WeightOf(3)) // replaces the weight
+	r.add("0", WeightOf(3)) // replaces the weight of server 0
 	r.add("2", WeightOf(3))
 	assert.True(t, r.IsComplete(1, respondersOf(3, 3, 3)))
 }
 
-// A server that has not answered is not waited for again until the number of receivers or a weight changes.
+// A server that has not responded is not awaited again until the number of receivers or the weight
+// of a server changes.
 func TestMembership_UsualWithoutTheSilent(t *testing.T) {
 	t.Parallel()
 	for _, receivers := range []int{1, bus.Unknown} {

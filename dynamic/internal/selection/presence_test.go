@@ -13,7 +13,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 )
 
-// watchedCall is a call whose membership is being watched.
+// watchedCall is a multi call that is notified when its membership changes.
 type watchedCall struct {
 	Responders
 
@@ -27,7 +27,7 @@ func watch(m *Membership) *watchedCall {
 	return c
 }
 
-// answer adds an answer of each server.
+// answer adds a response from each of the servers.
 func (c *watchedCall) answer(servers ...string) *watchedCall {
 	for _, server := range servers {
 		c.Add(server, OneReceiver)
@@ -41,7 +41,7 @@ func (c *watchedCall) isLikelyComplete() bool {
 	return c.membership.LikelyComplete(bus.Unknown, &c.Responders)
 }
 
-// isAwake reports whether the call has been woken since the last time.
+// isAwake reports whether the call has been notified since the last isAwake.
 func (c *watchedCall) isAwake() bool {
 	select {
 	case <-c.wakeup:
@@ -51,7 +51,8 @@ func (c *watchedCall) isAwake() bool {
 	}
 }
 
-// discovered returns the membership of these servers after a first multi call.
+// discoveredMembership returns a membership that knows the given servers, after discovery and a
+// first multi call.
 func discoveredMembership(t *testing.T, servers ...string) *Membership {
 	t.Helper()
 	m := &Membership{}
@@ -116,8 +117,9 @@ func TestPresence_WithoutAnnouncements(t *testing.T) {
 func TestPresence_StatesOfAServer(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
-		before, during []wire.PresenceState // of server b, before the call and during it
-		awaited        bool                 // whether the call waits for b
+		// The states that server b announces before and during the call.
+		before, during []wire.PresenceState
+		awaited        bool // whether the call waits for server b
 	}{
 		"serving":                   {nil, nil, true},
 		"serving, said again":       {[]wire.PresenceState{wire.PresenceServing}, nil, true},
@@ -155,11 +157,11 @@ func TestPresence_SilentServersAreForgotten(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := discoveredMembership(t, "a", "b")
 		call := watch(m).answer("a")
-		m.OnPresence("c", wire.PresenceServing) // it joins during the call
-		m.Update(bus.Unknown, &call.Responders) // at the timeout
+		m.OnPresence("c", wire.PresenceServing) // server c joins during the call
+		m.Update(bus.Unknown, &call.Responders) // the call has timed out
 		assert.False(t, watch(m).answer("a").isComplete(), "c joined after the call was sent")
 		assert.True(t, watch(m).answer("a", "c").isComplete())
-		m.add("b", OneReceiver) // it has answered late
+		m.add("b", OneReceiver) // server b has responded late
 		assert.False(t, watch(m).answer("a", "c").isComplete())
 		assert.True(t, watch(m).answer("a", "b", "c").isComplete())
 	})
@@ -185,7 +187,7 @@ func TestPresence_LostConnection(t *testing.T) {
 		assert.False(t, m.StartDiscovery(0))
 		assert.True(t, m.StartDiscovery(1))
 		assert.False(t, watch(m).answer("a", "b").isComplete(), "others may have joined")
-		m.Lost() // the question was not sent
+		m.Lost() // the discovery request was not sent
 		assert.True(t, m.StartDiscovery(1))
 		m.OnPresence("a", wire.PresenceServing)
 		m.OnPresence("c", wire.PresenceServing)

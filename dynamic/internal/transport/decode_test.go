@@ -21,7 +21,7 @@ func cancelFrame(t testing.TB) []byte {
 	return frame
 }
 
-// gzipped returns value compressed, as psrpc peers do.
+// gzipped returns value in the gzip format, which psrpc peers use to compress frames.
 func gzipped(t testing.TB, value []byte) []byte {
 	t.Helper()
 	var compressed bytes.Buffer
@@ -39,7 +39,7 @@ func TestDecode_GoodFrame(t *testing.T) {
 	assert.Equal(t, "REQ_1", string(cancel.RequestID))
 }
 
-// No bad frame is decoded.
+// Decode returns an error for each kind of bad frame.
 func TestDecode_BadFrame(t *testing.T) {
 	t.Parallel()
 	frame := cancelFrame(t)
@@ -78,8 +78,8 @@ func TestDecompress_Limit(t *testing.T) {
 	assert.Equal(t, value, plain)
 }
 
-// FuzzDecode decodes arbitrary frames as each kind. Decode must not panic, and must accept a frame as one kind at
-// most.
+// FuzzDecode decodes arbitrary frames as every kind of frame. Decode must not panic, and at most
+// one kind may accept a frame.
 func FuzzDecode(f *testing.F) {
 	frame := cancelFrame(f)
 	f.Add(frame, 0)
@@ -123,10 +123,11 @@ func FuzzDecode(f *testing.F) {
 	})
 }
 
-// A value may become large or compress well, but a small frame must not become a large value.
+// Decompressed values may be large, and may compress well. However, a small frame must not become
+// a large value.
 func TestDecompress_Ratio(t *testing.T) {
 	t.Parallel()
-	// mixed returns a value of size bytes of which compression saves all but 1 in ratio.
+	// mixed returns a value of size bytes that compresses to about 1/ratio of its size.
 	mixed := func(size, ratio int) []byte {
 		value, random := make([]byte, size), rand.NewChaCha8([32]byte{})
 		_, _ = random.Read(value[:size/ratio])

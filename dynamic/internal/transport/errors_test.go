@@ -21,7 +21,7 @@ func TestClassifyError(t *testing.T) {
 		err    error
 		code   errors.ErrorCode
 		reason errors.Reason
-		same   bool // the error is returned unchanged
+		same   bool // whether the error is returned unchanged
 	}{
 		"canceled":             {context.Canceled, errors.Canceled, errors.ReasonCanceled, false},
 		"deadline":             {context.DeadlineExceeded, errors.DeadlineExceeded, errors.ReasonDeadline, false},
@@ -51,7 +51,8 @@ func TestClassifyError(t *testing.T) {
 	}
 }
 
-// The error of a subscription keeps its code. A context's error has no code of its own.
+// An error of a subscription keeps its code. If it has no code, or comes from a context, it gets
+// the code unavailable.
 func TestWithSubscribeCode(t *testing.T) {
 	t.Parallel()
 	for cause, code := range map[error]errors.ErrorCode{

@@ -29,7 +29,7 @@ service Weather {
 }
 `
 
-// weather returns the service of source.
+// weather returns the service that source declares.
 func weather(t testing.TB) *registry.Service {
 	t.Helper()
 	reg := registry.New()
@@ -46,11 +46,13 @@ func method(t testing.TB, name string) *registry.Method {
 	return m
 }
 
-// subscriberBus is a bus whose Subscribe calls a function, and that counts its open subscriptions.
+// subscriberBus is a bus that counts its open subscriptions. A test can replace what Subscribe
+// does.
 type subscriberBus struct {
 	bus.Bus
 
-	subscribe func(ctx context.Context, deliver bus.Handler) error // nil to succeed at once
+	// If it is nil, Subscribe succeeds at once.
+	subscribe func(ctx context.Context, deliver bus.Handler) error
 	total     atomic.Int64
 	open      atomic.Int64
 }

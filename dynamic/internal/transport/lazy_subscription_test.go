@@ -48,8 +48,8 @@ func TestLazySubscription_CloseBeforeSubscribe(t *testing.T) {
 	assert.Zero(t, b.total.Load())
 }
 
-// Close does not wait for a Subscribe that is blocked in the bus. That Subscribe closes what it
-// gets.
+// Close does not wait for a Subscribe that is blocked in the bus. Once the bus returns the
+// subscription, Subscribe closes it and returns an error.
 func TestLazySubscription_CloseDuringSubscribe(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -29,7 +29,7 @@ func TestSuggest(t *testing.T) {
 	assert.Empty(t, Suggest("Alert", nil, (*registry.Method).Name))
 }
 
-// editDistance agrees with the textbook definition, up to its limit.
+// Up to its limit, editDistance returns the same as the recursive definition of the edit distance.
 func TestEditDistance_AgreesWithTheDefinition(t *testing.T) {
 	t.Parallel()
 	var distance func(a, b string) int

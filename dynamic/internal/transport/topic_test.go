@@ -16,7 +16,7 @@ func TestCheckTopic(t *testing.T) {
 	for name, tt := range map[string]struct {
 		method string
 		parts  []string
-		want   string // empty if the topic is right
+		want   string // empty if the topic is valid
 	}{
 		"no topic":           {"Forecast", nil, ""},
 		"unexpected topic":   {"Forecast", []string{"eu"}, `method test.Weather/Forecast takes no topic, given ["eu"]`},
@@ -52,8 +52,7 @@ func TestCheckTopic(t *testing.T) {
 	}
 }
 
-// TestCheckTopic_Distinct checks that different topics that CheckTopic accepts never have a channel
-// name or a subject in common.
+// TestCheckTopic_Distinct checks that no two valid topics share a channel name or a NATS subject.
 func TestCheckTopic_Distinct(t *testing.T) {
 	t.Parallel()
 	parts := []string{"", "a", "b", "a|b", "a.b", "|", ".", "*", "u+0061", "+", "\uFFFD", "\xff", "\xfe\xff", "\x00", "\U0001F600"}
@@ -77,7 +76,7 @@ func TestCheckTopic_Distinct(t *testing.T) {
 	}
 }
 
-// combinations returns all lists of the given length with these parts.
+// combinations returns all lists of the given length whose elements are in parts.
 func combinations(parts []string, length int) (topics [][]string) {
 	if length == 0 {
 		return [][]string{nil}

@@ -20,7 +20,7 @@ func TestHandle_MessagesAndErrors(t *testing.T) {
 	handler := newHandler(func(_ context.Context, request text) (text, error) {
 		switch request.GetValue() {
 		case "":
-			return nil, nil //nolint:nilnil // it is an empty response
+			return nil, nil //nolint:nilnil // nil is an empty response
 		case "fail":
 			return nil, guest.Errorf(guest.NotFound, "gone")
 		case "bad":
