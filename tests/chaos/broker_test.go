@@ -12,15 +12,16 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/testenv"
 )
 
-// recovery is how long attempts may still fail after a broker or a link is back: the time until the
-// buses connect again, and the timeout of what was sent before.
+// recovery is how long operations may still fail after a broker or a link works again. During this
+// time, buses reconnect, and the timeouts of earlier operations expire.
 const recovery = 3 * time.Second
 
-// detection is how long a bus with default settings may need to detect a dead link and to replace
-// it: four probe intervals on NATS.
+// detection is the maximum time that a bus with default settings needs to detect a dead link and to
+// replace it. On NATS, this takes up to four probe intervals.
 const detection = 8 * time.Second
 
-// While the broker is away, calls fail. Nothing runs twice, and nothing runs too late.
+// The broker is killed and restarted several times. While it is down, calls may fail, but no
+// request may run twice or after its deadline.
 func TestBroker_KilledAndRestarted(t *testing.T) {
 	onBrokers(t, func(t *testing.T, f *fleet) {
 		f.begin()
@@ -35,8 +36,8 @@ func TestBroker_KilledAndRestarted(t *testing.T) {
 	})
 }
 
-// While the broker stands still, nothing is sent that would be served late. Frames that are in
-// socket buffers by then can arrive late, but servers do not run expired requests.
+// The broker process is stopped for a while. Frames that are already in socket buffers arrive late
+// when it continues, but servers must not run requests that have expired.
 func TestBroker_StandsStill(t *testing.T) {
 	onBrokers(t, func(t *testing.T, f *fleet) {
 		f.begin()
@@ -51,7 +52,8 @@ func TestBroker_StandsStill(t *testing.T) {
 	})
 }
 
-// An operator of Redis closes connections, and suspends commands.
+// An administrator closes connections of Redis clients and pauses the execution of commands. The
+// buses must recover.
 func TestRedis_ClientsKilled(t *testing.T) {
 	server := testenv.Redis(t)
 	f := newFleet(t, "redis", server)

@@ -15,8 +15,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/testenv"
 )
 
-// A master of a Redis Cluster dies and its replica takes over. Calls fail until the buses know the
-// new master.
+// A master of a Redis Cluster is killed and its replica takes over. Calls may fail only until the
+// buses know the new master.
 func TestRedisCluster_Failover(t *testing.T) {
 	cluster := testenv.RedisClusterWithReplicas(t)
 	f := &fleet{
@@ -34,10 +34,10 @@ func TestRedisCluster_Failover(t *testing.T) {
 	f.end(promises{mayLose: everyUpdate, grows: "the client of Redis keeps a connection per node"})
 }
 
-// failover is how long attempts may still fail after a replica has taken over.
+// failover is how long operations may still fail after a replica has taken over.
 const failover = 5 * time.Second
 
-// awaitMaster waits until a node of a cluster is a master.
+// awaitMaster waits until a node of a Redis Cluster has become a master.
 func awaitMaster(t *testing.T, node *testenv.RedisServer) {
 	t.Helper()
 	client := redis.NewClient(&redis.Options{Addr: node.Addr()})
@@ -48,8 +48,8 @@ func awaitMaster(t *testing.T, node *testenv.RedisServer) {
 	}, patience, 20*time.Millisecond)
 }
 
-// The servers of a NATS cluster are killed and restarted, one after the other. Their clients go to
-// the next one.
+// The servers of a NATS cluster are killed and restarted one after the other. The clients must
+// reconnect to another server.
 func TestNATSCluster_RollingRestart(t *testing.T) {
 	var routes, addrs []string
 	for range 3 {
@@ -73,7 +73,7 @@ func TestNATSCluster_RollingRestart(t *testing.T) {
 	f.end(promises{mayLose: everyUpdate})
 }
 
-// freeAddr returns a loopback address on which nobody listens.
+// freeAddr returns a loopback address on which no server listens.
 func freeAddr(t *testing.T) string {
 	t.Helper()
 	listener, err := new(net.ListenConfig).Listen(context.Background(), "tcp", "127.0.0.1:0")

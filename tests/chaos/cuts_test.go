@@ -27,12 +27,13 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/tests/faults/scene"
 )
 
-// cuttable is a network with a link that can be cut.
+// cuttable is a network that includes a link that the test can cut.
 type cuttable struct {
 	link *testenv.Proxy
-	// over returns a bus over the link, and beside a bus that the cuts do not concern.
+	// over returns a bus that uses the link. beside returns a bus that connects to the broker
+	// directly.
 	over, beside func() bus.Bus
-	// subscriptions counts the subscriptions at the broker.
+	// subscriptions returns the number of subscriptions on the broker.
 	subscriptions func() int
 }
 
@@ -65,7 +66,8 @@ func onCuttable(t *testing.T, test func(t *testing.T, n cuttable)) {
 	})
 }
 
-// subjectsWithTopics counts the subscriptions to subjects with a topic of the form topicN.
+// subjectsWithTopics returns the number of subscriptions on the NATS server that are for topics of
+// this test.
 func subjectsWithTopics(t *testing.T, s *server.Server) (count int) {
 	t.Helper()
 	all, err := s.Subsz(&server.SubszOptions{Subscriptions: true, Limit: 1 << 20})
@@ -78,8 +80,9 @@ func subjectsWithTopics(t *testing.T, s *server.Server) (count int) {
 	return count
 }
 
-// Messages of a stream arrive in order and at most once while its link is cut. With a window of one
-// message, those whose Send has succeeded arrive.
+// The link is cut while a client sends messages on a stream. The messages must arrive in order and
+// at most once. With a window of one message, every message for which Send returned no error must
+// arrive.
 func TestStream_OverCuts(t *testing.T) {
 	for _, window := range []int{1, 32} {
 		t.Run(fmt.Sprint("window ", window), func(t *testing.T) {
@@ -91,7 +94,7 @@ func TestStream_OverCuts(t *testing.T) {
 func testStreamOverCuts(t *testing.T, n cuttable, window int) {
 	const cuts = 20
 	var mu sync.Mutex
-	received := map[string][]int64{} // by stream
+	received := map[string][]int64{} // sequence numbers, keyed by the name of the stream
 	handler := dynamic.Stream(func(stream dynamic.ServerStream[*api.MyServerMessage, *api.MyClientMessage]) error {
 		for message := range stream.Channel() {
 			mu.Lock()
@@ -132,7 +135,8 @@ func testStreamOverCuts(t *testing.T, n cuttable, window int) {
 	if stream != nil {
 		ctx, cancel := context.WithTimeout(t.Context(), patience)
 		defer cancel()
-		_ = stream.Flush(ctx) // it repeats earlier errors
+		// Ignore the error: Flush returns an error of an earlier message again.
+		_ = stream.Flush(ctx)
 	}
 	mu.Lock()
 	defer mu.Unlock()
@@ -156,8 +160,8 @@ func testStreamOverCuts(t *testing.T, n cuttable, window int) {
 	}
 }
 
-// With Retry, nearly all calls succeed while links are cut, and none of them runs twice, although
-// the methods are not idempotent.
+// The link is cut again and again while calls are made with the interceptor Retry. Nearly all calls
+// must succeed. No request may run twice, because the methods are not idempotent.
 func TestRetry_OverCuts(t *testing.T) {
 	const calls = 4000
 	onCuttable(t, func(t *testing.T, n cuttable) {
@@ -216,7 +220,8 @@ func TestRetry_OverCuts(t *testing.T) {
 }
 
 // Topics are registered and deregistered while the link is cut every 70 ms. In the end, the broker
-// has exactly the subscriptions that the server wants, and all of the topics can be reached.
+// must have exactly the subscriptions of the registered topics, and calls to all of these topics
+// must succeed.
 func TestRegistrations_OverCuts(t *testing.T) {
 	onCuttable(t, func(t *testing.T, n cuttable) {
 		t.Logf("seed %d", *seed)
@@ -251,14 +256,16 @@ func TestRegistrations_OverCuts(t *testing.T) {
 				changes.Add(1)
 				var err error
 				if registered[topic] {
-					delete(registered, topic) // also if the broker cannot be told at once
+					// The topic is deregistered even if DeregisterTopic returns an error because
+					// the broker cannot be reached.
+					delete(registered, topic)
 					err = registration.DeregisterTopic("MoveRegion", topic)
 				} else if err = registration.RegisterTopic("MoveRegion", topic); err == nil {
 					registered[topic] = true
 				}
 				if err != nil {
 					failed.Add(1)
-					pause(5 * time.Millisecond) // the bus connects again
+					pause(5 * time.Millisecond) // give the bus time to reconnect
 				}
 			}
 			mu.Lock()

@@ -20,15 +20,15 @@ import (
 const (
 	servers   = 3
 	consumers = 2
-	// rate is the number of attempts of each of the eight kinds in a second, on each broker.
+	// rate is the number of operations of each kind that a client starts per second.
 	rate = 25
-	// timeout is that of the attempts.
+	// timeout is the timeout of each operation.
 	timeout = 2 * time.Second
-	// warmUp is how long attempts are made before the first fault and after the last one.
+	// warmUp is how long the clients run before the first fault and after the last one.
 	warmUp = time.Second
 )
 
-// broker is a process that can be killed and paused.
+// broker is a broker process that can be killed and paused.
 type broker interface {
 	URL() string
 	Kill()
@@ -37,16 +37,16 @@ type broker interface {
 	Resume()
 }
 
-// fleet is a group of processes on one broker.
+// fleet is a group of processes that use the same broker.
 type fleet struct {
 	t       *testing.T
 	name    string
 	url     string
-	broker  broker // nil on a cluster
+	broker  broker // nil if the broker is a cluster
 	records *ledger
 	program string
-	// direct makes the processes connect without proxies, for clusters, whose servers announce
-	// their own addresses.
+	// direct is set if the processes connect to the broker without proxies. This is needed for
+	// clusters, because their servers announce their own addresses to clients.
 	direct bool
 
 	servers, consumers, clients []*peer
@@ -55,8 +55,8 @@ type fleet struct {
 	started                     int
 }
 
-// onBrokers runs test with a fleet on Redis and with one on NATS, at the same time. natsArgs are
-// arguments of nats-server.
+// onBrokers runs test with a fleet on Redis and with another fleet on NATS, in parallel. natsArgs
+// are command-line arguments of the NATS server.
 func onBrokers(t *testing.T, test func(t *testing.T, f *fleet), natsArgs ...string) {
 	t.Helper()
 	t.Run("redis", func(t *testing.T) {
@@ -69,12 +69,13 @@ func onBrokers(t *testing.T, test func(t *testing.T, f *fleet), natsArgs ...stri
 	})
 }
 
-// newFleet returns a fleet without processes.
+// newFleet returns a fleet that has no processes yet.
 func newFleet(t *testing.T, name string, b broker) *fleet {
 	return &fleet{t: t, name: name, url: b.URL(), broker: b, records: newLedger(), program: program, before: map[*peer]usage{}}
 }
 
-// begin starts the processes, notes what they use when they are idle, and starts the attempts.
+// begin starts the processes of the fleet. It records the resources that they use when they are
+// idle, and then makes the clients start operations.
 func (f *fleet) begin(args ...string) {
 	f.t.Helper()
 	for range servers {
@@ -94,12 +95,12 @@ func (f *fleet) begin(args ...string) {
 	pause(warmUp)
 }
 
-// peers returns the processes that the fleet consists of now.
+// peers returns the current processes of the fleet.
 func (f *fleet) peers() []*peer {
 	return slices.Concat(f.servers, f.consumers, f.clients)
 }
 
-// setRate makes all clients make attempts.
+// setRate sets the number of operations of each kind that each client starts per second.
 func (f *fleet) setRate(rate int) {
 	f.t.Helper()
 	for _, c := range f.clients {
@@ -107,7 +108,8 @@ func (f *fleet) setRate(rate int) {
 	}
 }
 
-// start starts another process with a link of its own.
+// start starts another process. Unless direct is set, the process connects to the broker through
+// its own proxy.
 func (f *fleet) start(role string, args ...string) *peer {
 	f.t.Helper()
 	f.started++
@@ -126,10 +128,12 @@ func (f *fleet) start(role string, args ...string) *peer {
 	return p
 }
 
-// underWay is how long an update may be under way after Publish has returned.
+// underWay is the maximum time for which an update may still be on its way after Publish has
+// returned. A fault during this time can lose the update.
 const underWay = 200 * time.Millisecond
 
-// during injects a fault. Attempts may fail from its begin until recovery after its end.
+// during injects a fault. Operations may fail from the start of the fault until the duration
+// recovery after its end.
 func (f *fleet) during(recovery time.Duration, fault func()) {
 	w := window{from: time.Now().Add(-underWay)}
 	fault()
@@ -139,32 +143,36 @@ func (f *fleet) during(recovery time.Duration, fault func()) {
 	pause(recovery)
 }
 
-// promises is what a test expects beyond what holds for all: nothing runs twice, late or out of
-// order, attempts fail in faults only, and the processes use no more than before.
+// promises contains the exceptions that a test permits. Without them, no request may run twice,
+// late or out of order, operations may fail only during faults, and processes may not use more
+// resources than before.
 type promises struct {
-	// mayLose are the kinds of which attempts that succeeded may be lost in a fault.
+	// mayLose contains the kinds of operations whose messages may be lost during a fault although
+	// the operation succeeded.
 	mayLose []string
-	// mayFail are the kinds that may fail without a fault.
+	// mayFail contains the kinds of operations that may fail at any time.
 	mayFail []string
-	// unreliable says that attempts may fail all the time.
+	// unreliable is set if all operations may fail at any time.
 	unreliable bool
-	// grows is why the processes may use more than before, or "".
+	// grows is the reason why processes may use more resources than before. It is empty if they may
+	// not.
 	grows string
 }
 
-// everyUpdate are the kinds of updates.
+// everyUpdate contains the kinds of operations that publish updates.
 var everyUpdate = []string{"one", "all"}
 
-// streams are the kinds of attempts that need a stream.
+// streams contains the kinds of operations that use streams.
 var streams = []string{"stream", "opening", "reopening"}
 
-// end ends the attempts and judges the fleet.
+// end stops the operations and checks the reports of all processes.
 func (f *fleet) end(p promises) *verdict {
 	f.t.Helper()
 	pause(warmUp)
 	f.setRate(0)
-	pause(time.Second)   // updates under way
-	var present []string // all the time
+	pause(time.Second) // wait for updates that are still on their way
+	// present contains the names of the consumers that ran during the whole test.
+	var present []string
 	for _, c := range f.consumers {
 		if _, there := f.before[c]; there {
 			present = append(present, c.name)
@@ -193,14 +201,16 @@ func (f *fleet) end(p promises) *verdict {
 	return v
 }
 
-// requireNone requires that there are no cases, and shows the first few.
+// requireNone requires that the list is empty. If it is not, the failure message contains the first
+// few entries.
 func requireNone(t *testing.T, cases []string, what string) {
 	t.Helper()
 	assert.Empty(t, cases[:min(len(cases), 5)], "%d %s", len(cases), what)
 }
 
-// requireFlat requires that the processes that were there from the begin use no more than before,
-// unless grows says why they may.
+// requireFlat requires that the processes do not use more resources than at the start of the test.
+// It checks only processes that ran during the whole test. If grows is not empty, the usage is only
+// logged.
 func (f *fleet) requireFlat(grows string) {
 	f.t.Helper()
 	var most usage
@@ -215,7 +225,8 @@ func (f *fleet) requireFlat(grows string) {
 			return more.goroutines <= 5 && more.descriptors <= 2 && more.heap <= 4<<20
 		}
 		for deadline := time.Now().Add(10 * time.Second); !flat() && grows == "" && time.Now().Before(deadline); {
-			pause(500 * time.Millisecond) // streams and connections whose peer has vanished end by timeouts
+			// Wait until streams and connections to dead processes have timed out.
+			pause(500 * time.Millisecond)
 		}
 		if grows == "" {
 			assert.True(f.t, flat(), "%s uses more: before %v, after %v", p.name, before, after)
@@ -225,8 +236,8 @@ func (f *fleet) requireFlat(grows string) {
 	f.t.Logf("%s: the processes use at most %v more than before %s", f.name, most, grows)
 }
 
-// pause lets the attempts go on for d.
+// pause waits for the duration d, while the processes continue their operations.
 func pause(d time.Duration) { <-time.After(d) }
 
-// formatSeed returns the seed for the processes.
+// formatSeed returns the seed in the form of a command-line argument.
 func formatSeed() string { return strconv.FormatUint(*seed, 10) }

@@ -25,10 +25,10 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/tests/faults/scene"
 )
 
-// attackHeap is by how much frames that nobody awaits may make the heap grow.
+// attackHeap is the maximum heap growth, in bytes, that forged frames may cause.
 const attackHeap = 16 << 20
 
-// attacked is a server and a client that a hostile peer attacks.
+// attacked consists of a server and a client that are attacked with forged frames.
 type attacked struct {
 	t      *testing.T
 	bus    bus.Bus
@@ -37,7 +37,7 @@ type attacked struct {
 	ran    atomic.Int64
 }
 
-// frame is a message of the wire protocol.
+// frame is a message of the wire protocol that can be encoded as a frame.
 type frame interface {
 	AppendFrame(dst []byte) ([]byte, error)
 }
@@ -67,20 +67,20 @@ func requestsOf(method string, queue bool) wire.Channel {
 	return wire.RequestChannel(scene.WireName, method, nil, queue)
 }
 
-// forgedID returns a fresh ID of the length that peers use.
+// forgedID returns an ID that is as long as those of real peers. The ID is different for each i.
 func forgedID(prefix string, i int) []byte { return fmt.Appendf(nil, "%s_%012d", prefix, i) }
 
-// heapInUse returns the bytes on the heap that are in use.
+// heapInUse returns the number of bytes of live objects on the heap.
 func heapInUse() int64 {
 	runtime.GC()
-	runtime.GC() // the first one only moves pooled objects to the victim cache
+	runtime.GC() // objects in a sync.Pool survive the first garbage collection
 	var memory runtime.MemStats
 	runtime.ReadMemStats(&memory)
 	return int64(memory.HeapAlloc)
 }
 
-// What hostile peers send in the names of ever new clients, servers, calls and streams does not
-// stay in memory.
+// Hostile peers send a million frames with ever new client IDs, server IDs, request IDs and stream
+// IDs. These IDs must not remain in memory.
 func TestHostile_FramesOfManyPeers(t *testing.T) {
 	const frames = 1_000_000
 	a := newAttacked(t, bus.NewLocal())
@@ -121,7 +121,8 @@ func TestHostile_FramesOfManyPeers(t *testing.T) {
 	require.NoError(t, err)
 }
 
-// Frames that are changed at random, and absurd times, IDs and private fields, stop no honest call.
+// A hostile peer sends frames with random bytes and frames with absurd times, IDs and private
+// fields. Calls of other clients must still succeed.
 func TestHostile_AbsurdFrames(t *testing.T) {
 	t.Logf("seed %d", *seed)
 	for _, on := range []func(testing.TB) scene.Network{scene.OnLocal, scene.OnRedis, scene.OnNATS} {
@@ -137,10 +138,11 @@ func TestHostile_AbsurdFrames(t *testing.T) {
 				channel, message := a.absurd(plan, i)
 				encoded, err := message.AppendFrame(nil)
 				require.NoError(t, err)
-				for range plan.IntN(4) { // none, or up to three changes
+				for range plan.IntN(4) { // change up to three bytes
 					encoded[plan.IntN(len(encoded))] = byte(plan.Uint32())
 				}
-				_ = a.bus.Publish(t.Context(), bus.Channel(channel), encoded, nil) // a bus may refuse a frame
+				// Ignore the error, because a bus may reject an invalid frame.
+				_ = a.bus.Publish(t.Context(), bus.Channel(channel), encoded, nil)
 				if i%10 == 0 {
 					for _, caller := range []*dynamic.Client[*api.MyRequest, *api.MyResponse]{queue, affinity} {
 						calls++
@@ -154,7 +156,7 @@ func TestHostile_AbsurdFrames(t *testing.T) {
 	}
 }
 
-// absurd returns a message that no correct peer sends, and where it is sent.
+// absurd returns a message that no correct peer would send, and the channel for it.
 func (a *attacked) absurd(plan *rand.Rand, i int) (wire.Channel, frame) {
 	times := []int64{0, 1, -1, math.MaxInt64, math.MinInt64, time.Now().UnixNano(), time.Now().Add(time.Minute).UnixNano()}
 	ids := []string{"", "x", "SRV", a.conn.ID(), a.server.ID(), "a|b", "a.b", "*", ">", "\x00", string(bytes.Repeat([]byte("i"), 3000))}
@@ -191,7 +193,8 @@ func (a *attacked) absurd(plan *rand.Rand, i int) (wire.Channel, frame) {
 	}
 }
 
-// Values that are nested deeply, or compressed often or wrongly, are dropped and hold up nobody.
+// The server must drop frames with deeply nested messages, and frames whose value is compressed
+// twice, truncated or empty. It must not need long to do so.
 func TestHostile_NestingAndCompression(t *testing.T) {
 	const levels = 5_000_000
 	a := newAttacked(t, bus.NewLocal())
@@ -204,7 +207,7 @@ func TestHostile_NestingAndCompression(t *testing.T) {
 		require.NoError(t, w.Close())
 		return zipped.Bytes()
 	}
-	groups := bytes.Repeat([]byte{0x0b}, levels) // five million groups that open
+	groups := bytes.Repeat([]byte{0x0b}, levels) // the starts of five million nested groups
 	zeros := zip(make([]byte, 64<<20))
 	for name, value := range map[string][]byte{
 		"groups": groups, "64 MB": zeros, "twice": zip(zip(make([]byte, 1<<20))),
@@ -214,7 +217,8 @@ func TestHostile_NestingAndCompression(t *testing.T) {
 		envelope = protowire.AppendString(protowire.AppendTag(envelope, 1, protowire.BytesType), "type.googleapis.com/internal.Request")
 		envelope = protowire.AppendBytes(protowire.AppendTag(envelope, 2, protowire.BytesType), value)
 		started := time.Now()
-		_ = a.bus.Publish(t.Context(), bus.Channel(requestsOf("NormalRPC", true)), envelope, nil) // the bus delivers it at once
+		// The in-process bus delivers the frame before Publish returns.
+		_ = a.bus.Publish(t.Context(), bus.Channel(requestsOf("NormalRPC", true)), envelope, nil)
 		taken := time.Since(started)
 		t.Logf("%s: %d bytes hold up others for %v", name, len(envelope), taken.Round(time.Microsecond))
 		assert.Less(t, taken, time.Second, name)
@@ -225,8 +229,8 @@ func TestHostile_NestingAndCompression(t *testing.T) {
 	t.Logf("server %+v", a.server.Stats())
 }
 
-// Claims and responses of many forged servers keep neither a call from its end nor later ones from
-// a server, and do not stay in memory.
+// A hostile peer sends claims and responses in the name of many servers. The attacked call must
+// still end, and later calls must succeed. The forged server IDs must not remain in memory.
 func TestHostile_ManyServersAnswer(t *testing.T) {
 	const forged = 100_000
 	a := newAttacked(t, bus.NewLocal())
@@ -255,7 +259,8 @@ func TestHostile_ManyServersAnswer(t *testing.T) {
 		require.NoError(t, err)
 		started := time.Now()
 		if method == "IntensiveRPC" {
-			_, err = affinity.Call(t.Context(), &api.MyRequest{}) // it may select a forged server
+			// Ignore the error, because the client may select a forged server.
+			_, err = affinity.Call(t.Context(), &api.MyRequest{})
 			t.Logf("the affinity call: %v", err)
 		} else {
 			responses, err := multi.CallMulti(t.Context(), &api.MyRequest{})
@@ -269,7 +274,7 @@ func TestHostile_ManyServersAnswer(t *testing.T) {
 		t.Logf("%s with %d forged answers ends after %v", method, forged, time.Since(started).Round(time.Millisecond))
 		subscription.Close()
 	}
-	for range 2 { // the first ones may still expect the forged servers
+	for range 2 { // the client may expect responses of the forged servers in the first calls
 		_, err := affinity.Call(t.Context(), &api.MyRequest{})
 		require.NoError(t, err)
 		responses, err := multi.CallMulti(t.Context(), &api.MyRequest{})

@@ -15,15 +15,16 @@ import (
 // ledger contains the reports of all processes of a fleet.
 type ledger struct {
 	mu sync.Mutex
-	// attempts and runs are by ID.
+	// attempts and runs are keyed by the ID of the operation.
 	attempts map[string]attempt
 	runs     map[string][]execution
-	// sequences contains the numbers of the messages of each stream, in the order of arrival.
+	// sequences contains the message numbers of each stream, in the order in which they arrived. It
+	// is keyed by the ID of the stream.
 	sequences map[string][]int
 	bad       []string
 }
 
-// attempt is a call, a message on a stream or an update, as its client saw it.
+// attempt is the report of a client about an operation: a call, a stream message or an update.
 type attempt struct {
 	kind, code, reason string
 	begun, ended       time.Time
@@ -31,7 +32,7 @@ type attempt struct {
 
 func (a attempt) failed() bool { return a.code != "-" }
 
-// execution is a handler that has begun, or a message that has arrived.
+// execution is the report of a process that has started a handler or received a message.
 type execution struct {
 	kind, who string
 	at        time.Time
@@ -41,7 +42,7 @@ func newLedger() *ledger {
 	return &ledger{attempts: map[string]attempt{}, runs: map[string][]execution{}, sequences: map[string][]int{}}
 }
 
-// note records a line of the process who.
+// note adds a line of output of the process with the name who.
 func (l *ledger) note(who, line string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -69,32 +70,34 @@ func moment(nanoseconds string) time.Time {
 	return time.Unix(0, n)
 }
 
-// window is a time in which attempts may fail.
+// window is a period of time in which operations may fail.
 type window struct{ from, to time.Time }
 
 func (w window) touches(a attempt) bool { return a.begun.Before(w.to) && a.ended.After(w.from) }
 
-// toAll reports whether every server or consumer gets what an attempt of the kind sends.
+// toAll reports whether an operation of this kind reaches all servers or all consumers.
 func toAll(kind string) bool { return kind == "multi" || kind == "all" }
 
-// verdict is what a ledger proves.
+// verdict is the result of the evaluation of a ledger.
 type verdict struct {
-	// attempts counts the attempts by kind, and failed those that failed by kind, code and reason.
+	// attempts is the number of operations, keyed by kind. failed is the number of failed
+	// operations, keyed by kind, code and reason.
 	attempts, failed map[string]int
-	// unexcused contains the failures outside of the windows.
+	// unexcused contains the operations that failed outside all windows.
 	unexcused []string
-	// runs counts the executions. twice contains the IDs that ran more than once, late those that
-	// began after their deadline, disorder the streams whose messages did not arrive in order.
+	// runs is the number of executions. twice contains the operations that ran more than once, late
+	// those that ran after their deadline, and disorder the streams whose messages arrived out of
+	// order.
 	runs                  int
 	twice, late, disorder []string
-	// lost counts the attempts that succeeded although nothing arrived, by kind. lostUnexcused
-	// contains those outside of the windows.
+	// lost is the number of operations that succeeded although their message did not arrive, keyed
+	// by kind. lostUnexcused contains those that were lost outside all windows.
 	lost          map[string]int
 	lostUnexcused []string
 }
 
-// judge judges the reports by what the test expects. consumers are those that were there all the
-// time.
+// judge evaluates the reports. consumers contains the names of the consumers that ran during the
+// whole test.
 func (l *ledger) judge(windows []window, timeout time.Duration, consumers []string, p promises) *verdict {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -129,8 +132,9 @@ func (l *ledger) judge(windows []window, timeout time.Duration, consumers []stri
 	return v
 }
 
-// missing returns who should have got the message or update of a successful attempt and did not.
-// Calls are not judged: they succeed because of an answer.
+// missing returns the name of a consumer that did not receive the message of a successful
+// operation, or "any" if no process received it. It returns "" if nothing is missing. It does not
+// check calls, because a successful call has received a response.
 func (l *ledger) missing(id, kind string, consumers []string) string {
 	got := func(who string) bool {
 		return slices.ContainsFunc(l.runs[id], func(e execution) bool { return e.who == who })
@@ -150,11 +154,11 @@ func (l *ledger) missing(id, kind string, consumers []string) string {
 	return ""
 }
 
-// tooLate is by how much a run may begin after its deadline: the time between the check and the
-// report of a process that the machine does not schedule.
+// tooLate is how long after its deadline a handler may report that it has started. On a busy
+// machine, some time may pass between the check of the deadline and the report.
 const tooLate = 100 * time.Millisecond
 
-// judgeRuns judges the executions of one ID.
+// judgeRuns evaluates the executions of one operation.
 func (v *verdict) judgeRuns(id string, runs []execution, attempts map[string]attempt, timeout time.Duration) {
 	perPlace := map[string]int{}
 	for _, e := range runs {
@@ -175,7 +179,7 @@ func (v *verdict) judgeRuns(id string, runs []execution, attempts map[string]att
 	}
 }
 
-// String returns the figures of a verdict.
+// String returns the counts of a verdict.
 func (v *verdict) String() string {
 	return fmt.Sprintf("attempts %d, failed %d, failed without a fault %d; runs %d, twice %d, late %d, out of order %d; "+
 		"lost %s, lost without a fault %d",

@@ -13,7 +13,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/testenv"
 )
 
-// Links that are cut or reset are replaced at once.
+// The connections of one process after the other are cut or reset. The processes must reconnect
+// immediately.
 func TestLink_Cut(t *testing.T) {
 	onBrokers(t, func(t *testing.T, f *fleet) {
 		f.begin()
@@ -31,9 +32,10 @@ func TestLink_Cut(t *testing.T) {
 	})
 }
 
-// A link that discards what is sent in one direction, while its sockets stay open, is detected
-// under load, and everything works again once a new link does. A NATS server that does not learn
-// that a connection has ended keeps it in its queue groups, for as long as its own pings take.
+// A link discards all bytes in one direction while its sockets stay open. The bus must detect this
+// under load, and everything must work again when the bus has reconnected. The NATS server pings
+// its clients often here, because it removes a dead connection from queue groups only after its
+// pings have failed.
 func TestLink_BlackHoles(t *testing.T) {
 	config := filepath.Join(t.TempDir(), "nats.conf")
 	require.NoError(t, os.WriteFile(config, []byte("ping_interval: 1s\nping_max: 2\n"), 0o600))
@@ -60,7 +62,7 @@ func TestLink_BlackHoles(t *testing.T) {
 	}, "-c", config)
 }
 
-// Calls over slow links succeed.
+// All calls must succeed although the links delay all bytes by 50 ms.
 func TestLink_Slow(t *testing.T) {
 	onBrokers(t, func(t *testing.T, f *fleet) {
 		f.begin()
@@ -75,7 +77,8 @@ func TestLink_Slow(t *testing.T) {
 	})
 }
 
-// Every process loses one in twenty of the frames that it sends.
+// Each process drops 5 % of the frames that it publishes. Operations may fail, but no request may
+// run twice or late.
 func TestFrames_Lost(t *testing.T) {
 	onBrokers(t, func(t *testing.T, f *fleet) {
 		f.t.Logf("seed %d", *seed)
@@ -85,8 +88,8 @@ func TestFrames_Lost(t *testing.T) {
 	})
 }
 
-// Every frame is delayed by up to three quarters of the timeout, so that frames overtake each other
-// and claims, grants and cancellations come late.
+// Each frame is delayed by a random time of up to three quarters of the timeout. Frames overtake
+// each other, and claims, grants and cancellations arrive late. No request may run twice or late.
 func TestFrames_DelayedAtRandom(t *testing.T) {
 	onBrokers(t, func(t *testing.T, f *fleet) {
 		f.t.Logf("seed %d", *seed)

@@ -20,7 +20,7 @@ var (
 	seed     = flag.Uint64("seed", 0, "seed of the plans of faults; 0 selects one by the time")
 )
 
-// program is the path of the program peer, built from the working tree.
+// program is the path of the program peer, which is built from the current source.
 var program string
 
 func TestMain(m *testing.M) {
@@ -33,7 +33,8 @@ func TestMain(m *testing.M) {
 
 func run(m *testing.M) int {
 	scene.Quiet()
-	if os.Getenv(consumerURL) != "" { // a process of TestStoppedProcess, which starts no fleet
+	// This process was started by TestStoppedProcess. It does not need the program peer.
+	if os.Getenv(consumerURL) != "" {
 		return m.Run()
 	}
 	dir, err := os.MkdirTemp("", "chaos-")

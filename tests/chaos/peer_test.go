@@ -21,8 +21,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/testenv"
 )
 
-// patience is how long a test waits for what a process must do. It is longer than the process takes
-// on a machine under load.
+// patience is the timeout for events that must happen. Even on a busy machine, they take less time.
 const patience = 30 * time.Second
 
 // peer is a process of a fleet.
@@ -31,20 +30,22 @@ type peer struct {
 	role, name string
 	command    *exec.Cmd
 	stdin      io.Writer
-	// link is the proxy between the process and the broker. It is nil if there is none.
+	// link is the proxy between the process and the broker. It is nil if the process connects
+	// directly.
 	link *testenv.Proxy
-	// ready, idle and stats receive the reports of these names.
+	// ready, idle and stats receive the reports with these names.
 	ready, idle chan struct{}
 	stats       chan usage
-	// exited is closed when the process has exited, and all of its reports are in the ledger.
+	// exited is closed when the process has exited and all of its reports have been handled.
 	exited chan struct{}
 
 	mu sync.Mutex
-	// end is the argument of the report done, or "" if there was none.
+	// end is the text of the process's last report, done. It is empty if the process did not send
+	// this report.
 	end string
 }
 
-// usage is what a process uses while it is idle.
+// usage contains the resources that a process uses.
 type usage struct{ goroutines, descriptors, heap int }
 
 func (u usage) String() string {
@@ -65,7 +66,7 @@ func startPeer(t *testing.T, program, role, name, url string, records *ledger, a
 	p.stdin, err = p.command.StdinPipe()
 	require.NoError(t, err)
 	require.NoError(t, p.command.Start())
-	go func() { // ends with the process
+	go func() { // this goroutine ends when the process exits
 		defer close(p.exited)
 		for lines := bufio.NewScanner(output); lines.Scan(); {
 			p.read(lines.Text(), records)
@@ -77,7 +78,7 @@ func startPeer(t *testing.T, program, role, name, url string, records *ledger, a
 	return p
 }
 
-// read handles a report.
+// read handles one line of the process's output.
 func (p *peer) read(line string, records *ledger) {
 	word, rest, _ := strings.Cut(line, " ")
 	switch word {
@@ -105,7 +106,8 @@ func (p *peer) tellf(format string, args ...any) {
 	require.NoError(p.t, err, p.name)
 }
 
-// setRate makes a client make attempts. With the rate 0 it returns when all of them have ended.
+// setRate sets the number of operations of each kind that a client starts per second. If rate is 0,
+// setRate waits until the running operations have ended.
 func (p *peer) setRate(rate int) {
 	p.t.Helper()
 	p.tellf("rate " + strconv.Itoa(rate))
@@ -120,7 +122,7 @@ func (p *peer) usage() usage {
 	return await(p.t, p.stats, "stats of "+p.name)
 }
 
-// signal fails the test if the process has exited.
+// signal sends a signal to the process. It fails the test if the process has exited.
 func (p *peer) signal(signal syscall.Signal) {
 	p.t.Helper()
 	require.NoError(p.t, p.command.Process.Signal(signal), p.name)
@@ -128,11 +130,11 @@ func (p *peer) signal(signal syscall.Signal) {
 
 // kill kills the process and waits until it has exited.
 func (p *peer) kill() {
-	_ = p.command.Process.Kill() // fails if the process has exited
+	_ = p.command.Process.Kill() // ignore the error, because the process may have exited
 	<-p.exited
 }
 
-// terminate ends the process gracefully, and requires that it succeeds.
+// terminate ends the process with SIGTERM. It fails the test if the process reports an error.
 func (p *peer) terminate() {
 	p.t.Helper()
 	p.signal(syscall.SIGTERM)
@@ -142,7 +144,8 @@ func (p *peer) terminate() {
 	require.Equal(p.t, "<nil>", p.end, "graceful end of %s", p.name)
 }
 
-// await returns the next value of a channel, or its zero value when the channel is closed.
+// await returns the next value from a channel, or the zero value if the channel is closed. It fails
+// the test if that takes longer than patience.
 func await[T any](t *testing.T, from <-chan T, what string) (value T) {
 	t.Helper()
 	timer := time.NewTimer(patience)
@@ -155,7 +158,7 @@ func await[T any](t *testing.T, from <-chan T, what string) (value T) {
 	return value
 }
 
-// runs reports whether the process has not exited.
+// runs reports whether the process is still running.
 func (p *peer) runs() bool {
 	select {
 	case <-p.exited:

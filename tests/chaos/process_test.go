@@ -8,15 +8,18 @@ import (
 	"time"
 )
 
-// longPause is longer than a Redis lock of psrpc lives, and longer than every timeout.
+// longPause is longer than the timeout of every operation, and longer than psrpc's locks in Redis
+// live.
 const longPause = 7 * time.Second
 
-// A killed server takes the calls with it that it was handling. Others serve the next ones.
+// Servers are killed one after the other. The calls that a killed server is handling fail, but the
+// other servers must serve all later calls.
 func TestServer_Killed(t *testing.T) {
 	onBrokers(t, func(t *testing.T, f *fleet) {
 		f.begin()
 		for range 3 {
-			f.during(timeout+2*time.Second, f.servers[0].kill) // a stream ends by its keepalive
+			// Streams to the server end when their keepalive times out.
+			f.during(timeout+2*time.Second, f.servers[0].kill)
 			f.servers = append(f.servers[1:], f.start("server"))
 			pause(time.Second)
 		}
@@ -24,8 +27,8 @@ func TestServer_Killed(t *testing.T) {
 	})
 }
 
-// What a killed client has opened at the servers ends by itself: its streams by their keepalive,
-// its calls at the latest with their timeout.
+// The client is killed several times. On the servers, its streams must end when their keepalive
+// times out, and its calls at the latest when they expire.
 func TestClient_Killed(t *testing.T) {
 	onBrokers(t, func(t *testing.T, f *fleet) {
 		f.begin()
@@ -35,12 +38,13 @@ func TestClient_Killed(t *testing.T) {
 			f.setRate(rate)
 			pause(time.Second)
 		}
-		f.end(promises{mayLose: everyUpdate}) // those that the client had not written yet
+		// A killed client may lose updates that it has not yet sent.
+		f.end(promises{mayLose: everyUpdate})
 	})
 }
 
-// A process that stood still neither repeats what others have done meanwhile, nor begins what has
-// expired.
+// A process is stopped for longer than a lock lives, and then continued. It must not handle
+// requests or updates that another process has handled, nor requests that have expired.
 func TestProcesses_StandStill(t *testing.T) {
 	onBrokers(t, func(t *testing.T, f *fleet) {
 		f.begin()
@@ -55,8 +59,8 @@ func TestProcesses_StandStill(t *testing.T) {
 	})
 }
 
-// Servers are replaced one after the other by SIGTERM, and no call fails. Streams end with their
-// servers.
+// Servers are replaced one after the other, with SIGTERM. No call may fail. Streams may end when
+// their server ends.
 func TestServers_RollingRestart(t *testing.T) {
 	onBrokers(t, func(t *testing.T, f *fleet) {
 		f.begin()
@@ -70,7 +74,8 @@ func TestServers_RollingRestart(t *testing.T) {
 	})
 }
 
-// Consumers of a queue are replaced one after the other by SIGTERM, and each update arrives once.
+// Consumers are replaced one after the other, with SIGTERM. Each update sent to a queue must arrive
+// exactly once.
 func TestConsumers_RollingRestart(t *testing.T) {
 	onBrokers(t, func(t *testing.T, f *fleet) {
 		f.begin()

@@ -25,14 +25,14 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/tests/faults/scene"
 )
 
-// restartable is a network whose broker can be killed and started again.
+// restartable is a network whose broker can be killed and restarted.
 type restartable struct {
 	broker
 	connect func() bus.Bus
 }
 
-// onRestartable runs test on Redis and then on NATS: at the same time, the memory that they use
-// could not be told apart.
+// onRestartable runs test on Redis and then on NATS. It does not run them in parallel, because the
+// tests measure the heap of the process.
 func onRestartable(t *testing.T, test func(t *testing.T, n restartable)) {
 	t.Helper()
 	t.Run(scene.RedisName, func(t *testing.T) {
@@ -45,7 +45,7 @@ func onRestartable(t *testing.T, test func(t *testing.T, n restartable)) {
 	})
 }
 
-// concurrently calls do with 0 to n-1, from a number of goroutines.
+// concurrently calls do with each number from 0 to n-1. It uses the given number of goroutines.
 func concurrently(n, goroutines int, do func(i int)) {
 	var next atomic.Int64
 	var running sync.WaitGroup
@@ -59,7 +59,7 @@ func concurrently(n, goroutines int, do func(i int)) {
 	running.Wait()
 }
 
-// Ten thousand calls are in their handlers at the same time.
+// Ten thousand handlers run at the same time.
 func TestScale_Calls(t *testing.T) {
 	const calls = 10_000
 	onRestartable(t, func(t *testing.T, n restartable) {
@@ -77,7 +77,8 @@ func TestScale_Calls(t *testing.T) {
 			}
 		})
 		scene.Serve(t, n.connect(), dynamic.Handlers{"NormalRPC": wait, "IntensiveRPC": wait})
-		conn := scene.Conn(t, n.connect(), dynamic.WithSelectionTimeout(patience)) // a busy machine needs a while
+		// Selecting a server takes longer on a busy machine.
+		conn := scene.Conn(t, n.connect(), dynamic.WithSelectionTimeout(patience))
 		for _, method := range []string{"NormalRPC", "IntensiveRPC"} {
 			inside.Store(0)
 			all = make(chan struct{})
@@ -96,7 +97,8 @@ func TestScale_Calls(t *testing.T) {
 	})
 }
 
-// A hundred thousand topics of one server are live again when the broker is back.
+// A server registers 100,000 topics. When the broker has been restarted, calls to these topics must
+// succeed again.
 func TestScale_Topics(t *testing.T) {
 	const topics = 100_000
 	onRestartable(t, func(t *testing.T, n restartable) {
@@ -129,12 +131,13 @@ func TestScale_Topics(t *testing.T) {
 	})
 }
 
-// An update reaches ten thousand subscriptions of one process.
+// An update must reach all of 10,000 subscriptions in one process.
 func TestScale_Subscriptions(t *testing.T) {
 	const subscriptions = 10_000
 	onRestartable(t, func(t *testing.T, n restartable) {
 		_, publisher := scene.Serve(t, n.connect(), nil)
-		conn := scene.Conn(t, n.connect(), dynamic.WithClientTimeout(patience)) // it bounds Close, too
+		// This is also the timeout of Close.
+		conn := scene.Conn(t, n.connect(), dynamic.WithClientTimeout(patience))
 		subscriber := scene.Subscriber(t, conn, "UpdateState")
 		before, started := heapInUse(), time.Now()
 		all := make([]dynamic.Subscription[*api.MyUpdate], subscriptions)
@@ -158,7 +161,7 @@ func TestScale_Subscriptions(t *testing.T) {
 	})
 }
 
-// A server serves a thousand services.
+// One server serves 1,000 services. A call to each of them must succeed.
 func TestScale_Services(t *testing.T) {
 	const services = 1000
 	var source strings.Builder
@@ -197,8 +200,8 @@ func TestScale_Services(t *testing.T) {
 	})
 }
 
-// Conns, topics and versions that come and go, and calls to topics that nobody serves, leave
-// nothing behind.
+// Many conns, topics and versions of a service are created and removed, and many calls are made to
+// topics without a server. The memory and the goroutines that they use must be released.
 func TestScale_Churn(t *testing.T) {
 	b := bus.NewLocal()
 	handlers := dynamic.Handlers{

@@ -9,12 +9,13 @@ import (
 	"time"
 )
 
-// faultInterval is the time between the begins of two faults. A fault that takes longer delays the
-// next one.
+// faultInterval is the time between the starts of two faults. If a fault takes longer, the next one
+// starts later.
 const faultInterval = 5 * time.Second
 
-// For the time of the flag -duration, both brokers and the processes on them suffer one fault after
-// the other, selected at random. The first server, the first consumer and the client survive.
+// For the time given by the flag -duration, the test injects randomly selected faults into the
+// brokers and the processes. The first server, the first consumer and the client are never
+// replaced.
 func TestSoak(t *testing.T) {
 	onBrokers(t, func(t *testing.T, f *fleet) {
 		t.Logf("%s: %v, seed %d", f.name, *duration, *seed)
@@ -36,7 +37,7 @@ func TestSoak(t *testing.T) {
 	})
 }
 
-// faults are the faults of TestSoak. Each of them is over when its function returns.
+// faults contains the faults that TestSoak injects. A fault ends when its function returns.
 var faults = map[string]func(f *fleet, plan *rand.Rand){
 	"broker killed": func(f *fleet, plan *rand.Rand) {
 		f.broker.Kill()
@@ -55,7 +56,9 @@ var faults = map[string]func(f *fleet, plan *rand.Rand){
 		p.link.Mute(true)
 		pause(upTo(plan, 4*time.Second))
 		p.link.Mute(false)
-		p.link.Cut() // the bytes of a connection go on with a gap, which no network does
+		// Cut the connection, because the bytes discarded by Mute are missing. On a real TCP
+		// connection, no bytes can be missing.
+		p.link.Cut()
 	},
 	"link deaf": func(f *fleet, plan *rand.Rand) {
 		p := f.any(plan)
@@ -68,7 +71,7 @@ var faults = map[string]func(f *fleet, plan *rand.Rand){
 		p := f.any(plan)
 		p.link.BlackHole()
 		pause(upTo(plan, 4*time.Second))
-		p.link.Cut() // until then, NATS keeps the old connection in its queue groups
+		p.link.Cut() // until the cut, the NATS server keeps the old connection in its queue groups
 	},
 	"link slow": func(f *fleet, plan *rand.Rand) {
 		p := f.any(plan)
@@ -88,7 +91,8 @@ var faults = map[string]func(f *fleet, plan *rand.Rand){
 	"consumer terminated": func(f *fleet, _ *rand.Rand) { f.replace(&f.consumers, (*peer).terminate) },
 }
 
-// faultNames has an order, so that a seed selects the same faults again.
+// faultNames is a list and not the keys of the map faults, because the same seed must select the
+// same faults again.
 var faultNames = []string{
 	"broker killed", "broker paused", "link cut", "link reset", "link muted", "link deaf", "link black-holed", "link slow",
 	"process paused", "server killed", "server terminated", "consumer killed", "consumer terminated",
@@ -98,13 +102,13 @@ func upTo(plan *rand.Rand, longest time.Duration) time.Duration {
 	return time.Duration(plan.Int64N(int64(longest)))
 }
 
-// any returns a process of the fleet.
+// any returns a random process of the fleet.
 func (f *fleet) any(plan *rand.Rand) *peer {
 	peers := f.peers()
 	return peers[plan.IntN(len(peers))]
 }
 
-// replace ends the oldest of some processes but the first one, after another one is ready.
+// replace starts a new process and then ends the oldest process of the list, except the first one.
 func (f *fleet) replace(peers *[]*peer, end func(*peer)) {
 	f.t.Helper()
 	next := f.start((*peers)[1].role)

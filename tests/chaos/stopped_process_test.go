@@ -26,16 +26,17 @@ import (
 )
 
 const (
-	// standstill is longer than a psrpc lock lives, and standstillTimeout is longer than that.
+	// standstill is how long the process is stopped. It is longer than psrpc's locks live, and
+	// shorter than the timeout of the requests.
 	standstill, standstillTimeout = 7 * time.Second, 15 * time.Second
 	standstillFrames              = 300
-	// consumerURL is the environment variable with the URL of a queue consumer's bus.
+	// consumerURL is the environment variable that contains the bus URL for the child processes.
 	consumerURL = "CHAOS_CONSUMER_URL"
 	endOfTest   = "end"
 )
 
-// A process that stood still longer than a psrpc lock lives handles no request and no update that
-// another process has handled.
+// A process is stopped for longer than psrpc's locks live, and then continued. It must not handle
+// requests and updates that another process has handled.
 func TestStoppedProcess(t *testing.T) {
 	t.Parallel()
 	url := "redis://" + testenv.Redis(t).Addr()
@@ -72,7 +73,9 @@ func TestStoppedProcess(t *testing.T) {
 		assert.NoError(t, stopped.Wait())
 		assert.NoError(t, running.Wait())
 	}()
-	for waiting := true; waiting; { // the stopped process may be connecting again
+	// Repeat the last update until both processes have received it, because the stopped process may
+	// still be reconnecting.
+	for waiting := true; waiting; {
 		publish("UpdateState", endOfTest)
 		select {
 		case <-ended:
@@ -87,7 +90,7 @@ func TestStoppedProcess(t *testing.T) {
 	assert.Zero(t, lost)
 }
 
-// runs counts how often each request and update was handled by any process.
+// runs counts how many times the processes handled each request and each update.
 type runs struct {
 	mu    sync.Mutex
 	count map[string]int
@@ -99,7 +102,8 @@ func (r *runs) add(what string) {
 	r.count[what]++
 }
 
-// judge returns how many of n requests and n updates were handled more than once, and never.
+// judge returns how many requests and updates were handled more than once, and how many were never
+// handled. n is the number of requests, which is also the number of updates.
 func (r *runs) judge(n int) (twice, lost int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -116,8 +120,8 @@ func (r *runs) judge(n int) (twice, lost int) {
 	return twice, lost
 }
 
-// startConsumer starts a process that runs TestConsumerProcess, and adds what the process handles
-// to handled. Wait ends when the process has told all.
+// startConsumer starts a child process that runs TestConsumerProcess. Each request and update that
+// the process handles is added to handled.
 func startConsumer(t *testing.T, url string, handled *runs) *exec.Cmd {
 	t.Helper()
 	child := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestConsumerProcess$")
@@ -137,15 +141,15 @@ func startConsumer(t *testing.T, url string, handled *runs) *exec.Cmd {
 		}
 	}()
 	t.Cleanup(func() {
-		_ = child.Process.Kill() // fails if the process has ended
+		_ = child.Process.Kill() // ignore the error, because the process may have ended
 		<-read
 		_ = reader.Close()
 	})
 	return child
 }
 
-// TestConsumerProcess is the process that startConsumer starts. It prints a line for each request
-// and update that it handles, and ends with the update endOfTest.
+// TestConsumerProcess runs in the child processes of TestStoppedProcess. It prints a line for each
+// request and update that it handles, and ends when it receives the update endOfTest.
 func TestConsumerProcess(t *testing.T) {
 	url := os.Getenv(consumerURL)
 	if url == "" {
@@ -181,5 +185,5 @@ func TestConsumerProcess(t *testing.T) {
 	require.NoError(t, server.Shutdown(t.Context()))
 	require.NoError(t, conn.Close())
 	require.NoError(t, b.Close())
-	os.Exit(0) // without the test framework's output
+	os.Exit(0) // exit here, so that the test framework prints nothing
 }

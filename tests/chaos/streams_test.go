@@ -14,9 +14,9 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/tests/allkinds"
 )
 
-// TestStreams_TenThousand opens 10,000 streams on one server with the default limits, from clients
-// with keepalive, and sends a message over each of them and back. It does not run under the race
-// detector, which allows fewer goroutines.
+// TestStreams_TenThousand opens 10,000 streams to one server that has the default limits. It sends
+// one message on each stream and waits for the response. The race detector does not support that
+// many goroutines.
 func TestStreams_TenThousand(t *testing.T) {
 	const streams, openers = 10_000, 50
 	none := dynamic.ConnOptions()

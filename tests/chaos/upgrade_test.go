@@ -16,13 +16,14 @@ import (
 )
 
 const (
-	// oldCommit is the version from which fleets are upgraded.
+	// oldCommit is the version from which the fleet is upgraded.
 	oldCommit = "45ebe34"
 	root      = "../.."
 )
 
-// A fleet of an older version is upgraded process by process, and downgraded again. A client of
-// each version makes calls all the time, and none of them fails. Streams end with their servers.
+// All processes of a fleet are upgraded from an older version of this module one by one, then
+// downgraded, and upgraded again. Clients of both versions make calls all the time, and no call may
+// fail. Streams may end when their server is replaced.
 func TestUpgrade_RollsForthAndBack(t *testing.T) {
 	older := buildOlder(t)
 	onBrokers(t, func(t *testing.T, f *fleet) {
@@ -44,7 +45,7 @@ func TestUpgrade_RollsForthAndBack(t *testing.T) {
 	})
 }
 
-// roll replaces the oldest of some processes.
+// roll starts a new process and then ends the oldest process of the list.
 func (f *fleet) roll(peers *[]*peer) {
 	f.t.Helper()
 	next := f.start((*peers)[0].role)
@@ -53,8 +54,8 @@ func (f *fleet) roll(peers *[]*peer) {
 	pause(300 * time.Millisecond)
 }
 
-// buildOlder builds the program peer in the tree of oldCommit. It skips the test if the clone does
-// not have that commit.
+// buildOlder builds the program peer with the version oldCommit of this module. It skips the test
+// if the repository does not contain that commit.
 func buildOlder(t *testing.T) (program string) {
 	t.Helper()
 	if output, err := command(t, root, "git", "cat-file", "-e", oldCommit+"^{commit}"); err != nil {
@@ -70,7 +71,8 @@ func buildOlder(t *testing.T) (program string) {
 	return program
 }
 
-// copyPeer copies the source of the program peer, with the public names of oldCommit.
+// copyPeer copies the source of the program peer to the folder to. It replaces public names that
+// oldCommit does not have.
 func copyPeer(t *testing.T, to string) {
 	t.Helper()
 	require.NoError(t, os.MkdirAll(to, 0o750))
@@ -84,7 +86,8 @@ func copyPeer(t *testing.T, to string) {
 	}
 }
 
-// oldNames replaces the public names that were changed since by those of oldCommit.
+// oldNames returns a replacer that changes the public names that were renamed since oldCommit back
+// to their old names.
 func oldNames(t *testing.T) *strings.Replacer {
 	t.Helper()
 	list, err := os.ReadFile(root + "/docs/renames.txt")
@@ -100,7 +103,7 @@ func oldNames(t *testing.T) *strings.Replacer {
 	return strings.NewReplacer(pairs...)
 }
 
-// command runs a program and returns what it prints.
+// command runs a program and returns its output.
 func command(t *testing.T, dir, name string, args ...string) (output string, err error) {
 	t.Helper()
 	c := exec.CommandContext(t.Context(), name, args...)

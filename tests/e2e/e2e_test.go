@@ -12,14 +12,16 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// local is the in-process network: one bus for all that a test connects.
+// local returns an in-process network. All peers of a test share one bus.
 func local() e2e.Network {
-	var networks sync.Map // by test
+	var networks sync.Map // one bus for each test
 	return e2e.Network{
 		Connect: func(t testing.TB) bus.Bus {
 			b, known := networks.LoadOrStore(t, bus.NewLocal())
 			if !known {
-				t.Cleanup(func() { networks.Delete(t) }) // a benchmark runs several times
+				// A benchmark function runs several times with the same b, and each run needs a new
+				// bus.
+				t.Cleanup(func() { networks.Delete(t) })
 			}
 			return b.(bus.Bus)
 		},

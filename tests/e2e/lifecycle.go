@@ -161,7 +161,8 @@ func testServerShutdown(t *testing.T, network Network) {
 		soon(t, started, "handler")
 	}
 	shut := make(chan error, 1)
-	go func() { shut <- server.Shutdown(context.Background()) }() // this goroutine ends when the handlers have returned
+	// This goroutine ends when the handlers have returned.
+	go func() { shut <- server.Shutdown(context.Background()) }()
 	soon(t, stream.Context().Done(), "end of the stream")
 	require.ErrorIs(t, stream.Err(), errors.ErrStreamEOF)
 	assert.Empty(t, shut, "handlers are running")

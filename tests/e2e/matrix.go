@@ -174,7 +174,8 @@ func testMatrixInvoke(t *testing.T, network Network) {
 			"address": map[string]any{"region": "eu", "host": "client"},
 		},
 	}
-	var multi []<-chan *dynamic.Response[proto.Message] // the channels are read after all calls have started, so that the calls wait concurrently
+	// The responses are read only after all calls have started, so that the calls run concurrently.
+	var multi []<-chan *dynamic.Response[proto.Message]
 	forEachMethod(callKinds, func(kind, method string, topic []string) {
 		for _, request := range requests {
 			if kind == kindMulti {

@@ -6,13 +6,13 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/dynpsrpc/dynpsrpc/bus"
-	_ "github.com/dynpsrpc/dynpsrpc/bus/natsbus" // the driver for nats://
+	_ "github.com/dynpsrpc/dynpsrpc/bus/natsbus" // registers the driver for NATS URLs
 	"github.com/dynpsrpc/dynpsrpc/internal/testenv"
 	"github.com/dynpsrpc/dynpsrpc/tests/e2e"
 )
 
-// natsNetwork is a NATS server of the test's own. query is that of the URL with which buses are
-// opened.
+// natsNetwork starts a NATS server and returns a network that uses it. query is appended to the URL
+// that the buses are opened with.
 func natsNetwork(tb testing.TB, query string) e2e.Network {
 	tb.Helper()
 	url := testenv.NATSProcess(tb).URL() + query

@@ -12,7 +12,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/tests/e2e"
 )
 
-// overRedis is a network of processes that each have a client of their own.
+// overRedis returns a network that uses Redis. Each bus has its own client, as if it were in its
+// own process. counts reports whether Redis returns the number of receivers of a frame.
 func overRedis(counts bool, newClient func() redis.UniversalClient, opts ...redisbus.Option) e2e.Network {
 	return e2e.Network{
 		Connect: func(t testing.TB) bus.Bus {
@@ -45,7 +46,7 @@ func TestRedisCluster(t *testing.T) {
 		return redis.NewClusterClient(&redis.ClusterOptions{Addrs: addresses})
 	}
 	sharded := overRedis(true, newClient, redisbus.WithPrefix("fleet:"), redisbus.WithShardedPubSub())
-	sharded.MixesChannels = true // channels are on different servers
+	sharded.MixesChannels = true // the channels are on different Redis servers
 	e2e.RunEach(t, map[string]e2e.Network{
 		"Plain":         overRedis(false, newClient),
 		"PrefixSharded": sharded,

@@ -18,7 +18,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 )
 
-// newLocalNetwork is one in-process bus for all that a test connects.
+// newLocalNetwork returns an in-process network. All peers of a test share one bus.
 func newLocalNetwork() Network {
 	var networks sync.Map
 	return Network{
@@ -30,7 +30,8 @@ func newLocalNetwork() Network {
 	}
 }
 
-// Conn.Close does not wait for the reader of a stream that the server has closed.
+// A server sends messages on a stream and closes it. The client does not read them. Conn.Close must
+// not wait until the messages are read.
 func TestConn_CloseWithUnreadClosedStream(t *testing.T) {
 	w := newWorld(t, newLocalNetwork())
 	sent := make(chan struct{})
@@ -46,7 +47,8 @@ func TestConn_CloseWithUnreadClosedStream(t *testing.T) {
 		}, dynamic.WithStreamWindow(500)),
 	})
 	conn := w.conn()
-	stream := openGenerated(t, conn, kindQueue, dynamic.WithRequestTimeout(10*time.Second)) // an hour would be an hour
+	// The timeout is short, so that the test does not take long if Close waits.
+	stream := openGenerated(t, conn, kindQueue, dynamic.WithRequestTimeout(10*time.Second))
 	soon(t, sent, "messages")
 	soon(t, stream.Context().Done(), "end of the stream")
 	started := time.Now()
@@ -54,7 +56,8 @@ func TestConn_CloseWithUnreadClosedStream(t *testing.T) {
 	assert.Less(t, time.Since(started), 5*time.Second)
 }
 
-// A server that once was too slow for a call to all is waited for again.
+// One of three servers responds too late to a multi call. The next multi calls must wait for its
+// response again.
 func TestMulti_SlowServerIsNotForgotten(t *testing.T) {
 	w := newWorld(t, newLocalNetwork())
 	var slow atomic.Bool
@@ -64,9 +67,10 @@ func TestMulti_SlowServerIsNotForgotten(t *testing.T) {
 		w.serve(w.server(), calls, dynamic.Handlers{
 			kindMulti: dynamic.Unary(func(_ context.Context, request *api.MyRequest) (*api.MyResponse, error) {
 				if i == 2 && slow.Load() {
-					<-release // once, longer than the caller waits
+					<-release // longer than the first call waits
 				} else if i == 2 {
-					<-time.After(5 * time.Millisecond) // then only a little longer than the others
+					// Only a little longer than the other servers take.
+					<-time.After(5 * time.Millisecond)
 				}
 				return respond(request), nil
 			}),
@@ -88,7 +92,8 @@ func TestMulti_SlowServerIsNotForgotten(t *testing.T) {
 	}
 }
 
-// A server that claims twice counts as one.
+// A peer sends two claims with the same server ID. The client must count them as claims of one
+// server. It must therefore wait for the claim of the second server before it grants the request.
 func TestAffinity_DuplicateClaimsAreOneServer(t *testing.T) {
 	w := newWorld(t, newLocalNetwork())
 	f, conn := newForger(w), w.conn()
@@ -115,7 +120,9 @@ func TestAffinity_DuplicateClaimsAreOneServer(t *testing.T) {
 	request, err := wire.ParseRequest(soon(t, requests, "request").Value)
 	require.NoError(t, err)
 	f.flood(request, 2)
-	select { // the short circuit is 200 ms
+	// The client would grant the request without waiting if it counted two servers. Otherwise, it
+	// waits 200 ms for the second claim.
+	select {
 	case <-grants:
 		assert.Fail(t, "granted before the second server has claimed")
 	case <-time.After(50 * time.Millisecond):
@@ -124,7 +131,7 @@ func TestAffinity_DuplicateClaimsAreOneServer(t *testing.T) {
 	soon(t, answered, "answer")
 }
 
-// Opening a stream does not fail while one of two servers is shut down.
+// Opening a stream must not fail while one of two servers shuts down.
 func TestStream_OpensWhileOneOfTwoServersLeaves(t *testing.T) {
 	for _, kind := range []string{kindQueue, kindAffinity} {
 		t.Run(kind, func(t *testing.T) {
@@ -156,10 +163,12 @@ func TestStream_OpensWhileOneOfTwoServersLeaves(t *testing.T) {
 	}
 }
 
-// Calls to servers that are killed fail with unavailable, and with nothing else.
+// Calls to a server that is killed must fail with the code Unavailable, and with no other error.
 func TestServer_KillTellsItsCallers(t *testing.T) {
 	for _, kind := range callKinds {
-		if kind == kindAffinity { // a killed server that was granted a call is silent
+		// Skip affinity methods: a killed server does not respond to a call that it has been
+		// granted.
+		if kind == kindAffinity {
 			continue
 		}
 		t.Run(kind, func(t *testing.T) {
@@ -187,13 +196,14 @@ func TestServer_KillTellsItsCallers(t *testing.T) {
 	}
 }
 
-// No metadata is added to what a context has.
+// If a context has metadata, ContextWithMetadata must accept nil as additional metadata.
 func TestContextWithMetadata_Nil(t *testing.T) {
 	ctx := dynamic.ContextWithMetadata(t.Context(), map[string]string{"key": "value"})
 	assert.NotPanics(t, func() { dynamic.ContextWithMetadata(ctx, nil) })
 }
 
-// Topics are different if they are so on the bus.
+// Two topics are different if their parts differ, even if the parts contain NUL characters. It must
+// therefore be possible to register both.
 func TestRegistration_TopicsWithNUL(t *testing.T) {
 	w := newWorld(t, newLocalNetwork())
 	registration := w.serve(w.server(), calls, dynamic.Handlers{"QueueTopics": shapes[0].unary()})
@@ -201,7 +211,8 @@ func TestRegistration_TopicsWithNUL(t *testing.T) {
 	assert.NoError(t, registration.RegisterTopic("QueueTopics", "a", "b\x00c"))
 }
 
-// A server whose claim comes after the client has chosen another does not wait for the choice.
+// The affinity function of a server returns after the client has selected another server. The
+// server must not wait for a grant: its shutdown must not take long.
 func TestServer_ClaimAfterTheGrant(t *testing.T) {
 	w := newWorld(t, newLocalNetwork())
 	quick, late := w.server(), w.server()
@@ -226,7 +237,9 @@ func TestServer_ClaimAfterTheGrant(t *testing.T) {
 	assert.Less(t, time.Since(started), 500*time.Millisecond)
 }
 
-// delayedBus takes its time to return from the publication of a grant, as a broker may.
+// delayedBus is a bus whose Publish sometimes returns late, although the frame has been delivered,
+// as can happen with a broker. If the name of a channel ends with suffix, Publish returns only
+// after hold has been closed.
 type delayedBus struct {
 	bus.Bus
 
@@ -242,8 +255,8 @@ func (b delayedBus) Publish(ctx context.Context, channel bus.Channel, frame []by
 	return err
 }
 
-// An error that the granted server answers before the publication of the grant has returned is the
-// call's.
+// The selected server returns an error before the client's Publish of the grant has returned. The
+// call must return the error of the server.
 func TestCall_QuickErrorOfTheGrantedServer(t *testing.T) {
 	w := newWorld(t, newLocalNetwork())
 	w.serve(w.server(), calls, dynamic.Handlers{

@@ -17,7 +17,7 @@ import (
 //go:embed kinds.proto
 var kindsSource []byte
 
-// Names of the services in kinds.proto.
+// These are the names of the services in kinds.proto.
 const (
 	calls   = "Calls"
 	crowd   = "Crowd"
@@ -25,7 +25,7 @@ const (
 	feeds   = "Feeds"
 )
 
-// The kinds of methods. The name of each method begins with its kind.
+// These are the kinds of methods. The name of each method begins with its kind.
 const (
 	kindQueue        = "Queue"
 	kindSingleServer = "SingleServer"
@@ -34,7 +34,8 @@ const (
 )
 
 var (
-	singleKinds = []string{kindQueue, kindSingleServer, kindAffinity} // one server responds to each request
+	// singleKinds contains the kinds of methods for which one server responds to each request.
+	singleKinds = []string{kindQueue, kindSingleServer, kindAffinity}
 	callKinds   = []string{kindQueue, kindSingleServer, kindAffinity, kindMulti}
 	streamKinds = []string{kindQueue, kindSingleServer, kindAffinity, kindMulti}
 	feedKinds   = []string{kindQueue, kindMulti}
