@@ -14,7 +14,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// TestNotRun: clients learn of the mark, and the error is otherwise what it was.
+// TestNotRun checks that the client sees the mark of an error as unprocessed. The code, text and
+// details of the error remain.
 func TestNotRun(t *testing.T) {
 	t.Parallel()
 	full := errors.NewError(errors.ResourceExhausted, errors.ErrUnimplemented, &errdetails.ErrorInfo{Reason: "full"})
@@ -47,7 +48,8 @@ func TestNotRun(t *testing.T) {
 	assert.True(t, dynamic.IsUnprocessed(err))
 }
 
-// TestNotRun_Forwarded: a server that returns the error of a call of its own has run its request.
+// TestNotRun_Forwarded checks that a handler which returns an unprocessed error of its own call
+// does not pass on that mark. Its own request has been run.
 func TestNotRun_Forwarded(t *testing.T) {
 	t.Parallel()
 	var w *seenWorld

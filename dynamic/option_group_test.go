@@ -9,7 +9,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/dynamic"
 )
 
-// TestOptionGroups_Order: an option of several is those, in their order.
+// TestOptionGroups_Order checks that an option which combines several options applies all of them
+// in their order.
 func TestOptionGroups_Order(t *testing.T) {
 	t.Parallel()
 	w := newSeenWorld(t, with{

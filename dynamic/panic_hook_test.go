@@ -13,7 +13,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// hooked keeps the panics that a hook is told of.
+// hooked receives the panics that are reported to a hook.
 type hooked chan dynamic.Panic
 
 func (h hooked) hook(ctx context.Context, p dynamic.Panic) {
@@ -52,7 +52,8 @@ func TestWithPanicHook_Handlers(t *testing.T) {
 	ofService.requireOne(t, seenFlow, "flow")
 }
 
-// TestWithPanicHook_Interceptors: those that run on goroutines of the engine.
+// TestWithPanicHook_Interceptors checks that the hook is told about panics of interceptors that
+// run in the library's own goroutines.
 func TestWithPanicHook_Interceptors(t *testing.T) {
 	t.Parallel()
 	reported := make(hooked, 10)
@@ -81,7 +82,8 @@ func TestWithPanicHook_Interceptors(t *testing.T) {
 	reported.requireOne(t, seenFeed, "update")
 }
 
-// TestWithPanicHook_Panics: a hook that panics does not end the server, nor keep others from being told.
+// TestWithPanicHook_Panics checks that the server survives a hook that panics, and that the other
+// hooks are still called.
 func TestWithPanicHook_Panics(t *testing.T) {
 	t.Parallel()
 	log, reported := &capturedLog{}, make(hooked, 10)
@@ -100,7 +102,8 @@ func TestWithPanicHook_Panics(t *testing.T) {
 	assert.Equal(t, "hook", log.all()[1]["panic"])
 }
 
-// TestStreamInterceptor_ClosedIfOthersFail: handlers are closed, too, if another interceptor makes none or panics.
+// TestStreamInterceptor_ClosedIfOthersFail checks that a stream handler is closed if another
+// interceptor of the stream panics or returns no handler.
 func TestStreamInterceptor_ClosedIfOthersFail(t *testing.T) {
 	t.Parallel()
 	for name, fail := range map[string]func() dynamic.StreamHandler{

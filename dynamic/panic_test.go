@@ -19,7 +19,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// panicking is a message that panics when it is marshalled, but not before.
+// panicking is a message that panics while it is encoded. Checks of the message before that
+// succeed.
 type panicking struct {
 	*wrapperspb.StringValue
 
@@ -33,7 +34,7 @@ func (p panicking) ProtoReflect() protoreflect.Message {
 	return p.StringValue.ProtoReflect()
 }
 
-// panickingError panics when it is asked for its text.
+// panickingError is an error whose method Error panics.
 type panickingError struct{}
 
 func (panickingError) Error() string { panic("secret") }
@@ -43,7 +44,7 @@ func TestHandlers_Panics(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
 		handle func(context.Context, text) (anyMsg, error)
-		logged string // the panic's value, as text
+		logged string // the value of the panic as text
 	}{
 		{"value", func(context.Context, text) (anyMsg, error) { panic("secret") }, "secret"},
 		{"error", func(context.Context, text) (anyMsg, error) { panic(errors.New("secret")) }, "secret"},
@@ -117,7 +118,8 @@ func TestHandlers_RawPanics(t *testing.T) {
 	assert.Contains(t, log.all()[0]["stack"], "TestHandlers_RawPanics", "the place of the panic")
 }
 
-// TestHandlers_PanicWhileShuttingDown: a handler that panics counts as finished.
+// TestHandlers_PanicWhileShuttingDown checks that Shutdown does not wait any longer for a handler
+// that has panicked.
 func TestHandlers_PanicWhileShuttingDown(t *testing.T) {
 	t.Parallel()
 	w := newWorldOn(t, bus.NewLocal(), dynamic.WithLogger(slog.New(slog.DiscardHandler)))
@@ -128,12 +130,13 @@ func TestHandlers_PanicWhileShuttingDown(t *testing.T) {
 		panic("unreachable")
 	})})
 	client, done := textClient(t, w.conn, echo), make(chan error, 2)
-	go func() { // ends with the call
+	go func() { // this goroutine ends with the call
 		_, err := client.Call(context.Background(), nil)
 		done <- err
 	}()
 	requireSoon(t, b.started, "handler")
-	go func() { done <- w.server.Shutdown(context.Background()) }() // ends with the shutdown
+	// This goroutine ends when Shutdown returns.
+	go func() { done <- w.server.Shutdown(context.Background()) }()
 	close(b.release)
 	for range 2 {
 		if err := requireSoon(t, done, "call and shutdown"); err != nil {

@@ -16,7 +16,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 )
 
-// skewedBus is the bus of a client whose clock is off: the times in its requests are wrong by so much.
+// skewedBus is the bus of a client whose clock is wrong. It adds ahead to all times in the
+// client's requests.
 type skewedBus struct {
 	bus.Bus
 
@@ -55,7 +56,8 @@ func TestServer_ClientWhoseClockIsOff(t *testing.T) {
 			conn, err := dynamic.NewConn(skewedBus{w.bus, ahead}, w.registry, dynamic.WithClientID("CLI_skewed"))
 			require.NoError(t, err)
 			t.Cleanup(func() { require.NoError(t, conn.Close()) })
-			for _, method := range []string{echo, echo, direct, direct} { // the first one teaches the server
+			// From the first call the server learns the client's clock.
+			for _, method := range []string{echo, echo, direct, direct} {
 				_, err := textClient(t, conn, method).Call(t.Context(), wrapperspb.String("hi"), dynamic.WithRequestTimeout(timeout))
 				require.NoError(t, err, method)
 				assert.InDelta(t, timeout, <-remaining, float64(time.Second), method)
@@ -64,7 +66,8 @@ func TestServer_ClientWhoseClockIsOff(t *testing.T) {
 	}
 }
 
-// A server that knows nothing of a client yet, and cannot ask it, takes its first request for a late one.
+// If a client's clock is slow, the server takes its first request for a late one. It cannot know
+// better, because the method needs no claim.
 func TestServer_FirstRequestWithoutClaimOfASlowClock(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -82,7 +85,8 @@ func TestServer_FirstRequestWithoutClaimOfASlowClock(t *testing.T) {
 	})
 }
 
-// Requests that a lagging bus delivers late are not run, neither the first one nor any after it.
+// Requests that the bus delivers long after they were sent are not run. That holds for the first
+// request of a client and for later ones.
 func TestServer_LateRequestsAreNotRun(t *testing.T) {
 	t.Parallel()
 	for _, punctualFirst := range []bool{false, true} {
@@ -111,7 +115,7 @@ func TestServer_LateRequestsAreNotRun(t *testing.T) {
 		p.send(requestChannel("Direct"), late("REQ_late00000000"))
 		p.send(requestChannel("Echo"), late("REQ_late00000001"))
 		p.send(requestChannel("Direct"), late("REQ_late00000002"))
-		require.Eventually(t, func() bool { // counted on another goroutine
+		require.Eventually(t, func() bool { // the server counts them in another goroutine
 			return w.server.Stats().Expired == 3
 		}, 10*time.Second, time.Millisecond)
 		assert.Empty(t, ran)

@@ -13,7 +13,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 )
 
-// peer is a hand-made client and server of test.Echoes, on the level of frames. It behaves as the test says.
+// peer lets a test send and receive single frames, as a client or a server of test.Echoes would.
 type peer struct {
 	t   testing.TB
 	bus bus.Bus
@@ -41,7 +41,7 @@ func responseChannel(client string) bus.Channel {
 	return bus.Channel(wire.ResponseChannel("Echoes", client))
 }
 
-// listen returns the frames on a channel, until the test ends.
+// listen subscribes to a channel until the test ends, and returns the frames that arrive on it.
 func (p peer) listen(channel bus.Channel, join bus.Mode) <-chan wire.Envelope {
 	p.t.Helper()
 	envelopes := make(chan wire.Envelope, 10_000)
@@ -58,7 +58,7 @@ func (p peer) listen(channel bus.Channel, join bus.Mode) <-chan wire.Envelope {
 	return envelopes
 }
 
-// frame is any of the wire's messages.
+// frame is a message of the wire protocol that can be encoded as a frame.
 type frame interface {
 	AppendFrame(dst []byte) ([]byte, error)
 }
@@ -87,7 +87,7 @@ func encodedText(t testing.TB, body string) []byte {
 	return encoded
 }
 
-// newRequest is a request as psrpc sends it.
+// newRequest returns a request with the fields that psrpc sets.
 func newRequest(id, body string) *wire.Request {
 	now := time.Now()
 	return &wire.Request{
@@ -125,7 +125,7 @@ func (p peer) nextGrant(from <-chan wire.Envelope) wire.ClaimResponse {
 	return grant
 }
 
-// answer sends a response with a text to the client of a request.
+// answer sends a response with a text to the client that sent the request.
 func (p peer) answer(request wire.Request, body string) {
 	p.t.Helper()
 	p.send(responseChannel(string(request.ClientID)), &wire.Response{
@@ -134,7 +134,7 @@ func (p peer) answer(request wire.Request, body string) {
 	})
 }
 
-// claim offers a server to the client of a request.
+// claim sends a claim of a server to the client that sent the request.
 func (p peer) claim(request wire.Request, server string) {
 	p.t.Helper()
 	p.send(claimChannel(string(request.ClientID)), &wire.ClaimRequest{

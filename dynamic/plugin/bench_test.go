@@ -39,8 +39,8 @@ type benchCounter struct{ benchInstance }
 
 func (benchCounter) Counts() (handled, failed uint64) { return 0, 0 }
 
-// BenchmarkCall measures the cost of counting requests in the host, for handlers of messages and of
-// bytes.
+// BenchmarkCall measures what it costs that the host counts the requests of a plugin. It does so
+// for typed and for raw handlers.
 func BenchmarkCall(b *testing.B) {
 	handlers := map[string]dynamic.Handler{
 		"unary": dynamic.Unary(func(_ context.Context, request text) (text, error) { return request, nil }),

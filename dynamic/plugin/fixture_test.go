@@ -47,7 +47,7 @@ service Parting {
 
 type text = *wrapperspb.StringValue
 
-// fleet is a plugin host on an in-process bus, and a client of the plugins' services.
+// fleet is a plugin host on an in-process bus, and a conn that calls the services of the plugins.
 type fleet struct {
 	*testing.T
 
@@ -58,7 +58,7 @@ type fleet struct {
 	loader   *testLoader
 	events   chan plugin.Event
 	root     string
-	// remove is a file that a test case removes from the plugin's folder.
+	// remove names a file that a test case removes from the plugin's folder.
 	remove string
 }
 
@@ -99,7 +99,8 @@ func writeFile(t testing.TB, path, content string) {
 	require.NoError(t, os.WriteFile(path, []byte(content), 0o600))
 }
 
-// plugin writes the folder of a plugin of the test loader and returns its path.
+// plugin creates the folder of a plugin for testLoader and returns its path. code is the content
+// of its code file.
 func (f *fleet) plugin(folder, code string, change ...func(m *plugin.Manifest)) string {
 	f.Helper()
 	path := filepath.Join(f.root, filepath.FromSlash(folder))
@@ -139,7 +140,7 @@ func (f *fleet) event(kind plugin.EventKind, name string) plugin.Event {
 	}
 }
 
-// call returns the version that answered.
+// call calls a method and returns the version of the plugin that responded.
 func (f *fleet) call(method string) (string, error) {
 	response, err := dynamic.Invoke(f.Context(), f.conn, method, wrapperspb.String(""))
 	if err != nil {
@@ -166,10 +167,10 @@ func (f *fleet) status(name string) plugin.Status {
 	return plugin.Status{}
 }
 
-// testLoader runs code that is a text. The first word selects what the instance does; its services
-// answer with the whole text.
+// testLoader loads plugins whose code is a text. The first word selects the behavior. The services
+// respond with the whole text.
 type testLoader struct {
-	// failLate is closed to let the load of code "breaks-late" fail.
+	// failLate makes the loading of the code "breaks-late" fail when it is closed.
 	failLate chan struct{}
 
 	mu        sync.Mutex
@@ -205,7 +206,7 @@ func (l *testLoader) Load(ctx context.Context, source *plugin.Source, onHealth f
 	return c, nil
 }
 
-// instance returns the n-th instance that was loaded.
+// instance returns the n-th instance that was loaded, counted from 0.
 func (l *testLoader) instance(n int) *testInstance {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -223,7 +224,7 @@ type testInstance struct {
 	onHealth func(error)
 	does     string
 	version  string
-	running  sync.WaitGroup // the handlers
+	running  sync.WaitGroup // counts the running handlers
 	handling atomic.Int32
 	closed   chan struct{}
 }
@@ -285,12 +286,12 @@ func (c *testInstance) Close(context.Context) error {
 	return nil
 }
 
-// countingInstance implements plugin.CallCounter.
+// countingInstance is an instance that counts its calls itself.
 type countingInstance struct{ *testInstance }
 
 func (countingInstance) Counts() (handled, failed uint64) { return 7, 3 }
 
-// awaitClosed waits until the n-th instance is closed.
+// awaitClosed waits until the n-th instance, counted from 0, is closed.
 func (f *fleet) awaitClosed(n int) {
 	f.Helper()
 	select {

@@ -192,7 +192,7 @@ func TestHost_ReportsDegradedCode(t *testing.T) {
 	f.event(plugin.Recovered, "greeter")
 	assert.Equal(t, plugin.StateServing, f.status("greeter").State)
 	require.NoError(t, f.status("greeter").Err)
-	f.loader.instance(0).onHealth(nil) // no change, no event
+	f.loader.instance(0).onHealth(nil) // the health has not changed, so there is no event
 
 	require.NoError(t, f.host.Unload(t.Context(), "greeter"))
 	f.loader.instance(0).onHealth(errors.New("too late"))
@@ -211,18 +211,19 @@ func TestHost_UsesTheCodesOwnCounter(t *testing.T) {
 	require.NoError(t, f.host.Load(t.Context(), f.plugin("greeter", "v 3")))
 	f.awaitClosed(1)
 	f.requireVersion(hello, "v 3")
-	require.Eventually(t, func() bool { // the counts are added after the code is closed
+	// The host adds the counts after it has closed the instance.
+	require.Eventually(t, func() bool {
 		status = f.status("greeter")
 		return status.Handled == 15 && status.Failed == 6
 	}, waitTimeout, time.Millisecond, "%+v", status)
 }
 
-// startWaiting starts a call that waits for its context. It returns when the n-th instance handles
-// the call.
+// startWaiting starts a call whose handler waits until its context ends. It returns when the n-th
+// instance handles the call.
 func (f *fleet) startWaiting(n int) (failure <-chan error) {
 	f.Helper()
 	ended := make(chan error, 1)
-	go func() { // the caller waits for it
+	go func() { // the caller of startWaiting waits for this goroutine
 		_, err := dynamic.Invoke(context.Background(), f.conn, hello, wrapperspb.String("wait"), dynamic.WithRequestTimeout(waitTimeout))
 		ended <- err
 	}()

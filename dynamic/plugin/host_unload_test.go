@@ -13,7 +13,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/dynamic"
 )
 
-// idleLoader loads instances that serve nothing.
+// idleLoader loads plugins without services.
 type idleLoader struct{}
 
 func (idleLoader) Name() string { return "idle" }
@@ -28,8 +28,8 @@ func (idleInstance) Services() []Service { return nil }
 
 func (idleInstance) Close(context.Context) error { return nil }
 
-// The folder of a plugin is missing, and the plugin is loaded from another folder before the unload
-// begins. It keeps serving.
+// The folder of a plugin disappears. Before the host unloads the plugin, it is loaded from another
+// folder. The plugin must then keep serving.
 func TestHost_KeepsAPluginThatWasMoved(t *testing.T) {
 	t.Parallel()
 	host, err := NewHost(dynamic.NewServer(bus.NewLocal()), WithLoaders(idleLoader{}), WithEvents(func(Event) {}))

@@ -12,8 +12,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/dynamic/plugin"
 )
 
-// release writes version n of the plugin greeter as a reproducible build does: files of all
-// versions have the same sizes and times.
+// release creates version n of the plugin greeter like a reproducible build: the files of all
+// versions have the same size and time.
 func (f *fleet) release(folder, n string) {
 	f.Helper()
 	path := f.plugin(folder, "v "+n, named("greeter"))
@@ -23,7 +23,7 @@ func (f *fleet) release(folder, n string) {
 	}))
 }
 
-// link makes a link, or replaces it in one step.
+// link creates a symbolic link, or replaces an existing one atomically.
 func (f *fleet) link(name, target string) {
 	f.Helper()
 	path := filepath.Join(f.root, name)
@@ -42,7 +42,8 @@ func (f *fleet) removeAll(name string) {
 	require.NoError(f, os.RemoveAll(filepath.Join(f.root, name)))
 }
 
-// Events report each change, because the poll interval is longer than the test.
+// The host must notice each change of a symbolic link through file system events, because the poll
+// interval is longer than the test.
 func TestWatch_LinksAboveAndInAPlugin(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {

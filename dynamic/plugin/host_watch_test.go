@@ -13,7 +13,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/dynamic/plugin"
 )
 
-// watch watches the folder plugins until the test ends.
+// watch watches the folder "plugins" until the test ends.
 func (f *fleet) watch() (root string) {
 	f.Helper()
 	root = filepath.Join(f.root, "plugins")
@@ -100,7 +100,7 @@ func TestWatch_WaitsUntilAFolderIsCopied(t *testing.T) {
 	f := newFleet(t, plugin.WithDebounce(debounce))
 	f.plugin("plugins/other", "v 1", services(parting))
 	f.watch()
-	f.event(plugin.Loaded, "other") // existing folders are read at once
+	f.event(plugin.Loaded, "other") // folders that exist already are read at once
 	f.plugin("plugins/greeter", "broken copy")
 	start := time.Now()
 	for time.Since(start) < 2*debounce {
@@ -119,7 +119,7 @@ func TestWatch_ARenamedFolderKeepsItsPlugin(t *testing.T) {
 	t.Parallel()
 	f := newFleet(t)
 	f.plugin("plugins/a", "v 1", named("greeter"))
-	f.plugin("plugins/z", "v 1", services(parting)) // named like its folder
+	f.plugin("plugins/z", "v 1", services(parting)) // the plugin has the name of its folder
 	root := f.watch()
 	for range 2 {
 		<-f.events
@@ -128,7 +128,7 @@ func TestWatch_ARenamedFolderKeepsItsPlugin(t *testing.T) {
 	require.NoError(t, os.Rename(filepath.Join(root, "z"), filepath.Join(root, "y")))
 	f.event(plugin.Unloaded, "z")
 	f.event(plugin.Loaded, "y")
-	require.Eventually(t, func() bool { // a new folder name is not an event
+	require.Eventually(t, func() bool { // a new name of a folder does not cause an event
 		return f.status("greeter").Folder == filepath.Join(root, "b")
 	}, waitTimeout, time.Millisecond)
 	assert.Equal(t, 1, f.status("greeter").Generation)
@@ -149,7 +149,7 @@ func TestWatch_ASwappedFolderIsAChange(t *testing.T) {
 	require.NoError(t, os.Rename(filepath.Join(root, "greeter"), filepath.Join(f.root, "before")))
 	require.NoError(t, os.Rename(next, filepath.Join(root, "greeter")))
 	f.event(plugin.Replaced, "greeter")
-	f.plugin("plugins/greeter", "v 3") // the new folder is watched as well
+	f.plugin("plugins/greeter", "v 3") // the new folder must be watched as well
 	f.event(plugin.Replaced, "greeter")
 	f.requireVersion(hello, "v 3")
 }
@@ -187,7 +187,8 @@ func TestWatch_RetriesAConflictWithAFailedLoad(t *testing.T) {
 	f := newFleet(t)
 	f.plugin("plugins/first", "breaks-late")
 	f.watch()
-	require.Eventually(t, func() bool { return f.loader.loaded() == 1 }, waitTimeout, time.Millisecond) // there is no event
+	// No event reports this.
+	require.Eventually(t, func() bool { return f.loader.loaded() == 1 }, waitTimeout, time.Millisecond)
 	f.plugin("plugins/second", "v 2")
 	f.event(plugin.Failed, "second")
 	close(f.loader.failLate)
@@ -216,10 +217,11 @@ func TestWatch_ARemovedFolderHasNoPlugins(t *testing.T) {
 	root := f.watch()
 	f.event(plugin.Loaded, "first")
 	f.plugin("plugins/greeter", "v 2", named("second"))
-	f.event(plugin.Failed, "second") // plugin first serves it
+	f.event(plugin.Failed, "second") // the plugin first already serves it
 	require.NoError(t, os.RemoveAll(filepath.Join(root, "greeter")))
 	f.event(plugin.Unloaded, "first")
-	require.Eventually(t, func() bool { return len(f.host.List()) == 0 }, waitTimeout, time.Millisecond) // there is no event
+	// No event reports this.
+	require.Eventually(t, func() bool { return len(f.host.List()) == 0 }, waitTimeout, time.Millisecond)
 }
 
 func TestWatch_RootIsRemovedAndComesBack(t *testing.T) {

@@ -24,7 +24,8 @@ service Regions {
 }
 `
 
-// regionsLoader loads instances that register a topic, whose name is the code.
+// regionsLoader loads plugins that register a topic. The code of a plugin is the name of the
+// topic.
 type regionsLoader struct{ registrations chan *dynamic.Registration }
 
 func (regionsLoader) Name() string { return "regions" }
@@ -72,7 +73,8 @@ func TestService_RegisteredGetsTheRegistration(t *testing.T) {
 	err = load("refuse")
 	require.ErrorContains(t, err, "function Registered failed: topic refused")
 	require.NotContains(t, err.Error(), "already registered")
-	require.Len(t, loader.registrations, 3) // the previous version gets a new registration
+	// The old version was registered once more after the failed load.
+	require.Len(t, loader.registrations, 3)
 	requireTopics("eu", "us")
 	require.NoError(t, load("asia"))
 	requireTopics("eu", "us", "asia")

@@ -25,7 +25,8 @@ service River {
 }
 `
 
-// riverLoader serves streams that echo one message, or fail if the message is "fail".
+// riverLoader loads a plugin with a stream handler. The handler sends back one message, or fails
+// if the message is "fail".
 type riverLoader struct{}
 
 func (riverLoader) Name() string { return "river" }

@@ -15,7 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// liarFS says of each file that it is the file regular.
+// liarFS is a folder whose method Stat describes every file as a regular file.
 type liarFS struct{ folderFS }
 
 func (f liarFS) Stat(string) (fs.FileInfo, error) { return f.folderFS.Stat("regular") }
@@ -41,7 +41,8 @@ func TestSourceFiles_AFileBecomesAFIFO(t *testing.T) {
 	}
 }
 
-// Whichever file is a FIFO, and whenever it becomes one, nothing waits for its writer.
+// Reading a plugin never waits for the writer of a FIFO, whichever file is one and whenever it
+// becomes one.
 func TestReadSource_FIFOsNeverBlock(t *testing.T) {
 	t.Parallel()
 	folder := t.TempDir()

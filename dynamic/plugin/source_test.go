@@ -62,7 +62,7 @@ func TestParseManifest_ReportsInvalidFields(t *testing.T) {
 	}
 }
 
-// descriptorSet returns a descriptor set like that of protoc -o.
+// descriptorSet returns an encoded descriptor set, as protoc -o writes it.
 func descriptorSet(t *testing.T) string {
 	t.Helper()
 	folder := t.TempDir()

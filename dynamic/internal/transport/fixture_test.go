@@ -70,7 +70,7 @@ func (b *subscriberBus) Subscribe(
 	return &subscription{bus: b}, nil
 }
 
-// subscription counts as one of several that share a receiver.
+// subscription is an open subscription to a subscriberBus, which counts it until it is closed.
 type subscription struct {
 	bus    *subscriberBus
 	closed atomic.Bool

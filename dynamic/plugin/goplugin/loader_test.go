@@ -32,17 +32,17 @@ package greeting;
 import "google/protobuf/wrappers.proto";
 service Greeter { rpc Hello(google.protobuf.StringValue) returns (google.protobuf.BytesValue); rpc Bye(google.protobuf.StringValue) returns (google.protobuf.BytesValue); }
 `
-	buildTimeout = 5 * time.Minute // with a cold cache, on a busy machine
+	buildTimeout = 5 * time.Minute // long enough for an empty build cache on a busy machine
 )
 
-// builder builds programs and plugins in a folder.
+// builder builds programs and plugins into a folder.
 type builder struct {
 	*testing.T
 
 	folder string
 }
 
-// build builds a package or a file in testdata.
+// build builds a package or a file in testdata and returns the path of the result.
 func (b builder) build(name, source string, flags ...string) (path string) {
 	b.Helper()
 	path = filepath.Join(b.folder, name)
@@ -79,7 +79,8 @@ func (b builder) manifest(name string, change ...func(m *plugin.Manifest)) (fold
 	return folder
 }
 
-// run runs a host that loads folders, and returns its line for each.
+// run starts a host program that loads the folders. It returns the one line that the host prints
+// for each folder.
 func (b builder) run(host string, environment []string, folders ...string) (lines []string) {
 	b.Helper()
 	ctx, cancel := context.WithTimeout(b.Context(), time.Minute)
@@ -108,7 +109,8 @@ func TestLoader_LoadsRealPlugins(t *testing.T) {
 	}
 	b := builder{t, t.TempDir()}
 	host := b.build("host", "host")
-	first := b.plugin("first", "greeter/main.go", "version=1") // its plugin path is derived from its content
+	// The Go tool derives the plugin path from the content of a file.
+	first := b.plugin("first", "greeter/main.go", "version=1")
 	second := b.plugin("second", "greeter", "version=2", func(m *plugin.Manifest) { m.Descriptors = "greeting.proto" })
 	samePath := b.plugin("same-path", "greeter", "version=3")
 	wrongType := b.plugin("wrong-type", "wrong", "does=nothing")
@@ -139,7 +141,8 @@ func TestLoader_LoadsRealPlugins(t *testing.T) {
 	}
 	lines := b.run(host, []string{"PANIC=1"}, second)
 	assert.Contains(t, lines[0], "function Services panicked: no services")
-	lines = b.run(host, []string{"HANG=1", "TIMEOUT=3s"}, second) // the host ends nevertheless
+	// The host ends although the plugin never returns.
+	lines = b.run(host, []string{"HANG=1", "TIMEOUT=3s"}, second)
 	assert.Contains(t, lines[0], "the plugin's init or function Services has not returned: context deadline exceeded")
 
 	left, err := filepath.Glob(filepath.Join(os.TempDir(), copyPrefix+"*", "*.so"))
@@ -147,7 +150,7 @@ func TestLoader_LoadsRealPlugins(t *testing.T) {
 	assert.Empty(t, left)
 }
 
-// load loads content into the test process.
+// load loads content as a plugin into the test process.
 func load(content string, change ...func(m *plugin.Manifest)) error {
 	source := &plugin.Source{Content: []byte(content), Digest: content}
 	for _, edit := range change {

@@ -23,7 +23,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/dynamic/plugin/process"
 )
 
-// descendants starts six kinds of descendants, which write their IDs to the file $pids.
+// descendants is a shell script that starts six descendants in different ways. Each appends its
+// process ID to the file $pids.
 const descendants = `
 start='echo $$ >>"$pids"; exec sleep 1000'
 export start
@@ -36,7 +37,8 @@ setsid sh -c 'setsid sh -c "$start" & exit'
 while [ "$(wc -l <"$pids")" -lt 6 ]; do sleep 0.01; done
 `
 
-// awaitDescendants returns the IDs of the descendants in a file.
+// awaitDescendants waits until a file contains the process IDs of six descendants, and returns
+// them.
 func awaitDescendants(t *testing.T, file string) (pids []int) {
 	t.Helper()
 	require.Eventually(t, func() bool {
@@ -112,7 +114,7 @@ func TestLoader_ADescendantCanLeaveThePlugin(t *testing.T) {
 	require.NoError(t, syscall.Kill(pid, syscall.SIGKILL))
 }
 
-// startHost runs a host in another process, and returns it when its plugin is ready.
+// startHost starts a host in another process, and returns when its plugin is ready.
 func startHost(t *testing.T, folder, copies string) *exec.Cmd {
 	t.Helper()
 	binary, err := os.Executable()
@@ -152,13 +154,15 @@ func TestLoader_DescendantsEndWithAKilledHost(t *testing.T) {
 	requireFolders(t, copies, 0)
 }
 
-// Without a guardian, the next host cleans up.
+// If the guardian of a killed host is killed as well, the next loader stops the descendants and
+// removes the copy.
 func TestNewLoader_CleansUpAfterKilledHosts(t *testing.T) {
 	t.Parallel()
 	f := newFleet(t)
 	copies, file := t.TempDir(), filepath.Join(f.root, "pids")
 	require.NoError(t, os.WriteFile(filepath.Join(copies, "dynpsrpc-plugin-file"), nil, 0o600))
-	require.NoError(t, os.Mkdir(filepath.Join(copies, "dynpsrpc-plugin-older"), 0o700)) // its host may live
+	// A host that still runs may use it.
+	require.NoError(t, os.Mkdir(filepath.Join(copies, "dynpsrpc-plugin-older"), 0o700))
 	living := startHost(t, f.script("v1", ready+"echo plugin is ready\ncat"), copies)
 	killed := startHost(t, f.script("v2", "pids='"+file+"'\nexport pids\n"+descendants+ready+"echo plugin is ready\ncat"), copies)
 	pids := awaitDescendants(t, file)
@@ -173,10 +177,11 @@ func TestNewLoader_CleansUpAfterKilledHosts(t *testing.T) {
 	requireExited(t, pids)
 	require.NoError(t, living.Process.Kill())
 	require.Error(t, living.Wait())
-	requireFolders(t, copies, 2) // the guardian of the other host lives
+	requireFolders(t, copies, 2) // the guardian of the other host removes its copy
 }
 
-// killGuardians kills the shells among the children of a host that guard its plugins.
+// killGuardians kills the guardian processes of a host. They are shells that clean up after the
+// host's plugins.
 func killGuardians(t *testing.T, host int) {
 	t.Helper()
 	children, err := filepath.Glob("/proc/[0-9]*/cmdline")

@@ -28,7 +28,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// TestMain is also the main function of plugins, which are scripts that run the test binary.
+// TestMain runs the tests. It is also the main function of the plugins, because their scripts
+// start the test binary.
 func TestMain(m *testing.M) {
 	if os.Getenv("DYNPSRPC_ABI") != "" {
 		child.Main(serve)
@@ -40,7 +41,7 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-// runHost loads the plugin of a folder, copies its output to stdout, and waits to be killed.
+// runHost loads a plugin, copies its output to stdout, and waits until it is killed.
 func runHost(folder string) {
 	source, err := plugin.ReadSource(folder)
 	if err != nil {
@@ -82,7 +83,7 @@ service Greeter {
 
 type text = *wrapperspb.StringValue
 
-// serve registers a service that answers with the version of the plugin.
+// serve registers a service that responds with the version of the plugin.
 func serve(_ context.Context, server *dynamic.Server) error {
 	reg := registry.New()
 	if err := reg.ParseProto(os.DirFS(os.Getenv("DYNPSRPC_FOLDER")), "greeting.proto"); err != nil {
@@ -104,7 +105,7 @@ func answer(_ context.Context, request text) (text, error) {
 	return wrapperspb.String(os.Getenv("DYNPSRPC_VERSION")), nil
 }
 
-// fleet is a plugin host on a real bus, and a client of the plugins' services.
+// fleet is a plugin host on a real bus, and a conn that calls the services of the plugins.
 type fleet struct {
 	*testing.T
 
@@ -113,7 +114,7 @@ type fleet struct {
 	events chan plugin.Event
 	log    *logBuffer
 	root   string
-	// copies is the directory of private copies.
+	// copies is the directory in which the loader stores its copies of the plugins.
 	copies string
 }
 
@@ -150,7 +151,7 @@ func newFleet(t *testing.T, opts ...process.Option) *fleet {
 	return f
 }
 
-// script writes the folder of a plugin that is a shell script.
+// script creates the folder of a plugin that is a shell script.
 func (f *fleet) script(version, script string, change ...func(m *plugin.Manifest)) (folder string) {
 	f.Helper()
 	folder = filepath.Join(f.root, "greeter")
@@ -169,7 +170,7 @@ func (f *fleet) script(version, script string, change ...func(m *plugin.Manifest
 	return folder
 }
 
-// program writes the folder of a plugin that is a Go program.
+// program creates the folder of a plugin that is a Go program.
 func (f *fleet) program(version string, change ...func(m *plugin.Manifest)) (folder string) {
 	f.Helper()
 	binary, err := os.Executable()
@@ -177,7 +178,7 @@ func (f *fleet) program(version string, change ...func(m *plugin.Manifest)) (fol
 	return f.script(version, fmt.Sprintf("exec '%s' \"$@\"\n", binary), change...)
 }
 
-// call returns the response of Hello.
+// call calls Hello and returns the text of the response.
 func (f *fleet) call(request string) (string, error) {
 	response, err := dynamic.Invoke(f.Context(), f.conn, hello, wrapperspb.String(request))
 	if err != nil {
@@ -186,7 +187,7 @@ func (f *fleet) call(request string) (string, error) {
 	return response.(text).GetValue(), nil
 }
 
-// event waits for the next event and checks its kind.
+// event waits for the next event of the host and checks its kind.
 func (f *fleet) event(kind plugin.EventKind) plugin.Event {
 	f.Helper()
 	select {
@@ -199,11 +200,11 @@ func (f *fleet) event(kind plugin.EventKind) plugin.Event {
 	}
 }
 
-// logBuffer records the host's log.
+// logBuffer stores the log of the host.
 type logBuffer struct {
 	mu      sync.Mutex
 	content bytes.Buffer
-	changed chan struct{} // closed at the next write
+	changed chan struct{} // is closed by the next write
 }
 
 func newLogBuffer() *logBuffer { return &logBuffer{changed: make(chan struct{})} }
@@ -216,7 +217,7 @@ func (l *logBuffer) Write(p []byte) (int, error) {
 	return l.content.Write(p)
 }
 
-// await waits until the log contains all texts.
+// await waits until the log contains all given texts.
 func (l *logBuffer) await(t *testing.T, texts ...string) {
 	t.Helper()
 	deadline := time.After(waitTimeout)

@@ -62,7 +62,8 @@ func TestLoader_ReplacesWithoutLosingACall(t *testing.T) {
 	replaced := make(chan struct{})
 	for range callers {
 		calling.Go(func() {
-			for n := int64(0); ; n++ { // until all replacements are done, and enough calls
+			// Until all replacements are done and enough calls were made.
+			for n := int64(0); ; n++ {
 				if n >= calls/callers {
 					select {
 					case <-replaced:
@@ -83,7 +84,8 @@ func TestLoader_ReplacesWithoutLosingACall(t *testing.T) {
 	close(replaced)
 	calling.Wait()
 	assert.GreaterOrEqual(t, answered.Load(), int64(calls))
-	require.NoError(t, f.host.Unload(t.Context(), "greeter")) // earlier versions no longer answer
+	// Now only the next version can respond.
+	require.NoError(t, f.host.Unload(t.Context(), "greeter"))
 	require.NoError(t, f.host.Load(t.Context(), f.program("v0")))
 	version, err := f.call("")
 	require.NoError(t, err)
@@ -143,7 +145,8 @@ func TestLoader_StopsTheProcessOfACanceledLoad(t *testing.T) {
 	require.ErrorIs(t, <-loaded, context.Canceled)
 }
 
-// A process with the wrong services may have received requests before the host noticed.
+// A plugin with the wrong services may have received requests before the host noticed that. The
+// host lets it finish them.
 func TestLoader_StopsAProcessWithWrongServicesGracefully(t *testing.T) {
 	t.Parallel()
 	f := newFleet(t)
@@ -193,7 +196,7 @@ func TestLoader_RestartsUntilItIsClosed(t *testing.T) {
 func TestLoader_KillsTheProcessGroupAtTheDeadline(t *testing.T) {
 	t.Parallel()
 	f := newFleet(t)
-	// The descendant ignores SIGTERM too, and holds the output open.
+	// The descendant also ignores SIGTERM and keeps the output open.
 	require.NoError(t, f.host.Load(t.Context(), f.script("v1",
 		"trap '' TERM\n(trap '' TERM; while :; do sleep 1; done) &\necho descendant $!\n"+ready+"while :; do sleep 1; done")))
 	f.log.await(t, "descendant")
@@ -209,7 +212,7 @@ func TestLoader_KillsTheProcessGroupAtTheDeadline(t *testing.T) {
 	require.Eventually(t, func() bool { return hasExited(id) }, waitTimeout, time.Millisecond, "descendant %d is still running", id)
 }
 
-// hasExited is also true for a zombie.
+// hasExited reports whether a process has exited. A zombie counts as exited.
 func hasExited(pid int) bool {
 	state, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	return errors.Is(syscall.Kill(pid, 0), syscall.ESRCH) || (err == nil && strings.Contains(string(state), ") Z "))
@@ -254,7 +257,8 @@ func TestNewLoader_NeedsABusThatProcessesReach(t *testing.T) {
 	}
 }
 
-// The process ignores signals and the end of its input; the kernel kills it.
+// The plugin ignores signals and the end of its input, so the kernel must kill it when the host
+// dies.
 func TestLoader_ProcessesDieWithTheirHost(t *testing.T) {
 	t.Parallel()
 	if runtime.GOOS != "linux" {

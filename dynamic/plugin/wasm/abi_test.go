@@ -13,11 +13,11 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// endlessLoop is a loop that never ends.
+// endlessLoop is the WebAssembly code of a loop that never ends.
 var endlessLoop = []byte{opcodeLoop, blockEmpty, opBranch, 0, opcodeEnd}
 
-// TestABI_FaultsInCalls calls modules with one faulty export and checks that each fault discards
-// the instance.
+// TestABI_FaultsInCalls calls modules in which one exported function is faulty. Each fault must
+// discard the instance.
 func TestABI_FaultsInCalls(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {
@@ -50,7 +50,7 @@ func TestABI_FaultsInCalls(t *testing.T) {
 				limits.Timeout = plugin.Duration(100 * time.Millisecond)
 			}
 			code := load(t, echoModule().with(test.export, test.body...).encode(), echoService, limits, WithMaxResponse(4096))
-			for n := range 3 { // with an instance of its own each time
+			for n := range 3 { // each call gets a new instance
 				response, err := code.echo(t, "request")
 				if test.code == errors.OK {
 					require.NoError(t, err)
@@ -70,9 +70,10 @@ func TestABI_FaultsInCalls(t *testing.T) {
 func TestABI_GrowsUpToTheLimit(t *testing.T) {
 	t.Parallel()
 	grow := slices.Concat(i32Const(1), []byte{opMemoryGrow, 0, opI64ExtendU})
-	m := echoModule().with(exportCall, append(grow, 0x42, 0, 0x83)...) // and 0: an empty response
+	// The code combines the result of the growth with 0, which yields an empty response.
+	m := echoModule().with(exportCall, append(grow, 0x42, 0, 0x83)...)
 	code := load(t, m.encode(), echoService, plugin.Limits{Memory: 3 * pageSize, Instances: 1})
-	for range 10 { // a refusal by itself is the code's own matter
+	for range 10 { // the instance is kept even if the host refuses to grow its memory
 		_, err := code.echo(t, "x")
 		require.NoError(t, err)
 	}

@@ -6,7 +6,7 @@ import (
 	"slices"
 )
 
-// These are opcodes and block types.
+// These constants are WebAssembly opcodes and block types.
 const (
 	opUnreachable  = 0x00
 	opIf           = 0x04
@@ -24,14 +24,15 @@ const (
 	blockEmpty     = 0x40
 )
 
-// function is a function that an assembled module defines.
+// function describes a function that an assembled module defines.
 type function struct {
-	export string // its name, or empty
+	export string // the exported name, or empty
 	signature
-	body []byte // without the end
+	body []byte // the code without the final end opcode
 }
 
-// imported is a function that an assembled module imports. Imports have the first indexes.
+// imported describes a function that an assembled module imports. Imported functions have the
+// first indexes.
 type imported struct {
 	module, name string
 	signature
@@ -41,9 +42,9 @@ type imported struct {
 type assembled struct {
 	imports   []imported
 	functions []function
-	pages     uint32 // of memory at the start; there is none if it is 0
-	start     int    // the function that runs at the start, or -1
-	list      string // what is at listAddress
+	pages     uint32 // the number of memory pages at the start, or 0 for no memory
+	start     int    // the index of the function that runs at the start, or -1
+	list      string // the text that the module stores at listAddress
 	// tables and elements are encoded sections, or empty.
 	tables, elements []byte
 }
@@ -53,7 +54,7 @@ const (
 	inputAddress = 4096
 )
 
-// echoModule returns a hand-written module that serves test.Bytes/Echo.
+// echoModule returns a hand-written module that serves the method test.Bytes/Echo.
 func echoModule() *assembled {
 	const list = "test.Bytes/Echo"
 	return &assembled{
@@ -88,7 +89,7 @@ func (m *assembled) index(export string) int {
 	return slices.IndexFunc(m.functions, func(f function) bool { return f.export == export })
 }
 
-// encode returns the module in the binary format.
+// encode returns the module in the binary format of WebAssembly.
 func (m *assembled) encode() []byte {
 	var types, imports, functions, exported, bodies [][]byte
 	for _, i := range m.imports {
@@ -101,7 +102,8 @@ func (m *assembled) encode() []byte {
 		if f.export != "" {
 			exported = append(exported, slices.Concat(text(f.export), []byte{0}, uleb(len(m.imports)+i)))
 		}
-		body := slices.Concat([]byte{0}, f.body, []byte{opcodeEnd}) // no locals
+		// The 0 means that there are no local variables.
+		body := slices.Concat([]byte{0}, f.body, []byte{opcodeEnd})
 		bodies = append(bodies, slices.Concat(uleb(len(body)), body))
 	}
 	code := []byte("\x00asm\x01\x00\x00\x00")

@@ -14,10 +14,10 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-var benchText = wrapperspb.String(strings.Repeat("x", 62)) // 64 bytes, encoded
+var benchText = wrapperspb.String(strings.Repeat("x", 62)) // the encoded message has 64 bytes
 
-// BenchmarkCall measures a typed call of 64 bytes over the in-process bus, client and server
-// together.
+// BenchmarkCall measures a typed call of 64 bytes over the in-process bus, with the client and the
+// server in one process.
 func BenchmarkCall(b *testing.B) {
 	call := func(b *testing.B, e *engine, method string) {
 		client := e.client(b, method)
@@ -55,11 +55,11 @@ func BenchmarkCall(b *testing.B) {
 	})
 }
 
-// BenchmarkGuest measures a call of the module alone, without client and server. The hand-written
-// module shows the cost of the loader itself.
+// BenchmarkGuest measures a call of a WebAssembly module without a client and a server. The
+// hand-written module shows the cost of the loader itself.
 func BenchmarkGuest(b *testing.B) {
 	byHand := echoModule()
-	byHand.pages = 3 // with room for the longer requests
+	byHand.pages = 3 // memory for the longer requests
 	for name, content := range map[string][]byte{"by-hand": byHand.encode(), "go": echoGuest(b)} {
 		for _, size := range []int{64, 64 << 10} {
 			b.Run(name+"/"+map[int]string{64: "64B", 64 << 10: "64KiB"}[size], func(b *testing.B) {
@@ -78,7 +78,7 @@ func BenchmarkGuest(b *testing.B) {
 	}
 }
 
-// BenchmarkStart measures the start of an instance.
+// BenchmarkStart measures how long it takes to start an instance.
 func BenchmarkStart(b *testing.B) {
 	for name, content := range map[string][]byte{"by-hand": echoModule().encode(), "go": echoGuest(b)} {
 		b.Run(name, func(b *testing.B) {

@@ -38,8 +38,10 @@ func TestCall_ErrorsOfTheHandlerReachTheCaller(t *testing.T) {
 		"own_code_7 of mine":      {"own_code_7", "of mine"},
 		" no code":                {errors.Unknown, "no code"},
 		"uncoded":                 {errors.Unknown, "uncoded"},
-		"not_found ":              {errors.NotFound, "not_found"}, // there is no error without a text
-		"not_found \xff":          {errors.NotFound, "\xff"},      // the engine mends it
+		// An error without a text gets its code as the text.
+		"not_found ": {errors.NotFound, "not_found"},
+		// The server replaces the invalid byte later.
+		"not_found \xff": {errors.NotFound, "\xff"},
 	} {
 		_, err := code.call(t.Context(), "Fail", request)
 		coded := requireCode(t, wanted.code, err)
@@ -63,7 +65,8 @@ func TestCall_ErrorWithWrongCodeIsAFault(t *testing.T) {
 	requireSameInstance(t, code, 1)
 }
 
-// requireSameInstance checks that the instance counts n requests, so that it was not replaced.
+// requireSameInstance checks that an instance has counted n requests. A new instance would have
+// counted fewer.
 func requireSameInstance(t testing.TB, code *guestCode, n int) {
 	t.Helper()
 	response, err := code.call(t.Context(), "Count", "")
@@ -99,7 +102,8 @@ func TestCall_EndlessRecursionReplacesTheInstance(t *testing.T) {
 	t.Parallel()
 	code := loadBytes(t, plugin.Limits{Instances: 1})
 	_, err := code.call(t.Context(), "Overflow", "")
-	requireCode(t, errors.ResourceExhausted, err) // the stacks of Go are in its memory
+	// Go keeps its stacks in the memory of the module.
+	requireCode(t, errors.ResourceExhausted, err)
 	requireSameInstance(t, code, 1)
 }
 
@@ -114,7 +118,8 @@ func TestCall_PanicIsAnErrorAndKeepsTheInstance(t *testing.T) {
 	requireSameInstance(t, code, 2)
 }
 
-// TestCall_EndsWithItsTime ends a module that computes and one that sleeps.
+// TestCall_EndsWithItsTime checks that the end of a call's context stops a module that computes
+// and one that sleeps.
 func TestCall_EndsWithItsTime(t *testing.T) {
 	t.Parallel()
 	for _, method := range []string{"Loop", "Sleep"} {
@@ -136,7 +141,8 @@ func TestCall_EndsWithItsTime(t *testing.T) {
 
 func TestCall_EndsWithTheLimit(t *testing.T) {
 	t.Parallel()
-	code := loadBytes(t, plugin.Limits{Instances: 1, Timeout: plugin.Duration(time.Second)}) // enough to start another
+	// Long enough to start another instance.
+	code := loadBytes(t, plugin.Limits{Instances: 1, Timeout: plugin.Duration(time.Second)})
 	_, err := code.call(t.Context(), "Loop", "")
 	requireCode(t, errors.DeadlineExceeded, err)
 	_, err = code.call(within(t, time.Hour), "Sleep", "")
@@ -165,7 +171,7 @@ func TestCall_WaitsForAnInstance(t *testing.T) {
 	code := loadBytes(t, plugin.Limits{Instances: 1})
 	ctx, cancel := context.WithCancel(t.Context())
 	busy := make(chan error)
-	go func() { // ends below
+	go func() { // this goroutine ends below, when the call is canceled
 		_, err := code.call(ctx, "Sleep", "")
 		busy <- err
 	}()
@@ -195,7 +201,7 @@ func TestCall_ContextThatHasEndedHarmsNoInstance(t *testing.T) {
 	requireSameInstance(t, code, 2)
 }
 
-// TestCall_ManyAtOnce makes concurrent calls, some of which cause faults that must not affect the
+// TestCall_ManyAtOnce makes concurrent calls. Some of them cause faults, which must not affect the
 // others.
 func TestCall_ManyAtOnce(t *testing.T) {
 	t.Parallel()
@@ -236,7 +242,7 @@ func TestCall_EndsWithTheCode(t *testing.T) {
 	require.NoError(t, err)
 	code := &guestCode{loadedPlugin: loaded.(*loadedPlugin)}
 	ended := make(chan error)
-	go func() { // ends below
+	go func() { // this goroutine ends below, when the plugin is closed
 		_, err := code.echo(t, "")
 		ended <- err
 	}()

@@ -32,7 +32,7 @@ const protoSource = `
 	}
 `
 
-// engine is a server and a connection on an in-process bus.
+// engine is a server and a conn on an in-process bus.
 type engine struct {
 	registry *registry.Registry
 	server   *dynamic.Server

@@ -18,7 +18,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// services parses service declarations. TEXT stands for a StringValue as request and response.
+// services parses service declarations. In them TEXT stands for the types of a method whose
+// request and response are a StringValue.
 func services(t testing.TB, declarations string) []*registry.Service {
 	t.Helper()
 	source := `
@@ -32,19 +33,19 @@ func services(t testing.TB, declarations string) []*registry.Service {
 	return reg.Services()
 }
 
-// bytesMethods lists the methods of testdata/bytesguest, sorted.
+// bytesMethods lists the methods of testdata/bytesguest in alphabetical order.
 var bytesMethods = []string{
 	"Count", "Deadline", "Done", "Echo", "Exit", "Fail", "Goexit", "Grow", "Log", "Loop", "Overflow", "Panic", "Random", "Reach", "Sleep", "Throw",
 }
 
-// echoService declares the service of echoModule.
+// echoService declares the service that echoModule implements.
 const echoService = `service Bytes { rpc Echo TEXT; }`
 
 func bytesService() string {
 	return "service Bytes { rpc " + strings.Join(bytesMethods, " TEXT; rpc ") + " TEXT; }"
 }
 
-// logText is a log output that a test can read.
+// logText stores log output that a test can read.
 type logText struct {
 	mu   sync.Mutex
 	text bytes.Buffer
@@ -76,13 +77,13 @@ func newTestLoader(t testing.TB, opts ...Option) (*Loader, *logText) {
 	return loader, log
 }
 
-// guestCode is a loaded plugin with methods for tests.
+// guestCode is a loaded plugin and its log.
 type guestCode struct {
 	*loadedPlugin
 	log *logText
 }
 
-// load loads a module. It is closed when the test ends.
+// load loads a module, which is closed when the test ends.
 func load(t testing.TB, content []byte, declarations string, limits plugin.Limits, opts ...Option) *guestCode {
 	t.Helper()
 	loader, log := newTestLoader(t, opts...)
@@ -96,13 +97,13 @@ func load(t testing.TB, content []byte, declarations string, limits plugin.Limit
 	return &guestCode{loaded.(*loadedPlugin), log}
 }
 
-// loadBytes loads testdata/bytesguest.
+// loadBytes loads the module of testdata/bytesguest.
 func loadBytes(t testing.TB, limits plugin.Limits, opts ...Option) *guestCode {
 	t.Helper()
 	return load(t, bytesGuest(t), bytesService(), limits, opts...)
 }
 
-// loadError returns the error of loading a module that must fail to load.
+// loadError loads a module that must fail to load, and returns the error.
 func loadError(t testing.TB, content []byte, declarations string, opts ...Option) error {
 	t.Helper()
 	loader, _ := newTestLoader(t, opts...)
@@ -138,14 +139,14 @@ func (c *guestCode) method(name string) *registry.Method {
 	return method
 }
 
-// echo calls the only method of echoModule.
+// echo calls Echo, which is the only method of echoModule.
 func (c *guestCode) echo(t testing.TB, request string) (string, error) {
 	t.Helper()
 	response, err := c.serve(t.Context(), c.method("Echo"), 0, []byte(request))
 	return string(response), err
 }
 
-// requireCode checks the code of an error.
+// requireCode checks the code of err and returns err as an errors.Error.
 func requireCode(t testing.TB, code errors.ErrorCode, err error) errors.Error {
 	t.Helper()
 	coded, ok := errors.AsType[errors.Error](err)
@@ -154,7 +155,7 @@ func requireCode(t testing.TB, code errors.ErrorCode, err error) errors.Error {
 	return coded
 }
 
-// within returns a context with a timeout.
+// within returns a context with a timeout. It is canceled when the test ends.
 func within(t testing.TB, timeout time.Duration) context.Context {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), timeout)

@@ -156,7 +156,8 @@ func TestLoad_ContextThatHasEnded(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	loader, err := NewLoader() // without the machine code of other tests
+	// This loader does not use the machine code that other tests have cached.
+	loader, err := NewLoader()
 	require.NoError(t, err)
 	_, err = loader.Load(ctx, &plugin.Source{Content: echoModule().encode(), Services: services(t, echoService)}, nil)
 	require.ErrorIs(t, err, context.Canceled)
@@ -207,8 +208,8 @@ func TestLoad_ModulesOfTheProgram(t *testing.T) {
 	assert.ErrorContains(t, loadError(t, echoModule().encode(), echoService, failing), "not today")
 }
 
-// TestLoader_VersionsOfEqualCodeAreIndependent loads identical modules at once, which share machine
-// code.
+// TestLoader_VersionsOfEqualCodeAreIndependent loads the same module several times at once. The
+// instances share machine code, but closing one must not affect the others.
 func TestLoader_VersionsOfEqualCodeAreIndependent(t *testing.T) {
 	t.Parallel()
 	loader, _ := newTestLoader(t)

@@ -15,13 +15,16 @@ import (
 	"go.uber.org/goleak"
 )
 
-// scratch is the directory for the built guests and their machine code, which all tests share.
+// scratch is a directory that all tests share. It contains the built modules and their machine
+// code.
 var scratch string
 
-// Environment variables between this package and the processes that it starts.
+// These environment variables are passed from the tests to the processes that they start.
 const (
-	moduleToCompile = "WASM_TEST_MODULE" // the module that a process of compiler compiles
-	cacheVariable   = "WASM_TEST_CACHE"  // the shared cache of machine code; the example uses it, too
+	// The path of the module that the process compiles to machine code.
+	moduleToCompile = "WASM_TEST_MODULE"
+	// The directory of the shared machine code, which the example uses as well.
+	cacheVariable = "WASM_TEST_CACHE"
 )
 
 func TestMain(m *testing.M) {
@@ -51,8 +54,8 @@ var (
 	buildProtoGuest = sync.OnceValues(func() ([]byte, error) { return buildGuest("protoguest") })
 )
 
-// buildGuest compiles a program of testdata to WebAssembly, and the WebAssembly to machine code, which
-// it puts into the shared cache.
+// buildGuest compiles a program in testdata to WebAssembly. It compiles the WebAssembly to machine
+// code and stores that in the shared cache.
 func buildGuest(name string) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()
@@ -71,8 +74,8 @@ func buildGuest(name string) ([]byte, error) {
 	return os.ReadFile(path)
 }
 
-// compiler builds these tests without the race detector, which slows down the compiler of wazero
-// tenfold.
+// compiler builds a test binary without the race detector and returns its path. The race detector
+// would make wazero's compiler ten times slower.
 var compiler = sync.OnceValues(func() (path string, err error) {
 	path = filepath.Join(scratch, "compiler")
 	return path, run(context.Background(), nil, "go", "test", "-c", "-vet=off", "-o", path, ".")
@@ -88,7 +91,7 @@ func run(ctx context.Context, env []string, name string, args ...string) error {
 	return nil
 }
 
-// compile compiles a file of WebAssembly and puts the machine code into a cache.
+// compile compiles a WebAssembly file and stores the machine code in a cache.
 func compile(ctx context.Context, file, cache string) error {
 	content, err := os.ReadFile(file)
 	if err != nil {

@@ -26,7 +26,7 @@ func TestMetering_EveryPrefixIsRefused(t *testing.T) {
 	module := echoModule().encode()
 	whole := 0
 	for size := range module {
-		if passes(module[:size]) == nil { // it ends with a section
+		if passes(module[:size]) == nil { // the prefix ends after a complete section
 			whole++
 			assert.Error(t, loadError(t, module[:size], echoService))
 		}
@@ -38,8 +38,8 @@ func TestMetering_EveryPrefixIsRefused(t *testing.T) {
 	}
 }
 
-// TestMetering_PromisesAreRefused checks modules that declare too much. Compiling any of them would
-// run the test out of memory.
+// TestMetering_PromisesAreRefused checks that modules which declare huge sizes are rejected.
+// Compiling any of them would exhaust the memory.
 func TestMetering_PromisesAreRefused(t *testing.T) {
 	t.Parallel()
 	many := uleb(math.MaxUint32)
@@ -106,7 +106,8 @@ func TestMetering_EndWhateverCodeDoes(t *testing.T) {
 		return slices.Concat([]byte{opcodeLoop, blockEmpty}, body, []byte{opBranch, 0, opcodeEnd}, i64Const(0))
 	}
 	recursive := echoModule()
-	recursive.functions = append(recursive.functions, function{ // calls itself twice, 60 times over
+	// Calls itself twice, to a depth of 60.
+	recursive.functions = append(recursive.functions, function{
 		signature: signature{parameters: []api.ValueType{i32}},
 		body: slices.Concat(
 			[]byte{opLocalGet, 0, opIf, blockEmpty},
@@ -148,8 +149,8 @@ func TestMetering_TheirVariableIsOutOfReach(t *testing.T) {
 	require.ErrorContains(t, passes(append([]byte(header), export...)), "global 0, which does not exist")
 }
 
-// TestMetering_FunctionsKeepTheirPlaces checks function indexes in tables, exports, calls and the
-// start.
+// TestMetering_FunctionsKeepTheirPlaces checks that functions are still found by their index after
+// the module was instrumented. Indexes occur in tables, exports, calls and the start section.
 func TestMetering_FunctionsKeepTheirPlaces(t *testing.T) {
 	t.Parallel()
 	m := echoModule()

@@ -32,7 +32,8 @@ func registerGreeter(_ context.Context, server *dynamic.Server) error {
 	return err
 }
 
-// start runs a program with environment variables such as "NAME=value NAME=value".
+// start runs the main function of a plugin. variables sets its environment, in the form
+// "NAME=value NAME=value".
 func start(ctx context.Context, stdin io.Reader, stdout io.Writer, variables string, register register) error {
 	return run(ctx, environment{
 		getenv: func(name string) string {

@@ -27,7 +27,7 @@ func soon() time.Time { return time.Now().Add(time.Minute) }
 
 func TestHandlerTable_IndexesDoNotDependOnTheOrder(t *testing.T) {
 	t.Parallel()
-	for range 20 { // a map has another order each time
+	for range 20 { // repeated, because the order of a map is random
 		table := newTable(map[string]Handler{"a.B/C": never, "a.B/A": never, "a.A/Z": never, "b/B": never})
 		require.Equal(t, "a.A/Z\na.B/A\na.B/C\nb/B", table.describe())
 	}
@@ -89,8 +89,8 @@ func TestEncodeError_FindsTheErrorAndItsDetails(t *testing.T) {
 	assert.Equal(t, "\x07\x00\x00\x00unknown\x00\x00\x00\x00", string(encodeError(&Error{})), "the zero value is an error too")
 }
 
-// TestCode_IsThatOfTheHost compares the codes with package errors, which package guest does not
-// import.
+// TestCode_IsThatOfTheHost checks that the codes of package guest equal those of package errors,
+// which package guest does not import.
 func TestCode_IsThatOfTheHost(t *testing.T) {
 	t.Parallel()
 	for code, wanted := range map[Code]errors.ErrorCode{

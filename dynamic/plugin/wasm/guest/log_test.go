@@ -9,7 +9,8 @@ import (
 	"github.com/stretchr/testify/assert"
 )
 
-// TestLogger_Lines is not parallel: without a host the log is that of package log.
+// TestLogger_Lines checks the lines of the log. It is not parallel, because without a host the
+// output goes to the standard logger of package log.
 func TestLogger_Lines(t *testing.T) {
 	defer log.SetOutput(log.Writer())
 	defer log.SetFlags(log.Flags())

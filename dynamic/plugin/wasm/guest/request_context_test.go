@@ -22,7 +22,8 @@ func TestRequestContext_EndsAtTheDeadline(t *testing.T) {
 
 func TestRequestContext_EndsWithTheRequest(t *testing.T) {
 	t.Parallel()
-	for _, asked := range []bool{true, false} { // before the end
+	// Whether the context is used before the request ends.
+	for _, asked := range []bool{true, false} {
 		ctx := &requestContext{deadline: soon()}
 		if asked {
 			assert.NoError(t, ctx.Err())
