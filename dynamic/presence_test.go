@@ -16,12 +16,13 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// blindBus is a bus that does not count receivers, as NATS. Each frame takes delay.
+// blindBus is a bus that does not count receivers, like NATS. It delivers each frame after a
+// delay.
 type blindBus struct {
 	*fakeBus
 
 	delay time.Duration
-	// drop reports whether a frame is lost. It may be nil.
+	// drop reports whether the bus loses the frames on a channel. If it is nil, no frame is lost.
 	drop func(channel string) bool
 }
 
@@ -45,7 +46,7 @@ func newBlindBus(delay time.Duration) *blindBus {
 	return b
 }
 
-// noneReport passes on only that there are no receivers.
+// noneReport passes on a delivery report only if it says that there are no receivers.
 type noneReport struct{ bus.DeliveryReport }
 
 func (r noneReport) Delivered(receivers int, err error) {
@@ -54,7 +55,7 @@ func (r noneReport) Delivered(receivers int, err error) {
 	}
 }
 
-// blindFleet is servers of kinds.Fleet on a blindBus.
+// blindFleet is a number of servers that all serve kinds.Fleet on a blindBus.
 type blindFleet struct {
 	t    *testing.T
 	bus  *blindBus
@@ -73,7 +74,7 @@ func newBlindFleet(t *testing.T, servers int) *blindFleet {
 	return f
 }
 
-// start adds a server. The n-th one has the affinity n.
+// start starts another server. The n-th server has the affinity n.
 func (f *blindFleet) start() *dynamic.Server {
 	f.t.Helper()
 	f.size++
@@ -105,7 +106,7 @@ func (f *blindFleet) dial() *dynamic.Conn {
 	return conn
 }
 
-// all makes a multi call and returns how many servers have answered, and how long the call took.
+// all makes a multi call. It returns how many servers have responded and how long the call took.
 func (f *blindFleet) all(conn *dynamic.Conn, method string, opts ...dynamic.RequestOption) (servers int, took time.Duration) {
 	f.t.Helper()
 	started := time.Now()
@@ -172,7 +173,7 @@ func TestPresence_ServersJoinAndLeave(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newBlindFleet(t, 0)
 		conn := f.dial()
-		textClient(t, conn, "kinds.Fleet/All") // before there are servers
+		textClient(t, conn, "kinds.Fleet/All") // the client exists before the first server
 		first := f.start()
 		f.start()
 		<-time.After(time.Second)
@@ -192,7 +193,7 @@ func TestPresence_ServersJoinAndLeave(t *testing.T) {
 	})
 }
 
-// A server that leaves while a call waits for it does not hold up the call.
+// If a server leaves while a call waits for its response, the call does not wait any longer.
 func TestPresence_ServerLeavesDuringCall(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -215,7 +216,7 @@ func TestPresence_ServerLeavesDuringCall(t *testing.T) {
 	})
 }
 
-// A server that was killed without a word is awaited once.
+// A server that was killed without an announcement delays one call at most.
 func TestPresence_SilentServerIsForgotten(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -223,7 +224,7 @@ func TestPresence_SilentServerIsForgotten(t *testing.T) {
 		conn := f.dial()
 		f.all(conn, "kinds.Fleet/All")
 		f.bus.drop = func(channel string) bool { return channel == "Fleet|PRESENCE" }
-		f.start().Kill() // nobody learns of it
+		f.start().Kill() // the bus loses the announcements of this server
 		killed := f.start()
 		_ = killed
 		f.bus.drop = nil

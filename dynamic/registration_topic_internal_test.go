@@ -10,7 +10,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// The errors of topics name what is wrong and what to do instead.
+// Errors about topics say what is wrong and suggest what to do instead.
 func TestRegistration_TopicErrors(t *testing.T) {
 	t.Parallel()
 	reg := registry.New()

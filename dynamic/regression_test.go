@@ -21,7 +21,7 @@ import (
 
 type valueStruct struct{ *wrapperspb.StringValue }
 
-// within runs f and fails if it does not return in two seconds; its goroutine is left then.
+// within runs f in a goroutine and fails the test if f does not return within two seconds.
 func within(t testing.TB, what string, f func()) {
 	t.Helper()
 	done := make(chan struct{})
@@ -33,7 +33,8 @@ func within(t testing.TB, what string, f func()) {
 	}
 }
 
-// Shutdown after Kill (or after a Shutdown that timed out, or Registration.Kill) ignores its context.
+// Shutdown ignored its context if it followed a Kill, a Registration.Kill or a Shutdown that had
+// timed out.
 func TestServer_ShutdownAfterKillHonoursItsContext(t *testing.T) {
 	w := newBusyWorld(t, deaf)
 	t.Cleanup(func() { <-w.called })
@@ -59,7 +60,8 @@ func TestServer_SecondShutdownHonoursItsContext(t *testing.T) {
 	}
 }
 
-// a request that is claimed and never granted holds up Shutdown until its expiry, which its sender chooses.
+// Shutdown waited for a claimed request until it expired, even if its client never granted it. The
+// client chooses the expiry.
 func TestServer_ShutdownDoesNotWaitForGrants(t *testing.T) {
 	w := newWorld(t)
 	t.Cleanup(w.server.Kill)
@@ -73,7 +75,8 @@ func TestServer_ShutdownDoesNotWaitForGrants(t *testing.T) {
 	within(t, "Shutdown", func() { w.server.Shutdown(context.Background()) })
 }
 
-// a very long timeout overflows the expiry: the request is dropped as expired, and the call hangs.
+// The expiry of a request overflowed if the timeout was very long. The server dropped the request
+// as expired, and the call hung.
 func TestCall_VeryLongTimeouts(t *testing.T) {
 	for name, option := range map[string]struct {
 		conn    time.Duration
@@ -111,7 +114,7 @@ func TestCall_VeryLongTimeouts(t *testing.T) {
 	}
 }
 
-// a call on a closed conn still sends its request, and the handler runs.
+// A call on a closed conn still sent its request, and the handler ran.
 func TestCall_OnClosedConnSendsNothing(t *testing.T) {
 	b := newFakeBus()
 	w := newWorldOn(t, b)
@@ -131,7 +134,8 @@ func TestCall_OnClosedConnWithoutServer(t *testing.T) {
 	assert.ErrorIs(t, err, errors.ErrClientClosed)
 }
 
-// a handler that returns a nil *dynamicpb.Message panics; the doc says that it is an empty response.
+// A handler that returned a nil *dynamicpb.Message caused a panic, although the documentation says
+// that nil is an empty response.
 func TestUnary_NilDynamicResponse(t *testing.T) {
 	w := newWorld(t)
 	w.serve(t, dynamic.Handlers{"Echo": fits[dyn, dyn]()})
@@ -139,7 +143,7 @@ func TestUnary_NilDynamicResponse(t *testing.T) {
 	assert.NoError(t, err)
 }
 
-// a Go type that embeds a *generated message is accepted and then panics, in the caller's goroutine too.
+// NewClient accepted a struct that embeds a pointer to a generated message. Calls then panicked.
 func TestNewClient_StructThatEmbedsAPointer(t *testing.T) {
 	w := newWorld(t)
 	w.serve(t, dynamic.Handlers{"Echo": identity[text]()})
@@ -157,7 +161,7 @@ func TestRegister_StructThatEmbedsAPointer(t *testing.T) {
 	assert.Error(t, err)
 }
 
-// NewServer accepts a nil bus, and Register panics.
+// NewServer accepted a nil bus, and Register then panicked.
 func TestNewServer_NilBus(t *testing.T) {
 	server := dynamic.NewServer(nil)
 	defer server.Kill()
@@ -168,7 +172,7 @@ func TestNewServer_NilBus(t *testing.T) {
 	})
 }
 
-// Close and Shutdown of something idle with a context that has ended fail at random.
+// Close of an idle registration failed at random if its context had already ended.
 func TestRegistration_CloseWhenIdleWithEndedContext(t *testing.T) {
 	w := newWorld(t)
 	ctx, cancel := context.WithCancel(t.Context())
@@ -179,8 +183,8 @@ func TestRegistration_CloseWhenIdleWithEndedContext(t *testing.T) {
 	}
 }
 
-// on an affinity method a response that comes before a claim is kept: it becomes the call's result, though
-// the server that was granted sends another.
+// If a method has affinity, a response that arrived before any claim became the result of the
+// call. The response of the selected server was then ignored.
 func TestClient_ResponseBeforeTheClaimIsNotTheCalls(t *testing.T) {
 	c := startCall(t, "Best")
 	c.answer(c.request, "early")
@@ -190,7 +194,8 @@ func TestClient_ResponseBeforeTheClaimIsNotTheCalls(t *testing.T) {
 	c.requireResponse("granted")
 }
 
-// the last word of a Report counts, but a 0 that is taken back ends the call all the same.
+// A bus may correct its delivery report. A call failed at the report of 0 receivers, although a
+// corrected report followed.
 func TestCall_ReportThatIsTakenBack(t *testing.T) {
 	b := newFakeBus()
 	w := newWorldOn(t, b)
@@ -207,7 +212,8 @@ func TestCall_ReportThatIsTakenBack(t *testing.T) {
 	assert.NoError(t, err)
 }
 
-// peers are counted, not measured: 10,000 client ids of 1 MB are 20 GB and more for good.
+// The server limited the number of clients that it remembered, but not the size of their ids.
+// 10,000 ids of 1 MB occupied more than 10 GB.
 func TestServer_HugeClientIDsAreNotKept(t *testing.T) {
 	w, p := echoWorld(t)
 	var before, after runtime.MemStats
@@ -229,7 +235,7 @@ func TestServer_HugeClientIDsAreNotKept(t *testing.T) {
 	runtime.KeepAlive(w)
 }
 
-// a failed Register leaves its context with the server for good.
+// Each failed Register leaked its context until the server ended.
 func TestRegister_FailuresLeaveNothing(t *testing.T) {
 	w := newWorld(t)
 	sd := descriptor(t, w.registry, "test.Echoes")
@@ -246,13 +252,14 @@ func TestRegister_FailuresLeaveNothing(t *testing.T) {
 	runtime.KeepAlive(w)
 }
 
-// a server whose id is not UTF-8 never answers; a conn whose id is not fails each call as malformed.
+// A server whose id was not valid UTF-8 never responded. A conn with such an id had all its calls
+// rejected as malformed.
 func TestServer_IDThatIsNotUTF8(t *testing.T) {
 	w := newWorldOn(t, bus.NewLocal(), dynamic.WithServerID("SRV_\xff"))
 	_, err := w.server.Register(descriptor(t, w.registry, "test.Echoes"),
 		dynamic.Handlers{"Echo": identity[text]()}, dynamic.AllowMissing())
 	if err != nil {
-		return // told
+		return // rejecting the id is fine as well
 	}
 	_, err = w.call(t, echo, "hi", dynamic.WithRequestTimeout(200*time.Millisecond))
 	assert.NoError(t, err)
@@ -264,17 +271,17 @@ func TestNewConn_IDThatIsNotUTF8(t *testing.T) {
 	requireCode(t, errors.InvalidArgument, err)
 }
 
-// a nil handler is reported twice.
+// A nil handler was reported twice in the error.
 func TestRegister_NilHandlerIsReportedOnce(t *testing.T) {
 	w := newWorld(t)
 	_, err := w.server.Register(descriptor(t, w.registry, "test.Echoes"), dynamic.Handlers{
 		"Echo": nil, "Direct": identity[text](), "Repeat": identity[dyn](), "Best": identity[text](), "Box": dynamic.Raw(rawIdentity),
 	})
-	// Repeat does not fit: one more line.
+	// The error also has a line about Repeat, whose handler does not fit.
 	assert.Equal(t, 1, strings.Count(err.Error(), "method Echo:"), err)
 }
 
-// a nil map is not an empty message.
+// A nil map was rejected as a request instead of being an empty message.
 func TestInvoke_NilMap(t *testing.T) {
 	w := newWorld(t)
 	w.serve(t, dynamic.Handlers{"Repeat": dynamic.Unary(repeatHandler)})
@@ -282,7 +289,7 @@ func TestInvoke_NilMap(t *testing.T) {
 	assert.NoError(t, err)
 }
 
-// NewClient goes on waiting for the bus after the conn was closed.
+// NewClient continued to wait for the bus after its conn was closed.
 func TestNewClient_EndsWithTheConn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newFakeBus()
@@ -300,7 +307,7 @@ func TestNewClient_EndsWithTheConn(t *testing.T) {
 	})
 }
 
-// Register that is interrupted by the end of its server says "unavailable", not ErrServerClosed.
+// If the server ended during Register, the error was "unavailable" and not ErrServerClosed.
 func TestRegister_InterruptedByShutdown(t *testing.T) {
 	b := newFakeBus()
 	w := newWorldOn(t, b, dynamic.WithServerTimeout(time.Hour))
@@ -312,8 +319,8 @@ func TestRegister_InterruptedByShutdown(t *testing.T) {
 	assert.ErrorIs(t, <-done, errors.ErrServerClosed)
 }
 
-// a call that runs into its timeout is answered by the handler's "context deadline exceeded" (code unknown)
-// or by the client's own timer (deadline_exceeded), whichever is first.
+// A call that timed out sometimes returned the handler's error "context deadline exceeded" with
+// the code unknown. It must always return the code deadline_exceeded.
 func TestCall_TimeoutIsDeadlineExceeded(t *testing.T) {
 	w := newWorld(t)
 	w.serve(t, dynamic.Handlers{"Echo": dynamic.Unary(func(ctx context.Context, _ text) (text, error) {
@@ -326,7 +333,7 @@ func TestCall_TimeoutIsDeadlineExceeded(t *testing.T) {
 	}
 }
 
-// a claim that cannot be published is waited for until the expiry.
+// A server whose claim could not be published waited for the grant until the request expired.
 func TestServer_ClaimThatCannotBeSent(t *testing.T) {
 	b := newFakeBus()
 	w := newWorldOn(t, b)

@@ -15,7 +15,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 )
 
-// use makes the world's next version, and its conn, know another source.
+// use replaces the methods that the next version and a new conn know.
 func (w *versionsWorld) use(t testing.TB, methods string) {
 	t.Helper()
 	w.registry = newRegistry(t, versionsHead+methods+"}")
@@ -61,7 +61,7 @@ func TestReplace_MethodIsRemoved(t *testing.T) {
 			answer, err := w.call(t, versionsQueue, "")
 			require.NoError(t, err)
 			assert.Equal(t, "3", answer)
-			require.Eventually(t, func() bool { // once the handler has ended
+			require.Eventually(t, func() bool { // true once the handler has returned
 				for channel := range fake.open() {
 					if strings.Contains(channel, "Best|") || strings.Contains(channel, "Region") {
 						return false
@@ -73,7 +73,8 @@ func TestReplace_MethodIsRemoved(t *testing.T) {
 	}
 }
 
-// A method may change in every way: clients that know it as it is now are served, and so they are when it changes back.
+// A new version may change any property of a method. Clients that know the new version must be
+// served, and again after the change is reverted.
 func TestReplace_MethodChanges(t *testing.T) {
 	t.Parallel()
 	single := func(t *testing.T, w *versionsWorld) {
@@ -129,7 +130,8 @@ func TestReplace_MethodChanges(t *testing.T) {
 	}
 }
 
-// A method may need claims that it did not need before, on the same channel.
+// A new version may require claims for a method that did not need them before. The method keeps
+// its channel.
 func TestReplace_MethodIsClaimedFromNowOn(t *testing.T) {
 	t.Parallel()
 	w := newVersionsWorld(t, newFakeBus())

@@ -41,7 +41,8 @@ func TestReplace_RefusesWhatDoesNotFit(t *testing.T) {
 	w.requireVersion(t, 1)
 }
 
-// TestReplace_RollsBack lets each subscription that the next version needs fail in turn.
+// TestReplace_RollsBack replaces a service again and again. Each time another of the new
+// subscriptions fails, and the old version must continue to serve.
 func TestReplace_RollsBack(t *testing.T) {
 	t.Parallel()
 	b := newFakeBus()
@@ -106,7 +107,7 @@ func TestReplace_AfterTheEnd(t *testing.T) {
 	}
 }
 
-// TestReplace_EndsMeanwhile ends the registration, or its server, while the bus is asked for more.
+// TestReplace_EndsMeanwhile ends the registration or the server while Replace waits for the bus.
 func TestReplace_EndsMeanwhile(t *testing.T) {
 	t.Parallel()
 	for name, end := range map[string]func(w *versionsWorld){
@@ -123,7 +124,7 @@ func TestReplace_EndsMeanwhile(t *testing.T) {
 			w.use(t, moreMethods)
 			blocked, done := b.blockSubscribe(), make(chan error, 1)
 			service := mustService(w.registry, "versions.Versions")
-			go func() { // ends with the registration
+			go func() { // this goroutine ends with the registration
 				_, err := w.service.Replace(service, version(2), dynamic.AllowMissing())
 				done <- err
 			}()
@@ -136,7 +137,8 @@ func TestReplace_EndsMeanwhile(t *testing.T) {
 	}
 }
 
-// TestReplace_AtTheSameTime: of those who replace one version, one succeeds.
+// TestReplace_AtTheSameTime checks that exactly one of several concurrent Replace calls for the
+// same version succeeds.
 func TestReplace_AtTheSameTime(t *testing.T) {
 	t.Parallel()
 	w := newVersionsWorld(t, bus.NewLocal())
@@ -159,7 +161,8 @@ func TestReplace_AtTheSameTime(t *testing.T) {
 	w.requireVersion(t, <-winners)
 }
 
-// TestReplace_WhileItIsClosed is for the race detector: either may come first, and nothing is left.
+// TestReplace_WhileItIsClosed replaces and closes a version at the same time. Whichever comes
+// first, no subscription may stay open.
 func TestReplace_WhileItIsClosed(t *testing.T) {
 	t.Parallel()
 	b := newFakeBus()
@@ -184,7 +187,8 @@ func TestReplace_WhileItIsClosed(t *testing.T) {
 	}
 }
 
-// TestReplace_TopicsComeAndGoMeanwhile: a topic that is registered before the hand-over is the next version's.
+// TestReplace_TopicsComeAndGoMeanwhile registers a topic while the service is replaced. If that
+// succeeds, the new version must serve the topic.
 func TestReplace_TopicsComeAndGoMeanwhile(t *testing.T) {
 	t.Parallel()
 	w := newVersionsWorld(t, bus.NewLocal())
@@ -205,7 +209,8 @@ func TestReplace_TopicsComeAndGoMeanwhile(t *testing.T) {
 	}
 }
 
-// The server waits for what a version handles that was replaced and that nobody has closed.
+// Shutdown waits for the running handlers of a version that was replaced, even if nobody has
+// closed that version.
 func TestReplace_ShutdownWaitsForTheOldVersion(t *testing.T) {
 	t.Parallel()
 	w, b := newVersionsWorld(t, bus.NewLocal()), newBlocker()
@@ -213,7 +218,8 @@ func TestReplace_ShutdownWaitsForTheOldVersion(t *testing.T) {
 	called := w.hold(t, t.Context(), versionsQueue, b)
 	w.replace(t, version(3))
 	shutdown := make(chan error, 1)
-	go func() { shutdown <- w.server.Shutdown(context.Background()) }() // ends with the handler
+	// This goroutine ends when the handler returns.
+	go func() { shutdown <- w.server.Shutdown(context.Background()) }()
 	require.Eventually(t, func() bool {
 		_, err := w.call(t, versionsDirect, "")
 		return err != nil
@@ -247,7 +253,8 @@ func TestReplace_ServerEndsTheHandlersOfTheOldVersion(t *testing.T) {
 	}
 }
 
-// A group that cannot be registered as a whole leaves what was registered before, also what a version has inherited.
+// If a topic group cannot be registered as a whole, the topics that were registered before stay
+// registered. That includes topics inherited from an older version.
 func TestReplace_FailedGroupKeepsInheritedTopics(t *testing.T) {
 	t.Parallel()
 	b := newFakeBus()
@@ -260,7 +267,7 @@ func TestReplace_FailedGroupKeepsInheritedTopics(t *testing.T) {
 		assert.Equal(t, "2", answer)
 	}
 	serves()
-	b.failSubscribe(1) // for RegionAll, which was not registered
+	b.failSubscribe(1) // makes the subscription for RegionAll fail, which is not registered yet
 	require.ErrorIs(t, w.service.RegisterTopicGroup("place", "eu"), errBroken)
 	serves()
 	b.subscribe = nil

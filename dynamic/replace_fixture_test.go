@@ -13,7 +13,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// versionsHead begins the source of a service whose versions replace each other.
+// versionsHead is the beginning of the .proto source of the service that the tests replace.
 const versionsHead = `
 syntax = "proto3";
 package versions;
@@ -53,14 +53,14 @@ const (
 	versionsFlow   = "versions.Versions/Flow"
 )
 
-// versionsWorld is a world whose server serves a version of versions.Versions.
+// versionsWorld is a world whose server serves one version of versions.Versions.
 type versionsWorld struct {
 	*world
 
-	service *dynamic.Registration // the version that serves
+	service *dynamic.Registration // the registration of the current version
 }
 
-// newVersionsWorld serves version 1.
+// newVersionsWorld returns a world that serves version 1.
 func newVersionsWorld(t testing.TB, b bus.Bus, opts ...dynamic.ServerOption) *versionsWorld {
 	t.Helper()
 	w := &versionsWorld{world: newWorldOn(t, b, opts...)}
@@ -81,7 +81,7 @@ func (w *versionsWorld) connTo(t testing.TB, reg *registry.Registry) *dynamic.Co
 	return conn
 }
 
-// version is handlers that answer with their version.
+// version returns handlers that respond with the number of their version.
 func version(number int) dynamic.Handlers {
 	name := strconv.Itoa(number)
 	answer := dynamic.Unary(func(context.Context, text) (text, error) { return say(name), nil })
@@ -98,7 +98,7 @@ func version(number int) dynamic.Handlers {
 	}
 }
 
-// versionWith is a version with some handlers of its own.
+// versionWith returns the handlers of a version, some of which are replaced by others.
 func versionWith(number int, handlers dynamic.Handlers) dynamic.Handlers {
 	all := version(number)
 	maps.Copy(all, handlers)
@@ -113,7 +113,7 @@ func (w *versionsWorld) tryReplace(
 	return r.Replace(descriptor(t, w.registry, "versions.Versions"), handlers, opts...)
 }
 
-// replace puts another version in place of the one that serves, and returns that.
+// replace replaces the current version by a new one, and returns the registration of the old one.
 func (w *versionsWorld) replace(t testing.TB, handlers dynamic.Handlers) (before *dynamic.Registration) {
 	t.Helper()
 	next, err := w.tryReplace(t, w.service, handlers)
@@ -122,7 +122,7 @@ func (w *versionsWorld) replace(t testing.TB, handlers dynamic.Handlers) (before
 	return before
 }
 
-// requireVersion checks what answers every kind of call.
+// requireVersion checks which version responds to each kind of call.
 func (w *versionsWorld) requireVersion(t testing.TB, number int) {
 	t.Helper()
 	want := strconv.Itoa(number)
@@ -139,7 +139,8 @@ func (w *versionsWorld) requireVersion(t testing.TB, number int) {
 	require.Equal(t, []string{want}, answers)
 }
 
-// mustService is for goroutines that must not end a test.
+// mustService returns a service of a registry. It panics on failure, because only the test's own
+// goroutine may end the test.
 func mustService(reg *registry.Registry, name string) *registry.Service {
 	service, ok := reg.Service(name)
 	if !ok {
@@ -148,7 +149,7 @@ func mustService(reg *registry.Registry, name string) *registry.Service {
 	return service
 }
 
-// requireStream checks which version is at the other end of a stream.
+// requireStream checks which version serves a stream.
 func requireStream(t testing.TB, number int, stream clientText) {
 	t.Helper()
 	require.NoError(t, stream.Send(say("")))
@@ -162,11 +163,11 @@ func (w *versionsWorld) openFlow(t testing.TB) clientText {
 	return stream
 }
 
-// hold begins a call that is being handled when hold returns.
+// hold starts a call and returns when its handler is running.
 func (w *versionsWorld) hold(t testing.TB, ctx context.Context, method string, b blocker) (ended <-chan error) {
 	t.Helper()
 	client, called := textClient(t, w.conn, method), make(chan error, 1)
-	go func() { // ends with the call
+	go func() { // this goroutine ends with the call
 		_, err := client.Call(ctx, say(""), dynamic.WithRequestTimeout(atOnce))
 		called <- err
 	}()

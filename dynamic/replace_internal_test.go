@@ -17,9 +17,9 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// TestInbound_Replace enters the inbounds of many methods from several goroutines while versions of
-// the service replace each other and the previous version is closed at once. Every enter must find
-// an endpoint, and after it has found one of a version, no method may lead to an older version.
+// TestInbound_Replace acquires endpoints of many methods while the service is replaced and each
+// old version is closed. An endpoint must always be available, and never one of an older version
+// than before.
 func TestInbound_Replace(t *testing.T) {
 	t.Parallel()
 	const methods = 20
@@ -32,8 +32,8 @@ func TestInbound_Replace(t *testing.T) {
 	reg := registry.New()
 	require.NoError(t, reg.ParseProto(fstest.MapFS{"wide.proto": {Data: []byte(source.String())}}, "wide.proto"))
 	service, _ := reg.Service("wide.Wide")
-	// version returns handlers whose concurrency limit is the number of the version, so that an
-	// endpoint shows its version.
+	// version returns handlers whose concurrency limit is the number of the version. The test
+	// reads the version of an endpoint from that limit.
 	version := func(number int) Handlers {
 		handlers := Handlers{}
 		for i := range methods {
@@ -67,7 +67,7 @@ func TestInbound_Replace(t *testing.T) {
 				}
 				newest = number
 				if i%methods == 0 {
-					runtime.Gosched() // lets Replace run
+					runtime.Gosched() // gives Replace a chance to run
 				}
 			}
 		})

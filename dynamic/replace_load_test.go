@@ -17,20 +17,21 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/testenv"
 )
 
-// replaceLoad is callers of a service that is replaced all the time.
+// replaceLoad calls a service from several goroutines while the service is replaced again and
+// again.
 type replaceLoad struct {
 	*versionsWorld
 
 	methods      []string
 	replacements int
 	callers      int
-	calls        int // of each caller, between two replacements
+	calls        int // calls of each caller between two replacements
 
-	serving atomic.Int64 // the version that Replace has returned last
+	serving atomic.Int64 // the version that the last Replace has registered
 	handled atomic.Int64
 }
 
-// version counts what it handles.
+// version returns handlers that count their requests and respond with the version.
 func (l *replaceLoad) version(number int) dynamic.Handlers {
 	name := strconv.Itoa(number)
 	answer := dynamic.Unary(func(context.Context, text) (text, error) {
@@ -40,9 +41,10 @@ func (l *replaceLoad) version(number int) dynamic.Handlers {
 	return dynamic.Handlers{"Queue": answer, "Direct": answer, "Best": answer, "All": answer, "Region": answer}
 }
 
-// run replaces the service each time that the callers together have made so many calls.
+// run starts the callers. It replaces the service each time they have made a certain number of
+// calls.
 func (l *replaceLoad) run(t *testing.T) {
-	l.replace(t, l.version(1)).Kill() // which has handled nothing yet
+	l.replace(t, l.version(1)).Kill() // this version has not handled any request
 	l.serving.Store(1)
 	require.NoError(t, l.service.RegisterTopic("Region", "eu"))
 	var calling, closing sync.WaitGroup
@@ -50,7 +52,7 @@ func (l *replaceLoad) run(t *testing.T) {
 	for range l.callers {
 		calling.Go(func() { l.call(t, calls) })
 	}
-	go func() { // ends with the callers
+	go func() { // this goroutine ends with the callers
 		calling.Wait()
 		close(calls)
 	}()
@@ -60,7 +62,8 @@ func (l *replaceLoad) run(t *testing.T) {
 			number++
 			before := l.replace(t, l.version(number))
 			l.serving.Store(int64(number))
-			if number%2 == 0 { // the other ones are closed while more is called, and replaced
+			// The other versions are closed while calls and replacements continue.
+			if number%2 == 0 {
 				require.NoError(t, before.Close(context.Background()))
 			} else {
 				closing.Go(func() { assert.NoError(t, before.Close(context.Background())) })
@@ -74,7 +77,8 @@ func (l *replaceLoad) run(t *testing.T) {
 	assert.Equal(t, l.replacements+1, number)
 }
 
-// call makes the calls of one caller: all of them succeed, and a version is never followed by an older one.
+// call makes the calls of one caller. All of them must succeed, and no response may come from an
+// older version than the one before.
 func (l *replaceLoad) call(t *testing.T, calls chan<- struct{}) {
 	var clients []*dynamic.Client[text, text]
 	for _, method := range l.methods {
@@ -100,7 +104,8 @@ func (l *replaceLoad) call(t *testing.T, calls chan<- struct{}) {
 	}
 }
 
-// callOnce returns the version that answers: the only one.
+// callOnce makes a call and returns the version that responded. It fails the test if several
+// servers responded.
 func callOnce(t *testing.T, client *dynamic.Client[text, text], multi bool) int64 {
 	timeout := dynamic.WithRequestTimeout(atOnce)
 	var answers []text
@@ -147,7 +152,7 @@ func TestReplace_NoCallerNoticesOverRedis(t *testing.T) {
 	l.run(t)
 }
 
-// Without affinity and multi calls, which wait for a while over NATS.
+// This test makes no affinity calls and no multi calls, because those wait longer over NATS.
 func TestReplace_NoCallerNoticesOverNATS(t *testing.T) {
 	t.Parallel()
 	nc, err := nats.Connect(testenv.NATS(t).URL(), nats.ReconnectBufSize(-1))

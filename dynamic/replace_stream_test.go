@@ -15,7 +15,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 )
 
-// Streams stay with the version that they were opened with until that is closed.
+// A stream stays with the version that opened it until that version is closed.
 func TestReplace_StreamsGoOn(t *testing.T) {
 	t.Parallel()
 	b := newFakeBus()
@@ -46,7 +46,7 @@ func TestReplace_StreamsGoOn(t *testing.T) {
 	assert.Empty(t, b.open())
 }
 
-// The new version may be closed before the old one, whose streams go on all the same.
+// If the new version is closed before the old one, the streams of the old version continue.
 func TestReplace_NewVersionIsClosedFirst(t *testing.T) {
 	t.Parallel()
 	b := newFakeBus()
@@ -68,7 +68,8 @@ func TestReplace_NewVersionIsClosedFirst(t *testing.T) {
 	assert.Empty(t, b.open())
 }
 
-// An opening that the bus delivers to both versions opens one stream.
+// The bus may deliver the frame that opens a stream to the old and the new version. It must open
+// one stream only.
 func TestReplace_RepeatedOpeningOpensOnce(t *testing.T) {
 	t.Parallel()
 	w := newVersionsWorld(t, bus.NewLocal())
@@ -86,7 +87,8 @@ func TestReplace_RepeatedOpeningOpensOnce(t *testing.T) {
 	before.Kill()
 }
 
-// Stats count the messages that wait in the streams of all versions, each once.
+// The server's statistics count the unread messages in the streams of all versions, each of them
+// once.
 func TestReplace_StatsOfStreams(t *testing.T) {
 	t.Parallel()
 	w := newVersionsWorld(t, bus.NewLocal())
@@ -96,12 +98,13 @@ func TestReplace_StatsOfStreams(t *testing.T) {
 		require.NoError(t, w.openFlow(t).Send(say("unread")))
 		w.replace(t, idling)
 	}
-	require.Eventually(t, func() bool { // a message on its way from one place to the next is not counted
+	// A message that is being passed on is not counted for a moment.
+	require.Eventually(t, func() bool {
 		return w.server.Stats().Waiting == 2
 	}, atOnce, time.Millisecond)
 }
 
-// A stream that the new version does not have goes on, but no other one is opened.
+// If the new version lacks a stream method, its open streams continue, but no new ones are opened.
 func TestReplace_StreamIsRemoved(t *testing.T) {
 	t.Parallel()
 	b := newFakeBus()
@@ -116,7 +119,8 @@ func TestReplace_StreamIsRemoved(t *testing.T) {
 	requireFacts(t, errors.ReasonNobodyListening, err)
 }
 
-// A stream that is opened while its version is replaced and closed is opened with one of them.
+// Opening a stream succeeds even if the service is being replaced and the old version closed at
+// the same time.
 func TestReplace_OpeningsSucceed(t *testing.T) {
 	t.Parallel()
 	w := newVersionsWorld(t, bus.NewLocal())
@@ -132,7 +136,7 @@ func TestReplace_OpeningsSucceed(t *testing.T) {
 				if !assert.NoError(t, err) {
 					return
 				}
-				_ = stream.Close(nil) // or its version was closed
+				_ = stream.Close(nil) // fails if the version was closed before
 				select {
 				case <-stop:
 					return

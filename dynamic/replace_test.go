@@ -63,7 +63,8 @@ func TestReplace_TakesWhatRegisterTakes(t *testing.T) {
 	w.requireVersion(t, 1)
 }
 
-// What the old version was handling when it was replaced it goes on with, and Close waits for it.
+// Handlers that run when their version is replaced continue, and Close of that version waits for
+// them.
 func TestReplace_RunningHandlersGoOn(t *testing.T) {
 	t.Parallel()
 	w, b := newVersionsWorld(t, bus.NewLocal()), newBlocker()
@@ -73,7 +74,8 @@ func TestReplace_RunningHandlersGoOn(t *testing.T) {
 	w.requireVersion(t, 3)
 
 	closed := make(chan error, 1)
-	go func() { closed <- before.Close(context.Background()) }() // ends with the handler
+	// This goroutine ends when the handler returns.
+	go func() { closed <- before.Close(context.Background()) }()
 	w.requireVersion(t, 3)
 	assert.Empty(t, closed)
 	assert.Empty(t, called)
@@ -103,13 +105,15 @@ func TestReplace_CancelReachesTheOldVersion(t *testing.T) {
 	called := w.hold(t, ctx, versionsQueue, b)
 	before := w.replace(t, version(3))
 	closed := make(chan error, 1)
-	go func() { closed <- before.Close(context.Background()) }() // ends with the handler
+	// This goroutine ends when the handler returns.
+	go func() { closed <- before.Close(context.Background()) }()
 	cancel()
 	require.ErrorIs(t, requireSoon(t, called, "call"), context.Canceled)
 	require.NoError(t, requireSoon(t, closed, "close"))
 }
 
-// A request that the old version has claimed is handled by it, however late the client chooses.
+// A request that the old version has claimed is handled by that version, even if the client grants
+// it after the replacement.
 func TestReplace_GrantReachesTheOldVersion(t *testing.T) {
 	t.Parallel()
 	w := newVersionsWorld(t, bus.NewLocal())
@@ -120,7 +124,8 @@ func TestReplace_GrantReachesTheOldVersion(t *testing.T) {
 	p.nextClaim(claims)
 	before := w.replace(t, version(2))
 	closed := make(chan error, 1)
-	go func() { closed <- before.Close(context.Background()) }() // ends with the request
+	// This goroutine ends when the request has been handled.
+	go func() { closed <- before.Close(context.Background()) }()
 	p.send(bus.Channel(wire.ClaimResponseChannel("Versions", "Best", nil)),
 		&wire.ClaimResponse{RequestID: []byte(peerRequest), ServerID: []byte("SRV_test")})
 	answer := p.nextResponse(responses)
@@ -129,7 +134,7 @@ func TestReplace_GrantReachesTheOldVersion(t *testing.T) {
 	assert.Empty(t, claims, "one version claims it")
 }
 
-// A frame that the bus delivers to both versions is handled by one.
+// If the bus delivers a request to the old and the new version, only one of them handles it.
 func TestReplace_RepeatedRequestRunsOnce(t *testing.T) {
 	t.Parallel()
 	w := newVersionsWorld(t, bus.NewLocal())
@@ -170,7 +175,9 @@ func TestReplace_Topics(t *testing.T) {
 	} {
 		requireCode(t, errors.FailedPrecondition, change)
 	}
-	require.NoError(t, w.service.RegisterTopic("Region", "us")) // as a new version does that knows nothing of the one before
+	// A new version may register a topic that it has inherited, because it may not know about
+	// that.
+	require.NoError(t, w.service.RegisterTopic("Region", "us"))
 	requireCode(t, errors.AlreadyExists, w.service.RegisterTopic("Region", "us"))
 	require.NoError(t, w.service.RegisterTopic("Region", "new"))
 	require.NoError(t, w.service.DeregisterTopicGroup("place", "eu"))
@@ -181,14 +188,15 @@ func TestReplace_Topics(t *testing.T) {
 	assert.Equal(t, "2", answer)
 }
 
-// What the server has learned of a client's clock is not forgotten.
+// What the server has learned about a client's clock stays known when a service is replaced.
 func TestReplace_ClientWhoseClockIsOff(t *testing.T) {
 	t.Parallel()
 	w := newVersionsWorld(t, bus.NewLocal())
 	conn, err := dynamic.NewConn(skewedBus{w.bus, -time.Hour}, w.registry)
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, conn.Close()) })
-	_, err = textClient(t, conn, versionsQueue).Call(t.Context(), say("")) // teaches the server
+	// From this call the server learns the client's clock.
+	_, err = textClient(t, conn, versionsQueue).Call(t.Context(), say(""))
 	require.NoError(t, err)
 	require.NoError(t, w.replace(t, version(2)).Close(context.Background()))
 	answer, err := textClient(t, conn, versionsDirect).Call(t.Context(), say(""))
@@ -196,7 +204,7 @@ func TestReplace_ClientWhoseClockIsOff(t *testing.T) {
 	assert.Equal(t, "2", answer.GetValue())
 }
 
-// The handlers of several versions may publish.
+// The old version of a service can publish updates until it is closed.
 func TestReplace_OldVersionPublishesUntilItIsClosed(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

@@ -16,7 +16,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// decodedBy decodes with dynamicpb and appends a mark to the text.
+// decodedBy returns a decoder that uses dynamicpb and appends a mark to the text of the message.
 func decodedBy(request protoreflect.MessageDescriptor) (func([]byte) (proto.Message, error), error) {
 	value := request.Fields().Get(0)
 	return func(encoded []byte) (proto.Message, error) {
@@ -27,7 +27,8 @@ func decodedBy(request protoreflect.MessageDescriptor) (func([]byte) (proto.Mess
 	}, nil
 }
 
-// failing makes decoders that do as they are told.
+// failing returns an option whose decoder is the given function. If err is not nil, creating the
+// decoder fails.
 func failing(decode func(encoded []byte) (proto.Message, error), err error) dynamic.DecoderOption {
 	return dynamic.WithRequestDecoder(func(protoreflect.MessageDescriptor) (func([]byte) (proto.Message, error), error) {
 		return decode, err
@@ -139,7 +140,8 @@ func TestWithAffinity_DoesNotFit(t *testing.T) {
 	}
 }
 
-// TestWithAffinity_RequiredFields: the empty message of such a type cannot be decoded.
+// TestWithAffinity_RequiredFields checks that Register accepts an affinity function for a request
+// type with a required field. An empty message of that type cannot be decoded.
 func TestWithAffinity_RequiredFields(t *testing.T) {
 	t.Parallel()
 	reg := newRegistry(t, `

@@ -20,7 +20,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// schemaRegistry returns a registry with the services of one source.
+// schemaRegistry returns a registry with the services of one .proto source.
 func schemaRegistry(t *testing.T, source string) *registry.Registry {
 	t.Helper()
 	reg := registry.New()
@@ -107,7 +107,8 @@ func TestSchema_CallOfAGRPCServiceSaysSo(t *testing.T) {
 	assert.NotContains(t, err.Error(), "gRPC")
 }
 
-// echoConn serves a service whose method Do sends back the request, and returns a conn.
+// echoConn serves a service whose method Do sends back the request. It returns a conn to the
+// server.
 func echoConn[M proto.Message](t *testing.T, reg *registry.Registry, service string) *dynamic.Conn {
 	t.Helper()
 	described, ok := reg.Service(service)

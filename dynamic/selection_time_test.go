@@ -11,8 +11,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// A selection that could go on although there are acceptable claims ends with the word for the time
-// that has ended, not for a lack of servers.
+// A selection without a time limit runs until the call times out. As there are claims, the call
+// reports the timeout and not a lack of servers.
 func TestSelection_TimeEndsWithClaims(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -30,8 +30,8 @@ func redisBus(t *testing.T, server *testenv.RedisServer) *redisbus.Bus {
 	return b
 }
 
-// Redis counts all servers on one bus as one receiver. The first calls of a conn hear all of them nevertheless, and end
-// long before the timeouts.
+// Redis counts all servers that share a connection as one receiver. Nevertheless the first calls
+// of a conn must receive the responses of all servers, long before the timeouts.
 func TestSharers_OverRedis(t *testing.T) {
 	t.Parallel()
 	for _, servers := range []int{2, 20} {
@@ -52,7 +52,8 @@ func TestSharers_OverRedis(t *testing.T) {
 	}
 }
 
-// startFleetServer starts a server whose id and affinity tell its number. The last one is the slowest.
+// startFleetServer starts a server whose id and affinity contain its number. The last server is
+// the slowest.
 func startFleetServer(t *testing.T, b *redisbus.Bus, reg *registry.Registry, number int, last bool) {
 	t.Helper()
 	server := dynamic.NewServer(b, dynamic.WithServerID(fmt.Sprint("SRV_", number)))
@@ -79,7 +80,8 @@ func startFleetServer(t *testing.T, b *redisbus.Bus, reg *registry.Registry, num
 	require.NoError(t, err)
 }
 
-// requireAllHeard makes the first calls of a conn. None may run into its timeout of a minute.
+// requireAllHeard makes the first calls of a conn, and checks that all servers respond well before
+// the timeout of a minute.
 func requireAllHeard(t *testing.T, conn *dynamic.Conn, servers int, where string) {
 	t.Helper()
 	started, patient := time.Now(), dynamic.WithRequestTimeout(time.Minute)

@@ -19,13 +19,15 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 )
 
-// broker is a bus that counts connections, as Redis does.
+// broker is a bus that counts connections as receivers, as Redis does.
 type broker struct {
 	*fakeBus
 
-	mu          sync.Mutex
-	connections map[string]map[*connection]int // subscriptions, by channel name
-	asked       atomic.Int64                   // how often a subscription was asked who shares it
+	mu sync.Mutex
+	// Number of subscriptions per connection, by channel name.
+	connections map[string]map[*connection]int
+	// How often a subscription was asked how many subscriptions share its connection.
+	asked atomic.Int64
 }
 
 func newBroker() *broker {
@@ -59,11 +61,11 @@ func (b *broker) count(channel string, c *connection, change int) int {
 	return count
 }
 
-// connection is one of a broker.
+// connection is one connection to a broker.
 type connection struct {
 	*broker
 
-	silent bool // it does not tell who shares it, as psrpc's
+	silent bool // the servers do not learn how many of them share the connection, as with psrpc
 }
 
 func (c *connection) Subscribe(
@@ -94,7 +96,8 @@ func (s *sharedSubscription) Subscribers() int {
 	return max(1, s.connection.count(s.channel, s.connection, 0))
 }
 
-// sharingFleet is servers of kinds.Fleet on connections of a broker, and a conn with one of its own.
+// sharingFleet is a number of servers of kinds.Fleet that share connections to a broker. Its conn
+// has a connection of its own.
 type sharingFleet struct {
 	t      *testing.T
 	broker *broker
@@ -102,7 +105,7 @@ type sharingFleet struct {
 	size   int
 }
 
-// newSharingFleet starts as many servers on each connection.
+// newSharingFleet starts the given number of servers on each connection.
 func newSharingFleet(t *testing.T, connections ...int) *sharingFleet {
 	t.Helper()
 	f := &sharingFleet{t: t, broker: newBroker()}
@@ -117,7 +120,8 @@ func newSharingFleet(t *testing.T, connections ...int) *sharingFleet {
 	return f
 }
 
-// start adds servers. Each is slower than those before it, and better: the n-th claims and answers after n ms.
+// start starts servers on a connection. The n-th server claims and responds after n ms and has the
+// affinity n, so later servers are slower and better.
 func (f *sharingFleet) start(c *connection, servers int) (started []*dynamic.Server) {
 	f.t.Helper()
 	for range servers {
@@ -148,10 +152,10 @@ func (f *sharingFleet) start(c *connection, servers int) (started []*dynamic.Ser
 	return started
 }
 
-// slowest is how long the last server takes.
+// slowest returns the time that the last server takes to respond.
 func (f *sharingFleet) slowest() time.Duration { return time.Duration(f.size) * time.Millisecond }
 
-// all returns how many servers have answered a multi call, and how long that took.
+// all makes a multi call. It returns how many servers have responded and how long the call took.
 func (f *sharingFleet) all() (int, time.Duration) {
 	f.t.Helper()
 	var servers []string
@@ -165,7 +169,7 @@ func (f *sharingFleet) all() (int, time.Duration) {
 	return len(slices.Compact(servers)), time.Since(started)
 }
 
-// best returns which server was chosen, and how long that took.
+// best makes an affinity call. It returns which server was selected and how long the call took.
 func (f *sharingFleet) best() (string, time.Duration) {
 	f.t.Helper()
 	started := time.Now()
@@ -205,7 +209,8 @@ func TestSharers_AllDecline(t *testing.T) {
 	})
 }
 
-// A server that joins a connection is heard by the next call, and one that leaves is not waited for.
+// When a server joins a shared connection, the next call receives its response. When a server
+// leaves, calls no longer wait for it.
 func TestSharers_JoinAndLeave(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -231,7 +236,8 @@ func TestSharers_JoinAndLeave(t *testing.T) {
 	})
 }
 
-// A server that leaves while it handles a request answers it: what counts is who was there when the request came.
+// A server that leaves while it handles a request still responds. The call waits for all servers
+// that shared the connection when the request arrived.
 func TestSharers_LeavingWhileTheRequestRuns(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -247,17 +253,18 @@ func TestSharers_LeavingWhileTheRequestRuns(t *testing.T) {
 	})
 }
 
-// Those of psrpc's servers that share a connection are learned of, beside ours that say so.
+// Servers on one connection report how many they are, except on silent connections, as with psrpc.
+// A client learns from late responses how many share a silent connection.
 func TestSharers_BesideSilentConnections(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		f := newSharingFleet(t)
 		f.start(&connection{broker: f.broker, silent: true}, 3)
 		f.start(&connection{broker: f.broker}, 2)
-		for range 3 { // of five servers on two connections the first two seem to be all
+		for range 3 { // the first two responses seem to be all, because there are two connections
 			_, _ = f.all()
 			_, _ = f.best()
-			<-time.After(time.Second) // the late answers come
+			<-time.After(time.Second) // wait until the late responses have arrived
 		}
 		answers, took := f.all()
 		assert.Equal(t, 5, answers)
@@ -268,7 +275,7 @@ func TestSharers_BesideSilentConnections(t *testing.T) {
 	})
 }
 
-// sentSharers returns what the claims and the responses that were published say of sharers.
+// sentSharers returns the number of sharing servers in each published claim and response.
 func (b *broker) sentSharers(t *testing.T) (claims, responses []uint32) {
 	t.Helper()
 	for _, sent := range b.sent() {
@@ -288,7 +295,8 @@ func (b *broker) sentSharers(t *testing.T) (claims, responses []uint32) {
 	return claims, responses
 }
 
-// Servers say how many they are where a client waits for all of them, and only if they are several.
+// If several servers share a connection, their claims and responses say how many they are. They do
+// so only if the client waits for all servers.
 func TestSharers_OnTheWire(t *testing.T) {
 	t.Parallel()
 	for servers, want := range map[int]uint32{1: 0, 2: 2, 3: 3} {
@@ -304,7 +312,7 @@ func TestSharers_OnTheWire(t *testing.T) {
 	}
 }
 
-// Calls that a queue distributes, and those to the one server that there is, neither ask nor tell who shares.
+// Methods whose requests go to a single server do not report how many servers share a connection.
 func TestSharers_QueuesDoNotAsk(t *testing.T) {
 	t.Parallel()
 	b := newBroker()
@@ -340,7 +348,8 @@ service Flows {
 }
 `
 
-// The best of the servers that share a connection gets the first stream, as soon as all have claimed it.
+// A stream opens with the best of several servers that share a connection, as soon as all of them
+// have claimed it.
 func TestSharers_AffinityOfStreams(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

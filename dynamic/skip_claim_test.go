@@ -23,7 +23,8 @@ func skippingRequest(body string) *wire.Request {
 	return request
 }
 
-// TestServer_SkipClaim: for a client of newer psrpc the server announces itself and runs the request at once.
+// TestServer_SkipClaim checks the requests of newer psrpc clients that need no grant. The server
+// announces that it handles such a request and runs it at once.
 func TestServer_SkipClaim(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -34,14 +35,16 @@ func TestServer_SkipClaim(t *testing.T) {
 			RequestID: []byte(peerRequest), ServerID: []byte("SRV_test"), Affinity: 1, Handling: true,
 		}, claim)
 		c.requireRanOnce("hi")
-		c.grant("Echo", peerRequest, "SRV_test") // it grants all the same, as it cannot know
+		// The client may send its grant before it learns that none is needed.
+		c.grant("Echo", peerRequest, "SRV_test")
 		synctest.Wait()
 		assert.EqualValues(t, 1, c.runs.Load())
 		assert.Empty(t, c.responses)
 	})
 }
 
-// TestServer_SkipClaimOrder: the claim leaves before the handler runs, and so before the response.
+// TestServer_SkipClaimOrder checks that the claim is sent before the handler runs, and therefore
+// before the response.
 func TestServer_SkipClaimOrder(t *testing.T) {
 	t.Parallel()
 	b := newFakeBus()
@@ -58,7 +61,8 @@ func TestServer_SkipClaimOrder(t *testing.T) {
 	p.nextResponse(responses)
 }
 
-// TestServer_SkipClaimWithAcceptDirect: between our own peers there is no claim at all.
+// TestServer_SkipClaimWithAcceptDirect checks that a client of this library receives no claim, but
+// only the response.
 func TestServer_SkipClaimWithAcceptDirect(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -70,7 +74,8 @@ func TestServer_SkipClaimWithAcceptDirect(t *testing.T) {
 	})
 }
 
-// TestServer_SkipClaimIsNoGrant: where several servers have got the request, the client must choose.
+// TestServer_SkipClaimIsNoGrant checks that a method with affinity waits for the grant, because
+// several servers have received the request.
 func TestServer_SkipClaimIsNoGrant(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -92,7 +97,8 @@ func TestServer_SkipClaimWhereNobodyClaims(t *testing.T) {
 	})
 }
 
-// TestServer_SkipClaimOfDoubtfulRequest: a request that seems to be late is run only if its client still wants it.
+// TestServer_SkipClaimOfDoubtfulRequest checks that a request which seems to be late runs only
+// after its client has granted it.
 func TestServer_SkipClaimOfDoubtfulRequest(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -108,7 +114,8 @@ func TestServer_SkipClaimOfDoubtfulRequest(t *testing.T) {
 	})
 }
 
-// TestServer_SkipClaimUnwilling: a server whose affinity is negative neither claims nor runs.
+// TestServer_SkipClaimUnwilling checks that a server with a negative affinity neither claims the
+// request nor runs it.
 func TestServer_SkipClaimUnwilling(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -127,7 +134,8 @@ func TestServer_SkipClaimUnwilling(t *testing.T) {
 	})
 }
 
-// TestClient_SkipClaimServer: whatever comes first from a server of newer psrpc, its response ends the call.
+// TestClient_SkipClaimServer checks that a call accepts the frames of a newer psrpc server in any
+// order, and ends with its response.
 func TestClient_SkipClaimServer(t *testing.T) {
 	t.Parallel()
 	t.Run("claim first", func(t *testing.T) {
@@ -164,7 +172,8 @@ func TestClient_SkipClaimServer(t *testing.T) {
 	})
 }
 
-// TestClient_SkipClaimLosesNoTime: a call takes as long as the server does, in whatever order its frames come.
+// TestClient_SkipClaimLosesNoTime checks that a call ends as soon as the response arrives, whether
+// that is before or after the claim.
 func TestClient_SkipClaimLosesNoTime(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -186,12 +195,13 @@ func TestClient_SkipClaimLosesNoTime(t *testing.T) {
 			assert.Equal(t, "bye", response)
 			assert.Equal(t, delays[1], time.Since(start), delays)
 			synctest.Wait()
-			<-time.After(time.Second) // what is still on its way comes for nobody
+			<-time.After(time.Second) // wait until the remaining frames have arrived
 		}
 	})
 }
 
-// TestClient_SkipClaimNotOffered: a client that chooses by itself wants no server to run before that.
+// TestClient_SkipClaimNotOffered checks that a request asks servers to wait for a grant if the
+// client itself selects the server.
 func TestClient_SkipClaimNotOffered(t *testing.T) {
 	t.Parallel()
 	for method, opts := range map[string][]dynamic.RequestOption{
@@ -209,7 +219,8 @@ func TestClient_SkipClaimNotOffered(t *testing.T) {
 	}
 }
 
-// TestServer_SkipClaimFlood: many requests at once are each claimed once, and answered once.
+// TestServer_SkipClaimFlood checks that each of many concurrent requests is claimed once and
+// answered once.
 func TestServer_SkipClaimFlood(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -8,8 +8,9 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/dynamic"
 )
 
-// BenchmarkStream is one stream over the in-process bus, client and server together: a Send until its acknowledgement,
-// also in a window, and a Send until the answer is back.
+// BenchmarkStream measures a stream over the in-process bus, with the client and the server in one
+// process. It measures a Send with its acknowledgement, several Sends in a window, and a message
+// that is sent back.
 func BenchmarkStream(b *testing.B) {
 	const body = "0123456789012345678901234567890123456789012345678901234567890123"
 	swallow := func(stream serverText) error {

@@ -15,7 +15,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 )
 
-// openAnother opens one more stream as a psrpc client, and returns the answer.
+// openAnother opens one more stream as a psrpc client, and returns the server's frame.
 func (p *flowPeer) openAnother(i int) wire.Stream {
 	p.t.Helper()
 	p.id = fmt.Sprintf("STR_%012d", i)
@@ -26,8 +26,9 @@ func (p *flowPeer) openAnother(i int) wire.Stream {
 	return answer
 }
 
-// TestStream_TooManyWithoutKeepalive are refused and counted. Streams with keepalive open all the same, and a stream
-// that ends makes room.
+// TestStream_TooManyWithoutKeepalive checks that streams without keepalive are refused and counted
+// above their limit. Streams with keepalive still open, and a stream that ends makes room for
+// another.
 func TestStream_TooManyWithoutKeepalive(t *testing.T) {
 	t.Parallel()
 	const limit = 3
@@ -52,8 +53,8 @@ func TestStream_TooManyWithoutKeepalive(t *testing.T) {
 	require.Eventually(t, func() bool { return p.openAnother(100).Op == wire.StreamAck }, atOnce, time.Millisecond)
 }
 
-// TestStream_TooManyGranted: a claimed stream takes its slot when it is granted, so that requests that are never
-// granted do not shut others out.
+// TestStream_TooManyGranted checks that a claimed stream counts against the limit only once the
+// client grants it. Requests that are never granted do not block others.
 func TestStream_TooManyGranted(t *testing.T) {
 	t.Parallel()
 	b := bus.NewLocal()
@@ -88,8 +89,8 @@ func TestStream_TooMany(t *testing.T) {
 	}, atOnce, time.Millisecond)
 }
 
-// TestStream_IdleTimeout closes a stream of a client that has announced no keepalive, unless frames arrive. Without
-// the option the stream stays.
+// TestStream_IdleTimeout checks that the option closes a stream without keepalive if no frames
+// arrive. Without the option the stream stays open.
 func TestStream_IdleTimeout(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -20,12 +20,12 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 )
 
-// wrongClock is the bus of a process whose clock is ahead of those of its peers: what arrives looks older to the
-// process, and what it sends looks newer to others. It shifts the times of requests and stream frames.
+// wrongClock is the bus of a process whose clock is ahead. It shifts the times of all requests and
+// stream frames that the process sends or receives.
 type wrongClock struct {
 	bus.Bus
 
-	ahead *atomic.Int64 // nanoseconds
+	ahead *atomic.Int64 // how far the clock is ahead, in nanoseconds
 }
 
 func newWrongClock(b bus.Bus, ahead time.Duration) wrongClock {
@@ -74,7 +74,7 @@ func shiftTimes(frame []byte, by int64) []byte {
 	return frame
 }
 
-// logLines counts the lines of a log that contain a text.
+// logLines stores log output and counts the lines that contain a text.
 type logLines struct {
 	mu   sync.Mutex
 	text bytes.Buffer
@@ -94,7 +94,7 @@ func (l *logLines) count(text string) int {
 
 func (l *logLines) logger() *slog.Logger { return slog.New(slog.NewTextHandler(l, nil)) }
 
-// clockWorld has a server whose clock is wrong and a conn whose clock is right.
+// clockWorld has a server with a wrong clock and a conn with the right time.
 type clockWorld struct {
 	*flowWorld
 
@@ -115,7 +115,7 @@ func newClockWorld(t testing.TB, ahead time.Duration, handle func(serverText) er
 	return w
 }
 
-// requireEchoes sends messages, pauses between them, and requires that each is echoed.
+// requireEchoes sends messages with pauses between them, and checks that each is sent back.
 func requireEchoes(t testing.TB, stream clientText, pause time.Duration, messages int, opts ...dynamic.StreamOption) {
 	t.Helper()
 	for i := range messages {
@@ -126,8 +126,8 @@ func requireEchoes(t testing.TB, stream clientText, pause time.Duration, message
 	}
 }
 
-// Streams open and carry messages both ways whatever the clock of the server shows, and each side warns of the other
-// one once.
+// Streams work in both directions even if the server's clock is wrong. Each side logs one warning
+// about the clock of the other side.
 func TestStream_WrongClock(t *testing.T) {
 	t.Parallel()
 	for _, ahead := range []time.Duration{
@@ -139,7 +139,8 @@ func TestStream_WrongClock(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					w := newClockWorld(t, ahead, echoFlow)
 					if method == directFlow || method == allFlows {
-						// A request without a claim cannot be told from a late one. A call with a claim teaches the server.
+						// From a call with a claim the server learns the client's clock. Without
+						// that, it would take a request without a claim for a late one.
 						_, err := textClient(t, w.conn, "streams.Flows/Ask").Call(
 							t.Context(), say("hi"), dynamic.WithRequestTimeout(500*time.Millisecond))
 						require.NoError(t, err)
@@ -161,7 +162,8 @@ func TestStream_WrongClock(t *testing.T) {
 	}
 }
 
-// A clock may be set while a stream is open, forward or backward, again and again: messages go on.
+// Messages of an open stream arrive even if the server's clock is set forward or backward several
+// times.
 func TestStream_ClockIsSet(t *testing.T) {
 	t.Parallel()
 	for _, method := range []string{flow, directFlow} {
@@ -186,7 +188,8 @@ func TestStream_ClockIsSet(t *testing.T) {
 	}
 }
 
-// A server that has only acknowledged so far sends its first message after its clock was set.
+// The server's clock is set before the server sends its first message. That message must arrive
+// nevertheless.
 func TestStream_ClockIsSetBeforeTheFirstMessage(t *testing.T) {
 	t.Parallel()
 	for _, step := range []time.Duration{30 * time.Second, -30 * time.Second} {
@@ -209,7 +212,8 @@ func TestStream_ClockIsSetBeforeTheFirstMessage(t *testing.T) {
 	}
 }
 
-// A bus that holds frames up is no wrong clock: messages that arrive after their Send has failed are dropped.
+// Frames that a slow bus delays must not be mistaken for a wrong clock. Messages that arrive after
+// their Send has failed are dropped.
 func TestStream_LateMessagesAreNotDelivered(t *testing.T) {
 	t.Parallel()
 	for _, ahead := range []time.Duration{0, 30 * time.Second, -30 * time.Second} {
@@ -239,7 +243,8 @@ func TestStream_LateMessagesAreNotDelivered(t *testing.T) {
 	}
 }
 
-// heldBus keeps stream messages while hold is on, and publishes them in order when it is switched off.
+// heldBus holds back stream messages while hold is on. When hold is switched off, it publishes
+// them in their order.
 type heldBus struct {
 	bus.Bus
 
@@ -269,7 +274,7 @@ func (h *heldBus) Publish(ctx context.Context, channel bus.Channel, frame []byte
 	return nil
 }
 
-// A close counts however late it arrives, and an acknowledgement as long as Send waits.
+// A close takes effect however late it arrives.
 func TestStream_LateClose(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -22,7 +22,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 )
 
-// sentStreams returns the published stream frames of an operation, by the end of their channel's name.
+// sentStreams returns the published stream frames with the given operation, and the names of their
+// channels.
 func (b *fakeBus) sentStreams(t testing.TB, op wire.StreamOp) (frames []wire.Stream, channels []string) {
 	t.Helper()
 	for _, sent := range b.sent() {
@@ -42,7 +43,7 @@ func (b *fakeBus) sentStreams(t testing.TB, op wire.StreamOp) (frames []wire.Str
 
 var errDetailed = errors.NewError(errors.NotFound, errors.New("room gone"), &errdetails.ErrorInfo{Reason: "gone"})
 
-// closeCauses is what psrpc sends for each cause.
+// closeCauses lists the code and the text that psrpc sends for each error that closes a stream.
 var closeCauses = []struct {
 	name  string
 	cause error
@@ -62,7 +63,8 @@ var closeCauses = []struct {
 	{"empty text", errors.New(""), errors.Unknown, "unknown"},
 }
 
-// TestStream_CloseCauses: what closes a stream on either side, what is on the wire then, and what both sides see.
+// TestStream_CloseCauses closes a stream from either side with different errors. It checks the
+// frame that is sent and the errors that both sides see.
 func TestStream_CloseCauses(t *testing.T) {
 	t.Parallel()
 	type end func(client clientText, server serverText, results chan<- error, cause error) error
@@ -105,7 +107,8 @@ func TestStream_CloseCauses(t *testing.T) {
 	}
 }
 
-// requireClosedWith checks code and text as they are on the wire: the side that has closed keeps its own error.
+// requireClosedWith checks the code and the text of err in the form in which they are sent. The
+// side that closed the stream keeps its original error.
 func requireClosedWith(t testing.TB, err error, code errors.ErrorCode, text string) {
 	t.Helper()
 	gotCode, gotText := errors.ToStreamClose(err)
@@ -150,7 +153,8 @@ func TestStream_CloseWithDetailsThatCannotBeSent(t *testing.T) {
 	assert.Equal(t, "gone", requireCode(t, errors.NotFound, client.Err()).Error())
 }
 
-// TestStream_CloseTwiceAtOnce: of many closes one is sent, and one succeeds.
+// TestStream_CloseTwiceAtOnce calls Close concurrently. One call must succeed, and only one close
+// may be sent.
 func TestStream_CloseTwiceAtOnce(t *testing.T) {
 	t.Parallel()
 	b := newFakeBus()
@@ -159,7 +163,8 @@ func TestStream_CloseTwiceAtOnce(t *testing.T) {
 	const times = 50
 	closed := make(chan error, times)
 	for i := range times {
-		go func() { closed <- stream.Close(errors.NewErrorf(errors.Aborted, "%d", i)) }() // ends with the close
+		// This goroutine ends when Close returns.
+		go func() { closed <- stream.Close(errors.NewErrorf(errors.Aborted, "%d", i)) }()
 	}
 	succeeded := 0
 	for range times {
@@ -176,7 +181,8 @@ func TestStream_CloseTwiceAtOnce(t *testing.T) {
 	assert.Len(t, frames, 1)
 }
 
-// TestStream_CloseThatCannotBeSent: the stream is closed all the same, and the caller knows.
+// TestStream_CloseThatCannotBeSent checks that the stream is closed nevertheless, and that Close
+// returns the error of the bus.
 func TestStream_CloseThatCannotBeSent(t *testing.T) {
 	t.Parallel()
 	b := newFakeBus()
@@ -189,7 +195,8 @@ func TestStream_CloseThatCannotBeSent(t *testing.T) {
 	b.publish = nil
 }
 
-// TestStream_CloseFailsWaitingSends: they get the error of the close.
+// TestStream_CloseFailsWaitingSends checks that every Send which waits for an acknowledgement
+// returns the error that closes the stream.
 func TestStream_CloseFailsWaitingSends(t *testing.T) {
 	t.Parallel()
 	for _, fromClient := range []bool{true, false} {
@@ -203,7 +210,8 @@ func TestStream_CloseFailsWaitingSends(t *testing.T) {
 		const senders = 10
 		sent := make(chan error, senders)
 		for range senders {
-			go func() { sent <- client.Send(say("one too many")) }() // ends with the stream
+			// This goroutine ends with the stream.
+			go func() { sent <- client.Send(say("one too many")) }()
 		}
 		gone := errors.NewErrorf(errors.Aborted, "gone")
 		if fromClient {
@@ -218,7 +226,8 @@ func TestStream_CloseFailsWaitingSends(t *testing.T) {
 	}
 }
 
-// TestStream_SendThatEndsTheStream was received, and succeeds: the acknowledgement comes before the close.
+// TestStream_SendThatEndsTheStream checks that Send succeeds even if the receiver closes the
+// stream upon the message. The acknowledgement is sent before the close.
 func TestStream_SendThatEndsTheStream(t *testing.T) {
 	t.Parallel()
 	w := newFlowWorld(t, bus.NewLocal(), func(stream serverText) error {
@@ -232,8 +241,8 @@ func TestStream_SendThatEndsTheStream(t *testing.T) {
 	}
 }
 
-// TestStream_MessagesBeforeClose: what was sent before a close can be read after it, also in a window and beyond the
-// channel's size.
+// TestStream_MessagesBeforeClose checks that messages which were sent before the close can still
+// be read, even if they exceed the size of the channel.
 func TestStream_MessagesBeforeClose(t *testing.T) {
 	t.Parallel()
 	handle, servers, results := handing(t)

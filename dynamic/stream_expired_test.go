@@ -12,7 +12,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/dynamic"
 )
 
-// A reader that starts late gets exactly the messages whose Send has succeeded, then the next ones.
+// A reader that starts late receives exactly the messages whose Send has succeeded, and then later
+// messages.
 func TestStream_FailedSendIsNotDelivered(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -58,14 +58,15 @@ type (
 	clientText = dynamic.ClientStream[text, text]
 )
 
-// flowWorld is a world that serves streams.Flows.
+// flowWorld is a world whose server serves streams.Flows.
 type flowWorld struct {
 	*world
 
 	service *dynamic.Registration
 }
 
-// newFlowWorld serves every stream without topics with handle, and others once their topic is registered.
+// newFlowWorld returns a world whose stream methods all use handle. Methods with topics are served
+// once a topic is registered.
 func newFlowWorld(t testing.TB, b bus.Bus, handle func(serverText) error, opts ...dynamic.ServerOption) *flowWorld {
 	t.Helper()
 	w := &flowWorld{world: newWorldOn(t, b, opts...)}
@@ -88,7 +89,7 @@ func (w *flowWorld) serveFlows(
 	return service
 }
 
-// newConn returns a conn that is closed in the end.
+// newConn returns a conn that is closed when the test ends.
 func (w *flowWorld) newConn(t testing.TB, opts ...dynamic.ConnOption) *dynamic.Conn {
 	t.Helper()
 	conn, err := dynamic.NewConn(w.bus, w.registry, opts...)
@@ -97,7 +98,7 @@ func (w *flowWorld) newConn(t testing.TB, opts ...dynamic.ConnOption) *dynamic.C
 	return conn
 }
 
-// newServer returns a server that is killed in the end.
+// newServer returns a server that is killed when the test ends.
 func (w *flowWorld) newServer(t testing.TB, opts ...dynamic.ServerOption) *dynamic.Server {
 	t.Helper()
 	server := dynamic.NewServer(w.bus, opts...)
@@ -119,7 +120,7 @@ func (w *flowWorld) open(t testing.TB, name string, opts ...dynamic.RequestOptio
 
 func say(body string) text { return wrapperspb.String(body) }
 
-// echoFlow sends back what comes until the stream is closed.
+// echoFlow sends back each message until the stream is closed.
 func echoFlow(stream serverText) error {
 	for message := range stream.Channel() {
 		if err := stream.Send(message); err != nil {
@@ -129,13 +130,14 @@ func echoFlow(stream serverText) error {
 	return nil
 }
 
-// idle waits for the end of the stream without reading.
+// idle waits until the stream ends and reads no messages.
 func idle(stream serverText) error {
 	<-stream.Context().Done()
 	return nil
 }
 
-// handing returns a handler that hands its stream to the test, and returns what the test says; in the end nil.
+// handing returns a handler that passes each stream to the test. The handler returns the error
+// that the test sends, or nil when the test ends.
 func handing(t testing.TB) (handle func(serverText) error, streams chan serverText, results chan error) {
 	streams, results = make(chan serverText, 10), make(chan error, 10)
 	return func(stream serverText) error {
@@ -156,7 +158,8 @@ func requireText(t testing.TB, want string, from <-chan text) {
 	require.Equal(t, want, message.GetValue())
 }
 
-// requireClosed reads what is left in a channel, which must be closed soon, and returns how much that was.
+// requireClosed checks that a channel is closed soon, and returns the number of values that were
+// left in it.
 func requireClosed[T any](t testing.TB, messages <-chan T) (left int) {
 	t.Helper()
 	deadline := time.After(10 * time.Second)
@@ -173,14 +176,15 @@ func requireClosed[T any](t testing.TB, messages <-chan T) (left int) {
 	}
 }
 
-// flowPeer is a hand-made client or server of streams.Flows on the level of frames, as psrpc is.
+// flowPeer lets a test send and receive single stream frames, as a psrpc client or server of
+// streams.Flows would.
 type flowPeer struct {
 	peer
 
-	method string // wire name
+	method string // the wire name of the method
 	frames <-chan wire.Envelope
-	id     string // of the stream
-	client string // whose stream it is
+	id     string // the id of the stream
+	client string // the id of the client that has opened the stream
 	count  int
 }
 
@@ -192,7 +196,7 @@ func (p *flowPeer) clientChannel() bus.Channel {
 	return bus.Channel(wire.StreamClientChannel("Flows", p.client))
 }
 
-// newFlowClient is a client's side, that hears the frames for the client.
+// newFlowClient returns a peer that receives the frames for the client.
 func newFlowClient(t testing.TB, b bus.Bus, method string) *flowPeer {
 	t.Helper()
 	p := &flowPeer{peer: peer{t, b}, method: method, id: "STR_peerpeerpeer", client: peerClient}
@@ -200,7 +204,7 @@ func newFlowClient(t testing.TB, b bus.Bus, method string) *flowPeer {
 	return p
 }
 
-// newFlowServer is a server's side, that hears the frames for servers.
+// newFlowServer returns a peer that receives the frames for servers.
 func newFlowServer(t testing.TB, b bus.Bus, method string) *flowPeer {
 	t.Helper()
 	p := &flowPeer{peer: peer{t, b}, method: method}
@@ -208,7 +212,8 @@ func newFlowServer(t testing.TB, b bus.Bus, method string) *flowPeer {
 	return p
 }
 
-// frame completes a stream frame: a new request id, and times that are good, unless they are set.
+// frame adds the missing fields to a stream frame: the stream id, a new request id and valid
+// times.
 func (p *flowPeer) frame(f wire.Stream) *wire.Stream {
 	p.count++
 	if f.StreamID == nil {
@@ -241,7 +246,7 @@ func (p *flowPeer) toClient(f wire.Stream) *wire.Stream {
 	return sent
 }
 
-// next returns the next frame, which must be of this operation.
+// next returns the next frame, which must have the given operation.
 func (p *flowPeer) next(op wire.StreamOp) wire.Stream {
 	p.t.Helper()
 	envelope := requireSoon(p.t, p.frames, "stream frame")
@@ -252,25 +257,25 @@ func (p *flowPeer) next(op wire.StreamOp) wire.Stream {
 	return frame
 }
 
-// ack acknowledges a frame as psrpc does.
+// ack returns the acknowledgement of a frame, with the fields that psrpc sets.
 func ack(f wire.Stream) wire.Stream {
 	return wire.Stream{StreamID: f.StreamID, RequestID: f.RequestID, SentAt: f.SentAt, Expiry: f.Expiry, Op: wire.StreamAck}
 }
 
-// requireAck requires that got acknowledges sent.
+// requireAck checks that got is the acknowledgement of sent.
 func requireAck(t testing.TB, sent, got wire.Stream) {
 	t.Helper()
 	require.Equal(t, ack(sent), got)
 }
 
-// openAsClient opens a stream that needs no claim.
+// openAsClient opens a stream of a method that needs no claim.
 func (p *flowPeer) openAsClient() {
 	p.t.Helper()
 	open := p.toServer(wire.Stream{Op: wire.StreamOpen, NodeID: []byte(p.client)})
 	requireAck(p.t, *open, p.next(wire.StreamAck))
 }
 
-// acceptAsServer takes the next stream that a client opens without a claim.
+// acceptAsServer accepts the next stream that a client opens without a claim.
 func (p *flowPeer) acceptAsServer() wire.Stream {
 	p.t.Helper()
 	open := p.next(wire.StreamOpen)

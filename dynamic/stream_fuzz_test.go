@@ -10,7 +10,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 )
 
-// FuzzStream_Frame: whatever comes as a stream frame, both sides go on.
+// FuzzStream_Frame sends stream frames with arbitrary content to both sides. New streams must
+// still work afterwards.
 func FuzzStream_Frame(f *testing.F) {
 	known := wire.Stream{StreamID: []byte("STR_fuzz"), RequestID: []byte("REQ_fuzz"), SentAt: 1, Expiry: 1 << 62}
 	for _, op := range []wire.StreamOp{

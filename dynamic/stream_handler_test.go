@@ -55,7 +55,8 @@ func TestStreamHandler_DoesNotFit(t *testing.T) {
 	}
 }
 
-// TestStreamHandler_Missing: a stream needs a handler, or is unimplemented.
+// TestStreamHandler_Missing checks that Register rejects a stream method without a handler. With
+// AllowMissing, opening the stream returns the error unimplemented.
 func TestStreamHandler_Missing(t *testing.T) {
 	t.Parallel()
 	w := newFlowWorld(t, bus.NewLocal(), idle)
@@ -97,7 +98,8 @@ func TestStreamHandler_Panics(t *testing.T) {
 
 func panicFlow(serverText) error { panic("secret") }
 
-// TestStreamHandler_ReturnsAfterClose: its error has no effect.
+// TestStreamHandler_ReturnsAfterClose checks that the error which a handler returns has no effect
+// if the handler has already closed the stream.
 func TestStreamHandler_ReturnsAfterClose(t *testing.T) {
 	t.Parallel()
 	w := newFlowWorld(t, bus.NewLocal(), func(stream serverText) error {
@@ -111,7 +113,8 @@ func TestStreamHandler_ReturnsAfterClose(t *testing.T) {
 	assert.Equal(t, "closed", requireCode(t, errors.Aborted, stream.Err()).Error())
 }
 
-// TestStreamHandler_Hijack: the stream stays open when the handler has returned, even with an error.
+// TestStreamHandler_Hijack checks that a hijacked stream stays open when its handler returns, even
+// with an error.
 func TestStreamHandler_Hijack(t *testing.T) {
 	t.Parallel()
 	hijacked := make(chan serverText, 1)
@@ -135,7 +138,7 @@ func TestStreamHandler_Hijack(t *testing.T) {
 	requireClosed(t, client.Channel())
 	requireClosed(t, server.Channel())
 
-	// A hijacked stream ends with the server, too, which waits for nothing more.
+	// The shutdown of the server closes a hijacked stream without waiting for it.
 	client = w.open(t, flow)
 	server = requireSoon(t, hijacked, "stream")
 	require.NoError(t, w.server.Shutdown(context.Background()))
@@ -143,7 +146,8 @@ func TestStreamHandler_Hijack(t *testing.T) {
 	require.ErrorIs(t, server.Err(), errors.ErrStreamEOF)
 }
 
-// TestStreamHandler_SendsWhatDoesNotFit: the handler learns it.
+// TestStreamHandler_SendsWhatDoesNotFit checks that Send returns an error to the handler if the
+// message has the wrong type.
 func TestStreamHandler_SendsWhatDoesNotFit(t *testing.T) {
 	t.Parallel()
 	w := newFlowWorld(t, bus.NewLocal(), idle)

@@ -17,7 +17,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 )
 
-// TestKeepalive_Idle: with nothing to say both sides are heard at the smaller interval, and the stream stays open.
+// TestKeepalive_Idle checks that both sides of an idle stream send pings at the shorter of their
+// two intervals, and that the stream stays open.
 func TestKeepalive_Idle(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -43,7 +44,7 @@ func TestKeepalive_Idle(t *testing.T) {
 	})
 }
 
-// TestKeepalive_BusyStream: where messages go both ways there are no pings.
+// TestKeepalive_BusyStream checks that no pings are sent while messages flow in both directions.
 func TestKeepalive_BusyStream(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -60,7 +61,8 @@ func TestKeepalive_BusyStream(t *testing.T) {
 	})
 }
 
-// TestKeepalive_PeerVanishes: both sides notice after three intervals, and say so to a peer that may hear it.
+// TestKeepalive_PeerVanishes checks that both sides close the stream after three intervals without
+// frames. A side that can still send tells the other one.
 func TestKeepalive_PeerVanishes(t *testing.T) {
 	t.Parallel()
 	for _, side := range []string{"|STR to the server", "|STR to the client", "both"} {
@@ -100,7 +102,8 @@ func TestKeepalive_PeerVanishes(t *testing.T) {
 	}
 }
 
-// TestKeepalive_None: it needs both sides.
+// TestKeepalive_None checks that there are no pings if one of the sides has no keepalive, or if
+// several servers serve the stream.
 func TestKeepalive_None(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
@@ -128,7 +131,8 @@ func TestKeepalive_None(t *testing.T) {
 	}
 }
 
-// TestKeepalive_Minimum: nobody is made to ping without pause.
+// TestKeepalive_Minimum checks that a client which announces a tiny interval receives pings at the
+// minimum interval.
 func TestKeepalive_Minimum(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

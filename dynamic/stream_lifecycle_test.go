@@ -16,7 +16,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 )
 
-// TestStream_ServerEnds: the streams are closed at once with EOF, and what ends the server waits for the handlers.
+// TestStream_ServerEnds checks that Shutdown and Close close all streams at once with the error
+// EOF, and then wait for the handlers.
 func TestStream_ServerEnds(t *testing.T) {
 	t.Parallel()
 	for name, end := range map[string]func(w *flowWorld) error{
@@ -31,7 +32,7 @@ func TestStream_ServerEnds(t *testing.T) {
 			client := w.open(t, flow)
 			server := requireSoon(t, servers, "handler")
 			ended := make(chan error, 1)
-			go func() { ended <- end(w) }() // ends with the handler
+			go func() { ended <- end(w) }() // this goroutine ends when the handler returns
 			for _, ctx := range []context.Context{client.Context(), server.Context()} {
 				requireSoon(t, ctx.Done(), "end of the stream")
 			}
@@ -55,14 +56,15 @@ func TestStream_ServerIsKilled(t *testing.T) {
 	w := newFlowWorld(t, bus.NewLocal(), handle)
 	client := w.open(t, flow)
 	server := requireSoon(t, servers, "handler")
-	w.server.Kill() // does not wait for the handler
+	w.server.Kill() // Kill does not wait for the handler
 	require.ErrorIs(t, client.Err(), errors.ErrStreamEOF)
 	require.ErrorIs(t, server.Err(), errors.ErrStreamEOF)
 	require.Error(t, server.Context().Err())
 	results <- nil
 }
 
-// TestStream_ShutdownWhoseContextEnds does not wait for a handler that does not return.
+// TestStream_ShutdownWhoseContextEnds checks that Shutdown returns when its context ends, even if
+// a stream handler still runs.
 func TestStream_ShutdownWhoseContextEnds(t *testing.T) {
 	t.Parallel()
 	handle, servers, results := handing(t)
@@ -75,7 +77,8 @@ func TestStream_ShutdownWhoseContextEnds(t *testing.T) {
 	results <- nil
 }
 
-// TestStream_ConnCloses: its streams end well, as psrpc's do, and leave nothing behind.
+// TestStream_ConnCloses checks that closing a conn closes all its streams properly, as psrpc does,
+// and leaves no goroutine behind.
 func TestStream_ConnCloses(t *testing.T) {
 	t.Parallel()
 	b := newFakeBus()
@@ -104,7 +107,8 @@ func TestStream_ConnCloses(t *testing.T) {
 	assert.Len(t, closes, len(clients))
 }
 
-// TestStream_EndsWithUnreadMessages: after the close, what nobody reads holds up neither conn nor server.
+// TestStream_EndsWithUnreadMessages checks that unread messages in a closed stream delay neither
+// the conn nor the server when they close.
 func TestStream_EndsWithUnreadMessages(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -123,7 +127,7 @@ func TestStream_EndsWithUnreadMessages(t *testing.T) {
 			for range dynamic.DefaultStreamBuffer {
 				require.NoError(t, send(say("unread")))
 			}
-			go send(say("one too many")) // fails when the stream is closed
+			go send(say("one too many")) // Send fails when the stream is closed
 			synctest.Wait()
 		}
 		client, server := open()
@@ -142,8 +146,8 @@ func TestStream_EndsWithUnreadMessages(t *testing.T) {
 	})
 }
 
-// TestStream_ReaderThatLags: as long as it takes a message now and then, it gets all that came before the close. One
-// that does not loses the rest.
+// TestStream_ReaderThatLags checks a reader that is slow when the stream is closed. It receives
+// the remaining messages if it keeps reading, and loses them if it pauses too long.
 func TestStream_ReaderThatLags(t *testing.T) {
 	t.Parallel()
 	for _, pause := range []time.Duration{time.Second - 1, time.Second + 1} {
@@ -180,7 +184,7 @@ func TestStream_ConnClosesWhileOpening(t *testing.T) {
 	p := newFlowServer(t, w.bus, "Direct")
 	client := textClient(t, w.conn, directFlow)
 	opened := make(chan error, 1)
-	go func() { // ends with the conn
+	go func() { // this goroutine ends with the conn
 		_, err := client.OpenStream(context.Background(), dynamic.WithRequestTimeout(time.Hour))
 		opened <- err
 	}()
@@ -191,7 +195,7 @@ func TestStream_ConnClosesWhileOpening(t *testing.T) {
 	assert.Empty(t, p.frames)
 }
 
-// TestStream_BusCloses ends the client's side.
+// TestStream_BusCloses checks that a stream ends on the client if the bus is closed.
 func TestStream_BusCloses(t *testing.T) {
 	t.Parallel()
 	w := newFlowWorld(t, bus.NewLocal(), idle)
@@ -202,7 +206,8 @@ func TestStream_BusCloses(t *testing.T) {
 	require.Error(t, client.Send(say("hi")))
 }
 
-// TestStream_ContextOfOpen governs the client's stream; psrpc calls its end an unknown error.
+// TestStream_ContextOfOpen checks that the end of the context of OpenStream closes the stream. As
+// in psrpc, the error then has the code unknown.
 func TestStream_ContextOfOpen(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
@@ -227,7 +232,7 @@ func TestStream_ContextOfOpen(t *testing.T) {
 			require.NoError(t, err)
 			server := requireSoon(t, servers, "handler")
 			require.NoError(t, client.Send(say("hi")))
-			if tt.err == context.Canceled { //nolint:errorlint // it is the very value
+			if tt.err == context.Canceled { //nolint:errorlint // the test case has exactly this error
 				cancel()
 			}
 			requireSoon(t, server.Context().Done(), "end of the stream")
@@ -245,7 +250,8 @@ func TestStream_ContextOfOpen(t *testing.T) {
 	}
 }
 
-// TestStream_ContextThatIsLongGone does nothing to a stream that was closed before.
+// TestStream_ContextThatIsLongGone checks that the end of the context has no effect on a stream
+// that is already closed.
 func TestStream_ContextThatIsLongGone(t *testing.T) {
 	t.Parallel()
 	b := newFakeBus()
@@ -262,7 +268,8 @@ func TestStream_ContextThatIsLongGone(t *testing.T) {
 	assert.Len(t, closes, 1)
 }
 
-// TestStream_NobodyListensAnyMore: a Send says so at once.
+// TestStream_NobodyListensAnyMore checks that Send returns an error at once if the bus reports
+// that nobody receives the message.
 func TestStream_NobodyListensAnyMore(t *testing.T) {
 	t.Parallel()
 	handle, servers, _ := handing(t)
@@ -281,7 +288,7 @@ func TestStream_NobodyListensAnyMore(t *testing.T) {
 	requireFacts(t, errors.ReasonNobodyListening, err)
 	b.publish = func(_ context.Context, _ bus.Channel, _ []byte, report bus.DeliveryReport) error {
 		if report != nil {
-			go report.Delivered(bus.Unknown, errBroken) // ends at once
+			go report.Delivered(bus.Unknown, errBroken) // this goroutine ends at once
 		}
 		return nil
 	}
@@ -299,7 +306,8 @@ func TestStream_NobodyListensAnyMore(t *testing.T) {
 	b.publish = nil
 }
 
-// TestStream_ManyAtOnce is for the race detector: streams come, talk and go while servers do.
+// TestStream_ManyAtOnce opens, uses and closes streams while their service is closed and
+// registered again. The race detector checks the rest.
 func TestStream_ManyAtOnce(t *testing.T) {
 	t.Parallel()
 	w := newFlowWorld(t, bus.NewLocal(), echoFlow)

@@ -34,7 +34,8 @@ func TestOpenStream_Metadata(t *testing.T) {
 	assert.False(t, bounded, "the expiry of the open does not bound the handler")
 }
 
-// TestOpenStream_BestServer: the one with the highest affinity takes the stream, as soon as all have claimed.
+// TestOpenStream_BestServer checks that the server with the highest affinity gets the stream, as
+// soon as all servers have claimed it.
 func TestOpenStream_BestServer(t *testing.T) {
 	t.Parallel()
 	w := newFlowWorld(t, bus.NewLocal(), idle)
@@ -62,7 +63,8 @@ func TestOpenStream_BestServer(t *testing.T) {
 	requireText(t, "SRV_1", stream.Channel())
 }
 
-// serveFlowsAs serves streams that begin with the server's id, and then echo.
+// serveFlowsAs registers handlers that first send the id of the server and then send back each
+// message.
 func (w *flowWorld) serveFlowsAs(t testing.TB, server *dynamic.Server, affinity dynamic.StreamHandlerOption) {
 	t.Helper()
 	handle := func(stream serverText) error {
@@ -77,7 +79,8 @@ func (w *flowWorld) serveFlowsAs(t testing.TB, server *dynamic.Server, affinity 
 	require.NoError(t, err)
 }
 
-// TestOpenStream_OneOfTwo: a stream is never queued; both servers claim it, the first claim wins.
+// TestOpenStream_OneOfTwo checks that both of two servers claim a stream, and that the first claim
+// wins. Streams never use a queue.
 func TestOpenStream_OneOfTwo(t *testing.T) {
 	t.Parallel()
 	b := newFakeBus()
@@ -94,7 +97,8 @@ func TestOpenStream_OneOfTwo(t *testing.T) {
 	assert.NotContains(t, b.open(), "Flows|Direct|RCLAIM", "its servers do not claim")
 }
 
-// TestOpenStream_Multi: all servers take the stream; the first ack of each message counts, and all are heard.
+// TestOpenStream_Multi checks that all servers accept a stream of a multi method. The first
+// acknowledgement of a message counts, and the client receives the messages of all servers.
 func TestOpenStream_Multi(t *testing.T) {
 	t.Parallel()
 	w := newFlowWorld(t, bus.NewLocal(), idle)
@@ -143,7 +147,8 @@ func TestOpenStream_Topics(t *testing.T) {
 	requireFacts(t, errors.ReasonNobodyListening, err)
 }
 
-// TestOpenStream_NobodyListens is known at once; the servers that are not there are told all the same, as psrpc does.
+// TestOpenStream_NobodyListens checks that OpenStream fails at once if no server receives the
+// request. The client still sends a close, as psrpc does.
 func TestOpenStream_NobodyListens(t *testing.T) {
 	t.Parallel()
 	b := newFakeBus()
@@ -163,7 +168,8 @@ func TestOpenStream_NobodyListens(t *testing.T) {
 	assert.Equal(t, "no response from servers", closes[0].Error, "the plain text, without facts")
 }
 
-// TestOpenStream_Fails in other ways; each close says what psrpc says.
+// TestOpenStream_Fails checks further reasons for which a stream cannot be opened. The close that
+// the client sends has the same code and text as in psrpc.
 func TestOpenStream_Fails(t *testing.T) {
 	t.Parallel()
 	affinity := func(value float32) func(context.Context) float32 {
@@ -172,7 +178,7 @@ func TestOpenStream_Fails(t *testing.T) {
 	for _, tt := range []struct {
 		name     string
 		affinity func(context.Context) float32
-		silent   bool // nobody answers at all
+		silent   bool // no server responds at all
 		canceled bool
 		opts     []dynamic.RequestOption
 		code     errors.ErrorCode
@@ -209,7 +215,8 @@ func TestOpenStream_Fails(t *testing.T) {
 			defer cancel()
 			if tt.canceled {
 				b.publish = func(ctx context.Context, channel bus.Channel, frame []byte, report bus.DeliveryReport) error {
-					defer cancel() // when the opening has been sent
+					// The context is canceled once the first frame has been sent.
+					defer cancel()
 					return b.Bus.Publish(ctx, channel, frame, report)
 				}
 			}
@@ -223,7 +230,7 @@ func TestOpenStream_Fails(t *testing.T) {
 	}
 }
 
-// TestOpenStream_NotSent: nothing is published where nothing can have been heard.
+// TestOpenStream_NotSent checks that no close is published if the opening was never sent.
 func TestOpenStream_NotSent(t *testing.T) {
 	t.Parallel()
 	b := newFakeBus()
@@ -254,7 +261,8 @@ func TestOpenStream_NotSent(t *testing.T) {
 	require.ErrorIs(t, err, errors.ErrClientClosed)
 }
 
-// TestNewClient_StreamChannel: only a client of a service with streams listens for their frames.
+// TestNewClient_StreamChannel checks that a client subscribes to the channel for stream frames
+// only if its service has stream methods.
 func TestNewClient_StreamChannel(t *testing.T) {
 	t.Parallel()
 	b := newFakeBus()

@@ -14,7 +14,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 )
 
-// TestServerStream_PsrpcClient speaks to a server as psrpc's client does, without a claim.
+// TestServerStream_PsrpcClient sends the frames of a psrpc client to a method that needs no claim.
 func TestServerStream_PsrpcClient(t *testing.T) {
 	t.Parallel()
 	w := newFlowWorld(t, bus.NewLocal(), echoFlow)
@@ -36,7 +36,8 @@ func TestServerStream_PsrpcClient(t *testing.T) {
 	assert.Empty(t, p.frames, "a close is not answered")
 }
 
-// TestServerStream_PsrpcClientWithClaim: the claim, the grant, and only then the ack.
+// TestServerStream_PsrpcClientWithClaim checks that the server sends a claim, waits for the grant,
+// and only then acknowledges the stream.
 func TestServerStream_PsrpcClientWithClaim(t *testing.T) {
 	t.Parallel()
 	handle, servers, results := handing(t)
@@ -59,19 +60,20 @@ func TestServerStream_PsrpcClientWithClaim(t *testing.T) {
 	assert.Equal(t, map[string]string{"a": "b"}, incoming.Metadata)
 	assert.Equal(t, open.SentAt, incoming.SentAt.UnixNano())
 
-	// One that is granted to another server is not served.
+	// A stream that the client grants to another server is not served.
 	p.id = "STR_other"
 	open = p.toServer(wire.Stream{Op: wire.StreamOpen, NodeID: []byte(p.client)})
 	p.nextClaim(claims)
 	p.send(grants, &wire.ClaimResponse{RequestID: open.RequestID, ServerID: []byte("SRV_other")})
-	results <- nil // it has seen the end
+	results <- nil // the handler has seen the end of the stream
 	require.NoError(t, w.service.Close(context.Background()))
 	p.id = "STR_peerpeerpeer"
 	assert.Equal(t, p.id, string(p.next(wire.StreamClose).StreamID), "the first one only")
 	assert.Empty(t, p.frames)
 }
 
-// TestServerStream_FramesWithoutEffect: what psrpc drops in silence.
+// TestServerStream_FramesWithoutEffect checks that the server ignores the frames that psrpc
+// ignores, and counts them.
 func TestServerStream_FramesWithoutEffect(t *testing.T) {
 	t.Parallel()
 	handle, servers, _ := handing(t)
@@ -81,7 +83,8 @@ func TestServerStream_FramesWithoutEffect(t *testing.T) {
 	p.toServer(wire.Stream{Op: wire.StreamOpen, NodeID: []byte(p.client), Expiry: past})
 	p.openAsClient()
 	server := requireSoon(t, servers, "handler")
-	p.toServer(wire.Stream{Op: wire.StreamOpen, NodeID: []byte(p.client)}) // a second one with its id
+	// Opens a second stream with the same id.
+	p.toServer(wire.Stream{Op: wire.StreamOpen, NodeID: []byte(p.client)})
 	require.Eventually(t, func() bool { return w.server.Stats().Unmatched == 1 }, atOnce, time.Millisecond,
 		"a worker finds out")
 
@@ -91,14 +94,14 @@ func TestServerStream_FramesWithoutEffect(t *testing.T) {
 		p.toServer(wire.Stream{Op: op, Expiry: past})
 	}
 	none := p.frame(wire.Stream{Op: wire.StreamMessage})
-	none.Expiry = 0 // absent: in the past
+	none.Expiry = 0 // a missing expiry counts as expired
 	p.send(p.serverChannel(), none)
 	p.toServer(wire.Stream{Op: wire.StreamNone})
 	p.toServer(wire.Stream{Op: wire.StreamPing})
-	p.toServer(wire.Stream{Op: wire.StreamAck}) // of nothing
+	p.toServer(wire.Stream{Op: wire.StreamAck}) // acknowledges no message
 	p.toServer(wire.Stream{Op: wire.StreamAck, RequestID: []byte("short")})
 	p.sendRaw(p.serverChannel(), []byte("\xff"))
-	p.send(p.serverChannel(), newRequest("REQ_x", "hi")) // a frame for another channel
+	p.send(p.serverChannel(), newRequest("REQ_x", "hi")) // this frame belongs on another channel
 	assert.Equal(t, dynamic.ServerStats{BadFrames: 2, Expired: 1 + 5 + 1, Unmatched: 1 + 5 + 1 + 2}, w.server.Stats())
 	require.NoError(t, server.Err())
 	assert.Empty(t, p.frames)
@@ -113,7 +116,8 @@ func TestServerStream_FramesWithoutEffect(t *testing.T) {
 	assert.Equal(t, uint64(1+5+1+2+2), w.server.Stats().Unmatched)
 }
 
-// TestServerStream_UndecodableMessage closes the whole stream, without an ack.
+// TestServerStream_UndecodableMessage checks that a message which cannot be decoded closes the
+// stream and is not acknowledged.
 func TestServerStream_UndecodableMessage(t *testing.T) {
 	t.Parallel()
 	handle, servers, results := handing(t)
@@ -134,7 +138,7 @@ func TestServerStream_UndecodableMessage(t *testing.T) {
 	assert.Empty(t, p.frames)
 }
 
-// TestServerStream_EmptyClose: a close without code and text is still an error.
+// TestServerStream_EmptyClose checks that a close without a code and a text still causes an error.
 func TestServerStream_EmptyClose(t *testing.T) {
 	t.Parallel()
 	handle, servers, _ := handing(t)
@@ -145,8 +149,9 @@ func TestServerStream_EmptyClose(t *testing.T) {
 	requireCode(t, errors.Unknown, requireSoon(t, servers, "handler").Err())
 }
 
-// TestServerStream_SilentPsrpcClient: a Send that nobody acknowledges fails in time, and the stream stays open. There is
-// no keepalive: nothing but acks and messages is sent.
+// TestServerStream_SilentPsrpcClient checks that Send times out if the client does not acknowledge
+// the message. The stream stays open, and the server sends no pings, because psrpc has no
+// keepalive.
 func TestServerStream_SilentPsrpcClient(t *testing.T) {
 	t.Parallel()
 	handle, servers, _ := handing(t)
@@ -176,13 +181,14 @@ func TestServerStream_SilentPsrpcClient(t *testing.T) {
 	require.ErrorIs(t, err, context.Canceled)
 	require.NoError(t, server.Err())
 
-	go func() { sent <- server.Send(say("y"), dynamic.WithStreamTimeout(time.Hour)) }() // ends with the ack
+	// This goroutine ends with the acknowledgement.
+	go func() { sent <- server.Send(say("y"), dynamic.WithStreamTimeout(time.Hour)) }()
 	p.toServer(ack(p.next(wire.StreamMessage)))
 	require.NoError(t, requireSoon(t, sent, "send"))
 	assert.Empty(t, p.frames)
 }
 
-// TestClientStream_PsrpcServer speaks to a client as psrpc's server does.
+// TestClientStream_PsrpcServer sends the frames of a psrpc server to a client.
 func TestClientStream_PsrpcServer(t *testing.T) {
 	t.Parallel()
 	w := newFlowWorld(t, bus.NewLocal(), idle)
@@ -190,7 +196,7 @@ func TestClientStream_PsrpcServer(t *testing.T) {
 	p := newFlowServer(t, w.bus, "Direct")
 	client := textClient(t, w.conn, directFlow)
 	opened, sent := make(chan clientText, 1), make(chan error, 1)
-	go func() { // ends with the ack of the message
+	go func() { // this goroutine ends when the message is acknowledged
 		stream, err := client.OpenStream(t.Context(), dynamic.WithMetadata(map[string]string{"a": "b"}))
 		if err != nil {
 			t.Error(err)
@@ -211,7 +217,7 @@ func TestClientStream_PsrpcServer(t *testing.T) {
 	message := p.next(wire.StreamMessage)
 	assert.Equal(t, "hi", bodyText(t, message))
 	assert.Equal(t, dynamic.DefaultClientTimeout, time.Duration(message.Expiry-message.SentAt))
-	p.toClient(ack(open)) // once more: no harm
+	p.toClient(ack(open)) // a second acknowledgement does no harm
 	p.toClient(ack(message))
 	require.NoError(t, requireSoon(t, sent, "send"))
 	p.toClient(ack(message))
@@ -227,7 +233,8 @@ func TestClientStream_PsrpcServer(t *testing.T) {
 	assert.Equal(t, dynamic.ConnStats{Unmatched: 2}, w.conn.Stats())
 }
 
-// TestClientStream_BadFrames: what psrpc drops in silence, and an undecodable message.
+// TestClientStream_BadFrames checks that the client ignores and counts the frames that psrpc
+// ignores. A message that cannot be decoded closes the stream.
 func TestClientStream_BadFrames(t *testing.T) {
 	t.Parallel()
 	w := newFlowWorld(t, bus.NewLocal(), idle)
@@ -235,7 +242,7 @@ func TestClientStream_BadFrames(t *testing.T) {
 	p := newFlowServer(t, w.bus, "Direct")
 	opened := make(chan clientText, 1)
 	client := textClient(t, w.conn, directFlow)
-	go func() { // ends when the stream is open
+	go func() { // this goroutine ends when the stream is open
 		stream, err := client.OpenStream(t.Context())
 		if err != nil {
 			t.Error(err)
@@ -258,7 +265,8 @@ func TestClientStream_BadFrames(t *testing.T) {
 	requireCode(t, errors.MalformedRequest, stream.Err())
 }
 
-// TestClientStream_AckBeforeClaim: it is remembered, and counts once the server is chosen.
+// TestClientStream_AckBeforeClaim checks that an acknowledgement which arrives before the claim
+// takes effect once the client has selected the server.
 func TestClientStream_AckBeforeClaim(t *testing.T) {
 	t.Parallel()
 	w := newFlowWorld(t, bus.NewLocal(), idle)
@@ -267,7 +275,7 @@ func TestClientStream_AckBeforeClaim(t *testing.T) {
 	grants := p.listen(bus.Channel(wire.ClaimResponseChannel("Flows", "Flow", nil)), bus.Broadcast)
 	client := textClient(t, w.conn, flow)
 	opened := make(chan error, 1)
-	go func() { // ends when the stream is open
+	go func() { // this goroutine ends when the stream is open
 		_, err := client.OpenStream(t.Context(), dynamic.WithRequestTimeout(time.Hour))
 		opened <- err
 	}()
@@ -282,7 +290,8 @@ func TestClientStream_AckBeforeClaim(t *testing.T) {
 	require.NoError(t, requireSoon(t, opened, "open"))
 }
 
-// TestClientStream_RefusedByServer: a close instead of the ack is why the stream could not be opened.
+// TestClientStream_RefusedByServer checks that OpenStream returns the server's error if the server
+// sends a close instead of an acknowledgement.
 func TestClientStream_RefusedByServer(t *testing.T) {
 	t.Parallel()
 	w := newFlowWorld(t, bus.NewLocal(), idle)
@@ -290,7 +299,7 @@ func TestClientStream_RefusedByServer(t *testing.T) {
 	p := newFlowServer(t, w.bus, "Direct")
 	client := textClient(t, w.conn, directFlow)
 	opened := make(chan error, 1)
-	go func() { // ends with the close
+	go func() { // this goroutine ends when the server has sent the close
 		_, err := client.OpenStream(t.Context(), dynamic.WithRequestTimeout(time.Hour))
 		opened <- err
 	}()

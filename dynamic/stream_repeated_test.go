@@ -16,7 +16,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 )
 
-// repeatingBus delivers each message of a stream twice.
+// repeatingBus returns a bus that delivers each stream message twice.
 func repeatingBus(t testing.TB) *fakeBus {
 	t.Helper()
 	b := newFakeBus()
@@ -43,7 +43,8 @@ func isStreamMessage(t testing.TB, frame []byte) bool {
 	return stream.Op == wire.StreamMessage
 }
 
-// TestStream_RepeatedMessages: a message that the bus delivers twice is read once, on either side, and counted.
+// TestStream_RepeatedMessages checks that a message which the bus delivers twice is read once, on
+// the client and on the server. The repetition is counted.
 func TestStream_RepeatedMessages(t *testing.T) {
 	t.Parallel()
 	const messages = 100
@@ -56,7 +57,8 @@ func TestStream_RepeatedMessages(t *testing.T) {
 				require.NoError(t, stream.Send(say(strconv.Itoa(i))))
 				requireText(t, strconv.Itoa(i), stream.Channel())
 			}
-			require.Eventually(t, func() bool { // the last message is read before it comes once more
+			// The last message may be read before its repetition arrives.
+			require.Eventually(t, func() bool {
 				return w.conn.Stats().Duplicated == messages
 			}, atOnce, time.Millisecond)
 			require.NoError(t, stream.Close(nil))
@@ -67,7 +69,8 @@ func TestStream_RepeatedMessages(t *testing.T) {
 	}
 }
 
-// TestStream_SameMessageIDs: a message's id tells it apart from others of its stream, not from those of other streams.
+// TestStream_SameMessageIDs checks that messages of different streams may have the same id. The id
+// identifies a message only within its stream.
 func TestStream_SameMessageIDs(t *testing.T) {
 	t.Parallel()
 	w := newFlowWorld(t, bus.NewLocal(), idle)
@@ -83,7 +86,8 @@ func TestStream_SameMessageIDs(t *testing.T) {
 	assert.Zero(t, w.server.Stats().Duplicated)
 }
 
-// TestStream_RepeatedOpening: an opening that the bus delivers twice opens one stream, also if that has ended meanwhile.
+// TestStream_RepeatedOpening checks that a repeated frame which opens a stream opens it once, even
+// if the stream has ended before the repetition.
 func TestStream_RepeatedOpening(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -106,7 +110,8 @@ func TestStream_RepeatedOpening(t *testing.T) {
 	})
 }
 
-// TestServer_RemembersRequestsBesideStreams: a server still knows its requests after many messages of streams.
+// TestServer_RemembersRequestsBesideStreams checks that a server still recognizes a repeated
+// request after it has received many stream messages.
 func TestServer_RemembersRequestsBesideStreams(t *testing.T) {
 	t.Parallel()
 	w := newFlowWorld(t, bus.NewLocal(), idle)
@@ -120,7 +125,8 @@ func TestServer_RemembersRequestsBesideStreams(t *testing.T) {
 
 	p.openAsClient()
 	for i := range 20_000 {
-		messageID := fmt.Appendf(nil, "REQ_%011d0", i) // the last letter is that of the request
+		// The id ends with the same letter as the id of the request.
+		messageID := fmt.Appendf(nil, "REQ_%011d0", i)
 		p.toServer(wire.Stream{RequestID: messageID, Op: wire.StreamMessage, Body: textBody("hi")})
 	}
 	p.sendRaw(ask, request)

@@ -53,7 +53,7 @@ func TestStream_Order(t *testing.T) {
 			w := newFlowWorld(t, bus.NewLocal(), echoFlow)
 			stream := w.open(t, directFlow, dynamic.WithStreamWindow(window))
 			sent := make(chan error, 1)
-			go func() { // ends with the messages
+			go func() { // this goroutine ends when all messages are acknowledged
 				for i := range messages {
 					if err := stream.Send(say(fmt.Sprint(i))); err != nil {
 						sent <- err
@@ -70,7 +70,8 @@ func TestStream_Order(t *testing.T) {
 	}
 }
 
-// TestStream_MessageTypes: all kinds of types fit on both sides.
+// TestStream_MessageTypes checks that streams accept proto.Message and dynamic messages, and
+// reject messages of the wrong type.
 func TestStream_MessageTypes(t *testing.T) {
 	t.Parallel()
 	w := newFlowWorld(t, bus.NewLocal(), echoFlow)

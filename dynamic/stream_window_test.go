@@ -16,7 +16,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 )
 
-// windowed is a server's stream with a window, and the hand-made client of it.
+// windowed returns a server's stream with a window, and a peer that acts as the client.
 func windowed(t testing.TB, window int, opts ...dynamic.ServerOption) (serverText, *flowPeer) {
 	t.Helper()
 	handle, servers, _ := handing(t)
@@ -29,8 +29,8 @@ func windowed(t testing.TB, window int, opts ...dynamic.ServerOption) (serverTex
 	return requireSoon(t, servers, "handler"), p
 }
 
-// TestStreamWindow_NotWithPSRPC: a peer without keepalive may be psrpc, which loses what it has no room for. So each
-// Send waits for its ack.
+// TestStreamWindow_NotWithPSRPC checks that Send waits for each acknowledgement if the peer
+// announces no keepalive. That peer may be psrpc, which loses messages when its buffer is full.
 func TestStreamWindow_NotWithPSRPC(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -47,7 +47,8 @@ func TestStreamWindow_NotWithPSRPC(t *testing.T) {
 
 func flush(ctx context.Context, stream serverText) error { return stream.(dynamic.Flusher).Flush(ctx) }
 
-// TestStreamWindow_PeerThatAcksOneAtATime: Send returns while there is room, and Flush when all are acknowledged.
+// TestStreamWindow_PeerThatAcksOneAtATime checks that Send returns while the window has room.
+// Flush returns when all messages are acknowledged.
 func TestStreamWindow_PeerThatAcksOneAtATime(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -57,7 +58,8 @@ func TestStreamWindow_PeerThatAcksOneAtATime(t *testing.T) {
 			require.NoError(t, stream.Send(say(fmt.Sprint(i))))
 		}
 		sent, flushed := make(chan error, 1), make(chan error, 1)
-		go func() { sent <- stream.Send(say("3")) }() // ends with the first ack
+		// This goroutine ends with the first acknowledgement.
+		go func() { sent <- stream.Send(say("3")) }()
 		synctest.Wait()
 		require.Empty(t, sent, "the window is full")
 		var messages []wire.Stream
@@ -71,7 +73,8 @@ func TestStreamWindow_PeerThatAcksOneAtATime(t *testing.T) {
 		messages = append(messages, p.next(wire.StreamMessage))
 
 		for range 2 {
-			go func() { flushed <- flush(t.Context(), stream) }() // ends with the last ack
+			// This goroutine ends with the last acknowledgement.
+			go func() { flushed <- flush(t.Context(), stream) }()
 		}
 		for _, message := range messages[1:] {
 			synctest.Wait()
@@ -84,14 +87,15 @@ func TestStreamWindow_PeerThatAcksOneAtATime(t *testing.T) {
 	})
 }
 
-// TestStreamWindow_UnackedMessage: one that times out fails the next Send, once; the stream stays open.
+// TestStreamWindow_UnackedMessage checks that a message which is not acknowledged in time makes
+// the next Send fail, once. The stream stays open.
 func TestStreamWindow_UnackedMessage(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		stream, p := windowed(t, 2, dynamic.WithServerTimeout(time.Second))
 		require.NoError(t, stream.Send(say("lost")))
 		p.next(wire.StreamMessage)
-		<-time.After(time.Second + 1) // of the bubble
+		<-time.After(time.Second + 1) // time in the synctest bubble, which passes at once
 		require.ErrorIs(t, stream.Send(say("not sent")), errors.ErrRequestTimedOut)
 		require.NoError(t, stream.Err())
 		require.Empty(t, p.frames)
@@ -108,7 +112,8 @@ func TestStreamWindow_UnackedMessage(t *testing.T) {
 	})
 }
 
-// requireUnacknowledged requires an error about the messages with these numbers.
+// requireUnacknowledged checks that err reports exactly the messages with these numbers as not
+// acknowledged.
 func requireUnacknowledged(t testing.TB, err error, numbers ...uint64) {
 	t.Helper()
 	unacknowledged, ok := errors.AsType[*dynamic.UnacknowledgedError](err)
@@ -116,8 +121,8 @@ func requireUnacknowledged(t testing.TB, err error, numbers ...uint64) {
 	assert.Equal(t, numbers, unacknowledged.Messages)
 }
 
-// TestStreamWindow_FailedMessagesAreNamed: each message that is not acknowledged is reported once, by the number of its
-// Send.
+// TestStreamWindow_FailedMessagesAreNamed checks that each message which is not acknowledged is
+// reported once, with its number.
 func TestStreamWindow_FailedMessagesAreNamed(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -128,12 +133,12 @@ func TestStreamWindow_FailedMessagesAreNamed(t *testing.T) {
 				p.toServer(ack(message))
 			}
 		}
-		send(true)  // 1
-		send(false) // 2
-		send(true)  // 3
-		send(false) // 4
+		send(true)  // message 1
+		send(false) // message 2
+		send(true)  // message 3
+		send(false) // message 4
 		<-time.After(2 * time.Second)
-		err := stream.Send(say("not sent")) // 5
+		err := stream.Send(say("not sent")) // message 5
 		requireUnacknowledged(t, err, 2, 4)
 		requireCode(t, errors.DeadlineExceeded, err)
 		require.ErrorIs(t, err, errors.ErrRequestTimedOut)
@@ -141,16 +146,16 @@ func TestStreamWindow_FailedMessagesAreNamed(t *testing.T) {
 		assert.Contains(t, err.Error(), "2 messages of the stream, from 2 to 4, were not acknowledged: ")
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
-		require.Error(t, stream.Send(say("not sent"), dynamic.WithStreamContext(ctx))) // 6
-		send(false)                                                                    // 7
+		require.Error(t, stream.Send(say("not sent"), dynamic.WithStreamContext(ctx))) // message 6
+		send(false)                                                                    // message 7
 		err = flush(t.Context(), stream)
 		requireUnacknowledged(t, err, 7)
 		assert.Contains(t, err.Error(), "message 7 of the stream was not acknowledged: ")
-		send(true) // 8
+		send(true) // message 8
 		require.NoError(t, flush(t.Context(), stream))
-		send(false) // 9
-		send(true)  // 10
-		send(false) // 11
+		send(false) // message 9
+		send(true)  // message 10
+		send(false) // message 11
 		p.toServer(wire.Stream{Op: wire.StreamClose, Code: "aborted", Error: "bye"})
 		requireCode(t, errors.Aborted, stream.Send(say("closed")))
 		err = flush(t.Context(), stream)
@@ -160,11 +165,11 @@ func TestStreamWindow_FailedMessagesAreNamed(t *testing.T) {
 	})
 }
 
-// messageLoser loses some stream messages, and notes nothing of it.
+// messageLoser is a bus that loses some stream messages without reporting it.
 type messageLoser struct {
 	bus.Bus
 
-	every, messages int // it loses each message whose number is a multiple of every
+	every, messages int // the bus loses each message whose number is a multiple of every
 }
 
 func (b *messageLoser) Publish(ctx context.Context, channel bus.Channel, frame []byte, report bus.DeliveryReport) error {
@@ -178,7 +183,8 @@ func (b *messageLoser) Publish(ctx context.Context, channel bus.Channel, frame [
 	return b.Bus.Publish(ctx, channel, frame, report)
 }
 
-// TestStreamWindow_LostMessagesAreNamed: what has not arrived has been named, and nothing else.
+// TestStreamWindow_LostMessagesAreNamed checks that exactly the messages which were lost are
+// reported as not acknowledged.
 func TestStreamWindow_LostMessagesAreNamed(t *testing.T) {
 	t.Parallel()
 	for _, every := range []int{2, 3, 7, 100} {
@@ -189,7 +195,7 @@ func TestStreamWindow_LostMessagesAreNamed(t *testing.T) {
 			stream := w.open(t, flow, dynamic.WithStreamWindow(16))
 			server := <-servers
 			const messages = 500
-			want := map[string]bool{} // the messages that are not named
+			want := map[string]bool{} // the messages that were sent and not reported as lost
 			note := func(err error) {
 				if failed, ok := errors.AsType[*dynamic.UnacknowledgedError](err); ok {
 					for _, number := range failed.Messages {
@@ -219,7 +225,8 @@ func TestStreamWindow_LostMessagesAreNamed(t *testing.T) {
 	}
 }
 
-// TestStreamWindow_Full: the wait for room is bounded, too, and can be ended.
+// TestStreamWindow_Full checks that a Send which waits for room in the window ends with its
+// timeout, its context or the stream.
 func TestStreamWindow_Full(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -236,8 +243,9 @@ func TestStreamWindow_Full(t *testing.T) {
 		require.ErrorIs(t, flush(ctx, stream), context.DeadlineExceeded)
 
 		sent, flushed := make(chan error, 1), make(chan error, 1)
-		go func() { sent <- stream.Send(say("3"), hour) }()            // ends with the stream
-		go func() { flushed <- flush(context.Background(), stream) }() // ends with the stream
+		go func() { sent <- stream.Send(say("3"), hour) }() // this goroutine ends with the stream
+		// This goroutine ends with the stream.
+		go func() { flushed <- flush(context.Background(), stream) }()
 		synctest.Wait()
 		p.toServer(wire.Stream{Op: wire.StreamClose, Code: "aborted", Error: "bye"})
 		requireCode(t, errors.Aborted, <-sent)
@@ -245,7 +253,7 @@ func TestStreamWindow_Full(t *testing.T) {
 	})
 }
 
-// TestStream_SlowReceiver: it holds up its sender, and loses nothing.
+// TestStream_SlowReceiver checks that a slow receiver makes the sender wait and loses no message.
 func TestStream_SlowReceiver(t *testing.T) {
 	t.Parallel()
 	for _, window := range []int{1, 10} {
@@ -259,12 +267,13 @@ func TestStream_SlowReceiver(t *testing.T) {
 			server := requireSoon(t, servers, "handler")
 			const messages = 200
 			sent := make(chan error, messages)
-			go func() { // ends with the messages
+			go func() { // this goroutine ends when all messages are sent
 				for i := range messages {
 					sent <- stream.Send(say(fmt.Sprint(i)))
 				}
 			}()
-			// The channel holds 3; the window is filled, and then the sender waits.
+			// The receiver's channel holds 3 messages. Then the window fills up, and the sender
+			// has to wait.
 			accepted := 3
 			if window > 1 {
 				accepted += window
@@ -285,7 +294,8 @@ func TestStream_SlowReceiver(t *testing.T) {
 	}
 }
 
-// TestStream_ReceiverThatNeverReads harms neither other streams nor calls; what it does not keep is counted.
+// TestStream_ReceiverThatNeverReads checks that a stream which nobody reads affects neither other
+// streams nor calls. Messages that are dropped are counted.
 func TestStream_ReceiverThatNeverReads(t *testing.T) {
 	t.Parallel()
 	w := newFlowWorld(t, bus.NewLocal(), func(stream serverText) error {
@@ -299,7 +309,8 @@ func TestStream_ReceiverThatNeverReads(t *testing.T) {
 	for range messages {
 		require.NoError(t, deaf.Send(say("hi")))
 	}
-	// The channel, the one on its way there, and the slack behind it.
+	// The server keeps the messages in the channel, the one that is being added to it, and those
+	// in the buffer behind it.
 	kept := uint64(2*dynamic.DefaultStreamBuffer + 1024 + 1)
 	require.Eventually(t, func() bool { return w.server.Stats().Overflowed >= messages-kept }, atOnce, time.Millisecond)
 	assert.Less(t, w.server.Stats().Overflowed, uint64(messages-dynamic.DefaultStreamBuffer-1024+1))

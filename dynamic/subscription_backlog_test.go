@@ -11,7 +11,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/dynamic"
 )
 
-// TestSubscription_BehindLosesNothing: a subscriber that reads late gets all in order, by default.
+// TestSubscription_BehindLosesNothing checks that by default a subscriber which reads late
+// receives all updates in order.
 func TestSubscription_BehindLosesNothing(t *testing.T) {
 	t.Parallel()
 	const updates = 20_000
@@ -26,14 +27,15 @@ func TestSubscription_BehindLosesNothing(t *testing.T) {
 	assert.Equal(t, dynamic.SubscriptionStats{Received: updates}, subscription.Stats())
 }
 
-// TestSubscription_BehindAndCatchingUp: the order stays when the subscriber is now behind and now not.
+// TestSubscription_BehindAndCatchingUp checks that updates stay in order while the subscriber
+// alternately falls behind and catches up.
 func TestSubscription_BehindAndCatchingUp(t *testing.T) {
 	t.Parallel()
 	const updates = 20_000
 	w := newSeenWorld(t, with{})
 	subscription := w.subscribe(t)
 	published := make(chan error, 1)
-	go func() { // the test reads what it publishes, and waits for its end
+	go func() { // the test waits for the end of this goroutine
 		var err error
 		for i := 0; i < updates && err == nil; i++ {
 			err = w.service.Publish(t.Context(), "Feed", say(strconv.Itoa(i)))
@@ -46,10 +48,11 @@ func TestSubscription_BehindAndCatchingUp(t *testing.T) {
 	require.NoError(t, requireSoon(t, published, "the publisher"))
 }
 
-// TestSubscription_BufferSize: what is kept is the newest or the oldest.
+// TestSubscription_BufferSize checks that a full buffer keeps the newest or the oldest updates,
+// depending on the overflow policy.
 func TestSubscription_BufferSize(t *testing.T) {
 	t.Parallel()
-	const updates, kept = 1000, 300 // more than the channel has room for
+	const updates, kept = 1000, 300 // more updates than the channel can hold
 	for _, test := range []struct {
 		overflow dynamic.OverflowPolicy
 		first    int
@@ -61,7 +64,8 @@ func TestSubscription_BufferSize(t *testing.T) {
 		}
 		require.Eventually(t, func() bool { return subscription.Stats().Received == updates }, 10*time.Second, time.Millisecond, "all came")
 		assert.InDelta(t, updates-kept, subscription.Stats().Dropped, 1)
-		requireSoon(t, subscription.Channel(), "an update") // which may be one that was not dropped, as it was being handed on
+		// This update may be older than the kept ones, because it was already being passed on.
+		requireSoon(t, subscription.Channel(), "an update")
 		second, err := strconv.Atoi(body(requireSoon(t, subscription.Channel(), "an update")))
 		require.NoError(t, err)
 		assert.InDelta(t, test.first+1, second, 1)
@@ -75,7 +79,8 @@ func TestSubscription_BufferSize(t *testing.T) {
 	}
 }
 
-// TestSubscription_BufferOfOne: the next read is about the latest update.
+// TestSubscription_BufferOfOne checks that the next read returns the latest update if the buffer
+// holds one update.
 func TestSubscription_BufferOfOne(t *testing.T) {
 	t.Parallel()
 	const updates = 1000

@@ -14,7 +14,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// publishNumbered publishes updates that contain 0, 1, 2 and so on.
+// publishNumbered publishes updates that contain the texts 0, 1, 2 and so on.
 func (w *seenWorld) publishNumbered(t testing.TB, updates int) {
 	t.Helper()
 	for i := range updates {
@@ -24,7 +24,7 @@ func (w *seenWorld) publishNumbered(t testing.TB, updates int) {
 
 func passOn(_ dynamic.RPCInfo, next dynamic.DeliveryHandler) dynamic.DeliveryHandler { return next }
 
-// A subscription that is drained delivers all that has arrived, in order, and then closes its channel.
+// Drain delivers all updates that have arrived, in order, and then closes the channel.
 func TestSubscription_Drain(t *testing.T) {
 	t.Parallel()
 	for name, options := range map[string]with{
@@ -38,7 +38,8 @@ func TestSubscription_Drain(t *testing.T) {
 				subscription := w.subscribe(t)
 				w.publishNumbered(t, updates)
 				drained := make(chan error, 1)
-				go func() { drained <- subscription.Drain(t.Context()) }() // ends with the reader
+				// This goroutine ends when all updates are read.
+				go func() { drained <- subscription.Drain(t.Context()) }()
 				next := 0
 				for update := range subscription.Channel() {
 					require.Equal(t, strconv.Itoa(next), body(update))
@@ -55,14 +56,15 @@ func TestSubscription_Drain(t *testing.T) {
 	}
 }
 
-// Nobody reads what is waiting: the drain ends with its context, or when the subscription ends otherwise, and says so.
+// If nobody reads the waiting updates, Drain returns an error when its context or the subscription
+// ends.
 func TestSubscription_DrainThatDoesNotFinish(t *testing.T) {
 	t.Parallel()
 	const updates, inChannel = 5000, 1024
 	for name, tt := range map[string]struct {
 		end  func(w *seenWorld, subscription textSubscription, cancel context.CancelFunc)
-		want error // of Drain
-		err  error // of the subscription
+		want error // the error of Drain
+		err  error // the error of the subscription
 	}{
 		"deadline": {func(*seenWorld, textSubscription, context.CancelFunc) { <-time.After(time.Second) },
 			context.DeadlineExceeded, nil},
@@ -112,7 +114,8 @@ func TestSubscription_DrainThatDoesNotFinish(t *testing.T) {
 	}
 }
 
-// A subscription that has ended keeps none of the updates that were dropped.
+// After Close no updates wait in the subscription. Those that were neither read nor left in the
+// channel are counted as dropped.
 func TestSubscription_NothingWaitsAfterClose(t *testing.T) {
 	t.Parallel()
 	const updates = 5000

@@ -10,7 +10,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// TestSuggest_UnknownMethod: a name that is nearly right is understood by whoever reads the error.
+// TestSuggest_UnknownMethod checks that the error for an unknown method suggests the method with
+// the most similar name.
 func TestSuggest_UnknownMethod(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

@@ -13,7 +13,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// A conn keeps no timers beyond the bubble it lives in.
+// A conn must not keep timers outside the synctest bubble in which it was created.
 func TestCall_InSynctestBubbles(t *testing.T) {
 	call := func(t *testing.T) {
 		w := newWorld(t)

@@ -10,7 +10,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/dynamic"
 )
 
-// TestStats_Waiting: the statistics tell what has come and was not read.
+// TestStats_Waiting checks that the statistics contain the number of messages and updates that
+// have arrived and were not read yet.
 func TestStats_Waiting(t *testing.T) {
 	t.Parallel()
 	read := make(chan struct{})

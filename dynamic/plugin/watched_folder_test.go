@@ -57,7 +57,8 @@ func TestWatchedFolder_FilesOfEqualSizeAndTime(t *testing.T) {
 	see("code is a link")
 }
 
-// A system limits the number of watches of a user.
+// The watcher must remove its watches on folders that are no longer linked, because the operating
+// system limits the number of watches.
 func TestWatcher_RemovesWatchesOnOldReleases(t *testing.T) {
 	t.Parallel()
 	root := t.TempDir()

@@ -157,22 +157,23 @@ func TestMetering_FunctionsKeepTheirPlaces(t *testing.T) {
 	m.imports = []imported{{hostModuleName, "clock", signature{nil, []api.ValueType{i64}}}}
 	m.functions = append(m.functions,
 		function{signature: signature{results: []api.ValueType{i32}}, body: i32Const(abiVersion)},
-		function{}, // the start: it must have no parameters
+		function{}, // the start function, which must have no parameters
 	)
 	m.start = 6
 	m.tables = section(4, vector([]byte{0x70, 0, 2}))
 	m.elements = section(9, vector(slices.Concat([]byte{0}, i32Const(0), []byte{opcodeEnd}, vector([]byte{0}, []byte{5}))))
 	m.with(exportVersion, slices.Concat(
-		i32Const(0), []byte{opCallIndirect, 0, 0, opDrop}, // the clock
-		i32Const(1), []byte{opCallIndirect, 5, 0})...) // the first of the functions above
+		i32Const(0), []byte{opCallIndirect, 0, 0, opDrop}, // calls the imported function clock
+		// Calls the first of the two functions above.
+		i32Const(1), []byte{opCallIndirect, 5, 0})...)
 	code := load(t, m.encode(), echoService, plugin.Limits{})
 	response, err := code.echo(t, "in place")
 	require.NoError(t, err)
 	assert.Equal(t, "in place", response)
 }
 
-// FuzzInstrument checks that an instrumented module compiles if the original does, and that the
-// compiler does not crash.
+// FuzzInstrument checks that an instrumented module compiles whenever the original one does, and
+// that the compiler does not crash.
 func FuzzInstrument(f *testing.F) {
 	f.Add(echoModule().encode())
 	f.Add([]byte(header))
@@ -183,7 +184,7 @@ func FuzzInstrument(f *testing.F) {
 		}
 		changed, err := instrument(module)
 		if err != nil {
-			return // what it promises may be too much for the compiler
+			return // compiling a rejected module could exhaust the memory
 		}
 		runtime := loader.newRuntime(t.Context())
 		defer runtime.Close(t.Context())

@@ -52,7 +52,8 @@ func writeVersion(t testing.TB, version string) (folder string) {
 	return folder
 }
 
-// TestHost_ReplacesWithoutLosingACall replaces a plugin several times while clients call it.
+// TestHost_ReplacesWithoutLosingACall replaces a plugin several times while clients call it. All
+// calls must succeed, and no caller may see an older version again.
 func TestHost_ReplacesWithoutLosingACall(t *testing.T) {
 	t.Parallel()
 	const others, calls, replacements = 7, 10_000, 20

@@ -22,7 +22,7 @@ func TestSandbox_RandomNumbersAreReal(t *testing.T) {
 	t.Parallel()
 	code := loadBytes(t, plugin.Limits{Instances: 1})
 	seen := map[string]bool{}
-	for range 3 { // instances
+	for range 3 { // the method Exit ends each instance, so that the next call uses a new one
 		number, err := code.call(t.Context(), "Random", "")
 		require.NoError(t, err)
 		require.False(t, seen[number], "the same in another instance")
