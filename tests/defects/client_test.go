@@ -16,12 +16,13 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/tests/faults/scene"
 )
 
-// startCall makes a call, and returns on which channel its error will come.
+// startCall makes a call in the background. It returns a channel that receives the error of the
+// call.
 func startCall(t *testing.T, conn *dynamic.Conn, method string) <-chan error {
 	t.Helper()
 	client := scene.Caller(t, conn, method)
 	ended := make(chan error, 1)
-	go func() { // the test waits for what it sends
+	go func() { // this goroutine ends when the call does
 		_, err := client.Call(context.Background(), &api.MyRequest{}, patient)
 		ended <- err
 	}()
@@ -93,7 +94,7 @@ func TestDefect17_ClosedWhileResponsesCome(t *testing.T) {
 				client := scene.Caller(t, conn, "GetStats")
 				answered := make(chan struct{}, 3)
 				for range cap(answered) {
-					calls.Go(func() { // waited for below
+					calls.Go(func() { // this goroutine ends before the test does
 						for response := range client.Responses(context.Background(), &api.MyRequest{}, patient) {
 							answered <- struct{}{}
 							assert.Contains(t, []errors.ErrorCode{errors.OK, errors.Canceled}, scene.Code(response.Err))
@@ -101,7 +102,8 @@ func TestDefect17_ClosedWhileResponsesCome(t *testing.T) {
 						}
 					})
 				}
-				scene.Soon(t, answered, "the first response") // the others are coming
+				// Responses to the other calls are still arriving.
+				scene.Soon(t, answered, "the first response")
 				require.NoError(t, conn.Close())
 			}
 			calls.Wait()
@@ -117,7 +119,7 @@ func TestDefect18_ClosedWithCallInFlight(t *testing.T) {
 		wait := dynamic.Unary(func(context.Context, *api.MyRequest) (*api.MyResponse, error) {
 			started <- struct{}{}
 			<-release
-			return nil, nil //nolint:nilnil // an empty response
+			return nil, nil //nolint:nilnil // nil stands for an empty response
 		})
 		scene.Serve(t, network.Connect(t), dynamic.Handlers{"NormalRPC": wait, "IntensiveRPC": wait})
 		defer close(release)
@@ -141,9 +143,10 @@ func TestDefect25_ClosedInFloodOfResponses(t *testing.T) {
 		f, shared := forger{t, network.Connect(t)}, network.Connect(t)
 		for range 20 {
 			conn := scene.Conn(t, shared)
-			requireCalls(t, scene.Caller(t, conn, "NormalRPC"), 1) // from now on it listens
+			// Afterwards, the conn has subscribed to its response channel.
+			requireCalls(t, scene.Caller(t, conn, "NormalRPC"), 1)
 			flooded := make(chan struct{})
-			go func() { // the test waits for it
+			go func() { // the test waits for this goroutine
 				defer close(flooded)
 				f.respond(wire.Request{RequestID: []byte("REQ_unknown"), ClientID: []byte(conn.ID())}, 500)
 			}()

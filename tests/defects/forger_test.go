@@ -15,7 +15,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/tests/faults/scene"
 )
 
-// forger is a peer made by hand, on the level of frames, that sends what no peer should.
+// forger is a misbehaving peer. It publishes frames that no correct peer would send.
 type forger struct {
 	*testing.T
 
@@ -38,7 +38,8 @@ func (f forger) sendRaw(channel wire.Channel, encoded []byte) {
 	require.NoError(f, f.bus.Publish(f.Context(), bus.Channel(channel), encoded, nil))
 }
 
-// listen returns the values of the envelopes on a channel, until the returned function is called.
+// listen subscribes to a channel. It returns a channel that receives the values of the envelopes,
+// and a function that ends the subscription.
 func (f forger) listen(channel wire.Channel) (<-chan []byte, func()) {
 	f.Helper()
 	received := make(chan []byte, 1000)
@@ -52,7 +53,7 @@ func (f forger) listen(channel wire.Channel) (<-chan []byte, func()) {
 	return received, subscription.Close
 }
 
-// awaitRequest takes the next request from what listen returned.
+// awaitRequest returns the next request from a channel that listen has returned.
 func (f forger) awaitRequest(received <-chan []byte) wire.Request {
 	f.Helper()
 	request, err := wire.ParseRequest(scene.Soon(f, received, "request"))
@@ -60,7 +61,7 @@ func (f forger) awaitRequest(received <-chan []byte) wire.Request {
 	return request
 }
 
-// claim sends claims of so many servers.
+// claim sends a claim in the name of each of the given number of servers.
 func (f forger) claim(request wire.Request, servers int) {
 	f.Helper()
 	channel := wire.ClaimRequestChannel(scene.WireName, string(request.ClientID))
@@ -71,7 +72,7 @@ func (f forger) claim(request wire.Request, servers int) {
 	}
 }
 
-// respond sends the same response so many times.
+// respond sends the same response several times.
 func (f forger) respond(request wire.Request, times int) {
 	f.Helper()
 	channel := wire.ResponseChannel(scene.WireName, string(request.ClientID))
@@ -83,12 +84,13 @@ func (f forger) respond(request wire.Request, times int) {
 	}
 }
 
-// wrongFrames are no good on any channel.
+// wrongFrames returns frames that are invalid on every channel.
 func wrongFrames(t *testing.T) map[string][]byte {
 	t.Helper()
 	frames := map[string][]byte{"empty": nil, "random": {0xff, 0x13, 0x00, 0x7f}, "text": []byte("not a frame")}
 	for name, message := range map[string]proto.Message{
-		"Address": &api.Address{Region: "eu"}, "MyRequest": &api.MyRequest{Name: "x"}, // both are linked
+		// The types of both messages are known to the program.
+		"Address": &api.Address{Region: "eu"}, "MyRequest": &api.MyRequest{Name: "x"},
 	} {
 		encoded, err := wire.AppendMessageFrame(nil, wire.Body{Message: message}, "example.compiled.v1."+name, 0)
 		require.NoError(t, err)

@@ -19,17 +19,19 @@ func TestMain(m *testing.M) {
 }
 
 const (
-	// rounds is how often tests do what must not fail.
+	// rounds is the number of times that tests repeat an operation that must succeed.
 	rounds = 100
-	// atOnce is a lot longer than what happens at once takes, and a lot shorter than the timeout of
-	// patient.
+	// atOnce is the time limit for operations that must end immediately. It is long enough for a
+	// busy machine, but much shorter than the timeout patient.
 	atOnce = 5 * time.Second
 )
 
-// patient makes calls wait so long that a test notices if they do.
+// patient is a call option. It sets a timeout that is so long that a test fails if a call waits for
+// it.
 var patient = dynamic.WithRequestTimeout(scene.Patience)
 
-// serveOne returns a conn, and serves the calls and the stream on another bus.
+// serveOne starts a server that has handlers for all calls and streams. It returns a conn that uses
+// another bus.
 func serveOne(t *testing.T, network scene.Network) (*dynamic.Conn, *dynamic.Registration) {
 	t.Helper()
 	_, registration := scene.Serve(t, network.Connect(t), dynamic.Handlers{
@@ -40,7 +42,7 @@ func serveOne(t *testing.T, network scene.Network) (*dynamic.Conn, *dynamic.Regi
 	return scene.Conn(t, network.Connect(t)), registration
 }
 
-// requireCalls requires that a client works.
+// requireCalls requires that the given number of calls succeed.
 func requireCalls(t *testing.T, client *dynamic.Client[*api.MyRequest, *api.MyResponse], times int) {
 	t.Helper()
 	for range times {
@@ -49,7 +51,7 @@ func requireCalls(t *testing.T, client *dynamic.Client[*api.MyRequest, *api.MyRe
 	}
 }
 
-// requireWorking requires that a conn works.
+// requireWorking requires that calls on a conn succeed.
 func requireWorking(t *testing.T, conn *dynamic.Conn) {
 	t.Helper()
 	for _, method := range []string{"NormalRPC", "IntensiveRPC"} {
@@ -57,15 +59,17 @@ func requireWorking(t *testing.T, conn *dynamic.Conn) {
 	}
 }
 
-// requireCode requires an error with a code, and that it came at once.
+// requireCode requires that an error has the given code, and that no more than atOnce has passed
+// since the start of the operation.
 func requireCode(t *testing.T, code errors.ErrorCode, err error, started time.Time) {
 	t.Helper()
 	require.Equal(t, code, scene.Code(err), "%v", err)
 	require.Less(t, time.Since(started), atOnce, "%v", err)
 }
 
-// publish publishes an update from the conn of a client: with a server there, one that does not
-// subscribe to the method itself would be in the service's queue on NATS, see the second defect.
+// publish publishes an update with a conn that belongs to a client. If a server published it, the
+// server's bus would be a member of the service's queue group on NATS. It could then receive the
+// update instead of a subscriber; see defect 2.
 func publish(t *testing.T, conn *dynamic.Conn, method string) error {
 	t.Helper()
 	return dynamic.Publish(t.Context(), conn, scene.Method(method), &api.MyUpdate{Id: "update"})

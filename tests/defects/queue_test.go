@@ -30,7 +30,8 @@ func TestDefect01_IdenticalUpdates(t *testing.T) {
 			subscription, err := scene.Subscriber(t, scene.Conn(t, network.Connect(t)), "ProcessUpdate").
 				Subscribe(t.Context(), dynamic.WithBufferSize(10*rounds))
 			require.NoError(t, err)
-			go pass(subscription.Channel(), received) // ends with the subscription, and that with its conn
+			// This goroutine ends when the conn of the subscription is closed.
+			go pass(subscription.Channel(), received)
 		}
 		for range rounds / 2 {
 			for _, publisher := range []*dynamic.Conn{first, second} {
@@ -46,7 +47,9 @@ func TestDefect01_IdenticalUpdates(t *testing.T) {
 
 func TestDefect02_QueueMembersOfDifferentMethods(t *testing.T) {
 	t.Parallel()
-	t.Run("SubjectPerMethod", func(t *testing.T) { // what cures it on NATS; the others do not have it
+	// On NATS, the option WithSubjectPerMethod prevents this defect. The other buses do not need an
+	// option.
+	t.Run("SubjectPerMethod", func(t *testing.T) {
 		t.Parallel()
 		for _, on := range []func(testing.TB) scene.Network{scene.OnLocal, scene.OnRedis, onNATSSubjectPerMethod} {
 			network := on(t)
@@ -64,7 +67,8 @@ func TestDefect02_QueueMembersOfDifferentMethods(t *testing.T) {
 		subscription, err := scene.Subscriber(t, scene.Conn(t, member), "ProcessUpdate").Subscribe(t.Context())
 		require.NoError(t, err)
 		defer subscription.Close()
-		// The only process in the service's queue is no member for this method.
+		// NATS delivers the request to the only member of the queue group, which does not serve
+		// this method.
 		_, err = scene.Caller(t, scene.Conn(t, scene.NATS(t, url)), "NormalRPC").
 			Call(t.Context(), &api.MyRequest{}, dynamic.WithRequestTimeout(time.Second))
 		require.Error(t, err)
@@ -84,7 +88,8 @@ func onNATSSubjectPerMethod(tb testing.TB) scene.Network {
 	}}
 }
 
-// divided are two services that share a name on the bus, as versions of one do.
+// divided contains a service in two versions that have the same name on the bus but different
+// methods.
 const divided = `
 syntax = "proto3";
 package %s.v1;
@@ -95,8 +100,9 @@ service Divided {
   rpc Feed%[1]s(Text) returns (Text) { option (psrpc.options).subscription = true; }
 }`
 
-// testDifferentMethods: one server of one method, three of another, and three subscribers to a
-// third are in the queues of one service.
+// testDifferentMethods starts a server for one method, three servers for a second method, and three
+// subscribers to a third one. All of them belong to the same service. All calls must succeed and
+// all updates must arrive.
 func testDifferentMethods(t *testing.T, network scene.Network) {
 	known := map[string]*registry.Registry{}
 	for _, part := range []string{"First", "Second"} {
@@ -124,7 +130,8 @@ func testDifferentMethods(t *testing.T, network scene.Network) {
 	for range 3 {
 		subscription, err := dynamic.InvokeSubscribe(t.Context(), connect("First"), "First.v1.Divided/FeedFirst")
 		require.NoError(t, err)
-		go pass(subscription.Channel(), received) // ends with the subscription, and that with its conn
+		// This goroutine ends when the conn of the subscription is closed.
+		go pass(subscription.Channel(), received)
 	}
 	first, second := connect("First"), connect("Second")
 	for range rounds {
@@ -140,7 +147,7 @@ func testDifferentMethods(t *testing.T, network scene.Network) {
 	assert.Empty(t, received)
 }
 
-// pass passes on what comes until from is closed.
+// pass sends all values from one channel to another until the first one is closed.
 func pass[T any](from <-chan T, to chan<- T) {
 	for value := range from {
 		to <- value
@@ -161,9 +168,9 @@ func TestDefect05_SeveralSingleServers(t *testing.T) {
 	})
 }
 
-// A lock must live as long as psrpc's, so that its servers do not take the frame once more. It
-// lives longer by the timeout of the request, so that a process that stood still does not take it
-// either.
+// A lock in Redis must live as long as psrpc's locks, so that psrpc servers do not handle the frame
+// a second time. A dynpsrpc lock lives longer, by the timeout of the request, because a process
+// that was stopped may still receive the frame.
 func TestDefect24_LocksInRedis(t *testing.T) {
 	t.Parallel()
 	const timeout, lockLife = time.Second, 5 * time.Second

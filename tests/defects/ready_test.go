@@ -78,7 +78,8 @@ func TestDefect13_NobodyServes(t *testing.T) {
 	})
 }
 
-// NATS does not tell how many servers there are, so there the caller has to.
+// A multi call must end as soon as all servers have responded. NATS does not report the number of
+// servers, so there the caller must specify it.
 func TestDefect14_AllHaveAnswered(t *testing.T) {
 	t.Parallel()
 	scene.OnEach(t, func(t *testing.T, network scene.Network) {

@@ -45,7 +45,7 @@ func TestDefect10_Panics(t *testing.T) {
 			requireInternal(response.Err)
 		}
 		stream, err := scene.Streamer(t, conn).OpenStream(t.Context(), patient)
-		if err == nil { // it may have been closed before OpenStream returned
+		if err == nil { // the server may close the stream before or after OpenStream returns
 			scene.Soon(t, stream.Context().Done(), "end of the stream")
 			err = stream.Err()
 		}
@@ -84,7 +84,8 @@ func TestDefect11_WrongFrames(t *testing.T) {
 	})
 }
 
-// foreign is another version of the service: what it takes for a number is no text.
+// foreign is another version of the service. In its requests, the name may be any bytes, and not
+// only valid UTF-8.
 const foreign = `
 syntax = "proto3";
 package foreign.v1;

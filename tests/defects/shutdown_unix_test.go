@@ -16,8 +16,9 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/tests/faults/scene"
 )
 
-func TestDefect22_GracefulShutdown(t *testing.T) { // alone: it measures what the process does
-	const busy = 500 * time.Millisecond // what the last handler takes
+// This test does not run in parallel with others, because it measures the CPU time of the process.
+func TestDefect22_GracefulShutdown(t *testing.T) {
+	const busy = 500 * time.Millisecond // how long the last handler keeps running
 	for _, on := range []func(testing.TB) scene.Network{scene.OnLocal, scene.OnRedis, scene.OnNATS} {
 		network := on(t)
 		t.Run(network.Name, func(t *testing.T) {
@@ -32,11 +33,12 @@ func TestDefect22_GracefulShutdown(t *testing.T) { // alone: it measures what th
 			conn := scene.Conn(t, network.Connect(t))
 			last := startCall(t, conn, "NormalRPC")
 			scene.Soon(t, entered, "the handler")
-			serveOne(t, network) // takes over
+			serveOne(t, network) // this server handles the requests after the shutdown
 			client := scene.Caller(t, conn, "NormalRPC")
 			gone := make(chan error, 1)
-			go func() { gone <- leaving.Shutdown(context.Background()) }() // the test waits for it
-			scene.Eventually(t, func() bool {                              // from now on the other one gets all requests
+			// The test waits for this goroutine.
+			go func() { gone <- leaving.Shutdown(context.Background()) }()
+			scene.Eventually(t, func() bool { // wait until the other server receives all requests
 				select {
 				case <-entered:
 					return false
@@ -57,7 +59,7 @@ func TestDefect22_GracefulShutdown(t *testing.T) { // alone: it measures what th
 	}
 }
 
-// processorTime is what this process has used.
+// processorTime returns the CPU time that this process has used.
 func processorTime(t *testing.T) time.Duration {
 	t.Helper()
 	var usage syscall.Rusage

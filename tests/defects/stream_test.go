@@ -32,7 +32,8 @@ func TestDefect20_SlowStreamReceiver(t *testing.T) {
 		stream, err := scene.Streamer(t, scene.Conn(t, network.Connect(t))).OpenStream(t.Context(), patient)
 		require.NoError(t, err)
 		for i := range int64(messages) {
-			if i == dynamic.DefaultStreamBuffer { // beyond what waits for the handler: it begins to read while Send waits
+			// The buffer of the receiver is full. The handler starts to read while Send is waiting.
+			if i == dynamic.DefaultStreamBuffer {
 				time.AfterFunc(50*time.Millisecond, func() { close(read) })
 			}
 			require.NoError(t, stream.Send(&api.MyClientMessage{Sequence: i}))
@@ -44,8 +45,8 @@ func TestDefect20_SlowStreamReceiver(t *testing.T) {
 	})
 }
 
-// severable is the bus of a process that may be gone from one moment to the next: nothing comes,
-// and nothing leaves.
+// severable is the bus of a process that can vanish without notice. If severed is set, the bus
+// drops all frames in both directions.
 type severable struct {
 	bus.Bus
 
@@ -85,7 +86,7 @@ func TestDefect21_VanishedStreamPeer(t *testing.T) {
 		conn := scene.Conn(t, network.Connect(t), keepalive)
 		stream, err := scene.Streamer(t, conn).OpenStream(t.Context(), patient)
 		require.NoError(t, err)
-		severed.Store(true) // for both sides the other one is gone
+		severed.Store(true) // from now on, neither side receives frames from the other
 		scene.Soon(t, stream.Context().Done(), "the client notices")
 		require.ErrorIs(t, stream.Err(), dynamic.ErrKeepaliveTimeout)
 		assert.ErrorIs(t, scene.Soon(t, ended, "the server notices"), dynamic.ErrKeepaliveTimeout)

@@ -12,10 +12,11 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/tests/faults/scene"
 )
 
-// unread is more updates than the subscription keeps.
+// unread is the number of updates that are published, and kept is the number of updates that the
+// subscription can buffer.
 const unread, kept = 1000, 100
 
-// subscribe returns a subscription that ends with the test.
+// subscribe returns a subscription that is closed when the test ends.
 func subscribe(
 	t *testing.T, conn *dynamic.Conn, method string, opts ...dynamic.RequestOption,
 ) dynamic.Subscription[*api.MyUpdate] {
@@ -26,8 +27,8 @@ func subscribe(
 	return subscription
 }
 
-// subscribeUnread returns a subscription that has more updates than it keeps, and that nobody
-// reads.
+// subscribeUnread returns a subscription that nobody reads, after so many updates have been
+// published that its buffer has overflowed.
 func subscribeUnread(t *testing.T, conn *dynamic.Conn, publisher *dynamic.Registration) dynamic.Subscription[*api.MyUpdate] {
 	t.Helper()
 	subscription := subscribe(t, conn, "UpdateState", dynamic.WithBufferSize(kept))
@@ -54,14 +55,16 @@ func TestDefect03_UnreadSubscription(t *testing.T) {
 	})
 }
 
-func TestDefect16_NothingIsLeft(t *testing.T) { // alone: it counts goroutines
+// This test does not run in parallel with others, because it counts goroutines.
+func TestDefect16_NothingIsLeft(t *testing.T) {
 	for _, on := range []func(testing.TB) scene.Network{scene.OnLocal, scene.OnRedis, scene.OnNATS} {
 		network := on(t)
 		t.Run(network.Name, func(t *testing.T) {
 			publishing := network.Connect(t)
 			_, publisher := scene.Serve(t, publishing, nil)
 			before := goleak.IgnoreCurrent()
-			t.Run("50 unread", func(t *testing.T) { // ends the bus, too, unless it is the only one
+			// When this subtest ends, its buses are closed too, except on an in-process network.
+			t.Run("50 unread", func(t *testing.T) {
 				conn := scene.Conn(t, network.Connect(t))
 				for range 50 {
 					subscribe(t, conn, "UpdateState")

@@ -37,8 +37,8 @@ func onPausable(t *testing.T, test func(t *testing.T, broker pausable, connect f
 	})
 }
 
-// requireInTime calls end with a context of 300 ms and requires that it returns soon after that,
-// with the error of the context unless it has finished before.
+// requireInTime calls end with a context that expires after 300 ms. It requires that end returns
+// soon after that, and with the error of the context, unless it has finished earlier.
 func requireInTime(t *testing.T, name string, end func(ctx context.Context) error) {
 	t.Helper()
 	const limit = 300 * time.Millisecond
@@ -54,8 +54,8 @@ func requireInTime(t *testing.T, name string, end func(ctx context.Context) erro
 	}
 }
 
-// While the broker is paused, Close and Shutdown return soon after their context has ended. When
-// the broker goes on, everything ends.
+// While the broker is paused, Close and Shutdown must return soon after their context has expired.
+// When the broker continues, a second call to each of them must succeed.
 func TestPausedBroker_CloseIsBounded(t *testing.T) {
 	t.Parallel()
 	onPausable(t, func(t *testing.T, broker pausable, connect func() bus.Bus) {
@@ -79,7 +79,8 @@ func TestPausedBroker_CloseIsBounded(t *testing.T) {
 			requireInTime(t, "Registration.Close", registration.Close)
 			requireInTime(t, "Server.Shutdown", server.Shutdown)
 		})
-		// The others have no context. They are bounded by 3 seconds.
+		// The following methods do not take a context. They return after the client timeout of 3
+		// seconds at the latest.
 		limit := dynamic.DefaultClientTimeout + time.Second
 		for name, end := range map[string]func() error{
 			"Subscription.Close": subscription.Close,
@@ -104,8 +105,8 @@ func TestPausedBroker_CloseIsBounded(t *testing.T) {
 	})
 }
 
-// With many topics, Close returns soon after its context has ended, and says that it has not
-// finished.
+// Closing a registration with many topics takes some time. Close must return soon after its context
+// has expired, with the error of the context. A second call must finish the work.
 func TestManyTopics_CloseIsBounded(t *testing.T) {
 	t.Parallel()
 	scene.OnBrokers(t, func(t *testing.T, network scene.Network) {

@@ -15,12 +15,13 @@ import (
 
 const (
 	restarts = 20
-	// recovery is how soon everything works again when the broker is back: within a second, and
-	// what was attempted in the meantime may have to time out first.
+	// recovery is the maximum time until all operations succeed again after the broker has been
+	// restarted. Buses reconnect within a second, and operations that were started before may first
+	// have to time out.
 	recovery = time.Second + brief
 )
 
-// broker is one that can be killed.
+// broker is a broker process that can be killed and restarted.
 type broker interface {
 	Kill()
 	Start()
@@ -40,9 +41,10 @@ func TestBroker_KilledUnderLoad(t *testing.T) {
 	})
 }
 
-// testKilledUnderLoad: while the broker is away every call ends by its deadline, with a code that
-// says so; when it is back all works again, on the same servers, clients, streams and
-// subscriptions; and nothing is ever run twice.
+// testKilledUnderLoad kills and restarts the broker repeatedly while operations of all kinds are
+// running. Without the broker, every operation must end by its deadline, with the code Unavailable
+// or DeadlineExceeded. After a restart, operations must succeed again with the same servers,
+// clients and subscriptions. No request may run twice.
 func testKilledUnderLoad(t *testing.T, broker broker, connect func() bus.Bus) {
 	done := newLedger()
 	_, publisher := serveAll(t, connect(), "first", done)

@@ -21,7 +21,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/tests/faults/scene"
 )
 
-// brokersDoc returns the code block of docs/brokers.md that has the given language.
+// brokersDoc returns the code block of docs/brokers.md in the given language.
 func brokersDoc(t *testing.T, language string) string {
 	t.Helper()
 	doc, err := os.ReadFile(filepath.Join("..", "..", "docs", "brokers.md"))
@@ -33,7 +33,8 @@ func brokersDoc(t *testing.T, language string) string {
 	return block
 }
 
-// The rules in docs/brokers.md suffice for every kind of method, and deny what they are meant to.
+// The NATS permissions in docs/brokers.md must permit methods of every kind, and deny what the page
+// says that they deny.
 func TestBrokersDoc_NATS(t *testing.T) {
 	t.Parallel()
 	t.Run("least", func(t *testing.T) {
@@ -46,7 +47,8 @@ func TestBrokersDoc_NATS(t *testing.T) {
 	})
 }
 
-// The rules in docs/brokers.md suffice for every kind of method, and deny what they are meant to.
+// The Redis access rules in docs/brokers.md must permit methods of every kind, and deny what the
+// page says that they deny.
 func TestBrokersDoc_Redis(t *testing.T) {
 	t.Parallel()
 	t.Run("least", func(t *testing.T) {
@@ -68,7 +70,8 @@ func TestBrokersDoc_Redis(t *testing.T) {
 	})
 }
 
-// testClusterRules adds to the rules what users of a cluster need.
+// testClusterRules checks the rules on a Redis Cluster. It also gives each user the permission to
+// run CLUSTER SLOTS, which clients of a cluster need.
 func testClusterRules(t *testing.T, rules, parameters string) {
 	t.Helper()
 	addresses := testenv.RedisCluster(t).Addrs()
@@ -79,7 +82,7 @@ func testClusterRules(t *testing.T, rules, parameters string) {
 			for _, word := range strings.Fields(line)[1:] {
 				command = append(command, word)
 			}
-			if line != "user default off" { // the admin is this user
+			if line != "user default off" { // the test itself uses the default user
 				require.NoError(t, admin.Do(t.Context(), append(command, "+cluster|slots")...).Err())
 			}
 		}
@@ -120,7 +123,7 @@ func testRedisRules(t *testing.T, rules string, allFeatures bool) {
 		}, features)
 	})
 
-	// What the rules are meant to prevent.
+	// The rules must deny the following publications and subscriptions.
 	for user, channel := range map[string]string{
 		"client": "MyService|CLI_x|RES", "publisher": "MyService|CLI_x|RES", "server": "Other|CLI_x|RES", "both": "Other|M|REQ",
 		"subscriber": "MyService|NormalRPC|REQ",
@@ -164,7 +167,7 @@ func testNATSRules(t *testing.T, rules string, allFeatures bool) {
 		cancel: allFeatures, receivers: allFeatures, everyUpdate: allFeatures,
 	})
 
-	// What the rules are meant to prevent.
+	// The rules must deny the following publications and subscriptions.
 	for user, subject := range map[string]string{
 		"client": "CLI.MyService.ID.RES", "publisher": "CLI.MyService.ID.RES", "server": "CLI.Other.ID.RES", "subscriber": "DYN.MyService.CANCEL",
 	} {
@@ -179,19 +182,19 @@ func testNATSRules(t *testing.T, rules string, allFeatures bool) {
 	assert.Zero(t, clientBus.Stats().Disconnects)
 }
 
-// usersFeatures tells which features the rules of a broker permit.
+// usersFeatures lists the features that the rules of a broker permit.
 type usersFeatures struct {
-	// cancel is set if the end of a call's context ends the handler's context.
+	// cancel is set if handlers are notified when the client cancels a call.
 	cancel bool
-	// receivers is set if a call without a server fails at once.
+	// receivers is set if a call fails immediately when no server has subscribed.
 	receivers bool
-	// everyUpdate is set if a queue subscription gets every update, although a server is in its
-	// queue.
+	// everyUpdate is set if a queue subscription receives every update. On NATS, some updates reach
+	// the server instead, unless the server may forward them.
 	everyUpdate bool
 }
 
-// testUsers makes calls of every kind between the users "server", "client", "publisher" and
-// "subscriber". It returns the client's bus.
+// testUsers makes calls of every kind and publishes updates. It connects as the users "server",
+// "client", "publisher" and "subscriber". It returns the client's bus.
 func testUsers(t *testing.T, connect func(user string) bus.Monitored, features usersFeatures) bus.Monitored {
 	t.Helper()
 	canceled := make(chan struct{}, 1)
@@ -228,7 +231,8 @@ func testUsers(t *testing.T, connect func(user string) bus.Monitored, features u
 	require.NoError(t, stream.Close(nil))
 
 	subscriberConn, publisher := scene.Conn(t, connect("subscriber")), connect("publisher")
-	for _, method := range []string{"ProcessUpdate", "UpdateState"} { // a queue, and all subscribers
+	// The first method is a queue, and the second one reaches all subscribers.
+	for _, method := range []string{"ProcessUpdate", "UpdateState"} {
 		subscription, err := scene.Subscriber(t, subscriberConn, method).Subscribe(t.Context())
 		require.NoError(t, err)
 		publisherConn := scene.Conn(t, publisher)
@@ -238,7 +242,7 @@ func testUsers(t *testing.T, connect func(user string) bus.Monitored, features u
 		publish()
 		if features.everyUpdate || method == "UpdateState" {
 			scene.Soon(t, subscription.Channel(), "update of "+method)
-		} else { // the broker gives some frames to the server, which may not pass them on
+		} else { // NATS delivers some frames to the server, which is not permitted to forward them
 			scene.Eventually(t, func() bool {
 				publish()
 				return len(subscription.Channel()) > 0
@@ -247,7 +251,7 @@ func testUsers(t *testing.T, connect func(user string) bus.Monitored, features u
 		require.NoError(t, subscription.Close())
 	}
 
-	// What the features need is either permitted or turned off.
+	// Check that the features in usersFeatures work, or that calls succeed without them.
 	ctx, abandon := context.WithCancel(t.Context())
 	time.AfterFunc(50*time.Millisecond, abandon)
 	_, err = scene.Caller(t, conn, "NormalRPC").Call(ctx, &api.MyRequest{Name: "wait"}, dynamic.WithRequestTimeout(500*time.Millisecond))
@@ -264,7 +268,7 @@ func testUsers(t *testing.T, connect func(user string) bus.Monitored, features u
 	return clientBus
 }
 
-// report is a delivery report that collects errors.
+// report is a [bus.DeliveryReport] that sends the errors to a channel.
 type report chan error
 
 func (r report) Delivered(_ int, err error) { r <- err }

@@ -14,11 +14,14 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/tests/faults/scene"
 )
 
-// burstPatience is a lot longer than a burst takes on a busy machine.
+// burstPatience is the timeout for receiving a burst of updates. It is long because the machine may
+// be busy.
 const burstPatience = 5 * scene.Patience
 
-// A burst as fast as the publisher can reaches a subscriber that reads without loss, in order.
-func TestBurst_NothingIsLost(t *testing.T) { // alone: a busy machine would be what is measured
+// A publisher sends updates as fast as it can. A subscriber that reads all the time must receive
+// all of them in order. The test does not run in parallel with others, because on a busy machine
+// updates could be lost.
+func TestBurst_NothingIsLost(t *testing.T) {
 	updates := int64(scaled(200_000))
 	for _, on := range []func(testing.TB) scene.Network{scene.OnRedis, scene.OnNATS} {
 		network := on(t)
@@ -30,7 +33,7 @@ func TestBurst_NothingIsLost(t *testing.T) { // alone: a busy machine would be w
 			require.NoError(t, err)
 			started := time.Now()
 			var publishing sync.WaitGroup
-			publishing.Go(func() { // waited for below
+			publishing.Go(func() { // this goroutine ends before the test does
 				for i := range updates {
 					if err := publisher.Publish(t.Context(), "UpdateState", &api.MyUpdate{State: api.MyUpdate_State(i)}); err != nil {
 						assert.NoError(t, err)

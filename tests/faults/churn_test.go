@@ -15,12 +15,17 @@ import (
 
 const (
 	churnedTopics = 10_000
-	fewGoroutines = 10      // may be left: some do what the bus does now and then, some belong to the test
-	heapGrowth    = 4 << 20 // bytes that may be left, for pools and buffers that have grown
+	// fewGoroutines is the maximum number of additional goroutines. The buses and the test run some
+	// goroutines from time to time.
+	fewGoroutines = 10
+	// heapGrowth is the maximum heap growth in bytes. Pools and buffers may have grown.
+	heapGrowth = 4 << 20
 )
 
-// Topics that come and go, at a server and at a subscriber, leave nothing behind.
-func TestChurn_LeavesNothing(t *testing.T) { // alone: it counts goroutines and bytes
+// Many topics are registered and deregistered on a server, and many subscriptions are opened and
+// closed. The memory and the goroutines that they use must be released. The test does not run in
+// parallel with others, because it counts goroutines and heap bytes.
+func TestChurn_LeavesNothing(t *testing.T) {
 	for _, on := range []func(testing.TB) scene.Network{scene.OnRedis, scene.OnNATS} {
 		network := on(t)
 		t.Run(network.Name, func(t *testing.T) {
@@ -40,7 +45,7 @@ func TestChurn_LeavesNothing(t *testing.T) { // alone: it counts goroutines and 
 				}
 				return subscribeAndPublish(subscriber, registration, topic)
 			}
-			repeat(t, 500, churn) // lets pools grow
+			repeat(t, 500, churn) // let pools grow before the first measurement
 			goroutines, heap := census()
 			repeat(t, scaled(churnedTopics), churn)
 			scene.Eventually(t, func() bool { return runtime.NumGoroutine() < goroutines+fewGoroutines }, "goroutines end")
@@ -51,10 +56,10 @@ func TestChurn_LeavesNothing(t *testing.T) { // alone: it counts goroutines and 
 	}
 }
 
-// census returns the number of goroutines and the bytes on the heap.
+// census returns the number of goroutines and the number of heap bytes in use.
 func census() (goroutines int, heap uint64) {
 	runtime.GC()
-	runtime.GC() // what pools held is gone after the second one
+	runtime.GC() // objects in a sync.Pool survive the first garbage collection
 	var memory runtime.MemStats
 	runtime.ReadMemStats(&memory)
 	return runtime.NumGoroutine(), memory.HeapAlloc

@@ -14,20 +14,20 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/tests/faults/scene"
 )
 
-// Consumers of a queue are replaced by Drain under load, one after the other: no update is lost,
-// and none arrives twice.
+// While updates are published to a queue, its subscriptions are replaced one after the other, with
+// Drain. No update may be lost, and none may arrive twice.
 func TestDrain_LosesNothing(t *testing.T) {
 	t.Parallel()
 	const replacements, perReplacement, window = 10, 200, 100
 	scene.OnEach(t, func(t *testing.T, network scene.Network) {
 		_, publisher := scene.Serve(t, network.Connect(t), dynamic.Handlers{"NormalRPC": dynamic.Unary(scene.Echo)})
 		delivered := newLedger()
-		room := make(chan struct{}, window) // limits the updates on their way
+		room := make(chan struct{}, window) // limits the number of updates that have not arrived yet
 		var consumers sync.WaitGroup
 		subscribe := func() dynamic.Subscription[*api.MyUpdate] {
 			subscription, err := scene.Subscriber(t, scene.Conn(t, network.Connect(t)), "ProcessUpdate").Subscribe(t.Context())
 			require.NoError(t, err)
-			consumers.Go(func() { // ends when the channel is closed
+			consumers.Go(func() { // this goroutine ends when the subscription does
 				for update := range subscription.Channel() {
 					delivered.note("consumers", update.GetId())
 					<-room
@@ -39,7 +39,7 @@ func TestDrain_LosesNothing(t *testing.T) {
 		var published atomic.Int64
 		stop := make(chan struct{})
 		var publishing sync.WaitGroup
-		publishing.Go(func() { // ends with the replacements
+		publishing.Go(func() { // this goroutine ends when stop is closed
 			for {
 				select {
 				case <-stop:

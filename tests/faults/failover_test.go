@@ -13,7 +13,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/tests/faults/scene"
 )
 
-// When the master dies, all goes on over the one that Sentinel makes of its replica.
+// When the Redis master is killed, Sentinel promotes its replica. All operations must then succeed
+// with the new master.
 func TestSentinel_MasterDies(t *testing.T) {
 	t.Parallel()
 	servers := testenv.RedisSentinel(t)
@@ -35,8 +36,9 @@ func TestSentinel_MasterDies(t *testing.T) {
 	done.requireOnce(t)
 }
 
-// When a node of a cluster dies, all goes on over the others, but for a queue's frames whose locks
-// would be on it: so does a cluster that serves a part of its keys. When it is back, so are those.
+// When a node of a Redis Cluster is killed, operations of all kinds must still succeed through the
+// other nodes. Only some requests and updates for queues may fail: those whose lock is stored on
+// the killed node.
 func TestCluster_NodeDies(t *testing.T) {
 	t.Parallel()
 	cluster := testenv.RedisCluster(t)
@@ -47,7 +49,8 @@ func TestCluster_NodeDies(t *testing.T) {
 		return scene.RedisOver(t, redis.NewClusterClient(&redis.ClusterOptions{Addrs: cluster.Addrs()}))
 	})
 	requireSuccesses(t, loads, time.Now(), "at first")
-	for _, node := range cluster.Nodes() { // the buses may all be on one of them
+	// Kill each node once, because all buses may use the same node.
+	for _, node := range cluster.Nodes() {
 		node.Kill()
 		killed := time.Now()
 		requireSuccesses(t, loads, killed, "after a node's death")
@@ -61,7 +64,8 @@ func TestCluster_NodeDies(t *testing.T) {
 	done.requireOnce(t)
 }
 
-// servePartially lets a node of a cluster serve its keys while others are away, as long as it runs.
+// servePartially configures a node of a Redis Cluster to serve its keys even if other nodes are
+// down. The setting is lost when the node is restarted.
 func servePartially(t testing.TB, addr string) {
 	t.Helper()
 	node := redis.NewClient(&redis.Options{Addr: addr})
@@ -69,7 +73,7 @@ func servePartially(t testing.TB, addr string) {
 	require.NoError(t, node.ConfigSet(t.Context(), "cluster-require-full-coverage", "no").Err())
 }
 
-// loadsOver returns loads of all kinds on two servers.
+// loadsOver starts two servers, and operations of all kinds that use them.
 func loadsOver(t testing.TB, connect func() bus.Bus) ([]*load, *ledger) {
 	t.Helper()
 	done := newLedger()
@@ -78,8 +82,8 @@ func loadsOver(t testing.TB, connect func() bus.Bus) ([]*load, *ledger) {
 	return startAllKinds(t, scene.Conn(t, connect()), 2, publisher, done, func() {}), done
 }
 
-// requireSuccesses waits until each load has succeeded a few times, and logs how long the first one
-// took.
+// requireSuccesses waits until operations of each kind have succeeded several times. It logs how
+// long the first success took.
 func requireSuccesses(t testing.TB, loads []*load, since time.Time, when string) {
 	t.Helper()
 	first := nextSuccesses(loads).await(t, since)

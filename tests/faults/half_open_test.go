@@ -16,14 +16,15 @@ import (
 
 const probeInterval = time.Second
 
-// timedEvent is an event of a bus and when it came.
+// timedEvent is an event of a bus and the time at which it occurred.
 type timedEvent struct {
 	bus.Event
 
 	at time.Time
 }
 
-// timedEvents returns a handler of events, and where it puts those about the link.
+// timedEvents returns an event handler and a channel. The handler sends all events to the channel,
+// except those about dropped frames.
 func timedEvents() (handle func(bus.Event), came <-chan timedEvent) {
 	events := make(chan timedEvent, 100)
 	return func(event bus.Event) {
@@ -33,11 +34,11 @@ func timedEvents() (handle func(bus.Event), came <-chan timedEvent) {
 	}, events
 }
 
-// halfOpen is a broker with two ways to it, of which one has a link that can be made to swallow
-// what is sent.
+// halfOpen consists of two buses on one broker. The bus broken connects through a proxy that can
+// discard all bytes.
 type halfOpen struct {
 	proxy  *testenv.Proxy
-	events <-chan timedEvent // of the bus that the proxy is in front of
+	events <-chan timedEvent // the events of the bus broken
 	broken bus.Bus
 	whole  bus.Bus
 }
@@ -62,8 +63,8 @@ func onHalfOpen(t *testing.T, test func(t *testing.T, h halfOpen)) {
 	})
 }
 
-// A link that swallows what is sent, while its sockets stay open, is noticed and replaced within
-// two probe intervals. Meanwhile calls end by their deadline.
+// The client's link discards all bytes while its sockets stay open. The bus must detect this and
+// replace the link within two probe intervals. Until then, operations must end by their deadlines.
 func TestHalfOpen_ClientLink(t *testing.T) {
 	t.Parallel()
 	onHalfOpen(t, func(t *testing.T, h halfOpen) {
@@ -79,7 +80,8 @@ func TestHalfOpen_ClientLink(t *testing.T) {
 	})
 }
 
-// requireHealing makes the link swallow what is sent and requires that it is replaced.
+// requireHealing makes the proxy discard all bytes. It requires that the bus reconnects in time and
+// that operations of all kinds succeed again.
 func requireHealing(t *testing.T, h halfOpen, loads []*load) {
 	t.Helper()
 	nextSuccesses(loads).await(t, time.Now())
@@ -98,7 +100,8 @@ func requireHealing(t *testing.T, h halfOpen, loads []*load) {
 	assert.Less(t, healed.at.Sub(broken), 2*probeInterval+slack)
 }
 
-// The same with the link of a server.
+// The server's link discards all bytes while its sockets stay open. The requirements are the same
+// as in TestHalfOpen_ClientLink.
 func TestHalfOpen_ServerLink(t *testing.T) {
 	t.Parallel()
 	onHalfOpen(t, func(t *testing.T, h halfOpen) {

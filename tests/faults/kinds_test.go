@@ -18,10 +18,11 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/tests/faults/scene"
 )
 
-// ledger counts how often each server ran each attempt, and each subscriber got each update.
+// ledger counts how many times each server ran each request, and how many times each subscriber
+// received each update.
 type ledger struct {
 	mu   sync.Mutex
-	runs map[string]int // by server and attempt
+	runs map[string]int // keyed by the name of the server or method and the ID of the operation
 }
 
 func newLedger() *ledger { return &ledger{runs: map[string]int{}} }
@@ -32,14 +33,15 @@ func (l *ledger) note(who, id string) {
 	l.runs[who+" "+id]++
 }
 
-// len returns how many different runs were noted.
+// len returns the number of different entries in the ledger.
 func (l *ledger) len() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return len(l.runs)
 }
 
-// requireOnce requires that nobody ran anything twice.
+// requireOnce requires that no server ran a request twice and no subscriber received an update
+// twice.
 func (l *ledger) requireOnce(t testing.TB) {
 	t.Helper()
 	l.mu.Lock()
@@ -54,7 +56,8 @@ func (l *ledger) requireOnce(t testing.TB) {
 	require.Empty(t, twice)
 }
 
-// serveAll returns a server of all kinds of methods that keeps the ledger.
+// serveAll starts a server with handlers of every kind. The handlers record each request in the
+// ledger.
 func serveAll(t testing.TB, b bus.Bus, name string, l *ledger) (*dynamic.Server, *dynamic.Registration) {
 	t.Helper()
 	echo := func(ctx context.Context, request *api.MyRequest) (*api.MyResponse, error) {
@@ -75,7 +78,7 @@ func serveAll(t testing.TB, b bus.Bus, name string, l *ledger) (*dynamic.Server,
 	})
 }
 
-// call makes attempts of calls to one server.
+// call returns an operation that makes a single call.
 func call(t testing.TB, conn *dynamic.Conn, timeout time.Duration, method string, topic ...string) attempt {
 	t.Helper()
 	client := scene.Caller(t, conn, method).Topic(topic...)
@@ -85,8 +88,9 @@ func call(t testing.TB, conn *dynamic.Conn, timeout time.Duration, method string
 	}
 }
 
-// callAll makes attempts of calls to all servers, of which one must answer. They end with the
-// timeout, or when as many have answered as there usually are.
+// callAll returns an operation that makes a multi call. The operation succeeds if at least one
+// server responds without an error. The call ends when the given number of servers have responded,
+// or at its timeout.
 func callAll(t testing.TB, conn *dynamic.Conn, timeout time.Duration, servers int) attempt {
 	t.Helper()
 	client := scene.Caller(t, conn, "GetStats")
@@ -110,20 +114,21 @@ func callAll(t testing.TB, conn *dynamic.Conn, timeout time.Duration, servers in
 	}
 }
 
-// open makes attempts of opening a stream.
+// open returns an operation that opens a stream and closes it.
 func open(t testing.TB, conn *dynamic.Conn) attempt {
 	t.Helper()
 	client := scene.Streamer(t, conn)
 	return func(string) error {
 		stream, err := client.OpenStream(context.Background(), dynamic.WithRequestTimeout(patient))
 		if err == nil {
-			_ = stream.Close(nil) // the server may have closed it already
+			_ = stream.Close(nil) // ignore the error, because the server may have closed the stream
 		}
 		return err
 	}
 }
 
-// sendOn makes attempts of messages on a stream, which is opened anew only if it has ended.
+// sendOn returns an operation that sends a message on a stream. All messages use the same stream.
+// If it ends, the next operation opens another one.
 func sendOn(t testing.TB, conn *dynamic.Conn, timeout time.Duration, opened func()) attempt {
 	t.Helper()
 	client := scene.Streamer(t, conn)
@@ -145,8 +150,8 @@ func sendOn(t testing.TB, conn *dynamic.Conn, timeout time.Duration, opened func
 	}
 }
 
-// update makes attempts of updates, which a subscriber must get in time. The ledger knows the
-// subscriber.
+// update returns an operation that publishes an update and waits until a subscriber has received
+// it. Received updates are recorded in the ledger.
 func update(
 	t testing.TB, conn *dynamic.Conn, timeout time.Duration, method string, publisher *dynamic.Registration, l *ledger,
 ) attempt {
@@ -176,8 +181,8 @@ func update(
 	}
 }
 
-// startAllKinds starts loads of all kinds, whose attempts are brief. opened is called for each
-// stream that they open.
+// startAllKinds starts operations of all kinds, with a short timeout. It calls opened whenever an
+// operation opens a stream.
 func startAllKinds(
 	t testing.TB, conn *dynamic.Conn, servers int, publisher *dynamic.Registration, l *ledger, opened func(),
 ) []*load {

@@ -16,34 +16,40 @@ import (
 )
 
 const (
-	pace  = 10 * time.Millisecond  // between two attempts of a worker
-	slack = 700 * time.Millisecond // by which an attempt may end late, for machines that are busy
+	// pace is the time between two operations of a worker.
+	pace = 10 * time.Millisecond
+	// slack is how long after its deadline an operation may end. It is long because the machine may
+	// be busy.
+	slack = 700 * time.Millisecond
 
-	brief   = 300 * time.Millisecond // the timeout of attempts that will fail
-	patient = 20 * time.Second       // that of attempts that must not
+	brief   = 300 * time.Millisecond // the timeout of operations that may fail
+	patient = 20 * time.Second       // the timeout of operations that must succeed
 )
 
-// attempt does something with an id that no other attempt has, and returns within a timeout.
+// attempt is an operation that may fail. id is unique among all operations. The operation must
+// return within its timeout.
 type attempt func(id string) error
 
-// load is workers of one kind, who make one attempt after the other until they are stopped.
+// load is a group of workers. Each worker runs one operation after the other until stop is called.
 type load struct {
 	kind string
 	life chan struct{}
 	work sync.WaitGroup
 
-	mu        sync.Mutex
-	counts    map[errors.ErrorCode]int
-	examples  map[errors.ErrorCode]error
-	slowest   time.Duration
-	successes []chan time.Time // who wait for the next one
+	mu       sync.Mutex
+	counts   map[errors.ErrorCode]int
+	examples map[errors.ErrorCode]error
+	slowest  time.Duration
+	// successes contains the channels that must receive the time of the next success. failures
+	// contains those for the next failure.
+	successes []chan time.Time
 	failures  []chan time.Time
 }
 
 var attempts atomic.Int64
 
-// startLoad starts a worker for each attempt. They end with the test, if they are not stopped
-// before.
+// startLoad starts a worker for each operation. If the test does not stop the workers, they are
+// stopped when it ends.
 func startLoad(t testing.TB, kind string, workers ...attempt) *load {
 	t.Helper()
 	l := &load{
@@ -51,7 +57,7 @@ func startLoad(t testing.TB, kind string, workers ...attempt) *load {
 		counts: map[errors.ErrorCode]int{}, examples: map[errors.ErrorCode]error{},
 	}
 	for _, try := range workers {
-		l.work.Go(func() { l.run(try) }) // stop waits for it
+		l.work.Go(func() { l.run(try) }) // stop waits for this goroutine
 	}
 	t.Cleanup(l.stop)
 	return l
@@ -84,12 +90,12 @@ func (l *load) note(err error, started, ended time.Time) {
 		waiting = &l.failures
 	}
 	for _, signal := range *waiting {
-		signal <- ended // it has room
+		signal <- ended // does not block, because the channel has a free buffer slot
 	}
 	*waiting = nil
 }
 
-// next returns a channel on which the time of the next success comes, or that of the next failure.
+// next returns a channel that receives the time of the next success or of the next failure.
 func (l *load) next(success bool) <-chan time.Time {
 	signal := make(chan time.Time, 1)
 	l.mu.Lock()
@@ -102,17 +108,18 @@ func (l *load) next(success bool) <-chan time.Time {
 	return signal
 }
 
-// outcomes are what is awaited of each of several loads.
+// outcomes contains a channel for each load, which receives the time of the load's next success or
+// failure.
 type outcomes struct {
 	loads   []*load
 	signals []<-chan time.Time
 	what    string
 }
 
-// nextSuccesses watches for a success of each load, from now on.
+// nextSuccesses starts to watch for the next success of each load.
 func nextSuccesses(loads []*load) outcomes { return nextOutcomes(loads, true, " works") }
 
-// nextFailures watches for a failure of each load, from now on.
+// nextFailures starts to watch for the next failure of each load.
 func nextFailures(loads []*load) outcomes { return nextOutcomes(loads, false, " fails") }
 
 func nextOutcomes(loads []*load, success bool, what string) outcomes {
@@ -123,7 +130,8 @@ func nextOutcomes(loads []*load, success bool, what string) outcomes {
 	return o
 }
 
-// await returns when each load has had its outcome, and how long after since that was.
+// await waits until all channels have received a value. For each load, it returns how long after
+// since that happened.
 func (o outcomes) await(t testing.TB, since time.Time) measure {
 	t.Helper()
 	var taken measure
@@ -133,7 +141,8 @@ func (o outcomes) await(t testing.TB, since time.Time) measure {
 	return taken
 }
 
-// stop may be called more than once, on the test's goroutine.
+// stop stops the workers and waits for them. It may be called more than once, but only by the
+// goroutine of the test.
 func (l *load) stop() {
 	select {
 	case <-l.life:
@@ -143,8 +152,8 @@ func (l *load) stop() {
 	l.work.Wait()
 }
 
-// requireOutcomes stops the load and requires that each attempt ended by its timeout, with success
-// or one of the codes.
+// requireOutcomes stops the load. It requires that each operation ended by its deadline, and that
+// each failed with one of the allowed codes or not at all.
 func (l *load) requireOutcomes(t testing.TB, timeout time.Duration, allowed ...errors.ErrorCode) {
 	t.Helper()
 	l.stop()

@@ -13,13 +13,14 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/tests/faults/scene"
 )
 
-// Errors repeat the beginning of a topic only, because users of a service may choose topics.
+// An error message must contain at most the beginning of a long topic, because clients may choose
+// the topics.
 func TestErrors_LongTopics(t *testing.T) {
 	t.Parallel()
 	scene.OnEachWithLimit(t, 256<<10, func(t *testing.T, network scene.Network) {
 		long := strings.Repeat("x", 100_000)
 		if network.Name == scene.NATSName {
-			long = long[:3000] // subjects cannot be longer
+			long = long[:3000] // on NATS, longer subjects are rejected
 		}
 		_, registration := scene.Serve(t, network.Connect(t), dynamic.Handlers{"UpdateRoom": dynamic.Unary(scene.Echo)})
 		require.NoError(t, registration.RegisterTopic("UpdateRoom", "eu", long))

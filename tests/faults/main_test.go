@@ -13,7 +13,8 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-// scaled is how often a test does what it repeats: less often under -short.
+// scaled returns the number of repetitions of a test step. With the flag -short, it returns only a
+// tenth of count.
 func scaled(count int) int {
 	if testing.Short() {
 		return count / 10

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// measure is how long something took, each time; at least once.
+// measure is a list of measured durations. It must not be empty when its methods are called.
 type measure []time.Duration
 
 func (m measure) median() time.Duration { return slices.Sorted(slices.Values(m))[len(m)/2] }

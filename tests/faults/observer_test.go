@@ -15,7 +15,9 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/tests/faults/scene"
 )
 
-// An observer of all channels, such as redis-cli psubscribe, slows down no call but the first ones.
+// A client subscribes to all Redis channels, as the command redis-cli psubscribe "*" does. At
+// first, the bus counts it as a server, so that calls take longer. After the first calls, the bus
+// must no longer count it.
 func TestRedis_Observer(t *testing.T) {
 	t.Parallel()
 	addr := testenv.Redis(t).Addr()
@@ -42,7 +44,7 @@ func TestRedis_Observer(t *testing.T) {
 		assert.Equal(t, 2, count)
 		return time.Since(started)
 	}
-	multi() // the bus notices the observer
+	multi() // the bus detects the observer during this call
 	scene.Eventually(t, func() bool { return multi() < 200*time.Millisecond }, "a fast multi call")
 	_, err = scene.Caller(t, conn, "UpdateRoom").Topic("nobody", "here").Call(t.Context(), &api.MyRequest{}, timeout)
 	facts, _ := errors.FactsOf(err)

@@ -22,11 +22,10 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/tests/faults/scene"
 )
 
-// pause is what its connections wait for before they read: they are those of a process that is
-// suspended.
+// pause can stop all of its connections from reading. It simulates a process that is suspended.
 type pause struct {
 	mu      sync.Mutex
-	resumed chan struct{} // closed when nobody has to wait
+	resumed chan struct{} // closed unless the connections are paused
 }
 
 func newPause() *pause {
@@ -54,7 +53,7 @@ func (p *pause) wait() {
 	<-resumed
 }
 
-// Dial implements nats.CustomDialer.
+// Dial implements [nats.CustomDialer].
 func (p *pause) Dial(network, addr string) (net.Conn, error) {
 	return p.dial(context.Background(), network, addr)
 }
@@ -78,11 +77,12 @@ func (c pausedConn) Read(into []byte) (int, error) {
 	return c.Conn.Read(into)
 }
 
-// longProbe is an interval in which a test is over.
+// longProbe is a probe interval that is longer than the test, so that the bus sends no probes.
 const longProbe = time.Minute
 
-// A process that does not read is cut off by its broker. When it goes on it says so, and connects
-// anew: what was subscribed is live again.
+// A process does not read for a while, and its broker closes the connection. When the process reads
+// again, its bus must report the disconnect and reconnect. Its subscriptions must then receive
+// updates again.
 func TestPausedReader_IsCutAndBack(t *testing.T) {
 	t.Parallel()
 	t.Run(scene.RedisName, func(t *testing.T) {
@@ -111,7 +111,9 @@ func testCutAndBack(t *testing.T, pause *pause, events <-chan timedEvent, reader
 		Subscribe(t.Context(), dynamic.WithBufferSize(1000))
 	require.NoError(t, err)
 	pause.begin()
-	const updates = 250 // together more than the kernel's buffers and the broker's limit
+	// Together, these updates are larger than the kernel's socket buffers and the limit of the
+	// broker.
+	const updates = 250
 	large := &api.MyUpdate{Id: string(make([]byte, 64<<10))}
 	for range updates {
 		require.NoError(t, publisher.Publish(t.Context(), "UpdateState", large))

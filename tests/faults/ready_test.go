@@ -17,13 +17,14 @@ import (
 
 const readyWorkers = 8
 
-// repeat runs what so many times, on several goroutines, and requires that it never fails.
+// repeat calls a function the given number of times, from several goroutines. It requires that no
+// call returns an error.
 func repeat(t testing.TB, times int, what func(i int) error) {
 	t.Helper()
 	started := time.Now()
 	var workers sync.WaitGroup
 	for first := range readyWorkers {
-		workers.Go(func() { // waited for below
+		workers.Go(func() { // this goroutine ends before repeat returns
 			for i := first; i < times; i += readyWorkers {
 				if err := what(i); err != nil {
 					assert.NoError(t, err, "number %d", i)
@@ -36,7 +37,7 @@ func repeat(t testing.TB, times int, what func(i int) error) {
 	t.Logf("%d times in %v", times, time.Since(started).Round(time.Millisecond))
 }
 
-// What is registered can be called at once, from another connection.
+// A topic that has just been registered must be reachable from another connection immediately.
 func TestReady_RegisterAndCall(t *testing.T) {
 	t.Parallel()
 	scene.OnBrokers(t, func(t *testing.T, network scene.Network) {
@@ -55,7 +56,7 @@ func TestReady_RegisterAndCall(t *testing.T) {
 	})
 }
 
-// A whole server on a new connection, called by a new client on another one.
+// A server that has just been started must be reachable from another connection immediately.
 func TestReady_NewConnections(t *testing.T) {
 	t.Parallel()
 	scene.OnBrokers(t, func(t *testing.T, network scene.Network) {
@@ -70,7 +71,7 @@ func TestReady_NewConnections(t *testing.T) {
 	})
 }
 
-// Who has subscribed gets what is published from then on, over another connection.
+// A subscription that has just been opened must receive the next update from another connection.
 func TestReady_SubscribeAndPublish(t *testing.T) {
 	t.Parallel()
 	scene.OnBrokers(t, func(t *testing.T, network scene.Network) {

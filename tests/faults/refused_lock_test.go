@@ -15,8 +15,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/tests/faults/scene"
 )
 
-// A queue call whose lock Redis refuses to all servers fails at once. It succeeds if one server
-// gets the lock.
+// If Redis denies the lock of a request to all servers, the call must fail immediately. It must
+// succeed if one of the servers gets the lock.
 func TestRedis_RefusedLocks(t *testing.T) {
 	t.Parallel()
 	addr := testenv.Redis(t).Addr()
@@ -30,7 +30,7 @@ func TestRedis_RefusedLocks(t *testing.T) {
 			options.Username, options.Password = user, "secret"
 		}
 		b := scene.RedisOver(t, redis.NewClient(options))
-		for range 2 { // the servers share a connection
+		for range 2 { // both servers use the same bus
 			scene.Serve(t, b, dynamic.Handlers{"NormalRPC": dynamic.Unary(scene.Echo)})
 		}
 	}

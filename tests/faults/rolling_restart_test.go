@@ -14,8 +14,8 @@ const (
 	fleetSize   = 3
 )
 
-// Servers are replaced one after the other, each shut down once its successor is there, and no call
-// fails.
+// Servers are replaced one after the other. Each old server is shut down after a new one has
+// started. No call may fail.
 func TestRollingRestart(t *testing.T) {
 	t.Parallel()
 	scene.OnEach(t, func(t *testing.T, network scene.Network) {
@@ -26,7 +26,8 @@ func TestRollingRestart(t *testing.T) {
 			require.NoError(t, registration.RegisterTopic("MoveRegion", "here"))
 			return func() {
 				require.NoError(t, server.Shutdown(t.Context()))
-				if network.Name != scene.LocalName { // where all share one
+				// On an in-process network, all peers share one bus.
+				if network.Name != scene.LocalName {
 					require.NoError(t, b.Close())
 				}
 			}

@@ -30,7 +30,8 @@ import (
 
 const secret = "Zx9topsecret/hunter2"
 
-// transcript collects what a program might show of a bus: log lines, events and errors.
+// transcript collects everything that a program might print about a bus: log lines, events and
+// errors.
 type transcript struct {
 	mu      sync.Mutex
 	content bytes.Buffer
@@ -42,7 +43,7 @@ func (t *transcript) Write(p []byte) (int, error) {
 	return t.content.Write(p)
 }
 
-// print adds values in each form of package fmt and slog.
+// print adds values to the transcript, formatted with several verbs of package fmt and with slog.
 func (t *transcript) print(values ...any) {
 	logger := t.logger()
 	for _, value := range values {
@@ -60,7 +61,7 @@ func (t *transcript) onEvent(e bus.Event) {
 	t.print(e, e.Err)
 }
 
-// requireNoSecret checks that the transcript does not contain the secret, nor a part of it.
+// requireNoSecret checks that the transcript contains neither the secret nor a part of it.
 func (t *transcript) requireNoSecret(tb testing.TB) {
 	tb.Helper()
 	text := t.text()
@@ -78,8 +79,8 @@ func (t *transcript) text() string {
 	return t.content.String()
 }
 
-// The password of a bus that is in use is changed at the broker. Neither the objects of the program
-// nor the errors, events and log lines show the old password.
+// The password of the broker is changed while a bus is connected. Neither the values of the program
+// nor its errors, events and log lines may contain the old password.
 func TestSecrets_LiveBusIsRefused(t *testing.T) {
 	t.Parallel()
 	for name, open := range map[string]func(t *testing.T, shown *transcript) (b bus.Bus, reject func(), isRefused func() bool){
@@ -96,7 +97,7 @@ func TestSecrets_LiveBusIsRefused(t *testing.T) {
 				require.NoError(t, admin.ConfigSet(context.Background(), "requirepass", "changed").Err())
 				require.NoError(t, admin.ClientKillByFilter(context.Background(), "SKIPME", "yes").Err())
 			}
-			isRefused := func() bool { // the server has refused the password
+			isRefused := func() bool { // reports whether Redis has rejected the password
 				failures, err := admin.Do(context.Background(), "ACL", "LOG").Slice()
 				return err == nil && len(failures) > 0
 			}
@@ -140,7 +141,8 @@ func TestSecrets_LiveBusIsRefused(t *testing.T) {
 	}
 }
 
-// Buses that bus.Open has opened, and what is built on them, do not show the URL.
+// If a bus was opened with a URL that contains a password, neither the bus nor values that use it
+// may contain the password when they are printed.
 func TestSecrets_OpenedBuses(t *testing.T) {
 	t.Parallel()
 	encoded := strings.ReplaceAll(secret, "/", "%2F")
@@ -175,8 +177,8 @@ func TestSecrets_OpenedBuses(t *testing.T) {
 	}
 }
 
-// A broker that repeats the arguments of commands in its errors, as Redis does for a command that
-// it does not know or whose name is changed.
+// Redis repeats the arguments of an unknown command in its error. If it does not know the command
+// AUTH, this error contains the password. The error of bus.Open must not contain it.
 func TestSecrets_BrokerRepeatsTheArguments(t *testing.T) {
 	t.Parallel()
 	encoded := strings.ReplaceAll(secret, "/", "%2F")
@@ -200,7 +202,8 @@ func TestSecrets_BrokerRepeatsTheArguments(t *testing.T) {
 	}
 }
 
-// startParrot starts a server that answers each line with an error that repeats the last lines.
+// startParrot starts a server that responds to each line with an error. The error contains all
+// lines that the server has received on the connection.
 func startParrot(t *testing.T) (address string) {
 	t.Helper()
 	listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")

@@ -15,8 +15,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/dynamic/plugin/process"
 )
 
-// mistypedURLs returns bus URLs with a mistake, in which S stands for the secret. No server listens
-// on the port in these URLs.
+// mistypedURLs returns bus URLs that contain mistakes. The letter S stands for the password. No
+// server listens on the addresses in these URLs.
 func mistypedURLs() []string {
 	var urls []string
 	for _, scheme := range []string{
@@ -40,12 +40,13 @@ func mistypedURLs() []string {
 	return urls
 }
 
-// No error of bus.Open and of a process loader repeats a password, wherever a slip has put it.
+// A mistake in a bus URL can move the password to an unexpected part of the URL. Errors must not
+// contain the password, wherever it is.
 func TestSecrets_MistypedURLs(t *testing.T) {
 	t.Parallel()
 	urls := mistypedURLs()
 	ctx, cancel := context.WithCancel(t.Context())
-	cancel() // no URL with a mistake needs a connection
+	cancel() // the context is canceled, because the URLs must be rejected before the bus connects
 	for _, secret := range []string{"hunter2", "Zx9topsecret"} {
 		for _, form := range urls {
 			url := strings.ReplaceAll(form, "S", secret)
@@ -65,7 +66,8 @@ func TestSecrets_MistypedURLs(t *testing.T) {
 	t.Logf("%d URLs", 2*len(urls))
 }
 
-// Characters that break a URL are named together with the cure.
+// If a password contains a special character that is not percent-encoded, the error must say that
+// it must be.
 func TestSecrets_ErrorsNameTheCure(t *testing.T) {
 	t.Parallel()
 	for _, scheme := range []string{"redis", "redis-cluster", "nats", "tls"} {
@@ -77,7 +79,7 @@ func TestSecrets_ErrorsNameTheCure(t *testing.T) {
 	}
 }
 
-// Neither an open bus nor the errors of its connection show the password.
+// The error of bus.Open must not contain the password if the bus cannot connect.
 func TestSecrets_OpenBus(t *testing.T) {
 	t.Parallel()
 	for _, url := range []string{

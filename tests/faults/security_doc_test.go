@@ -23,8 +23,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/tests/faults/scene"
 )
 
-// brokerWithRules starts a broker with rules from docs/brokers.md. It returns a function that
-// connects a user.
+// brokerWithRules starts a broker with access rules from docs/brokers.md. It returns a function
+// that opens a bus as the given user.
 func brokerWithRules(t *testing.T, isRedis bool, rules string) func(user string) bus.Monitored {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "rules")
@@ -45,8 +45,9 @@ func brokerWithRules(t *testing.T, isRedis bool, rules string) func(user string)
 	}
 }
 
-// The rules in docs/brokers.md prevent what docs/security.md says that they prevent: the broker
-// denies the forged frames, and the call that they are about succeeds.
+// The access rules in docs/brokers.md must prevent the attacks that docs/security.md says they
+// prevent. The test publishes forged responses, grants and cancellations for a running call. The
+// broker must reject them, and the call must succeed.
 func TestSecurityDoc_RulesPreventForgery(t *testing.T) {
 	t.Parallel()
 	for _, language := range []string{"redis", "redis-full", "nats", "nats-full"} {
@@ -98,7 +99,7 @@ func testForgery(t *testing.T, connect func(user string) bus.Monitored, isRedis 
 	unprocessed.Error, unprocessed.Code, unprocessed.Unprocessed = "forged", string(errors.Unavailable), true
 	noGrant := []string{"server", "publisher", "subscriber"}
 	if !isRedis {
-		noGrant = []string{"server", "subscriber"} // requests and grants share a subject
+		noGrant = []string{"server", "subscriber"} // on NATS, requests and grants use the same subject
 	}
 	for name, forged := range map[string]struct {
 		channel wire.Channel
@@ -128,7 +129,7 @@ func testForgery(t *testing.T, connect func(user string) bus.Monitored, isRedis 
 	}
 	spies := []string{"client", "publisher"}
 	if isRedis {
-		spies = append(spies, "subscriber") // on NATS, requests and updates share a subject
+		spies = append(spies, "subscriber") // on NATS, requests and updates use the same subject
 	}
 	for _, user := range spies {
 		_, err := connect(user).Subscribe(t.Context(), requestChannel, bus.Broadcast, func([]byte) {})
@@ -140,7 +141,8 @@ func testForgery(t *testing.T, connect func(user string) bus.Monitored, isRedis 
 	assert.EqualValues(t, 1, runs.Load())
 }
 
-// With a user for each client, the rules can name the ID of the client.
+// If each client has its own user, access rules that contain the client's ID must prevent it from
+// reading the responses to other clients.
 func TestSecurityDoc_UserForEachClient(t *testing.T) {
 	t.Parallel()
 	for language, pattern := range map[string][2]string{

@@ -19,7 +19,8 @@ const (
 	beyond     = 2 * frameLimit
 )
 
-// What is too large for the bus is told at once, to the caller too if it is the response.
+// Publishing a frame that is larger than the limit of the bus must fail immediately. If a response
+// is too large, the caller must also receive an error immediately.
 func TestTooLarge_IsToldAtOnce(t *testing.T) {
 	t.Parallel()
 	scene.OnEachWithLimit(t, frameLimit, testTooLarge)
@@ -60,7 +61,7 @@ func testTooLarge(t *testing.T, network scene.Network) {
 	stream, err := scene.Streamer(t, conn).OpenStream(t.Context())
 	require.NoError(t, err)
 	tooLarge(scene.Soon(t, answered, "the server's message"))
-	_ = stream.Close(nil) // the server has closed it, or will
+	_ = stream.Close(nil) // ignore the error, because the server may have closed the stream
 	tooLarge(registration.Publish(t.Context(), "UpdateState", &api.MyUpdate{Id: string(make([]byte, beyond))}))
 	assert.Less(t, time.Since(started), patient/2, "nobody waited for a timeout")
 }

@@ -15,8 +15,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/tests/faults/scene"
 )
 
-// A subscriber that never reads loses updates, which are counted, and everybody else on its bus
-// gets all of theirs.
+// A subscriber that never reads must lose only its own updates, and these must be counted. All
+// other subscribers and callers on the same bus must not be affected.
 func TestUnread_HoldsUpNobody(t *testing.T) {
 	t.Parallel()
 	const updates, kept = 1000, 100
@@ -49,8 +49,8 @@ func TestUnread_HoldsUpNobody(t *testing.T) {
 	})
 }
 
-// BenchmarkUnread measures calls beside updates for a subscriber on the same bus, once for one that
-// reads and once for one that never does: the ratio is what the latter costs the others.
+// BenchmarkUnread measures the latency of calls while updates are published to a subscriber on the
+// same bus. It compares a subscriber that reads with one that never reads.
 func BenchmarkUnread(b *testing.B) {
 	for _, on := range []func(testing.TB) scene.Network{scene.OnLocal, scene.OnRedis, scene.OnNATS} {
 		network := on(b)
@@ -59,7 +59,7 @@ func BenchmarkUnread(b *testing.B) {
 }
 
 func benchmarkUnread(b *testing.B, network scene.Network) {
-	const rounds = 5 // of both: what else the machine does changes
+	const rounds = 5 // measure alternately, because the load of the machine may change
 	_, publisher := scene.Serve(b, network.Connect(b), dynamic.Handlers{"NormalRPC": dynamic.Unary(scene.Echo)})
 	conn := scene.Conn(b, network.Connect(b))
 	caller, subscriber := scene.Caller(b, conn, "NormalRPC"), scene.Subscriber(b, conn, "UpdateState")
@@ -69,7 +69,7 @@ func benchmarkUnread(b *testing.B, network scene.Network) {
 		require.NoError(b, err)
 		unread = append(unread, p99BesideUpdates(b, caller, publisher))
 		var reader sync.WaitGroup
-		reader.Go(func() { // waited for below
+		reader.Go(func() { // this goroutine ends when the subscription does
 			for range subscription.Channel() {
 			}
 		})
@@ -77,26 +77,28 @@ func benchmarkUnread(b *testing.B, network scene.Network) {
 		require.NoError(b, subscription.Close())
 		reader.Wait()
 	}
-	b.ReportMetric(0, "ns/op") // that of all together means nothing
+	b.ReportMetric(0, "ns/op") // hide the mean of all calls, because it mixes both measurements
 	b.ReportMetric(float64(read.median()), "p99-read-ns")
 	b.ReportMetric(float64(unread.median()), "p99-unread-ns")
 	b.ReportMetric(float64(unread.median())/float64(read.median()), "ratio")
 }
 
-// p99BesideUpdates calls while thousands of updates are published each second.
+// p99BesideUpdates returns the 99th percentile of the latency of calls while thousands of updates
+// per second are published.
 func p99BesideUpdates(
 	b *testing.B, caller *dynamic.Client[*api.MyRequest, *api.MyResponse], publisher *dynamic.Registration,
 ) time.Duration {
 	b.Helper()
 	ctx, end := context.WithCancel(b.Context())
 	var updates sync.WaitGroup
-	updates.Go(func() { // waited for below
+	updates.Go(func() { // this goroutine ends when ctx is canceled
 		ticker := time.NewTicker(time.Millisecond)
 		defer ticker.Stop()
 		for ctx.Err() == nil {
 			<-ticker.C
 			for range 10 {
-				_ = publisher.Publish(ctx, "UpdateState", &api.MyUpdate{}) // fails when ctx ends
+				// Ignore the error, because Publish fails when ctx is canceled.
+				_ = publisher.Publish(ctx, "UpdateState", &api.MyUpdate{})
 			}
 		}
 	})
