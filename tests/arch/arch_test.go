@@ -17,7 +17,7 @@ import (
 
 const module = "github.com/dynpsrpc/dynpsrpc"
 
-// goPackage is the part of the output of go list that the tests use.
+// goPackage contains the fields of the output of go list that the tests use.
 type goPackage struct {
 	ImportPath   string
 	Name         string
@@ -31,12 +31,12 @@ type goPackage struct {
 	XTestImports []string
 }
 
-// rel returns the path of the package relative to the module.
+// rel returns the import path of the package relative to the module.
 func (p goPackage) rel() string {
 	return strings.TrimPrefix(strings.TrimPrefix(p.ImportPath, module), "/")
 }
 
-// list runs go list at the root of the module.
+// list runs go list in the root folder of the module.
 func list(t *testing.T, args ...string) []goPackage {
 	t.Helper()
 	command := exec.CommandContext(t.Context(), "go", append([]string{"list", "-json"}, args...)...)
@@ -47,7 +47,8 @@ func list(t *testing.T, args ...string) []goPackage {
 	var packages []goPackage
 	for decoder := json.NewDecoder(strings.NewReader(string(output))); ; {
 		var p goPackage
-		err := decoder.Decode(&p) //nolint:musttag // fields have the names that go list prints
+		// The fields have the same names as in the output of go list.
+		err := decoder.Decode(&p) //nolint:musttag
 		if errors.Is(err, io.EOF) {
 			require.NotEmpty(t, packages)
 			return packages
@@ -57,7 +58,8 @@ func list(t *testing.T, args ...string) []goPackage {
 	}
 }
 
-// Package errors is a superset of the standard package, and replaces it everywhere, tests included.
+// All packages must import this module's package errors instead of the standard package, because it
+// contains everything that the standard package contains. This also applies to test files.
 func TestImports_OnlyErrorsUsesTheStandardErrors(t *testing.T) {
 	t.Parallel()
 	for _, p := range list(t, "./...") {
@@ -71,12 +73,13 @@ func TestImports_OnlyErrorsUsesTheStandardErrors(t *testing.T) {
 	}
 }
 
-// Every package has a package comment, in a file doc.go unless it is a program.
+// Every package must have a package comment. Unless the package is a program, the comment must be
+// in the file doc.go.
 func TestPackages_AreDocumented(t *testing.T) {
 	t.Parallel()
 	for _, p := range list(t, "./...") {
 		if len(p.GoFiles) == 0 {
-			continue // tests only
+			continue // a package that contains only tests
 		}
 		assert.NotEmpty(t, p.Doc, "package %s has no package comment", p.rel())
 		if p.Name != "main" {
@@ -85,7 +88,7 @@ func TestPackages_AreDocumented(t *testing.T) {
 	}
 }
 
-// The module has no root package, and its top-level folders are few.
+// The root folder of the module must contain no Go files, and only the known folders.
 func TestRoot_HasNoGoFile(t *testing.T) {
 	t.Parallel()
 	entries, err := os.ReadDir("../..")
@@ -102,8 +105,8 @@ func TestRoot_HasNoGoFile(t *testing.T) {
 	}
 }
 
-// A program links the clients of brokers, the fast decoder and the dependencies of single
-// interceptors only if it imports the packages that need them.
+// A program must not link the client libraries of brokers, the fast protobuf decoder or the
+// dependencies of optional interceptors unless it imports a package that needs them.
 func TestPrograms_LinkOnlyWhatTheyUse(t *testing.T) {
 	t.Parallel()
 	for _, p := range list(t, "-deps", "./example/quickstart", "./interceptors") {

@@ -15,17 +15,17 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// rule states which packages of this module the non-test files of some packages may import. Paths
-// are relative to the module. A path that ends in /... stands for everything below a folder, and
-// ... alone for the whole module.
+// rule lists the packages of this module that a package may import in its non-test files. Paths are
+// relative to the module. A path that ends with /... stands for everything below a folder, and the
+// path ... stands for the whole module.
 type rule struct {
 	packages  string
 	mayImport []string
 	reason    string
 }
 
-// rules contains the rules of all packages. The rule of a package is the one with its path, or else
-// the one of the nearest folder that contains it.
+// rules contains the rules of all packages. If there is no rule with the path of a package, the
+// rule of the nearest enclosing folder applies.
 var rules = []rule{
 	{"errors", nil, "every other package returns its errors"},
 	{"registry", []string{"errors", "internal/..."}, "it describes services and knows no bus"},
@@ -43,7 +43,7 @@ var rules = []rule{
 	{"interceptors/metrics/...", []string{"errors", "registry", "bus", "dynamic", "interceptors/metrics", "internal/..."},
 		"exporters of metrics do not know each other"},
 
-	// dynamic/internal: the parts of dynamic.
+	// These are the internal packages of package dynamic.
 	{"dynamic/internal/...", []string{"errors", "registry", "bus", "internal/..."},
 		"a part of dynamic imports neither dynamic nor another part"},
 	{"dynamic/internal/message", []string{"errors", "internal/wire"},
@@ -53,8 +53,8 @@ var rules = []rule{
 	{"dynamic/internal/transport", []string{"errors", "registry", "bus", "internal/wire"},
 		"it knows frames and topics, but no calls, streams or handlers"},
 
-	// internal: the leaves of the module. An empty list keeps a package free of other packages of
-	// it.
+	// These packages import hardly any other packages of this module. An empty list means that a
+	// package may import none.
 	{"internal/...", []string{"errors"}, "it is a leaf"},
 	{"internal/clockskew", nil, "it is a leaf"},
 	{"internal/dedup", []string{"internal/id", "internal/shard"}, "it is sharded by id"},
@@ -73,7 +73,7 @@ var rules = []rule{
 	{"tests/...", []string{"..."}, "it tests everything"},
 }
 
-// ruleOf returns the rule of a package.
+// ruleOf returns the rule that applies to a package.
 func ruleOf(pkg string) (rule, bool) {
 	patterns := []string{pkg}
 	for folder := pkg; folder != "."; folder = path.Dir(folder) {
@@ -89,7 +89,7 @@ func ruleOf(pkg string) (rule, bool) {
 	return rule{}, false
 }
 
-// matches reports whether a package is, or is below, one of the patterns.
+// matches reports whether one of the patterns matches a package.
 func matches(pkg string, patterns []string) bool {
 	return slices.ContainsFunc(patterns, func(pattern string) bool {
 		folder, isFolder := strings.CutSuffix(pattern, "...")
@@ -97,8 +97,8 @@ func matches(pkg string, patterns []string) bool {
 	})
 }
 
-// violation returns a description of the rule that the import of another package by a file breaks,
-// or "" if the import is allowed.
+// violation returns an error message if a file must not import a package of this module. It returns
+// "" if the import is allowed.
 func violation(file, imported string) string {
 	r, ok := ruleOf(path.Dir(file))
 	if !ok {
@@ -143,8 +143,8 @@ func TestImports_FollowTheRules(t *testing.T) {
 	}
 }
 
-// Tests do not follow the rules, except that only dynamic's own tests know dynamic/internal, and
-// that the tests of dynamic/internal do not need dynamic.
+// Test files may import any package, with two exceptions. Only the tests of package dynamic may
+// import dynamic/internal, and the tests of dynamic/internal must not import package dynamic.
 func TestImports_OnlyDynamicUsesItsInternals(t *testing.T) {
 	t.Parallel()
 	const parts = "dynamic/internal/"
@@ -163,7 +163,8 @@ func TestImports_OnlyDynamicUsesItsInternals(t *testing.T) {
 	}
 }
 
-// A violation names the file, the import, the rule and its reason.
+// The error message of a forbidden import must contain the file, the import, the rule and the
+// reason for the rule.
 func TestViolation(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct{ file, imported, want string }{

@@ -37,15 +37,15 @@ const (
 
 type text = *wrapperspb.StringValue
 
-// work is what a server does with a request. It returns the response.
+// work is the handler of a server. It returns the response to a request.
 type work func(request string) string
 
-// serverPeer is a server with all methods of the service.
+// serverPeer is a server that serves all methods of the service.
 type serverPeer interface {
 	publish(t *testing.T, update string)
 }
 
-// clientPeer is a client of all methods of the service.
+// clientPeer is a client that can call all methods of the service.
 type clientPeer interface {
 	call(method string, topic []string, request string) (string, error)
 	every(t *testing.T, request string) (responses []string)
@@ -53,7 +53,8 @@ type clientPeer interface {
 	feed(t *testing.T) (updates <-chan string)
 }
 
-// library makes peers of psrpc or of dynpsrpc. Each peer has a connection of its own.
+// library creates servers and clients of either psrpc or dynpsrpc. Each of them has its own
+// connection.
 type library struct {
 	name   string
 	server func(t *testing.T, b broker, affinity float32, work work) serverPeer
@@ -65,7 +66,7 @@ var (
 	theirs = library{name: "psrpc", server: newRealServer, client: newRealClient}
 )
 
-// broker makes connections to a broker.
+// broker creates connections to a broker, for dynpsrpc and for the real psrpc.
 type broker struct {
 	ours func(t *testing.T) bus.Bus
 	real func(t *testing.T) psrpcbus.MessageBus
@@ -203,7 +204,7 @@ func (c ourClient) flow(t *testing.T, requests []string) []string {
 	return exchange(t, requests, send, stream.Channel(), stream.Close)
 }
 
-// exchange sends each request and takes its response.
+// exchange sends each request on a stream and waits for its response. It then closes the stream.
 func exchange(t *testing.T, requests []string, send func(string) error, from <-chan text, closeStream func(error) error) []string {
 	t.Helper()
 	var responses []string
@@ -227,7 +228,7 @@ func (c ourClient) feed(t *testing.T) <-chan string {
 	return values(subscription.Channel())
 }
 
-// values returns the values of the updates.
+// values returns a channel that receives the text of each update.
 func values(updates <-chan text) <-chan string {
 	out := make(chan string, 1000)
 	go func() {
@@ -238,7 +239,7 @@ func values(updates <-chan text) <-chan string {
 	return out
 }
 
-// definition describes the service to psrpc, as its generated code does.
+// definition returns the description of the service that psrpc's generated code would contain.
 func definition(id string) *info.ServiceDefinition {
 	d := &info.ServiceDefinition{Name: "Peer", ID: id}
 	d.RegisterMethod("Queue", false, false, true, true)
@@ -275,7 +276,8 @@ func newRealServer(t *testing.T, b broker, affinity float32, work work) serverPe
 	return realServer{s}
 }
 
-// settle waits for psrpc's subscriptions. psrpc does not say when the broker has confirmed them.
+// settle waits until the broker has most likely confirmed psrpc's subscriptions. psrpc does not
+// report the confirmation.
 func settle() { <-time.After(200 * time.Millisecond) }
 
 func (s realServer) publish(t *testing.T, update string) {

@@ -11,8 +11,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// On Redis, the servers of both libraries share the requests of a queue. Handlers take 20 ms, and
-// 32 callers are busy.
+// On Redis, servers of both libraries share the requests of a queue. The dynpsrpc servers must not
+// take many more requests than their fair share. Each handler runs for 20 ms, and 32 callers make
+// calls all the time.
 func TestPeers_ShareOfAQueue(t *testing.T) {
 	for _, test := range []struct {
 		ours, real int
@@ -49,7 +50,7 @@ func TestPeers_ShareOfAQueue(t *testing.T) {
 				callers.Wait()
 				require.Equal(t, calls, byOurs.Load()+byReal.Load())
 			}
-			callMany(400) // dynpsrpc notices that psrpc's servers are there
+			callMany(400) // during these calls, dynpsrpc detects the psrpc servers
 			byOurs.Store(0)
 			byReal.Store(0)
 			const calls = 2000

@@ -6,7 +6,8 @@ import (
 	"testing"
 	"testing/fstest"
 
-	"github.com/jhump/protoreflect/desc" //nolint:staticcheck // users have descriptors of this type.
+	// Users of the deprecated library have such descriptors.
+	"github.com/jhump/protoreflect/desc" //nolint:staticcheck
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"google.golang.org/protobuf/encoding/protojson"
@@ -23,7 +24,7 @@ import (
 
 const serviceName = "example.compiled.v1.MyService"
 
-// want is every method of the example service and what its options mean.
+// want lists the methods of the example service and the meaning of their options.
 var want = []struct {
 	name  string
 	facts facts
@@ -45,7 +46,7 @@ var want = []struct {
 	{"UpdateRegionState", facts{kind: subscription, routing: toAll, topics: true, parts: 1}},
 }
 
-// loads are the ways to load the example service into a registry.
+// loads contains all ways to load the example service into a registry.
 var loads = map[string]func(r *registry.Registry) error{
 	"file":   func(r *registry.Registry) error { return r.RegisterFile(api.File_my_service_proto) },
 	"linked": func(r *registry.Registry) error { return r.RegisterLinked() },
@@ -75,7 +76,7 @@ var loads = map[string]func(r *registry.Registry) error{
 	},
 }
 
-// overlay opens a file in the first file system that has it.
+// overlay is a list of file systems. It opens a file in the first one that contains it.
 type overlay []fs.FS
 
 func (o overlay) Open(name string) (fs.File, error) {
@@ -117,7 +118,8 @@ func TestRegistry_LinkedAfterFileIsTheSame(t *testing.T) {
 	assert.Equal(t, before, r.Services())
 }
 
-// A dynamic service whose messages are also linked: an Any resolves to the Go type.
+// A service is loaded from source, and its message types are also linked into the program. The
+// registry must resolve the content of an Any to the linked Go type.
 func TestRegistry_ResolvesToLinkedType(t *testing.T) {
 	t.Parallel()
 	r := registry.New()
@@ -156,7 +158,8 @@ func TestRegistry_GlobalRegistriesKeepTheLinkedTypes(t *testing.T) {
 	require.NoError(t, err)
 }
 
-// Sources may import what is only linked, and psrpc's options besides.
+// A .proto source may import a file that exists only as code linked into the program. It may also
+// import psrpc's options.
 func TestRegistry_SourceImportsLinkedFile(t *testing.T) {
 	t.Parallel()
 	r := registry.New()

@@ -8,7 +8,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// facts is all that options decide about a method.
+// facts contains all properties of a method that depend on its options.
 type facts struct {
 	kind         registry.Kind
 	routing      registry.Routing
@@ -40,7 +40,8 @@ const (
 	toAll      = registry.RoutingMulti
 )
 
-// The three rows most others repeat: who takes the message of a method without topics.
+// These are the properties of methods without topics for the three kinds of routing. Most rows of
+// the table use them.
 var (
 	queued   = facts{kind: single, routing: toQueue, requireClaim: true, queue: true}
 	affinity = facts{kind: single, routing: toAffinity, requireClaim: true}
@@ -51,14 +52,15 @@ var optionTable = []struct {
 	options string
 	want    facts
 }{
-	// The field type.
+	// These rows use the field type.
 	{``, queued},
 	{`type: QUEUE`, queued},
 	{`type: AFFINITY`, affinity},
 	{`type: MULTI`, all},
 	{`subscription: false topics: false stream: false`, queued},
 
-	// The old oneof: a member counts by being there.
+	// These rows use the deprecated oneof. It has an effect if one of its fields is present, even
+	// if the value of the field is false.
 	{`queue: true`, queued},
 	{`queue: false`, queued},
 	{`affinity_func: true`, affinity},
@@ -66,7 +68,7 @@ var optionTable = []struct {
 	{`multi: true`, all},
 	{`multi: false`, all},
 
-	// The old oneof wins over type.
+	// The deprecated oneof takes precedence over the field type.
 	{`type: MULTI queue: true`, queued},
 	{`type: MULTI queue: false`, queued},
 	{`type: MULTI affinity_func: true`, affinity},
@@ -76,7 +78,7 @@ var optionTable = []struct {
 	{`type: QUEUE multi: true`, all},
 	{`type: QUEUE affinity_func: false`, affinity},
 
-	// Streams and subscriptions keep their routing.
+	// Streams and subscriptions can have each kind of routing.
 	{`stream: true`, facts{kind: stream, routing: toQueue, requireClaim: true, queue: true}},
 	{`stream: true type: AFFINITY`, facts{kind: stream, routing: toAffinity, requireClaim: true}},
 	{`stream: true type: MULTI`, facts{kind: stream, routing: toAll}},
@@ -87,7 +89,7 @@ var optionTable = []struct {
 	{`subscription: true multi: true`, facts{kind: subscription, routing: toAll}},
 	{`subscription: true stream: false`, facts{kind: subscription, routing: toQueue, requireClaim: true, queue: true}},
 
-	// Topics.
+	// These rows use topics without parameters.
 	{`topics: true`, facts{kind: single, routing: toQueue, topics: true, parts: 1, requireClaim: true, queue: true}},
 	{`topics: true type: AFFINITY`, facts{kind: single, routing: toAffinity, topics: true, parts: 1, requireClaim: true}},
 	{`topics: true type: MULTI`, facts{kind: multi, routing: toAll, topics: true, parts: 1}},
@@ -95,7 +97,7 @@ var optionTable = []struct {
 	{`topics: true stream: true`, facts{kind: stream, routing: toQueue, topics: true, parts: 1, requireClaim: true, queue: true}},
 	{`topics: true subscription: true type: MULTI`, facts{kind: subscription, routing: toAll, topics: true, parts: 1}},
 
-	// Topic parameters.
+	// These rows use topic parameters.
 	{`topics: true topic_params {}`, facts{kind: single, routing: toQueue, topics: true, parts: 1, requireClaim: true, queue: true}},
 	{
 		`topics: true topic_params { names: "a" }`,
@@ -118,7 +120,7 @@ var optionTable = []struct {
 		facts{kind: subscription, routing: toQueue, topics: true, params: []string{"a", "b"}, parts: 2, requireClaim: true, queue: true},
 	},
 
-	// A single server needs no claim, and the queue stays.
+	// If single_server is set, requests need no claim. The routing does not change.
 	{
 		`topics: true topic_params { single_server: true }`,
 		facts{kind: single, routing: toQueue, topics: true, parts: 1, single: true, queue: true},
@@ -140,7 +142,7 @@ var optionTable = []struct {
 		facts{kind: single, routing: toQueue, topics: true, parts: 1, requireClaim: true, queue: true},
 	},
 
-	// Without topics only single_server counts.
+	// Without topics, only the topic parameter single_server has an effect.
 	{`topic_params { single_server: true }`, facts{kind: single, routing: toQueue, single: true, queue: true}},
 	{`type: AFFINITY topic_params { single_server: true }`, facts{kind: single, routing: toAffinity, single: true}},
 	{`stream: true topic_params { single_server: true }`, facts{kind: stream, routing: toQueue, single: true, queue: true}},

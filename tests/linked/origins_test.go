@@ -18,7 +18,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// origins are the ways in which a method can come by psrpc options, given in text format.
+// origins contains functions that return a method with the given psrpc options. The options are in
+// protobuf text format. Each function stores them in another form.
 var origins = map[string]func(t *testing.T, options string) *registry.Method{
 	"typed":   typedMethod,
 	"dynamic": dynamicMethod,
@@ -26,7 +27,8 @@ var origins = map[string]func(t *testing.T, options string) *registry.Method{
 	"source":  sourceMethod,
 }
 
-// typedMethod has options of the generated Go type that the program links.
+// typedMethod returns a method whose options have the generated Go type that is linked into the
+// program.
 func typedMethod(t *testing.T, options string) *registry.Method {
 	t.Helper()
 	typed := new(psrpcoptions.Options)
@@ -36,7 +38,7 @@ func typedMethod(t *testing.T, options string) *registry.Method {
 	return compiledMethod(t, method)
 }
 
-// dynamicMethod has options of a dynamic type.
+// dynamicMethod returns a method whose options have a dynamic type.
 func dynamicMethod(t *testing.T, options string) *registry.Method {
 	t.Helper()
 	extension := dynamicpb.NewExtensionType(dynamicExtension(t))
@@ -47,7 +49,8 @@ func dynamicMethod(t *testing.T, options string) *registry.Method {
 	return compiledMethod(t, method)
 }
 
-// unknownMethod has options that nobody decoded.
+// unknownMethod returns a method whose options are stored as unknown fields, because they have not
+// been decoded.
 func unknownMethod(t *testing.T, options string) *registry.Method {
 	t.Helper()
 	typed := new(psrpcoptions.Options)
@@ -61,7 +64,7 @@ func unknownMethod(t *testing.T, options string) *registry.Method {
 	return compiledMethod(t, method)
 }
 
-// sourceMethod has options written in a .proto file.
+// sourceMethod returns a method whose options are defined in a .proto source.
 func sourceMethod(t *testing.T, options string) *registry.Method {
 	t.Helper()
 	fsys := fstest.MapFS{"s.proto": {Data: []byte(`syntax = "proto3"; package p; import "options.proto"; message M {}
@@ -73,7 +76,7 @@ func sourceMethod(t *testing.T, options string) *registry.Method {
 	return m
 }
 
-// compiledMethod returns a method with these options from a descriptor.
+// compiledMethod returns a method that is defined by a descriptor with the given options.
 func compiledMethod(t *testing.T, options *descriptorpb.MethodOptions) *registry.Method {
 	t.Helper()
 	file := &descriptorpb.FileDescriptorProto{
@@ -92,7 +95,8 @@ func compiledMethod(t *testing.T, options *descriptorpb.MethodOptions) *registry
 	return m
 }
 
-// dynamicExtension is a descriptor of the psrpc options that has nothing to do with the linked one.
+// dynamicExtension returns a descriptor of the psrpc options that is different from the linked
+// descriptor.
 func dynamicExtension(t *testing.T) protoreflect.ExtensionDescriptor {
 	t.Helper()
 	fd, err := protodesc.NewFile(protodesc.ToFileDescriptorProto(psrpcoptions.File_options_proto), protoregistry.GlobalFiles)
@@ -100,7 +104,8 @@ func dynamicExtension(t *testing.T) protoreflect.ExtensionDescriptor {
 	return fd.Extensions().ByName("options")
 }
 
-// TestOrigins_Differ makes sure that the origins are what they say.
+// TestOrigins_Differ checks that the functions in origins really store the options in different
+// forms.
 func TestOrigins_Differ(t *testing.T) {
 	t.Parallel()
 	options := func(origin string) protoreflect.Message {

@@ -12,7 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// requireCommand runs a command line in folder and returns what it prints.
+// requireCommand runs a shell command in a folder and returns its output. The command must succeed.
 func requireCommand(t *testing.T, folder, line string, environment ...string) string {
 	t.Helper()
 	command := exec.CommandContext(t.Context(), "sh", "-ec", line)
@@ -23,7 +23,8 @@ func requireCommand(t *testing.T, folder, line string, environment ...string) st
 	return string(output)
 }
 
-// commands splits a shell block into its commands and, for each, its comments.
+// commands splits a shell block into its commands. It also returns the comment that belongs to each
+// command.
 func commands(block string) (lines, comments []string) {
 	for line := range strings.Lines(block) {
 		command, comment, _ := strings.Cut(line, "#")
@@ -35,8 +36,8 @@ func commands(block string) (lines, comments []string) {
 	return lines, comments
 }
 
-// The first screen has two commands. The first one prints what README.md says; make knows the
-// second one, which would run this test again.
+// README.md starts with two commands. The first one must print what README.md says. The second one
+// is only checked with make -n, because it would run this test again.
 func TestREADME_FirstCommands(t *testing.T) {
 	t.Parallel()
 	shell, lastLine := blocks(t, read(t), "sh")
@@ -56,7 +57,7 @@ func TestREADME_FirstCommands(t *testing.T) {
 	assert.Contains(t, requireCommand(t, root, "make -n test"), " test ")
 }
 
-// Every program of the table of examples exists. Their own tests run them.
+// Every example program listed in README.md must exist and have a test. That test runs the program.
 func TestREADME_ExamplesExist(t *testing.T) {
 	t.Parallel()
 	examples := regexp.MustCompile(`go run \./(example/[a-z]+)`).FindAllStringSubmatch(read(t), -1)
@@ -79,8 +80,8 @@ func TestREADME_LinksExist(t *testing.T) {
 	}
 }
 
-// The protoc commands generate Go code in another module, whose requirements are those of this
-// module. protoc-gen-go is built from them.
+// The protoc commands in README.md must generate Go code in a user's module. The test builds
+// protoc-gen-go in the version that this module requires.
 func TestREADME_ProtocCommands(t *testing.T) {
 	t.Parallel()
 	if _, err := exec.LookPath("protoc"); err != nil {
@@ -107,8 +108,8 @@ func TestREADME_ProtocCommands(t *testing.T) {
 	}
 }
 
-// otherModule returns the folder of a module that requires this one. No version of this module is
-// needed.
+// otherModule returns the folder of a new module that requires this module. It uses a replace
+// directive, so that no published version is needed.
 func otherModule(t *testing.T) string {
 	t.Helper()
 	const module = "github.com/dynpsrpc/dynpsrpc"

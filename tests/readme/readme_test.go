@@ -15,10 +15,11 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/testenv"
 )
 
-// root is the folder of the module.
+// root is the root folder of the module.
 const root = "../.."
 
-// blocks returns the code blocks of a language, and the number of the last line of the first one.
+// blocks returns the code blocks of README.md in the given language. It also returns the line
+// number of the end of the first block.
 func blocks(t *testing.T, readme, language string) (code []string, lastLine int) {
 	t.Helper()
 	fenced := regexp.MustCompile("(?s)```" + language + "\n(.*?)```")
@@ -32,7 +33,8 @@ func blocks(t *testing.T, readme, language string) (code []string, lastLine int)
 	return code, lastLine
 }
 
-// blockWith returns the only code block of a language that contains text.
+// blockWith returns the code block in the given language that contains text. There must be exactly
+// one.
 func blockWith(t *testing.T, language, text string) string {
 	t.Helper()
 	code, _ := blocks(t, read(t), language)
@@ -48,14 +50,15 @@ func read(t *testing.T) string {
 	return string(readme)
 }
 
-// program returns the complete program of README.md.
+// program returns the first Go code block of README.md, which is a complete program.
 func program(t *testing.T) string {
 	t.Helper()
 	code, _ := blocks(t, read(t), "go")
 	return code[0]
 }
 
-// replace returns source with each old text replaced once by its new text.
+// replace replaces the first occurrence of each old text in source. Every old text must occur in
+// source.
 func replace(t *testing.T, source string, replacements map[string]string) string {
 	t.Helper()
 	for old, replacement := range replacements {
@@ -65,7 +68,8 @@ func replace(t *testing.T, source string, replacements map[string]string) string
 	return source
 }
 
-// run builds source, beside the .proto of README.md, and returns what the program prints.
+// run builds a program and runs it in a folder that contains the .proto file from README.md. It
+// returns the output of the program.
 func run(t *testing.T, source string) (output string, err error) {
 	t.Helper()
 	proto, _ := blocks(t, read(t), "proto")
@@ -100,7 +104,8 @@ func TestREADME_ProgramRuns(t *testing.T) {
 	requireRuns(t, code[0])
 }
 
-// A reader who misspells the service's name finds out at the lookup.
+// If the name of the service is misspelled, the program must fail with a clear error when it looks
+// up the service.
 func TestREADME_ProgramReportsMisspeltService(t *testing.T) {
 	t.Parallel()
 	output, err := run(t, replace(t, program(t), map[string]string{`reg.Service("greeting.`: `reg.Service("greting.`}))
@@ -134,7 +139,8 @@ func verify(ctx context.Context, token string, _ dynamic.RPCInfo) (context.Conte
 `)
 }
 
-// The fragments about compiled protos and plugins compile as functions of the program.
+// The code fragments about compiled protos and about plugins must compile when they are added to
+// the program as functions.
 func TestREADME_FragmentsCompile(t *testing.T) {
 	t.Parallel()
 	requireRuns(t, replace(t, program(t), map[string]string{
@@ -156,7 +162,8 @@ var _, _ = compiled, plugins
 `)
 }
 
-// The program with two lines changed runs over a broker.
+// README.md shows which two lines to change so that the program uses a broker. The changed program
+// must work.
 func TestREADME_ProgramRunsOverBroker(t *testing.T) {
 	t.Parallel()
 	for url, server := range map[string]string{
