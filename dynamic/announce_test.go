@@ -18,7 +18,7 @@ import (
 )
 
 // slowWorld returns a world that serves Echo, and the number of calls that the handler has
-// received. The handler waits for took before it responds.
+// received. The handler responds after the duration took.
 func slowWorld(t *testing.T, took time.Duration) (*fakeBus, *world, *atomic.Int64) {
 	t.Helper()
 	b, runs := newFakeBus(), &atomic.Int64{}

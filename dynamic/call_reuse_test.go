@@ -17,14 +17,14 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// reports holds the delivery reports that the bus has not yet called. Each call has its own, in
-// its context.
+// reports collects the delivery reports that the bus withholds from a call. Each call has its own,
+// in its context.
 type reports []bus.DeliveryReport
 
 type reportsKey struct{}
 
-// untimelyBus withholds the delivery reports of calls that have a reports value in their context.
-// It delivers each response twice at the same time.
+// untimelyBus withholds delivery reports if the context of the call contains a reports value. It
+// delivers each response twice at the same time.
 type untimelyBus struct{ bus.Bus }
 
 func (b untimelyBus) Publish(ctx context.Context, channel bus.Channel, frame []byte, report bus.DeliveryReport) error {

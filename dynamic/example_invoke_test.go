@@ -76,7 +76,7 @@ func ExampleInvoke_mapAndJSON() {
 	// not sent: invalid_argument
 }
 
-// InvokeMulti calls every server. The request nil is an empty message.
+// InvokeMulti calls every server. A nil request is an empty message.
 func ExampleInvokeMulti() {
 	const source = `
 		syntax = "proto3";
@@ -121,7 +121,7 @@ func ExampleInvokeMulti() {
 		return
 	}
 	var lines []string
-	for response := range responses { // in the order in which the responses arrive
+	for response := range responses { // delivers the responses in the order of their arrival
 		if response.Err != nil {
 			fmt.Println(response.ServerID, response.Err)
 			continue
@@ -137,8 +137,8 @@ func ExampleInvokeMulti() {
 	// server-2: v1.5.0
 }
 
-// InvokeStream opens a stream of a method that is known by name only. Its messages, like the requests of
-// Invoke, can be JSON.
+// InvokeStream opens a stream of a method that is known by name only. Its messages can be JSON,
+// like the requests of Invoke.
 func ExampleInvokeStream() {
 	const source = `
 		syntax = "proto3";

@@ -29,8 +29,9 @@ func (b *lossyBus) Publish(ctx context.Context, channel bus.Channel, frame []byt
 	return b.Bus.Publish(ctx, channel, frame, report)
 }
 
-// With keepalive, a stream ends when its other side has vanished: here the network loses everything that
-// the client sends, so the server receives nothing for three intervals and closes the stream.
+// With keepalive, a stream ends when its other side has vanished. Here the network loses
+// everything that the client sends. The server receives nothing for three intervals and closes the
+// stream.
 func ExampleWithKeepalive() {
 	const source = `
 		syntax = "proto3";
@@ -50,15 +51,15 @@ func ExampleWithKeepalive() {
 	service, _ := reg.Service("example.Sessions")
 	local := bus.NewLocal()
 	defer local.Close()
-	network := &lossyBus{Bus: local} // between the client and the server
+	network := &lossyBus{Bus: local} // the network between the client and the server
 
 	ended := make(chan error, 1)
 	session := func(stream dynamic.ServerStream[*wrapperspb.StringValue, *wrapperspb.StringValue]) error {
-		<-stream.Context().Done() // until the stream is closed
+		<-stream.Context().Done() // wait until the stream is closed
 		ended <- stream.Err()
 		return nil
 	}
-	server := dynamic.NewServer(local) // with the default keepalive; the smaller interval of both sides counts
+	server := dynamic.NewServer(local) // the shorter keepalive interval of the two sides counts
 	defer server.Kill()
 	if _, err := server.Register(service, dynamic.Handlers{"Session": dynamic.Stream(session)}); err != nil {
 		fmt.Println(err)

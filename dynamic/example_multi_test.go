@@ -14,8 +14,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// CallMulti sends one request to every server. The channel delivers the responses in the order in which
-// they arrive, and is closed when all servers have responded.
+// CallMulti sends one request to every server. The channel delivers the responses as they arrive,
+// and is closed when all servers have responded.
 func ExampleClient_CallMulti() {
 	const source = `
 		syntax = "proto3";
@@ -37,7 +37,7 @@ func ExampleClient_CallMulti() {
 	b := bus.NewLocal()
 	defer b.Close()
 
-	for _, rooms := range []int64{3, 5, 8} { // three servers
+	for _, rooms := range []int64{3, 5, 8} { // start three servers
 		count := func(context.Context, *emptypb.Empty) (*wrapperspb.Int64Value, error) {
 			return wrapperspb.Int64(rooms), nil
 		}
@@ -79,8 +79,8 @@ func ExampleClient_CallMulti() {
 	// Output: 3 servers have 16 rooms
 }
 
-// Responses is CallMulti as a sequence. The request is sent when the loop begins, and the call ends when
-// the loop ends: here with the first server that has the room.
+// Responses is CallMulti as a sequence. The request is sent when the loop begins. The call ends
+// with the loop, which is here after the first server that has the room.
 func ExampleClient_Responses() {
 	const source = `
 		syntax = "proto3";

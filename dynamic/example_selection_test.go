@@ -14,9 +14,9 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// An affinity function rates how well a server suits a request, here by its region. For a method with
-// AFFINITY routing the client selects the server with the highest affinity. WithPeer reports which one
-// that was.
+// An affinity function rates how well a server suits a request, here by its region. For a method
+// with AFFINITY routing the client selects the server with the highest affinity. WithPeer reports
+// which server that was.
 func ExampleWithAffinity() {
 	const source = `
 		syntax = "proto3";
@@ -37,7 +37,7 @@ func ExampleWithAffinity() {
 	b := bus.NewLocal()
 	defer b.Close()
 
-	for _, region := range []string{"asia", "europe"} { // one server in each region
+	for _, region := range []string{"asia", "europe"} { // start one server in each region
 		create := func(_ context.Context, wanted *wrapperspb.StringValue) (*wrapperspb.StringValue, error) {
 			return wrapperspb.String("a room for " + wanted.GetValue() + " in " + region), nil
 		}

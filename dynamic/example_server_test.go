@@ -17,8 +17,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// A program shuts its server down when it is interrupted. Shutdown waits for the running handlers, so
-// their callers get their responses, and ends their contexts when its own context ends.
+// A program shuts its server down when it is interrupted. Shutdown waits until the running
+// handlers have responded. If its own context ends first, Shutdown cancels the handlers.
 func ExampleServer_Shutdown() {
 	const source = `
 		syntax = "proto3";
@@ -83,9 +83,9 @@ func ExampleServer_Shutdown() {
 	// response: May is printed
 }
 
-// A request that exceeds the limit of a server is refused before its handler runs. IsUnprocessed reports
-// that, so the caller can safely send the request again. The method has a single server. For other methods
-// the client selects another server that has room.
+// A request that exceeds the limit of a server is refused before its handler runs. IsUnprocessed
+// reports that, so the caller can safely send the request again. The method here has a single
+// server. For other methods the client selects another server that has room.
 func ExampleWithMaxConcurrentRequests() {
 	const source = `
 		syntax = "proto3";

@@ -13,8 +13,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// The client opens a stream, sends and receives messages, and closes the stream with an error, which the
-// handler sees.
+// The client opens a stream, sends and receives messages, and closes the stream with an error. The
+// handler sees that error.
 func ExampleClient_OpenStream() {
 	const source = `
 		syntax = "proto3";
@@ -38,7 +38,7 @@ func ExampleClient_OpenStream() {
 	closed := make(chan error, 1)
 	add := func(stream dynamic.ServerStream[*wrapperspb.Int64Value, *wrapperspb.Int64Value]) error {
 		var sum int64
-		for number := range stream.Channel() { // until the client closes the stream
+		for number := range stream.Channel() { // ends when the client closes the stream
 			sum += number.GetValue()
 			if err := stream.Send(wrapperspb.Int64(sum)); err != nil {
 				return err
@@ -122,7 +122,8 @@ func ExampleFlusher() {
 	server := dynamic.NewServer(b)
 	defer server.Kill()
 	_, err := server.Register(service, dynamic.Handlers{
-		"Count": dynamic.Stream(count, dynamic.WithStreamWindow(16)), // up to 16 messages without an acknowledgement
+		// Up to 16 messages may wait for their acknowledgement.
+		"Count": dynamic.Stream(count, dynamic.WithStreamWindow(16)),
 	})
 	if err != nil {
 		fmt.Println(err)
@@ -150,7 +151,7 @@ func ExampleFlusher() {
 		return
 	}
 	var received, last int64
-	for number := range stream.Channel() { // until the handler returns
+	for number := range stream.Channel() { // ends when the handler returns
 		received, last = received+1, number.GetValue()
 	}
 	fmt.Printf("received %d numbers, the last is %d: %v\n", received, last, stream.Err())

@@ -69,7 +69,7 @@ func ExampleClient_Subscribe() {
 	fmt.Println((<-subscription.Channel()).GetValue())
 	fmt.Println((<-subscription.Channel()).GetValue())
 
-	subscription.Close() // always returns nil
+	subscription.Close() // returns nil, because the in-process bus always answers
 	_, open := <-subscription.Channel()
 	fmt.Println("open:", open, "error:", subscription.Err())
 	// Output:
@@ -227,7 +227,8 @@ func ExampleWithOverflow() {
 	}
 	defer complete.Close()
 
-	for value := range int64(100) { // more than the buffers hold; neither subscriber reads yet
+	// More updates than the buffers hold, while neither subscriber reads.
+	for value := range int64(100) {
 		if err := dynamic.Publish(context.Background(), conn, method, wrapperspb.Int64(value)); err != nil {
 			fmt.Println(err)
 			return
@@ -241,7 +242,7 @@ func ExampleWithOverflow() {
 	fmt.Println("last value:", last, "some dropped:", newest.Stats().Dropped > 0)
 
 	received := 0
-	for range complete.Channel() { // until the subscription has ended
+	for range complete.Channel() { // ends when the subscription has ended
 		received++
 	}
 	fmt.Println("received all:", received == 100, "error:", complete.Err())

@@ -16,7 +16,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// shouting is a registry that knows the service of the examples.
+// shouting returns a registry that contains the service of the examples.
 func shouting() *registry.Registry {
 	const source = `
 		syntax = "proto3";
@@ -44,7 +44,7 @@ func shout(_ context.Context, request *wrapperspb.StringValue) (*wrapperspb.Stri
 	return wrapperspb.String(strings.ToUpper(request.GetValue())), nil
 }
 
-// startShouting returns a conn on a bus where the service is served, and what ends both.
+// startShouting serves the service on a bus. It returns a conn, and a function that closes both.
 func startShouting() (*dynamic.Conn, func()) {
 	b, reg := bus.NewLocal(), shouting()
 	server := dynamic.NewServer(b)
@@ -62,11 +62,13 @@ func startShouting() (*dynamic.Conn, func()) {
 	}
 }
 
-// A service is a descriptor and a map of handlers. One that does not fit is an error.
+// Register takes a service descriptor and a map of handlers. It returns an error if a handler does
+// not fit its method.
 func ExampleServer_Register() {
 	b := bus.NewLocal()
 	defer b.Close()
-	descriptor := shoutingDescriptor(shouting()) // from a .proto source, a descriptor set, or generated code
+	// The descriptor can also come from a descriptor set or from generated code.
+	descriptor := shoutingDescriptor(shouting())
 
 	server := dynamic.NewServer(b)
 	registration, err := server.Register(descriptor, dynamic.Handlers{"Shout": dynamic.Unary(shout)})
@@ -87,7 +89,8 @@ func ExampleServer_Register() {
 	// shut down: <nil>
 }
 
-// A new version of a service takes the place of the old one while it is called, and no call fails.
+// A new version of a service can replace the old one while clients call the service. No call
+// fails.
 func ExampleRegistration_Replace() {
 	b, reg := bus.NewLocal(), shouting()
 	defer b.Close()
@@ -119,7 +122,7 @@ func ExampleRegistration_Replace() {
 		return shout(ctx, wrapperspb.String(request.GetValue()+"!"))
 	}
 	_, err = old.Replace(shoutingDescriptor(reg), dynamic.Handlers{"Shout": dynamic.Unary(louder)})
-	if err != nil { // the old version goes on
+	if err != nil { // the old version continues
 		fmt.Println(err)
 		return
 	}
@@ -133,7 +136,8 @@ func ExampleRegistration_Replace() {
 	// HELLO!
 }
 
-// A client is one method, typed. Errors have the code and text that the handler gave them.
+// A client calls one method with typed messages. Its errors have the code and the text that the
+// handler has set.
 func ExampleClient_Call() {
 	conn, stop := startShouting()
 	defer stop()
@@ -169,7 +173,8 @@ func ExampleInvoke() {
 	// Output: HELLO
 }
 
-// A raw handler sees encoded messages, which makes it fit any method: this one sends back what it gets.
+// A raw handler receives encoded messages, so it fits any method. This one sends back each
+// request.
 func ExampleRaw() {
 	b, reg := bus.NewLocal(), shouting()
 	defer b.Close()

@@ -13,8 +13,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// Only the servers that are registered for a topic receive its requests. Here the topic is a region.
-// Client.Topic binds a client to a topic, WithTopic one call.
+// Only the servers that are registered for a topic receive its requests. Here the topic is a
+// region. Client.Topic returns a client for one topic, and WithTopic sets the topic of one call.
 func ExampleRegistration_RegisterTopic() {
 	const source = `
 		syntax = "proto3";
@@ -36,7 +36,8 @@ func ExampleRegistration_RegisterTopic() {
 	b := bus.NewLocal()
 	defer b.Close()
 
-	for region, weather := range map[string]string{"alps": "snow", "sahara": "sun"} { // one server per region
+	// Start one server per region.
+	for region, weather := range map[string]string{"alps": "snow", "sahara": "sun"} {
 		forecast := func(_ context.Context, day *wrapperspb.StringValue) (*wrapperspb.StringValue, error) {
 			return wrapperspb.String(weather + " on " + day.GetValue()), nil
 		}
@@ -64,7 +65,7 @@ func ExampleRegistration_RegisterTopic() {
 		return
 	}
 
-	alps := client.Topic("alps") // worth keeping for further calls
+	alps := client.Topic("alps") // this client can be used for many calls
 	response, err := alps.Call(context.Background(), wrapperspb.String("Monday"))
 	fmt.Println(response.GetValue(), err)
 

@@ -32,8 +32,8 @@ func (b *fakeBus) failSubscribe(n int64) {
 	}
 }
 
-// blockSubscribe makes every Subscribe wait until its context ends. The channel receives a value
-// when one begins.
+// blockSubscribe makes every Subscribe wait until its context ends. The channel that it returns
+// receives a value each time a Subscribe begins.
 func (b *fakeBus) blockSubscribe() <-chan struct{} {
 	blocked := make(chan struct{}, 100)
 	b.subscribe = func(ctx context.Context, _ bus.Channel, _ bus.Mode, _ bus.Handler) (bus.Subscription, error) {

@@ -91,8 +91,8 @@ func TestHandlers_PredefinedErrorsAreFoundAgain(t *testing.T) {
 	assert.ErrorIs(t, err, errors.ErrStreamEOF)
 }
 
-// TestHandlers_ErrorOfNestedCall checks an error of a call that the handler itself made. Its facts
-// appear in the text only, because they describe that other call.
+// TestHandlers_ErrorOfNestedCall checks an error of a call that the handler itself made. The facts
+// of that call appear only in the text, because they do not describe the caller's own call.
 func TestHandlers_ErrorOfNestedCall(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

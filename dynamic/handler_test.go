@@ -35,8 +35,7 @@ func identity[M proto.Message](opts ...dynamic.HandlerOption) dynamic.Handler {
 	return dynamic.Unary(func(_ context.Context, request M) (M, error) { return request, nil }, opts...)
 }
 
-// fits returns a handler that is only registered and never called. It shows which types Register
-// accepts.
+// fits returns a handler with certain request and response types, whose response is empty.
 func fits[Req, Resp proto.Message]() dynamic.Handler {
 	return dynamic.Unary(func(context.Context, Req) (resp Resp, err error) { return resp, nil })
 }

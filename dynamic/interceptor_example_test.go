@@ -14,7 +14,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// weather is a registry that knows the service of these examples.
+// weather returns a registry that contains the service of these examples.
 func weather() *registry.Registry {
 	const source = `
 		syntax = "proto3";
@@ -41,7 +41,8 @@ func weather() *registry.Registry {
 	return reg
 }
 
-// startWeather serves the examples, and returns a conn and what ends both.
+// startWeather serves the service of these examples. It returns a conn, and a function that closes
+// both.
 func startWeather(ofServer []dynamic.ServerOption, ofConn ...dynamic.ConnOption) (*dynamic.Conn, func()) {
 	b, reg := bus.NewLocal(), weather()
 	server := dynamic.NewServer(b, ofServer...)
@@ -69,7 +70,8 @@ func startWeather(ofServer []dynamic.ServerOption, ofConn ...dynamic.ConnOption)
 	}
 }
 
-// An interceptor of a server sees each request on its way to the handler, and the response on its way back.
+// An interceptor of a server sees each request before the handler does, and each response after
+// the handler has returned it.
 func ExampleWithServerRPCInterceptors() {
 	log := func(ctx context.Context, request proto.Message, info dynamic.RPCInfo, handler dynamic.ServerRPCHandler) (proto.Message, error) {
 		response, err := handler(ctx, request)
@@ -97,7 +99,7 @@ func ExampleWithServerRPCInterceptors() {
 	// rain in Rome <nil>
 }
 
-// An interceptor of a conn makes a handler that can change a call, or make it several times.
+// An interceptor of a conn creates a handler that can change a call or repeat it.
 func ExampleWithClientRPCInterceptors() {
 	retry := func(info dynamic.RPCInfo, next dynamic.ClientRPCHandler) dynamic.ClientRPCHandler {
 		return func(ctx context.Context, request proto.Message, opts ...dynamic.RequestOption) (proto.Message, error) {
@@ -119,9 +121,9 @@ func ExampleWithClientRPCInterceptors() {
 	// rain in Rome <nil>
 }
 
-// quorum ends a multi call when enough servers have answered.
+// quorum ends a multi call when enough servers have responded.
 type quorum struct {
-	dynamic.ClientMultiRPCHandler // what it does not do itself
+	dynamic.ClientMultiRPCHandler // implements the other methods
 
 	missing int
 }
@@ -133,7 +135,8 @@ func (q *quorum) Recv(response proto.Message, err error) {
 	}
 }
 
-// An interceptor of multi calls makes a handler for each call, which may keep what it needs to know about it.
+// An interceptor of multi calls creates a handler for each call. The handler can store state of
+// that call.
 func ExampleWithClientMultiRPCInterceptors() {
 	one := func(_ dynamic.RPCInfo, next dynamic.ClientMultiRPCHandler) dynamic.ClientMultiRPCHandler {
 		return &quorum{next, 1}
@@ -152,9 +155,9 @@ func ExampleWithClientMultiRPCInterceptors() {
 	// Output: rain in Rome <nil>
 }
 
-// polite refuses messages.
+// polite refuses rude messages.
 type polite struct {
-	dynamic.StreamHandler // what it does not do itself
+	dynamic.StreamHandler // implements the other methods
 
 	side string
 }
@@ -171,7 +174,8 @@ func (p polite) Close(cause error) error {
 	return p.StreamHandler.Close(cause)
 }
 
-// An interceptor of streams makes a handler for each stream. A message that it refuses closes the stream.
+// An interceptor of streams creates a handler for each stream. If the handler refuses a message,
+// the stream is closed.
 func ExampleWithServerStreamInterceptors() {
 	conn, stop := startWeather([]dynamic.ServerOption{dynamic.WithServerStreamInterceptors(
 		func(_ dynamic.RPCInfo, next dynamic.StreamHandler) dynamic.StreamHandler {
@@ -195,9 +199,9 @@ func ExampleWithServerStreamInterceptors() {
 	// mind your language
 }
 
-// numbering numbers the messages that are sent.
+// numbering adds a number to each message that is sent.
 type numbering struct {
-	dynamic.StreamHandler // what it does not do itself
+	dynamic.StreamHandler // implements the other methods
 
 	sent int
 }
@@ -207,7 +211,7 @@ func (n *numbering) Send(message proto.Message, opts ...dynamic.StreamOption) er
 	return n.StreamHandler.Send(wrapperspb.String(fmt.Sprint(n.sent, " ", message.(*wrapperspb.StringValue).GetValue())), opts...)
 }
 
-// Interceptors can also be given to one stream, call or multi call.
+// Interceptors can also apply to a single stream, call or multi call.
 func ExampleWithRequestStreamInterceptors() {
 	conn, stop := startWeather(nil)
 	defer stop()
@@ -234,7 +238,7 @@ func ExampleWithRequestStreamInterceptors() {
 	// 2 goodbye
 }
 
-// Interceptors of updates see them where they are published, and where they come to a subscription.
+// Interceptors of updates run where an update is published and where it arrives at a subscription.
 func ExampleWithSubscriptionInterceptors() {
 	sign := func(_ dynamic.RPCInfo, next dynamic.PublishHandler) dynamic.PublishHandler {
 		return func(ctx context.Context, update proto.Message) error {

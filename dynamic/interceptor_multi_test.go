@@ -273,8 +273,8 @@ func TestClientMultiRPCInterceptor_EndsEarly(t *testing.T) {
 	assert.Equal(t, []string{"send a", "send b", "recv b", "recv a", "close a", "close b"}, steps.all())
 }
 
-// TestClientMultiRPCInterceptor_FromElsewhere checks that the caller receives a response at once
-// which an interceptor passes on from another goroutine.
+// TestClientMultiRPCInterceptor_FromElsewhere checks that a response which an interceptor passes
+// on from another goroutine reaches the caller at once.
 func TestClientMultiRPCInterceptor_FromElsewhere(t *testing.T) {
 	t.Parallel()
 	nexts := make(chan dynamic.ClientMultiRPCHandler, 1)

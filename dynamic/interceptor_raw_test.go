@@ -15,8 +15,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// twice is an encoding of "hi" that contains the field twice. The last value counts. Encoding "hi"
-// again would yield other bytes.
+// twice is an encoding of "hi" in which the field occurs twice, so that the last value counts.
+// Encoding "hi" again would yield other bytes.
 var twice = []byte("\x0a\x02no\x0a\x02hi")
 
 // TestServerRPCInterceptor_Raw checks that a raw handler and its caller receive the original

@@ -305,7 +305,7 @@ func TestStreamInterceptor_Refuses(t *testing.T) {
 				})},
 			})
 			stream := w.openFlow(t)
-			// In this case Recv accepts the message.
+			// In the case "close of next" Recv does not refuse the message, so Send may succeed.
 			if err := stream.Send(say("hi")); tt.name != "close of next" {
 				requireCode(t, tt.code, err)
 			}
@@ -559,6 +559,6 @@ func TestStreamInterceptor_Context(t *testing.T) {
 	requireText(t, "hi interceptor", stream.Channel())
 	require.NoError(t, stream.Close(nil))
 	require.ErrorIs(t, requireSoon(t, ended, "the end of the handler's context"), errors.ErrStreamClosed)
-	// A handler outside any chain of interceptors is ignored.
+	// SetStreamContext has no effect on a handler that does not belong to a stream.
 	dynamic.SetStreamContext(streamFuncs{}, context.Background())
 }

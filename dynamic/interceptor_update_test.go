@@ -104,7 +104,7 @@ func TestPublishInterceptor_Replaces(t *testing.T) {
 			} else {
 				require.NoError(t, err)
 			}
-			// Published by the server, which has no interceptor.
+			// The server publishes this update without an interceptor.
 			require.NoError(t, w.service.Publish(t.Context(), "Feed", say("last")))
 			for _, want := range append(tt.want, "last") {
 				requireText(t, want, subscription.Channel())

@@ -48,7 +48,8 @@ func TestServer_ShutdownWaitsForHandlers(t *testing.T) {
 		// This goroutine ends when Shutdown returns.
 		go func() { shutdown <- w.server.Shutdown(context.Background()) }()
 	}
-	// Shutdown refuses new requests from its start on. The loop waits until it has started.
+	// Once Shutdown has begun, the server refuses new requests. The test waits until that is the
+	// case.
 	require.Eventually(t, func() bool {
 		_, err := w.call(t, direct, "hi")
 		facts, _ := errors.FactsOf(err)

@@ -18,8 +18,8 @@ import (
 // lateness is the time after which the bus reports that it has lost a frame.
 const lateness = 50 * time.Millisecond
 
-// loseLater makes the bus lose frames on channels whose names end with suffix. It reports each
-// loss after a while.
+// loseLater makes the bus lose frames on channels whose names end with suffix. The bus reports
+// each loss only after the duration lateness.
 func (b *fakeBus) loseLater(suffix string) {
 	b.publish = func(ctx context.Context, channel bus.Channel, frame []byte, report bus.DeliveryReport) error {
 		if !strings.HasSuffix(channel.Name, suffix) {
@@ -150,8 +150,9 @@ func TestLostFrame_Answers(t *testing.T) {
 	})
 }
 
-// TestStuckBus_AnswersAreGivenUp checks that the server gives up a response that the bus does not
-// accept when the server's timeout has passed. It gives up a claim when the request expires.
+// TestStuckBus_AnswersAreGivenUp checks how long the server tries to send a frame that the bus
+// does not accept. It gives up a response after its own timeout, and a claim when the request
+// expires.
 func TestStuckBus_AnswersAreGivenUp(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {

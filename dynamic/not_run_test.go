@@ -14,8 +14,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// TestNotRun checks that the client sees the mark of an error as unprocessed. The code, text and
-// details of the error remain.
+// TestNotRun checks that the client can tell whether an error is marked as unprocessed. The mark
+// does not change the code, the text and the details of the error.
 func TestNotRun(t *testing.T) {
 	t.Parallel()
 	full := errors.NewError(errors.ResourceExhausted, errors.ErrUnimplemented, &errdetails.ErrorInfo{Reason: "full"})
@@ -48,8 +48,8 @@ func TestNotRun(t *testing.T) {
 	assert.True(t, dynamic.IsUnprocessed(err))
 }
 
-// TestNotRun_Forwarded checks that a handler which returns an unprocessed error of its own call
-// does not pass on that mark. Its own request has been run.
+// TestNotRun_Forwarded checks a handler that returns an unprocessed error of a call of its own.
+// The caller's request has been run, so the caller's error must not have that mark.
 func TestNotRun_Forwarded(t *testing.T) {
 	t.Parallel()
 	var w *seenWorld

@@ -19,8 +19,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// panicking is a message that panics while it is encoded. Checks of the message before that
-// succeed.
+// panicking is a message that passes the server's checks, but panics when it is encoded.
 type panicking struct {
 	*wrapperspb.StringValue
 

@@ -58,7 +58,7 @@ func (p peer) listen(channel bus.Channel, join bus.Mode) <-chan wire.Envelope {
 	return envelopes
 }
 
-// frame is a message of the wire protocol that can be encoded as a frame.
+// frame is any message of the wire protocol.
 type frame interface {
 	AppendFrame(dst []byte) ([]byte, error)
 }

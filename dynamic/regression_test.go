@@ -33,8 +33,8 @@ func within(t testing.TB, what string, f func()) {
 	}
 }
 
-// Shutdown ignored its context if it followed a Kill, a Registration.Kill or a Shutdown that had
-// timed out.
+// Shutdown must observe its context even if it follows a Kill, a Registration.Kill or a Shutdown
+// that has timed out.
 func TestServer_ShutdownAfterKillHonoursItsContext(t *testing.T) {
 	w := newBusyWorld(t, deaf)
 	t.Cleanup(func() { <-w.called })
@@ -60,8 +60,8 @@ func TestServer_SecondShutdownHonoursItsContext(t *testing.T) {
 	}
 }
 
-// Shutdown waited for a claimed request until it expired, even if its client never granted it. The
-// client chooses the expiry.
+// Shutdown must not wait until a claimed request expires that its client never grants. The client
+// chooses the expiry, so it could be in the far future.
 func TestServer_ShutdownDoesNotWaitForGrants(t *testing.T) {
 	w := newWorld(t)
 	t.Cleanup(w.server.Kill)
@@ -75,8 +75,8 @@ func TestServer_ShutdownDoesNotWaitForGrants(t *testing.T) {
 	within(t, "Shutdown", func() { w.server.Shutdown(context.Background()) })
 }
 
-// The expiry of a request overflowed if the timeout was very long. The server dropped the request
-// as expired, and the call hung.
+// A very long timeout must not overflow the expiry of the request. Otherwise the server drops the
+// request as expired, and the call hangs.
 func TestCall_VeryLongTimeouts(t *testing.T) {
 	for name, option := range map[string]struct {
 		conn    time.Duration
@@ -114,7 +114,7 @@ func TestCall_VeryLongTimeouts(t *testing.T) {
 	}
 }
 
-// A call on a closed conn still sent its request, and the handler ran.
+// A call on a closed conn must not send a request.
 func TestCall_OnClosedConnSendsNothing(t *testing.T) {
 	b := newFakeBus()
 	w := newWorldOn(t, b)
@@ -134,8 +134,8 @@ func TestCall_OnClosedConnWithoutServer(t *testing.T) {
 	assert.ErrorIs(t, err, errors.ErrClientClosed)
 }
 
-// A handler that returned a nil *dynamicpb.Message caused a panic, although the documentation says
-// that nil is an empty response.
+// If a handler returns a nil *dynamicpb.Message, the response must be empty, as the documentation
+// says. The handler must not appear to have panicked.
 func TestUnary_NilDynamicResponse(t *testing.T) {
 	w := newWorld(t)
 	w.serve(t, dynamic.Handlers{"Echo": fits[dyn, dyn]()})
@@ -143,7 +143,8 @@ func TestUnary_NilDynamicResponse(t *testing.T) {
 	assert.NoError(t, err)
 }
 
-// NewClient accepted a struct that embeds a pointer to a generated message. Calls then panicked.
+// NewClient must reject a struct that embeds a pointer to a generated message, or its calls must
+// work. They must not panic.
 func TestNewClient_StructThatEmbedsAPointer(t *testing.T) {
 	w := newWorld(t)
 	w.serve(t, dynamic.Handlers{"Echo": identity[text]()})
@@ -161,7 +162,7 @@ func TestRegister_StructThatEmbedsAPointer(t *testing.T) {
 	assert.Error(t, err)
 }
 
-// NewServer accepted a nil bus, and Register then panicked.
+// If the bus of a server is nil, Register must return an error and must not panic.
 func TestNewServer_NilBus(t *testing.T) {
 	server := dynamic.NewServer(nil)
 	defer server.Kill()
@@ -172,7 +173,7 @@ func TestNewServer_NilBus(t *testing.T) {
 	})
 }
 
-// Close of an idle registration failed at random if its context had already ended.
+// Close of an idle registration must succeed even if its context has already ended.
 func TestRegistration_CloseWhenIdleWithEndedContext(t *testing.T) {
 	w := newWorld(t)
 	ctx, cancel := context.WithCancel(t.Context())
@@ -183,8 +184,8 @@ func TestRegistration_CloseWhenIdleWithEndedContext(t *testing.T) {
 	}
 }
 
-// If a method has affinity, a response that arrived before any claim became the result of the
-// call. The response of the selected server was then ignored.
+// If a method has affinity, a response that arrives before any claim must be ignored. The response
+// of the selected server counts.
 func TestClient_ResponseBeforeTheClaimIsNotTheCalls(t *testing.T) {
 	c := startCall(t, "Best")
 	c.answer(c.request, "early")
@@ -194,8 +195,8 @@ func TestClient_ResponseBeforeTheClaimIsNotTheCalls(t *testing.T) {
 	c.requireResponse("granted")
 }
 
-// A bus may correct its delivery report. A call failed at the report of 0 receivers, although a
-// corrected report followed.
+// A bus may correct its delivery report. A report of 0 receivers must not fail the call if a
+// corrected report follows.
 func TestCall_ReportThatIsTakenBack(t *testing.T) {
 	b := newFakeBus()
 	w := newWorldOn(t, b)
@@ -212,8 +213,8 @@ func TestCall_ReportThatIsTakenBack(t *testing.T) {
 	assert.NoError(t, err)
 }
 
-// The server limited the number of clients that it remembered, but not the size of their ids.
-// 10,000 ids of 1 MB occupied more than 10 GB.
+// The server must limit the size of the client ids that it remembers, not only their number.
+// Otherwise 10,000 ids of 1 MB would occupy 10 GB.
 func TestServer_HugeClientIDsAreNotKept(t *testing.T) {
 	w, p := echoWorld(t)
 	var before, after runtime.MemStats
@@ -235,7 +236,7 @@ func TestServer_HugeClientIDsAreNotKept(t *testing.T) {
 	runtime.KeepAlive(w)
 }
 
-// Each failed Register leaked its context until the server ended.
+// A failed Register must not leave anything in memory.
 func TestRegister_FailuresLeaveNothing(t *testing.T) {
 	w := newWorld(t)
 	sd := descriptor(t, w.registry, "test.Echoes")
@@ -252,8 +253,8 @@ func TestRegister_FailuresLeaveNothing(t *testing.T) {
 	runtime.KeepAlive(w)
 }
 
-// A server whose id was not valid UTF-8 never responded. A conn with such an id had all its calls
-// rejected as malformed.
+// A server whose id is not valid UTF-8 must either be rejected or work. It must not leave its
+// calls without a response.
 func TestServer_IDThatIsNotUTF8(t *testing.T) {
 	w := newWorldOn(t, bus.NewLocal(), dynamic.WithServerID("SRV_\xff"))
 	_, err := w.server.Register(descriptor(t, w.registry, "test.Echoes"),
@@ -271,7 +272,7 @@ func TestNewConn_IDThatIsNotUTF8(t *testing.T) {
 	requireCode(t, errors.InvalidArgument, err)
 }
 
-// A nil handler was reported twice in the error.
+// The error must report a nil handler only once.
 func TestRegister_NilHandlerIsReportedOnce(t *testing.T) {
 	w := newWorld(t)
 	_, err := w.server.Register(descriptor(t, w.registry, "test.Echoes"), dynamic.Handlers{
@@ -281,7 +282,7 @@ func TestRegister_NilHandlerIsReportedOnce(t *testing.T) {
 	assert.Equal(t, 1, strings.Count(err.Error(), "method Echo:"), err)
 }
 
-// A nil map was rejected as a request instead of being an empty message.
+// A nil map as a request must be an empty message.
 func TestInvoke_NilMap(t *testing.T) {
 	w := newWorld(t)
 	w.serve(t, dynamic.Handlers{"Repeat": dynamic.Unary(repeatHandler)})
@@ -289,7 +290,7 @@ func TestInvoke_NilMap(t *testing.T) {
 	assert.NoError(t, err)
 }
 
-// NewClient continued to wait for the bus after its conn was closed.
+// NewClient must stop waiting for the bus when its conn is closed.
 func TestNewClient_EndsWithTheConn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newFakeBus()
@@ -307,7 +308,7 @@ func TestNewClient_EndsWithTheConn(t *testing.T) {
 	})
 }
 
-// If the server ended during Register, the error was "unavailable" and not ErrServerClosed.
+// If the server ends during Register, the error must be ErrServerClosed.
 func TestRegister_InterruptedByShutdown(t *testing.T) {
 	b := newFakeBus()
 	w := newWorldOn(t, b, dynamic.WithServerTimeout(time.Hour))
@@ -319,8 +320,8 @@ func TestRegister_InterruptedByShutdown(t *testing.T) {
 	assert.ErrorIs(t, <-done, errors.ErrServerClosed)
 }
 
-// A call that timed out sometimes returned the handler's error "context deadline exceeded" with
-// the code unknown. It must always return the code deadline_exceeded.
+// A call that times out must return the code deadline_exceeded. It must not depend on whether the
+// client's timer or the handler's error is first.
 func TestCall_TimeoutIsDeadlineExceeded(t *testing.T) {
 	w := newWorld(t)
 	w.serve(t, dynamic.Handlers{"Echo": dynamic.Unary(func(ctx context.Context, _ text) (text, error) {
@@ -333,7 +334,8 @@ func TestCall_TimeoutIsDeadlineExceeded(t *testing.T) {
 	}
 }
 
-// A server whose claim could not be published waited for the grant until the request expired.
+// If a claim cannot be published, the server must not wait for the grant until the request
+// expires.
 func TestServer_ClaimThatCannotBeSent(t *testing.T) {
 	b := newFakeBus()
 	w := newWorldOn(t, b)

@@ -267,7 +267,7 @@ func TestReplace_FailedGroupKeepsInheritedTopics(t *testing.T) {
 		assert.Equal(t, "2", answer)
 	}
 	serves()
-	b.failSubscribe(1) // makes the subscription for RegionAll fail, which is not registered yet
+	b.failSubscribe(1) // the registration for the method RegionAll fails
 	require.ErrorIs(t, w.service.RegisterTopicGroup("place", "eu"), errBroken)
 	serves()
 	b.subscribe = nil

@@ -98,7 +98,7 @@ func version(number int) dynamic.Handlers {
 	}
 }
 
-// versionWith returns the handlers of a version, some of which are replaced by others.
+// versionWith returns the handlers of a version, some of which are replaced by those in handlers.
 func versionWith(number int, handlers dynamic.Handlers) dynamic.Handlers {
 	all := version(number)
 	maps.Copy(all, handlers)

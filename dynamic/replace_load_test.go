@@ -62,7 +62,8 @@ func (l *replaceLoad) run(t *testing.T) {
 			number++
 			before := l.replace(t, l.version(number))
 			l.serving.Store(int64(number))
-			// The other versions are closed while calls and replacements continue.
+			// Every second version is closed before the next replacement, and the others at the
+			// same time.
 			if number%2 == 0 {
 				require.NoError(t, before.Close(context.Background()))
 			} else {

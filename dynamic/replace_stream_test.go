@@ -104,7 +104,8 @@ func TestReplace_StatsOfStreams(t *testing.T) {
 	}, atOnce, time.Millisecond)
 }
 
-// If the new version lacks a stream method, its open streams continue, but no new ones are opened.
+// If the new version lacks a stream method, the open streams of that method continue, but no new
+// ones are opened.
 func TestReplace_StreamIsRemoved(t *testing.T) {
 	t.Parallel()
 	b := newFakeBus()

@@ -195,7 +195,7 @@ func TestReplace_ClientWhoseClockIsOff(t *testing.T) {
 	conn, err := dynamic.NewConn(skewedBus{w.bus, -time.Hour}, w.registry)
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, conn.Close()) })
-	// From this call the server learns the client's clock.
+	// From this call the server learns how wrong the client's clock is.
 	_, err = textClient(t, conn, versionsQueue).Call(t.Context(), say(""))
 	require.NoError(t, err)
 	require.NoError(t, w.replace(t, version(2)).Close(context.Background()))

@@ -24,9 +24,9 @@ type broker struct {
 	*fakeBus
 
 	mu sync.Mutex
-	// Number of subscriptions per connection, by channel name.
+	// connections counts the subscriptions of each connection by channel name.
 	connections map[string]map[*connection]int
-	// How often a subscription was asked how many subscriptions share its connection.
+	// asked counts how often a subscription was asked how many subscriptions share its connection.
 	asked atomic.Int64
 }
 
@@ -261,7 +261,7 @@ func TestSharers_BesideSilentConnections(t *testing.T) {
 		f := newSharingFleet(t)
 		f.start(&connection{broker: f.broker, silent: true}, 3)
 		f.start(&connection{broker: f.broker}, 2)
-		for range 3 { // the first two responses seem to be all, because there are two connections
+		for range 3 { // at first two responses seem to be all, because there are two connections
 			_, _ = f.all()
 			_, _ = f.best()
 			<-time.After(time.Second) // wait until the late responses have arrived
@@ -275,7 +275,8 @@ func TestSharers_BesideSilentConnections(t *testing.T) {
 	})
 }
 
-// sentSharers returns the number of sharing servers in each published claim and response.
+// sentSharers returns, for each published claim and response, how many servers share a connection
+// according to it.
 func (b *broker) sentSharers(t *testing.T) (claims, responses []uint32) {
 	t.Helper()
 	for _, sent := range b.sent() {
@@ -312,7 +313,8 @@ func TestSharers_OnTheWire(t *testing.T) {
 	}
 }
 
-// Methods whose requests go to a single server do not report how many servers share a connection.
+// If a request goes to a single server, the claim and the response do not say how many servers
+// share a connection.
 func TestSharers_QueuesDoNotAsk(t *testing.T) {
 	t.Parallel()
 	b := newBroker()

@@ -89,8 +89,8 @@ func TestStream_TooMany(t *testing.T) {
 	}, atOnce, time.Millisecond)
 }
 
-// TestStream_IdleTimeout checks that the option closes a stream without keepalive if no frames
-// arrive. Without the option the stream stays open.
+// TestStream_IdleTimeout checks that WithStreamIdleTimeout closes a stream without keepalive if no
+// frames arrive. Without the option the stream stays open.
 func TestStream_IdleTimeout(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -139,8 +139,8 @@ func TestStream_WrongClock(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					w := newClockWorld(t, ahead, echoFlow)
 					if method == directFlow || method == allFlows {
-						// From a call with a claim the server learns the client's clock. Without
-						// that, it would take a request without a claim for a late one.
+						// From a call with a claim the server learns how wrong its clock is.
+						// Otherwise it would take a request without a claim for a late one.
 						_, err := textClient(t, w.conn, "streams.Flows/Ask").Call(
 							t.Context(), say("hi"), dynamic.WithRequestTimeout(500*time.Millisecond))
 						require.NoError(t, err)
@@ -243,8 +243,8 @@ func TestStream_LateMessagesAreNotDelivered(t *testing.T) {
 	}
 }
 
-// heldBus holds back stream messages while hold is on. When hold is switched off, it publishes
-// them in their order.
+// heldBus is a bus that can hold back stream messages. When the test releases them, the bus
+// publishes them in order.
 type heldBus struct {
 	bus.Bus
 

@@ -227,7 +227,7 @@ func TestStream_CloseFailsWaitingSends(t *testing.T) {
 }
 
 // TestStream_SendThatEndsTheStream checks that Send succeeds even if the receiver closes the
-// stream upon the message. The acknowledgement is sent before the close.
+// stream as soon as it has the message. The acknowledgement is sent before the close.
 func TestStream_SendThatEndsTheStream(t *testing.T) {
 	t.Parallel()
 	w := newFlowWorld(t, bus.NewLocal(), func(stream serverText) error {

@@ -75,7 +75,7 @@ func ExampleStream() {
 			fmt.Println(err)
 		}
 	}
-	for message := range stream.Channel() { // until the stream is closed
+	for message := range stream.Channel() { // ends when the stream is closed
 		fmt.Println(message.GetValue())
 	}
 	fmt.Println(stream.Err())
@@ -85,7 +85,7 @@ func ExampleStream() {
 	// only upwards
 }
 
-// With a window Send does not wait for each acknowledgement. Flush does, for all.
+// With a window, Send does not wait for each acknowledgement. Flush waits for all of them.
 func ExampleWithStreamWindow() {
 	conn, stop := startCounting()
 	defer stop()
@@ -115,7 +115,8 @@ func ExampleWithStreamWindow() {
 	// 1000
 }
 
-// startCounting serves a stream that counts its messages until one asks.
+// startCounting serves a stream whose handler counts the messages, and sends the number when a
+// message asks for it. It returns a conn, and a function that closes both.
 func startCounting() (*dynamic.Conn, func()) {
 	const source = `
 		syntax = "proto3";

@@ -196,7 +196,7 @@ func (p *flowPeer) clientChannel() bus.Channel {
 	return bus.Channel(wire.StreamClientChannel("Flows", p.client))
 }
 
-// newFlowClient returns a peer that receives the frames for the client.
+// newFlowClient returns a peer that acts as the client and receives its frames.
 func newFlowClient(t testing.TB, b bus.Bus, method string) *flowPeer {
 	t.Helper()
 	p := &flowPeer{peer: peer{t, b}, method: method, id: "STR_peerpeerpeer", client: peerClient}
@@ -204,7 +204,7 @@ func newFlowClient(t testing.TB, b bus.Bus, method string) *flowPeer {
 	return p
 }
 
-// newFlowServer returns a peer that receives the frames for servers.
+// newFlowServer returns a peer that acts as a server and receives the frames for servers.
 func newFlowServer(t testing.TB, b bus.Bus, method string) *flowPeer {
 	t.Helper()
 	p := &flowPeer{peer: peer{t, b}, method: method}

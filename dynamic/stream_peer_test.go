@@ -65,7 +65,7 @@ func TestServerStream_PsrpcClientWithClaim(t *testing.T) {
 	open = p.toServer(wire.Stream{Op: wire.StreamOpen, NodeID: []byte(p.client)})
 	p.nextClaim(claims)
 	p.send(grants, &wire.ClaimResponse{RequestID: open.RequestID, ServerID: []byte("SRV_other")})
-	results <- nil // the handler has seen the end of the stream
+	results <- nil // makes the handler return
 	require.NoError(t, w.service.Close(context.Background()))
 	p.id = "STR_peerpeerpeer"
 	assert.Equal(t, p.id, string(p.next(wire.StreamClose).StreamID), "the first one only")

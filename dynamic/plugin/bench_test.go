@@ -14,7 +14,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// benchLoader loads instances that serve one service.
+// benchLoader loads plugins that serve one service.
 type benchLoader struct {
 	service plugin.Service
 	counts  bool
@@ -39,8 +39,8 @@ type benchCounter struct{ benchInstance }
 
 func (benchCounter) Counts() (handled, failed uint64) { return 0, 0 }
 
-// BenchmarkCall measures what it costs that the host counts the requests of a plugin. It does so
-// for typed and for raw handlers.
+// BenchmarkCall measures calls of a plugin whose requests the host counts, and of one that counts
+// them itself. It does so with typed and with raw handlers.
 func BenchmarkCall(b *testing.B) {
 	handlers := map[string]dynamic.Handler{
 		"unary": dynamic.Unary(func(_ context.Context, request text) (text, error) { return request, nil }),

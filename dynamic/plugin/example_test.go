@@ -15,7 +15,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// greetings is a loader whose code is a text: the word to greet with.
+// greetings is a loader of plugins whose code is a text, which is the word of greeting.
 type greetings struct{}
 
 func (greetings) Name() string { return "greeting" }

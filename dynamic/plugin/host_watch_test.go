@@ -128,7 +128,7 @@ func TestWatch_ARenamedFolderKeepsItsPlugin(t *testing.T) {
 	require.NoError(t, os.Rename(filepath.Join(root, "z"), filepath.Join(root, "y")))
 	f.event(plugin.Unloaded, "z")
 	f.event(plugin.Loaded, "y")
-	require.Eventually(t, func() bool { // a new name of a folder does not cause an event
+	require.Eventually(t, func() bool { // renaming a folder causes no event
 		return f.status("greeter").Folder == filepath.Join(root, "b")
 	}, waitTimeout, time.Millisecond)
 	assert.Equal(t, 1, f.status("greeter").Generation)
@@ -187,7 +187,7 @@ func TestWatch_RetriesAConflictWithAFailedLoad(t *testing.T) {
 	f := newFleet(t)
 	f.plugin("plugins/first", "breaks-late")
 	f.watch()
-	// No event reports this.
+	// No event reports that a load has begun.
 	require.Eventually(t, func() bool { return f.loader.loaded() == 1 }, waitTimeout, time.Millisecond)
 	f.plugin("plugins/second", "v 2")
 	f.event(plugin.Failed, "second")
@@ -217,10 +217,10 @@ func TestWatch_ARemovedFolderHasNoPlugins(t *testing.T) {
 	root := f.watch()
 	f.event(plugin.Loaded, "first")
 	f.plugin("plugins/greeter", "v 2", named("second"))
-	f.event(plugin.Failed, "second") // the plugin first already serves it
+	f.event(plugin.Failed, "second") // the plugin "first" already serves the service
 	require.NoError(t, os.RemoveAll(filepath.Join(root, "greeter")))
 	f.event(plugin.Unloaded, "first")
-	// No event reports this.
+	// No event reports that the failed plugin is forgotten.
 	require.Eventually(t, func() bool { return len(f.host.List()) == 0 }, waitTimeout, time.Millisecond)
 }
 

@@ -147,8 +147,8 @@ func TestType_MissingRequiredField(t *testing.T) {
 	require.ErrorContains(t, err, "required field")
 }
 
-// handmade implements a message type without generated code. Its zero value is unusable, so New
-// must create messages through the MessageType.
+// handmade implements a message type without generated code. Its zero value is unusable, so its
+// messages must be created through the MessageType.
 type handmade struct{ protoreflect.Message }
 
 func (h handmade) ProtoReflect() protoreflect.Message {
@@ -250,7 +250,7 @@ func TestType_EncodeKeepsUnchangedBytes(t *testing.T) {
 	t.Parallel()
 	types, err := Resolve[*wrapperspb.StringValue](protoregistry.GlobalTypes, stringValue)
 	require.NoError(t, err)
-	// The last value of a repeated occurrence counts.
+	// If a field occurs twice, the last value counts.
 	original := []byte{0x0a, 1, 'x', 0x0a, 2, 'h', 'i'}
 	message, err := types.Decode(original)
 	require.NoError(t, err)

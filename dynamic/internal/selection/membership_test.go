@@ -21,8 +21,8 @@ func respondersOf(sharers ...uint32) *Responders {
 	return &a
 }
 
-// A call is complete only once all servers have responded. The weights of their responses then add
-// up to the number of receivers.
+// Each server has a weight of 1/n if n servers share its connection. Only once all servers have
+// responded do their weights add up to the number of receivers, and the call is complete.
 func TestMembership_CompleteExactly(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
@@ -67,8 +67,8 @@ func TestMembership_Unknown(t *testing.T) {
 	assert.False(t, r.IsComplete(1, respondersOf()))
 }
 
-// psrpc servers do not report that several of them share a receiver. If more of them respond than
-// there are receivers, the next call waits for as many.
+// psrpc servers do not report that several of them share a receiver. If more servers respond than
+// there are receivers, the next call waits for all of them.
 func TestMembership_SilentSharersAreLearned(t *testing.T) {
 	t.Parallel()
 	var r Membership
@@ -84,8 +84,8 @@ func TestMembership_SilentSharersAreLearned(t *testing.T) {
 	assert.True(t, r.IsComplete(1, respondersOf(1)), "the others have left")
 }
 
-// When servers join or leave a connection, the weights of the other servers on it change. A call
-// must still end with the last response.
+// When servers join or leave a connection, the weights 1/n of the other servers on it change. A
+// call must still end with the last response.
 func TestMembership_SharersComeAndLeave(t *testing.T) {
 	t.Parallel()
 	var r Membership

@@ -13,7 +13,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 )
 
-// watchedCall is a multi call that is notified when its membership changes.
+// watchedCall is a multi call that is notified when a server announces a change.
 type watchedCall struct {
 	Responders
 
@@ -51,7 +51,7 @@ func (c *watchedCall) isAwake() bool {
 	}
 }
 
-// discoveredMembership returns a membership that knows the given servers, after discovery and a
+// discoveredMembership returns a Membership that knows the servers, as after a discovery and a
 // first multi call.
 func discoveredMembership(t *testing.T, servers ...string) *Membership {
 	t.Helper()

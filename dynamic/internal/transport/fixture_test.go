@@ -51,7 +51,7 @@ func method(t testing.TB, name string) *registry.Method {
 type subscriberBus struct {
 	bus.Bus
 
-	// If it is nil, Subscribe succeeds at once.
+	// subscribe decides whether Subscribe succeeds. If it is nil, Subscribe succeeds at once.
 	subscribe func(ctx context.Context, deliver bus.Handler) error
 	total     atomic.Int64
 	open      atomic.Int64

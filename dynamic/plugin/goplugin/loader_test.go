@@ -109,7 +109,8 @@ func TestLoader_LoadsRealPlugins(t *testing.T) {
 	}
 	b := builder{t, t.TempDir()}
 	host := b.build("host", "host")
-	// The Go tool derives the plugin path from the content of a file.
+	// The plugin is built from a single file, so the Go tool derives its plugin path from the
+	// content.
 	first := b.plugin("first", "greeter/main.go", "version=1")
 	second := b.plugin("second", "greeter", "version=2", func(m *plugin.Manifest) { m.Descriptors = "greeting.proto" })
 	samePath := b.plugin("same-path", "greeter", "version=3")

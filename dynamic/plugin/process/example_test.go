@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"github.com/dynpsrpc/dynpsrpc/bus"
-	_ "github.com/dynpsrpc/dynpsrpc/bus/natsbus" // the driver of nats URLs
+	_ "github.com/dynpsrpc/dynpsrpc/bus/natsbus" // registers the driver for NATS URLs
 	"github.com/dynpsrpc/dynpsrpc/dynamic"
 	"github.com/dynpsrpc/dynpsrpc/dynamic/plugin"
 	"github.com/dynpsrpc/dynpsrpc/dynamic/plugin/process"

@@ -154,14 +154,14 @@ func TestLoader_DescendantsEndWithAKilledHost(t *testing.T) {
 	requireFolders(t, copies, 0)
 }
 
-// If the guardian of a killed host is killed as well, the next loader stops the descendants and
-// removes the copy.
+// A guardian process cleans up when a host is killed. If the guardian is killed as well, the next
+// loader stops the host's descendants and removes its copy of the plugin.
 func TestNewLoader_CleansUpAfterKilledHosts(t *testing.T) {
 	t.Parallel()
 	f := newFleet(t)
 	copies, file := t.TempDir(), filepath.Join(f.root, "pids")
 	require.NoError(t, os.WriteFile(filepath.Join(copies, "dynpsrpc-plugin-file"), nil, 0o600))
-	// A host that still runs may use it.
+	// The loader must keep this folder, because a host that still runs may use it.
 	require.NoError(t, os.Mkdir(filepath.Join(copies, "dynpsrpc-plugin-older"), 0o700))
 	living := startHost(t, f.script("v1", ready+"echo plugin is ready\ncat"), copies)
 	killed := startHost(t, f.script("v2", "pids='"+file+"'\nexport pids\n"+descendants+ready+"echo plugin is ready\ncat"), copies)

@@ -62,7 +62,7 @@ func TestLoader_ReplacesWithoutLosingACall(t *testing.T) {
 	replaced := make(chan struct{})
 	for range callers {
 		calling.Go(func() {
-			// Until all replacements are done and enough calls were made.
+			// The loop ends when all replacements are done and enough calls were made.
 			for n := int64(0); ; n++ {
 				if n >= calls/callers {
 					select {
@@ -84,7 +84,7 @@ func TestLoader_ReplacesWithoutLosingACall(t *testing.T) {
 	close(replaced)
 	calling.Wait()
 	assert.GreaterOrEqual(t, answered.Load(), int64(calls))
-	// Now only the next version can respond.
+	// After the unload, only the version that is loaded next can respond.
 	require.NoError(t, f.host.Unload(t.Context(), "greeter"))
 	require.NoError(t, f.host.Load(t.Context(), f.program("v0")))
 	version, err := f.call("")

@@ -21,9 +21,9 @@ var scratch string
 
 // These environment variables are passed from the tests to the processes that they start.
 const (
-	// The path of the module that the process compiles to machine code.
+	// moduleToCompile contains the path of the module that the process compiles to machine code.
 	moduleToCompile = "WASM_TEST_MODULE"
-	// The directory of the shared machine code, which the example uses as well.
+	// cacheVariable contains the directory of the shared machine code, which the example uses too.
 	cacheVariable = "WASM_TEST_CACHE"
 )
 

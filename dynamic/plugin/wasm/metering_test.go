@@ -106,7 +106,7 @@ func TestMetering_EndWhateverCodeDoes(t *testing.T) {
 		return slices.Concat([]byte{opcodeLoop, blockEmpty}, body, []byte{opBranch, 0, opcodeEnd}, i64Const(0))
 	}
 	recursive := echoModule()
-	// Calls itself twice, to a depth of 60.
+	// This function calls itself twice, down to a depth of 60.
 	recursive.functions = append(recursive.functions, function{
 		signature: signature{parameters: []api.ValueType{i32}},
 		body: slices.Concat(

@@ -5,13 +5,14 @@ import (
 
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
-	_ "github.com/dynpsrpc/dynpsrpc/bus/natsbus" // the driver of the host's bus
+	_ "github.com/dynpsrpc/dynpsrpc/bus/natsbus" // registers the driver for the host's bus
 	"github.com/dynpsrpc/dynpsrpc/dynamic"
 	"github.com/dynpsrpc/dynpsrpc/dynamic/plugin/process/child"
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// greeter is the service, from compiled protos or parsed at run time.
+// greeter is the service that the program serves. It comes from generated code or is parsed at run
+// time.
 var greeter *registry.Service
 
 func hello(_ context.Context, name *wrapperspb.StringValue) (*wrapperspb.StringValue, error) {

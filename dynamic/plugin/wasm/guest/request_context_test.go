@@ -22,7 +22,7 @@ func TestRequestContext_EndsAtTheDeadline(t *testing.T) {
 
 func TestRequestContext_EndsWithTheRequest(t *testing.T) {
 	t.Parallel()
-	// Whether the context is used before the request ends.
+	// asked says whether the context is used before the request ends.
 	for _, asked := range []bool{true, false} {
 		ctx := &requestContext{deadline: soon()}
 		if asked {
