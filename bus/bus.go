@@ -111,6 +111,18 @@ type ReceiverCounter interface {
 	CountsReceivers() bool
 }
 
+// Competing is implemented by buses whose broker delivers each queue frame to all processes that
+// subscribe to the queue. These processes then compete for the frame, which costs the broker more
+// the more processes there are. If a publisher knows the subscribers, it can avoid that cost by
+// sending the frame on a channel to which only one of them subscribes.
+type Competing interface {
+	Bus
+	// ReceiverID returns an ID that no other bus has, also not in another process. If the bus counts
+	// receivers, all of its subscriptions to a channel are counted as a single receiver. The result
+	// is always the same for a bus.
+	ReceiverID() string
+}
+
 // DeliveryReport receives the outcome of one call to Publish.
 type DeliveryReport interface {
 	// Delivered reports the outcome. receivers is the number of subscriptions that received the

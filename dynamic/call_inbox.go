@@ -8,6 +8,7 @@ import (
 
 	"github.com/dynpsrpc/dynpsrpc/bus"
 	"github.com/dynpsrpc/dynpsrpc/dynamic/internal/selection"
+	"github.com/dynpsrpc/dynpsrpc/dynamic/internal/transport"
 	"github.com/dynpsrpc/dynpsrpc/internal/id"
 	"github.com/dynpsrpc/dynpsrpc/internal/queue"
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
@@ -34,6 +35,9 @@ type callInbox struct {
 	// the request. Only the calling goroutine writes it. Once the call is pending, that goroutine
 	// must hold mu to write it.
 	requireClaim bool
+	// unicast is the unicastRoute of the call. It is nil if there is none. Only the calling goroutine
+	// writes it, before the call is pending.
+	unicast *unicastRoute
 }
 
 // callState holds everything that has arrived for a call so far.
@@ -59,6 +63,9 @@ type callState struct {
 	fromClaimer bool
 	// timedOut reports whether the call's deadline has passed.
 	timedOut bool
+	// queued reports whether the request was sent to the queue after a single server had not accepted
+	// it.
+	queued bool
 }
 
 var emptyState = callState{receivers: bus.Unknown}
@@ -107,7 +114,7 @@ func (p *inboxPool) put(in *callInbox) {
 func (in *callInbox) reset(call id.Call) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	in.id, in.state, in.requireClaim = call, emptyState, false
+	in.id, in.state, in.requireClaim, in.unicast = call, emptyState, false, nil
 }
 
 // snapshot returns a copy of the state. The elements of its slices are never modified.
@@ -167,6 +174,22 @@ func (in *callInbox) onDeadline(deadline int64) {
 	in.wakeup.Send()
 }
 
+// isUndelivered reports whether a unicast request has certainly not been run: the server is gone,
+// the server has declined the request, or the broker denies access to its channel.
+func (s *callState) isUndelivered() bool {
+	return s.receivers == 0 || transport.IsPermissionDenied(s.publishErr) ||
+		slices.ContainsFunc(s.claims, func(claim wire.ClaimRequest) bool { return claim.Declined })
+}
+
+// prepareQueue prepares the inbox for sending a request to the queue, after a unicast request has not
+// been delivered.
+func (in *callInbox) prepareQueue() {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	in.state = emptyState
+	in.state.queued = true
+}
+
 // isError reports whether a server has answered with an error.
 func (s *callState) isError() bool { return s.answered && s.failure != nil }
 
@@ -205,16 +228,25 @@ type requestReport struct {
 // bus lost the request. To save most calls a wake-up, it wakes the calling goroutine only if the
 // report can end the call or the selection.
 func (r *requestReport) Delivered(receivers int, err error) {
+	if unicast := r.record(receivers, err); unicast != nil && err == nil {
+		unicast.onCounted(receivers)
+	}
+}
+
+// record records what the bus has reported. It returns the unicastRoute of the call. If the call has
+// ended or there is no unicastRoute, record returns nil.
+func (r *requestReport) record(receivers int, err error) *unicastRoute {
 	in := r.inbox
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	if in.id != r.call {
-		return
+		return nil
 	}
 	in.state.receivers, in.state.publishErr = receivers, err
 	if receivers == 0 || err != nil || len(in.state.claims) > 0 {
 		in.wakeup.Send()
 	}
+	return in.unicast
 }
 
 // grantReport is the bus.DeliveryReport for the grant of a call.

@@ -75,6 +75,13 @@ type unaryCall struct {
 	// selecting reports whether the call is waiting for claims and has not yet selected a server.
 	// It is never true for a call that accepts a response without a claim.
 	selecting bool
+	// frame is the encoded request. Its last keySize bytes are a routing key, which is sent only in
+	// unicast requests.
+	frame   []byte
+	keySize int
+	// member is the server to which the request was sent as a unicast request. It is nil if the
+	// request was sent to all servers or to the queue.
+	member *selection.Member
 }
 
 func newUnaryCall(p *clientPlan, r *route) unaryCall {
@@ -113,11 +120,22 @@ func (p *clientPlan) callUnary(ctx context.Context, r *route, request proto.Mess
 		Metadata: o.outgoingMetadata(ctx), Body: p.requests.Body(request),
 		SkipClaim: c.awaitsSign, AnnounceAfter: announceAfter, AcceptDecline: c.selecting,
 	}
+	if r.unicast != nil && !c.selecting {
+		c.inbox.unicast = r.unicast
+		if c.member = r.unicast.choose(c.started); c.member != nil {
+			defer c.leaveMember()
+			outgoing.RoutingKey = r.requests.Name
+			c.keySize = wire.SizeRoutingKey(outgoing.RoutingKey)
+		}
+	}
 	frame, err := outgoing.AppendFrame(nil)
 	if err != nil {
 		return nil, errors.NewErrorf(errors.MalformedRequest, "request of %s cannot be encoded: %w", p.method.FullName(), err)
 	}
 	response, err := c.run(ctx, r.requests, frame, timeout)
+	if err != nil && c.member != nil && c.isUnanswered(err) {
+		r.unicast.suspect(c.member)
+	}
 	for _, serverID := range o.serverIDs {
 		*serverID = c.responder()
 	}
@@ -171,7 +189,7 @@ func (c *unaryCall) run(ctx context.Context, channel bus.Channel, frame []byte, 
 	if conn.err() != nil {
 		return nil, c.withFacts(conn.closeError())
 	}
-	if err := conn.bus.Publish(ctx, channel, frame, &requestReport{c.inbox, c.inbox.id}); err != nil {
+	if err := c.publish(ctx, channel, frame); err != nil {
 		return nil, c.withFacts(transport.ClassifyError(err))
 	}
 	c.sent, c.published = true, time.Since(c.started)
@@ -183,6 +201,53 @@ func (c *unaryCall) run(ctx context.Context, channel bus.Channel, frame []byte, 
 	c.inbox.timer.start(c.started, c.nextDeadline(c.published))
 	defer c.inbox.timer.stop()
 	return c.wait(ctx)
+}
+
+// publish sends the request to c.member. If there is no such server, publish sends the request to
+// channel. It also does so if the bus does not accept the request for the server.
+func (c *unaryCall) publish(ctx context.Context, channel bus.Channel, frame []byte) error {
+	conn := c.plan.conn
+	if c.member != nil {
+		c.frame = frame
+		err := conn.bus.Publish(ctx, bus.Channel(c.member.Channel), frame, &unicastReport{c.inbox, c.inbox.id})
+		if err == nil {
+			return nil
+		}
+		c.leaveMember()
+		// The capacity is limited because the bus may append to the frame.
+		frame = slices.Clip(frame[:len(frame)-c.keySize])
+	}
+	return conn.bus.Publish(ctx, channel, frame, &requestReport{c.inbox, c.inbox.id})
+}
+
+// sendToQueue sends the request to the queue after a unicast request has not been delivered. No
+// server has run the request.
+func (c *unaryCall) sendToQueue(ctx context.Context, state *callState) error {
+	c.route.unicast.onUndelivered(c.member, state)
+	c.leaveMember()
+	c.inbox.prepareQueue()
+	frame := slices.Clip(c.frame[:len(c.frame)-c.keySize])
+	if err := c.publish(ctx, c.route.requests, frame); err != nil {
+		return c.withFacts(transport.ClassifyError(err))
+	}
+	c.published = time.Since(c.started)
+	c.inbox.extend(c.started, c.nextDeadline(c.published))
+	return nil
+}
+
+// leaveMember ends the use of c.member, if there is such a server.
+func (c *unaryCall) leaveMember() {
+	if c.member != nil {
+		c.member.Done()
+		c.member = nil
+	}
+}
+
+// isUnanswered reports whether a call has failed with err because its server has not answered in
+// time and has not announced that it is handling the request either.
+func (c *unaryCall) isUnanswered(err error) bool {
+	facts, _ := errors.FactsOf(err)
+	return facts.Reason == errors.ReasonNoSign || facts.Reason == errors.ReasonSilent
 }
 
 // deregister removes the call from the pending calls. If the selection used the route's membership,
@@ -251,6 +316,8 @@ func (c *unaryCall) step(ctx context.Context) (response []byte, isFinal bool, er
 			c.claims.UpdateMembership(state.claims, state.receivers)
 		}
 		return state.body, true, nil
+	case c.member != nil && state.isUndelivered():
+		return nil, false, c.sendToQueue(ctx, &state)
 	case state.publishErr != nil:
 		return nil, true, c.withFacts(transport.ClassifyError(state.publishErr))
 	case c.server == "" && c.claims.HasNew(state.claims, state.receivers):

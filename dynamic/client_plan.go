@@ -46,14 +46,18 @@ func newClientPlan[Req, Resp proto.Message](ctx context.Context, c *Conn, method
 			"client of %s: cannot subscribe to responses: %w", method.FullName(), err)
 	}
 	p := &clientPlan{conn: c, method: method, requests: requests, responses: responses, cancels: &replies.cancels}
-	if announcesServers(method) {
+	if c.traits.Announces(method) {
 		p.presence = replies.presence
 	}
 	if !method.Topics() {
 		if p.defaultRoute, err = p.newRoute(nil); err != nil {
 			return nil, err
 		}
-		if p.presence != nil {
+		switch {
+		case p.presence == nil:
+		case p.defaultRoute.unicast != nil:
+			p.defaultRoute.unicast.ask()
+		default:
 			p.presence.ask(p.defaultRoute)
 		}
 	}

@@ -29,6 +29,7 @@ type Conn struct {
 	// rawBus is the bus that was passed to NewConn. The field bus wraps it to limit the size of
 	// frames.
 	rawBus   bus.Bus
+	traits   transport.Traits
 	registry *registry.Registry
 	options  connOptions
 	// wireID is options.id, converted to bytes.
@@ -118,6 +119,7 @@ func NewConn(b bus.Bus, reg *registry.Registry, opts ...ConnOption) (*Conn, erro
 	ctx, cancel := context.WithCancelCause(context.Background())
 	c := &Conn{
 		rawBus:     b,
+		traits:     transport.TraitsOf(b),
 		registry:   reg,
 		options:    options,
 		wireID:     []byte(options.id),
@@ -349,7 +351,7 @@ func (c *Conn) subscribeReplies(ctx context.Context, s *registry.Service) (*repl
 	replies := c.replies[s.WireName()]
 	if replies == nil {
 		replies = newReplySubscriptions(c.bus, c, s.WireName(), c.options.id, c.options.logger)
-		if !transport.CountsReceivers(c.rawBus) && slices.ContainsFunc(s.Methods(), announcesServers) {
+		if slices.ContainsFunc(s.Methods(), c.traits.Announces) {
 			replies.presence = newConnPresence(c, s.WireName())
 		}
 		c.replies[s.WireName()] = replies

@@ -11,13 +11,14 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 	"github.com/dynpsrpc/dynpsrpc/internal/queue"
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
-	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// connPresence keeps track of the servers of one service, on a bus that does not count receivers.
-// Servers announce themselves to all clients of the service when they join or leave. The conn sends
-// a discovery request when it first uses a method and topic. It sends another one after the bus has
-// lost its connection to the broker.
+// connPresence keeps track of the servers of one service; see [transport.Traits.Announces]. Servers
+// announce themselves to all clients of the service when they join or leave.
+//
+// On a bus that does not count receivers, the conn sends a discovery request when it first uses a
+// method and topic. It sends another one after the bus has lost its connection to the broker. On
+// other buses, a [selection.Directory] determines when the conn sends discovery requests.
 //
 // The broker may deny access to the channels for these messages. The conn then knows only the
 // servers that have answered calls, as it does with psrpc servers.
@@ -28,7 +29,9 @@ type connPresence struct {
 	// announcements receives what servers send to all clients of the service. answers receives the
 	// responses to discovery requests of this conn.
 	announcements, answers transport.LazySubscription
-	denied                 atomic.Bool
+	// denied reports whether the broker denies access to the channels for discovery. unicastDenied
+	// reports whether it denies access to the channels of single servers.
+	denied, unicastDenied atomic.Bool
 }
 
 func newConnPresence(c *Conn, service string) *connPresence {
@@ -60,8 +63,12 @@ func (p *connPresence) subscribe(ctx context.Context) error {
 // channels that discovery needs.
 func (p *connPresence) deny(err error) {
 	if p.denied.CompareAndSwap(false, true) {
-		p.conn.options.logger.Warn("dynpsrpc: the broker does not permit to discover servers: multi calls last until their "+
-			"timeout", slog.String("service", p.service), slog.Any("error", err))
+		consequence := "multi calls last until their timeout"
+		if p.conn.traits.CountsReceivers {
+			consequence = "the more servers a queue has, the more a queue call costs"
+		}
+		p.conn.options.logger.Warn("dynpsrpc: the broker does not permit to discover servers: "+consequence,
+			slog.String("service", p.service), slog.Any("error", err))
 	}
 }
 
@@ -85,9 +92,24 @@ func (p *connPresence) onPresence(frame []byte) {
 		c.mu.Lock()
 		membership := c.memberships.find(string(channel))
 		c.mu.Unlock()
-		if membership != nil {
+		if membership == nil {
+			continue
+		}
+		if c.traits.CountsReceivers {
+			p.updateDirectory(&membership.Directory, &presence)
+		} else {
 			membership.OnPresence(server, presence.State)
 		}
+	}
+}
+
+func (p *connPresence) updateDirectory(directory *selection.Directory, presence *wire.Presence) {
+	switch {
+	case len(presence.Address) == 0:
+	case presence.State == wire.PresenceServing:
+		directory.Add(p.service, string(presence.Address), string(presence.Receiver))
+	case presence.State == wire.PresenceDraining, presence.State == wire.PresenceLeft:
+		directory.Remove(string(presence.Address))
 	}
 }
 
@@ -98,21 +120,25 @@ func (p *connPresence) ask(r *route) {
 	if p.denied.Load() || !r.membership.StartDiscovery(c.disconnects()) {
 		return
 	}
-	discover := wire.Discover{ClientID: c.wireID, Channel: []byte(r.requests.Name)}
-	frame, err := discover.AppendFrame(nil)
-	if err != nil {
-		// Encoding cannot fail here, because client IDs and channel names are valid UTF-8.
-		return
-	}
-	ctx, cancel := context.WithTimeout(c.ctx, cancelTimeout)
-	defer cancel()
 	// If the broker loses the discovery request, the conn still discovers the servers when they
 	// answer calls.
-	err = c.bus.Publish(ctx, bus.Channel(wire.DiscoverChannel(p.service)), frame, p)
-	if err != nil {
+	if err := p.discover(bus.Channel(wire.DiscoverChannel(p.service)), r.requests.Name, p); err != nil {
 		r.membership.Lost()
 		p.Delivered(bus.Unknown, err)
 	}
+}
+
+// discover publishes a discovery request for a request channel.
+func (p *connPresence) discover(channel bus.Channel, requests string, report bus.DeliveryReport) error {
+	c := p.conn
+	frame, err := (&wire.Discover{ClientID: c.wireID, Channel: []byte(requests)}).AppendFrame(nil)
+	if err != nil {
+		// Encoding cannot fail here, because client IDs and channel names are valid UTF-8.
+		return err
+	}
+	ctx, cancel := context.WithTimeout(c.ctx, cancelTimeout)
+	defer cancel()
+	return c.bus.Publish(ctx, channel, frame, report)
 }
 
 // Delivered implements bus.DeliveryReport for discovery requests.
@@ -129,12 +155,6 @@ func (c *Conn) disconnects() uint64 {
 		return monitored.Stats().Disconnects
 	}
 	return 0
-}
-
-// announcesServers reports whether the servers of a method announce themselves. Servers of queue
-// methods do not, because their clients need not know all of them.
-func announcesServers(m *registry.Method) bool {
-	return !m.Queue() && m.Kind() != registry.KindSubscription
 }
 
 // watch prepares for a call whose responding servers will be recorded in responders. It must be

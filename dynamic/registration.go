@@ -39,6 +39,8 @@ type Registration struct {
 	cancelSubscription transport.LazySubscription
 	// discoverySubscription receives the discovery requests of clients.
 	discoverySubscription transport.LazySubscription
+	// unicast receives the requests that clients send to this server only.
+	unicast *unicastReceiver
 	// interceptors holds the server's interceptors, followed by those of the service.
 	interceptors serverInterceptors
 
@@ -75,6 +77,7 @@ func newRegistration(s *Server, service *registry.Service, interceptors serverIn
 		cancel:                cancel,
 		endpoints:             map[string]*endpoint{},
 	}
+	r.unicast = newUnicastReceiver(r)
 	context.AfterFunc(ctx, func() {
 		s.pendingClaims.abandon(func(e *endpoint) bool { return e.plan.registration == r })
 	})

@@ -110,6 +110,7 @@ func (r *Registration) runEnd(end *registrationEnd) {
 	forEachConcurrently(end.endpoints, (*endpoint).close)
 	r.cancelSubscription.Close()
 	r.discoverySubscription.Close()
+	r.unicast.closeFor(r)
 	r.cancel()
 	close(end.released)
 	r.server.remove(r)

@@ -77,7 +77,7 @@ func (r *Registration) replaceWith(next *Registration) error {
 			"service %s, to be replaced, has the wire name %s, service %s has %s; see dynamic.WithWireName",
 			r.service.Name(), wireName, next.service.Name(), nextWireName)
 	}
-	next.clients = r.clients
+	next.clients, next.unicast = r.clients, r.unicast
 	if err := r.server.addDraining(next); err != nil {
 		return err
 	}
@@ -116,16 +116,16 @@ func (r *Registration) newEndpoints(predecessor *Registration) []*endpoint {
 		}
 	}
 	for _, e := range endpoints {
-		e.reuseInbound(predecessor.endpoint(e.name))
+		e.reuseInbound(predecessor.endpoint([]byte(e.name)))
 	}
 	return endpoints
 }
 
 // endpoint returns the endpoint named name, or nil if there is none.
-func (r *Registration) endpoint(name string) *endpoint {
+func (r *Registration) endpoint(name []byte) *endpoint {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.endpoints[name]
+	return r.endpoints[string(name)]
 }
 
 // transferEndpoints makes the bus subscriptions deliver requests to next, or returns an error if r
@@ -159,6 +159,7 @@ func (r *Registration) transferEndpoints(next *Registration) error {
 		e.inbound.target.Store(&target{endpoint: e.inbound.current(), successor: e, switched: &switched})
 	}
 	switched.Store(true)
+	r.unicast.registration.Store(next)
 	for _, e := range next.endpoints {
 		e.inbound.target.Store(&target{endpoint: e})
 	}

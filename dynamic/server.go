@@ -28,9 +28,7 @@ type Server struct {
 	options serverOptions
 	// wireID is options.id, converted to a byte slice for encoding frames.
 	wireID []byte
-	// announces reports whether clients must be told which services this server serves, because the
-	// bus does not count receivers.
-	announces bool
+	traits transport.Traits
 	// configErr is the error that Register returns if an argument of NewServer was invalid.
 	// Otherwise, it is nil.
 	configErr     error
@@ -136,7 +134,9 @@ func NewServer(b bus.Bus, opts ...ServerOption) *Server {
 	}
 	s.announcers.epoch = time.Now()
 	s.pendingClaims.options, s.pendingClaims.evicted = &s.options, s.onClaimEvicted
-	s.announces = b != nil && !transport.CountsReceivers(b)
+	if b != nil {
+		s.traits = transport.TraitsOf(b)
+	}
 	s.drops.logger = options.logger
 	s.bus = transport.LimitFrames(b, options.maxFrameSize, s.drops.addBad)
 	s.semaphore.Max = int64(options.maxConcurrent)

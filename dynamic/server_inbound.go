@@ -94,7 +94,7 @@ func (i *inbound) subscribe(ctx context.Context, claims bool) error {
 			return err
 		}
 	}
-	deliver := i.onRequest
+	deliver := func(frame []byte) { i.onRequest(frame) }
 	if i.isStream {
 		deliver = i.onStream
 	}
@@ -135,11 +135,17 @@ func (i *inbound) acquire() (*endpoint, *lifecycle.Token) {
 	}
 }
 
-// onRequest handles a frame from the request channel. The bus calls it, so it never blocks.
-func (i *inbound) onRequest(frame []byte) {
-	if e, token := i.acquire(); e != nil && !startServerCall(e, frame, token) {
+// onRequest handles a request. It returns false if the endpoint is closed, in which case the request
+// is not handled. The bus calls onRequest, so it never blocks.
+func (i *inbound) onRequest(frame []byte) (open bool) {
+	e, token := i.acquire()
+	if e == nil {
+		return false
+	}
+	if !startServerCall(e, frame, token) {
 		e.inFlight.Leave(token)
 	}
+	return true
 }
 
 // onRefused handles a request that the broker has refused to assign to this process, for example

@@ -8,6 +8,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/bus"
 	"github.com/dynpsrpc/dynpsrpc/dynamic/internal/transport"
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
+	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
 const (
@@ -17,17 +18,36 @@ const (
 	maxAnnouncedChannels = 100
 )
 
-// subscribeDiscovery subscribes to the discovery requests of clients. It does nothing if the bus
-// counts receivers, because clients then send no such requests. If the broker does not permit the
-// subscription, subscribeDiscovery logs a warning and returns nil.
+// subscribeDiscovery subscribes to the discovery requests of clients, and to the unicast channel of
+// the server if clients send requests to it. It does nothing if clients need not know the servers of
+// the service; see [transport.Traits.Announces]. If the broker does not permit a subscription,
+// subscribeDiscovery logs one warning and returns nil.
 func (r *Registration) subscribeDiscovery(ctx context.Context) error {
-	if !r.server.announces {
+	traits := r.server.traits
+	if !r.hasMethod(traits.Announces) {
 		return nil
 	}
+	consequence := "clients do not know this server, so that multi calls last until their timeout"
+	if traits.CountsReceivers {
+		consequence = "clients do not know this server: the more servers a queue has, the more a queue call costs"
+	}
 	channel := bus.Channel(wire.DiscoverChannel(r.service.WireName()))
-	return r.subscribeIfPermitted(ctx, &r.discoverySubscription, channel, r.onDiscover,
-		"the broker does not permit to subscribe to discovery: clients do not know this server, so that multi calls last "+
-			"until their timeout")
+	err := r.subscribeIfPermitted(ctx, &r.discoverySubscription, channel, r.onDiscover,
+		"the broker does not permit to subscribe to discovery: "+consequence)
+	if err != nil || !r.discoverySubscription.IsOpen() || !r.hasMethod(traits.Unicasts) {
+		return err
+	}
+	return r.subscribeUnicast(ctx)
+}
+
+// hasMethod reports whether matches returns true for any method that the registration serves.
+func (r *Registration) hasMethod(matches func(m *registry.Method) bool) bool {
+	for _, plan := range r.plans {
+		if matches(plan.method) {
+			return true
+		}
+	}
+	return false
 }
 
 // onDiscover handles a discovery request, in which a client asks which servers serve a channel. The
@@ -38,7 +58,7 @@ func (r *Registration) onDiscover(frame []byte) {
 		r.server.drops.addBad(bus.Channel(wire.DiscoverChannel(r.service.WireName())), err)
 		return
 	}
-	e := r.endpoint(string(discover.Channel))
+	e := r.endpoint(discover.Channel)
 	if e == nil || !e.isAnnounced() || e.isClosing() {
 		return
 	}
@@ -62,10 +82,12 @@ func (a *discoveryAnswer) serve() {
 // announce tells all clients of the service whether this server receives requests on the channels
 // of endpoints.
 func (r *Registration) announce(state wire.PresenceState, endpoints ...*endpoint) {
-	if !r.server.announces {
-		return
-	}
-	endpoints = slices.DeleteFunc(slices.Clone(endpoints), func(e *endpoint) bool { return !e.isAnnounced() })
+	// Topics may come and go often, and many conns of the service may be listening. If the bus counts
+	// receivers, clients notice that a topic has other servers than before.
+	omitsTopics := r.server.traits.CountsReceivers
+	endpoints = slices.DeleteFunc(slices.Clone(endpoints), func(e *endpoint) bool {
+		return !e.isAnnounced() || omitsTopics && len(e.topic) > 0
+	})
 	channel := bus.Channel(wire.PresenceChannel(r.service.WireName()))
 	for part := range slices.Chunk(endpoints, maxAnnouncedChannels) {
 		r.publishPresence(channel, state, part)
@@ -74,6 +96,9 @@ func (r *Registration) announce(state wire.PresenceState, endpoints ...*endpoint
 
 func (r *Registration) publishPresence(channel bus.Channel, state wire.PresenceState, endpoints []*endpoint) {
 	presence := wire.Presence{ServerID: r.server.wireID, State: state}
+	if r.unicast.subscription.IsOpen() {
+		presence.Address, presence.Receiver = []byte(r.unicast.address), []byte(r.server.traits.ReceiverID)
+	}
 	for _, e := range endpoints {
 		presence.Channels = append(presence.Channels, []byte(e.name))
 	}
@@ -91,5 +116,5 @@ func (r *Registration) publishPresence(channel bus.Channel, state wire.PresenceS
 // isAnnounced reports whether the server tells clients that it receives requests on the channel of
 // e. The server does not do so if another version of the service has taken over the channel.
 func (e *endpoint) isAnnounced() bool {
-	return announcesServers(e.plan.method) && e.inbound.current() == e
+	return e.plan.server.traits.Announces(e.plan.method) && e.inbound.current() == e
 }

@@ -4,45 +4,57 @@ import (
 	"bytes"
 	"time"
 
+	"github.com/dynpsrpc/dynpsrpc/bus"
 	"github.com/dynpsrpc/dynpsrpc/dynamic/internal/transport"
 	"github.com/dynpsrpc/dynpsrpc/internal/lazyctx"
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// refusedRequest is a request that the broker has refused to assign to this process. A worker tells
-// the client that this server declines the request.
-type refusedRequest struct {
+// declinedRequest is a request for which a worker tells the client that this server does not handle
+// it.
+type declinedRequest struct {
 	server *Server
+	// method is nil if the server does not know the method.
 	method *registry.Method
 	client *clientEntry
 	claim  wire.ClaimRequest
 }
 
-// declineRefused starts a worker that sends a claim to decline a request. If the client does not
-// understand such claims, declineRefused does nothing. It never blocks.
+// declineRefused declines a request that the broker has refused to assign to this process. If the
+// client does not understand such claims, declineRefused does nothing. It never blocks.
 func declineRefused(e *endpoint, frame []byte) {
 	r := e.plan.registration
+	request, ok := r.decodeDeclined(e.inbound.channel, frame)
+	if ok && (request.AnnounceAfter > 0 || request.AcceptDecline) {
+		r.decline(request, e.plan.method, e.inbound.frames.Subscribers())
+	}
+}
+
+// decodeDeclined decodes a request that this server does not handle. It returns false if the frame is
+// malformed.
+func (r *Registration) decodeDeclined(channel bus.Channel, frame []byte) (wire.Request, bool) {
 	server := r.server
 	request, _, err := transport.Decode(frame, wire.KindRequest, server.options.decompression(), wire.ParseRequest)
 	if err != nil {
-		server.drops.addBad(e.inbound.channel, err)
-		return
+		server.drops.addBad(channel, err)
 	}
-	if request.AnnounceAfter == 0 && !request.AcceptDecline {
-		return
-	}
-	server.workers.Go(&refusedRequest{
-		server: server, method: e.plan.method, client: r.clients.get(request.ClientID),
+	return request, err == nil
+}
+
+// decline starts a worker that sends a claim to decline a request. It never blocks.
+func (r *Registration) decline(request wire.Request, method *registry.Method, subscribers uint32) {
+	r.server.workers.Go(&declinedRequest{
+		server: r.server, method: method, client: r.clients.get(request.ClientID),
 		claim: wire.ClaimRequest{
-			RequestID: bytes.Clone(request.RequestID), ServerID: server.wireID, Affinity: -1, Declined: true,
-			Subscribers: e.inbound.frames.Subscribers(),
+			RequestID: bytes.Clone(request.RequestID), ServerID: r.server.wireID, Affinity: -1, Declined: true,
+			Subscribers: subscribers,
 		},
 	})
 }
 
 // serve implements task.
-func (r *refusedRequest) serve() {
+func (r *declinedRequest) serve() {
 	frame, err := r.claim.AppendFrame(nil)
 	if err != nil {
 		// This cannot happen, because AppendFrame fails only if an ID is not valid UTF-8.

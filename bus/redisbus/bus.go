@@ -14,6 +14,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 	"github.com/dynpsrpc/dynpsrpc/internal/dropcount"
 	"github.com/dynpsrpc/dynpsrpc/internal/fanout"
+	"github.com/dynpsrpc/dynpsrpc/internal/id"
 	"github.com/dynpsrpc/dynpsrpc/internal/lifecycle"
 )
 
@@ -23,6 +24,8 @@ type Bus struct {
 	client   redis.UniversalClient
 	topology topology
 	options  options
+	// receiverID is the result of ReceiverID.
+	receiverID string
 	// credentials is nil unless the client has a StreamingCredentialsProvider.
 	credentials *credentials
 	// ctx ends when the bus is closed.
@@ -63,7 +66,11 @@ type Bus struct {
 	published, publishErrors, received, disconnects atomic.Uint64
 }
 
-var _ bus.Monitored = (*Bus)(nil)
+var (
+	_ bus.Monitored       = (*Bus)(nil)
+	_ bus.ReceiverCounter = (*Bus)(nil)
+	_ bus.Competing       = (*Bus)(nil)
+)
 
 // New returns a bus that is connected to the same Redis server or cluster as client. client must be
 // a *redis.Client (for a single server, or a Sentinel failover client) or a *redis.ClusterClient.
@@ -92,6 +99,7 @@ func newBus(ctx context.Context, client redis.UniversalClient, opts []Option) (*
 	}
 	b := &Bus{
 		client: client, topology: topology, options: options, credentials: credentials,
+		receiverID:  id.NewBus(),
 		done:        make(chan struct{}),
 		supervisors: map[string]*supervisor{},
 		channels:    map[string]*channelState{},
@@ -204,6 +212,10 @@ func (b *Bus) Publish(ctx context.Context, channel bus.Channel, frame []byte, re
 // CountsReceivers returns false in a Cluster without sharded pub/sub, where no node knows all
 // subscribers.
 func (b *Bus) CountsReceivers() bool { return b.topology.reportsReceivers() }
+
+// ReceiverID implements bus.Competing: Redis delivers a queue frame to every connection that
+// subscribes to the queue.
+func (b *Bus) ReceiverID() string { return b.receiverID }
 
 // Subscribe registers handler to be called for each frame on channel until the subscription or the
 // bus is closed. It returns once Redis has confirmed the subscription. ctx limits only how long

@@ -33,6 +33,12 @@ func NewServer() string {
 	return string(id[:])
 }
 
+// NewBus returns a new ID for a connection to a bus.
+func NewBus() string {
+	id := withRandomSuffix("BUS_")
+	return string(id[:])
+}
+
 // NewRequest returns a new request ID.
 func NewRequest() Call { return onCurrentShard("REQ_") }
 

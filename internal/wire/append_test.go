@@ -242,7 +242,8 @@ func TestAppendMetadata_ParsedAgain(t *testing.T) {
 	env, err := wire.ParseEnvelope(frame)
 	require.NoError(t, err)
 	assert.Equal(t, wire.Envelope{
-		TypeName: []byte("google.protobuf.StringValue"), Value: []byte("\x0a\x02u1"), Metadata: metadata,
+		TypeName: []byte("google.protobuf.StringValue"), Value: []byte("\x0a\x02u1"), RoutingKey: []byte("M.REQ"),
+		Metadata: metadata,
 	}, env)
 	assert.Equal(t, uint64(7), nonceOf(t, frame))
 	key, err := wire.RoutingKey(frame)

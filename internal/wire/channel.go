@@ -28,6 +28,7 @@ const (
 	suffixCancel        = "CANCEL"
 	suffixDiscover      = "DISCOVER"
 	suffixPresence      = "PRESENCE"
+	suffixUnicast       = "UNICAST"
 )
 
 // RequestChannel returns the channel on which servers receive the requests for a method and
@@ -83,6 +84,15 @@ func PresenceChannel(service string) Channel { return privateChannel(service, su
 // response to its [Discover]. psrpc peers do not use it.
 func PresenceClientChannel(service, clientID string) Channel {
 	return clientChannel(service, clientID, suffixPresence)
+}
+
+// UnicastChannel returns the channel on which a single server of a service receives requests. The
+// address identifies the server, see [Presence.Address]. psrpc peers do not use this channel.
+func UnicastChannel(service, address string) Channel {
+	return Channel{
+		Name:    joinName(sanitize(service), sanitize(address), suffixUnicast),
+		Subject: "DYN." + service + "." + address + "." + suffixUnicast,
+	}
 }
 
 // privateChannel returns a channel that only dynpsrpc peers of the service use.

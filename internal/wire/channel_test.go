@@ -74,6 +74,28 @@ func TestCancelChannel_IsOfAService(t *testing.T) {
 	}
 }
 
+func TestUnicastChannel_IsOfAServer(t *testing.T) {
+	t.Parallel()
+	assert.Equal(t, wire.Channel{Name: "MyService|SRV_a|UNICAST", Subject: "DYN.MyService.SRV_a.UNICAST"},
+		wire.UnicastChannel("MyService", "SRV_a"))
+}
+
+// A unicast request is the request to the queue, followed by the routing key.
+func TestRequest_RoutingKeyIsLast(t *testing.T) {
+	t.Parallel()
+	request := wire.Request{RequestID: []byte("id"), SentAt: 1, Body: wire.Body{Raw: []byte("body")}, AnnounceAfter: 200}
+	queued, err := request.AppendFrame(nil)
+	require.NoError(t, err)
+	request.RoutingKey = "S|M|REQ"
+	unicast, err := request.AppendFrame(nil)
+	require.NoError(t, err)
+	assert.Equal(t, wire.AppendRoutingKey(queued, "S|M|REQ"), unicast)
+	assert.Len(t, unicast, len(queued)+wire.SizeRoutingKey("S|M|REQ"))
+	envelope, err := wire.ParseEnvelope(unicast)
+	require.NoError(t, err)
+	assert.Equal(t, "S|M|REQ", string(envelope.RoutingKey))
+}
+
 func TestChannel_TopicIsNotChanged(t *testing.T) {
 	t.Parallel()
 	topic := []string{"a.b", ""}

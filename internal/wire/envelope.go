@@ -55,8 +55,7 @@ const (
 	presenceName      = "dynpsrpc.Presence"
 )
 
-// Envelope is the outer message of a decoded frame. Its slices alias the frame. It does not contain
-// the routing key, because only the NATS bus needs it; see [RoutingKey].
+// Envelope is the outer message of a decoded frame. Its slices alias the frame.
 type Envelope struct {
 	// Kind determines which Parse function to use for Value.
 	Kind Kind
@@ -65,6 +64,9 @@ type Envelope struct {
 	TypeName []byte
 	// Value is the encoded inner message.
 	Value []byte
+	// RoutingKey is the routing key; see [RoutingKey]. Requests on a [UnicastChannel] contain it on
+	// every bus. Most other frames contain it only on NATS.
+	RoutingKey []byte
 	// Metadata is the metadata of an update. It may be nil. Only dynpsrpc publishers send it.
 	Metadata map[string]string
 }
@@ -87,7 +89,7 @@ func ParseEnvelope(frame []byte) (Envelope, error) {
 		case envelopeTagValue:
 			env.Value = r.bytes
 		case envelopeTagRoutingKey:
-			r.text() // only checks that the key is valid UTF-8
+			env.RoutingKey = r.text()
 		case envelopeTagCodec:
 			codec = int32(r.number)
 		case envelopeTagMetadata:

@@ -108,7 +108,7 @@ func TestParseEnvelope_AnyOrderLastWins(t *testing.T) {
 	env, err := wire.ParseEnvelope(frame)
 	require.NoError(t, err)
 	assert.Equal(t, wire.Envelope{
-		Kind: wire.KindStream, TypeName: []byte("internal.Stream"), Value: []byte("value"),
+		Kind: wire.KindStream, TypeName: []byte("internal.Stream"), RoutingKey: []byte("M.REQ"), Value: []byte("value"),
 	}, env)
 	key, err := wire.RoutingKey(frame)
 	require.NoError(t, err)

@@ -13,6 +13,8 @@ const (
 	presenceTagServerID = 1<<wireTypeBits | wireBytes
 	presenceTagState    = 2<<wireTypeBits | wireVarint
 	presenceTagChannel  = 3<<wireTypeBits | wireBytes
+	presenceTagAddress  = 4<<wireTypeBits | wireBytes
+	presenceTagReceiver = 5<<wireTypeBits | wireBytes
 )
 
 // maxPresenceChannels is the maximum number of channels in a [Presence] that ParsePresence accepts.
@@ -21,8 +23,8 @@ const maxPresenceChannels = 10_000
 var errTooManyChannels = errors.NewErrorf(errors.MalformedRequest, "presence has more than %d channels", maxPresenceChannels)
 
 // Discover is a discovery request, which asks the servers of a service which of them receive
-// requests on a channel. The client publishes it on the channel returned by [DiscoverChannel]. Each
-// of these servers responds with a [Presence] on the channel returned by [PresenceClientChannel].
+// requests on a channel. The client publishes it on the channel returned by [DiscoverChannel], or,
+// to ask a single server, on the one returned by [UnicastChannel]. Each of these servers responds with a [Presence] on the channel returned by [PresenceClientChannel].
 // psrpc has no equivalent message.
 type Discover struct {
 	// ClientID is the ID of the client that sends the discovery request.
@@ -85,6 +87,13 @@ type Presence struct {
 	State PresenceState
 	// Channels contains the names of request channels, see [RequestChannel].
 	Channels [][]byte
+	// Address identifies the channel on which this server alone receives requests, see
+	// [UnicastChannel]. Unlike ServerID, it is always unique, even among servers that run one after
+	// the other. It is empty if the server has no such channel.
+	Address []byte
+	// Receiver identifies the connection to the bus that the server uses. The bus counts servers with
+	// the same Receiver as one receiver. It is empty if Address is empty.
+	Receiver []byte
 }
 
 // ParsePresence decodes the value of an envelope of kind [KindPresence].
@@ -101,6 +110,10 @@ func ParsePresence(value []byte) (p Presence, err error) {
 				return Presence{}, errTooManyChannels
 			}
 			p.Channels = append(p.Channels, r.text())
+		case presenceTagAddress:
+			p.Address = r.text()
+		case presenceTagReceiver:
+			p.Receiver = r.text()
 		}
 	}
 	if r.err != nil {
@@ -112,18 +125,20 @@ func ParsePresence(value []byte) (p Presence, err error) {
 // AppendFrame appends the encoded frame of p to dst. If a text field is not valid UTF-8, it returns
 // dst unchanged and an error.
 func (p *Presence) AppendFrame(dst []byte) ([]byte, error) {
-	if !validText(p.ServerID) || !validText(p.Channels...) {
+	if !validText(p.ServerID, p.Address, p.Receiver) || !validText(p.Channels...) {
 		return dst, errInvalidText
 	}
 	size := sizeBytes(presenceTagServerID, len(p.ServerID)) + sizeVarint(presenceTagState, uint64(p.State))
 	for _, channel := range p.Channels {
 		size += protowire.SizeVarint(presenceTagChannel) + protowire.SizeBytes(len(channel))
 	}
+	size += sizeBytes(presenceTagAddress, len(p.Address)) + sizeBytes(presenceTagReceiver, len(p.Receiver))
 	frame := beginFrame(dst, presenceName, size, 0)
 	frame = appendBytes(frame, presenceTagServerID, p.ServerID)
 	frame = appendVarint(frame, presenceTagState, uint64(p.State))
 	for _, channel := range p.Channels {
 		frame = protowire.AppendBytes(protowire.AppendVarint(frame, presenceTagChannel), channel)
 	}
-	return frame, nil
+	frame = appendBytes(frame, presenceTagAddress, p.Address)
+	return appendBytes(frame, presenceTagReceiver, p.Receiver), nil
 }

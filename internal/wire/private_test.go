@@ -101,6 +101,12 @@ var privateMessages = map[string]struct {
 		&wire.Presence{ServerID: []byte("server"), State: wire.PresenceLeft, Channels: [][]byte{[]byte("a|REQ")}},
 		wire.KindPresence, fields{}.bytes(1, "server").varint(2, 2).bytes(3, "a|REQ"),
 	},
+	"unicast presence": {
+		&wire.Presence{
+			ServerID: []byte("server"), Channels: [][]byte{[]byte("a|REQ")}, Address: []byte("address"), Receiver: []byte("bus"),
+		},
+		wire.KindPresence, fields{}.bytes(1, "server").bytes(3, "a|REQ").bytes(4, "address").bytes(5, "bus"),
+	},
 }
 
 func privateFrames(t testing.TB) map[string][]byte {

@@ -210,6 +210,7 @@ func drawMessage(t *rapid.T, kind wire.Kind) (message, map[string]string) {
 		return &wire.Presence{
 			ServerID: first, State: wire.PresenceState(rapid.Uint64().Draw(t, "state")),
 			Channels: rapid.SliceOf(id).Draw(t, "channels"),
+			Address:  id.Draw(t, "address"), Receiver: id.Draw(t, "receiver"),
 		}, nil
 	default:
 		return &wire.Stream{

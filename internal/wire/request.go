@@ -51,6 +51,10 @@ type Request struct {
 	// AcceptDecline reports whether the client understands declined claims; see
 	// [ClaimRequest.Declined]. Only dynpsrpc clients set this field.
 	AcceptDecline bool
+	// RoutingKey is written into the envelope, where [Envelope.RoutingKey] returns it. It is used only
+	// for requests on a [UnicastChannel] and contains the name of the request channel on which the
+	// request would be sent otherwise. ParseRequest does not set it.
+	RoutingKey string
 }
 
 // ParseRequest decodes the value of an envelope of kind [KindRequest].
@@ -118,7 +122,7 @@ func (req *Request) AppendFrame(dst []byte) ([]byte, error) {
 		sizeVarint(requestTagAcceptDecline, acceptDecline) +
 		sizeVarint(requestTagAnnounceAfter, announceAfter)
 
-	frame := beginFrame(dst, requestName, size, 0)
+	frame := beginFrame(dst, requestName, size, SizeRoutingKey(req.RoutingKey))
 	frame = appendBytes(frame, requestTagRequestID, req.RequestID)
 	frame = appendBytes(frame, requestTagClientID, req.ClientID)
 	frame = appendVarint(frame, requestTagSentAt, sentAt)
@@ -132,5 +136,6 @@ func (req *Request) AppendFrame(dst []byte) ([]byte, error) {
 	frame = appendVarint(frame, requestTagSkipClaim, skipClaim)
 	frame = appendVarint(frame, requestTagAcceptDirect, acceptDirect)
 	frame = appendVarint(frame, requestTagAcceptDecline, acceptDecline)
-	return appendVarint(frame, requestTagAnnounceAfter, announceAfter), nil
+	frame = appendVarint(frame, requestTagAnnounceAfter, announceAfter)
+	return AppendRoutingKey(frame, req.RoutingKey), nil
 }

@@ -172,6 +172,8 @@ func toReference(t require.TestingT, m message) *dynamicpb.Message {
 		for _, channel := range m.Channels {
 			channels.Append(protoreflect.ValueOfString(string(channel)))
 		}
+		setText(ref, "address", string(m.Address))
+		setText(ref, "receiver", string(m.Receiver))
 		return ref
 	default:
 		require.Fail(t, "no such message")

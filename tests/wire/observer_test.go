@@ -96,8 +96,16 @@ func (w *watcher) sends(payload []byte) {
 	w.unwanted[string(payload)]++
 }
 
-// saw adds a frame to the collected ones. It ignores cancellations, which only dynpsrpc peers send
-// and which are not part of psrpc's protocol.
+// privateChannels contains the ends of the names of the channels that only dynpsrpc peers use.
+var privateChannels = []string{"|CANCEL", "|DISCOVER", "|PRESENCE", "|UNICAST"}
+
+// isPrivate reports whether only dynpsrpc peers use a channel.
+func isPrivate(channel string) bool {
+	return slices.ContainsFunc(privateChannels, func(suffix string) bool { return strings.HasSuffix(channel, suffix) })
+}
+
+// saw adds a frame to the collected ones. It ignores frames on private channels, which are not part
+// of psrpc's protocol.
 func (w *watcher) saw(channel string, payload []byte) {
 	f, err := parseFrame(channel, payload)
 	w.mu.Lock()
@@ -107,7 +115,7 @@ func (w *watcher) saw(channel string, payload []byte) {
 		w.unwanted[string(payload)]--
 	case err != nil:
 		w.frames = append(w.frames, frame{channel: channel, payload: payload, typeURL: "undecodable"})
-	case f.typeName() != "dynpsrpc.Cancel":
+	case !isPrivate(channel):
 		w.frames = append(w.frames, f)
 	}
 	select {

@@ -26,6 +26,8 @@ type Membership struct {
 	// the bus did not report a number.
 	receivers int
 	present   presences
+	// Directory holds the servers that have a unicast channel. It has a lock of its own.
+	Directory Directory
 }
 
 // IsComplete reports whether every server that got a request has answered it. receivers is the

@@ -59,6 +59,13 @@ func (s *LazySubscription) Subscribe(
 	return nil
 }
 
+// IsOpen reports whether the subscription exists and Close has not been called.
+func (s *LazySubscription) IsOpen() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.subscription != nil && !s.closed
+}
+
 // NotifyRefused calls the method of the same name of the bus's subscription; see
 // [bus.RefusalNotifier]. It does nothing if the subscription does not exist or has no such method.
 func (s *LazySubscription) NotifyRefused(handler bus.Handler) {

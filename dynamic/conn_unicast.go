@@ -1,0 +1,112 @@
+package dynamic
+
+import (
+	"log/slog"
+	"time"
+
+	"github.com/dynpsrpc/dynpsrpc/bus"
+	"github.com/dynpsrpc/dynpsrpc/dynamic/internal/selection"
+	"github.com/dynpsrpc/dynpsrpc/dynamic/internal/transport"
+	"github.com/dynpsrpc/dynpsrpc/internal/id"
+	"github.com/dynpsrpc/dynpsrpc/internal/wire"
+)
+
+// unicastRoute sends the requests of a queue method to single servers, if the conn knows all servers
+// of the queue; see [selection.Directory]. It is immutable.
+//
+// On Redis, every server process of a queue receives each request and asks Redis for the lock on it.
+// With many processes, that takes most of the broker's time. A unicast request is received by one
+// server only, so it needs no lock.
+type unicastRoute struct {
+	directory *selection.Directory
+	presence  *connPresence
+	// requests is the name of the request channel.
+	requests string
+}
+
+// choose returns the server to which a request is sent, or nil if the request must be sent to the
+// queue.
+func (u *unicastRoute) choose(now time.Time) *selection.Member {
+	return u.directory.Choose(u.sinceEpoch(now))
+}
+
+func (u *unicastRoute) sinceEpoch(now time.Time) time.Duration {
+	return now.Sub(u.presence.conn.inboxes.epoch)
+}
+
+// onCounted handles the number of receivers that the bus has reported for a request to the queue. It
+// never blocks.
+func (u *unicastRoute) onCounted(receivers int) {
+	if u.directory.OnCounted(receivers, u.sinceEpoch(time.Now())) {
+		// If the conn is closed, there is no need to ask.
+		_ = u.presence.conn.goTracked(u.ask)
+	}
+}
+
+// ask asks all servers of the service whether they receive the requests of the route.
+func (u *unicastRoute) ask() {
+	p := u.presence
+	if p.denied.Load() {
+		return
+	}
+	if err := p.discover(bus.Channel(wire.DiscoverChannel(p.service)), u.requests, p); err != nil {
+		p.Delivered(bus.Unknown, err)
+	}
+}
+
+// onUndelivered handles a unicast request that no server has accepted. state is the state of the
+// call.
+func (u *unicastRoute) onUndelivered(member *selection.Member, state *callState) {
+	if !transport.IsPermissionDenied(state.publishErr) {
+		u.directory.RemoveMember(member)
+		return
+	}
+	u.directory.Disable()
+	if p := u.presence; p.unicastDenied.CompareAndSwap(false, true) {
+		p.conn.options.logger.Warn("dynpsrpc: the broker does not permit to publish to single servers: the more servers a "+
+			"queue has, the more a queue call costs", slog.String("service", p.service), slog.Any("error", state.publishErr))
+	}
+}
+
+// suspect is called when a member has not answered a request in time. The member receives no more
+// requests until it has answered the question whether it still receives them.
+func (u *unicastRoute) suspect(member *selection.Member) {
+	if u.directory.Suspect(member) {
+		// If the question is lost, the member is chosen again once it announces itself.
+		_ = u.presence.discover(bus.Channel(member.Channel), u.requests, &questionReport{u.directory, member})
+	}
+}
+
+// questionReport is the bus.DeliveryReport of a question to a single member.
+type questionReport struct {
+	directory *selection.Directory
+	member    *selection.Member
+}
+
+// Delivered implements bus.DeliveryReport.
+func (r *questionReport) Delivered(receivers int, _ error) {
+	if receivers == 0 {
+		r.directory.RemoveMember(r.member)
+	}
+}
+
+// unicastReport is the bus.DeliveryReport for a request that is sent to a single server.
+type unicastReport struct {
+	inbox *callInbox
+	call  id.Call
+}
+
+// Delivered implements bus.DeliveryReport. It wakes the calling goroutine if the server has not
+// received the request.
+func (r *unicastReport) Delivered(receivers int, err error) {
+	if receivers != 0 && err == nil {
+		return
+	}
+	in := r.inbox
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if in.id == r.call && !in.state.queued {
+		in.state.receivers, in.state.publishErr = receivers, err
+		in.wakeup.Send()
+	}
+}

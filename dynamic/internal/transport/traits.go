@@ -1,0 +1,43 @@
+package transport
+
+import (
+	"github.com/dynpsrpc/dynpsrpc/bus"
+	"github.com/dynpsrpc/dynpsrpc/registry"
+)
+
+// Traits says what a bus can do, as far as clients need to know the servers because of it.
+type Traits struct {
+	// CountsReceivers reports whether the bus counts the receivers of the frames that it publishes.
+	CountsReceivers bool
+	// ReceiverID is the result of [bus.Competing.ReceiverID] if the bus also counts receivers.
+	// Otherwise, it is empty.
+	ReceiverID string
+}
+
+// TraitsOf returns the traits of a bus.
+func TraitsOf(b bus.Bus) (t Traits) {
+	counter, ok := b.(bus.ReceiverCounter)
+	t.CountsReceivers = !ok || counter.CountsReceivers()
+	if competing, ok := b.(bus.Competing); ok && t.CountsReceivers {
+		t.ReceiverID = competing.ReceiverID()
+	}
+	return t
+}
+
+// Unicasts reports whether the requests of a method are sent to the unicast channels of servers if
+// possible. This is the case for queue methods if the processes of a queue compete for its frames.
+func (t Traits) Unicasts(m *registry.Method) bool {
+	return t.ReceiverID != "" && m.Queue() && m.Kind() == registry.KindSingle
+}
+
+// ReachesAllServers reports whether all servers of a method receive each request and answer it.
+func ReachesAllServers(m *registry.Method) bool {
+	return !m.Queue() && m.Kind() != registry.KindSubscription
+}
+
+// Announces reports whether the servers of a method announce themselves to clients. They do so if
+// clients send them unicast requests. They also do so if clients must know how many answers to
+// expect and the bus does not count receivers.
+func (t Traits) Announces(m *registry.Method) bool {
+	return t.Unicasts(m) || !t.CountsReceivers && ReachesAllServers(m)
+}

@@ -1,0 +1,391 @@
+package dynamic_test
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"google.golang.org/protobuf/types/known/wrapperspb"
+
+	"github.com/dynpsrpc/dynpsrpc/bus"
+	"github.com/dynpsrpc/dynpsrpc/dynamic"
+	"github.com/dynpsrpc/dynpsrpc/errors"
+)
+
+// competingBus is a bus whose processes compete for queue frames, as on Redis. All servers and conns
+// that use it count as one receiver.
+type competingBus struct{ *fakeBus }
+
+func (competingBus) ReceiverID() string { return "BUS_test" }
+
+func newCompetingBus() competingBus { return competingBus{newFakeBus()} }
+
+func isUnicast(channel string) bool { return strings.HasSuffix(channel, "|UNICAST") }
+
+// requests returns how many requests were sent to single servers, and how many to queues, since the
+// last call.
+func (b competingBus) requests() (unicast, queued int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, sent := range b.frames {
+		switch {
+		case isUnicast(sent.channel):
+			unicast++
+		case strings.HasSuffix(sent.channel, "|REQ"):
+			queued++
+		}
+	}
+	b.frames = nil
+	return unicast, queued
+}
+
+// echoServer starts a server of test.Echoes that counts its calls.
+func echoServer(t *testing.T, b bus.Bus, opts ...dynamic.ServerOption) (*dynamic.Server, *dynamic.Registration, *atomic.Int64) {
+	t.Helper()
+	server, calls := dynamic.NewServer(b, opts...), new(atomic.Int64)
+	t.Cleanup(func() { require.NoError(t, server.Shutdown(context.Background())) })
+	count := func(_ context.Context, request text) (text, error) {
+		calls.Add(1)
+		return request, nil
+	}
+	registration, err := server.Register(descriptor(t, newRegistry(t), "test.Echoes"),
+		dynamic.Handlers{"Echo": dynamic.Unary(count), "Direct": dynamic.Unary(count)}, dynamic.AllowMissing())
+	require.NoError(t, err)
+	return server, registration, calls
+}
+
+func echoClient(t *testing.T, b bus.Bus, opts ...dynamic.ConnOption) *dynamic.Client[text, text] {
+	t.Helper()
+	conn, err := dynamic.NewConn(b, newRegistry(t), opts...)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, conn.Close()) })
+	return textClient(t, conn, echo)
+}
+
+func requireHi(t *testing.T, client *dynamic.Client[text, text]) {
+	t.Helper()
+	answer, err := client.Call(t.Context(), wrapperspb.String("hi"))
+	require.NoError(t, err)
+	require.Equal(t, "hi", answer.GetValue())
+}
+
+// The first call tells how many receivers the queue has. The others go to one server each, except
+// one in a second.
+func TestUnicast_CallsGoToOneServer(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := newCompetingBus()
+		var calls [3]*atomic.Int64
+		for i := range calls {
+			_, _, calls[i] = echoServer(t, b)
+		}
+		client := echoClient(t, b)
+		synctest.Wait()
+		requireHi(t, client)
+		_, queued := b.requests()
+		assert.Equal(t, 1, queued)
+		for range 300 {
+			requireHi(t, client)
+		}
+		unicast, queued := b.requests()
+		assert.Equal(t, 300, unicast)
+		assert.Zero(t, queued)
+		for _, count := range calls {
+			assert.InDelta(t, 100, count.Load(), 40)
+		}
+		for range 5 {
+			<-time.After(time.Second)
+			requireHi(t, client)
+			requireHi(t, client)
+			unicast, queued := b.requests()
+			assert.Equal(t, 1, unicast)
+			assert.Equal(t, 1, queued)
+		}
+	})
+}
+
+// Nobody loses its share: as soon as the queue has another receiver than the servers that announce
+// themselves, all requests go to the queue again.
+func TestUnicast_NotWithOtherReceivers(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := newCompetingBus()
+		echoServer(t, b)
+		client := echoClient(t, b)
+		for range 3 {
+			requireHi(t, client)
+			synctest.Wait()
+		}
+		b.requests()
+		other, err := b.Subscribe(t.Context(), requestChannel("Echo"), bus.Broadcast, func([]byte) {})
+		require.NoError(t, err)
+		<-time.After(time.Second)
+		for range 100 {
+			requireHi(t, client)
+		}
+		unicast, queued := b.requests()
+		assert.Zero(t, unicast)
+		assert.Equal(t, 100, queued)
+		other.Close()
+		requireHi(t, client)
+		requireHi(t, client)
+		unicast, _ = b.requests()
+		assert.Equal(t, 1, unicast)
+	})
+}
+
+// A bus that wraps another one may hide that its processes compete. All requests then go to the
+// queue.
+func TestUnicast_NotOnOtherBuses(t *testing.T) {
+	t.Parallel()
+	b := newCompetingBus()
+	echoServer(t, b)
+	client := echoClient(t, struct{ bus.Bus }{b})
+	for range 5 {
+		requireHi(t, client)
+	}
+	unicast, queued := b.requests()
+	assert.Zero(t, unicast)
+	assert.Equal(t, 5, queued)
+}
+
+// A server whose departure the conn has missed is noticed by the request to it. The request goes to
+// the queue.
+func TestUnicast_ServerIsGone(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := newCompetingBus()
+		gone, _, _ := echoServer(t, b)
+		_, _, calls := echoServer(t, b)
+		client := echoClient(t, b)
+		for range 3 {
+			requireHi(t, client)
+			synctest.Wait()
+		}
+		b.publish = func(ctx context.Context, channel bus.Channel, frame []byte, report bus.DeliveryReport) error {
+			if strings.HasSuffix(channel.Name, "|PRESENCE") {
+				return nil
+			}
+			return b.Bus.Publish(ctx, channel, frame, report)
+		}
+		require.NoError(t, gone.Shutdown(t.Context()))
+		calls.Store(0)
+		b.requests()
+		for range 20 {
+			requireHi(t, client)
+		}
+		assert.EqualValues(t, 20, calls.Load())
+		unicast, queued := b.requests()
+		assert.Equal(t, 1, queued)
+		assert.Equal(t, 20, unicast)
+	})
+}
+
+// A server declines requests for what it does not serve any more. They go to the queue.
+func TestUnicast_ServerDeclines(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := newCompetingBus()
+		region := func(id string) *dynamic.Registration {
+			server := dynamic.NewServer(b)
+			t.Cleanup(func() { require.NoError(t, server.Shutdown(context.Background())) })
+			answer := func(context.Context, text) (text, error) { return wrapperspb.String(id), nil }
+			registration, err := server.Register(descriptor(t, newRegistry(t, kindsSource), "kinds.Fleet"),
+				dynamic.Handlers{"Region": dynamic.Unary(answer)}, dynamic.AllowMissing())
+			require.NoError(t, err)
+			require.NoError(t, registration.RegisterTopic("Region", "eu"))
+			return registration
+		}
+		leaving := region("leaving")
+		region("staying")
+		conn, err := dynamic.NewConn(b, newRegistry(t, kindsSource))
+		require.NoError(t, err)
+		defer conn.Close()
+		client := textClient(t, conn, "kinds.Fleet/Region")
+		call := func() string {
+			answer, err := client.Call(t.Context(), wrapperspb.String("x"), dynamic.WithTopic("eu"))
+			require.NoError(t, err)
+			return answer.GetValue()
+		}
+		for range 3 { // a topic that is used once is not worth a question
+			call()
+			<-time.After(time.Second / 10)
+		}
+		b.requests()
+		for range 100 {
+			call()
+		}
+		unicast, _ := b.requests()
+		assert.GreaterOrEqual(t, unicast, 99)
+		leaving.DeregisterTopic("Region", "eu")
+		for range 100 {
+			assert.Equal(t, "staying", call())
+		}
+		unicast, queued := b.requests()
+		assert.GreaterOrEqual(t, unicast, 99)
+		assert.LessOrEqual(t, queued, 2)
+	})
+}
+
+// A server that does not answer gets no more requests until it has answered the question whether it
+// is there.
+func TestUnicast_SilentServerIsAsked(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := newCompetingBus()
+		_, _, silent := echoServer(t, b)
+		_, _, other := echoServer(t, b)
+		client := echoClient(t, b)
+		for range 3 {
+			requireHi(t, client)
+			synctest.Wait()
+		}
+		// From now on, the first server that gets a request gets nothing any more.
+		var mu sync.Mutex
+		var stopped string
+		var kept []func()
+		b.publish = func(ctx context.Context, channel bus.Channel, frame []byte, report bus.DeliveryReport) error {
+			mu.Lock()
+			defer mu.Unlock()
+			if stopped == "" && isUnicast(channel.Name) {
+				stopped = channel.Name
+			}
+			if channel.Name != stopped {
+				return b.Bus.Publish(ctx, channel, frame, report)
+			}
+			kept = append(kept, func() { _ = b.Bus.Publish(context.Background(), channel, frame, nil) })
+			report.Delivered(1, nil)
+			return nil
+		}
+		_, err := client.Call(t.Context(), wrapperspb.String("hi"))
+		requireFacts(t, errors.ReasonNoSign, err)
+		silent.Store(0)
+		other.Store(0)
+		for range 50 {
+			requireHi(t, client)
+		}
+		unicast, _ := b.requests()
+		assert.GreaterOrEqual(t, unicast, 49)
+		mu.Lock()
+		stopped = "nobody"
+		require.Len(t, kept, 2, "the request and one question")
+		for _, deliver := range kept {
+			deliver()
+		}
+		mu.Unlock()
+		synctest.Wait()
+		for range 50 {
+			requireHi(t, client)
+		}
+		assert.Greater(t, silent.Load(), int64(9))
+		assert.Greater(t, other.Load(), int64(9))
+	})
+}
+
+// A new version of a service takes over the channel of the server. A method that it does not have
+// any more is not called.
+func TestUnicast_Replace(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := newCompetingBus()
+		_, registration, _ := echoServer(t, b)
+		client := echoClient(t, b)
+		for range 3 {
+			requireHi(t, client)
+			synctest.Wait()
+		}
+		b.requests()
+		for version := range 3 {
+			answer := func(context.Context, text) (text, error) { return wrapperspb.String(fmt.Sprint(version)), nil }
+			next, err := registration.Replace(descriptor(t, newRegistry(t), "test.Echoes"),
+				dynamic.Handlers{"Echo": dynamic.Unary(answer)}, dynamic.AllowMissing())
+			require.NoError(t, err)
+			require.NoError(t, registration.Close(t.Context()))
+			registration = next
+			for range 10 {
+				answer, err := client.Call(t.Context(), wrapperspb.String("hi"))
+				require.NoError(t, err)
+				require.Equal(t, fmt.Sprint(version), answer.GetValue())
+			}
+		}
+		unicast, queued := b.requests()
+		assert.Equal(t, 30, unicast)
+		assert.Zero(t, queued)
+		require.NoError(t, registration.Close(t.Context()))
+		for channel := range b.open() {
+			assert.False(t, isUnicast(channel), channel)
+		}
+		_, err := client.Call(t.Context(), wrapperspb.String("hi"))
+		requireFacts(t, errors.ReasonNobodyListening, err)
+	})
+}
+
+// A broker that permits psrpc's channels only makes all requests go to the queue. The server and the
+// conn say so once each.
+func TestUnicast_Denied(t *testing.T) {
+	t.Parallel()
+	for _, denied := range []string{"|PRESENCE", "|DISCOVER", "|UNICAST"} {
+		for name, deny := range map[string]func(report bus.DeliveryReport) error{
+			"Publish fails": func(bus.DeliveryReport) error { return errDenied },
+			"the report fails": func(report bus.DeliveryReport) error {
+				if report != nil {
+					report.Delivered(bus.Unknown, errDenied)
+				}
+				return nil
+			},
+		} {
+			t.Run(denied+", "+name, func(t *testing.T) {
+				t.Parallel()
+				synctest.Test(t, func(t *testing.T) {
+					b, serverLog, connLog := newCompetingBus(), &capturedLog{}, &capturedLog{}
+					b.publish = func(ctx context.Context, channel bus.Channel, frame []byte, report bus.DeliveryReport) error {
+						if strings.HasSuffix(channel.Name, denied) {
+							return deny(report)
+						}
+						return b.Bus.Publish(ctx, channel, frame, report)
+					}
+					echoServer(t, b, dynamic.WithLogger(slog.New(serverLog)))
+					client := echoClient(t, b, dynamic.WithLogger(slog.New(connLog)))
+					for range 20 {
+						requireHi(t, client)
+						<-time.After(20 * time.Millisecond)
+					}
+					assert.LessOrEqual(t, len(connLog.all()), 1)
+					assert.Empty(t, serverLog.all())
+				})
+			})
+		}
+		t.Run(denied+", Subscribe fails", func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				b, serverLog, connLog := newCompetingBus(), &capturedLog{}, &capturedLog{}
+				b.subscribe = func(
+					ctx context.Context, channel bus.Channel, mode bus.Mode, handler bus.Handler,
+				) (bus.Subscription, error) {
+					if strings.HasSuffix(channel.Name, denied) {
+						return nil, errDenied
+					}
+					return b.Bus.Subscribe(ctx, channel, mode, handler)
+				}
+				echoServer(t, b, dynamic.WithLogger(slog.New(serverLog)))
+				client := echoClient(t, b, dynamic.WithLogger(slog.New(connLog)))
+				for range 20 {
+					requireHi(t, client)
+					<-time.After(20 * time.Millisecond)
+				}
+				unicast, queued := b.requests()
+				assert.Zero(t, unicast)
+				assert.Equal(t, 20, queued)
+				assert.Len(t, append(connLog.all(), serverLog.all()...), 1)
+			})
+		})
+	}
+}
