@@ -185,7 +185,8 @@ func TestCall_TimesOut(t *testing.T) {
 			w.serve(t, dynamic.Handlers{"Echo": dynamic.Unary(func(ctx context.Context, request text) (text, error) {
 				<-ctx.Done()
 				handlerEnd <- ctx.Err()
-				// Blocks, so that no response arrives before the client's timeout.
+				// The handler keeps blocking, so that no response arrives before the client's
+				// timeout.
 				return b.handle(ctx, request)
 			})})
 			t.Cleanup(func() { close(b.release) })

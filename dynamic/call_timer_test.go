@@ -94,7 +94,7 @@ func TestCallTimer_StartWhileFiring(t *testing.T) {
 			for range 500 {
 				quit := time.Now().Add(rand.N(20 * time.Microsecond))
 				startCall(inbox, 10*time.Microsecond)
-				// Loops without sleeping, so that the next call can start at any moment.
+				// This loop does not sleep, so that the next call can start at any moment.
 				for time.Now().Before(quit) {
 				}
 				inbox.timer.stop()

@@ -20,7 +20,7 @@ import (
 func TestCall_ManyGoroutines(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	// Long timeouts, because the machine may be busy.
+	// The timeouts are long, because the machine may be busy.
 	conn, err := dynamic.NewConn(w.bus, w.registry,
 		dynamic.WithClientTimeout(time.Minute), dynamic.WithSelectionTimeout(time.Minute))
 	require.NoError(t, err)

@@ -73,8 +73,8 @@ func TestServer_ShutdownWhenIdleWithEndedContext(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	// Repeated, because a select chooses at random between an ended context and another ready
-	// case.
+	// The test is repeated, because a select chooses at random between an ended context and
+	// another ready case.
 	for range 50 {
 		synctest.Test(t, func(t *testing.T) {
 			w := newWorld(t)

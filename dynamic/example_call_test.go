@@ -13,9 +13,9 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// Metadata is a set of key-value pairs that is sent with a request, such as a language or a user id.
-// ContextWithMetadata sets it for every call with the context, WithMetadata for one call. The handler
-// reads it with RequestInfoFromContext.
+// Metadata is a set of key-value pairs that is sent with a request, such as a language or a user
+// id. ContextWithMetadata sets it for every call with the context, and WithMetadata for one call.
+// The handler reads it with RequestInfoFromContext.
 func ExampleContextWithMetadata() {
 	const source = `
 		syntax = "proto3";
@@ -69,9 +69,9 @@ func ExampleContextWithMetadata() {
 	// Hello, Ada <nil>
 }
 
-// Hooks observe the calls of a conn, for example for a log. They see the requests and responses
-// of the caller and must not change them. Interceptors can do more: they change messages, contexts and
-// errors, and retry or refuse calls. See WithClientRPCInterceptors.
+// Hooks observe the calls of a conn, for example for a log. They see the requests and responses of
+// the caller and must not change them. Interceptors can do more: they change messages, contexts
+// and errors, and retry or refuse calls. See WithClientRPCInterceptors.
 func ExampleWithRequestHooks() {
 	const source = `
 		syntax = "proto3";

@@ -17,8 +17,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// A request can be a map or JSON, in protobuf's JSON mapping. The type of the request exists only in the
-// .proto source here, so the handler takes a *dynamicpb.Message.
+// A request can be a map or JSON, in protobuf's JSON mapping. The type of the request exists only
+// in the .proto source here, so the handler takes a *dynamicpb.Message.
 func ExampleInvoke_mapAndJSON() {
 	const source = `
 		syntax = "proto3";
@@ -197,8 +197,8 @@ func ExampleInvokeStream() {
 	// from Go
 }
 
-// InvokeSubscribe subscribes to a method that is known by name only. Here the type of the updates exists
-// only in the .proto source, so they are dynamic messages.
+// InvokeSubscribe subscribes to a method that is known by name only. Here the type of the updates
+// exists only in the .proto source, so they are dynamic messages.
 func ExampleInvokeSubscribe() {
 	const source = `
 		syntax = "proto3";

@@ -87,8 +87,9 @@ func ExampleWithAffinity() {
 	// no server claimed the request: true
 }
 
-// SelectionOpts change how the client selects a server for one call. MaximumAffinity ends the selection
-// as soon as a server claims at least that affinity. SelectionFunc replaces the rule itself.
+// SelectionOpts changes how the client selects a server for one call. MaximumAffinity ends the
+// selection as soon as a server claims with at least that affinity. SelectionFunc replaces the
+// whole selection rule.
 func ExampleWithSelectionOpts() {
 	const source = `
 		syntax = "proto3";

@@ -149,8 +149,8 @@ func ExampleWithMaxConcurrentRequests() {
 	// page 1 is printed, error <nil>
 }
 
-// A request that runs while the service is replaced is completed by the old version. Each later request
-// is handled by the new version.
+// A request that runs while the service is replaced is completed by the old version. Each later
+// request is handled by the new version.
 func ExampleRegistration_Replace_runningRequest() {
 	const source = `
 		syntax = "proto3";

@@ -88,8 +88,8 @@ func ExampleClient_OpenStream() {
 	// the handler sees: out of numbers
 }
 
-// A handler whose stream has a window sends without waiting for each acknowledgement. Flush waits until
-// all messages are acknowledged. A client calls Flush of its ClientStream in the same way.
+// A handler whose stream has a window sends without waiting for each acknowledgement. Flush waits
+// until all messages are acknowledged. A client calls Flush of its ClientStream in the same way.
 func ExampleFlusher() {
 	const source = `
 		syntax = "proto3";

@@ -13,8 +13,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// A server publishes updates of a method with Registration.Publish. With MULTI routing every subscriber
-// receives every update. A subscription method needs no handler.
+// A server publishes updates of a method with Registration.Publish. With MULTI routing every
+// subscriber receives every update. A subscription method needs no handler.
 func ExampleClient_Subscribe() {
 	const source = `
 		syntax = "proto3";
@@ -177,8 +177,8 @@ func ExamplePublish() {
 }
 
 // A subscriber that reads too slowly loses updates. By default those are the oldest ones. With
-// EndSubscription the subscription ends instead, so that the subscriber can load the current state and
-// subscribe again.
+// EndSubscription the subscription ends instead, so that the subscriber can load the current state
+// and subscribe again.
 func ExampleWithOverflow() {
 	const source = `
 		syntax = "proto3";
@@ -227,7 +227,7 @@ func ExampleWithOverflow() {
 	}
 	defer complete.Close()
 
-	// More updates than the buffers hold, while neither subscriber reads.
+	// The buffers cannot hold so many updates, and neither subscriber reads them yet.
 	for value := range int64(100) {
 		if err := dynamic.Publish(context.Background(), conn, method, wrapperspb.Int64(value)); err != nil {
 			fmt.Println(err)

@@ -141,7 +141,8 @@ func (l *capturedLog) Handle(_ context.Context, record slog.Record) error {
 	return nil
 }
 
-// all returns the attributes of each record, with its message under "msg" and its level under "level".
+// all returns the attributes of each record, with its message under "msg" and its level under
+// "level".
 func (l *capturedLog) all() []map[string]any {
 	l.mu.Lock()
 	defer l.mu.Unlock()

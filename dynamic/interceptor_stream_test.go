@@ -135,7 +135,7 @@ func TestStreamInterceptor_ClosesOnce(t *testing.T) {
 			require.NoError(t, err)
 			tt.end(w, stream, cancel, requireSoon(t, streams, "stream"))
 			require.Error(t, requireEnd(t, stream))
-			// Waits until the stream is closed on the server.
+			// Shutdown waits until the stream is closed on the server.
 			require.NoError(t, w.server.Shutdown(context.Background()))
 			close(closes)
 			counts := map[string]int{}

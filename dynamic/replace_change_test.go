@@ -61,7 +61,8 @@ func TestReplace_MethodIsRemoved(t *testing.T) {
 			answer, err := w.call(t, versionsQueue, "")
 			require.NoError(t, err)
 			assert.Equal(t, "3", answer)
-			// The channels are closed once the handler has returned.
+			// The server closes the subscriptions of the removed methods once the handler has
+			// returned.
 			require.Eventually(t, func() bool {
 				for channel := range fake.open() {
 					if strings.Contains(channel, "Best|") || strings.Contains(channel, "Region") {

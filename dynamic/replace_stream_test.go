@@ -98,7 +98,7 @@ func TestReplace_StatsOfStreams(t *testing.T) {
 		require.NoError(t, w.openFlow(t).Send(say("unread")))
 		w.replace(t, idling)
 	}
-	// A message that is being passed on is not counted for a moment.
+	// While a message is passed on inside the server, it is not counted for a moment.
 	require.Eventually(t, func() bool {
 		return w.server.Stats().Waiting == 2
 	}, atOnce, time.Millisecond)

@@ -117,7 +117,7 @@ func TestPresence_WithoutAnnouncements(t *testing.T) {
 func TestPresence_StatesOfAServer(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
-		// The states that server b announces before and during the call.
+		// before and during list the states that server b announces before and during the call.
 		before, during []wire.PresenceState
 		awaited        bool // whether the call waits for server b
 	}{

@@ -141,7 +141,7 @@ func TestCall_EndsWithItsTime(t *testing.T) {
 
 func TestCall_EndsWithTheLimit(t *testing.T) {
 	t.Parallel()
-	// Long enough to start another instance.
+	// The timeout is long enough to start another instance.
 	code := loadBytes(t, plugin.Limits{Instances: 1, Timeout: plugin.Duration(time.Second)})
 	_, err := code.call(t.Context(), "Loop", "")
 	requireCode(t, errors.DeadlineExceeded, err)

@@ -164,7 +164,7 @@ func TestMetering_FunctionsKeepTheirPlaces(t *testing.T) {
 	m.elements = section(9, vector(slices.Concat([]byte{0}, i32Const(0), []byte{opcodeEnd}, vector([]byte{0}, []byte{5}))))
 	m.with(exportVersion, slices.Concat(
 		i32Const(0), []byte{opCallIndirect, 0, 0, opDrop}, // calls the imported function clock
-		// Calls the first of the two functions above.
+		// This line calls the first of the two functions above.
 		i32Const(1), []byte{opCallIndirect, 5, 0})...)
 	code := load(t, m.encode(), echoService, plugin.Limits{})
 	response, err := code.echo(t, "in place")
