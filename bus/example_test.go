@@ -29,7 +29,7 @@ func ExampleNewLocal() {
 	// Output: received hello
 }
 
-// Open selects the driver by the URL's scheme. The scheme local needs no import.
+// The scheme of a URL selects the driver. The scheme "local" needs no import.
 func ExampleOpen() {
 	ctx := context.Background()
 	b, err := bus.Open(ctx, "local://?max_frame_size=4")

@@ -24,7 +24,7 @@ func TestLocal_ClosedSubscriptionsLeaveNothing(t *testing.T) {
 	assert.Zero(t, channels(b))
 }
 
-// channels returns how many channels a bus remembers.
+// channels returns the number of channels for which a bus holds state.
 func channels(b *Local) (n int) {
 	for range b.channels.Range {
 		n++

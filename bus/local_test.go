@@ -69,10 +69,10 @@ func TestLocal_QueueCountsAsOneReceiver(t *testing.T) {
 	assert.Equal(t, receivers{2}, report)
 }
 
-// A queue that always has a subscriber receives every frame, including one whose publication began
-// before the subscriber changed. The broadcast handler stands for a publisher that is preempted
-// between reading the subscribers and delivering to them: with 16 callers on a busy machine that
-// happens about once in 50 runs of tests/e2e, and the call then fails with "nobody listening".
+// If a queue always has at least one subscriber, every frame must be delivered, even if the
+// subscriber changes while a frame is being published. The broadcast handler replaces the queue's
+// subscriber between the moment when Publish reads the list of subscribers and the moment when it
+// delivers the frame.
 func TestLocal_QueueHandoverLosesNoFrame(t *testing.T) {
 	t.Parallel()
 	b, channel := bus.NewLocal(), bus.Channel{Name: "c"}

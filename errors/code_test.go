@@ -13,7 +13,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// goCodes maps the names of the constants in the recorded psrpc data to the constants.
+// goCodes maps the names of codes in the recorded psrpc data to the constants of this package.
 var goCodes = map[string]errors.ErrorCode{
 	"OK":                  errors.OK,
 	"Canceled":            errors.Canceled,

@@ -13,8 +13,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// The error of a failed call has a code, which programs act on, and facts, which explain the failure.
-// Here the call fails at once, because no server serves the method.
+// The error of a failed call has a code, which a program can check, and facts, which explain the
+// failure. This call fails immediately, because no server serves the method.
 func ExampleFactsOf() {
 	const source = `
 		syntax = "proto3";

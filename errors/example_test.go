@@ -10,12 +10,13 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// A handler returns a coded error, and the caller reads its code, text and details.
+// A handler returns an error with a code. The caller reads the code, the text and the details.
 func ExampleNewError() {
 	returned := errors.NewError(errors.NotFound, errors.New("no such room"), wrapperspb.String("room-7"))
 
-	code, text, details := errors.ToWire(returned)       // as on the server
-	var err error = errors.FromWire(code, text, details) // as on the client
+	code, text, details := errors.ToWire(returned) // what the server does before it sends the error
+	// What the client does when it receives the error.
+	var err error = errors.FromWire(code, text, details)
 
 	if e, ok := errors.AsType[errors.Error](err); ok {
 		fmt.Println(e.Code(), e.ToHttp(), e)
@@ -39,7 +40,7 @@ func ExampleError_twirp() {
 	// Output: resource_exhausted - 100 rooms are enough
 }
 
-// The error of a failed call contains facts and still matches the predefined error.
+// An error with facts still matches the predefined error that it wraps.
 func ExampleWithFacts() {
 	err := errors.WithFacts(errors.ErrNoResponse, errors.CallFacts{
 		Method:      "my.pkg.MyService/NormalRPC",

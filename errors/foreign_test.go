@@ -62,7 +62,7 @@ type foreign struct {
 func (e *foreign) Error() string     { return e.text }
 func (e *foreign) Code() foreignCode { return e.code }
 
-// detailed is such an error with details.
+// detailed is an error type of another library that has details.
 type detailed struct {
 	foreign
 
@@ -71,7 +71,7 @@ type detailed struct {
 
 func (e *detailed) DetailsProto() []*anypb.Any { return e.details }
 
-// statusError is such an error whose details are in its gRPC status.
+// statusError is an error type of another library whose details are in a gRPC status.
 type statusError struct {
 	foreign
 
@@ -80,19 +80,19 @@ type statusError struct {
 
 func (e *statusError) GRPCStatus() *status.Status { return e.status }
 
-// stringError is such an error whose code is a string.
+// stringError is an error type of another library whose code is a string.
 type stringError struct{ code string }
 
 func (e stringError) Error() string { return "plain" }
 func (e stringError) Code() string  { return e.code }
 
-// numbered is an error with a code that is a number.
+// numbered is an error type of another library whose code is a number.
 type numbered struct{}
 
 func (numbered) Error() string { return "numbered" }
 func (numbered) Code() int     { return 7 }
 
-// asking is an error whose method Code takes an argument.
+// asking is an error type of another library whose method Code takes an argument.
 type asking struct{}
 
 func (asking) Error() string           { return "asking" }

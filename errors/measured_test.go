@@ -12,7 +12,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// measured is the content of testdata/errors.json: the recorded behaviour of psrpc.
+// measured contains the behavior of psrpc that was recorded in testdata/errors.json.
 type measured struct {
 	Codes []struct {
 		Name         string           `json:"name"`
@@ -55,7 +55,7 @@ type wireError struct {
 }
 
 type clientResult struct {
-	Error *clientError `json:"error"` // nil means that the client reports a success
+	Error *clientError `json:"error"` // nil if psrpc's client reports a success
 }
 
 type clientError struct {
@@ -78,7 +78,8 @@ func readMeasured(t *testing.T) measured {
 	return m
 }
 
-// wireDetails converts details to the form used in the file. It returns nil if there are none.
+// wireDetails converts details to the form used in testdata/errors.json. It returns nil if there
+// are none.
 func wireDetails(details []*anypb.Any) []wireDetail {
 	if len(details) == 0 {
 		return nil

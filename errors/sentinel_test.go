@@ -58,7 +58,7 @@ func TestSentinels_NeedCodeAndText(t *testing.T) {
 		"an error made here is not matched by its text")
 }
 
-// Every error that psrpc's client creates itself can be created with this package.
+// It must be possible to create every error that psrpc's client creates with this package.
 func TestSentinels_MadeByClient(t *testing.T) {
 	t.Parallel()
 	some := errors.New("a text of its own")

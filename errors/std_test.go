@@ -18,7 +18,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// The forwarded functions have the same types as the standard ones.
+// The functions forwarded from the standard package must have the same types as the originals.
+// Otherwise, this does not compile.
 var (
 	_ = [...]func(string) error{stderrors.New, errors.New}
 	_ = [...]func(error, error) bool{stderrors.Is, errors.Is}
@@ -32,8 +33,8 @@ type codeless struct{}
 
 func (*codeless) Error() string { return "codeless" }
 
-// This test fails when a new Go version adds a name to the standard package that is not forwarded
-// yet.
+// Package errors must contain every exported name of the standard package. This test fails if a new
+// version of Go adds a name.
 func TestPackage_HasEveryStandardName(t *testing.T) {
 	t.Parallel()
 	files := token.NewFileSet()

@@ -24,7 +24,7 @@ import (
 
 // statusCarrier is a user-defined error type with a gRPC status.
 //
-//nolint:errname // it carries a status, as an error of somebody else's might
+//nolint:errname // error types of other libraries may have any name
 type statusCarrier struct{ status *status.Status }
 
 func (statusCarrier) Error() string                { return "own type with status" }
@@ -39,7 +39,8 @@ func statusWithDetails() error {
 	return s.Err()
 }
 
-// returnedBuilders create the Go errors for the rows of the recorded data.
+// returnedBuilders returns the Go errors for which psrpc's behavior was recorded, keyed by their
+// descriptions in testdata/errors.json.
 func returnedBuilders() map[string]error {
 	inner := errors.NewError(errors.NotFound, errors.New("inner text"), wrapperspb.String("d1"))
 	return map[string]error{
@@ -78,8 +79,8 @@ func returnedBuilders() map[string]error {
 	}
 }
 
-// psrpc sends these errors with an empty text, which its client interprets as a success. This
-// package sends the code as the text.
+// psrpc sends these errors with an empty text. A psrpc client would interpret an empty text as a
+// success. This package therefore sends the code as the text.
 var neverEmpty = map[string]string{
 	"psrpc error with an empty text":       "internal",
 	"plain error with an empty text":       "unknown",
@@ -118,7 +119,7 @@ func checkResponse(t *testing.T, row returnedError, returned error) {
 
 	got := errors.FromWire(code, text, details)
 	switch {
-	case row.ClientGets == nil: // not recorded
+	case row.ClientGets == nil: // the client's result was not recorded
 	case neverEmpty[row.Returned] != "":
 		assert.Nil(t, row.ClientGets.Error, "psrpc's client sees a failure: no need to deviate")
 		require.Error(t, got)
@@ -134,7 +135,7 @@ func checkResponse(t *testing.T, row returnedError, returned error) {
 func checkStreamClose(t *testing.T, row returnedError, returned error) {
 	t.Helper()
 	if row.StreamClose == nil {
-		return // not recorded
+		return // nothing was recorded
 	}
 	wantSent, wantGot := *row.StreamClose, *row.StreamGets
 	if wantSent.Error == "" {
@@ -170,7 +171,8 @@ func TestFromWire_EmptyFields(t *testing.T) {
 	require.NoError(t, errors.FromWire(errors.Internal, "", nil))
 	assert.Equal(t, errors.Unknown, errors.FromWire("", "text", nil).Code())
 
-	// A psrpc peer may close a stream with an empty text. The error must still have a text.
+	// A psrpc peer may close a stream with an error that has an empty text. The error on the other
+	// side must still have a text.
 	closed := errors.FromStreamClose(errors.Internal, "")
 	assert.Equal(t, errors.Internal, closed.Code())
 	require.EqualError(t, closed, "internal")
@@ -224,7 +226,7 @@ func FuzzFromWire_RoundTrip(f *testing.F) {
 		require.Len(t, got.Details(), 1)
 		require.Error(t, got.ToGrpc())
 
-		// Each further hop preserves the complete error.
+		// If the error is sent again by another server, it must not lose any information.
 		code2, text2, details2 := errors.ToWire(got)
 		require.Equal(t, got.Code(), code2)
 		require.Equal(t, got.Error(), text2)

@@ -14,10 +14,10 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 )
 
-// payload is a frame of typical size, without a routing key.
+// payload is a frame of typical size that has no routing key yet.
 var payload = append([]byte{0x12, 0xfe, 0x01}, make([]byte, 254)...)
 
-// report ignores its result.
+// report is a [bus.DeliveryReport] that ignores its result.
 type report struct{}
 
 func (report) Delivered(int, error) {}
@@ -60,8 +60,8 @@ func BenchmarkPublish(b *testing.B) {
 	})
 }
 
-// BenchmarkRoundTrip compares a frame to a queue and its answer with a plain NATS request and
-// reply.
+// BenchmarkRoundTrip compares two frames sent through the bus, a request and its response, with a
+// plain NATS request and its reply.
 func BenchmarkRoundTrip(b *testing.B) {
 	url := testenv.NATSProcess(b).URL()
 	b.Run("bus", func(b *testing.B) {

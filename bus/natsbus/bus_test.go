@@ -22,7 +22,8 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// testTimeout bounds the wait for something that must happen; passing tests stay far below it.
+// testTimeout is the timeout for events that must happen. In a passing test, they take much less
+// time.
 const testTimeout = 20 * time.Second
 
 var (
@@ -33,7 +34,7 @@ var (
 	results  = bus.Channel{Name: "Svc|ID|RES", Subject: "CLI.Svc.ID.RES"}
 )
 
-// connect returns a connection that is closed at the end of the test.
+// connect returns a connection that is closed when the test ends.
 func connect(tb testing.TB, url string, opts ...nats.Option) *nats.Conn {
 	tb.Helper()
 	closed := make(chan struct{})
@@ -47,7 +48,7 @@ func connect(tb testing.TB, url string, opts ...nats.Option) *nats.Conn {
 	return nc
 }
 
-// newBus returns a bus on its own connection. Both are closed at the end of the test.
+// newBus returns a bus that has its own connection. Both are closed when the test ends.
 func newBus(tb testing.TB, url string, opts ...natsbus.Option) *natsbus.Bus {
 	tb.Helper()
 	return newBusOn(tb, connect(tb, url), opts...)
@@ -61,10 +62,10 @@ func newBusOn(tb testing.TB, nc *nats.Conn, opts ...natsbus.Option) *natsbus.Bus
 	return b
 }
 
-// addr returns host and port of a URL.
+// addr returns the host and port of a NATS URL.
 func addr(url string) string { return strings.TrimPrefix(url, "nats://") }
 
-// soon waits for a value, for at most testTimeout.
+// soon returns the next value from a channel. It fails the test if none arrives within testTimeout.
 func soon[T any](tb testing.TB, signal <-chan T, what string) T {
 	tb.Helper()
 	timer := time.NewTimer(testTimeout)
@@ -78,7 +79,8 @@ func soon[T any](tb testing.TB, signal <-chan T, what string) T {
 	}
 }
 
-// listen subscribes to a channel and returns its frames in a large buffer.
+// listen subscribes to a channel of the bus. It returns the subscription and a Go channel with a
+// large buffer that receives the frames.
 func listen(tb testing.TB, b bus.Bus, channel bus.Channel, join bus.Mode) (<-chan []byte, bus.Subscription) {
 	tb.Helper()
 	frames := make(chan []byte, 1<<16)
@@ -100,7 +102,7 @@ func newEvents() (events, natsbus.Option) {
 	return e, natsbus.WithEventHandler(func(event bus.Event) { e <- event })
 }
 
-// next returns the next event, which must have this kind.
+// next returns the next event. It requires that the event has the given kind.
 func (e events) next(tb testing.TB, kind bus.EventKind) bus.Event {
 	tb.Helper()
 	event := soon(tb, e, kind.String())
@@ -108,7 +110,7 @@ func (e events) next(tb testing.TB, kind bus.EventKind) bus.Event {
 	return event
 }
 
-// reports is a delivery report that collects its results.
+// reports is a [bus.DeliveryReport] that collects the results.
 type reports chan published
 
 type published struct {
@@ -135,7 +137,8 @@ func TestBus_Conformance(t *testing.T) {
 		"prefix":             {natsbus.WithPrefix("staging.")},
 		"subject per method": {natsbus.WithSubjectPerMethod()},
 	} {
-		t.Run(name, func(t *testing.T) { // not in parallel: the subtests flood the server
+		// The subtests do not run in parallel, because each of them floods the server with frames.
+		t.Run(name, func(t *testing.T) {
 			server := testenv.NATSProcess(t)
 			bustest.Run(t, bustest.Network{
 				Connect:              func(tb testing.TB) bus.Bus { return newBus(tb, server.URL(), opts...) },
@@ -205,7 +208,8 @@ func TestBus_SubscribeIsUndoneIfItsContextEnds(t *testing.T) {
 	require.ErrorIs(t, err, context.DeadlineExceeded)
 	proxy.Delay(0)
 
-	_, other := listen(t, b, requests, bus.Broadcast) // the server has processed everything sent before
+	// Afterwards, the server has processed everything that was sent before.
+	_, other := listen(t, b, requests, bus.Broadcast)
 	other.Close()
 	nobody := newReports()
 	require.NoError(t, sender.Publish(t.Context(), results, nil, nobody))

@@ -15,10 +15,10 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/testenv"
 )
 
-// closes requires that Close returns in time and that the bus rejects calls afterwards.
+// closes requires that Close returns in time and that the bus rejects all further calls.
 func closes(t *testing.T, b *natsbus.Bus) {
 	t.Helper()
-	go func() { assert.NoError(t, b.Close()) }() // the caller waits for it
+	go func() { assert.NoError(t, b.Close()) }() // the caller waits until the bus is closed
 	soon(t, b.Done(), "end of the bus")
 	require.ErrorIs(t, b.Publish(t.Context(), results, nil, newReports()), bus.ErrClosed)
 	_, err := b.Subscribe(t.Context(), results, bus.Broadcast, func([]byte) {})
@@ -72,7 +72,7 @@ func TestBus_CloseInEveryState(t *testing.T) {
 			server.Pause()
 			t.Cleanup(server.Resume)
 			ended := make(chan error, 1)
-			go func() { // the cleanup waits for it
+			go func() { // the cleanup function waits for this goroutine
 				_, err := b.Subscribe(context.WithoutCancel(t.Context()), requests, bus.Queue, func([]byte) {})
 				ended <- err
 			}()
@@ -85,7 +85,7 @@ func TestBus_CloseInEveryState(t *testing.T) {
 			server.Pause()
 			t.Cleanup(server.Resume)
 			ended := make(chan struct{})
-			go func() { // the cleanup waits for it
+			go func() { // the cleanup function waits for this goroutine
 				subscription.Close()
 				close(ended)
 			}()
@@ -147,7 +147,7 @@ func TestBus_CloseWaitsForADelivery(t *testing.T) {
 	soon(t, delivering, "delivery")
 	closed := make(chan struct{}, 2)
 	for _, end := range []func(){s.Close, func() { _ = b.Close() }} {
-		go func() { // the test waits for it
+		go func() { // the test waits for this goroutine
 			end()
 			closed <- struct{}{}
 		}()
@@ -162,7 +162,8 @@ func TestBus_CloseWaitsForADelivery(t *testing.T) {
 	soon(t, closed, "the other")
 }
 
-// Close leaves the connection that was passed to New open, without subscriptions of the bus.
+// Close must not close a connection that was passed to New, but it must remove the subscriptions of
+// the bus from it.
 func TestBus_CloseLeavesTheConnection(t *testing.T) {
 	t.Parallel()
 	url := testenv.NATS(t).URL()

@@ -13,7 +13,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/testenv"
 )
 
-// newCluster returns the URLs of two servers of one cluster.
+// newCluster starts a NATS cluster and returns the URLs of its two servers.
 func newCluster(t *testing.T) (first, second string) {
 	t.Helper()
 	run := func(name string, routes ...*url.URL) *server.Server {
@@ -30,7 +30,8 @@ func newCluster(t *testing.T) (first, second string) {
 	return a.ClientURL(), b.ClientURL()
 }
 
-// A frame with a report that is published right after a Subscribe on another server arrives, once.
+// As soon as Subscribe has returned, a frame published through another server of the cluster must
+// arrive. The bus repeats a frame that had no receivers, but the frame must arrive only once.
 func TestBus_ClusterReadyOnReturn(t *testing.T) {
 	t.Parallel()
 	first, second := newCluster(t)
@@ -48,7 +49,9 @@ func TestBus_ClusterReadyOnReturn(t *testing.T) {
 	assert.Empty(t, received, "no frame arrives twice")
 }
 
-// If a frame still has no receivers after it has been repeated, the report says so.
+// The bus repeats a frame that had no receivers, because another server of the cluster may not know
+// the newest subscriptions yet. If there are still no receivers, the delivery report must say so,
+// and only once.
 func TestBus_ClusterWithoutReceivers(t *testing.T) {
 	t.Parallel()
 	first, _ := newCluster(t)

@@ -24,7 +24,7 @@ func TestCombiner_OneSendsForAll(t *testing.T) {
 	assert.Equal(t, []outgoing{{subject: "d"}}, c.nextBatch())
 	assert.Empty(t, c.nextBatch())
 
-	for range contentionWindow { // without other publishers
+	for range contentionWindow { // no other goroutine publishes during this time
 		queued, contended = c.submit(outgoing{})
 		assert.False(t, queued)
 		assert.True(t, contended, "others have published recently")
@@ -34,13 +34,14 @@ func TestCombiner_OneSendsForAll(t *testing.T) {
 	assert.False(t, contended)
 }
 
-// No goroutine sends for others indefinitely, and the frames of each goroutine stay in order.
+// If several goroutines publish at the same time, one of them sends the frames of the others too.
+// It must not do so forever, and the frames of each goroutine must stay in order.
 func TestCombiner_TakesTurns(t *testing.T) {
 	t.Parallel()
 	const publishers, frames = 4, 10 * maxQueued
 	c := newCombiner()
 	var mu sync.Mutex
-	sent := make([]int, publishers) // number of frames sent, by publisher
+	sent := make([]int, publishers) // number of frames sent, indexed by publisher
 	send := func(out outgoing) {
 		mu.Lock()
 		defer mu.Unlock()

@@ -16,8 +16,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/testenv"
 )
 
-// While the server is down, Publish and Subscribe fail at once and nothing is sent later. When the
-// server is back, all subscriptions are active.
+// While the server is down, Publish and Subscribe must fail immediately, and their frames must not
+// be sent later. After the restart, all subscriptions must receive frames again.
 func TestBus_ServerRestart(t *testing.T) {
 	t.Parallel()
 	for name, opts := range map[string][]nats.Option{
@@ -59,8 +59,8 @@ func TestBus_ServerRestart(t *testing.T) {
 	}
 }
 
-// A half-open connection is detected within two probe intervals, and unconfirmed frames are
-// reported as lost.
+// The bus must detect a half-open connection within two probe intervals, and must report frames
+// that the server has not confirmed as lost.
 func TestBus_HalfOpenConnection(t *testing.T) {
 	t.Parallel()
 	const probe = time.Second
@@ -103,7 +103,8 @@ func TestBus_HalfOpenConnection(t *testing.T) {
 	}
 }
 
-// A connection that loses what the bus sends is detected although frames keep arriving.
+// The connection loses all bytes that the bus sends, while frames from the server still arrive. The
+// bus must detect this.
 func TestBus_NothingSentArrives(t *testing.T) {
 	t.Parallel()
 	const probe = 200 * time.Millisecond
@@ -114,7 +115,7 @@ func TestBus_NothingSentArrives(t *testing.T) {
 	sender := newBus(t, server.URL())
 	frames, _ := listen(t, b, results, bus.Broadcast)
 	stop, stopped := make(chan struct{}), make(chan struct{})
-	go func() { // the cleanup waits for it
+	go func() { // the cleanup function waits for this goroutine
 		defer close(stopped)
 		for ticker := time.NewTicker(probe / 20); ; {
 			select {
@@ -136,12 +137,12 @@ func TestBus_NothingSentArrives(t *testing.T) {
 	assert.Less(t, time.Since(started), 4*probe+time.Second, "four probe intervals, and a margin for a busy machine")
 	assert.NotEmpty(t, frames, "frames arrived in the meantime")
 	proxy.Mute(false)
-	proxy.Cut() // a connection that has lost a part of what was sent is of no use
+	proxy.Cut() // the server cannot parse the rest of a stream of bytes after some were lost
 	events.next(t, bus.Reconnected)
 	publish(t, b, others, nil)
 }
 
-// A server that has stopped reading does not block publishers for long.
+// A server that stops reading must not block publishers for long.
 func TestBus_StuckServer(t *testing.T) {
 	t.Parallel()
 	const probe = 300 * time.Millisecond
@@ -208,7 +209,7 @@ func TestBus_ProgramClosesTheConnection(t *testing.T) {
 	}
 }
 
-// New accepts a connection that has not reached a server yet.
+// New must accept a connection that has not reached a server yet.
 func TestBus_ServerComesLater(t *testing.T) {
 	t.Parallel()
 	server := testenv.NATSProcess(t)
@@ -227,7 +228,8 @@ func TestBus_ServerComesLater(t *testing.T) {
 	assert.Equal(t, published{0, nil}, soon(t, nobody, "report"))
 }
 
-// After disconnects during the closing of subscriptions, no stale subscription stays on the server.
+// The connection is cut while many subscriptions are being closed. Afterwards, none of these
+// subscriptions may remain on the server.
 func TestBus_NoStaleSubscriptions(t *testing.T) {
 	t.Parallel()
 	const probe = 500 * time.Millisecond
@@ -258,7 +260,8 @@ func TestBus_NoStaleSubscriptions(t *testing.T) {
 	}
 	require.Eventually(t, func() bool {
 		clients := connections(t, broker)
-		return len(clients) == 1 && clients[0].NumSubs == 2 // results and the inbox
+		// The subscription for results and the one for the inbox.
+		return len(clients) == 1 && clients[0].NumSubs == 2
 	}, testTimeout, probe, "the bus may have to reconnect once more")
 	require.Eventually(t, func() bool { return b.Publish(t.Context(), results, nil, nil) == nil }, testTimeout, probe)
 	soon(t, frames, "frame")

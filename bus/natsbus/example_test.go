@@ -10,8 +10,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/bus/natsbus"
 )
 
-// A bus on a connection that the program owns and closes. ConnOptions come first, so that the
-// program's own options can override them.
+// The program creates and closes the connection itself. ConnOptions are the first options, so that
+// the options after them take precedence.
 func ExampleNew() {
 	nc, err := nats.Connect("nats://localhost:4222", append(natsbus.ConnOptions(), nats.Name("gateway"))...)
 	if err != nil {
@@ -34,15 +34,15 @@ func ExampleNew() {
 	log.Print("connected: ", b.Stats().Connected)
 }
 
-// A bus that dials its own connection. subject_per_method gives each method its own subject; all
-// peers must use the same setting, which excludes psrpc peers.
+// The bus dials and closes its own connection. The parameter subject_per_method gives each method
+// its own subject. All peers must use the same setting. psrpc peers do not support it.
 func Example_open() {
 	b, err := bus.Open(context.Background(), "nats://user:password@localhost:4222?name=gateway&subject_per_method=true")
 	if err != nil {
 		log.Print(err)
 		return
 	}
-	defer b.Close() // closes the connection as well
+	defer b.Close() // also closes the connection
 
 	// Pass b to dynamic.NewServer or dynamic.NewConn.
 	<-b.Done()

@@ -41,7 +41,7 @@ func TestBus_FrameTooLarge(t *testing.T) {
 	soon(t, frames, "frame after that")
 }
 
-// pad returns unknown envelope fields of size bytes in total.
+// pad returns unknown fields for an envelope. They have the given total size in bytes.
 func pad(size int) []byte {
 	field := make([]byte, 0, size)
 	for ; size > 3; size -= 2 {
@@ -55,7 +55,7 @@ func pad(size int) []byte {
 	return field
 }
 
-// A process that is too slow loses frames, and the loss is reported.
+// A process that handles frames too slowly loses some of them. The bus must report the loss.
 func TestBus_SlowProcess(t *testing.T) {
 	t.Parallel()
 	url := testenv.NATS(t).URL()
@@ -88,7 +88,8 @@ func TestBus_SlowProcess(t *testing.T) {
 	assert.GreaterOrEqual(t, delivered.Load(), int64(10))
 }
 
-// Concurrent subscriptions are all active when Subscribe returns.
+// Many subscriptions are opened concurrently. Each of them must receive frames as soon as Subscribe
+// has returned.
 func TestBus_TenThousandSubscriptions(t *testing.T) {
 	t.Parallel()
 	const topics, workers = 10_000, 50
@@ -113,7 +114,7 @@ func TestBus_TenThousandSubscriptions(t *testing.T) {
 	}
 	all.Wait()
 	arrived := make(chan struct{})
-	go func() { // ends with the last frame
+	go func() { // this goroutine ends after the last frame
 		received.Wait()
 		close(arrived)
 	}()

@@ -22,7 +22,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/testenv"
 )
 
-// requireWorking opens a bus and sends a frame over it. The bus is closed at the end of the test.
+// requireWorking opens a bus and requires that it delivers a frame. The bus is closed when the test
+// ends.
 func requireWorking(t *testing.T, url string) bus.Bus {
 	t.Helper()
 	b, err := bus.Open(t.Context(), url)
@@ -138,7 +139,8 @@ func TestOpen_NoServer(t *testing.T) {
 	}
 }
 
-// Open returns when its context ends, even if the server accepts the connection and stays silent.
+// Open must return when its context is canceled, even if the server accepts the connection but does
+// not send anything.
 func TestOpen_ContextEnds(t *testing.T) {
 	t.Parallel()
 	proxy := testenv.NewProxy(t, "127.0.0.1:1")
@@ -151,7 +153,8 @@ func TestOpen_ContextEnds(t *testing.T) {
 	assert.Less(t, time.Since(started), testTimeout)
 }
 
-// An open bus works and reconnects after the context of Open has ended.
+// After the context of Open has ended, the open bus must still work and must still be able to
+// reconnect.
 func TestOpen_OutlivesItsContext(t *testing.T) {
 	t.Parallel()
 	proxy := testenv.NewProxy(t, addr(testenv.NATS(t).URL()))
@@ -168,8 +171,8 @@ func TestOpen_OutlivesItsContext(t *testing.T) {
 	soon(t, frames, "frame")
 }
 
-// The connections of failed attempts to reconnect are closed. A proxy whose server is away, for
-// example, accepts them and closes its end.
+// The bus must close the connections of failed attempts to reconnect. Such attempts fail, for
+// example, if a proxy accepts connections but cannot reach the server.
 func TestOpen_FailedAttemptsAreClosed(t *testing.T) {
 	t.Parallel()
 	broker := testenv.NATS(t)
@@ -188,7 +191,7 @@ func TestOpen_FailedAttemptsAreClosed(t *testing.T) {
 	const attempts = 5
 	closed := make(chan error, attempts)
 	cut := make(chan struct{})
-	running.Go(func() { // ends with the connections, and the listener
+	running.Go(func() { // this goroutine ends when the listener is closed
 		first := accept()
 		server, err := new(net.Dialer).DialContext(t.Context(), "tcp", addr(broker.URL()))
 		if err != nil {
@@ -207,7 +210,7 @@ func TestOpen_FailedAttemptsAreClosed(t *testing.T) {
 				_, err := io.Copy(io.Discard, conn)
 				select {
 				case closed <- err:
-				default: // the test has ended
+				default: // the test has ended and no longer receives
 				}
 			})
 		}

@@ -14,7 +14,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/testenv"
 )
 
-// newRestrictedServer returns the URL of a server with permissions.
+// newRestrictedServer starts a NATS server with permissions and returns its URL.
 func newRestrictedServer(t *testing.T, permissions server.Permissions) string {
 	t.Helper()
 	broker := testenv.NATS(t, func(o *server.Options) {
@@ -27,7 +27,7 @@ func TestBus_SubscribeDenied(t *testing.T) {
 	t.Parallel()
 	b := newBus(t, newRestrictedServer(t, server.Permissions{Subscribe: &server.SubjectPermission{Allow: []string{"_INBOX.>", "SRV.ok.>"}}}))
 	var all sync.WaitGroup
-	for i := range 40 { // concurrently, so that they share flushes
+	for i := range 40 { // subscribe concurrently, so that subscriptions share flushes
 		all.Go(func() {
 			name, join := "ok", bus.Mode(i/2%2)
 			if i%2 == 0 {
@@ -72,7 +72,8 @@ func TestBus_PublishDenied(t *testing.T) {
 	requireCode(t, errors.PermissionDenied, event.Err)
 }
 
-// Without an inbox the bus works, but gets no no-responders statuses.
+// If the server denies the subscription to an inbox, the bus must still deliver frames. It cannot
+// report that a frame had no receivers.
 func TestBus_InboxDenied(t *testing.T) {
 	t.Parallel()
 	b := newBus(t, newRestrictedServer(t, server.Permissions{Subscribe: &server.SubjectPermission{Deny: []string{"_INBOX.>"}}}))
@@ -84,11 +85,12 @@ func TestBus_InboxDenied(t *testing.T) {
 	assert.Empty(t, nobody)
 }
 
-// A subscription that exceeds the server's limit fails, whether it is made alone or at the same
-// time as others. What Subscribe has confirmed is reachable, and there is room again after a Close.
+// The server limits the number of subscriptions. A subscription that exceeds the limit must fail,
+// whether it is opened alone or concurrently with others. All successful subscriptions must receive
+// frames. After one has been closed, it must be possible to open another one.
 func TestBus_TooManySubscriptions(t *testing.T) {
 	t.Parallel()
-	const limit = 20 // the inbox is one of them
+	const limit = 20 // the subscription for the inbox counts too
 	url := testenv.NATS(t, func(o *server.Options) { o.MaxSubs = limit }).URL()
 	events, handler := newEvents()
 	b, sender := newBus(t, url, handler), newBus(t, url)

@@ -15,7 +15,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/testenv"
 )
 
-// A frame that the server gives to a process without its method is forwarded to one that serves it.
+// If the server delivers a frame to a process that does not serve the frame's method, the process
+// must forward the frame to one that does.
 func TestBus_QueueOfProcessesThatServeDifferentMethods(t *testing.T) {
 	t.Parallel()
 	url := testenv.NATSProcess(t).URL()
@@ -35,7 +36,8 @@ func TestBus_QueueOfProcessesThatServeDifferentMethods(t *testing.T) {
 	assert.Empty(t, lost)
 }
 
-// A frame that no process serves is dropped, and reported to its publisher and in an event.
+// A frame for a method that no process serves must be dropped. The bus must report this both to the
+// publisher and in an event.
 func TestBus_QueueWithoutTheMethod(t *testing.T) {
 	t.Parallel()
 	url := testenv.NATSProcess(t).URL()
@@ -46,7 +48,9 @@ func TestBus_QueueWithoutTheMethod(t *testing.T) {
 		listen(t, b, others, bus.Queue)
 	}
 	frames, nobody := uint64(0), newReports()
-	require.Eventually(t, func() bool { // on a busy machine a report may be confirmed before the status arrives
+	// On a busy machine, a frame may be confirmed before the status "no responders" arrives. The
+	// test therefore publishes several frames.
+	require.Eventually(t, func() bool {
 		require.NoError(t, sender.Publish(t.Context(), requests, envelope(t, "x", ""), nobody))
 		frames++
 		return len(nobody) > 0
@@ -81,8 +85,8 @@ func TestBus_SubjectPerMethod(t *testing.T) {
 	assert.EqualValues(t, 1, server.Stats().Received)
 }
 
-// outcome is the delivery report of one frame; it sends the frame to lost if there were no
-// receivers.
+// outcome is the delivery report of one frame. If there were no receivers, it sends the frame to
+// the channel lost.
 type outcome struct {
 	frame string
 	lost  chan<- string
@@ -94,8 +98,9 @@ func (o outcome) Delivered(receivers int, _ error) {
 	}
 }
 
-// While queue members join and leave, and at least one is present, each frame is delivered once or
-// reported as lost. The server loses the few frames that it routes to a member that is leaving.
+// Members of a queue join and leave, but at least one is always present. Each frame must either be
+// delivered once or be reported as lost. Few frames are lost: those that the server routes to a
+// member that is leaving.
 func TestBus_QueueMembersComeAndGo(t *testing.T) {
 	t.Parallel()
 	url := testenv.NATSProcess(t).URL()
@@ -127,7 +132,7 @@ func TestBus_QueueMembersComeAndGo(t *testing.T) {
 			for i := range frames / publishers {
 				frame := envelope(t, fmt.Sprint(p, " ", i), "")
 				assert.NoError(t, sender.Publish(t.Context(), requests, frame, outcome{string(frame), lost}))
-				if i%10 == 0 { // a round trip, which gives members time to join and leave
+				if i%10 == 0 { // wait for a round trip, so that members have time to join and leave
 					nobody := newReports()
 					assert.NoError(t, sender.Publish(t.Context(), bus.Channel{Subject: "nobody"}, nil, nobody))
 					<-nobody
@@ -154,7 +159,7 @@ func TestBus_QueueMembersComeAndGo(t *testing.T) {
 	assert.Greater(t, len(delivered), frames-frames/100)
 }
 
-// Close delivers the frames that the server has sent before.
+// Closing a subscription must still deliver all frames that the server has already sent.
 func TestSubscription_CloseDeliversFramesInTransit(t *testing.T) {
 	t.Parallel()
 	url := testenv.NATS(t).URL()
@@ -162,12 +167,12 @@ func TestSubscription_CloseDeliversFramesInTransit(t *testing.T) {
 	for _, join := range []bus.Mode{bus.Broadcast, bus.Queue} {
 		for range 20 {
 			frames, leaving := listen(t, b, requests, join)
-			_, staying := listen(t, b, others, join) // on the same subject
+			_, staying := listen(t, b, others, join) // both subscriptions use the same subject
 			const sent = 200
 			for range sent {
 				publish(t, sender, requests, envelope(t, "x", ""))
 			}
-			nobody := newReports() // the status proves that the server has processed everything
+			nobody := newReports() // its result proves that the server has processed all earlier frames
 			require.NoError(t, sender.Publish(t.Context(), results, nil, nobody))
 			soon(t, nobody, "report")
 			leaving.Close()

@@ -19,15 +19,15 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/testenv"
 )
 
-// lowerMaxPayload lowers the limit of the server to 1000 bytes. The next larger frame makes the
-// server report a protocol error, after which nats.go closes the connection for good.
+// lowerMaxPayload lowers the payload limit of the server to 1000 bytes. After a larger frame, the
+// server reports a protocol error, and nats.go closes the connection permanently.
 func lowerMaxPayload(t *testing.T, broker *testenv.NATSServer) {
 	t.Helper()
 	broker.Reload(func(o *server.Options) { o.MaxPayload = 1000 })
 }
 
-// A bus that owns its connection dials a new one if nats.go has closed the old one. All
-// subscriptions and reports work on it.
+// If nats.go closes the connection permanently, a bus that owns its connection must dial a new one.
+// All subscriptions and delivery reports must work on the new connection.
 func TestOpen_ConnectionClosedForGood(t *testing.T) {
 	t.Parallel()
 	broker := testenv.NATS(t)
@@ -47,7 +47,7 @@ func TestOpen_ConnectionClosedForGood(t *testing.T) {
 	queue, _ := listen(t, b, requests, bus.Queue)
 	for round := range 5 {
 		broker.Reload(func(o *server.Options) { o.MaxPayload = 1 << 20 })
-		if round > 0 { // the bus learns the higher limit when it reconnects
+		if round > 0 { // after a reconnect, the bus knows the higher limit
 			require.NoError(t, broker.Server().DisconnectClientByID(clientOf(t, broker, b)))
 			require.Eventually(t, func() bool { return b.Publish(t.Context(), others, make([]byte, 2000), nil) == nil },
 				testTimeout, testTimeout/1000)
@@ -81,7 +81,8 @@ func TestOpen_ConnectionClosedForGood(t *testing.T) {
 	assert.Len(t, connections(t, broker), 2, "the closed connections are gone")
 }
 
-// clientOf returns the server's number for the connection of a bus that bus.Open has created.
+// clientOf returns the ID by which the server identifies the connection of a bus opened with
+// bus.Open.
 func clientOf(t *testing.T, broker *testenv.NATSServer, _ bus.Bus) uint64 {
 	t.Helper()
 	for _, conn := range connections(t, broker) {
@@ -93,7 +94,9 @@ func clientOf(t *testing.T, broker *testenv.NATSServer, _ bus.Bus) uint64 {
 	return 0
 }
 
-// Subscriptions, publications and reports are in use while connections are closed for good.
+// Connections are closed permanently while other goroutines subscribe, publish and wait for
+// delivery reports. Operations may fail only with the expected errors, and must succeed again
+// afterwards.
 func TestOpen_ConnectionClosedWhileInUse(t *testing.T) {
 	t.Parallel()
 	broker := testenv.NATS(t)
@@ -113,7 +116,7 @@ func TestOpen_ConnectionClosedWhileInUse(t *testing.T) {
 					if coded == nil || coded.Code() != errors.ResourceExhausted {
 						requireUnavailable(t, err)
 					}
-					<-time.After(time.Millisecond) // the bus is away for a moment
+					<-time.After(time.Millisecond) // wait until the bus has reconnected
 				}
 			}
 		})
@@ -154,7 +157,7 @@ func requireUnavailable(t *testing.T, err error) {
 	assert.True(t, ok && coded.Code() == errors.Unavailable, "%v", err)
 }
 
-// A bus is closed while it cannot dial a new connection.
+// It must be possible to close a bus that is unable to dial a new connection.
 func TestOpen_CloseWhileDialing(t *testing.T) {
 	t.Parallel()
 	broker := testenv.NATS(t)
@@ -170,8 +173,8 @@ func TestOpen_CloseWhileDialing(t *testing.T) {
 	assert.Less(t, time.Since(started), time.Second)
 }
 
-// A bus on a connection of the program ends if nats.go closes the connection: Done is closed, and
-// an event and all further errors say why.
+// If nats.go closes a connection that was passed to New, the bus must end: it must close Done, and
+// an event and all further errors must contain the reason.
 func TestBus_ConnectionClosedForGood(t *testing.T) {
 	t.Parallel()
 	for name, end := range map[string]func(t *testing.T, broker *testenv.NATSServer, nc *nats.Conn, b *natsbus.Bus){
@@ -180,7 +183,8 @@ func TestBus_ConnectionClosedForGood(t *testing.T) {
 			publish(t, b, results, make([]byte, 2000))
 		},
 		"control line too long": func(t *testing.T, _ *testenv.NATSServer, nc *nats.Conn, _ *natsbus.Bus) {
-			require.NoError(t, nc.Publish(strings.Repeat("x", 5000), nil)) // by another part of the program
+			// Stands for another part of the program that uses the same connection.
+			require.NoError(t, nc.Publish(strings.Repeat("x", 5000), nil))
 		},
 		"closed": func(_ *testing.T, _ *testenv.NATSServer, nc *nats.Conn, _ *natsbus.Bus) { nc.Close() },
 	} {
@@ -204,7 +208,7 @@ func TestBus_ConnectionClosedForGood(t *testing.T) {
 	}
 }
 
-// While the server refuses the credentials, errors and an event say so.
+// If the server rejects the credentials, errors and an event must contain the reason.
 func TestBus_PasswordChanged(t *testing.T) {
 	t.Parallel()
 	const probe = 100 * time.Millisecond
@@ -238,7 +242,7 @@ func TestBus_PasswordChanged(t *testing.T) {
 	}
 }
 
-// While the network refuses the connection, the errors of a bus that owns its connection say so.
+// If a bus owns its connection and connection attempts are refused, its errors must say so.
 func TestOpen_ConnectionRefused(t *testing.T) {
 	t.Parallel()
 	proxy := testenv.NewProxy(t, addr(testenv.NATS(t).URL()))

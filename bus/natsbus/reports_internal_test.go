@@ -8,7 +8,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/bus"
 )
 
-// numbered is a report with a number to identify it.
+// numbered is a delivery report that is identified by a number.
 type numbered int
 
 func (numbered) Delivered(int, error) {}
@@ -68,7 +68,7 @@ func TestReports_FirstAdded(t *testing.T) {
 	assert.Len(t, r.firstAdded, 1)
 }
 
-// cancel reports whether the publisher must return the error.
+// The method cancel must report whether the publisher has to return the error itself.
 func TestReports_Cancel(t *testing.T) {
 	t.Parallel()
 	r := newReports()

@@ -16,19 +16,19 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/testenv"
 )
 
-// A subject of any length either works or is refused with invalid_argument, whatever has made it
-// long. It never breaks the connection, which the server would close for a control line that is too
-// long.
+// Subjects of many lengths must either work or be rejected with the code InvalidArgument, whatever
+// makes them long. If the bus sent a subject that is too long, the server would close the
+// connection.
 func TestBus_SubjectOfAnyLength(t *testing.T) {
 	t.Parallel()
 	subjectOf := func(size int) bus.Channel {
 		return bus.Channel{Name: "long", Subject: "CLI." + strings.Repeat("x", size-4)}
 	}
-	keyOf := func(size int) bus.Channel { // with a subject per method, the key is a part of it
+	keyOf := func(size int) bus.Channel { // with WithSubjectPerMethod, the key is part of the subject
 		return bus.Channel{Name: "long", Subject: "SRV", Key: strings.Repeat("k", size-4)}
 	}
 	for name, tt := range map[string]struct {
-		line    int // the server's limit
+		line    int // the server's limit for the length of a control line
 		opts    []natsbus.Option
 		nats    []nats.Option
 		channel func(size int) bus.Channel
@@ -83,8 +83,9 @@ func TestBus_SubjectOfAnyLength(t *testing.T) {
 	requireCode(t, errors.InvalidArgument, err)
 }
 
-// The reply subject of a frame is chosen by its sender. Passing a frame on neither breaks the
-// connection nor makes this process publish to a subject of the sender's choice.
+// The sender of a frame chooses its reply subject. A process that forwards the frame must not
+// publish to arbitrary subjects chosen by the sender, and its connection must not be closed because
+// of them.
 func TestBus_ForeignReplySubjects(t *testing.T) {
 	t.Parallel()
 	url := testenv.NATS(t).URL()
@@ -101,19 +102,20 @@ func TestBus_ForeignReplySubjects(t *testing.T) {
 			replies = append(replies, fmt.Sprint("y.PASSED.", hops, ".", reply))
 		}
 	}
-	// The test observes the reply subjects that the frames below name. It does not observe the long
-	// ones, or the two that the sender may use itself.
+	// The test subscribes to the reply subjects in the frames below. The exceptions are the long
+	// ones and those that the sender is permitted to use.
 	spied := connect(t, url)
 	seen := observe(t, spied, "x", "CLI.>", "orders.>", "a.>", "_INBOX.x.>", "_INBOX.x", "_INBOX."+inbox+".>", "_INBOX."+inbox, "prefix.>")
 
 	events, handler := newEvents()
 	b, other := newBus(t, url, handler), newBus(t, url)
 	listen(t, b, others, bus.Queue)
-	frames, _ := listen(t, other, requests, bus.Queue) // so that half of the frames are passed on
+	// The other bus forwards about half of the frames to this one.
+	frames, _ := listen(t, other, requests, bus.Queue)
 	sent := 0
 	for _, reply := range replies {
 		if len(reply)+len(requests.Subject) > 4096-32 {
-			continue // the sender's own connection would be closed
+			continue // the server would close the sender's connection
 		}
 		for range 4 {
 			require.NoError(t, sender.PublishRequest(requests.Subject, reply, envelope(t, "x", requests.Key)))
@@ -131,7 +133,7 @@ func TestBus_ForeignReplySubjects(t *testing.T) {
 	events.next(t, bus.Dropped)
 	assert.Empty(t, events, "the events are limited")
 
-	// A reply subject of a peer's bus still gets its report.
+	// If the reply subject belongs to another bus, that bus must still receive its delivery report.
 	reports := newReports()
 	for range 10 {
 		require.NoError(t, newBus(t, url).Publish(t.Context(), bus.Channel{Subject: requests.Subject, Key: "Nobody.REQ"},

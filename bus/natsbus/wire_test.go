@@ -17,8 +17,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/testenv"
 )
 
-// envelope returns a frame as psrpc encodes it. Without a key it is what a bus gets from its
-// caller.
+// envelope returns a frame in psrpc's encoding. If key is empty, the frame has no routing key, like
+// the frames that are passed to Publish.
 func envelope(tb testing.TB, text, key string) []byte {
 	tb.Helper()
 	frame, err := proto.Marshal(&anypb.Any{TypeUrl: "type.googleapis.com/internal.Request", Value: []byte(text)})
@@ -30,7 +30,7 @@ func envelope(tb testing.TB, text, key string) []byte {
 	return frame
 }
 
-// observe returns the messages that the server receives on subject.
+// observe returns a channel of the messages that the server receives on the given subjects.
 func observe(tb testing.TB, nc *nats.Conn, subjects ...string) <-chan *nats.Msg {
 	tb.Helper()
 	seen := make(chan *nats.Msg, 1024)
@@ -42,7 +42,7 @@ func observe(tb testing.TB, nc *nats.Conn, subjects ...string) <-chan *nats.Msg 
 	return seen
 }
 
-// Messages on the wire are identical to those of psrpc.
+// The messages that the bus sends must be identical to those of psrpc.
 func TestBus_FramesOnTheWire(t *testing.T) {
 	t.Parallel()
 	url := testenv.NATS(t).URL()
@@ -81,7 +81,7 @@ func TestBus_FramesOnTheWire(t *testing.T) {
 	assert.Empty(t, seen)
 }
 
-// Frames of psrpc peers reach the subscribers of their routing key only.
+// Frames sent by psrpc peers must reach only the subscribers with the same routing key.
 func TestBus_FramesOfPsrpc(t *testing.T) {
 	t.Parallel()
 	url := testenv.NATS(t).URL()
@@ -123,7 +123,8 @@ func TestBus_FramesOfPsrpc(t *testing.T) {
 	requireCode(t, errors.InvalidArgument, dropped.Err)
 }
 
-// psrpc and dynpsrpc servers share the frames of a queue, because the queue group is the same.
+// psrpc servers and dynpsrpc servers must share the frames of a queue, which requires that they use
+// the same queue group.
 func TestBus_SharesQueuesWithPsrpc(t *testing.T) {
 	t.Parallel()
 	url := testenv.NATS(t).URL()

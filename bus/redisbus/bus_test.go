@@ -31,7 +31,7 @@ func (l *clientLog) Printf(_ context.Context, format string, args ...any) {
 
 const maxFrameSize = 1 << 20
 
-// connect returns a bus with a client of its own.
+// connect returns a bus that has its own client.
 func connect(t testing.TB, server *testenv.RedisServer, opts ...redisbus.Option) *redisbus.Bus {
 	t.Helper()
 	client := redis.NewClient(&redis.Options{Addr: server.Addr()})

@@ -20,7 +20,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/testenv"
 )
 
-// tokens is a StreamingCredentialsProvider whose token can change.
+// tokens is a provider of streaming credentials. The tests can change its token.
 type tokens struct {
 	mu        sync.Mutex
 	current   auth.Credentials
@@ -76,8 +76,8 @@ func (p *tokens) subscriptions() int {
 
 var tokenUser = []any{"acl", "setuser", "app", "on", ">token0", "~*", "&*", "+@all"}
 
-// A bus gets its credentials from a provider of tokens. When Redis ends the connections of an old
-// token, the bus connects with the new one.
+// The credentials come from a provider whose token changes. When Redis closes the connections that
+// use the old token, the bus must reconnect with the new one.
 func TestBus_StreamingCredentials(t *testing.T) {
 	t.Parallel()
 	single, nodes := testenv.Redis(t), testenv.RedisCluster(t)
@@ -114,10 +114,12 @@ func TestBus_StreamingCredentials(t *testing.T) {
 			onAll("acl", "setuser", "app", "resetpass", ">"+token)
 			provider.set(token)
 			before := b.Stats().Disconnects
-			onAll("client", "kill", "user", "app") // the bus may connect to another node, and again
+			// The bus may reconnect more than once, because it may try another node first.
+			onAll("client", "kill", "user", "app")
 			deadline := time.Now().Add(waitTimeout)
 			for arrived := false; !arrived; {
-				_ = b.Publish(t.Context(), channel, []byte(name+token), nil) // fails while the bus connects
+				// Ignore the error, because Publish fails while the bus reconnects.
+				_ = b.Publish(t.Context(), channel, []byte(name+token), nil)
 				select {
 				case frame := <-got:
 					arrived = frame == name+token
@@ -138,7 +140,7 @@ func TestNew_CredentialsProviderFails(t *testing.T) {
 	server, provider := testenv.Redis(t), newTokens()
 	client := redis.NewClient(&redis.Options{Addr: server.Addr(), StreamingCredentialsProvider: provider})
 	defer client.Close()
-	_, err := redisbus.New(client) // Redis does not know the user
+	_, err := redisbus.New(client) // Redis does not know the provider's user
 	requireCode(t, errors.Unavailable, err)
 	require.ErrorContains(t, err, "WRONGPASS")
 	assert.Zero(t, provider.subscriptions())
@@ -149,7 +151,8 @@ func TestNew_CredentialsProviderFails(t *testing.T) {
 	require.ErrorIs(t, err, provider.err)
 }
 
-// A provider that cannot renew the token is logged. The old token stays in use.
+// If a provider fails to renew its token, the bus must log that, and only once. It must continue to
+// use the old token.
 func TestBus_CredentialsProviderFailsLater(t *testing.T) {
 	t.Parallel()
 	server, provider := testenv.Redis(t), newTokens()

@@ -12,7 +12,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/bus/redisbus"
 )
 
-// A bus over a client that the program has already. The client is closed after the bus.
+// The program already has a client. It must close the bus first and then the client.
 func ExampleNew() {
 	client := redis.NewClient(&redis.Options{Addr: "localhost:6379"})
 	defer client.Close()
@@ -31,7 +31,8 @@ func ExampleNew() {
 	fmt.Println("connected:", b.Stats().Connected)
 }
 
-// With sharded pub/sub, a Cluster carries each channel on one of its shards. All peers must use it.
+// With sharded pub/sub, each node of a Redis Cluster delivers only the channels of its shard. All
+// peers must use the same setting.
 func ExampleNew_cluster() {
 	client := redis.NewClusterClient(&redis.ClusterOptions{Addrs: []string{"redis-1:6379", "redis-2:6379"}})
 	defer client.Close()
@@ -43,13 +44,13 @@ func ExampleNew_cluster() {
 	defer b.Close()
 }
 
-// A bus from a URL, as a program reads it from its configuration. A blank import of the package is
-// enough to register the schemes.
+// The program reads the URL of the bus from its configuration. A blank import of the package is
+// enough to register the URL schemes.
 func Example_open() {
 	url := "redis://user:password@localhost:6379/0?prefix=staging:"
-	// With Sentinel:
+	// A URL for Sentinel:
 	//	redis-sentinel://sentinel-1:26379,sentinel-2:26379/0?master_name=mymaster
-	// With Cluster, over TLS:
+	// A URL for a Redis Cluster that uses TLS:
 	//	rediss-cluster://user:password@redis-1:6379,redis-2:6379?sharded=true
 
 	b, err := bus.Open(context.Background(), url)

@@ -14,24 +14,24 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// fakeRedis is a server that gives the replies that a test wants.
+// fakeRedis is a minimal Redis server whose replies are chosen by the test.
 type fakeRedis struct {
 	listener net.Listener
-	// reply writes the reply to a command, whose name is in lower case. It returns false if the
-	// server must reply as Redis does.
+	// reply writes the reply to a command. The name of the command is in lower case. If reply
+	// returns false, the server replies as Redis does.
 	reply func(w *bufio.Writer, command []string) bool
 
 	mu sync.Mutex
-	// connections contains the open connections, and subscribers those that have subscribed to a
-	// channel.
+	// connections contains all open connections. subscribers contains, for each channel, the
+	// writers of the connections that have subscribed to it.
 	connections []net.Conn
 	subscribers map[string][]*bufio.Writer
 }
 
-// newFakeRedis starts a server and returns it with a client for it.
+// newFakeRedis starts a server. It returns the server and a client that is connected to it.
 func newFakeRedis(t *testing.T, reply func(w *bufio.Writer, command []string) bool) (*fakeRedis, *redis.Client) {
 	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // it is closed at the end of the test
+	listener, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // it is closed when the test ends
 	require.NoError(t, err)
 	f := &fakeRedis{listener: listener, reply: reply, subscribers: map[string][]*bufio.Writer{}}
 	var serving sync.WaitGroup
@@ -62,7 +62,7 @@ func (f *fakeRedis) closeConnections() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for _, conn := range f.connections {
-		_ = conn.Close() // an error does not matter
+		_ = conn.Close() // ignore the error, because the connection is no longer needed
 	}
 	f.connections, f.subscribers = nil, map[string][]*bufio.Writer{}
 }
@@ -77,7 +77,7 @@ func (f *fakeRedis) serve(conn net.Conn) {
 		if !f.reply(w, command) {
 			f.replyAsRedis(w, command)
 		}
-		f.mu.Lock() // a publisher may be writing to this connection
+		f.mu.Lock() // another goroutine may be publishing to this connection
 		err = w.Flush()
 		f.mu.Unlock()
 		if err != nil {
@@ -130,7 +130,7 @@ func (f *fakeRedis) replyAsRedis(w *bufio.Writer, command []string) {
 		for _, subscriber := range f.subscribers[command[1]] {
 			fmt.Fprintf(subscriber, "*3\r\n$7\r\nmessage\r\n$%d\r\n%s\r\n$%d\r\n%s\r\n",
 				len(command[1]), command[1], len(command[2]), command[2])
-			_ = subscriber.Flush() // an error ends the subscriber's connection
+			_ = subscriber.Flush() // ignore the error, because it ends the subscriber's connection
 		}
 		fmt.Fprintf(w, ":%d\r\n", len(f.subscribers[command[1]]))
 	case "set":

@@ -24,7 +24,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/testenv"
 )
 
-// waitTimeout bounds each wait of a test. It is long because the machine may be busy.
+// waitTimeout is the timeout for events that must happen. It is long because the machine may be
+// busy.
 const waitTimeout = 20 * time.Second
 
 // events collects the events of a bus.
@@ -46,12 +47,12 @@ func (e events) next(t *testing.T, kind bus.EventKind) bus.Event {
 	}
 }
 
-// report is a bus.DeliveryReport that can be awaited.
+// report is a [bus.DeliveryReport] that sends the error to a channel.
 type report chan error
 
 func (r report) Delivered(_ int, err error) { r <- err }
 
-// requireArrives publishes text and waits until it arrives.
+// requireArrives publishes text and requires that it arrives.
 func requireArrives(t *testing.T, from *redisbus.Bus, channel bus.Channel, to <-chan string, text string) {
 	t.Helper()
 	require.NoError(t, from.Publish(t.Context(), channel, []byte(text), nil))
@@ -63,7 +64,7 @@ func requireArrives(t *testing.T, from *redisbus.Bus, channel bus.Channel, to <-
 	}
 }
 
-// listen subscribes to channel and returns a channel of the frames.
+// listen subscribes to a channel of the bus. It returns a Go channel that receives the frames.
 func listen(t *testing.T, b *redisbus.Bus, channel bus.Channel, mode bus.Mode) <-chan string {
 	t.Helper()
 	got := make(chan string, 10)
@@ -100,7 +101,7 @@ func TestBus_BrokerRestarts(t *testing.T) {
 	assert.EqualValues(t, 3, b.Stats().Disconnects)
 }
 
-// While Redis is away, neither the bus nor go-redis writes a line for each attempt to connect.
+// While Redis is down, neither the bus nor go-redis may log each attempt to connect.
 func TestBus_OutageIsQuiet(t *testing.T) {
 	t.Parallel()
 	server := testenv.Redis(t)
@@ -138,7 +139,7 @@ func TestBus_ClosesWhileDisconnected(t *testing.T) {
 	require.ErrorIs(t, b.Publish(t.Context(), bus.Channel{}, nil, nil), bus.ErrClosed)
 }
 
-// Errors and an event tell why the bus cannot connect again.
+// If the bus cannot reconnect, its errors and an event must contain the reason.
 func TestBus_TellsWhyItCannotReconnect(t *testing.T) {
 	t.Parallel()
 	server := testenv.Redis(t)
@@ -172,8 +173,8 @@ func TestBus_TellsWhyItCannotReconnect(t *testing.T) {
 	assert.Empty(t, busEvents)
 }
 
-// A bus with many channels connects again although Redis needs longer than the connect timeout to
-// confirm all of them.
+// A bus with many channels must be able to reconnect even if Redis needs longer than the connect
+// timeout to confirm all of them.
 func TestBus_ReconnectsWithManyChannels(t *testing.T) {
 	t.Parallel()
 	const channels, timeout, pause = 200, 200 * time.Millisecond, 5 * time.Millisecond
@@ -184,7 +185,7 @@ func TestBus_ReconnectsWithManyChannels(t *testing.T) {
 		for _, channel := range command[1:] {
 			<-time.After(pause)
 			confirmFake(w, command[0], channel)
-			_ = w.Flush() // an error ends the connection
+			_ = w.Flush() // ignore the error, because it ends the connection
 		}
 		return true
 	}
@@ -209,7 +210,8 @@ func TestBus_ReconnectsWithManyChannels(t *testing.T) {
 	assert.EqualValues(t, 1, b.Stats().Disconnects)
 }
 
-// A half-open connection loses bytes without an error, so only the probes of the bus detect it.
+// A half-open connection loses all bytes without reporting an error. The bus must detect this with
+// its probes.
 func TestBus_DetectsHalfOpenConnection(t *testing.T) {
 	t.Parallel()
 	const interval = 500 * time.Millisecond
@@ -252,8 +254,9 @@ func TestBus_ForbiddenChannels(t *testing.T) {
 	requireArrives(t, b, open, listen(t, b, open, bus.Broadcast), "the others work")
 }
 
-// A user that may use the channels of the services only, with the commands that a psrpc process
-// needs, is enough: the bus has no channels of its own, and its connections stay.
+// A Redis user must be able to use the bus if it may access only the channels of its services, with
+// only the commands that psrpc needs. The bus must not use other channels, and Redis must not close
+// its connections.
 func TestBus_LeastPrivilege(t *testing.T) {
 	t.Parallel()
 	server := testenv.Redis(t)
@@ -269,7 +272,7 @@ func TestBus_LeastPrivilege(t *testing.T) {
 	defer b.Close()
 	channel := bus.Channel{Name: "MyService|channel"}
 	got, fromQueue := listen(t, b, channel, bus.Broadcast), listen(t, b, channel, bus.Queue)
-	require.Eventually(t, func() bool { // many probes of idle connections
+	require.Eventually(t, func() bool { // wait until the idle connections have sent many probes
 		stats, err := admin.InfoMap(t.Context(), "commandstats").Result()
 		require.NoError(t, err)
 		var pings int
@@ -282,8 +285,8 @@ func TestBus_LeastPrivilege(t *testing.T) {
 	assert.Zero(t, b.Stats().Disconnects)
 }
 
-// A SUBSCRIBE for several channels is refused as a whole. The bus then subscribes to the allowed
-// ones.
+// If a SUBSCRIBE command contains a forbidden channel, Redis rejects the whole command. The bus
+// must then subscribe to the permitted channels without it.
 func TestBus_OnlyForbiddenChannelsAreRefused(t *testing.T) {
 	t.Parallel()
 	server := testenv.Redis(t)
@@ -296,7 +299,9 @@ func TestBus_OnlyForbiddenChannelsAreRefused(t *testing.T) {
 	admin := redis.NewClient(&redis.Options{Addr: server.Addr()})
 	defer admin.Close()
 	require.NoError(t, admin.Do(t.Context(), "acl", "setuser", "default", "resetchannels", "&open*").Err())
-	for seen := map[bus.EventKind]int{}; seen[bus.Reconnected] == 0; { // Redis closes connections whose permissions change
+	// Redis closes the connections of a user whose permissions change. Wait until the bus has
+	// reconnected.
+	for seen := map[bus.EventKind]int{}; seen[bus.Reconnected] == 0; {
 		event := <-busEvents
 		seen[event.Kind]++
 		if event.Kind == bus.Dropped {
@@ -306,7 +311,8 @@ func TestBus_OnlyForbiddenChannelsAreRefused(t *testing.T) {
 	requireArrives(t, b, open, fromOpen, "still works")
 }
 
-// Redis closes the connection of a subscriber whose unread frames exceed the output buffer limit.
+// Redis closes the connection of a subscriber that has too many unread frames. The bus must report
+// the reason.
 func TestBus_ReportsOutputBufferLimit(t *testing.T) {
 	t.Parallel()
 	server := testenv.Redis(t, "--client-output-buffer-limit", "pubsub 64kb 0 0")
@@ -320,7 +326,8 @@ func TestBus_ReportsOutputBufferLimit(t *testing.T) {
 	requireArrives(t, b, channel, got, "after")
 }
 
-// The lock is identical to that of psrpc: its key, value and time to live.
+// The lock in Redis must be identical to the lock of psrpc: its key, its value and its time to
+// live.
 func TestBus_QueueLock(t *testing.T) {
 	t.Parallel()
 	server := testenv.Redis(t)
@@ -346,7 +353,8 @@ func TestBus_QueueLock(t *testing.T) {
 	key := base64.StdEncoding.EncodeToString(hash[:])
 	require.NoError(t, client.Set(t.Context(), key, "by another process", time.Minute).Err())
 	require.NoError(t, b.Publish(t.Context(), channel, []byte("taken"), nil))
-	requireArrives(t, b, channel, got, "another") // the frame with the taken lock was dropped
+	// The frame whose lock was already taken has been dropped.
+	requireArrives(t, b, channel, got, "another")
 }
 
 func TestBus_PublishWaitsForSpaceUntilContextEnds(t *testing.T) {

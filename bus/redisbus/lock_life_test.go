@@ -15,13 +15,14 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 )
 
-// The lock on a frame lives as long as a process that stood still could handle the frame again,
-// unless an identical frame may follow.
+// The lock of a frame must live until the frame has expired, because a process that was stopped
+// could still handle the frame until then. It must be shorter if identical frames may follow,
+// because these need the same lock.
 func TestBus_LifeOfLock(t *testing.T) {
 	t.Parallel()
 	body := wire.Body{Message: wrapperspb.String("hello")}
 	request := func(timeout time.Duration) []byte {
-		sentAt := time.Now().Add(-time.Hour).UnixNano() // the client's clock does not matter
+		sentAt := time.Now().Add(-time.Hour).UnixNano() // the clock of the client may be wrong
 		frame, err := (&wire.Request{
 			RequestID: []byte(timeout.String()), SentAt: sentAt, Expiry: sentAt + timeout.Nanoseconds(), Body: body,
 		}).AppendFrame(nil)

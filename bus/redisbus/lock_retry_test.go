@@ -22,14 +22,14 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/testenv"
 )
 
-// lockKey returns the key of the lock on a queue frame.
+// lockKey returns the key of the lock for a frame of a queue.
 func lockKey(frame string) string {
 	hash := sha256.Sum256([]byte(frame))
 	return base64.StdEncoding.EncodeToString(hash[:])
 }
 
-// cluster returns the client of a new cluster and a function that sends a CLUSTER command to the
-// node with the given address.
+// cluster starts a Redis Cluster. It returns a client, the addresses of the nodes, and a function
+// that sends a CLUSTER command to one node.
 func cluster(t *testing.T) (*redis.ClusterClient, []string, func(address string, command ...any) string) {
 	t.Helper()
 	addresses := testenv.RedisCluster(t).Addrs()
@@ -44,7 +44,8 @@ func cluster(t *testing.T) (*redis.ClusterClient, []string, func(address string,
 	}
 }
 
-// No queue frame is lost while the slot of its lock migrates, or while no node serves the slot.
+// The slot of a lock migrates to another node, or is temporarily served by no node. No frame of the
+// queue may be lost.
 func TestBus_LocksWhileClusterChanges(t *testing.T) {
 	t.Parallel()
 	const frames = 30
@@ -65,7 +66,7 @@ func TestBus_LocksWhileClusterChanges(t *testing.T) {
 			}
 			return slot, source, target
 		}
-		for i := range frames { // SET is answered with ASK
+		for i := range frames { // Redis replies to SET with the error ASK
 			frame := name + strconv.Itoa(i)
 			slot, source, target := owner(lockKey(frame))
 			ask(target, "setslot", slot, "importing", ask(source, "myid"))
@@ -76,7 +77,7 @@ func TestBus_LocksWhileClusterChanges(t *testing.T) {
 		}
 		frame := name + "unserved"
 		slot, source, _ := owner(lockKey(frame))
-		ask(source, "delslots", slot) // SET is answered with CLUSTERDOWN
+		ask(source, "delslots", slot) // Redis replies to SET with the error CLUSTERDOWN
 		require.NoError(t, b.Publish(t.Context(), channel, []byte(frame), nil))
 		require.NoError(t, b.Publish(t.Context(), channel, []byte(frame+" is read, but not delivered yet"), nil))
 		<-got
@@ -87,8 +88,8 @@ func TestBus_LocksWhileClusterChanges(t *testing.T) {
 	}
 }
 
-// A client for a single server works on a node of a cluster, although most locks are on other
-// nodes.
+// A client for a single server must work on a node of a Redis Cluster, although most locks belong
+// to other nodes.
 func TestBus_SingleClientOnClusterNode(t *testing.T) {
 	t.Parallel()
 	client := redis.NewClient(&redis.Options{Addr: testenv.RedisCluster(t).Addrs()[0]})
@@ -103,8 +104,9 @@ func TestBus_SingleClientOnClusterNode(t *testing.T) {
 	}
 }
 
-// The loss of a queue frame whose lock is refused is counted by reason. The first loss is an event
-// that contains the words of Redis; the next ones come too soon for another event.
+// If Redis rejects the lock of a frame, the frame is lost. The bus must count the loss by reason.
+// Only the first loss causes an event, which must contain the error of Redis, because the number of
+// events per second is limited.
 func TestBus_LocksRefused(t *testing.T) {
 	t.Parallel()
 	for code, refuse := range map[string][]any{
@@ -138,8 +140,8 @@ func TestBus_LocksRefused(t *testing.T) {
 	}
 }
 
-// An event reports the code of each error with which Redis refuses a lock. The bus takes the lock if Redis
-// grants it a moment later.
+// Redis can reject a lock with many different errors. The bus must report each of them in an event.
+// If the error is temporary, the bus must try again and take the lock when Redis permits it.
 func TestBus_LocksRefusedByAnyError(t *testing.T) {
 	t.Parallel()
 	for code, passes := range map[string]bool{
@@ -148,7 +150,7 @@ func TestBus_LocksRefusedByAnyError(t *testing.T) {
 	} {
 		t.Run(code, func(t *testing.T) {
 			t.Parallel()
-			var refusals atomic.Int64 // how many locks are still to be refused
+			var refusals atomic.Int64 // the number of locks that the server still rejects
 			_, client := newFakeRedis(t, func(w *bufio.Writer, command []string) bool {
 				if command[0] != "set" || refusals.Add(-1) < 0 {
 					return false
@@ -169,7 +171,7 @@ func TestBus_LocksRefusedByAnyError(t *testing.T) {
 				assert.Zero(t, b.Stats().Dropped)
 			}
 			if code == "READONLY" {
-				return // the bus connects again, as another test shows
+				return // in this case, the bus reconnects; another test checks this
 			}
 			refusals.Store(math.MaxInt64)
 			require.NoError(t, b.Publish(t.Context(), channel, []byte("lost"), nil))
@@ -179,12 +181,12 @@ func TestBus_LocksRefusedByAnyError(t *testing.T) {
 	}
 }
 
-// A server that becomes a replica refuses locks. The bus then connects again, because after a
-// failover the client dials the new master.
+// A server that becomes a replica rejects locks. The bus must then reconnect, because after a
+// failover the client connects to the new master.
 func TestBus_ServerBecomesReplica(t *testing.T) {
 	t.Parallel()
 	demoted, master := testenv.Redis(t), testenv.Redis(t)
-	var current atomic.Value // the address of the master
+	var current atomic.Value // the address of the current master
 	current.Store(demoted.Addr())
 	client := redis.NewClient(&redis.Options{Dialer: func(ctx context.Context, network, _ string) (net.Conn, error) {
 		return (&net.Dialer{}).DialContext(ctx, network, current.Load().(string))
@@ -209,8 +211,8 @@ func TestBus_ServerBecomesReplica(t *testing.T) {
 	assert.Zero(t, b.Stats().Dropped)
 }
 
-// The connections for locks are open when the first frame arrives, so that its caller does not
-// wait.
+// The connection for locks must be opened when a queue subscription is opened, so that the first
+// call does not have to wait for it.
 func TestBus_OpensLockConnectionsOnSubscribe(t *testing.T) {
 	t.Parallel()
 	server := testenv.Redis(t)

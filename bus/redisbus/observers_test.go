@@ -14,12 +14,12 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/testenv"
 )
 
-// receivers is a bus.DeliveryReport.
+// receivers is a [bus.DeliveryReport] that sends the number of receivers to a channel.
 type receivers chan int
 
 func (r receivers) Delivered(n int, _ error) { r <- n }
 
-// count returns the number of receivers that the bus reports for a frame on channel.
+// count returns the number of receivers that the bus reports for a frame on the given channel.
 func count(t *testing.T, b *redisbus.Bus, channel string) int {
 	t.Helper()
 	report := make(receivers, 1)
@@ -27,7 +27,7 @@ func count(t *testing.T, b *redisbus.Bus, channel string) int {
 	return <-report
 }
 
-// observe subscribes a client to a pattern, as redis-cli psubscribe does.
+// observe subscribes a client to a pattern, as the command redis-cli psubscribe does.
 func observe(t *testing.T, server *testenv.RedisServer, pattern string) {
 	t.Helper()
 	client := redis.NewClient(&redis.Options{Addr: server.Addr()})
@@ -37,7 +37,8 @@ func observe(t *testing.T, server *testenv.RedisServer, pattern string) {
 	t.Cleanup(func() { _, _ = observer.Close(), client.Close() })
 }
 
-// Clients that subscribe to patterns do not count as receivers, soon after they have come.
+// Clients that subscribe to a pattern must not be counted as receivers. The bus needs a moment to
+// detect them.
 func TestBus_ObserversAreNotReceivers(t *testing.T) {
 	t.Parallel()
 	for name, pattern := range map[string]string{"everything": "*", "one service": "Service|*", "other": "[A-Z]*REQ"} {
@@ -65,7 +66,8 @@ func TestBus_ObserversAreNotReceivers(t *testing.T) {
 	}
 }
 
-// A bus that may not count subscribers says so once, and counts patterns as receivers.
+// If the Redis user is not permitted to count subscribers, the bus must log this once. It then
+// counts clients that subscribe to patterns as receivers.
 func TestBus_ObserversDenied(t *testing.T) {
 	t.Parallel()
 	for _, command := range []string{"pubsub|numpat", "pubsub|numsub"} {

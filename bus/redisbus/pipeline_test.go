@@ -15,8 +15,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/testenv"
 )
 
-// Frames of all sizes arrive in order, although callers write some and the pipeline's goroutine
-// others. Close waits until Redis has confirmed all of them.
+// Callers write some frames directly, and the goroutine of the pipeline writes the others. Frames
+// of all sizes must arrive in order. Close must wait until Redis has confirmed all of them.
 func TestBus_SendsAllFramesInOrder(t *testing.T) {
 	t.Parallel()
 	const frames = 3000
@@ -48,7 +48,8 @@ func TestBus_SendsAllFramesInOrder(t *testing.T) {
 	}
 }
 
-// Idle connections send a PING, because Redis or a proxy may close unused connections.
+// The bus must send PING on idle connections, because Redis or a proxy may close connections that
+// are not used.
 func TestBus_IdleConnectionsPing(t *testing.T) {
 	t.Parallel()
 	server := testenv.Redis(t)
@@ -57,10 +58,11 @@ func TestBus_IdleConnectionsPing(t *testing.T) {
 	requireArrives(t, b, queue, listen(t, b, queue, bus.Queue), "a frame that takes a lock")
 	client := redis.NewClient(&redis.Options{Addr: server.Addr()})
 	defer client.Close()
-	require.Eventually(t, func() bool { // Redis does not report commands as they arrive
-		connections, err := client.ClientList(t.Context()).Result() // contains the last command of each connection
+	require.Eventually(t, func() bool { // wait until Redis shows the new commands
+		// Contains the last command of each connection.
+		connections, err := client.ClientList(t.Context()).Result()
 		require.NoError(t, err)
-		// These are the connections for pub/sub, publications and locks.
+		// There are three connections: for pub/sub, for publishing and for locks.
 		return strings.Count(connections, "cmd=ping") == 3 && !strings.Contains(connections, "cmd=set")
 	}, waitTimeout, 10*time.Millisecond)
 }

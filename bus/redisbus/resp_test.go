@@ -44,7 +44,7 @@ func TestReadReply_Kinds(t *testing.T) {
 	assert.EqualValues(t, 7, number)
 	_, err = readReply(r)
 	require.Error(t, err, "the reply to PUBSUB NUMSUB contains a number")
-	_, err = r.ReadString('\n') // the rest of that reply
+	_, err = r.ReadString('\n') // skip the rest of that reply
 	require.NoError(t, err)
 	_, err = readReply(r)
 	require.Error(t, err, "no command of the bus is answered with a string")
@@ -64,7 +64,7 @@ func TestReadPush_Kinds(t *testing.T) {
 		{kind: "subscribe", channel: []byte("c")},
 		{kind: "message", channel: []byte(long), message: []byte("\r\n\x00")},
 		{kind: "smessage", channel: []byte("c")},
-		{kind: "pong"}, // of a connection without subscriptions
+		{kind: "pong"}, // the form of the reply on a connection without subscriptions
 		{kind: "pong"},
 	} {
 		got, err := readPush(r, names[:])
@@ -92,8 +92,8 @@ func TestReadPush_InvalidInput(t *testing.T) {
 	}
 }
 
-// FuzzReadPush checks that no input makes the readers panic, and that a message is read as it was
-// written.
+// FuzzReadPush checks that the readers do not panic on any input. It also checks that a message is
+// decoded to the same channel and content that were encoded.
 func FuzzReadPush(f *testing.F) {
 	f.Add("c", "hello", "*3\r\n$9\r\nsubscribe\r\n$1\r\nc\r\n:1\r\n")
 	f.Add("", "\r\n", "-NOPERM no\r\n")
@@ -101,7 +101,8 @@ func FuzzReadPush(f *testing.F) {
 	f.Fuzz(func(t *testing.T, channel, message, then string) {
 		var sent bytes.Buffer
 		w := bufio.NewWriter(&sent)
-		writeCommand(w, "message", channel, message) // a message has the form of a command
+		// A command and a pub/sub message have the same encoding.
+		writeCommand(w, "message", channel, message)
 		require.NoError(t, w.Flush())
 		r := bufio.NewReader(io.MultiReader(&sent, strings.NewReader(then)))
 		var names [16]byte

@@ -15,7 +15,8 @@ func TestProber(t *testing.T) {
 	t.Parallel()
 	const ticks = 100
 	for name, tt := range map[string]struct {
-		// frames and pongs tell whether frames and replies to PING arrive before each tick.
+		// frames is set if a frame arrives before each tick. pongs is set if each PING is answered
+		// before the next tick.
 		frames, pongs bool
 		want          string
 		wantTicks     int
@@ -26,7 +27,7 @@ func TestProber(t *testing.T) {
 		"nothing sent arrives": {true, false, "no reply to PING for 4s", maxUnansweredTicks + 2},
 	} {
 		client, server := net.Pipe()
-		go io.Copy(io.Discard, server) // ends when the pipe is closed
+		go io.Copy(io.Discard, server) // this goroutine ends when the pipe is closed
 		s := &session{
 			bus:    &Bus{options: options{probeInterval: time.Second}},
 			pubsub: &socket{Conn: client, writer: bufio.NewWriter(client)},

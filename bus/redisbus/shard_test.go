@@ -12,7 +12,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/testenv"
 )
 
-// A subscription follows the slot of its channel to another node.
+// When the slot of a channel moves to another node, the subscription must move to that node too.
 func TestBus_ShardMoves(t *testing.T) {
 	t.Parallel()
 	addresses := testenv.RedisCluster(t).Addrs()
@@ -32,14 +32,15 @@ func TestBus_ShardMoves(t *testing.T) {
 	requireEventuallyArrives(t, b, staying, fromStaying)
 }
 
-// requireEventuallyArrives publishes until a frame arrives.
+// requireEventuallyArrives publishes frames until one of them arrives.
 func requireEventuallyArrives(t *testing.T, b *redisbus.Bus, channel bus.Channel, to <-chan string) {
 	t.Helper()
 	retry := time.NewTicker(10 * time.Millisecond)
 	defer retry.Stop()
 	timeout := time.After(waitTimeout)
 	for {
-		_ = b.Publish(t.Context(), channel, []byte(time.Now().String()), nil) // fails until the bus has found the new node
+		// Ignore the error, because Publish fails until the bus has found the new node.
+		_ = b.Publish(t.Context(), channel, []byte(time.Now().String()), nil)
 		select {
 		case <-to:
 			return
@@ -50,7 +51,7 @@ func requireEventuallyArrives(t *testing.T, b *redisbus.Bus, channel bus.Channel
 	}
 }
 
-// moveSlot moves the slot of a key to another node, as redis-cli does.
+// moveSlot moves the slot of a key to another node, with the same commands as redis-cli.
 func moveSlot(t *testing.T, client *redis.ClusterClient, addresses []string, key string) {
 	t.Helper()
 	slot, err := client.ClusterKeySlot(t.Context(), key).Result()
@@ -70,7 +71,8 @@ func moveSlot(t *testing.T, client *redis.ClusterClient, addresses []string, key
 		return answer
 	}
 	sourceID, targetID := ask(source, "myid"), ask(target, "myid")
-	ask(target, "setslot", slot, "importing", sourceID) // an importing node gets a newer configuration epoch
+	// The importing node announces its ownership with a new configuration epoch.
+	ask(target, "setslot", slot, "importing", sourceID)
 	ask(source, "setslot", slot, "migrating", targetID)
 	ask(target, "setslot", slot, "node", targetID)
 	ask(source, "setslot", slot, "node", targetID)

@@ -19,8 +19,9 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/testenv"
 )
 
-// psrpcPeer takes part in a queue as a psrpc process does: it asks for one lock after the other,
-// and waits for each reply. It counts the frames that it takes, and passes them to took.
+// psrpcPeer subscribes to a queue and handles frames as a psrpc process does: it tries to lock one
+// frame after the other and waits for each reply. It passes the frames that it has locked to took,
+// and counts them.
 func psrpcPeer(t *testing.T, client redis.UniversalClient, channel string, took func(frame string)) *atomic.Int64 {
 	t.Helper()
 	subscription := client.Subscribe(t.Context(), channel)
@@ -49,7 +50,8 @@ func newClient(server *testenv.RedisServer) *redis.Client {
 	return redis.NewClient(&redis.Options{Addr: server.Addr()})
 }
 
-// ownPeer subscribes to a queue with a bus, and counts the frames that it takes.
+// ownPeer subscribes to a queue with a dynpsrpc bus. It passes the frames that it receives to took,
+// and counts them.
 func ownPeer(t *testing.T, b *redisbus.Bus, channel string, took func(frame string)) *atomic.Int64 {
 	t.Helper()
 	var frames atomic.Int64
@@ -60,8 +62,8 @@ func ownPeer(t *testing.T, b *redisbus.Bus, channel string, took func(frame stri
 	return &frames
 }
 
-// publishBursts publishes numbered frames, so that at most 32 of them are not taken at any time. It
-// returns when all frames have been taken, and requires that each is taken once.
+// publishBursts publishes numbered frames and waits until all of them have been handled. At most 32
+// frames are unhandled at any time. It requires that each frame is handled exactly once.
 func publishBursts(t *testing.T, b *redisbus.Bus, channel string, first, frames int, taken <-chan string) {
 	t.Helper()
 	seen, published := map[string]bool{}, 0
@@ -80,14 +82,15 @@ func publishBursts(t *testing.T, b *redisbus.Bus, channel string, first, frames 
 	}
 }
 
-// worker returns a function that takes a frame. The frame comes out of the channel when the work on
-// it is done, 20 ms later.
+// worker returns a channel and a function that handles a frame. Each frame is sent to the channel
+// 20 ms after the call of the function.
 func worker() (<-chan string, func(frame string)) {
 	taken := make(chan string, 4096)
 	return taken, func(frame string) { time.AfterFunc(20*time.Millisecond, func() { taken <- frame }) }
 }
 
-// Beside psrpc processes, a process takes about its share of the frames of a queue.
+// If a dynpsrpc process shares a queue with psrpc processes, it must not take many more frames than
+// its fair share.
 func TestBus_LeavesPSRPCPeersTheirShare(t *testing.T) {
 	t.Parallel()
 	for name, fleet := range map[string]struct{ own, psrpc int }{
@@ -141,7 +144,8 @@ func testShare(t *testing.T, ownPeers, psrpcPeers int, newClient func() redis.Un
 	}
 }
 
-// Frames that a psrpc process does not take are not lost, and keep their order.
+// A psrpc process stops handling frames. The dynpsrpc process on the same queue must receive the
+// remaining frames, in order.
 func TestBus_TakesWhatPSRPCPeersLeave(t *testing.T) {
 	t.Parallel()
 	server := testenv.Redis(t)
@@ -152,7 +156,7 @@ func TestBus_TakesWhatPSRPCPeersLeave(t *testing.T) {
 	psrpcPeer(t, newClient(server), "queue", func(frame string) {
 		taken <- frame
 		for stuck.Load() && t.Context().Err() == nil {
-			<-time.After(time.Millisecond) // as a process that reads nothing
+			<-time.After(time.Millisecond) // stop reading further frames
 		}
 	})
 	publishBursts(t, b, "queue", 0, 200, taken)
@@ -166,7 +170,7 @@ func TestBus_TakesWhatPSRPCPeersLeave(t *testing.T) {
 		case frame := <-taken:
 			number, err := strconv.Atoi(frame)
 			require.NoError(t, err)
-			if number != last+1 { // the stuck process took the frame before
+			if number != last+1 { // the psrpc process has handled the frame before this one
 				require.Greater(t, number, last)
 			}
 			last = number
@@ -176,7 +180,8 @@ func TestBus_TakesWhatPSRPCPeersLeave(t *testing.T) {
 	}
 }
 
-// A process that may not read locks, or count subscribers, says so once and takes frames as before.
+// If the Redis user is not permitted to read locks or to count subscribers, the bus cannot limit
+// its share of a queue. It must log this once and still receive all frames.
 func TestBus_ShareDenied(t *testing.T) {
 	t.Parallel()
 	for _, command := range []string{"get", "pubsub|numsub"} {
@@ -197,7 +202,8 @@ func TestBus_ShareDenied(t *testing.T) {
 	}
 }
 
-// connectWithout returns a bus whose Redis user may not run a command, and its log.
+// connectWithout returns a bus whose Redis user is not permitted to run the given command. It also
+// returns the log of the bus.
 func connectWithout(t *testing.T, server *testenv.RedisServer, command string) (*redisbus.Bus, *lockedBuffer) {
 	t.Helper()
 	admin := redis.NewClient(&redis.Options{Addr: server.Addr()})
@@ -212,7 +218,7 @@ func connectWithout(t *testing.T, server *testenv.RedisServer, command string) (
 	return b, log
 }
 
-// lockedBuffer is a buffer for concurrent use.
+// lockedBuffer is a buffer that can be used concurrently.
 type lockedBuffer struct {
 	mu   sync.Mutex
 	text strings.Builder

@@ -23,20 +23,21 @@ import (
 )
 
 const (
-	// stoppedAddress is the environment variable with the address of Redis for
-	// TestBus_StoppedProcess's child.
+	// stoppedAddress is the environment variable that contains the address of Redis for the child
+	// process of TestBus_StoppedProcess.
 	stoppedAddress  = "REDISBUS_TEST_ADDRESS"
-	stoppedInterval = 200 * time.Millisecond // the probe interval of the child
+	stoppedInterval = 200 * time.Millisecond // the probe interval of the bus in the child process
 	stoppedFrames   = 300
 )
 
-// A process that stood still for several probe intervals keeps its connections, so that it receives
-// the frames of that time.
+// A process is stopped for several probe intervals and then continued. It must not consider its
+// connections dead, and must receive all frames that were published in the meantime.
 func TestBus_StoppedProcess(t *testing.T) {
 	t.Parallel()
 	server := testenv.Redis(t)
 	b := connect(t, server)
-	ctx, cancel := context.WithTimeout(t.Context(), waitTimeout) // kills the process, which ends each wait for a line
+	// Kills the child process after a timeout, so that the test does not block.
+	ctx, cancel := context.WithTimeout(t.Context(), waitTimeout)
 	defer cancel()
 	child := exec.CommandContext(ctx, os.Args[0], "-test.run=^TestStoppedProcess_Child$")
 	child.Env = append(os.Environ(), stoppedAddress+"="+server.Addr())
@@ -53,7 +54,7 @@ func TestBus_StoppedProcess(t *testing.T) {
 	for i := range stoppedFrames {
 		require.NoError(t, b.Publish(t.Context(), bus.Channel{Name: "queue"}, fmt.Append(nil, i), nil))
 	}
-	<-time.After(3 * stoppedInterval) // the time that the process stands still
+	<-time.After(3 * stoppedInterval) // the child process is stopped during this time
 	require.NoError(t, child.Process.Signal(syscall.SIGCONT))
 	for i := range stoppedFrames {
 		requireLine(strconv.Itoa(i))
@@ -63,7 +64,7 @@ func TestBus_StoppedProcess(t *testing.T) {
 	require.NoError(t, child.Wait())
 }
 
-// TestStoppedProcess_Child is the process that TestBus_StoppedProcess stops.
+// TestStoppedProcess_Child runs in the child process that TestBus_StoppedProcess starts and stops.
 func TestStoppedProcess_Child(t *testing.T) {
 	address := os.Getenv(stoppedAddress)
 	if address == "" {
@@ -83,5 +84,5 @@ func TestStoppedProcess_Child(t *testing.T) {
 	fmt.Println("disconnects " + strconv.FormatUint(b.Stats().Disconnects, 10))
 	assert.NoError(t, b.Close())
 	assert.NoError(t, client.Close())
-	os.Exit(0) // without the output of the test framework
+	os.Exit(0) // exit here, so that the test framework prints nothing
 }

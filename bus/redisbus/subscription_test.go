@@ -23,7 +23,8 @@ func subscribe(t *testing.T, b *redisbus.Bus, channel string, mode bus.Mode, han
 
 func ignore([]byte) {}
 
-// Redis counts the connection of a bus as one receiver, however many subscriptions share it.
+// Redis counts a bus as one subscriber of a channel, even if several subscriptions of the bus use
+// that channel. The method Subscribers must return the number of these subscriptions.
 func TestSubscription_Subscribers(t *testing.T) {
 	t.Parallel()
 	server := testenv.Redis(t)
@@ -50,7 +51,8 @@ func TestSubscription_Subscribers(t *testing.T) {
 	assert.Equal(t, 1, first.Subscribers(), "at least one")
 }
 
-// Servers call Subscribers while they handle a request, on the goroutine that delivers it.
+// A server calls the method Subscribers in its handler, on the goroutine that delivers the request.
+// This call must not cause a deadlock.
 func TestSubscription_SubscribersInsideHandler(t *testing.T) {
 	t.Parallel()
 	b := connect(t, testenv.Redis(t))
