@@ -14,7 +14,7 @@ import (
 
 type userKey struct{}
 
-// userOf is a VerifyFunc that accepts the token of one user.
+// userOf is a VerifyFunc that accepts only the token of the user Ada.
 func userOf(ctx context.Context, token string, info dynamic.RPCInfo) (context.Context, error) {
 	switch {
 	case token == "nobody":
@@ -25,8 +25,8 @@ func userOf(ctx context.Context, token string, info dynamic.RPCInfo) (context.Co
 	return context.WithValue(ctx, userKey{}, "Ada"), nil
 }
 
-// newAuthService starts a service that responds with the name of the user, and sends it as the
-// first message of each stream.
+// newAuthService starts a service that responds with the name of the user. On a stream, the name is
+// the first message.
 func newAuthService(t testing.TB, server dynamic.ServerOption, conn ...dynamic.ConnOption) *testservice.Service {
 	t.Helper()
 	name := func(ctx context.Context) testservice.Text {
@@ -40,7 +40,8 @@ func newAuthService(t testing.TB, server dynamic.ServerOption, conn ...dynamic.C
 	})
 }
 
-// testEachKind makes a call, a multi call and a stream.
+// testEachKind makes a call, makes a multi call and opens a stream. It passes the result of each of
+// them to check.
 func testEachKind(t *testing.T, s *testservice.Service, check func(t *testing.T, user string, err error)) {
 	t.Helper()
 	t.Run("call", func(t *testing.T) {
@@ -124,7 +125,8 @@ func TestAuth_KeyAndScheme(t *testing.T) {
 	}
 }
 
-// TestAuth_PublicMethods checks that public methods need no token and that none is sent.
+// TestAuth_PublicMethods checks that public methods need no token and that clients send none to
+// them.
 func TestAuth_PublicMethods(t *testing.T) {
 	t.Parallel()
 	public := WithPublicMethods(testservice.Ask, testservice.AskAll, testservice.Talk)
@@ -140,11 +142,12 @@ func TestAuth_PublicMethods(t *testing.T) {
 	require.Error(t, err)
 }
 
-// TestAuth_SameContext checks that a nil context from the verify function keeps the given one.
+// TestAuth_SameContext checks that handlers receive the original context if the verify function
+// returns a nil context.
 func TestAuth_SameContext(t *testing.T) {
 	t.Parallel()
 	s := newAuthService(t, Auth(func(context.Context, string, dynamic.RPCInfo) (context.Context, error) {
-		return nil, nil //nolint:nilnil // that is the case
+		return nil, nil //nolint:nilnil // the test needs a nil context without an error
 	}), AuthToken(StaticToken("any")))
 	testEachKind(t, s, func(t *testing.T, user string, err error) {
 		t.Helper()
@@ -153,8 +156,8 @@ func TestAuth_SameContext(t *testing.T) {
 	})
 }
 
-// TestAuthToken_Metadata checks that other metadata is kept and that the option of a call takes
-// precedence.
+// TestAuthToken_Metadata checks that the token is added to other metadata, and that a token in the
+// options of a call takes precedence.
 func TestAuthToken_Metadata(t *testing.T) {
 	t.Parallel()
 	seen := make(chan map[string]string, 1)

@@ -18,13 +18,13 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/interceptors/internal/testservice"
 )
 
-// foreignError is an error of another library with a code of its own type.
+// foreignError is an error type of another library that has a code.
 type foreignError struct{ code string }
 
 func (foreignError) Error() string  { return "foreign" }
 func (e foreignError) Code() string { return e.code }
 
-// maskCases lists errors of handlers and the errors that callers receive for them.
+// maskCases contains errors returned by handlers and the errors that callers must receive instead.
 var maskCases = []struct {
 	name   string
 	err    error
@@ -94,7 +94,9 @@ func TestErrorMask_Streams(t *testing.T) {
 			stream, err := s.Open(t.Context())
 			require.NoError(t, err)
 			<-stream.Context().Done()
-			if coded, _ := errors.AsType[errors.Error](stream.Err()); tt.name != "gRPC status" { // the close of a stream carries no code for it
+			// When a handler returns a gRPC status error, the stream is closed without the status
+			// code.
+			if coded, _ := errors.AsType[errors.Error](stream.Err()); tt.name != "gRPC status" {
 				assert.Equal(t, tt.text, coded.Error())
 				assert.Equal(t, tt.code, coded.Code())
 			}

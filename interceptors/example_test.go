@@ -28,8 +28,10 @@ func ExampleRetry() {
 	})
 	defer s.Close()
 
-	fmt.Println(s.Call(context.Background(), testservice.Ask, "Rome"))  // may have side effects
-	fmt.Println(s.Call(context.Background(), testservice.Look, "Rome")) // declared without side effects
+	// Is not retried, because it may have side effects.
+	fmt.Println(s.Call(context.Background(), testservice.Ask, "Rome"))
+	// Is retried, because the method is declared to have no side effects.
+	fmt.Println(s.Call(context.Background(), testservice.Look, "Rome"))
 	// Output:
 	//  in the clouds
 	// rain in Rome <nil>
@@ -50,7 +52,7 @@ func ExampleRecovery() {
 	// the caller sees: method example.Weather/Ask panicked
 }
 
-// plain is a slog.Handler that omits attributes that differ between runs.
+// plain returns a slog.Handler that omits the attributes that are different in each run.
 func plain() slog.Handler {
 	return slog.NewTextHandler(os.Stdout, &slog.HandlerOptions{ReplaceAttr: func(_ []string, attribute slog.Attr) slog.Attr {
 		if attribute.Key == slog.TimeKey || attribute.Key == "duration" {

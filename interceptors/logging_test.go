@@ -16,15 +16,16 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/interceptors/internal/testservice"
 )
 
-// loggedService is a service with one log for the server and one for the conn.
+// loggedService is a service that has one log for the server and one for the conn.
 type loggedService struct {
 	*testservice.Service
 
 	server, client *capturedLog
-	echoed         chan struct{} // receives one value for each message sent back by the server
+	echoed         chan struct{} // receives a value whenever the server has sent a message back
 }
 
-// newLoggedService starts a service whose calls fail or panic as the request asks.
+// newLoggedService starts a service. Its handler fails if the text of the request is "fail", and
+// panics if the text is "panic".
 func newLoggedService(t testing.TB, inside []dynamic.ConnOption, opts ...LoggingOption) loggedService {
 	t.Helper()
 	w := loggedService{
@@ -56,7 +57,7 @@ func newLoggedService(t testing.TB, inside []dynamic.ConnOption, opts ...Logging
 	return w
 }
 
-// requireLine checks the last line of a log except for its duration.
+// requireLine checks the last line of a log. It does not compare the duration.
 func requireLine(t testing.TB, log *capturedLog, want map[string]any) {
 	t.Helper()
 	all := log.all()
@@ -67,10 +68,10 @@ func requireLine(t testing.TB, log *capturedLog, want map[string]any) {
 	assert.Equal(t, want, last)
 }
 
-// line is a log line in a form that can be compared.
+// fields contains the attributes of a log line.
 type fields = map[string]any
 
-const rome = int64(len("Rome") + 2) // encoded size of a message with this text
+const rome = int64(len("Rome") + 2) // the encoded size of a message that contains this text
 
 func TestLogging_Calls(t *testing.T) {
 	t.Parallel()
@@ -134,7 +135,8 @@ func TestLogging_Attempts(t *testing.T) {
 	t.Parallel()
 	log := &capturedLog{}
 	s := testservice.New(t, testservice.Config{Conn: []dynamic.ConnOption{
-		Retry(WithBackoff(1, 1)), Logging(slog.New(log)), // Retry is outside: one line for each attempt
+		// Logging is inside Retry, so it logs each attempt.
+		Retry(WithBackoff(1, 1)), Logging(slog.New(log)),
 	}})
 	_, err := s.Call(t.Context(), testservice.AskThere, "Rome", dynamic.WithTopic("eu"))
 	require.Error(t, err)
@@ -144,7 +146,8 @@ func TestLogging_Attempts(t *testing.T) {
 	assert.Equal(t, int64(3), log.all()[2]["attempt"])
 }
 
-// TestLogging_OutsideOfRetry checks that the line of a retried call has the id of the server.
+// TestLogging_OutsideOfRetry checks that the log line of a call contains the ID of the server if
+// the interceptor Retry is used too.
 func TestLogging_OutsideOfRetry(t *testing.T) {
 	t.Parallel()
 	log := &capturedLog{}
@@ -258,7 +261,7 @@ func TestLogging_Updates(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, w.Registration.Publish(t.Context(), "Warning", say("Rome")))
 	<-subscription.Channel()
-	require.NoError(t, subscription.Close()) // waits until the interceptors have returned
+	require.NoError(t, subscription.Close()) // Close waits until the interceptors have returned
 	want := fields{
 		"msg": "publish", "level": slog.LevelDebug, "side": "server", "method": testservice.Warning, "code": "ok", "update_size": rome,
 	}

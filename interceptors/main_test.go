@@ -17,7 +17,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 var say = wrapperspb.String
 
-// must panics if err is not nil, which is a bug of the test.
+// must returns value. It panics if err is not nil, which happens only if the test is wrong.
 func must[T any](value T, err error) T {
 	if err != nil {
 		panic(err)
@@ -25,7 +25,7 @@ func must[T any](value T, err error) T {
 	return value
 }
 
-// requireCode checks the code of err and returns it as an errors.Error.
+// requireCode requires that err has the given code, and returns err as an errors.Error.
 func requireCode(t testing.TB, code errors.ErrorCode, err error) errors.Error {
 	t.Helper()
 	coded, ok := errors.AsType[errors.Error](err)
@@ -34,7 +34,7 @@ func requireCode(t testing.TB, code errors.ErrorCode, err error) errors.Error {
 	return coded
 }
 
-// capturedLog is a slog.Handler that stores all records.
+// capturedLog is a slog.Handler that keeps all records in memory.
 type capturedLog struct {
 	least   slog.Level
 	mu      sync.Mutex
@@ -57,7 +57,8 @@ func (l *capturedLog) Handle(_ context.Context, record slog.Record) error {
 	return nil
 }
 
-// all returns the attributes of each record, with its message as "msg" and its level as "level".
+// all returns the attributes of each record. The message has the key "msg", and the level has the
+// key "level".
 func (l *capturedLog) all() []map[string]any {
 	l.mu.Lock()
 	defer l.mu.Unlock()

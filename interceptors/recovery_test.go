@@ -14,7 +14,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/interceptors/internal/testservice"
 )
 
-// requirePanic waits until a hook is called and checks the panic.
+// requirePanic waits until the hook has been called once. It requires that the hook received the
+// given panic.
 func requirePanic(t testing.TB, hookCalls <-chan dynamic.Panic, method, value string) {
 	t.Helper()
 	p := <-hookCalls
@@ -61,7 +62,7 @@ func TestRecovery_Servers(t *testing.T) {
 	requirePanic(t, hookCalls, testservice.Talk, "secret of the stream")
 }
 
-// panicking panics in each kind of interceptor.
+// panicking returns interceptors of every kind that panic.
 func panicking() dynamic.ConnOption {
 	return dynamic.ConnOptions(
 		dynamic.WithClientRPCInterceptors(func(dynamic.RPCInfo, dynamic.ClientRPCHandler) dynamic.ClientRPCHandler {

@@ -82,7 +82,7 @@ func TestRedactedJSON(t *testing.T) {
 	}
 }
 
-// TestRedactedJSON_UnknownAny checks that an Any of an unknown type is redacted.
+// TestRedactedJSON_UnknownAny checks that the content of an Any is redacted if its type is unknown.
 func TestRedactedJSON_UnknownAny(t *testing.T) {
 	t.Parallel()
 	held, err := anypb.New(login(t, `{"pin": 7, "password": "x", "user": "ada"}`))

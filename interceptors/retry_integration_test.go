@@ -23,7 +23,7 @@ import (
 
 var quick = interceptors.WithBackoff(time.Millisecond, time.Millisecond)
 
-// each calls f before each attempt of a single call.
+// each returns an interceptor that calls f before each attempt of a single call.
 func each(f func(attempt int)) dynamic.ConnOption {
 	return dynamic.WithClientRPCInterceptors(func(_ dynamic.RPCInfo, next dynamic.ClientRPCHandler) dynamic.ClientRPCHandler {
 		return func(ctx context.Context, request proto.Message, opts ...dynamic.RequestOption) (proto.Message, error) {
@@ -33,7 +33,8 @@ func each(f func(attempt int)) dynamic.ConnOption {
 	})
 }
 
-// TestRetry_NobodyListens checks that a call succeeds if a server registers between its attempts.
+// TestRetry_NobodyListens checks that a call succeeds if its topic is registered between two
+// attempts.
 func TestRetry_NobodyListens(t *testing.T) {
 	t.Parallel()
 	var s *testservice.Service
@@ -47,7 +48,7 @@ func TestRetry_NobodyListens(t *testing.T) {
 	assert.Equal(t, "rain in Rome", answer)
 }
 
-// TestRetry_WithinTheTimeout checks that the timeout of a request covers all attempts together.
+// TestRetry_WithinTheTimeout checks that the timeout of a request applies to all attempts together.
 func TestRetry_WithinTheTimeout(t *testing.T) {
 	t.Parallel()
 	var calls atomic.Int32
@@ -63,8 +64,8 @@ func TestRetry_WithinTheTimeout(t *testing.T) {
 	assert.EqualValues(t, 1, calls.Load(), "no time is left for another one")
 }
 
-// TestRetry_FullServer checks that requests rejected by a full server are retried for any method if
-// the servers are trusted.
+// TestRetry_FullServer checks the option WithTrustedServers. If a full server rejects a request,
+// the call must be retried, even if the method is not idempotent.
 func TestRetry_FullServer(t *testing.T) {
 	t.Parallel()
 	handling, release := make(chan struct{}, 2), make(chan struct{})
@@ -74,7 +75,7 @@ func TestRetry_FullServer(t *testing.T) {
 		Server: []dynamic.ServerOption{dynamic.WithMaxConcurrentRequests(1)},
 		Conn: []dynamic.ConnOption{persistent, each(func(attempt int) {
 			if attempt == 2 {
-				close(release) // the server needs some time to finish the first request
+				close(release) // the server still needs some time to finish the first request
 			}
 		})},
 		Handle: func(ctx context.Context, request testservice.Text) (testservice.Text, error) {
@@ -84,7 +85,7 @@ func TestRetry_FullServer(t *testing.T) {
 		},
 	})
 	first := make(chan error, 1)
-	go func() { // the test waits for it
+	go func() { // the test waits for this goroutine
 		_, err := s.Call(t.Context(), testservice.Ask, "Oslo")
 		first <- err
 	}()
@@ -95,8 +96,9 @@ func TestRetry_FullServer(t *testing.T) {
 	require.NoError(t, <-first)
 }
 
-// TestRetry_ForgedUnprocessedMark checks that a peer that claims that requests were not processed
-// cannot make a method run twice that is not idempotent, by default.
+// TestRetry_ForgedUnprocessedMark checks forged responses that say that the request has not been
+// processed. By default, they must not cause a method to run twice, unless the method is
+// idempotent.
 func TestRetry_ForgedUnprocessedMark(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
@@ -105,14 +107,14 @@ func TestRetry_ForgedUnprocessedMark(t *testing.T) {
 		runs   int32
 	}{
 		{testservice.Ask, nil, 1},
-		{testservice.Look, nil, 3}, // idempotent
+		{testservice.Look, nil, 3}, // this method is idempotent
 		{testservice.Ask, []interceptors.RetryOption{interceptors.WithTrustedServers()}, 3},
 	} {
 		var runs atomic.Int32
 		s := testservice.New(t, testservice.Config{
 			Conn: []dynamic.ConnOption{interceptors.Retry(append(tt.opts, quick)...)},
 			Handle: func(context.Context, testservice.Text) (testservice.Text, error) {
-				runs.Add(1) // as if another peer, and not the server, had sent the answer
+				runs.Add(1) // the request has run, although the response says the opposite
 				return nil, dynamic.Unprocessed(errors.NewErrorf(errors.ResourceExhausted, "forged"))
 			},
 		})
@@ -123,7 +125,7 @@ func TestRetry_ForgedUnprocessedMark(t *testing.T) {
 	}
 }
 
-// deafBus is the bus of a client that receives nothing from servers.
+// deafBus is the bus of a client that receives no frames.
 type deafBus struct{ bus.Bus }
 
 func (b deafBus) Subscribe(
@@ -132,8 +134,9 @@ func (b deafBus) Subscribe(
 	return b.Bus.Subscribe(ctx, channel, mode, func([]byte) {})
 }
 
-// TestRetry_LostSigns checks that a call whose announcement and response are both lost is repeated
-// only if the method is idempotent, because a server has run it.
+// TestRetry_LostSigns checks calls whose client receives neither the server's announcement nor its
+// response, although the request has run. Such a call must be retried only if the method is
+// idempotent.
 func TestRetry_LostSigns(t *testing.T) {
 	t.Parallel()
 	for method, want := range map[string]int32{testservice.Ask: 1, testservice.Look: 3, testservice.Set: 3} {
@@ -144,7 +147,8 @@ func TestRetry_LostSigns(t *testing.T) {
 				s := testservice.New(t, testservice.Config{
 					Handle: func(_ context.Context, request testservice.Text) (testservice.Text, error) {
 						runs.Add(1)
-						<-time.After(500 * time.Millisecond) // longer than until the announcement
+						// Afterwards, the server has already sent its announcement.
+						<-time.After(500 * time.Millisecond)
 						return request, nil
 					},
 				})
@@ -163,7 +167,7 @@ func TestRetry_LostSigns(t *testing.T) {
 	}
 }
 
-// failingSends fails the first sends of each stream.
+// failingSends returns an interceptor that makes the first calls of Send on each stream fail.
 func failingSends(failures int32, sends *atomic.Int32) dynamic.StreamInterceptor {
 	return func(_ dynamic.RPCInfo, next dynamic.StreamHandler) dynamic.StreamHandler {
 		return &failing{StreamHandler: next, failures: failures, sends: sends}
@@ -188,7 +192,8 @@ func TestRetry_Streams(t *testing.T) {
 	t.Parallel()
 	var ofClient, ofServer atomic.Int32
 	s := testservice.New(t, testservice.Config{
-		Server: []dynamic.ServerOption{ // the outermost interceptor of a server is nearest to the bus
+		// The outermost interceptor of a server is the one closest to the bus.
+		Server: []dynamic.ServerOption{
 			dynamic.WithServerStreamInterceptors(failingSends(2, &ofServer)), interceptors.Retry(quick),
 		},
 		Conn: []dynamic.ConnOption{interceptors.Retry(quick), dynamic.WithClientStreamInterceptors(failingSends(2, &ofClient))},
@@ -202,7 +207,7 @@ func TestRetry_Streams(t *testing.T) {
 	assert.EqualValues(t, 3, ofServer.Load())
 }
 
-// TestRetry_StreamWithWindow checks that messages of a stream with a window are not retried.
+// TestRetry_StreamWithWindow checks that messages are not retried on a stream that has a window.
 func TestRetry_StreamWithWindow(t *testing.T) {
 	t.Parallel()
 	var sends atomic.Int32
@@ -218,8 +223,8 @@ func TestRetry_StreamWithWindow(t *testing.T) {
 	require.NoError(t, stream.Close(nil))
 }
 
-// TestRetry_ClosedStream checks that sending on a closed stream is not retried, whatever the error
-// of the stream.
+// TestRetry_ClosedStream checks that Send is not retried on a closed stream, whatever error has
+// closed it.
 func TestRetry_ClosedStream(t *testing.T) {
 	t.Parallel()
 	var sends atomic.Int32
@@ -237,8 +242,9 @@ func TestRetry_ClosedStream(t *testing.T) {
 	assert.EqualValues(t, 1, sends.Load())
 }
 
-// TestRetry_RetryInfo checks that an error forwarded from another server does not count as
-// unprocessed: the forwarding server did run the request.
+// TestRetry_RetryInfo checks the error of a server that forwarded the request to another server,
+// which rejected it. The client must not treat the request as unprocessed, because the first server
+// has run it.
 func TestRetry_RetryInfo(t *testing.T) {
 	t.Parallel()
 	var calls atomic.Int32

@@ -20,7 +20,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// fakeCall is a handler that records its calls and fails the given number of times.
+// fakeCall is a handler that fails a number of times before it succeeds. It records its calls.
 type fakeCall struct {
 	err      error
 	failures int
@@ -52,7 +52,8 @@ func (a *fakeCall) call(ctx context.Context, _ proto.Message, _ ...dynamic.Reque
 	return say("done"), nil
 }
 
-// waits returns the delays between attempts. The attempts themselves take no virtual time.
+// waits returns the delays between the attempts. With virtual time, an attempt itself takes no time
+// unless takes is set.
 func (a *fakeCall) waits() (waits []time.Duration) {
 	for i := range len(a.started) - 1 {
 		waits = append(waits, a.started[i+1].Sub(a.started[i]))
@@ -61,7 +62,7 @@ func (a *fakeCall) waits() (waits []time.Duration) {
 }
 
 var (
-	errBusy     = errors.NewErrorf(errors.Unavailable, "busy") // as reported by a server
+	errBusy     = errors.NewErrorf(errors.Unavailable, "busy") // an error that a server returns
 	errNoServer = errors.WithFacts(errors.ErrNoResponse, errors.CallFacts{Phase: errors.PhaseResponse, Reason: errors.ReasonNobodyListening})
 	silent      = errors.WithFacts(errors.ErrRequestTimedOut, errors.CallFacts{Phase: errors.PhaseResponse, Reason: errors.ReasonSilent})
 )
@@ -100,7 +101,7 @@ func TestRetry_Worthwhile(t *testing.T) {
 	for _, tt := range []struct {
 		name              string
 		err               error
-		idempotent, other bool // whether methods of either sort are retried
+		idempotent, other bool // whether idempotent methods, and all other methods, are retried
 	}{
 		{"nobody listens", errNoServer, true, true},
 		{"all declined", facts(errors.Unavailable, errors.PhaseSelection, errors.ReasonAllDeclined), true, true},
@@ -181,7 +182,7 @@ func TestRetry_Backoff(t *testing.T) {
 	})
 }
 
-// TestRetry_BackoffExtremes checks that extreme settings do not overflow.
+// TestRetry_BackoffExtremes checks that extreme values of the settings cause no integer overflow.
 func TestRetry_BackoffExtremes(t *testing.T) {
 	t.Parallel()
 	for _, b := range []backoff{{1, 1}, {time.Hour, time.Second}, {1, 1<<63 - 1}, {1<<63 - 1, 1<<63 - 1}} {
@@ -206,7 +207,7 @@ func TestRetry_RequestedDelay(t *testing.T) {
 	})
 }
 
-// TestRetry_NeverPastTheDeadline checks that neither an attempt nor a delay exceeds the deadline.
+// TestRetry_NeverPastTheDeadline checks that a call with retries ends by its deadline.
 func TestRetry_NeverPastTheDeadline(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -227,8 +228,8 @@ func TestRetry_NeverPastTheDeadline(t *testing.T) {
 	})
 }
 
-// TestRetry_AttemptsEndInTime checks that every attempt after the first ends at the deadline of the
-// call. Package dynamic ends the first attempt.
+// TestRetry_AttemptsEndInTime checks that every attempt but the first ends at the deadline of the
+// call. Package dynamic ensures this for the first attempt.
 func TestRetry_AttemptsEndInTime(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -269,7 +270,7 @@ func TestRetry_CanceledWhileItWaits(t *testing.T) {
 		a := &fakeCall{err: errNoServer, failures: 10}
 		r := newRetrier([]RetryOption{WithBackoff(time.Hour, time.Hour)})
 		done := make(chan error)
-		go func() { // the test waits for it
+		go func() { // the test waits for this goroutine
 			_, err := r.call(testservice.Info(testservice.Ask), a.call)(ctx, say("hi"))
 			done <- err
 		}()
@@ -308,7 +309,7 @@ func TestRetry_Budget(t *testing.T) {
 	})
 }
 
-// multiStub is the innermost handler of a chain of multi calls.
+// multiStub stands for the server in tests of multi calls.
 type multiStub struct {
 	dynamic.ClientMultiRPCHandler
 
@@ -329,7 +330,7 @@ func TestRetry_Multi(t *testing.T) {
 	})
 }
 
-// streamStub is the innermost handler of a chain of streams.
+// streamStub stands for the server in tests of streams.
 type streamStub struct {
 	dynamic.StreamHandler
 

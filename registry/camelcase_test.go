@@ -38,8 +38,7 @@ func TestCamelCase(t *testing.T) {
 
 var raised = regexp.MustCompile(`(^|_|[0-9])[a-z]`)
 
-// camelCaseModel is a second implementation of camelCase: it replaces each separator by the
-// upper-case form of the next letter.
+// camelCaseModel is a second implementation of camelCase. It uses a regular expression.
 func camelCaseModel(name string) string {
 	prefix := ""
 	if rest, ok := strings.CutPrefix(name, "_"); ok {
@@ -56,7 +55,9 @@ func FuzzCamelCase(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, name string) {
 		if !identifier.MatchString(name) {
-			_ = camelCase(name) // no protobuf name can look like this: only panics matter
+			// Must not panic; the result does not matter, because no name in protobuf can look like
+			// this.
+			_ = camelCase(name)
 			return
 		}
 		wire := camelCase(name)

@@ -14,7 +14,8 @@ func set(files ...*descriptorpb.FileDescriptorProto) *descriptorpb.FileDescripto
 	return &descriptorpb.FileDescriptorSet{File: files}
 }
 
-// compiled returns the files of a source tree as protoc -o writes them, without imports.
+// compiled returns the descriptors that protoc would write for the given source files, without
+// their imports.
 func compiled(t *testing.T, pathsAndSources ...string) []*descriptorpb.FileDescriptorProto {
 	t.Helper()
 	var paths []string

@@ -25,7 +25,8 @@ enum Closed { option features.enum_type = CLOSED; ONE = 1; }
 message Enums { Closed e = 1; }
 service S { rpc A(Required) returns (Deep); rpc B(Text) returns (Loose); rpc C(Delimited) returns (Implicit); rpc D(Expanded) returns (Enums); }`
 
-// bothForms returns the file of a source, loaded as a source and as a descriptor set.
+// bothForms loads a file as a source and as a descriptor set. It returns both descriptors, keyed by
+// the name of the method that loaded them.
 func bothForms(t *testing.T, source string) map[string]protoreflect.FileDescriptor {
 	t.Helper()
 	forms := map[string]protoreflect.FileDescriptor{}

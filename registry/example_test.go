@@ -7,7 +7,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// source stands in for a directory. Programs use os.DirFS or embed.FS.
+// source stands for a directory of .proto files. Programs use os.DirFS or embed.FS instead.
 var source = fstest.MapFS{"my_service.proto": {Data: []byte(`
 syntax = "proto3";
 package my.pkg;

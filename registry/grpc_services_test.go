@@ -12,7 +12,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// mixedSource declares three gRPC services beside two services for the bus.
+// mixedSource contains three gRPC services and two services that can be used on a bus.
 const mixedSource = `syntax = "proto3"; package mix; import "options.proto"; message M {}
 	service Room { rpc Do(M) returns (M); }
 	service Watch { rpc All(M) returns (stream M); }
@@ -20,7 +20,8 @@ const mixedSource = `syntax = "proto3"; package mix; import "options.proto"; mes
 	service Health { rpc Check(M) returns (M); rpc Both(stream M) returns (stream M); }
 	service Live ` + streamMethod
 
-// loaders load the file "mix.proto" of a source in each way.
+// loaders contains all ways to load a source file into a registry. The name of the file is
+// "mix.proto".
 var loaders = map[string]func(t *testing.T, r *Registry, source string) error{
 	"ParseProto": func(_ *testing.T, r *Registry, source string) error {
 		return r.ParseProto(protos("mix.proto", source), "mix.proto")

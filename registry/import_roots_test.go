@@ -10,7 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// deniedFS is a file system that permits nothing.
+// deniedFS is a file system that denies access to every file.
 type deniedFS struct{}
 
 func (deniedFS) Open(name string) (fs.File, error) {

@@ -9,7 +9,7 @@ import (
 	"google.golang.org/protobuf/reflect/protoregistry"
 )
 
-// linkedFiles stands in for the files linked into a program.
+// linkedFiles returns a registry of files that stands for the files linked into a program.
 func linkedFiles(t *testing.T, fds ...protoreflect.FileDescriptor) *protoregistry.Files {
 	t.Helper()
 	files := new(protoregistry.Files)
@@ -75,7 +75,7 @@ func TestRegisterLinked_Nothing(t *testing.T) {
 	assert.NoError(t, New().registerLinked(linkedFiles(t)))
 }
 
-// globals lists the content of protobuf's global registries.
+// globals returns the names of everything that protobuf's global registries contain.
 func globals() map[protoreflect.FullName]bool {
 	all := make(map[protoreflect.FullName]bool)
 	protoregistry.GlobalFiles.RangeFiles(func(fd protoreflect.FileDescriptor) bool {
@@ -97,7 +97,8 @@ func globals() map[protoreflect.FullName]bool {
 	return all
 }
 
-// This test binary links no generated psrpc options, and package registry must not register them.
+// This test binary does not link generated code for the psrpc options. Package registry must not
+// add them to the global registries either.
 func TestRegistry_LeavesGlobalRegistriesAlone(t *testing.T) {
 	t.Parallel()
 	before := globals()

@@ -9,7 +9,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// twoVersions is a tree with two versions of a service and a third service of the same name.
+// twoVersions returns source files that contain two versions of a service, and another service that
+// has the same short name.
 func twoVersions() ([]string, map[string]string) {
 	const body = ` message Job { string name = 1; } service Jobs { rpc Get(Job) returns (Job); }`
 	sources := map[string]string{}
@@ -22,7 +23,7 @@ func twoVersions() ([]string, map[string]string) {
 	return pairs, sources
 }
 
-// loadTree loads all files of a tree in each way that takes several files.
+// loadTree contains all ways to load several files into a registry.
 var loadTree = map[string]func(t *testing.T, r *Registry, pairs []string) error{
 	"ParseProto": func(_ *testing.T, r *Registry, pairs []string) error {
 		return r.ParseProto(protos(pairs...), pairs[0], pairs[2], pairs[4])
@@ -98,7 +99,7 @@ func TestRegistry_AServiceOfAnotherSchemaIsNotTakenForTheRenamedOne(t *testing.T
 	for _, changed := range []string{"string name = 2", "string nom = 1", "int32 name = 1", "string name = 1; string more = 2"} {
 		for label, load := range loadTree {
 			if label == "RegisterLinked" {
-				continue // leaves out every service of that name
+				continue // RegisterLinked does not load services with the same name at all
 			}
 			r := New()
 			source := strings.ReplaceAll(sources["talent/v1beta1/jobs.proto"], "string name = 1", changed)

@@ -11,12 +11,13 @@ import (
 	"google.golang.org/protobuf/types/descriptorpb"
 )
 
-// header is the start of most test sources.
+// header is the beginning of most sources in these tests.
 const header = `syntax = "proto3"; package my.pkg; import "options.proto";
 message Req { string text = 1; } message Res { int64 number = 1; }
 `
 
-// protos returns a file system of sources from pairs of path and content.
+// protos returns a file system with the given files. The arguments are pairs of a path and the
+// content of the file.
 func protos(pathsAndSources ...string) fstest.MapFS {
 	fsys := make(fstest.MapFS)
 	for i := 0; i < len(pathsAndSources); i += 2 {
@@ -25,17 +26,18 @@ func protos(pathsAndSources ...string) fstest.MapFS {
 	return fsys
 }
 
-// testTree returns a tree of sources from pairs of path and content.
+// testTree returns a source tree with the given files. The arguments are pairs of a path and the
+// content of the file.
 func testTree(pathsAndSources ...string) sourceTree {
 	return sourceTree{protos(pathsAndSources...), DefaultMaxSourceSize}
 }
 
-// parseError returns the error for a file "a.proto" that consists of header and body.
+// parseError parses a file that consists of header and body, and returns the error.
 func parseError(body string) error {
 	return New().ParseProto(protos("a.proto", header+body), "a.proto")
 }
 
-// parseService returns the service S of a file that consists of header and body.
+// parseService parses a file that consists of header and body, and returns its service S.
 func parseService(t *testing.T, body string) *Service {
 	t.Helper()
 	r := New()
@@ -45,7 +47,7 @@ func parseService(t *testing.T, body string) *Service {
 	return s
 }
 
-// textFile builds a file descriptor from prototext.
+// textFile returns the descriptor of a file. The file is given in protobuf text format.
 func textFile(t *testing.T, text string, options protodesc.FileOptions) protoreflect.FileDescriptor {
 	t.Helper()
 	fd, err := options.New(textProto(t, text), nil)
@@ -60,7 +62,7 @@ func textProto(t *testing.T, text string) *descriptorpb.FileDescriptorProto {
 	return file
 }
 
-// simpleFile returns a newly compiled file with one service and without imports or options.
+// simpleFile returns the descriptor of a file that has one service, no imports and no options.
 func simpleFile(t *testing.T, pkg, service string) protoreflect.FileDescriptor {
 	t.Helper()
 	return textFile(t, simpleText(pkg, service), protodesc.FileOptions{})
@@ -72,14 +74,14 @@ func simpleText(pkg, service string) string {
 		service { name: "` + service + `" method { name: "Call" input_type: ".` + pkg + `.M" output_type: ".` + pkg + `.M" } }`
 }
 
-// rawOptions returns method options with an unknown extension field.
+// rawOptions returns method options that contain raw as unknown fields.
 func rawOptions(raw []byte) *descriptorpb.MethodOptions {
 	options := new(descriptorpb.MethodOptions)
 	options.ProtoReflect().SetUnknown(raw)
 	return options
 }
 
-// registerProto registers the services of a file without imports.
+// registerProto loads a file without imports into a new registry.
 func registerProto(t *testing.T, file *descriptorpb.FileDescriptorProto) error {
 	t.Helper()
 	fd, err := protodesc.NewFile(file, nil)

@@ -13,7 +13,7 @@ import (
 	"google.golang.org/protobuf/types/dynamicpb"
 )
 
-// varint and message each encode one field.
+// The functions varint and message each return one encoded field.
 func varint(number protowire.Number, value uint64) []byte {
 	return protowire.AppendVarint(protowire.AppendTag(nil, number, protowire.VarintType), value)
 }
@@ -129,7 +129,7 @@ func FuzzReadOptions(f *testing.F) {
 	})
 }
 
-// optionsTypes returns the psrpc options as dynamic types.
+// optionsTypes returns a type registry that contains the psrpc options as a dynamic type.
 func optionsTypes(tb testing.TB) *protoregistry.Types {
 	tb.Helper()
 	files, err := parseFiles(testTree("a.proto", header), []string{"a.proto"})
@@ -141,7 +141,8 @@ func optionsTypes(tb testing.TB) *protoregistry.Types {
 	return types
 }
 
-// optionsModel reads options through dynamicpb. It returns false if they cannot be decoded.
+// optionsModel is a second implementation of the decoder for psrpc options, based on dynamicpb. It
+// returns false if the options cannot be decoded.
 func optionsModel(t *testing.T, types *protoregistry.Types, raw []byte) (want methodOptions, ok bool) {
 	t.Helper()
 	decoded := dynamicpb.NewMessage((*descriptorpb.MethodOptions)(nil).ProtoReflect().Descriptor())

@@ -197,7 +197,7 @@ func TestParseProto_NilFileSystem(t *testing.T) {
 	assert.ErrorIs(t, New().ParseProto(nil, "a.proto"), ErrNoService)
 }
 
-// panickingFS is a file system that panics.
+// panickingFS is a file system whose methods panic.
 type panickingFS struct{}
 
 func (panickingFS) Open(string) (fs.File, error) { panic("no such luck") }

@@ -165,7 +165,7 @@ func TestRegistry_Remove(t *testing.T) {
 	assert.Equal(t, "a.A/Call", m.FullName(), "a method in use is not affected")
 }
 
-// manyServices returns one file with n services.
+// manyServices returns the descriptor of a file that contains n services.
 func manyServices(t testing.TB, n int) protoreflect.FileDescriptor {
 	t.Helper()
 	text := func(s string) *string { return &s }
@@ -196,7 +196,7 @@ func TestRegistry_ConcurrentUse(t *testing.T) {
 	var group sync.WaitGroup
 	for i := range workers {
 		sd := fd.Services().Get(i)
-		group.Go(func() { // waited for below
+		group.Go(func() { // this goroutine ends before the test does
 			for range rounds {
 				s, err := r.Register(sd)
 				require.NoError(t, err)
@@ -208,7 +208,7 @@ func TestRegistry_ConcurrentUse(t *testing.T) {
 				assert.True(t, r.Remove(sd.FullName()))
 			}
 		})
-		group.Go(func() { // waited for below
+		group.Go(func() { // this goroutine ends before the test does
 			for range rounds {
 				_, ok := r.Method("a.Stays/Call")
 				assert.True(t, ok)

@@ -14,7 +14,7 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 )
 
-// A Registry is a resolver for protojson, prototext and anypb.
+// A Registry must be usable as a resolver for protojson, prototext and anypb.
 var _ interface {
 	protoregistry.MessageTypeResolver
 	protoregistry.ExtensionTypeResolver

@@ -3,7 +3,8 @@ package registry
 import (
 	"testing"
 
-	"github.com/jhump/protoreflect/desc" //nolint:staticcheck // users have descriptors of this type.
+	// Users of the deprecated library have such descriptors.
+	"github.com/jhump/protoreflect/desc" //nolint:staticcheck
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"google.golang.org/protobuf/reflect/protodesc"
@@ -77,7 +78,8 @@ func TestNewService_AcceptsWrappedDescriptor(t *testing.T) {
 	assert.Equal(t, fd.Services().Get(0), s.Descriptor())
 }
 
-// wrapper has the method UnwrapService.
+// wrapper wraps a service descriptor. NewService must find the descriptor with the method
+// UnwrapService.
 type wrapper struct {
 	sd protoreflect.ServiceDescriptor
 }

@@ -24,7 +24,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// build compiles the program and returns its path.
+// build compiles the program and returns the path of the executable.
 func build(t *testing.T) string {
 	t.Helper()
 	program := filepath.Join(t.TempDir(), "fleet")
@@ -40,14 +40,14 @@ func command(t *testing.T, program string, args ...string) *exec.Cmd {
 	return exec.CommandContext(ctx, program, args...)
 }
 
-// server is a server process.
+// server is a process that runs the program as a server.
 type server struct {
 	t *testing.T
 	*exec.Cmd
 	output *bufio.Reader
 }
 
-// startServer starts a server and returns when clients can reach it.
+// startServer starts a server process and waits until clients can reach it.
 func startServer(t *testing.T, program, url, region string) *server {
 	t.Helper()
 	c := command(t, program, "server", "--bus", url, "--region", region)
@@ -66,7 +66,8 @@ func startServer(t *testing.T, program, url, region string) *server {
 	return s
 }
 
-// stop ends the server with a signal and returns the number of greetings that it printed.
+// stop sends a signal to the server and waits until it has exited. It returns the number of
+// greetings that the server reports.
 func (s *server) stop(signal os.Signal) int {
 	s.t.Helper()
 	require.NoError(s.t, s.Process.Signal(signal))
@@ -80,7 +81,7 @@ func (s *server) stop(signal os.Signal) int {
 	return greetings
 }
 
-// runClient returns the lines that the client prints.
+// runClient runs the program as a client and returns its output lines.
 func runClient(t *testing.T, program, url, region string, count int) []string {
 	t.Helper()
 	c := command(t, program, "client", "--bus", url, "--region", region, "--count", strconv.Itoa(count))
@@ -91,7 +92,8 @@ func runClient(t *testing.T, program, url, region string, count int) []string {
 	return strings.Split(strings.TrimSpace(string(output)), "\n")
 }
 
-// requireFailure runs the program, which must exit with code 1, and returns its standard error.
+// requireFailure runs the program and requires that it exits with code 1. It returns the standard
+// error of the program.
 func requireFailure(t *testing.T, program string, args ...string) string {
 	t.Helper()
 	c := command(t, program, args...)

@@ -16,7 +16,8 @@ import (
 // import the packages under test.
 func TestPlugins(t *testing.T) {
 	t.Parallel()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute) // it builds a host and six plugins
+	// Building a host and six plugins takes long.
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
 	defer cancel()
 	command := exec.CommandContext(ctx, "go", "run", ".")
 	command.WaitDelay = time.Minute

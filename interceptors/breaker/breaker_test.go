@@ -22,7 +22,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 var down = errors.NewErrorf(errors.Unavailable, "down")
 
-// backend is the innermost handler of a chain of single calls.
+// backend stands for the server in tests of single calls. It counts the calls.
 type backend struct {
 	err   error
 	calls int
@@ -129,8 +129,8 @@ func TestBreaker_WhatCounts(t *testing.T) {
 	requireOpen(t, send(t, newBreakers([]Option{WithCodes(errors.Internal)}).call(testservice.Info(testservice.Ask), servers.call), 100))
 }
 
-// TestBreaker_CanceledTrial checks that a canceled trial call neither closes the breaker nor blocks
-// further trial calls.
+// TestBreaker_CanceledTrial checks that a trial call that is canceled does not close the circuit
+// breaker and does not prevent further trial calls.
 func TestBreaker_CanceledTrial(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -182,7 +182,8 @@ func TestBreaker_Keys(t *testing.T) {
 	require.Equal(t, down, send(t, b.call(info(testservice.AskThere, "us"), servers.call), 1))
 }
 
-// TestBreaker_Whole uses calls, multi calls and streams of a conn, each with a separate breaker.
+// TestBreaker_Whole uses the interceptor on a conn. It checks that calls, multi calls and streams
+// each have their own circuit breaker.
 func TestBreaker_Whole(t *testing.T) {
 	t.Parallel()
 	s := testservice.New(t, testservice.Config{Conn: []dynamic.ConnOption{New(WithThreshold(0.5, 4), WithCooldown(time.Hour))}})
@@ -218,7 +219,8 @@ func TestBreaker_Whole(t *testing.T) {
 	}
 }
 
-// TestBreaker_MultiFailures checks that a multi call succeeds as soon as any server responds.
+// TestBreaker_MultiFailures checks that a multi call does not count as failed if a server responds,
+// even if the response is an error.
 func TestBreaker_MultiFailures(t *testing.T) {
 	t.Parallel()
 	s := testservice.New(t, testservice.Config{
@@ -232,7 +234,8 @@ func TestBreaker_MultiFailures(t *testing.T) {
 	}
 }
 
-// TestBreaker_StreamFailures checks that the error that closes an open stream does not count.
+// TestBreaker_StreamFailures checks that an error that closes an open stream does not count as a
+// failure.
 func TestBreaker_StreamFailures(t *testing.T) {
 	t.Parallel()
 	s := testservice.New(t, testservice.Config{

@@ -21,7 +21,8 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// requireRefused checks the error and returns the delay in its RetryInfo.
+// requireRefused requires that err reports an exceeded limit. It returns the RetryInfo in the
+// details of err.
 func requireRefused(t testing.TB, err error) *errdetails.RetryInfo {
 	t.Helper()
 	coded, ok := errors.AsType[errors.Error](err)
@@ -33,7 +34,8 @@ func requireRefused(t testing.TB, err error) *errdetails.RetryInfo {
 	return info
 }
 
-// sides runs a test with the interceptor on the server and on the conn.
+// sides runs a test twice: once with the interceptor on the server and once with the interceptor on
+// the conn.
 func sides(t *testing.T, limit func() dynamic.CommonOption, test func(t *testing.T, config testservice.Config)) {
 	t.Helper()
 	t.Run("server", func(t *testing.T) {
@@ -61,7 +63,7 @@ func TestConcurrency_Calls(t *testing.T) {
 		s := testservice.New(t, config)
 		done := make(chan error, 2)
 		for _, request := range []string{"fine", "panic"} {
-			go func() { // the test waits for it
+			go func() { // the test waits for this goroutine
 				_, err := s.Call(context.Background(), testservice.Ask, request)
 				done <- err
 			}()
@@ -78,7 +80,7 @@ func TestConcurrency_Calls(t *testing.T) {
 		close(release)
 		<-done
 		<-done
-		for range 3 { // consecutive calls are never limited
+		for range 3 { // calls that are made one after the other never exceed the limit
 			_, err = s.Call(t.Context(), testservice.Ask, "Rome")
 			require.NoError(t, err)
 			_, err = s.CallAll(t.Context(), "Rome")
@@ -104,7 +106,8 @@ func TestConcurrency_Streams(t *testing.T) {
 			require.NoError(t, stream.Send(wrapperspb.String("hi")))
 			require.NoError(t, stream.Close(nil))
 			<-ended
-			require.EventuallyWithT(t, func(t *assert.CollectT) { // the server releases the quota after the handler has returned
+			// The server releases the quota shortly after the handler has returned.
+			require.EventuallyWithT(t, func(t *assert.CollectT) {
 				_, err := s.Call(context.Background(), testservice.Ask, "Rome")
 				assert.NoError(t, err)
 			}, 10*time.Second, time.Millisecond)
@@ -112,7 +115,7 @@ func TestConcurrency_Streams(t *testing.T) {
 	})
 }
 
-// TestConcurrency_Failures checks that failed calls release their quota.
+// TestConcurrency_Failures checks that the quota of a call is released when the call fails.
 func TestConcurrency_Failures(t *testing.T) {
 	t.Parallel()
 	s := testservice.New(t, testservice.Config{Conn: []dynamic.ConnOption{limits.Concurrency(1)}})
@@ -128,7 +131,8 @@ func TestConcurrency_Failures(t *testing.T) {
 	}
 }
 
-// TestConcurrency_Panics checks that calls whose inner interceptor panics release their quota.
+// TestConcurrency_Panics checks that the quota of a call is released when another interceptor
+// panics.
 func TestConcurrency_Panics(t *testing.T) {
 	t.Parallel()
 	panicking := true
@@ -183,7 +187,7 @@ func TestRate(t *testing.T) {
 		_, err = s.Open(t.Context())
 		assert.LessOrEqual(t, requireRefused(t, err).GetRetryDelay().AsDuration(), 1000*time.Second, "what is refused does not count")
 
-		for range 10 { // stream messages are not counted
+		for range 10 { // stream messages do not count
 			require.NoError(t, stream.Send(wrapperspb.String("hi")))
 			<-stream.Channel()
 		}
@@ -195,7 +199,8 @@ func TestRate_Publications(t *testing.T) {
 	t.Parallel()
 	s := testservice.New(t, testservice.Config{
 		Server: []dynamic.ServerOption{limits.Rate(0.001, 1)},
-		Conn:   []dynamic.ConnOption{limits.Rate(0.001, 0)}, // a burst of 0 means 1
+		// A burst of 0 has the same effect as a burst of 1.
+		Conn: []dynamic.ConnOption{limits.Rate(0.001, 0)},
 	})
 	require.NoError(t, s.Registration.Publish(t.Context(), "Warning", wrapperspb.String("storm")))
 	requireRefused(t, s.Registration.Publish(t.Context(), "Warning", wrapperspb.String("storm")))
@@ -203,7 +208,7 @@ func TestRate_Publications(t *testing.T) {
 	requireRefused(t, dynamic.Publish(t.Context(), s.Conn, testservice.Warning, nil))
 }
 
-// TestRate_NotRun checks that an error of a server states that the request was not run.
+// TestRate_NotRun checks that the server's error says that the request has not been run.
 func TestRate_NotRun(t *testing.T) {
 	t.Parallel()
 	s := testservice.New(t, testservice.Config{Server: []dynamic.ServerOption{limits.Rate(0.001, 1)}})
@@ -238,7 +243,8 @@ func ExampleConcurrency() {
 }
 
 func ExampleRate() {
-	s := testservice.Start(testservice.Config{Server: []dynamic.ServerOption{limits.Rate(0.01, 2)}}) // one call in 100 seconds, with a burst of two
+	// The limit is one call in 100 seconds, with a burst of two.
+	s := testservice.Start(testservice.Config{Server: []dynamic.ServerOption{limits.Rate(0.01, 2)}})
 	defer s.Close()
 
 	for range 3 {

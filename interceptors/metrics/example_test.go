@@ -21,7 +21,7 @@ const source = `
 	  rpc Hello(google.protobuf.StringValue) returns (google.protobuf.StringValue);
 	}`
 
-// printer prints the sizes of messages.
+// printer is an observer that prints the sizes of messages.
 type printer struct{}
 
 func (printer) Observe(_ context.Context, instrument *metrics.Instrument, value float64, labels ...string) {
@@ -30,7 +30,7 @@ func (printer) Observe(_ context.Context, instrument *metrics.Instrument, value 
 	}
 }
 
-// Any type with an Observe method can receive measurements.
+// Any type that has a method Observe can receive measurements.
 func ExampleObserver() {
 	measured := metrics.New(printer{})
 
@@ -58,7 +58,7 @@ func ExampleObserver() {
 	// rpc.client.response.size 12 [psrpc example.Greeter/Hello]
 }
 
-// A source can also be read directly, without an observer.
+// A program can also read a source itself, without an observer.
 func ExampleServerSource() {
 	b := bus.NewLocal()
 	defer b.Close()

@@ -21,10 +21,10 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// recorder stores all measurements.
+// recorder is an observer that keeps all measurements in memory.
 type recorder struct {
 	mu     sync.Mutex
-	values map[string][]float64 // keyed by name and labels
+	values map[string][]float64 // measured values, keyed by the name of the metric and its labels
 	wrong  []string
 }
 
@@ -47,7 +47,8 @@ func (r *recorder) Observe(_ context.Context, instrument *metrics.Instrument, va
 	r.values[name] = append(r.values[name], value)
 }
 
-// counts returns the number of measurements for each key, and the sum for active calls.
+// counts returns the number of measurements for each key. For the metrics of active calls, it
+// returns the sum of the values instead.
 func (r *recorder) counts() map[string]int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -70,7 +71,7 @@ func (r *recorder) all(key string) []float64 {
 	return slices.Clone(r.values[key])
 }
 
-// requireCounts waits until exactly these measurements have been made.
+// requireCounts waits until the number of measurements for each key is as expected.
 func (r *recorder) requireCounts(t testing.TB, want map[string]int) {
 	t.Helper()
 	assert.Eventually(t, func() bool { return maps.Equal(want, r.counts()) }, waitFor, tick, "a server's stream ends in the background")
@@ -139,7 +140,8 @@ func TestMetrics_Topics(t *testing.T) {
 	}
 }
 
-// TestMetrics_UnknownCode checks that codes sent by peers do not create time series.
+// TestMetrics_UnknownCode checks that an unknown error code sent by a peer does not create another
+// time series.
 func TestMetrics_UnknownCode(t *testing.T) {
 	t.Parallel()
 	r := newRecorder()
@@ -175,7 +177,7 @@ func TestMetrics_Multi(t *testing.T) {
 	})
 }
 
-// TestMetrics_MultiFails checks that the error of a whole multi call is not counted as a response.
+// TestMetrics_MultiFails checks that the error of a multi call itself is not counted as a response.
 func TestMetrics_MultiFails(t *testing.T) {
 	t.Parallel()
 	w, r := newService(t)
@@ -194,7 +196,8 @@ func TestMetrics_MultiFails(t *testing.T) {
 	})
 }
 
-// TestMetrics_MultiAttempts checks that a multi call that is sent twice is measured as one call.
+// TestMetrics_MultiAttempts checks that a multi call whose request is sent twice is measured as one
+// call.
 func TestMetrics_MultiAttempts(t *testing.T) {
 	t.Parallel()
 	r := newRecorder()
@@ -213,7 +216,8 @@ func TestMetrics_MultiAttempts(t *testing.T) {
 	})
 }
 
-// twice sends a request to a topic without servers first, and then sends it properly.
+// twice is a handler that sends a request twice. The first time, it sends the request to a topic
+// without servers, which must fail.
 type twice struct{ dynamic.ClientMultiRPCHandler }
 
 func (m twice) Send(ctx context.Context, request proto.Message, opts ...dynamic.RequestOption) error {

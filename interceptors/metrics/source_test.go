@@ -18,7 +18,8 @@ const (
 	tick    = time.Millisecond
 )
 
-// reported returns the values reported by sources, by name and labels.
+// reported returns the values that the sources report, keyed by the name of the metric and its
+// labels.
 func reported(t testing.TB, sources ...metrics.Source) map[string]float64 {
 	t.Helper()
 	values := map[string]float64{}
@@ -35,7 +36,7 @@ func reported(t testing.TB, sources ...metrics.Source) map[string]float64 {
 	return values
 }
 
-// monitored is a bus with the given statistics.
+// monitored is a bus whose statistics are chosen by the test.
 type monitored struct {
 	bus.Bus
 

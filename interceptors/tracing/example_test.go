@@ -23,8 +23,8 @@ const source = `
 	  rpc Hello(google.protobuf.StringValue) returns (google.protobuf.StringValue);
 	}`
 
-// The example prints the spans of one call. Programs usually set a global provider with
-// otel.SetTracerProvider and pass no option.
+// The example makes one call and prints its spans. Most programs set a global provider with
+// otel.SetTracerProvider and need no option.
 func Example() {
 	spans := tracetest.NewInMemoryExporter()
 	traced := tracing.New(tracing.WithTracerProvider(sdk.NewTracerProvider(sdk.WithSyncer(spans))))

@@ -26,7 +26,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// tracedService is a service that records ended spans.
+// tracedService is a service whose spans are recorded when they end.
 type tracedService struct {
 	*allkinds.World
 
@@ -39,7 +39,7 @@ func newService(t testing.TB, opts ...tracing.Option) *tracedService {
 	return newServiceWith(t, dynamic.ServiceOptions(), dynamic.ConnOptions(), opts...)
 }
 
-// newServiceWith adds interceptors inside the tracing interceptors.
+// newServiceWith starts a service that has further interceptors inside the tracing interceptors.
 func newServiceWith(t testing.TB, server dynamic.ServiceOption, conn dynamic.ConnOption, opts ...tracing.Option) *tracedService {
 	t.Helper()
 	spans := tracetest.NewSpanRecorder()
@@ -49,7 +49,7 @@ func newServiceWith(t testing.TB, server dynamic.ServiceOption, conn dynamic.Con
 	return &tracedService{w, spans, provider.Tracer("test")}
 }
 
-// requireSpans waits for the given number of spans and returns them by kind and name.
+// requireSpans waits for the given number of spans. It returns the spans, keyed by kind and name.
 func (w *tracedService) requireSpans(t testing.TB, count int) map[string]sdk.ReadOnlySpan {
 	t.Helper()
 	require.Eventually(t, func() bool { return len(w.spans.Ended()) >= count }, 20*time.Second, time.Millisecond,
@@ -76,7 +76,8 @@ func asMap(pairs []attribute.KeyValue) map[string]string {
 	return values
 }
 
-// events returns the directions of the message events, with the code of an error.
+// events describes each message event of a span: its direction and number, and the size of the
+// message or the code of the error.
 func events(span sdk.ReadOnlySpan) (directions []string) {
 	for _, event := range span.Events() {
 		values := asMap(event.Attributes)
@@ -86,7 +87,7 @@ func events(span sdk.ReadOnlySpan) (directions []string) {
 	return directions
 }
 
-// requireChild checks that one span is the remote parent of another.
+// requireChild requires that parent is the remote parent of child.
 func requireChild(t testing.TB, parent, child sdk.ReadOnlySpan) {
 	t.Helper()
 	require.Equal(t, parent.SpanContext().TraceID(), child.SpanContext().TraceID())
@@ -145,7 +146,7 @@ func TestTracing_CallFails(t *testing.T) {
 	}
 }
 
-// TestTracing_Facts checks that a span has the facts of a failed call.
+// TestTracing_Facts checks that the span of a failed call contains the facts about the failure.
 func TestTracing_Facts(t *testing.T) {
 	t.Parallel()
 	w := newService(t)
@@ -191,7 +192,8 @@ func TestTracing_MultiFails(t *testing.T) {
 	assert.Empty(t, events(client))
 }
 
-// twice sends a request twice.
+// twice is a handler that sends a request twice. The first time, it sends the request to a topic
+// without servers, which must fail.
 type twice struct{ dynamic.ClientMultiRPCHandler }
 
 func (m twice) Send(ctx context.Context, request proto.Message, opts ...dynamic.RequestOption) error {
@@ -201,7 +203,7 @@ func (m twice) Send(ctx context.Context, request proto.Message, opts ...dynamic.
 	return m.ClientMultiRPCHandler.Send(ctx, request, opts...)
 }
 
-// panicking panics in Send.
+// panicking is a handler that panics in Send.
 type panicking struct{ dynamic.ClientMultiRPCHandler }
 
 func (panicking) Send(context.Context, proto.Message, ...dynamic.RequestOption) error { panic("oh") }
@@ -220,7 +222,8 @@ func TestTracing_MultiAttempts(t *testing.T) {
 	assert.Equal(t, codes.Unset, spans.Ended()[0].Status().Code)
 }
 
-// TestTracing_Attempts checks that each attempt has a span if tracing is inside Retry.
+// TestTracing_Attempts checks that each attempt has its own span if the tracing interceptor is
+// inside Retry.
 func TestTracing_Attempts(t *testing.T) {
 	t.Parallel()
 	spans := tracetest.NewSpanRecorder()
@@ -325,8 +328,8 @@ func TestTracing_Updates(t *testing.T) {
 		spans["consumer deliver kinds.All/Feed"].Links()[0].SpanContext.SpanID())
 }
 
-// TestTracing_UntracedPeer checks that updates from peers without tracing have no link, and that
-// their calls start a new trace.
+// TestTracing_UntracedPeer checks updates and calls from peers without tracing: the spans of
+// updates must have no link, and calls must start a new trace.
 func TestTracing_UntracedPeer(t *testing.T) {
 	t.Parallel()
 	w := newService(t)
@@ -343,8 +346,8 @@ func TestTracing_UntracedPeer(t *testing.T) {
 	assert.False(t, spans["server kinds.All/One"].Parent().IsValid())
 }
 
-// TestTracing_Metadata checks that the W3C trace context travels together with the caller's
-// metadata.
+// TestTracing_Metadata checks that the metadata contains both the W3C trace context and the
+// caller's own metadata.
 func TestTracing_Metadata(t *testing.T) {
 	t.Parallel()
 	seen := make(chan map[string]string, 1)
@@ -381,7 +384,7 @@ func TestWithPropagator_Baggage(t *testing.T) {
 	assert.Equal(t, "value", allkinds.Soon(t, seen))
 }
 
-// TestTracing_Defaults checks that without a provider there are no spans and no trace metadata.
+// TestTracing_Defaults checks that calls succeed if no provider is set.
 func TestTracing_Defaults(t *testing.T) {
 	t.Parallel()
 	w := allkinds.New(t, tracing.New(tracing.WithTracerProvider(nil), tracing.WithPropagator(nil)), tracing.New())

@@ -27,7 +27,7 @@ const source = `
 	  string email = 2 [(buf.validate.field).string.email = true];
 	}`
 
-// The service has no generated code; its requests are validated by the rules in its source.
+// The service has no generated code. Its requests are validated by the rules in its .proto source.
 func Example() {
 	b, reg := bus.NewLocal(), registry.New()
 	defer b.Close()

@@ -27,7 +27,8 @@ var (
 	nothingOf = dynamic.ConnOptions()
 )
 
-// requireInvalid checks the error of a message whose text is too long and whose count is negative.
+// requireInvalid requires the error for a message whose value is too long and whose count is
+// negative.
 func requireInvalid(t testing.TB, err error, what string) {
 	t.Helper()
 	coded, ok := errors.AsType[errors.Error](err)
@@ -44,7 +45,8 @@ func requireInvalid(t testing.TB, err error, what string) {
 
 func invalid() *allkinds.Text { return &allkinds.Text{Value: tooLong, Count: -1} }
 
-// invalidDynamic is the same invalid message as a dynamic type with another descriptor.
+// invalidDynamic returns the same invalid message as a dynamic message, which has another
+// descriptor.
 func invalidDynamic(t testing.TB, w *allkinds.World) proto.Message {
 	t.Helper()
 	method, ok := w.Registry.Method(allkinds.One)
@@ -56,7 +58,8 @@ func invalidDynamic(t testing.TB, w *allkinds.World) proto.Message {
 	return message
 }
 
-// onEachSide runs a test with validation on the server, then with validation on the conn.
+// onEachSide runs a test twice: once with validation on the server and once with validation on the
+// conn.
 func onEachSide(t *testing.T, test func(t *testing.T, w *allkinds.World)) {
 	t.Run("server", func(t *testing.T) {
 		t.Parallel()
@@ -96,7 +99,7 @@ func TestValidation_Multi(t *testing.T) {
 	})
 }
 
-// TestServer_Dynamic checks that requests of handlers with dynamic types are validated.
+// TestNew_ServerDynamic checks that requests are validated even if the handler uses a dynamic type.
 func TestNew_ServerDynamic(t *testing.T) {
 	t.Parallel()
 	w := allkinds.New(t, nothing, nothingOf)
@@ -168,7 +171,8 @@ func TestWithValidator_Fails(t *testing.T) {
 	assert.Equal(t, "request of kinds.All/One cannot be validated: no such rule", coded.Error())
 }
 
-// TestClient_ErrorAs checks that errors.As finds protovalidate's error on the validating side.
+// TestNew_ClientErrorAs checks that errors.As finds the error of protovalidate on the side that
+// validates.
 func TestNew_ClientErrorAs(t *testing.T) {
 	t.Parallel()
 	w := allkinds.New(t, nothing, validation.New())

@@ -24,8 +24,8 @@ func TestOffset_KeepsTheMinimum(t *testing.T) {
 	assert.Equal(t, -time.Second, minimum)
 }
 
-// A minimum is forgotten when two windows have passed since it was observed. A larger delay then
-// becomes the minimum.
+// A minimum must be forgotten when two windows have passed since it was observed. A larger delay
+// then becomes the minimum.
 func TestOffset_MinimumRisesAfterTwoWindows(t *testing.T) {
 	t.Parallel()
 	var offset Offset
@@ -40,8 +40,8 @@ func TestOffset_MinimumRisesAfterTwoWindows(t *testing.T) {
 	assert.Equal(t, time.Minute, minimum)
 }
 
-// All calls to MinDelay return the minimum of a window that has just ended, not only the first
-// call.
+// When a window has just ended, every call to MinDelay must return its minimum, and not only the
+// first call.
 func TestOffset_EndOfWindowKeepsTheMinimum(t *testing.T) {
 	t.Parallel()
 	var offset Offset
@@ -61,7 +61,8 @@ func TestOffset_ObservesAfterTheLocalClockWasSetBack(t *testing.T) {
 	var offset Offset
 	start := time.Now()
 	offset.Observe(start, time.Hour)
-	// This is the state after the local clock was one hour ahead and has been set back.
+	// The next line simulates a local clock that was one hour ahead when the end of the window was
+	// stored.
 	offset.publishedUntil.Store(start.Add(time.Hour).UnixNano())
 	end := start.Add(windowSize)
 	offset.MinDelay(end)
@@ -105,7 +106,8 @@ func TestOffset_ConfirmSuspect(t *testing.T) {
 	}
 }
 
-// A confirmed clock skew replaces a minimum that contradicts it.
+// If a suspected clock skew is confirmed, its delay must become the minimum, even if a smaller
+// delay has been observed before.
 func TestOffset_ConfirmedSuspectReplacesTheMinimum(t *testing.T) {
 	t.Parallel()
 	var offset Offset

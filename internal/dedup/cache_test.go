@@ -47,7 +47,7 @@ func TestCache_UnidentifiableFrames(t *testing.T) {
 	}
 }
 
-// Most of the latest frames are remembered, in a table that does not grow.
+// The cache must remember most of the latest frames without growing.
 func TestCache_Bounded(t *testing.T) {
 	t.Parallel()
 	var cache Cache
@@ -56,7 +56,8 @@ func TestCache_Bounded(t *testing.T) {
 	ids := make([]id.Call, 3*capacity)
 	for i := range ids {
 		ids[i] = id.NewRequest()
-		ids[i][len(ids[i])-1] = 'a' + byte(i%shard.Count) // the last character selects the shard
+		// The last character of an ID selects the shard.
+		ids[i][len(ids[i])-1] = 'a' + byte(i%shard.Count)
 		assert.False(t, cache.Seen(0, ids[i][:], 1, now))
 	}
 	for i := range cache {

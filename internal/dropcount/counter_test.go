@@ -29,7 +29,8 @@ func TestCounter_CountsByReasonAndLimitsReports(t *testing.T) {
 	})
 }
 
-// TestCounter_ManyReasons: the broker cannot make the counter grow without limit.
+// TestCounter_ManyReasons checks that a broker that reports many different reasons cannot make the
+// counter grow without limit.
 func TestCounter_ManyReasons(t *testing.T) {
 	t.Parallel()
 	var c dropcount.Counter

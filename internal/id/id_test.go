@@ -33,8 +33,8 @@ func TestNewRequest_DoesNotAllocate(t *testing.T) {
 	assert.Zero(t, testing.AllocsPerRun(100, func() { _ = NewRequest() }))
 }
 
-// Most IDs that are created on one CPU belong to the shard of that CPU. Each shard has at least two
-// possible last characters.
+// Most IDs that are created on one CPU must select the shard of that CPU. For each shard, there
+// must be at least two possible last characters.
 func TestCall_ShardOfTheCurrentProcessor(t *testing.T) {
 	t.Parallel()
 	for index, letters := range lettersByShard {

@@ -22,7 +22,7 @@ func newContext(t testing.TB) (*Context, context.CancelFunc) {
 	return &Context{Parent: parent, Expiry: time.Now().Add(10 * time.Second)}, cancelParent
 }
 
-// Each of these events ends a context, whether or not Done has been called before.
+// Each of these events must end a context, whether or not Done has been called before.
 func TestContext_End(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
@@ -117,9 +117,9 @@ func TestContext_Value(t *testing.T) {
 	}
 }
 
-// The context package starts a goroutine for each child of a parent whose type it does not know. It
-// starts none for the child of a Context, because Value gives it access to the inner context. The
-// test is not parallel, because it counts goroutines.
+// Package context starts a goroutine for each child of a parent whose type it does not know. It
+// must start none for the child of a Context, because Value gives it access to the inner context.
+// The test is not parallel, because it counts goroutines.
 func TestContext_ChildrenNeedNoGoroutines(t *testing.T) {
 	c, _ := newContext(t)
 	before := runtime.NumGoroutine()

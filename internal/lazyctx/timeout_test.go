@@ -43,8 +43,8 @@ func TestTimeout_HasChildren(t *testing.T) {
 	})
 }
 
-// Cancel stops the timer of a Timeout that has been used. A Timeout that has not been used has no
-// timer, so Cancel does nothing.
+// Cancel must stop the timer of a Timeout that has been used. A Timeout that has not been used has
+// no timer, so Cancel must do nothing.
 func TestTimeout_CancelReleasesTheTimer(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -61,7 +61,8 @@ func TestTimeout_CancelReleasesTheTimer(t *testing.T) {
 	})
 }
 
-// All goroutines get the same channel if they call Done for the first time at once.
+// If several goroutines call Done for the first time concurrently, all of them must get the same
+// channel.
 func TestTimeout_ConcurrentFirstUse(t *testing.T) {
 	t.Parallel()
 	timeout := &Timeout{Limit: time.Hour}

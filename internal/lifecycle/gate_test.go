@@ -26,8 +26,8 @@ func TestGate_DrainedAtOnceIfEmpty(t *testing.T) {
 	assert.True(t, isClosed(gate.Close()), "a second close returns the same channel")
 }
 
-// If no operation is in flight, Close returns a closed channel, even if two goroutines call it at
-// the same time.
+// If no operation is in flight, Close must return a closed channel, even if two goroutines call it
+// at the same time.
 func TestGate_ConcurrentClose(t *testing.T) {
 	t.Parallel()
 	for range 1000 {
@@ -67,8 +67,8 @@ func TestGate_StaysClosed(t *testing.T) {
 	}
 }
 
-// No operation is in flight once the channel returned by Close is closed, however Enter, Leave and
-// Close interleave.
+// When the channel returned by Close is closed, no operation may be in flight any longer, however
+// Enter, Leave and Close interleave.
 func TestGate_ManyGoroutines(t *testing.T) {
 	t.Parallel()
 	for range 200 {

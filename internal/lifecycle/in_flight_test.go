@@ -43,8 +43,8 @@ func TestInFlight_WaitsForOperations(t *testing.T) {
 	}
 }
 
-// No operation is in flight once the channel returned by Close is closed, however Enter, Leave and
-// Close interleave.
+// When the channel returned by Close is closed, no operation may be in flight any longer, however
+// Enter, Leave and Close interleave.
 func TestInFlight_ManyGoroutines(t *testing.T) {
 	t.Parallel()
 	for range 200 {

@@ -57,7 +57,8 @@ func TestWorkerPool_TasksRunConcurrently(t *testing.T) {
 		}
 		return n, most
 	}
-	require.Eventually(t, func() bool { // workers that have finished stay idle, up to the limit
+	// Goroutines that have finished their task stay idle, up to the limit.
+	require.Eventually(t, func() bool {
 		n, most := idle()
 		return n >= maxIdle && most <= maxIdle
 	}, 10*time.Second, time.Millisecond)
@@ -89,7 +90,7 @@ func TestWorkerPool_StopWaitsForRunningTasks(t *testing.T) {
 	pool.Wait()
 }
 
-// Idle goroutines do not delay Stop.
+// Idle goroutines must not delay Stop.
 func TestWorkerPool_StopIsImmediateIfNoTaskRuns(t *testing.T) {
 	t.Parallel()
 	pool := NewWorkerPool(func(int) {})
@@ -124,7 +125,7 @@ func TestWorkerPool_TaskMayCallGoexit(t *testing.T) {
 	pool.Wait()
 }
 
-// Every task that Go accepted runs, however Go and Stop interleave.
+// Every task that Go has accepted must run, however Go and Stop interleave.
 func TestWorkerPool_ConcurrentStop(t *testing.T) {
 	t.Parallel()
 	for range 50 {

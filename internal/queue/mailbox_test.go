@@ -26,7 +26,7 @@ func TestMailbox_Bounded(t *testing.T) {
 	assert.True(t, m.Push(4))
 }
 
-// For any sequence of Push and Pop, a Mailbox behaves like a bounded slice.
+// For any sequence of Push and Pop, a Mailbox must behave like a slice of limited length.
 func TestMailbox_BehavesLikeASlice(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {

@@ -22,8 +22,8 @@ func TestWakeup_SendsCollapse(t *testing.T) {
 	assert.Len(t, w, 1)
 }
 
-// A goroutine that checks the state after each wake-up sees the last change, however many wake-ups
-// were merged into one.
+// A goroutine checks a state after each wake-up. It must see the last change of the state, however
+// many wake-ups were merged into one.
 func TestWakeup_LastChangeIsSeen(t *testing.T) {
 	t.Parallel()
 	const senders, changes = 8, 1000

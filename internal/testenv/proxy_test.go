@@ -124,7 +124,7 @@ func TestProxy_BlackHole(t *testing.T) {
 	server.requireEnd(io.EOF)
 }
 
-// BlackHole unblocks a writer that was blocked because the other end does not read.
+// BlackHole must unblock a writer that is blocked because the other end does not read.
 func TestProxy_BlackHoleSwallowsWithoutAReader(t *testing.T) {
 	t.Parallel()
 	proxy, s := newProxy(t)

@@ -23,8 +23,8 @@ func TestPool_TimersFireOnTime(t *testing.T) {
 	})
 }
 
-// A reused timer delivers nothing before its new deadline, even if it had already fired before it
-// was stopped.
+// A reused timer must not fire before its new deadline, even if it had already fired before it was
+// stopped.
 func TestPool_ReusedTimerDeliversNoStaleTime(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

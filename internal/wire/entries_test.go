@@ -20,8 +20,8 @@ func repeated(number protowire.Number, field []byte, count int) (encoded []byte)
 	return encoded
 }
 
-// Frames with up to MaxEntries metadata entries or details are accepted, also if keys repeat.
-// Frames with more are rejected.
+// Decoders must accept frames that have up to MaxEntries metadata entries or details, even if keys
+// repeat. They must reject frames that have more.
 func TestParse_TooManyEntries(t *testing.T) {
 	t.Parallel()
 	request := func(value []byte) error { _, err := wire.ParseRequest(value); return err }
@@ -60,7 +60,7 @@ func TestParse_TooManyEntries(t *testing.T) {
 	}
 }
 
-// AppendFrame and AppendMetadata return an error if a receiver would reject the frame.
+// AppendFrame and AppendMetadata must return an error if a receiver would reject the frame.
 func TestAppend_TooManyEntries(t *testing.T) {
 	t.Parallel()
 	metadata, details := map[string]string{}, []*anypb.Any{}
@@ -85,7 +85,7 @@ func TestAppend_TooManyEntries(t *testing.T) {
 	}
 }
 
-// ParseUnawaitedResponse allocates no memory for the details of a response. The test counts
+// ParseUnawaitedResponse must not allocate memory for the details of a response. The test counts
 // allocations and is therefore not parallel.
 func TestParseUnawaitedResponse_Details(t *testing.T) {
 	value := repeated(8, repeated(1, []byte("type.googleapis.com/x"), 1), wire.MaxEntries)

@@ -8,7 +8,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 )
 
-// A request is encoded in one step and decoded in two: first the envelope, then the inner message.
+// A request is encoded in one step. It is decoded in two steps: first the envelope, then the inner
+// message.
 func ExampleParseEnvelope() {
 	sent := wire.Request{
 		RequestID: []byte("REQ_1"),

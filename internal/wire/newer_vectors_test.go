@@ -13,7 +13,8 @@ import (
 )
 
 // The frames in newer_vectors.json were recorded between peers of psrpc v0.8.2. In the scenarios
-// named skip, the server skips the claim. In the scenarios named compressed, both peers compress.
+// whose name contains "skip", the server does not wait for a grant. In those whose name contains
+// "compressed", both peers compress their frames.
 func TestNewerVectors_Decode(t *testing.T) {
 	t.Parallel()
 	var scenarios []scenario

@@ -83,8 +83,8 @@ func TestParseEnvelope_TypeURL(t *testing.T) {
 	}
 }
 
-// ParseEnvelope does not return the routing key, but rejects a frame whose routing key is not valid
-// UTF-8.
+// ParseEnvelope does not return the routing key, but must reject a frame whose routing key is not
+// valid UTF-8.
 func TestParseEnvelope_ChecksRoutingKey(t *testing.T) {
 	t.Parallel()
 	_, err := wire.ParseEnvelope(fields{}.bytes(1, "internal.Request").bytes(3, "\xff"))
@@ -103,7 +103,7 @@ func TestParseEnvelope_AnyOrderLastWins(t *testing.T) {
 	frame := fields{}.
 		bytes(3, "first").bytes(2, "old").bytes(15, "unknown").
 		group(16, fields{}.bytes(3, "inside").group(3, nil)).
-		varint(3, 7). // skipped because of its wire type
+		varint(3, 7). // skipped, because its wire type is wrong
 		bytes(3, "M.REQ").bytes(1, "x/a.Old").bytes(2, "value").bytes(1, "x/internal.Stream")
 	env, err := wire.ParseEnvelope(frame)
 	require.NoError(t, err)
@@ -130,7 +130,7 @@ func TestParseRequest_LastWins(t *testing.T) {
 	}, got)
 }
 
-// Two versions of psrpc use different numbers for skip_claim.
+// Two versions of psrpc use different numbers for the field skip_claim. Both must be understood.
 func TestParseRequest_SkipClaimOfBothVersions(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
@@ -151,8 +151,8 @@ func TestParseRequest_SkipClaimOfBothVersions(t *testing.T) {
 	}
 }
 
-// ParseEnvelope rejects a value that is compressed with an unknown codec, and a value that is not
-// compressed although the envelope names a codec.
+// ParseEnvelope must reject a value that is compressed with an unknown codec. It must also reject a
+// value that is not compressed although the envelope names a codec.
 func TestParseEnvelope_Compression(t *testing.T) {
 	t.Parallel()
 	message, compressed := string(fields{}.bytes(1, "id")), string(compress(t, fields{}.bytes(1, "id")))

@@ -24,8 +24,8 @@ const source = `
 	  rpc Hello(google.protobuf.StringValue) returns (google.protobuf.StringValue);
 	}`
 
-// The example prints the instruments of three calls. Programs usually pass a nil provider to use
-// the global one.
+// The example makes three calls and prints the collected metrics. Most programs pass a nil
+// provider, which stands for the global one.
 func Example() {
 	reader := metric.NewManualReader()
 	observer := otelmetrics.New(metric.NewMeterProvider(metric.WithReader(reader)))

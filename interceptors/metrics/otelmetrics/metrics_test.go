@@ -19,7 +19,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// collected returns the metrics of the reader by name.
+// collected returns all metrics that the reader has collected, keyed by name.
 func collected(t testing.TB, reader metric.Reader) map[string]metricdata.Metrics {
 	t.Helper()
 	var all metricdata.ResourceMetrics
@@ -70,7 +70,7 @@ func TestMetrics_Collected(t *testing.T) {
 	assert.InDelta(t, 1, responses.DataPoints[0].Value, 0)
 }
 
-// monitored is a bus with the given statistics.
+// monitored is a bus whose statistics are chosen by the test.
 type monitored struct {
 	bus.Bus
 

@@ -23,8 +23,8 @@ const source = `
 	  rpc Hello(google.protobuf.StringValue) returns (google.protobuf.StringValue);
 	}`
 
-// The example prints the metrics of one call. Programs usually register with
-// prometheus.DefaultRegisterer, which promhttp.Handler exports.
+// The example makes one call and prints the collected metrics. Most programs register the metrics
+// with prometheus.DefaultRegisterer, whose metrics promhttp.Handler serves.
 func Example() {
 	registry := prometheus.NewRegistry()
 	observer, err := prommetrics.New(registry)
@@ -57,7 +57,7 @@ func Example() {
 	// <nil>
 }
 
-// hello makes one call.
+// hello makes one call, with the given option on the server and on the conn.
 func hello(option dynamic.CommonOption) {
 	b, reg := bus.NewLocal(), registry.New()
 	defer b.Close()

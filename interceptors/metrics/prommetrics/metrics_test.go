@@ -20,7 +20,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// monitored is a bus with the given statistics.
+// monitored is a bus whose statistics are chosen by the test.
 type monitored struct {
 	bus.Bus
 
@@ -37,7 +37,7 @@ func newMetrics(t testing.TB, opts ...prommetrics.Option) (*prommetrics.Metrics,
 	return observer, registry
 }
 
-// requirePage compares some metrics with the expected text format.
+// requirePage requires that the given metrics, in Prometheus' text format, are equal to want.
 func requirePage(t testing.TB, registry *prometheus.Registry, want string, names ...string) {
 	t.Helper()
 	require.NoError(t, testutil.GatherAndCompare(registry, strings.NewReader(want), names...))

@@ -27,7 +27,7 @@ func TestNew_TwiceOnOneRegisterer(t *testing.T) {
 	t.Parallel()
 	m, registry := newMetrics(t, prommetrics.WithBuckets("rpc.client.response.size", 2, 4))
 	var wait sync.WaitGroup
-	for range 10 { // one for each server, conn and plugin
+	for range 10 { // a program may call New for each server, conn and plugin
 		wait.Go(func() {
 			again, err := prommetrics.New(registry)
 			assert.NoError(t, err)
@@ -66,7 +66,7 @@ func TestNew_TwiceOnOneRegisterer(t *testing.T) {
 	assert.Equal(t, 6, count)
 }
 
-// failingRegisterer refuses the second collector.
+// failingRegisterer is a registry that rejects the second collector.
 type failingRegisterer struct {
 	*prometheus.Registry
 
@@ -93,7 +93,8 @@ func instrument(name string, kind metrics.Kind, keys ...string) *metrics.Instrum
 	return &metrics.Instrument{Name: name, Description: "Help for " + name + ".", Kind: kind, Keys: keys}
 }
 
-// Whatever is observed and reported, a scrape has all other metrics of the program.
+// The test observes and reports invalid values. A scrape must still return all valid metrics of the
+// program.
 func TestMetrics_NothingBreaksThePage(t *testing.T) {
 	t.Parallel()
 	m, registry := newMetrics(t)
@@ -106,8 +107,8 @@ func TestMetrics_NothingBreaksThePage(t *testing.T) {
 	wrongBuckets := instrument("buckets", metrics.Histogram)
 	wrongBuckets.Buckets = []float64{2, 1}
 	m.Observe(ctx, ok, 1, "x")
-	m.Observe(ctx, &other, 1, "x") // the first description counts
-	m.Observe(ctx, ok, 1, "\xff")  // corrected
+	m.Observe(ctx, &other, 1, "x") // the description is ignored, because the metric already has one
+	m.Observe(ctx, ok, 1, "\xff")  // the invalid byte is replaced
 	m.Observe(ctx, ok, 1, "y\xff\xfe")
 	sizes := instrument("sizes", metrics.Histogram)
 	sizes.Buckets = []float64{1}
@@ -140,15 +141,20 @@ func TestMetrics_NothingBreaksThePage(t *testing.T) {
 		func(report metrics.Record) {
 			report(instrument("state", metrics.Gauge, "a"), 1, "x")
 			report(instrument("state", metrics.Gauge, "a"), 2, "\xff")
-			report(instrument("state", metrics.Gauge, "a"), 3, "x") // duplicate
+			report(instrument("state", metrics.Gauge, "a"), 3, "x") // ignored as a duplicate
 			report(instrument("state", metrics.Gauge), 4)
-			report(instrument("state", metrics.Gauge, "a"), 5, "") // duplicate
+			// Ignored as a duplicate, because an empty label equals a missing one.
+			report(instrument("state", metrics.Gauge, "a"), 5, "")
 			report(instrument("state", metrics.Gauge, "a", "b"), 6, "x", "y")
-			report(instrument("state", metrics.Gauge, "b", "a"), 7, "y", "x") // duplicate
-			report(instrument("state", metrics.Gauge, "a"), 8)                // invalid
-			report(instrument("state", metrics.Counter, "a"), 9, "x")         // another name
-			report(instrument("ok", metrics.Counter, "a"), 10, "x")           // invalid: it is observed
-			report(instrument("sizes.sum", metrics.Gauge), 11)                // invalid
+			// Ignored as a duplicate, because the order of labels does not matter.
+			report(instrument("state", metrics.Gauge, "b", "a"), 7, "y", "x")
+			report(instrument("state", metrics.Gauge, "a"), 8) // invalid, because a label is missing
+			// Valid, because a counter has another name in Prometheus.
+			report(instrument("state", metrics.Counter, "a"), 9, "x")
+			// Invalid, because this metric is already observed.
+			report(instrument("ok", metrics.Counter, "a"), 10, "x")
+			// Invalid, because the histogram sizes has a metric of this name.
+			report(instrument("sizes.sum", metrics.Gauge), 11)
 		},
 		func(metrics.Record) { panic("closed") },
 		metrics.BusSource("main", monitored{bus.NewLocal(), bus.Stats{}}),
@@ -156,7 +162,8 @@ func TestMetrics_NothingBreaksThePage(t *testing.T) {
 		func(metrics.Record) { scrapes++ },
 	)
 	defer stop()
-	m.Watch(metrics.BusSource("main", monitored{bus.NewLocal(), bus.Stats{Dropped: 1}})) // duplicates
+	// Duplicates of the values of the source above.
+	m.Watch(metrics.BusSource("main", monitored{bus.NewLocal(), bus.Stats{Dropped: 1}}))
 
 	for range 3 {
 		requirePage(t, registry, `
@@ -194,8 +201,8 @@ dynpsrpc_bus_dropped_total{dynpsrpc_bus="main`+"\uFFFD"+`",dynpsrpc_reason="unkn
 			"dynpsrpc_bus_dropped_total")
 	}
 	assert.Equal(t, 3, scrapes)
-	// Each invalid observation counts once, and each scrape counts 3 invalid values, 3 duplicates
-	// of the first source, those of the bus, and one panic.
+	// Each invalid observation is counted once. In each scrape, 3 invalid values and one panic are
+	// counted, and several duplicates.
 	families, err := registry.Gather()
 	require.NoError(t, err)
 	refused := map[string]float64{}
