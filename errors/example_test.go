@@ -14,8 +14,8 @@ import (
 func ExampleNewError() {
 	returned := errors.NewError(errors.NotFound, errors.New("no such room"), wrapperspb.String("room-7"))
 
-	code, text, details := errors.ToWire(returned) // what the server does before it sends the error
-	// What the client does when it receives the error.
+	code, text, details := errors.ToWire(returned) // the server does this before it sends the error
+	// The client does this when it receives the error.
 	var err error = errors.FromWire(code, text, details)
 
 	if e, ok := errors.AsType[errors.Error](err); ok {

@@ -28,9 +28,9 @@ func ExampleRetry() {
 	})
 	defer s.Close()
 
-	// Is not retried, because it may have side effects.
+	// This call is not retried, because the method may have side effects.
 	fmt.Println(s.Call(context.Background(), testservice.Ask, "Rome"))
-	// Is retried, because the method is declared to have no side effects.
+	// This call is retried, because the method is declared to have no side effects.
 	fmt.Println(s.Call(context.Background(), testservice.Look, "Rome"))
 	// Output:
 	//  in the clouds

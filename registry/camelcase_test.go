@@ -55,8 +55,8 @@ func FuzzCamelCase(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, name string) {
 		if !identifier.MatchString(name) {
-			// Must not panic; the result does not matter, because no name in protobuf can look like
-			// this.
+			// The result does not matter, because no name in protobuf looks like this. Only a panic
+			// would be an error.
 			_ = camelCase(name)
 			return
 		}

@@ -3,7 +3,7 @@ package registry
 import (
 	"testing"
 
-	// Users of the deprecated library have such descriptors.
+	// This package is deprecated, but users may have its descriptors.
 	"github.com/jhump/protoreflect/desc" //nolint:staticcheck
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"

@@ -260,7 +260,7 @@ func TestBus_NoStaleSubscriptions(t *testing.T) {
 	}
 	require.Eventually(t, func() bool {
 		clients := connections(t, broker)
-		// The subscription for results and the one for the inbox.
+		// Only the subscription for results and the one for the inbox remain.
 		return len(clients) == 1 && clients[0].NumSubs == 2
 	}, testTimeout, probe, "the bus may have to reconnect once more")
 	require.Eventually(t, func() bool { return b.Publish(t.Context(), results, nil, nil) == nil }, testTimeout, probe)

@@ -15,8 +15,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/testenv"
 )
 
-// If the server delivers a frame to a process that does not serve the frame's method, the process
-// must forward the frame to one that does.
+// The server may deliver a frame to a process that does not serve the frame's method. The process
+// must then forward the frame to one that does.
 func TestBus_QueueOfProcessesThatServeDifferentMethods(t *testing.T) {
 	t.Parallel()
 	url := testenv.NATSProcess(t).URL()

@@ -183,7 +183,8 @@ func TestBus_ConnectionClosedForGood(t *testing.T) {
 			publish(t, b, results, make([]byte, 2000))
 		},
 		"control line too long": func(t *testing.T, _ *testenv.NATSServer, nc *nats.Conn, _ *natsbus.Bus) {
-			// Stands for another part of the program that uses the same connection.
+			// This frame stands for one that another part of the program publishes on the same
+			// connection.
 			require.NoError(t, nc.Publish(strings.Repeat("x", 5000), nil))
 		},
 		"closed": func(_ *testing.T, _ *testenv.NATSServer, nc *nats.Conn, _ *natsbus.Bus) { nc.Close() },

@@ -84,8 +84,8 @@ func TestBus_SubjectOfAnyLength(t *testing.T) {
 }
 
 // The sender of a frame chooses its reply subject. A process that forwards the frame must not
-// publish to arbitrary subjects chosen by the sender, and its connection must not be closed because
-// of them.
+// publish to arbitrary subjects chosen by the sender. The server must not close its connection
+// because of them.
 func TestBus_ForeignReplySubjects(t *testing.T) {
 	t.Parallel()
 	url := testenv.NATS(t).URL()

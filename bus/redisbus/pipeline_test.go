@@ -59,7 +59,7 @@ func TestBus_IdleConnectionsPing(t *testing.T) {
 	client := redis.NewClient(&redis.Options{Addr: server.Addr()})
 	defer client.Close()
 	require.Eventually(t, func() bool { // wait until Redis shows the new commands
-		// Contains the last command of each connection.
+		// The client list contains the last command of each connection.
 		connections, err := client.ClientList(t.Context()).Result()
 		require.NoError(t, err)
 		// There are three connections: for pub/sub, for publishing and for locks.

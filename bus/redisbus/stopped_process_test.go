@@ -36,7 +36,7 @@ func TestBus_StoppedProcess(t *testing.T) {
 	t.Parallel()
 	server := testenv.Redis(t)
 	b := connect(t, server)
-	// Kills the child process after a timeout, so that the test does not block.
+	// The context kills the child process after a timeout, so that the test does not block.
 	ctx, cancel := context.WithTimeout(t.Context(), waitTimeout)
 	defer cancel()
 	child := exec.CommandContext(ctx, os.Args[0], "-test.run=^TestStoppedProcess_Child$")

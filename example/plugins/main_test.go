@@ -16,7 +16,7 @@ import (
 // import the packages under test.
 func TestPlugins(t *testing.T) {
 	t.Parallel()
-	// Building a host and six plugins takes long.
+	// Building a host and six plugins takes a long time.
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
 	defer cancel()
 	command := exec.CommandContext(ctx, "go", "run", ".")

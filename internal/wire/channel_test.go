@@ -80,7 +80,8 @@ func TestUnicastChannel_IsOfAServer(t *testing.T) {
 		wire.UnicastChannel("MyService", "SRV_a"))
 }
 
-// A unicast request is the request to the queue, followed by the routing key.
+// A request that is sent directly to one server must consist of the frame that would be sent to the
+// queue, followed by the routing key.
 func TestRequest_RoutingKeyIsLast(t *testing.T) {
 	t.Parallel()
 	request := wire.Request{RequestID: []byte("id"), SentAt: 1, Body: wire.Body{Raw: []byte("body")}, AnnounceAfter: 200}

@@ -105,8 +105,9 @@ func TestRoot_HasNoGoFile(t *testing.T) {
 	}
 }
 
-// A program must not link the client libraries of brokers, the fast protobuf decoder or the
-// dependencies of optional interceptors unless it imports a package that needs them.
+// A program must link optional dependencies only if it imports a package that needs them. These are
+// the client libraries of brokers, the fast protobuf decoder and the dependencies of some
+// interceptors.
 func TestPrograms_LinkOnlyWhatTheyUse(t *testing.T) {
 	t.Parallel()
 	for _, p := range list(t, "-deps", "./example/quickstart", "./interceptors") {

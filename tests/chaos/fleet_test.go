@@ -143,8 +143,8 @@ func (f *fleet) during(recovery time.Duration, fault func()) {
 	pause(recovery)
 }
 
-// promises contains the exceptions that a test permits. Without them, no request may run twice,
-// late or out of order, operations may fail only during faults, and processes may not use more
+// promises contains the exceptions that a test permits. Without exceptions, no request may run
+// twice, late or out of order. Operations may fail only during faults. Processes may not use more
 // resources than before.
 type promises struct {
 	// mayLose contains the kinds of operations whose messages may be lost during a fault although

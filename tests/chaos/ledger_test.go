@@ -85,9 +85,9 @@ type verdict struct {
 	attempts, failed map[string]int
 	// unexcused contains the operations that failed outside all windows.
 	unexcused []string
-	// runs is the number of executions. twice contains the operations that ran more than once, late
-	// those that ran after their deadline, and disorder the streams whose messages arrived out of
-	// order.
+	// runs is the number of executions. twice contains the operations that ran more than once. late
+	// contains those that ran after their deadline. disorder contains the streams whose messages
+	// arrived out of order.
 	runs                  int
 	twice, late, disorder []string
 	// lost is the number of operations that succeeded although their message did not arrive, keyed

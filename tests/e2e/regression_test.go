@@ -69,7 +69,7 @@ func TestMulti_SlowServerIsNotForgotten(t *testing.T) {
 				if i == 2 && slow.Load() {
 					<-release // longer than the first call waits
 				} else if i == 2 {
-					// Only a little longer than the other servers take.
+					// Later, the server takes only a little longer than the others.
 					<-time.After(5 * time.Millisecond)
 				}
 				return respond(request), nil

@@ -141,8 +141,8 @@ func TestSecrets_LiveBusIsRefused(t *testing.T) {
 	}
 }
 
-// If a bus was opened with a URL that contains a password, neither the bus nor values that use it
-// may contain the password when they are printed.
+// If a bus was opened with a URL that contains a password, printing the bus must not reveal the
+// password. Neither must printing a server, a conn or a plugin loader that uses the bus.
 func TestSecrets_OpenedBuses(t *testing.T) {
 	t.Parallel()
 	encoded := strings.ReplaceAll(secret, "/", "%2F")

@@ -36,7 +36,7 @@ type broker interface {
 	// bus returns a dynpsrpc bus with its own connection. The caller must close it.
 	bus(t testing.TB) bus.Bus
 	// alone returns the same broker. On Redis, it also selects a database that no other test uses,
-	// so that the locks of one test can be told apart from those of others.
+	// so that the database contains only the locks of one test.
 	alone() (broker, int)
 }
 

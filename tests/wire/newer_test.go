@@ -96,8 +96,8 @@ func TestNewer_ClientGrantsAllTheSame(t *testing.T) {
 	})
 }
 
-// For an affinity method, the server must wait for the client to select a server, even if the
-// request permits it to run without a grant.
+// For an affinity method, the server must wait until the client has selected a server. This applies
+// even if the request permits the server to run it without a grant.
 func TestNewer_AffinityIsClaimed(t *testing.T) {
 	t.Parallel()
 	onEachBroker(t, func(t *testing.T, b broker) {

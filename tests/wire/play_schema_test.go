@@ -55,9 +55,9 @@ func (p *play) parse() *registry.Registry {
 	return named
 }
 
-// sendsMalformed reports whether the recorded peer that dynpsrpc replaces sent a text that is not
-// valid UTF-8. dynpsrpc then uses BytesValue messages, whose encoding is the same as that of
-// StringValue messages but may contain any bytes.
+// sendsMalformed reports whether dynpsrpc must send a text that is not valid UTF-8, because the
+// recorded peer did. dynpsrpc then uses BytesValue messages. They have the same encoding as
+// StringValue messages, but may contain any bytes.
 func (p *play) sendsMalformed() bool {
 	return slices.ContainsFunc(p.scenario.Frames, func(r recorded) bool {
 		return p.isOurs(r) && !utf8.Valid(text(textOf(body(r.frame(p)))))

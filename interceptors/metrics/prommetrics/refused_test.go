@@ -143,17 +143,17 @@ func TestMetrics_NothingBreaksThePage(t *testing.T) {
 			report(instrument("state", metrics.Gauge, "a"), 2, "\xff")
 			report(instrument("state", metrics.Gauge, "a"), 3, "x") // ignored as a duplicate
 			report(instrument("state", metrics.Gauge), 4)
-			// Ignored as a duplicate, because an empty label equals a missing one.
+			// This value is ignored as a duplicate, because an empty label equals a missing one.
 			report(instrument("state", metrics.Gauge, "a"), 5, "")
 			report(instrument("state", metrics.Gauge, "a", "b"), 6, "x", "y")
-			// Ignored as a duplicate, because the order of labels does not matter.
+			// This value is ignored as a duplicate, because the order of labels does not matter.
 			report(instrument("state", metrics.Gauge, "b", "a"), 7, "y", "x")
 			report(instrument("state", metrics.Gauge, "a"), 8) // invalid, because a label is missing
-			// Valid, because a counter has another name in Prometheus.
+			// This value is valid, because a counter has another name in Prometheus.
 			report(instrument("state", metrics.Counter, "a"), 9, "x")
-			// Invalid, because this metric is already observed.
+			// This value is invalid, because the program already observes this metric.
 			report(instrument("ok", metrics.Counter, "a"), 10, "x")
-			// Invalid, because the histogram sizes has a metric of this name.
+			// This value is invalid, because the histogram sizes has a metric of this name.
 			report(instrument("sizes.sum", metrics.Gauge), 11)
 		},
 		func(metrics.Record) { panic("closed") },
@@ -162,7 +162,7 @@ func TestMetrics_NothingBreaksThePage(t *testing.T) {
 		func(metrics.Record) { scrapes++ },
 	)
 	defer stop()
-	// Duplicates of the values of the source above.
+	// These values are duplicates of those of the source above.
 	m.Watch(metrics.BusSource("main", monitored{bus.NewLocal(), bus.Stats{Dropped: 1}}))
 
 	for range 3 {

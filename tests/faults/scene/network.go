@@ -15,7 +15,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/testenv"
 )
 
-// The names of the networks. They are also the names of the subtests.
+// These are the names of the networks. They are also the names of the subtests.
 const (
 	LocalName = "local"
 	RedisName = "redis"
