@@ -35,11 +35,12 @@ func newClaimWorld(t testing.TB, opts ...dynamic.ServerOption) (*world, peer, *a
 	t.Helper()
 	w := newWorldOn(t, bus.NewLocal(), opts...)
 	runs := new(atomic.Int64)
-	handler := dynamic.Unary(func(_ context.Context, request text) (text, error) {
+	handle := func(_ context.Context, request text) (text, error) {
 		runs.Add(1)
 		return request, nil
-	})
-	w.serve(t, dynamic.Handlers{"Echo": handler, "Best": handler})
+	}
+	affinity := dynamic.WithAffinity(func(context.Context, text) float32 { return 1 })
+	w.serve(t, dynamic.Handlers{"Echo": dynamic.Unary(handle), "Best": dynamic.Unary(handle, affinity)})
 	return w, peer{t, w.bus}, runs
 }
 

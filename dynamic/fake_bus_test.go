@@ -141,6 +141,13 @@ func (l *capturedLog) Handle(_ context.Context, record slog.Record) error {
 	return nil
 }
 
+// errors is like all, but leaves out records below the level error.
+func (l *capturedLog) errors() []map[string]any {
+	return slices.DeleteFunc(l.all(), func(record map[string]any) bool {
+		return record["level"].(slog.Level) < slog.LevelError
+	})
+}
+
 // all returns the attributes of each record, with its message under "msg" and its level under
 // "level".
 func (l *capturedLog) all() []map[string]any {

@@ -239,13 +239,13 @@ type serveFunc func(ctx context.Context, request wire.Body) (wire.Body, error)
 
 // bindHandlers binds the handlers to the methods of r's service. It returns the plans of all
 // methods that are served, keyed by method name. The error reports all problems.
-func bindHandlers(r *Registration, handlers Handlers, allowMissing bool) (map[string]*serverPlan, error) {
+func bindHandlers(r *Registration, handlers Handlers, o *registerOptions) (map[string]*serverPlan, error) {
 	var problems []error
 	problem := func(method, format string, args ...any) {
-		err := fmt.Errorf(format, args...)
-		problems = append(problems, errors.NewErrorf(errors.InvalidArgument,
-			"service %s, method %s: %w", r.service.Name(), method, err))
+		problems = append(problems, serviceProblem(r.service, method, fmt.Errorf(format, args...)))
 	}
+	handlers, mismatches := matchImplementation(r.service, handlers, o.allowMissing)
+	problems = append(problems, mismatches...)
 	for _, name := range slices.Sorted(maps.Keys(handlers)) {
 		if _, ok := r.service.Method(name); !ok {
 			problem(name, "there is a handler, but no such method%s",
@@ -259,11 +259,18 @@ func bindHandlers(r *Registration, handlers Handlers, allowMissing bool) (map[st
 			problem(method.Name(), "the handler is nil")
 			continue
 		}
-		bound, err := bindHandler(method, handler, allowMissing)
+		bound, err := bindHandler(method, handler, o.allowMissing)
 		if err != nil {
 			problem(method.Name(), "%w", err)
-		} else if bound != nil {
-			plans[method.Name()] = newServerPlan(r, method, bound)
+			continue
+		}
+		if bound == nil {
+			continue
+		}
+		plans[method.Name()] = newServerPlan(r, method, bound)
+		if o.requireAffinity && given && bound.lacksAffinity(method) {
+			problem(method.Name(), "the method has AFFINITY routing, but its handler has no affinity function: use %s",
+				affinityOptionName(method))
 		}
 	}
 	return plans, errors.Join(problems...)

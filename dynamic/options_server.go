@@ -74,9 +74,10 @@ type serverOption func(*serverOptions)
 func (f serverOption) applyServer(o *serverOptions) { f(o) }
 
 type registerOptions struct {
-	wireName     string
-	allowMissing bool
-	interceptors serverInterceptors
+	wireName        string
+	allowMissing    bool
+	requireAffinity bool
+	interceptors    serverInterceptors
 }
 
 func newRegisterOptions(opts []RegisterOption) (o registerOptions) {

@@ -90,7 +90,7 @@ func TestHandlers_Panics(t *testing.T) {
 					assert.Empty(t, coded.Details())
 				}
 			}
-			records := log.all()
+			records := log.errors()
 			require.Len(t, records, 2*times)
 			for _, record := range records {
 				assert.Equal(t, slog.LevelError, record["level"])

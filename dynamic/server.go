@@ -192,7 +192,7 @@ func (s *Server) waiting() (messages uint64) {
 //   - if the psrpc options of the service contradict each other;
 //   - if the types of a handler do not match its method, if there is a handler for an unknown
 //     method, or if a method has no handler (see [AllowMissing]); a single error reports all of
-//     these problems;
+//     these problems, and those of an implementation (see [HandlersOf]);
 //   - if the server already serves a service with the same wire name (see [WithWireName] and
 //     [Registration.Replace]);
 //   - if the bus fails or does not confirm the subscriptions in time (see [WithServerTimeout]);
@@ -206,6 +206,7 @@ func (s *Server) Register(descriptor any, handlers Handlers, opts ...RegisterOpt
 		r.Kill()
 		return nil, err
 	}
+	r.warnLackingAffinity(handlers)
 	return r, nil
 }
 
@@ -224,7 +225,7 @@ func (s *Server) buildRegistration(descriptor any, handlers Handlers, opts []Reg
 		return nil, err
 	}
 	r := newRegistration(s, service, s.options.interceptors.concat(&o.interceptors))
-	if r.plans, err = bindHandlers(r, handlers, o.allowMissing); err != nil {
+	if r.plans, err = bindHandlers(r, handlers, &o); err != nil {
 		r.cancel()
 		return nil, err
 	}

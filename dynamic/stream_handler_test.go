@@ -88,7 +88,7 @@ func TestStreamHandler_Panics(t *testing.T) {
 				assert.Equal(t, "the handler of "+flow+" panicked", requireCode(t, errors.Internal, stream.Err()).Error())
 			}
 			require.NoError(t, w.server.Shutdown(context.Background()))
-			records := log.all()
+			records := log.errors()
 			require.Len(t, records, 3)
 			assert.Equal(t, flow, records[0]["method"])
 			assert.Contains(t, records[0]["stack"], "goroutine ")

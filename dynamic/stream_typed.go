@@ -55,6 +55,9 @@ type ClientStream[Send, Recv proto.Message] interface {
 
 // ServerStream is the server's side of a stream. Its methods are like those of [ClientStream], with
 // the differences described below. All methods are safe for concurrent use.
+//
+// ServerStream has an unexported method. A type of another package, such as a fake for the test of
+// a handler, implements ServerStream by embedding a ServerStream, which may be nil.
 type ServerStream[Send, Recv proto.Message] interface {
 	// Channel returns the channel that delivers messages from the client; see [ClientStream].
 	Channel() <-chan Recv
@@ -72,6 +75,10 @@ type ServerStream[Send, Recv proto.Message] interface {
 	// Hijack keeps the stream open after the handler has returned. The stream must then be closed
 	// by a call to Close.
 	Hijack()
+
+	// implementation makes the Go type *typedStream[Send, Recv] known to reflection. HandlersOf
+	// finds the type of a handler's stream only at run time, and could not create it otherwise.
+	implementation() *typedStream[Send, Recv]
 }
 
 // Flusher is implemented by all streams created by this package. In a handler, use a type assertion
@@ -100,6 +107,9 @@ func newTypedStream[Send, Recv proto.Message](s *stream) *typedStream[Send, Recv
 	s.buffered.Store(&buffered)
 	return t
 }
+
+// implementation implements ServerStream.
+func (t *typedStream[Send, Recv]) implementation() *typedStream[Send, Recv] { return t }
 
 // Channel implements ClientStream and ServerStream.
 func (t *typedStream[Send, Recv]) Channel() <-chan Recv { return t.messages }

@@ -1,6 +1,7 @@
 package plugin
 
 import (
+	"log/slog"
 	"slices"
 
 	"github.com/dynpsrpc/dynpsrpc/bus"
@@ -13,7 +14,7 @@ import (
 func (v *version) dryRun(services []Service) ([]*managedService, error) {
 	local := bus.NewLocal()
 	defer local.Close() //nolint:errcheck // no frames are in flight
-	server := dynamic.NewServer(local)
+	server := dynamic.NewServer(local, dynamic.WithLogger(slog.New(slog.DiscardHandler)))
 	defer server.Kill()
 	all := make([]*managedService, 0, len(services))
 	var problems []error

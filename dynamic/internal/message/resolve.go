@@ -18,8 +18,41 @@ func Resolve[M proto.Message](resolver Resolver, descriptor protoreflect.Message
 	if err != nil {
 		return Type{}, err
 	}
+	t.GoType = reflect.TypeFor[M]()
+	t.complete(resolver, descriptor)
+	return t, nil
+}
+
+// ResolveGoType is like [Resolve] for a Go type that is known only at run time. goType must be a
+// pointer to a message type, not an interface.
+func ResolveGoType(resolver Resolver, descriptor protoreflect.MessageDescriptor, goType reflect.Type) (Type, error) {
+	zero, ok := reflect.TypeAssert[proto.Message](reflect.Zero(goType))
+	if !ok || goType.Kind() != reflect.Pointer {
+		return Type{}, fmt.Errorf("%s is not a pointer to a message", goType)
+	}
+	accepts := func(message proto.Message) bool { return reflect.TypeOf(message) == goType }
+	t := Type{Name: descriptor.FullName(), New: newDynamic(descriptor), accepts: accepts}
+	if _, isDynamic := zero.(*dynamicpb.Message); !isDynamic {
+		messageType, err := concreteMessageType(zero, descriptor)
+		if err != nil {
+			return Type{}, err
+		}
+		t.New, t.static = func() proto.Message { return messageType.New().Interface() }, true
+		if _, generated := messageType.(*protoimpl.MessageInfo); generated {
+			// As in concreteType, reflect.New is faster.
+			t.New = func() proto.Message { return reflect.New(goType.Elem()).Interface().(proto.Message) }
+		}
+	}
+	t.GoType = goType
+	t.complete(resolver, descriptor)
+	return t, nil
+}
+
+// complete sets the fields of t that depend on the descriptors of the message. The field New must
+// have been set.
+func (t *Type) complete(resolver Resolver, descriptor protoreflect.MessageDescriptor) {
 	example := t.New()
-	t.GoType, t.DecodedType = reflect.TypeFor[M](), reflect.TypeOf(example)
+	t.DecodedType = reflect.TypeOf(example)
 	// A generated type has its own descriptor, which may come from another version of the .proto
 	// file. Both descriptors are therefore searched for required fields.
 	t.noRequired = hasNoRequired(descriptor) && hasNoRequired(example.ProtoReflect().Descriptor())
@@ -27,7 +60,6 @@ func Resolve[M proto.Message](resolver Resolver, descriptor protoreflect.Message
 	if isExtensible(descriptor) || isExtensible(example.ProtoReflect().Descriptor()) {
 		t.extensions = resolver
 	}
-	return t, nil
 }
 
 // chooseType chooses the Go type that messages are decoded into, by the rules in the package
@@ -75,26 +107,37 @@ func interfaceType[M proto.Message](resolver Resolver, descriptor protoreflect.M
 // concreteType returns the Type for a message type M that is not an interface. M may be, but does
 // not have to be, a generated type.
 func concreteType[M proto.Message](zero M, descriptor protoreflect.MessageDescriptor) (Type, error) {
-	goType := reflect.TypeFor[M]()
-	messageType, err := messageTypeOf(zero)
+	messageType, err := concreteMessageType(zero, descriptor)
 	if err != nil {
 		return Type{}, err
-	}
-	if given, name := messageType.Descriptor().FullName(), descriptor.FullName(); given != name {
-		return Type{}, fmt.Errorf("wanted message %s, given %s, which is message %s", name, goType, given)
-	}
-	if example := messageType.New().Interface(); reflect.TypeOf(example) != goType {
-		return Type{}, fmt.Errorf("%s is not a message type, it only embeds a %T", goType, example)
 	}
 	t := newType[M](descriptor, func() proto.Message { return messageType.New().Interface() })
 	t.static = true
 	if _, generated := messageType.(*protoimpl.MessageInfo); generated {
 		// reflect.New is faster than messageType.New. The zero value of a generated struct is an
 		// empty message.
-		structType := goType.Elem()
+		structType := reflect.TypeFor[M]().Elem()
 		t.New = func() proto.Message { return reflect.New(structType).Interface().(M) }
 	}
 	return t, nil
+}
+
+// concreteMessageType returns the message type of a Go type that is not an interface, given the
+// zero value of the Go type. It returns an error if the Go type does not fit the descriptor.
+func concreteMessageType(
+	zero proto.Message, descriptor protoreflect.MessageDescriptor,
+) (protoreflect.MessageType, error) {
+	messageType, err := messageTypeOf(zero)
+	if err != nil {
+		return nil, err
+	}
+	if given, name := messageType.Descriptor().FullName(), descriptor.FullName(); given != name {
+		return nil, fmt.Errorf("wanted message %s, given %T, which is message %s", name, zero, given)
+	}
+	if example := messageType.New().Interface(); reflect.TypeOf(example) != reflect.TypeOf(zero) {
+		return nil, fmt.Errorf("%T is not a message type, it only embeds a %T", zero, example)
+	}
+	return messageType, nil
 }
 
 // messageTypeOf returns the message type of a Go type, given the zero value of the Go type. It

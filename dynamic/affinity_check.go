@@ -1,0 +1,51 @@
+package dynamic
+
+import (
+	"log/slog"
+
+	"github.com/dynpsrpc/dynpsrpc/registry"
+)
+
+// RequireAffinity makes a handler without an affinity function an error if its method has AFFINITY
+// routing. By default, the affinity of such a handler is 1, and the server logs a warning when the
+// service is registered. Handlers from [Raw] are exempt, because they cannot have an affinity
+// function.
+func RequireAffinity() RegisterOption {
+	return registerOption(func(o *registerOptions) { o.requireAffinity = true })
+}
+
+// lacksAffinity reports whether clients expect an affinity function of the handler and it has none.
+func (b *boundHandler) lacksAffinity(method *registry.Method) bool {
+	if method.Routing() != registry.RoutingAffinity || !method.RequireClaim() || b.raw {
+		return false
+	}
+	if b.stream != nil {
+		return b.stream.affinity == nil
+	}
+	return b.affinity == nil
+}
+
+// affinityOptionName returns the name of the option that sets the affinity function of a method.
+func affinityOptionName(method *registry.Method) string {
+	if method.Kind() == registry.KindStream {
+		return "dynamic.WithStreamAffinity"
+	}
+	return "dynamic.WithAffinity"
+}
+
+// warnLackingAffinity logs one warning about all handlers that lack an affinity function.
+func (r *Registration) warnLackingAffinity(handlers Handlers) {
+	var methods []string
+	for _, method := range r.service.Methods() {
+		plan := r.plans[method.Name()]
+		if handlers[method.Name()] != nil && plan != nil && plan.handler.lacksAffinity(method) {
+			methods = append(methods, method.Name())
+		}
+	}
+	if len(methods) > 0 {
+		r.server.options.logger.Warn(
+			"dynpsrpc: methods with AFFINITY routing have no affinity function, so their affinity is always 1: "+
+				"use dynamic.WithAffinity",
+			slog.String("service", string(r.service.Name())), slog.Any("methods", methods))
+	}
+}

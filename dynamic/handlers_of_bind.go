@@ -1,0 +1,225 @@
+package dynamic
+
+import (
+	"context"
+	"fmt"
+	"reflect"
+	"unsafe"
+
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
+
+	"github.com/dynpsrpc/dynpsrpc/dynamic/internal/message"
+	"github.com/dynpsrpc/dynpsrpc/errors"
+	"github.com/dynpsrpc/dynpsrpc/internal/wire"
+	"github.com/dynpsrpc/dynpsrpc/registry"
+)
+
+var (
+	contextType = reflect.TypeFor[context.Context]()
+	errorType   = reflect.TypeFor[error]()
+	messageType = reflect.TypeFor[proto.Message]()
+	float32Type = reflect.TypeFor[float32]()
+)
+
+// methodFunction returns the function of a Go method as a function of type F. The receiver is the
+// first parameter of F.
+//
+// The pointer types of messages are known only at run time, so F has unsafe.Pointer in their place.
+// This is sound because Go represents all pointers alike: code that was compiled for one pointer
+// type can be called with another one, as long as the memory behind the pointer has the right type.
+// The caller must have checked that. reflect.Call would add a sixth to the time of an in-process
+// call.
+func methodFunction[F any](method reflect.Method) F {
+	function := reflect.New(method.Func.Type())
+	function.Elem().Set(method.Func)
+	return *(*F)(function.UnsafePointer())
+}
+
+// receiver returns the pointer to pass to a function from methodFunction.
+func (i *implementation) receiver() unsafe.Pointer { return i.value.UnsafePointer() }
+
+// pointerType is a type of pointers to messages.
+type pointerType struct{ reflect.Type }
+
+// pointer returns the pointer in a message, which must be of the type t.
+func (t pointerType) pointer(m proto.Message) unsafe.Pointer {
+	if m == nil {
+		return nil
+	}
+	value := reflect.ValueOf(m)
+	if value.Type() != t.Type {
+		panic(fmt.Sprintf("dynpsrpc: a message of type %T was passed to a handler for %s", m, t.Type))
+	}
+	return value.UnsafePointer()
+}
+
+// message returns the message of type t to which a pointer points.
+func (t pointerType) message(pointer unsafe.Pointer) proto.Message {
+	return reflect.NewAt(t.Elem(), pointer).Interface().(proto.Message)
+}
+
+// bindCall binds a Go method to a method with single or multi calls.
+func (h *implementationHandler) bindCall(method *registry.Method, goMethod reflect.Method) (*boundHandler, error) {
+	t := goMethod.Type
+	if !hasSignature(t, []reflect.Type{contextType, messageType}, []reflect.Type{messageType, errorType}) {
+		return nil, fmt.Errorf("want %s, have %s", wantedSignature(method), signatureOf(t))
+	}
+	request, response := pointerType{t.In(2)}, pointerType{t.Out(0)}
+	requests, requestErr := resolvePointer("request", request, method.Service(), method.Input())
+	responses, responseErr := resolvePointer("response", response, method.Service(), method.Output())
+	if err := errors.Join(requestErr, responseErr); err != nil {
+		return nil, fmt.Errorf("want %s: %w", wantedSignature(method), oneLine(err))
+	}
+	receiver := h.impl.receiver()
+	function := methodFunction[func(unsafe.Pointer, context.Context, unsafe.Pointer) (unsafe.Pointer, error)](goMethod)
+	bound := &boundHandler{
+		requestType:  requests,
+		responseType: responses,
+		decode: func(raw []byte) (wire.Body, error) {
+			message, err := requests.Decode(raw)
+			return wire.Body{Message: message}, err
+		},
+		handle: func(ctx context.Context, r wire.Body) (wire.Body, error) {
+			pointer, err := function(receiver, ctx, request.pointer(r.Message))
+			if err != nil || pointer == nil {
+				return wire.Body{}, err
+			}
+			result := response.message(pointer)
+			if err := responses.Check(result); err != nil {
+				return wire.Body{}, errors.NewErrorf(errors.Internal, "response of %s: %w", method.FullName(), err)
+			}
+			return responses.Body(result), nil
+		},
+	}
+	var err error
+	if affinity, wanted := h.affinityMethod(method); wanted {
+		bound.affinity, err = h.callAffinity(method, affinity, request)
+	}
+	return bound, err
+}
+
+// callAffinity returns the affinity function of a method with single calls.
+func (h *implementationHandler) callAffinity(
+	method *registry.Method, goMethod reflect.Method, request pointerType,
+) (func(context.Context, wire.Body) float32, error) {
+	receiver, t := h.impl.receiver(), goMethod.Type
+	switch {
+	case t == nil:
+		return nil, missingAffinity(method)
+	case hasSignature(t, []reflect.Type{contextType, request.Type}, []reflect.Type{float32Type}):
+		function := methodFunction[func(unsafe.Pointer, context.Context, unsafe.Pointer) float32](goMethod)
+		return func(ctx context.Context, r wire.Body) float32 {
+			return function(receiver, ctx, request.pointer(r.Message))
+		}, nil
+	case hasSignature(t, []reflect.Type{request.Type}, []reflect.Type{float32Type}):
+		function := methodFunction[func(unsafe.Pointer, unsafe.Pointer) float32](goMethod)
+		return func(_ context.Context, r wire.Body) float32 { return function(receiver, request.pointer(r.Message)) }, nil
+	default:
+		return nil, fmt.Errorf("%s: want %s, have %s", goMethod.Name, wantedAffinity(method), signatureOf(t))
+	}
+}
+
+// bindStream binds a Go method to a stream method.
+func (h *implementationHandler) bindStream(method *registry.Method, goMethod reflect.Method) (*boundHandler, error) {
+	t := goMethod.Type
+	factory := streamFactoryOf(t)
+	if factory == nil {
+		return nil, fmt.Errorf("want %s, have %s", wantedSignature(method), signatureOf(t))
+	}
+	var options []StreamHandlerOption
+	if affinity, wanted := h.affinityMethod(method); wanted {
+		function, err := h.streamAffinity(method, affinity)
+		if err != nil {
+			return nil, err
+		}
+		options = append(options, WithStreamAffinity(function))
+	}
+	bound, err := factory.handlerOf(h.impl, goMethod, options).bind(method)
+	if err != nil {
+		return nil, fmt.Errorf("want %s: %w", wantedSignature(method), err)
+	}
+	return bound, nil
+}
+
+// streamAffinity returns the affinity function of a stream method.
+func (h *implementationHandler) streamAffinity(
+	method *registry.Method, goMethod reflect.Method,
+) (func(context.Context) float32, error) {
+	receiver, t := h.impl.receiver(), goMethod.Type
+	switch {
+	case t == nil:
+		return nil, missingAffinity(method)
+	case hasSignature(t, []reflect.Type{contextType}, []reflect.Type{float32Type}):
+		function := methodFunction[func(unsafe.Pointer, context.Context) float32](goMethod)
+		return func(ctx context.Context) float32 { return function(receiver, ctx) }, nil
+	case hasSignature(t, nil, []reflect.Type{float32Type}):
+		function := methodFunction[func(unsafe.Pointer) float32](goMethod)
+		return func(context.Context) float32 { return function(receiver) }, nil
+	default:
+		return nil, fmt.Errorf("%s: want %s, have %s", goMethod.Name, wantedAffinity(method), signatureOf(t))
+	}
+}
+
+// affinityMethod returns the Go method that is the affinity function of h. It reports whether h needs
+// one. If h needs one but has none, the Type of the returned method is nil.
+func (h *implementationHandler) affinityMethod(method *registry.Method) (affinity reflect.Method, wanted bool) {
+	if !method.RequireClaim() || method.Routing() != registry.RoutingAffinity {
+		return affinity, false
+	}
+	affinity, _ = h.impl.method(h.name + affinitySuffix)
+	return affinity, true
+}
+
+// streamFactory creates the handler of a stream method from a Go method. *typedStream implements it.
+type streamFactory interface {
+	// serverStream returns the interface type of the streams.
+	serverStream() reflect.Type
+	// handlerOf returns a handler that calls a Go method of impl.
+	handlerOf(impl *implementation, goMethod reflect.Method, options []StreamHandlerOption) Handler
+}
+
+// streamFactoryOf returns the factory for a Go method that handles streams. It returns nil if the
+// only parameter, apart from the receiver, is not a ServerStream.
+func streamFactoryOf(goMethod reflect.Type) streamFactory {
+	if goMethod.NumIn() != 2 || goMethod.In(1).Kind() != reflect.Interface ||
+		!hasSignature(goMethod, []reflect.Type{goMethod.In(1)}, []reflect.Type{errorType}) {
+		return nil
+	}
+	stream := goMethod.In(1)
+	for accessor := range stream.Methods() {
+		if accessor.Name != "implementation" || accessor.Type.NumOut() != 1 {
+			continue
+		}
+		factory, ok := reflect.TypeAssert[streamFactory](reflect.Zero(accessor.Type.Out(0)))
+		if ok && factory.serverStream() == stream {
+			return factory
+		}
+	}
+	return nil
+}
+
+// serverStream implements streamFactory.
+func (t *typedStream[Send, Recv]) serverStream() reflect.Type {
+	return reflect.TypeFor[ServerStream[Send, Recv]]()
+}
+
+// handlerOf implements streamFactory. It does not use t, which is nil.
+func (t *typedStream[Send, Recv]) handlerOf(
+	impl *implementation, goMethod reflect.Method, options []StreamHandlerOption,
+) Handler {
+	receiver := impl.receiver()
+	function := methodFunction[func(unsafe.Pointer, ServerStream[Send, Recv]) error](goMethod)
+	return Stream(func(stream ServerStream[Send, Recv]) error { return function(receiver, stream) }, options...)
+}
+
+// resolvePointer returns the Type for messages of a pointer type.
+func resolvePointer(
+	noun string, t pointerType, resolver message.Resolver, descriptor protoreflect.MessageDescriptor,
+) (message.Type, error) {
+	resolved, err := message.ResolveGoType(resolver, descriptor, t.Type)
+	if err != nil {
+		return resolved, fmt.Errorf("%s type: %w", noun, err)
+	}
+	return resolved, nil
+}
