@@ -4,8 +4,9 @@
 // # Use
 //
 // A [Server] serves services. Each service is registered with a descriptor and a map of [Handlers].
-// On the client side, a [Conn] connects clients to a bus. A [Client] calls one method through a
-// Conn, with static types. [Invoke] calls a method by name, with JSON or any protobuf message.
+// [HandlersOf] makes this map from the methods of a Go type. On the client side, a [Conn] connects
+// clients to a bus. A [Client] calls one method through a Conn, with static types. [Bind] makes the
+// clients of all methods of a service. [Invoke] calls a method by name, with JSON or any protobuf message.
 //
 // Request and response types can be generated types, *dynamicpb.Message, or proto.Message.
 // proto.Message stands for the generated type if the program contains one, and for
@@ -21,13 +22,18 @@
 // Each item names the functions and types to use. The first name in each item has an example.
 //
 //   - Serve a service: [Server.Register] with [Unary], or with [Raw] for encoded messages.
+//   - Serve a service with the methods of a Go type, for example one that was written for psrpc:
+//     [HandlersOf] or [HandlersAs].
 //   - Call one server: [Client.Call].
+//   - Get functions for all methods of a service, which are called like a generated client:
+//     [Bind]. [UnaryFunc] and its siblings are their types; some take topics of a Go type.
 //   - Call a method that is known only by name: [Invoke], with a message, a map or JSON.
 //   - Call every server: [Client.CallMulti]; as an iterator: [Client.Responses]; by name:
 //     [InvokeMulti].
 //   - Serve only some topics, for example one region: [Registration.RegisterTopic]; call the
 //     servers of a topic: [Client.Topic] or [WithTopic].
-//   - Let each server rate how well it suits a request: [WithAffinity].
+//   - Let each server rate how well it suits a request: [WithAffinity]; make it an error to forget
+//     this: [RequireAffinity].
 //   - Change how a client selects the server: [WithSelectionOpts]; find out which server answered:
 //     [WithPeer].
 //   - Send metadata: [ContextWithMetadata] or [WithMetadata]; read metadata:
