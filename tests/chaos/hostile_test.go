@@ -79,8 +79,8 @@ func heapInUse() int64 {
 	return int64(memory.HeapAlloc)
 }
 
-// Hostile peers send a million frames with ever new client IDs, server IDs, request IDs and stream
-// IDs. These IDs must not remain in memory.
+// Hostile peers send more than a million frames, each with new client IDs, server IDs, request IDs
+// or stream IDs. These IDs must not remain in memory.
 func TestHostile_FramesOfManyPeers(t *testing.T) {
 	const frames = 1_000_000
 	a := newAttacked(t, bus.NewLocal())

@@ -251,7 +251,8 @@ func testUsers(t *testing.T, connect func(user string) bus.Monitored, features u
 		require.NoError(t, subscription.Close())
 	}
 
-	// Check that the features in usersFeatures work, or that calls succeed without them.
+	// Check the features cancel and receivers. If a feature is not permitted, calls and handlers
+	// must still end at their timeouts.
 	ctx, abandon := context.WithCancel(t.Context())
 	time.AfterFunc(50*time.Millisecond, abandon)
 	_, err = scene.Caller(t, conn, "NormalRPC").Call(ctx, &api.MyRequest{Name: "wait"}, dynamic.WithRequestTimeout(500*time.Millisecond))

@@ -147,8 +147,8 @@ func settle(t *testing.T, l link, w *watcher, service string) {
 
 func (p *play) isOurs(r recorded) bool { return r.From == string(p.ours) }
 
-// cast creates the dynpsrpc peers of a scenario, and the subscriptions of the peers on the other
-// side.
+// cast creates the dynpsrpc peers of the scenario. It also subscribes on behalf of the peers on the
+// other side. The returned function ends the dynpsrpc peers.
 func (p *play) cast() (actor, func()) {
 	switch p.ours {
 	case client:

@@ -171,7 +171,7 @@ func TestShapes_AnswerOfServerThatWasNotChosen(t *testing.T) {
 		l.listen(m.best().requests(), false, func(f frame) {
 			id, client := f.inner.text(requestID), f.inner.text(requestClient)
 			send(l, clientAddress(m.name, client, "CLAIM"), typeClaimRequest,
-				// An affinity of 0 is never selected.
+				// A server that claims with an affinity of 0 is never selected.
 				message{}.withText(claimID, id).withText(claimServer, "SRV_x"))
 			send(l, clientAddress(m.name, client, "RES"), typeResponse,
 				message{}.withText(responseID, id).withText(responseServer, "SRV_x").withBytes(responseRaw, text("unwanted")))
