@@ -13,6 +13,9 @@ var (
 	// ErrFrameTooLarge is returned by Publish if the frame exceeds the size limit of the bus.
 	// Nothing has been sent in this case.
 	ErrFrameTooLarge = errors.NewErrorf(errors.ResourceExhausted, "frame is too large for the bus")
+	// ErrMisrouted is passed to a [DeliveryReport] if the broker gave the frame only to processes
+	// that do not serve its channel, although others may do so. Nobody has handled the frame.
+	ErrMisrouted = errors.NewErrorf(errors.Unavailable, "the broker gave the frame to processes that do not serve its channel")
 )
 
 // Unknown is the number of receivers that a bus passes to a [DeliveryReport] if it cannot count

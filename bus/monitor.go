@@ -27,8 +27,8 @@ type Stats struct {
 	Dropped uint64
 	// DroppedBy maps each known reason to the number of frames that were dropped for that reason. A
 	// reason is a short word, for example the code of the broker's error reply, such as OOM or
-	// NOPERM, or MISROUTED for a queue frame that no process serves. The map is nil if no frame was
-	// dropped for a known reason.
+	// NOPERM. MISROUTED stands for queue frames that came only to processes without their method.
+	// The map is nil if no frame was dropped for a known reason.
 	DroppedBy map[string]uint64
 }
 

@@ -119,7 +119,7 @@ func (r *retrier) retryable(err error, idempotent bool) bool {
 func neverStarted(err error) bool {
 	facts, _ := errors.FactsOf(err)
 	switch facts.Reason {
-	case errors.ReasonNobodyListening, errors.ReasonAllDeclined, errors.ReasonBelowMinimum:
+	case errors.ReasonNobodyListening, errors.ReasonMisrouted, errors.ReasonAllDeclined, errors.ReasonBelowMinimum:
 		return true
 	default:
 		return facts.Phase == errors.PhasePublish || facts.Phase == errors.PhaseSelection

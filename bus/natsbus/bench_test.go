@@ -1,6 +1,8 @@
 package natsbus_test
 
 import (
+	"fmt"
+	"runtime"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -135,4 +137,39 @@ func BenchmarkReceive(b *testing.B) {
 		require.NoError(b, err)
 		require.NoError(b, nc.Flush())
 	})
+}
+
+// BenchmarkQueueMix compares calls of 64 concurrent callers to one server with and without other
+// processes that serve another method of the service.
+func BenchmarkQueueMix(b *testing.B) {
+	for _, subscribers := range []int{0, 1, 20, 50} {
+		b.Run(fmt.Sprint("1+", subscribers), func(b *testing.B) {
+			url := testenv.NATSProcess(b).URL()
+			client, server := newBus(b, url), newBus(b, url)
+			response := bus.Channel{Subject: "CLI.Svc.ID.RES"}
+			_, err := server.Subscribe(b.Context(), requests, bus.Queue, func([]byte) {
+				_ = server.Publish(b.Context(), response, payload, nil)
+			})
+			require.NoError(b, err)
+			for range subscribers {
+				_, err := newBus(b, url).Subscribe(b.Context(), others, bus.Queue, func([]byte) {})
+				require.NoError(b, err)
+			}
+			back := make(chan struct{}, 1<<16)
+			_, err = client.Subscribe(b.Context(), response, bus.Broadcast, func([]byte) { back <- struct{}{} })
+			require.NoError(b, err)
+			b.SetParallelism(max(1, 64/runtime.GOMAXPROCS(0)))
+			b.ReportAllocs()
+			b.ResetTimer()
+			b.RunParallel(func(pb *testing.PB) {
+				for pb.Next() {
+					if err := client.Publish(b.Context(), requests, payload, report{}); err != nil {
+						b.Error(err)
+					}
+					<-back
+				}
+			})
+			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "calls/s")
+		})
+	}
 }

@@ -51,6 +51,8 @@ type Bus struct {
 	flusher      flusher
 	reports      reports
 	noResponders noResponders
+	retained     retained
+	unserved     unserved
 	events       lifecycle.EventQueue[bus.Event]
 	asyncErrors  asyncErrors
 
@@ -87,6 +89,8 @@ type Bus struct {
 	// maxPayload is the server's limit on the size of a message, in bytes. It is 0 while the limit
 	// is unknown.
 	maxPayload atomic.Int64
+	// privateDenied reports whether the server has denied a private subject since the bus connected.
+	privateDenied atomic.Bool
 	// clustered reports whether the current server belongs to a cluster.
 	clustered                                       atomic.Bool
 	published, publishErrors, received, disconnects atomic.Uint64
@@ -141,6 +145,7 @@ func newBus(nc *nats.Conn, owner *owner, opts []Option) (*Bus, error) {
 		flusher:        newFlusher(),
 		reports:        newReports(),
 		noResponders:   noResponders{inboxPrefix: inboxPrefix, inboxSubject: inboxPrefix + ">"},
+		unserved:       unserved{keys: map[queueKey]*unservedKey{}},
 		events:         lifecycle.NewEventQueue[bus.Event](),
 		asyncErrors:    asyncErrors{changed: make(chan struct{}), skipped: nc.LastError()},
 		inbound:        make(chan *nats.Msg, options.pendingLimit),

@@ -44,13 +44,19 @@
 //
 // Queues: psrpc uses one subject for all methods of a service and one queue group for all its
 // queued methods. The server may therefore deliver a frame to a process that does not serve the
-// frame's method. That process forwards the frame to the queue group. A frame is forwarded at most
-// 16 times. Forwarding allows processes to start and stop serving methods one at a time without
-// losing frames. However, a forwarded frame may arrive after frames that were published later.
-// After the last attempt, the frame is dropped, its publisher receives a no-responders report, and
-// a bus.Dropped event describes the cause. psrpc servers drop such frames silently.
-// [WithSubjectPerMethod] avoids forwarding by giving each method its own subject, but all peers
-// must then use this option.
+// frame's method. For example, it may deliver a request to a subscriber of a queue subscription.
+// That process forwards the frame to a private subject, which only the dynpsrpc processes that
+// serve the method subscribe to. So no frame is lost, whichever dynpsrpc processes serve which
+// methods. A forwarded frame may arrive after frames that were published later.
+//
+// If no dynpsrpc process serves the method, psrpc processes may do so. Then the frame returns to
+// the queue group, at most 16 times, until it reaches one of them. If it does not, it is dropped,
+// its report receives bus.ErrMisrouted, and a bus.Dropped event describes the cause. If the first
+// frames with a method show that nobody serves it, later ones are dropped without an event, and
+// their reports receive zero receivers. psrpc processes drop all frames without their method.
+//
+// The private subject takes one NATS subscription, in addition to the shared one, for each subject
+// and queued method. [WithSubjectPerMethod] needs neither, but all peers must then use this option.
 //
 // # Load and lost connections
 //
@@ -100,7 +106,8 @@
 //
 // Stats.DroppedBy has these reasons:
 //   - MALFORMED: the frame is not an envelope;
-//   - MISROUTED: no process in the queue serves the method of the frame;
+//   - MISROUTED: a queue frame came only to processes that do not serve its method, although others
+//     may serve it;
 //   - FORWARD: the server denied a misrouted frame that this process forwarded, or the connection
 //     was lost;
 //   - SLOW_CONSUMER: too many frames were waiting for delivery.

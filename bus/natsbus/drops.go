@@ -9,7 +9,8 @@ import (
 const (
 	// dropMalformed means that a frame contains no routing key because it is malformed.
 	dropMalformed = "MALFORMED"
-	// dropMisrouted means that no process was found that serves the routing key of a queue frame.
+	// dropMisrouted means that a queue frame came only to processes that do not serve its routing
+	// key, although others may serve it.
 	dropMisrouted = "MISROUTED"
 	// dropForward means that the server denied a frame that this process forwarded, or that the
 	// connection was lost.

@@ -3,103 +3,180 @@ package natsbus
 import (
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/nats-io/nats.go"
 
+	"github.com/dynpsrpc/dynpsrpc/bus"
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
+// psrpc uses one subject for all queued methods of a service, and one queue group for all processes
+// that serve any of them. This bus must do the same. The NATS server therefore does not know which
+// process serves which method, and may give a frame to a process that does not serve its method.
+// Such a frame is misrouted. psrpc drops it.
+//
+// This bus forwards it to the private subject of the routing key (see private.go), where the NATS
+// server gives it to a process of dynpsrpc that serves the method. If there is none, psrpc processes
+// may serve the method. Then the frame returns to the queue group, where the NATS server picks a
+// member again. The frame is passed on like this until it reaches a process that serves the method,
+// but at most maxHops times (see unserved.go).
+
 const (
 	// forwardMark marks the reply subject of a forwarded frame. The part before the mark is the
-	// reply subject of the forwarding process. The part after it is the number of times the frame
-	// has been forwarded, followed by the publisher's reply subject if there is one:
+	// reply subject of the process that forwarded the frame first. The part after it is the number
+	// of times the frame has been forwarded, followed by the publisher's reply subject if there is
+	// one:
 	//
 	//	_INBOX.forwarder.token.PASSED.1._INBOX.publisher.token
 	forwardMark = ".PASSED."
-	// maxHops is the maximum number of times a frame is forwarded before it is dropped. If the
-	// queue group has two members and only one of them serves the method, about one frame in a
-	// hundred thousand is dropped.
+	// maxHops is the maximum number of times a frame is forwarded before it is dropped. If half the
+	// members of the queue group serve the method, about one frame in a hundred thousand is
+	// dropped.
 	maxHops = 16
 )
 
-// onMisrouted handles a queue frame with a routing key for which this process has no subscriber. It
-// forwards the frame to the same queue group, where the server picks a member again. If the frame
-// has already been forwarded maxHops times or if forwarding fails, onMisrouted drops the frame.
-//
-// The cause is psrpc's subject scheme, which this bus must share. All methods of a service use one
-// subject, so the NATS server cannot know which process serves which method. Frames are misrouted
-// while a process starts or stops serving the methods of a service one by one. psrpc drops such
-// frames, and the caller waits until its timeout.
-func (b *Bus) onMisrouted(m *nats.Msg, key []byte) {
-	hops, publisher := parseHops(m.Reply)
-	if !b.noResponders.isPeerReply(publisher) {
-		publisher = ""
-	}
-	if hops < maxHops && b.forward(m, hops+1, publisher) == nil {
-		return
-	}
-	forwardReport{bus: b, subject: m.Subject, publisherReply: publisher}.Delivered(0, nil)
-	b.drop(dropMisrouted, m.Subject, errors.NewErrorf(errors.FailedPrecondition,
-		"no process found in the queue of subject %.200s that serves routing "+
-			"key %.200q: make all processes on the subject serve the same queued methods, or give each method its own subject "+
-			"(WithSubjectPerMethod, on all peers)", m.Subject, key))
+// misrouted is a misrouted frame.
+type misrouted struct {
+	bus *Bus
+	// subject is the subject of the queue group, and key is the routing key.
+	subject, key string
+	// frame is nil if retained has dropped it. The mutex of retained guards it.
+	frame []byte
+	// size is the size of the frame in bytes.
+	size int
+	// hops is the number of times that the frame has been forwarded.
+	hops int
+	// publisher is the publisher's reply subject. It is empty if the publisher does not want a
+	// report.
+	publisher string
+	// trial is the trial to which the frame belongs, and timer ends the wait for it. See unserved.go.
+	trial *trial
+	timer *time.Timer
 }
 
-// parseHops parses the reply subject of a frame. hops is the number of times the frame has been
-// forwarded. publisher is the publisher's reply subject. It is empty if the publisher does not want
-// a report.
-func parseHops(reply string) (hops int, publisher string) {
-	_, rest, found := strings.Cut(reply, forwardMark)
-	if !found {
-		return 0, reply
+// onMisrouted handles a queue frame with a routing key for which this process has no subscriber.
+func (b *Bus) onMisrouted(m *nats.Msg, key []byte) {
+	forwarder, hops, publisher := parseReply(m.Reply)
+	forwarder, publisher = b.noResponders.peerReply(forwarder), b.noResponders.peerReply(publisher)
+	shared, isPrivate := b.sharedSubject(m.Sub.Subject, string(key))
+	f := &misrouted{bus: b, subject: shared, key: string(key), frame: m.Data, size: len(m.Data), hops: hops, publisher: publisher}
+	switch {
+	case hops >= maxHops && forwarder == "":
+		f.drop()
+	case hops >= maxHops:
+		b.sendStatus(forwarder, "")
+	case forwarder != "" && !isPrivate:
+		// The frame has returned to the queue group. A no-responders status goes to the process
+		// that forwarded it first.
+		if err := b.publishForwarded(shared, forwarder, hops+1, publisher, m.Data); err != nil {
+			f.lose(err)
+		}
+	default:
+		b.retained.add(f)
+		b.forward(f)
 	}
+}
+
+// parseReply parses the reply subject of a frame. forwarder is the reply subject of the process that
+// forwarded the frame first, and hops is the number of times the frame has been forwarded.
+// publisher is the publisher's reply subject. It is empty if the publisher does not want a report.
+func parseReply(reply string) (forwarder string, hops int, publisher string) {
+	forwarder, rest, found := strings.Cut(reply, forwardMark)
 	hopsText, publisher, _ := strings.Cut(rest, ".")
 	hops, err := strconv.Atoi(hopsText)
-	if err != nil || hops < 0 {
-		return 0, reply
+	if !found || err != nil || hops < 0 {
+		return "", 0, reply
 	}
-	return hops, publisher
+	return forwarder, hops, publisher
 }
 
-// forward publishes a frame to its queue group again. The new reply subject belongs to this
-// process, so that a forwardReport can pass a no-responders status on to the publisher.
-func (b *Bus) forward(m *nats.Msg, hops int, publisher string) error {
+// publishForwarded publishes a forwarded frame. hops includes this time.
+func (b *Bus) publishForwarded(subject, forwarder string, hops int, publisher string, frame []byte) error {
 	if !b.conn().IsConnected() {
 		return errConnLost
 	}
-	token := b.reports.add(m.Subject, forwardReport{bus: b, subject: m.Subject, publisherReply: publisher})
-	reply := b.noResponders.replySubject(token) + forwardMark + strconv.Itoa(hops)
+	reply := forwarder + forwardMark + strconv.Itoa(hops)
 	if publisher != "" {
 		reply += "." + publisher
 	}
-	err := b.conn().PublishRequest(m.Subject, reply, m.Data)
-	if err != nil {
-		b.reports.cancel(token)
-	}
-	return err
+	return b.conn().PublishRequest(subject, reply, frame)
 }
 
-// forwardReport is the delivery report of a forwarded frame. It passes a no-responders status on to
-// the process that published the frame.
-type forwardReport struct {
-	bus     *Bus
-	subject string
-	// publisherReply is the publisher's reply subject. It is empty if the publisher does not want a
-	// report.
-	publisherReply string
+// send publishes the frame of f on subject. report receives zero receivers if nobody gets the
+// frame. If the frame cannot be published, it is counted as dropped.
+func (f *misrouted) send(subject string, report bus.DeliveryReport) {
+	b := f.bus
+	frame := b.retained.frame(f)
+	if frame == nil {
+		f.drop()
+		return
+	}
+	f.hops++
+	token := b.reports.add(subject, report)
+	err := b.publishForwarded(subject, b.noResponders.replySubject(token), f.hops, f.publisher, frame)
+	if err != nil && b.reports.cancel(token) {
+		f.lose(err)
+	}
 }
 
-// Delivered implements bus.DeliveryReport. If there are no receivers, it sends the publisher the
-// same status message that the NATS server would have sent. If the server denies the frame or the
-// connection is lost, the frame is counted as dropped.
-func (r forwardReport) Delivered(receivers int, err error) {
-	if err != nil {
-		r.bus.drop(dropForward, r.subject, errors.NewErrorf(errors.FromContext(err).Code(),
-			"cannot forward a queue frame to another process: %w", err))
+// forward sends f to a process of dynpsrpc that serves its routing key.
+func (b *Bus) forward(f *misrouted) {
+	private, ok := b.privateSubject(f.subject, f.key)
+	if !ok || b.privateDenied.Load() || !b.noResponders.enabled() {
+		// The server would not say whether somebody has received the frame.
+		b.returnToGroup(f)
 		return
 	}
-	if receivers != 0 || r.publisherReply == "" {
-		return
+	f.send(private, (*forwardReport)(f))
+}
+
+// forwardReport is the delivery report of a frame that was sent to a private subject.
+type forwardReport misrouted
+
+// Delivered implements bus.DeliveryReport.
+func (r *forwardReport) Delivered(receivers int, err error) {
+	f := (*misrouted)(r)
+	switch {
+	case err != nil && f.bus.privateDenied.Load():
+		f.bus.returnToGroup(f)
+	case err != nil:
+		f.lose(err) // the connection was lost
+	case receivers == 0:
+		f.bus.onUnserved(f)
 	}
-	_ = r.bus.conn().PublishMsg(&nats.Msg{Subject: r.publisherReply, Header: nats.Header{statusHeader: {noRespondersStatus}}})
+}
+
+// returnToGroup sends f to the queue group again.
+func (b *Bus) returnToGroup(f *misrouted) { f.send(f.subject, (*returnReport)(f)) }
+
+// returnReport is the delivery report of a frame that has returned to the queue group. There are
+// zero receivers if the last process that got the frame could not forward it any more.
+type returnReport misrouted
+
+// Delivered implements bus.DeliveryReport.
+func (r *returnReport) Delivered(receivers int, err error) {
+	f := (*misrouted)(r)
+	switch {
+	case err != nil:
+		f.lose(err)
+	case receivers == 0:
+		f.bus.onCameBack(f)
+	}
+}
+
+// drop drops a frame that other processes might have served, and tells its publisher.
+func (f *misrouted) drop() {
+	f.bus.sendStatus(f.publisher, misroutedReason)
+	f.bus.drop(dropMisrouted, f.subject, errors.NewErrorf(errors.FailedPrecondition,
+		"none of the processes that got a frame in the queue of subject %.200s serves routing key %.200q: if processes of psrpc "+
+			"are in the queue or the server denies the private subjects of queues (%s>), all processes on the subject must "+
+			"serve the same queued methods; otherwise give each method its own subject (WithSubjectPerMethod, on all peers)",
+		f.subject, f.key, f.bus.options.prefix+privatePrefix))
+}
+
+// lose counts f as dropped because it could not be published.
+func (f *misrouted) lose(err error) {
+	f.bus.drop(dropForward, f.subject, errors.NewErrorf(errors.FromContext(err).Code(),
+		"cannot forward a queue frame to another process: %w", err))
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 
+	"github.com/dynpsrpc/dynpsrpc/bus"
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
@@ -18,6 +19,10 @@ const (
 	// status if a message with a reply subject is published on a subject without subscribers.
 	statusHeader       = "Status"
 	noRespondersStatus = "503"
+	// reasonHeader of a no-responders status is misroutedReason if processes have dropped the frame
+	// although others may have served it. NATS servers and processes of psrpc send no such header.
+	reasonHeader    = "Dynpsrpc-Reason"
+	misroutedReason = "misrouted"
 )
 
 // noResponders receives the server's no-responders statuses. If no RPC server is running, such a
@@ -58,20 +63,23 @@ func (n *noResponders) replySubject(token uint64) string {
 // inboxIDSize is the length of the random part of an inbox prefix, which nats.go generates.
 const inboxIDSize = 22
 
-// isPeerReply reports whether subject is a reply subject of a bus whose connection has the same
-// inbox prefix. The sender of a frame chooses its reply subject freely, so this process must not
-// publish to any other subject on the sender's behalf. If the publisher of a forwarded frame has
-// another inbox prefix, it is not told that no process could handle the frame. Its call then ends
-// at its timeout.
-func (n *noResponders) isPeerReply(subject string) bool {
+// peerReply returns subject if it is a reply subject of a bus whose connection has the same inbox
+// prefix, and "" otherwise. The sender of a frame chooses its reply subject freely, so this process
+// must not publish to any other subject on the sender's behalf. If the publisher of a forwarded
+// frame has another inbox prefix, it is not told that no process could handle the frame. Its call
+// then ends at its timeout.
+func (n *noResponders) peerReply(subject string) string {
 	common := n.inboxPrefix[:len(n.inboxPrefix)-inboxIDSize-1]
 	inbox, found := strings.CutPrefix(subject, common)
 	if !found {
-		return false
+		return ""
 	}
 	id, token, found := strings.Cut(inbox, ".")
-	return found && len(id) == inboxIDSize && isAlphanumeric(id) &&
-		len(token) > 0 && len(token) <= maxToken && isAlphanumeric(token)
+	if !found || len(id) != inboxIDSize || !isAlphanumeric(id) ||
+		len(token) == 0 || len(token) > maxToken || !isAlphanumeric(token) {
+		return ""
+	}
+	return subject
 }
 
 func isAlphanumeric(s string) bool {
@@ -115,7 +123,25 @@ func (b *Bus) onNoResponders(m *nats.Msg) {
 	if err != nil {
 		return
 	}
-	if report := b.reports.remove(token); report != nil {
+	report := b.reports.remove(token)
+	switch {
+	case report == nil:
+	case m.Header.Get(reasonHeader) == misroutedReason:
+		report.Delivered(0, bus.ErrMisrouted)
+	default:
 		report.Delivered(0, nil)
 	}
+}
+
+// sendStatus sends a no-responders status to the reply subject of a peer, as the NATS server does.
+// reason may be empty. If reply is empty, sendStatus does nothing.
+func (b *Bus) sendStatus(reply, reason string) {
+	if reply == "" {
+		return
+	}
+	status := &nats.Msg{Subject: reply, Header: nats.Header{statusHeader: {noRespondersStatus}}}
+	if reason != "" {
+		status.Header.Set(reasonHeader, reason)
+	}
+	_ = b.conn().PublishMsg(status) // if this fails, the peer is not told
 }

@@ -39,11 +39,11 @@ type Option func(*options)
 func WithPrefix(prefix string) Option { return func(o *options) { o.prefix = prefix } }
 
 // WithSubjectPerMethod gives every method its own subject instead of using one subject per service.
-// The NATS server then knows which process serves which method. As a result, frames are never
-// forwarded between processes, and processes can serve different queued methods of a service. A
-// call to a method without a server fails immediately, even if other methods of the service are
-// served. Peers that use this option cannot communicate with peers that do not, such as psrpc
-// peers. The option is off by default.
+// The NATS server then knows which process serves which method. Frames are never forwarded between
+// processes, and the bus needs no private subjects. This is faster if processes serve different
+// queued methods of a service, and takes half the NATS subscriptions if there are many topics. A
+// fleet without psrpc peers should use it. Peers that use this option cannot communicate with
+// peers that do not, such as psrpc peers. The option is off by default.
 func WithSubjectPerMethod() Option { return func(o *options) { o.subjectPerMethod = true } }
 
 // WithProbeInterval sets how often the bus sends a PING to the server. If the server does not

@@ -187,13 +187,17 @@ func (b *Bus) onSubscribeDenied(key subKey, err error) {
 			"calls without a server end at their timeout", "error", permissionError(err))
 		return
 	}
+	private := b.isPrivate(key.subject)
+	if private {
+		b.onPrivateDenied(err)
+	}
 	b.changeMu.Lock()
 	defer b.changeMu.Unlock()
 	s := b.serverSubs[key]
 	if s == nil {
 		return
 	}
-	if s.confirmed {
+	if s.confirmed && !private {
 		b.events.Put(bus.Event{Kind: bus.Dropped, Channel: key.subject, Err: permissionError(err)})
 	}
 	s.confirmed, s.denied, s.deniedEpoch = false, err, b.state.epoch()
@@ -204,6 +208,13 @@ func (b *Bus) onSubscribeDenied(key subKey, err error) {
 // the subject.
 func (b *Bus) onPublishDenied(subject string, err error) {
 	denied := b.reports.removeSubject(subject)
+	if b.isPrivate(subject) {
+		b.onPrivateDenied(err)
+		for _, report := range denied {
+			report.Delivered(bus.Unknown, err)
+		}
+		return
+	}
 	b.publishErrors.Add(uint64(len(denied)))
 	for _, report := range denied {
 		report.Delivered(bus.Unknown, permissionError(err))

@@ -11,7 +11,6 @@ import (
 
 	"github.com/dynpsrpc/dynpsrpc/bus"
 	"github.com/dynpsrpc/dynpsrpc/bus/natsbus"
-	"github.com/dynpsrpc/dynpsrpc/errors"
 	"github.com/dynpsrpc/dynpsrpc/internal/testenv"
 )
 
@@ -36,39 +35,37 @@ func TestBus_QueueOfProcessesThatServeDifferentMethods(t *testing.T) {
 	assert.Empty(t, lost)
 }
 
-// A frame for a method that no process serves must be dropped. The bus must report this both to the
-// publisher and in an event.
-func TestBus_QueueWithoutTheMethod(t *testing.T) {
-	t.Parallel()
+// Frames that no process serves are reported to their publishers, without events. Only the first few
+// of them are passed on.
+func TestBus_QueueWithoutTheMethod(t *testing.T) { //nolint:paralleltest // it depends on how long 16 deliveries take
 	url := testenv.NATSProcess(t).URL()
 	sender := newBus(t, url)
 	events, handler := newEvents()
-	buses := []*natsbus.Bus{newBus(t, url, handler), newBus(t, url, handler)}
-	for _, b := range buses {
+	var buses []*natsbus.Bus
+	for range 3 {
+		b := newBus(t, url, handler)
 		listen(t, b, others, bus.Queue)
+		buses = append(buses, b)
 	}
-	frames, nobody := uint64(0), newReports()
-	// On a busy machine, a frame may be confirmed before the status "no responders" arrives. The
-	// test therefore publishes several frames.
-	require.Eventually(t, func() bool {
+	const frames = 1000
+	nobody := newReports()
+	for range frames {
 		require.NoError(t, sender.Publish(t.Context(), requests, envelope(t, "x", ""), nobody))
-		frames++
-		return len(nobody) > 0
-	}, testTimeout, testTimeout/1000)
-	assert.Equal(t, published{0, nil}, soon(t, nobody, "report"))
-	require.Eventually(t, func() bool { return buses[0].Stats().Dropped+buses[1].Stats().Dropped == frames },
-		testTimeout, testTimeout/1000, "frames are forwarded several times before they are dropped")
-	for _, b := range buses {
-		assert.Equal(t, b.Stats().Dropped, b.Stats().DroppedBy["MISROUTED"])
+		publish(t, sender, requests, envelope(t, "update", ""))
 	}
-	event := events.next(t, bus.Dropped)
-	assert.Equal(t, requests.Subject, event.Channel)
-	assert.EqualValues(t, 1, event.Frames)
-	requireCode(t, errors.FailedPrecondition, event.Err)
-	require.ErrorContains(t, event.Err, `"Method.REQ"`)
-	require.ErrorContains(t, event.Err, "SRV.Svc.Q")
-	require.ErrorContains(t, event.Err, "WithSubjectPerMethod")
-	assert.LessOrEqual(t, len(events), 1, "one event from each process, then a pause")
+	// On a busy machine a few reports may be confirmed before their status arrives.
+	require.Eventually(t, func() bool { return len(nobody) > frames*9/10 }, testTimeout, testTimeout/1000)
+	for len(nobody) > 0 {
+		require.Equal(t, published{0, nil}, <-nobody)
+	}
+	received := uint64(0)
+	for _, b := range buses {
+		received += b.Stats().Received
+		assert.Zero(t, b.Stats().Dropped)
+	}
+	t.Logf("%d deliveries of %d frames", received, 2*frames)
+	assert.Less(t, received, uint64(2*frames+500))
+	assert.Empty(t, events)
 }
 
 func TestBus_SubjectPerMethod(t *testing.T) {

@@ -99,22 +99,24 @@ func TestReports_RemoveSubject(t *testing.T) {
 	assert.Equal(t, numbered(2), r.remove(b))
 }
 
-func TestParseHops(t *testing.T) {
+func TestParseReply(t *testing.T) {
 	t.Parallel()
 	for reply, want := range map[string]struct {
-		passes    int
+		forwarder string
+		hops      int
 		publisher string
 	}{
-		"":                                     {0, ""},
-		"_INBOX.A.1":                           {0, "_INBOX.A.1"},
-		"_INBOX.B.2.PASSED.3._INBOX.A.1":       {3, "_INBOX.A.1"},
-		"_INBOX.B.2.PASSED.16":                 {16, ""},
-		"a.PASSED.by":                          {0, "a.PASSED.by"},
-		"a.PASSED.-9.b":                        {0, "a.PASSED.-9.b"},
-		"prefix.x._INBOX.B.2.PASSED.1.p.A.b.1": {1, "p.A.b.1"},
+		"":                                     {"", 0, ""},
+		"_INBOX.A.1":                           {"", 0, "_INBOX.A.1"},
+		"_INBOX.B.2.PASSED.3._INBOX.A.1":       {"_INBOX.B.2", 3, "_INBOX.A.1"},
+		"_INBOX.B.2.PASSED.16":                 {"_INBOX.B.2", 16, ""},
+		"a.PASSED.by":                          {"", 0, "a.PASSED.by"},
+		"a.PASSED.-9.b":                        {"", 0, "a.PASSED.-9.b"},
+		"prefix.x._INBOX.B.2.PASSED.1.p.A.b.1": {"prefix.x._INBOX.B.2", 1, "p.A.b.1"},
 	} {
-		passes, publisher := parseHops(reply)
-		assert.Equal(t, want.passes, passes, reply)
+		forwarder, hops, publisher := parseReply(reply)
+		assert.Equal(t, want.forwarder, forwarder, reply)
+		assert.Equal(t, want.hops, hops, reply)
 		assert.Equal(t, want.publisher, publisher, reply)
 	}
 }

@@ -41,27 +41,27 @@ type serverSub struct {
 	closeReconnects atomic.Uint64
 }
 
-// acquireServerSub adds s to the serverSub for its subKey, creating the serverSub if necessary. It
+// acquireServerSub adds e to the serverSub for its subKey, creating the serverSub if necessary. It
 // reports whether the server has already confirmed the NATS subscription.
-func (b *Bus) acquireServerSub(s *subscription) (confirmed bool, err error) {
+func (b *Bus) acquireServerSub(e *entry, channel bus.Channel) (confirmed bool, err error) {
 	b.changeMu.Lock()
 	defer b.changeMu.Unlock()
 	if b.closed {
 		return false, bus.ErrClosed
 	}
-	b.addSubscriber(s)
-	shared := b.serverSubs[s.subKey]
+	b.addSubscriber(e)
+	shared := b.serverSubs[e.subKey]
 	if shared == nil {
 		shared = &serverSub{}
 		shared.refusals, _ = b.asyncErrors.refused()
-		if err = b.subscribeNATS(s.subKey, shared); err != nil {
-			b.removeSubscriber(s)
-			return false, b.subscribeError(err, s.channel)
+		if err = b.subscribeNATS(e.subKey, shared); err != nil {
+			b.removeSubscriber(e)
+			return false, b.subscribeError(err, channel)
 		}
-		b.serverSubs[s.subKey] = shared
+		b.serverSubs[e.subKey] = shared
 	}
 	shared.refs++
-	s.serverSub = shared
+	e.serverSub = shared
 	return shared.confirmed, nil
 }
 
@@ -87,51 +87,71 @@ func (b *Bus) subscribeError(err error, channel bus.Channel) error {
 	return errors.NewErrorf(errors.Unavailable, "nats bus cannot subscribe to channel %.200s: %w", channel, err)
 }
 
-// confirmServerSub is called after a successful flush. It marks the NATS subscription as confirmed,
-// or returns the error if the server has denied or refused the subscription before the flush ended.
-// The server's refusal does not say which subscription it concerns, so all subscriptions that were
-// not confirmed at that time fail.
-func (b *Bus) confirmServerSub(ctx context.Context, s *subscription) error {
-	refused := b.waitRefusal(ctx, s.serverSub.refusals)
+// confirmServerSubs is called after a successful flush. It marks the NATS subscriptions of entries as
+// confirmed, or returns the error if the server has denied or refused one of them before the flush
+// ended. The server's refusal does not say which subscription it concerns, so all subscriptions that
+// were not confirmed at that time fail.
+func (b *Bus) confirmServerSubs(ctx context.Context, channel bus.Channel, entries []*entry) error {
+	b.waitRefusal(ctx, entries[0].serverSub.refusals)
+	refusals, _ := b.asyncErrors.refused()
 	b.changeMu.Lock()
 	defer b.changeMu.Unlock()
-	switch err := s.serverSub.denied; {
-	case err != nil && s.serverSub.deniedEpoch == b.state.epoch():
-		return errors.NewErrorf(errors.PermissionDenied, "nats bus cannot subscribe to channel %.200s: %w", s.channel, err)
-	case refused && !s.serverSub.confirmed:
-		return errors.NewErrorf(errors.ResourceExhausted, "nats bus cannot subscribe to channel %.200s: %w",
-			s.channel, nats.ErrMaxSubscriptionsExceeded)
+	for _, e := range entries {
+		s := e.serverSub
+		switch {
+		case b.isDeniedLocked(s):
+			return errors.NewErrorf(errors.PermissionDenied, "nats bus cannot subscribe to channel %.200s: %w", channel, s.denied)
+		case refusals != s.refusals && !s.confirmed:
+			return errors.NewErrorf(errors.ResourceExhausted, "nats bus cannot subscribe to channel %.200s: %w",
+				channel, nats.ErrMaxSubscriptionsExceeded)
+		}
+		s.confirmed = true
 	}
-	s.serverSub.confirmed = true
 	return nil
 }
 
-// releaseServerSub releases the reference held by s. When the last reference is released, the NATS
+// isDenied reports whether the server has denied the NATS subscription of e.
+func (b *Bus) isDenied(e *entry) bool {
+	b.changeMu.Lock()
+	defer b.changeMu.Unlock()
+	return b.isDeniedLocked(e.serverSub)
+}
+
+func (b *Bus) isDeniedLocked(s *serverSub) bool {
+	return s.denied != nil && s.deniedEpoch == b.state.epoch()
+}
+
+// releaseServerSub releases the reference held by e. When the last reference is released, the NATS
 // subscription is drained. nats.go then sends UNSUB, delivers the messages that arrive before the
 // server has processed the UNSUB, and then forgets the subscription. A call to Subscribe in the
 // meantime creates a new serverSub. If the bus is disconnected, the NATS subscription is removed
 // without a drain.
-func (b *Bus) releaseServerSub(s *subscription) {
+func (b *Bus) releaseServerSub(e *entry) {
 	b.changeMu.Lock()
 	defer b.changeMu.Unlock()
-	shared := s.serverSub
+	shared := e.serverSub
 	shared.refs--
 	if shared.refs > 0 || b.closed {
 		return
 	}
-	b.countDroppedLocked(s.subKey, shared)
-	delete(b.serverSubs, s.subKey)
+	b.countDroppedLocked(e.subKey, shared)
+	delete(b.serverSubs, e.subKey)
 	shared.drainReconnects = shared.nc.Stats().Reconnects
 	if b.state.err() != nil || shared.sub.Drain() != nil {
 		_ = shared.sub.Unsubscribe() // if this fails, the connection has already been closed
 	}
 }
 
-// isDraining reports whether all references to s have been released.
-func (b *Bus) isDraining(s *serverSub) bool {
+// countDraining returns how many of the NATS subscriptions of s have no reference left.
+func (b *Bus) countDraining(s *subscription) (draining int) {
 	b.changeMu.Lock()
 	defer b.changeMu.Unlock()
-	return s.refs == 0
+	for _, e := range s.entries() {
+		if e.serverSub.refs == 0 {
+			draining++
+		}
+	}
+	return draining
 }
 
 // closeServerSubs prevents new subscriptions and returns the open ones. first reports whether this

@@ -10,14 +10,22 @@ import (
 
 // subscription implements bus.Subscription.
 type subscription struct {
-	bus        *Bus
-	channel    bus.Channel
+	bus     *Bus
+	channel bus.Channel
+	// shared belongs to the subject of the channel.
+	shared *entry
+	// private belongs to the private subject of a queue. It is nil if there is none.
+	private *entry
+	once    sync.Once
+}
+
+// entry is a subscriber's place in one NATS subscription.
+type entry struct {
 	subKey     subKey
 	routingKey string
 	subscriber *fanout.Subscriber
-	// serverSub is shared by all subscriptions with the same subKey.
+	// serverSub is shared by all entries with the same subKey.
 	serverSub *serverSub
-	once      sync.Once
 }
 
 // Subscribe registers handler to be called for each frame received on channel. It returns when the
@@ -41,34 +49,73 @@ func (b *Bus) Subscribe(
 	if err := b.checkConnected(); err != nil {
 		return nil, err
 	}
-	queue := mode == bus.Queue
 	subject, key := b.subjectOf(channel)
 	if len(subject) > b.maxSubject {
 		return nil, b.subjectTooLongError(subject)
 	}
-	s := &subscription{
-		bus: b, channel: channel, subKey: subKey{subject: subject, queue: queue}, routingKey: key,
-		subscriber: fanout.NewSubscriber(queue, handler),
+	queue := mode == bus.Queue
+	subscriber := fanout.NewSubscriber(queue, handler)
+	s := &subscription{bus: b, channel: channel, shared: &entry{
+		subKey: subKey{subject: subject, queue: queue}, routingKey: key, subscriber: subscriber,
+	}}
+	if private, ok := b.privateSubject(subject, key); ok && queue && !b.privateDenied.Load() {
+		s.private = &entry{subKey: subKey{subject: private, queue: true}, routingKey: key, subscriber: subscriber}
 	}
-	confirmed, err := b.acquireServerSub(s)
-	if err != nil {
-		return nil, err
-	}
-	if confirmed {
-		return s, nil
-	}
-	err = b.waitFlushed(ctx)
-	if err == nil {
-		err = b.confirmServerSub(ctx, s)
-	}
-	if err != nil {
-		b.releaseServerSub(s)
-		b.removeSubscriber(s)
-		// checkStale unsubscribes at once, because a failed subscription has no frames to wait for.
-		b.checkStale(s.serverSub)
+	if err := b.subscribe(ctx, s); err != nil {
 		return nil, err
 	}
 	return s, nil
+}
+
+// entries returns the entries of s. The private one comes first: once the NATS server gives frames to
+// this process, other processes can forward theirs, too.
+func (s *subscription) entries() []*entry {
+	if s.private == nil {
+		return []*entry{s.shared}
+	}
+	return []*entry{s.private, s.shared}
+}
+
+// subscribe makes the NATS subscriptions of s and waits until the server has confirmed them. If the
+// server denies the private subject, s goes on without it.
+func (b *Bus) subscribe(ctx context.Context, s *subscription) error {
+	var unconfirmed []*entry
+	for i, e := range s.entries() {
+		confirmed, err := b.acquireServerSub(e, s.channel)
+		if err != nil {
+			b.abandon(s.entries()[:i])
+			return err
+		}
+		if !confirmed {
+			unconfirmed = append(unconfirmed, e)
+		}
+	}
+	if len(unconfirmed) == 0 {
+		return nil
+	}
+	err := b.waitFlushed(ctx)
+	if err == nil && s.private != nil && b.isDenied(s.private) {
+		b.abandon([]*entry{s.private})
+		s.private = nil
+		unconfirmed = []*entry{s.shared}
+	}
+	if err == nil {
+		err = b.confirmServerSubs(ctx, s.channel, unconfirmed)
+	}
+	if err != nil {
+		b.abandon(s.entries())
+	}
+	return err
+}
+
+// abandon removes the entries of a failed subscription.
+func (b *Bus) abandon(entries []*entry) {
+	for _, e := range entries {
+		b.releaseServerSub(e)
+		b.removeSubscriber(e)
+		// checkStale unsubscribes at once, because a failed subscription has no frames to wait for.
+		b.checkStale(e.serverSub)
+	}
 }
 
 // Close ends the subscription. Frames that the NATS server has already sent are delivered first, so
@@ -81,13 +128,20 @@ func (s *subscription) Close() { s.once.Do(func() { s.bus.unsubscribe(s) }) }
 // reference during the flush, the UNSUB may have been sent after the PING, and another flush is
 // necessary.
 func (b *Bus) unsubscribe(s *subscription) {
-	b.releaseServerSub(s)
+	for _, e := range s.entries() {
+		b.releaseServerSub(e)
+	}
 	for b.state.err() == nil {
-		wasDraining := b.isDraining(s.serverSub)
-		if b.waitFlushed(b.ctx) != nil || wasDraining == b.isDraining(s.serverSub) {
+		draining := b.countDraining(s)
+		if b.waitFlushed(b.ctx) != nil || draining == b.countDraining(s) {
 			break
 		}
 	}
-	b.removeSubscriber(s)
-	b.checkStale(s.serverSub)
+	for _, e := range s.entries() {
+		b.removeSubscriber(e)
+	}
+	s.shared.subscriber.Close()
+	for _, e := range s.entries() {
+		b.checkStale(e.serverSub)
+	}
 }

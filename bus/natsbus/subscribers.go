@@ -24,34 +24,33 @@ func (b *Bus) subscribersOf(key subKey) byRoutingKey {
 	return b.subscribers[key]
 }
 
-func (b *Bus) addSubscriber(s *subscription) {
+func (b *Bus) addSubscriber(e *entry) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	next := byRoutingKey{s.routingKey: b.subscribers[s.subKey][s.routingKey].With(s.subscriber)}
-	for routingKey, subscribers := range b.subscribers[s.subKey] {
-		if routingKey != s.routingKey {
+	next := byRoutingKey{e.routingKey: b.subscribers[e.subKey][e.routingKey].With(e.subscriber)}
+	for routingKey, subscribers := range b.subscribers[e.subKey] {
+		if routingKey != e.routingKey {
 			next[routingKey] = subscribers
 		}
 	}
-	b.subscribers[s.subKey] = next
+	b.subscribers[e.subKey] = next
 }
 
-// removeSubscriber removes a subscriber and waits for a delivery in progress.
-func (b *Bus) removeSubscriber(s *subscription) {
+// removeSubscriber removes a subscriber. Deliveries may still be in progress.
+func (b *Bus) removeSubscriber(e *entry) {
 	b.mu.Lock()
-	next := maps.Clone(b.subscribers[s.subKey])
-	if remaining := next[s.routingKey].Without(s.subscriber); remaining != nil {
-		next[s.routingKey] = remaining
+	defer b.mu.Unlock()
+	next := maps.Clone(b.subscribers[e.subKey])
+	if remaining := next[e.routingKey].Without(e.subscriber); remaining != nil {
+		next[e.routingKey] = remaining
 	} else {
-		delete(next, s.routingKey)
+		delete(next, e.routingKey)
 	}
 	if len(next) > 0 {
-		b.subscribers[s.subKey] = next
+		b.subscribers[e.subKey] = next
 	} else {
-		delete(b.subscribers, s.subKey)
+		delete(b.subscribers, e.subKey)
 	}
-	b.mu.Unlock()
-	s.subscriber.Close()
 }
 
 // closeSubscribers removes all subscribers and waits for deliveries in progress.

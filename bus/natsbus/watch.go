@@ -117,6 +117,7 @@ func (b *Bus) markDisconnected(reason error) {
 	b.disconnects.Add(1)
 	b.failReports()
 	b.noResponders.denied.Store(false) // the next server checks permissions again
+	b.privateDenied.Store(false)
 	b.events.Put(bus.Event{Kind: bus.Disconnected, Err: reason})
 }
 

@@ -15,6 +15,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/bus"
 	"github.com/dynpsrpc/dynpsrpc/bus/natsbus"
 	"github.com/dynpsrpc/dynpsrpc/dynamic"
+	"github.com/dynpsrpc/dynpsrpc/errors"
 	"github.com/dynpsrpc/dynpsrpc/example/compiled/api"
 	"github.com/dynpsrpc/dynpsrpc/internal/testenv"
 	"github.com/dynpsrpc/dynpsrpc/registry"
@@ -47,19 +48,15 @@ func TestDefect01_IdenticalUpdates(t *testing.T) {
 
 func TestDefect02_QueueMembersOfDifferentMethods(t *testing.T) {
 	t.Parallel()
-	// On NATS, the option WithSubjectPerMethod prevents this defect. The other buses do not need an
-	// option.
-	t.Run("SubjectPerMethod", func(t *testing.T) {
-		t.Parallel()
-		for _, on := range []func(testing.TB) scene.Network{scene.OnLocal, scene.OnRedis, onNATSSubjectPerMethod} {
-			network := on(t)
-			t.Run(network.Name, func(t *testing.T) {
-				t.Parallel()
-				testDifferentMethods(t, network)
-			})
-		}
-	})
-	t.Run("NATSWarns", func(t *testing.T) {
+	for name, on := range map[string]func(testing.TB) scene.Network{
+		"Local": scene.OnLocal, "Redis": scene.OnRedis, "NATS": scene.OnNATS, "NATSSubjectPerMethod": onNATSSubjectPerMethod,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			testDifferentMethods(t, on(t))
+		})
+	}
+	t.Run("NobodyListening", func(t *testing.T) {
 		t.Parallel()
 		url := testenv.NATSProcess(t).URL()
 		events := make(chan bus.Event, 100)
@@ -69,13 +66,11 @@ func TestDefect02_QueueMembersOfDifferentMethods(t *testing.T) {
 		defer subscription.Close()
 		// NATS delivers the request to the only member of the queue group, which does not serve
 		// this method.
-		_, err = scene.Caller(t, scene.Conn(t, scene.NATS(t, url)), "NormalRPC").
-			Call(t.Context(), &api.MyRequest{}, dynamic.WithRequestTimeout(time.Second))
-		require.Error(t, err)
-		event := scene.Soon(t, events, "the bus warns")
-		assert.Equal(t, bus.Dropped, event.Kind)
-		require.ErrorContains(t, event.Err, "WithSubjectPerMethod")
-		assert.Positive(t, member.Stats().Dropped)
+		_, err = scene.Caller(t, scene.Conn(t, scene.NATS(t, url)), "NormalRPC").Call(t.Context(), &api.MyRequest{})
+		facts, _ := errors.FactsOf(err)
+		assert.Equal(t, errors.ReasonNobodyListening, facts.Reason, "%v", err)
+		assert.Zero(t, member.Stats().Dropped)
+		assert.Empty(t, events, "nothing is wrong")
 	})
 }
 

@@ -14,7 +14,8 @@ import (
 //   - If the context ended, the error has code canceled or deadline_exceeded, and the reason is the
 //     one returned by ContextReason.
 //   - bus.ErrFrameTooLarge is returned unchanged, with ReasonTooLarge.
-//   - An error with code unavailable, which means that the broker is unreachable or the bus is
+//   - bus.ErrMisrouted is returned unchanged, with ReasonMisrouted.
+//   - Any other error with code unavailable, which means that the broker is unreachable or the bus is
 //     closed, is returned unchanged, with ReasonBusDown.
 //   - An error with another code, such as permission_denied, is returned unchanged, with
 //     ReasonRefused.
@@ -26,6 +27,8 @@ func ClassifyError(err error) (error, errors.Reason) { //nolint:staticcheck // t
 		return errors.FromContext(err), ContextReason(err)
 	case errors.Is(err, bus.ErrFrameTooLarge):
 		return err, errors.ReasonTooLarge
+	case errors.Is(err, bus.ErrMisrouted):
+		return err, errors.ReasonMisrouted
 	case ok && coded.Code() == errors.Unavailable:
 		return err, errors.ReasonBusDown
 	case ok:

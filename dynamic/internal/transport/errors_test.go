@@ -26,6 +26,7 @@ func TestClassifyError(t *testing.T) {
 		"canceled":             {context.Canceled, errors.Canceled, errors.ReasonCanceled, false},
 		"deadline":             {context.DeadlineExceeded, errors.DeadlineExceeded, errors.ReasonDeadline, false},
 		"wrapped deadline":     {fmt.Errorf("publish: %w", context.DeadlineExceeded), errors.DeadlineExceeded, errors.ReasonDeadline, false},
+		"misrouted":            {bus.ErrMisrouted, errors.Unavailable, errors.ReasonMisrouted, true},
 		"too large":            {tooLarge, errors.ResourceExhausted, errors.ReasonTooLarge, true},
 		"closed":               {bus.ErrClosed, errors.Unavailable, errors.ReasonBusDown, true},
 		"unreachable":          {unavailable, errors.Unavailable, errors.ReasonBusDown, true},

@@ -1,0 +1,137 @@
+package natsbus_test
+
+import (
+	"fmt"
+	"log/slog"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/dynpsrpc/dynpsrpc/bus"
+	"github.com/dynpsrpc/dynpsrpc/bus/natsbus"
+	"github.com/dynpsrpc/dynpsrpc/internal/testenv"
+	"github.com/dynpsrpc/dynpsrpc/internal/wire"
+)
+
+// TestBus_Mixes sends frames of two methods to fleets in which some processes serve only the first
+// method and the others only the second one. Each frame arrives once.
+func TestBus_Mixes(t *testing.T) {
+	t.Parallel()
+	url := testenv.NATSProcess(t).URL()
+	for _, mix := range []struct{ first, second int }{{1, 1}, {1, 20}, {1, 50}, {20, 1}, {5, 5}} {
+		t.Run(fmt.Sprint(mix.first, "+", mix.second), func(t *testing.T) {
+			const frames = 1000
+			received, lost := make(chan string, 4*frames), newReports()
+			join := func(members int, channel bus.Channel) {
+				for range members {
+					_, err := newBus(t, url).Subscribe(t.Context(), channel, bus.Queue, func(frame []byte) {
+						received <- channel.Key + string(frame)
+					})
+					require.NoError(t, err)
+				}
+			}
+			join(mix.first, requests)
+			join(mix.second, others)
+			sender := newBus(t, url)
+			started := time.Now()
+			for i := range frames {
+				for _, channel := range []bus.Channel{requests, others} {
+					require.NoError(t, sender.Publish(t.Context(), channel, envelope(t, fmt.Sprint(i), ""), lost))
+				}
+			}
+			seen := map[string]int{}
+			for len(seen) < 2*frames && len(lost) == 0 {
+				seen[soon(t, received, "frame")]++
+			}
+			t.Log(time.Since(started))
+			assert.Empty(t, lost)
+			assert.Zero(t, 2*frames-len(seen), "lost frames")
+		})
+	}
+}
+
+// stranger is a member of the queue group that knows no private subjects, like a process of psrpc. It
+// serves one routing key and drops all other frames.
+func stranger(t *testing.T, url string, channel bus.Channel) <-chan []byte {
+	t.Helper()
+	frames, nc := make(chan []byte, 1<<16), connect(t, url)
+	_, err := nc.QueueSubscribe(channel.Subject, "bus", func(m *nats.Msg) {
+		if key, err := wire.RoutingKey(m.Data); err == nil && string(key) == channel.Key {
+			frames <- m.Data
+		}
+	})
+	require.NoError(t, err)
+	require.NoError(t, nc.Flush())
+	return frames
+}
+
+// Frames that only a process of psrpc's kind serves return to the queue group until they reach it,
+// also if they arrive all at once.
+func TestBus_StrangerServesTheMethod(t *testing.T) {
+	t.Parallel()
+	url := testenv.NATSProcess(t).URL()
+	served := stranger(t, url, requests)
+	for range 2 {
+		listen(t, newBus(t, url), others, bus.Queue)
+	}
+	sender := newBus(t, url)
+	const frames = 500
+	lost := newReports()
+	for i := range frames {
+		require.NoError(t, sender.Publish(t.Context(), requests, envelope(t, fmt.Sprint(i), ""), lost))
+	}
+	require.Eventually(t, func() bool { return len(served)+len(lost) == frames }, testTimeout, testTimeout/1000)
+	assert.Less(t, len(lost), 10) // each frame is lost with a probability of 0.1 %
+	for len(lost) > 0 {
+		report := <-lost
+		assert.Zero(t, report.receivers)
+		if report.err != nil {
+			require.ErrorIs(t, report.err, bus.ErrMisrouted)
+		}
+	}
+}
+
+// lines receives the lines of a log.
+type lines chan string
+
+func (l lines) Write(line []byte) (int, error) {
+	l <- string(line)
+	return len(line), nil
+}
+
+// If the server denies private subjects, frames return to the queue group, and one warning says so.
+func TestBus_PrivateSubjectsDenied(t *testing.T) {
+	t.Parallel()
+	for name, permissions := range map[string]server.Permissions{
+		"subscribe": {Subscribe: &server.SubjectPermission{Deny: []string{"DYN.>"}}},
+		"publish":   {Publish: &server.SubjectPermission{Deny: []string{"DYN.>"}}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			url := newRestrictedServer(t, permissions)
+			log := make(lines, 100)
+			events, handler := newEvents()
+			logger := natsbus.WithLogger(slog.New(slog.NewTextHandler(log, nil)))
+			b := newBus(t, url, handler, logger)
+			frames, _ := listen(t, newBus(t, url), requests, bus.Queue)
+			listen(t, b, others, bus.Queue)
+			sender := newBus(t, url)
+			const sent = 20
+			for range sent {
+				publish(t, sender, requests, envelope(t, "x", ""))
+			}
+			for range sent {
+				soon(t, frames, "frame")
+			}
+			assert.Empty(t, events)
+			assert.Contains(t, soon(t, log, "warning"), "denied a private subject")
+			assert.Empty(t, log)
+			assert.Zero(t, b.Stats().PublishErrors)
+			assert.Zero(t, b.Stats().Dropped)
+		})
+	}
+}

@@ -1,0 +1,101 @@
+package natsbus
+
+import (
+	"strings"
+	"sync"
+)
+
+// Each subscription to a queue with a routing key also has a private subject, which no psrpc process
+// knows. Only processes that serve the routing key subscribe to it, as a queue group. Processes
+// without the routing key forward misrouted frames to this subject.
+//
+// The private subject costs one NATS subscription for each subject and routing key. It exists from
+// the beginning because no process can know which other processes are in the queue group: frames
+// would be lost until the processes had told each other.
+
+// privatePrefix comes before the subject of a queue, and after the prefix of the bus:
+// DYN.QUEUE.SRV.Service.Q.Method.REQ is private to SRV.Service.Q and Method.REQ.
+const privatePrefix = "DYN.QUEUE."
+
+// privateSubject returns the private subject of a queue and a routing key. It returns false if there
+// is none, because the routing key is empty or cannot be part of a subject.
+func (b *Bus) privateSubject(subject, key string) (string, bool) {
+	if !isSubject(key) {
+		return "", false
+	}
+	private := b.options.prefix + privatePrefix + strings.TrimPrefix(subject, b.options.prefix) + "." + key
+	return private, len(private) <= b.maxSubject
+}
+
+// sharedSubject returns the subject of a queue, given that subject or the private subject. isPrivate
+// reports which of them it was.
+func (b *Bus) sharedSubject(subject, key string) (shared string, isPrivate bool) {
+	rest, isPrivate := strings.CutSuffix(subject, "."+key)
+	if !isPrivate || !b.isPrivate(rest) {
+		return subject, false
+	}
+	return b.options.prefix + strings.TrimPrefix(rest, b.options.prefix+privatePrefix), true
+}
+
+func (b *Bus) isPrivate(subject string) bool {
+	return strings.HasPrefix(subject, b.options.prefix+privatePrefix)
+}
+
+// isSubject reports whether s is a subject of letters, digits and underscores. The routing keys of
+// services are such subjects. A peer can choose any other routing key for its frames.
+func isSubject(s string) bool {
+	for token := range strings.SplitSeq(s, ".") {
+		if token == "" || !isAlphanumeric(strings.ReplaceAll(token, "_", "")) {
+			return false
+		}
+	}
+	return true
+}
+
+// onPrivateDenied is called when the server has denied a private subject. Until the bus reconnects,
+// it forwards misrouted frames only to their queue group, as processes of psrpc's kind need it.
+func (b *Bus) onPrivateDenied(err error) {
+	if b.privateDenied.CompareAndSwap(false, true) {
+		b.options.logger.Warn("nats bus: the server denied a private subject of a queue, so queue frames may be lost if the "+
+			"processes on a subject serve different methods", "error", permissionError(err))
+	}
+}
+
+const (
+	// maxSmall is the maximum size, in bytes, of misrouted frames that are retained without a limit
+	// other than maxReports.
+	maxSmall = 4 << 10
+	// maxLarge is the maximum number of larger misrouted frames that are retained.
+	maxLarge = 16
+)
+
+// retained limits the memory of misrouted frames that may have to return to their queue group. A
+// frame is retained until the server has confirmed that somebody has received it. If there are too
+// many, the oldest frames are dropped.
+type retained struct {
+	mu sync.Mutex
+	// large is a ring of the latest large frames.
+	large [maxLarge]*misrouted
+	next  int
+}
+
+func (r *retained) add(f *misrouted) {
+	if len(f.frame) <= maxSmall {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	oldest := &r.large[r.next%maxLarge]
+	if *oldest != nil {
+		(*oldest).frame = nil
+	}
+	*oldest = f
+	r.next++
+}
+
+// frame returns the frame of f, or nil if it has been dropped.
+func (r *retained) frame(f *misrouted) []byte {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return f.frame
+}
