@@ -1,10 +1,10 @@
 // Package registry loads protobuf services at run time and interprets their psrpc options.
 //
 // A [Registry] accepts services from several sources: descriptors compiled into the binary
-// ([Registry.Register], [Registry.RegisterFile], [Registry.RegisterLinked]), a descriptor set
-// written by protoc or buf ([Registry.RegisterDescriptorSet]), or .proto sources
-// ([Registry.ParseProto]). All of them produce the same immutable [Service] and [Method] values.
-// Mistakes in a schema are always reported when it is registered, never later.
+// ([Registry.Register], [Registry.RegisterFile], [NewLinked]), a descriptor set written by protoc
+// or buf ([Registry.RegisterDescriptorSet]), or .proto sources ([Registry.ParseProto]). All of them
+// produce the same immutable [Service] and [Method] values. Mistakes in a schema are always
+// reported when it is registered, never later.
 //
 // The psrpc options of a method are stored in field 2198 of google.protobuf.MethodOptions. Package
 // registry decodes the raw bytes of that field, so the options may be a generated message, a

@@ -11,6 +11,16 @@ import (
 	"google.golang.org/protobuf/types/descriptorpb"
 )
 
+// NewLinked returns a registry with all services whose generated Go code is linked into the program.
+// It fails like [Registry.RegisterLinked].
+func NewLinked(opts ...LoadOption) (*Registry, error) {
+	r := New(opts...)
+	if err := r.RegisterLinked(); err != nil {
+		return nil, err
+	}
+	return r, nil
+}
+
 // RegisterLinked adds all services whose generated Go code is linked into the program. If it
 // returns an error, no service has been added. The error joins the errors that [Registry.Register]
 // would return for the individual services.

@@ -1,6 +1,7 @@
 package linked
 
 import (
+	"fmt"
 	"io/fs"
 	"os"
 	"testing"
@@ -114,6 +115,9 @@ func TestRegistry_LinkedAfterFileIsTheSame(t *testing.T) {
 	require.NoError(t, r.RegisterFile(api.File_my_service_proto))
 	before := r.Services()
 	require.NoError(t, r.RegisterLinked())
+	fresh, err := registry.NewLinked()
+	require.NoError(t, err)
+	assert.Equal(t, fmt.Sprint(before), fmt.Sprint(fresh.Services()))
 	require.NoError(t, r.RegisterFile(api.File_my_service_proto))
 	assert.Equal(t, before, r.Services())
 }

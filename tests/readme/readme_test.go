@@ -139,7 +139,7 @@ func verify(ctx context.Context, token string, _ dynamic.RPCInfo) (context.Conte
 `)
 }
 
-// The code fragments about compiled protos and about plugins must compile when they are added to
+// The code fragments about compiled protos, moving from psrpc and plugins must compile when they are added to
 // the program as functions.
 func TestREADME_FragmentsCompile(t *testing.T) {
 	t.Parallel()
@@ -154,11 +154,15 @@ func compiled(reg *registry.Registry, server *dynamic.Server, handlers dynamic.H
 `+blockWith(t, "go", "api.File_my_service_proto")+`
 }
 
+func migrated(ctx context.Context, server *dynamic.Server, service *registry.Service, impl any, conn *dynamic.Conn) {
+`+blockWith(t, "go", "dynamic.HandlersOf")+`
+}
+
 func plugins(ctx context.Context, server *dynamic.Server) {
 `+blockWith(t, "go", "plugin.NewHost")+`
 }
 
-var _, _ = compiled, plugins
+var _, _, _ = compiled, migrated, plugins
 `)
 }
 
