@@ -85,22 +85,23 @@ func (p *clientPlan) check(kind registry.Kind) error {
 	return nil
 }
 
-// decodeUpdate decodes the frame of an update and returns its message and metadata. It returns an
-// error if the frame is malformed or contains a message of another type.
-func (p *clientPlan) decodeUpdate(frame []byte) (message proto.Message, metadata map[string]string, err error) {
+// decodeUpdate decodes the frame of an update and returns its message and metadata. size is the size
+// of the encoded message after decompression, in bytes. decodeUpdate returns an error if the frame
+// is malformed or contains a message of another type.
+func (p *clientPlan) decodeUpdate(frame []byte) (message proto.Message, metadata map[string]string, size int, err error) {
 	envelope, err := wire.ParseEnvelope(frame)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, 0, err
 	}
 	if string(envelope.TypeName) != string(p.responses.Name) {
-		return nil, nil, errWrongUpdate
+		return nil, nil, 0, errWrongUpdate
 	}
 	value, err := transport.Decompress(envelope.Value, p.conn.options.decompression())
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, 0, err
 	}
 	message, err = p.responses.Decode(value)
-	return message, envelope.Metadata, err
+	return message, envelope.Metadata, len(value), err
 }
 
 // errWrongUpdate is the error for an update whose message has another type than the method's

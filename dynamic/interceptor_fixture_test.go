@@ -63,7 +63,12 @@ type with struct {
 
 func newSeenWorld(t testing.TB, w with) *seenWorld {
 	t.Helper()
-	b, reg := bus.NewLocal(), newRegistry(t, interceptedSource)
+	return newSeenWorldOn(t, bus.NewLocal(), w)
+}
+
+func newSeenWorldOn(t testing.TB, b bus.Bus, w with) *seenWorld {
+	t.Helper()
+	reg := newRegistry(t, interceptedSource)
 	server := dynamic.NewServer(b, append([]dynamic.ServerOption{dynamic.WithServerID("SRV_seen"), dynamic.WithLogger(discard)}, w.server...)...)
 	handlers := dynamic.Handlers{
 		"Echo": dynamic.Unary(echoHandler), "Region": dynamic.Unary(echoHandler), "All": dynamic.Unary(echoHandler),

@@ -24,6 +24,8 @@ type requestOptions struct {
 	// 0 for the default size.
 	bufferSize int
 	overflow   OverflowPolicy
+	// bufferBytes is the buffer size of a subscription in bytes, or 0 for the default.
+	bufferBytes int
 	// window is the size of a stream's send window, in messages. It is 0 if the stream has no
 	// window.
 	window int
@@ -77,9 +79,19 @@ func WithExpectedResponses(n int) RequestOption {
 
 // WithBufferSize sets how many updates a subscription buffers if its reader is slow. The
 // subscription may hold one more update outside the buffer. By default, or if the argument is zero
-// or negative, the subscription buffers as many updates as fit into [DefaultBacklogBytes].
+// or negative, the subscription buffers as many updates as fit into [DefaultBacklogBytes]. With a
+// positive argument, their total size is limited only if [WithBufferBytes] is used, too.
 func WithBufferSize(updates int) RequestOption {
 	return requestOption(func(o *requestOptions) { o.bufferSize = max(updates, 0) })
+}
+
+// WithBufferBytes sets the maximum total size, in bytes, of the updates that a subscription buffers
+// if its reader is slow. The default is [DefaultBacklogBytes], or no limit if [WithBufferSize] is
+// used. If both options are used, both limits apply. Small updates in the channel, and the update
+// that is about to be put into it, are not counted: they add at most a quarter of the limit and one
+// update. If the argument is zero or negative, the default applies.
+func WithBufferBytes(bytes int) RequestOption {
+	return requestOption(func(o *requestOptions) { o.bufferBytes = max(bytes, 0) })
 }
 
 // WithOverflow sets what happens to updates that arrive while the buffer of a subscription is full.
@@ -114,9 +126,9 @@ type OverflowPolicy uint8
 
 const (
 	// DropOldest drops the oldest buffered update to make room for the new one. It is the default.
-	// If [WithBufferSize] is not used, DropOldest drops the oldest of the updates that wait for
-	// room in the subscription's channel. It keeps the updates in the channel, of which there are
-	// at most 1024.
+	// If [WithBufferSize] is not used and all updates are small, DropOldest drops the oldest of the
+	// updates that wait for room in the subscription's channel. It keeps the updates in the
+	// channel, of which there are at most 1024.
 	DropOldest OverflowPolicy = iota
 	// DropNewest drops the new update.
 	DropNewest

@@ -77,7 +77,7 @@ type subscription[Resp proto.Message] struct {
 	plan     *clientPlan
 	overflow OverflowPolicy
 	messages chan Resp
-	backlog  backlog
+	backlog  *backlog
 	// handler passes updates through the interceptors. It is nil if there are no interceptors.
 	handler         DeliveryHandler
 	busSubscription transport.LazySubscription
@@ -88,6 +88,8 @@ type subscription[Resp proto.Message] struct {
 	inFlight *lifecycle.Gate
 
 	received, dropped, badFrames, refused atomic.Uint64
+	// intercepted is the size in bytes of the update that the interceptors process.
+	intercepted atomic.Int64
 	// slowConsumer is set when an overflow ends the subscription.
 	slowConsumer atomic.Bool
 
@@ -120,15 +122,15 @@ func subscribe[Resp proto.Message](
 	s := &subscription[Resp]{
 		plan:            p,
 		overflow:        o.overflow,
-		messages:        make(chan Resp, maxChannel),
-		backlog:         backlog{limit: o.bufferSize},
 		busSubscription: transport.LazySubscription{ClosedErr: errors.ErrClientClosed},
 		inFlight:        lifecycle.NewGate(),
 		ended:           make(chan struct{}),
 	}
+	capacity := maxChannel
 	if o.bufferSize > 0 {
-		s.messages = make(chan Resp, min(o.bufferSize, maxChannel))
+		capacity = min(o.bufferSize, maxChannel)
 	}
+	s.messages, s.backlog = make(chan Resp, capacity), newBacklog(o.bufferSize, o.bufferBytes, capacity)
 	if err := s.buildHandler(route.topic); err != nil {
 		return nil, err
 	}
@@ -284,7 +286,8 @@ func (s *subscription[Resp]) stopWatching() {
 // channel immediately, the frame is added to the backlog.
 func (s *subscription[Resp]) deliver(frame []byte) {
 	s.received.Add(1)
-	if s.handler == nil && !s.backlog.lagging.Load() {
+	s.backlog.observe(len(frame))
+	if s.handler == nil && !s.backlog.lagging.Load() && !s.backlog.counting.Load() {
 		if update, ok := s.decode(frame); !ok || s.trySend(update.message) {
 			return
 		}
@@ -298,6 +301,8 @@ func (s *subscription[Resp]) deliver(frame []byte) {
 type receivedUpdate[Resp proto.Message] struct {
 	message  Resp
 	metadata map[string]string
+	// size is the size of the encoded message in bytes, after decompression.
+	size int
 }
 
 // requestInfo implements requestInfoProvider.
@@ -305,13 +310,14 @@ func (u receivedUpdate[Resp]) requestInfo() RequestInfo { return RequestInfo{Met
 
 // decode decodes a frame. If the frame cannot be decoded, decode counts it and returns false.
 func (s *subscription[Resp]) decode(frame []byte) (update receivedUpdate[Resp], ok bool) {
-	message, metadata, err := s.plan.decodeUpdate(frame)
+	message, metadata, size, err := s.plan.decodeUpdate(frame)
 	if err != nil {
 		s.badFrames.Add(1)
 		s.logDropped(dropBadFrame, err)
 		return update, false
 	}
-	return receivedUpdate[Resp]{message.(Resp), metadata}, true
+	s.backlog.observe(size)
+	return receivedUpdate[Resp]{message.(Resp), metadata, size}, true
 }
 
 // logDropped logs that an update is dropped. All subscriptions of the conn share the limit on log
@@ -335,19 +341,14 @@ func (s *subscription[Resp]) buildHandler(topic []string) (err error) {
 // there is already one. If the buffer is full, enqueue applies the overflow policy and returns true.
 // It never blocks.
 func (s *subscription[Resp]) enqueue(frame []byte) (overflowed bool) {
-	b := &s.backlog
+	b := s.backlog
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for b.fullLocked(len(frame), len(s.messages)) {
-		s.dropped.Add(1)
 		overflowed = true
-		if s.overflow != DropOldest {
-			if s.overflow == EndSubscription && !s.slowConsumer.Swap(true) {
-				s.startEnd(errors.ErrSlowConsumer)
-			}
+		if !s.overflowLocked() {
 			return true
 		}
-		s.dropOldestLocked()
 	}
 	b.pushLocked(frame)
 	if b.lagging.Load() || !s.inFlight.Enter() {
@@ -361,19 +362,50 @@ func (s *subscription[Resp]) enqueue(frame []byte) (overflowed bool) {
 	return overflowed
 }
 
-// dropOldestLocked drops the oldest update that counts towards the limit. If the limit is a number
-// of updates, this is the first update in the channel, or in the backlog if the channel is empty.
-// If the limit is in bytes, it does not include the channel, so the first update in the backlog is
-// dropped.
-func (s *subscription[Resp]) dropOldestLocked() {
-	if s.backlog.limit > 0 {
+// overflowLocked applies the overflow policy once. It returns false if the new update is the one
+// that is dropped.
+func (s *subscription[Resp]) overflowLocked() bool {
+	if s.overflow == DropOldest {
+		if s.dropOldestLocked() {
+			s.dropped.Add(1)
+		}
+		return true
+	}
+	s.dropped.Add(1)
+	if s.overflow == EndSubscription && !s.slowConsumer.Swap(true) {
+		s.startEnd(errors.ErrSlowConsumer)
+	}
+	return false
+}
+
+// dropOldestLocked drops the oldest update that counts towards the limit, unless the user takes it
+// out of the channel at the same moment. While the updates in the channel do not count, it drops
+// the oldest update in the backlog.
+func (s *subscription[Resp]) dropOldestLocked() bool {
+	if s.backlog.limit > 0 || s.backlog.sent.Len() > 0 {
 		select {
 		case <-s.messages:
-			return
+			return true
 		default:
 		}
 	}
-	s.backlog.popLocked()
+	_, dropped := s.backlog.popLocked()
+	return dropped
+}
+
+// makeRoom makes room in the channel for an update that has become larger than its frame when it
+// was decompressed. It returns false if the update is dropped.
+func (s *subscription[Resp]) makeRoom(size int) bool {
+	b, overflowed, room := s.backlog, false, true
+	b.mu.Lock()
+	for room && b.exceedsLocked(size, len(s.messages)) {
+		overflowed, room = true, s.overflowLocked()
+	}
+	b.mu.Unlock()
+	if overflowed {
+		s.logDropped(dropOverflowed, nil)
+	}
+	return room
 }
 
 // deliverBacklog delivers the frames in the backlog until the backlog is empty or the subscription
@@ -386,7 +418,11 @@ func (s *subscription[Resp]) deliverBacklog() {
 		if !ok {
 			return
 		}
-		if update, ok := s.decode(frame); ok && !s.deliverDecoded(update) {
+		update, ok := s.decode(frame)
+		if !ok || update.size > len(frame) && !s.makeRoom(update.size) {
+			continue
+		}
+		if !s.deliverDecoded(update) {
 			return
 		}
 	}
@@ -397,8 +433,9 @@ func (s *subscription[Resp]) deliverBacklog() {
 // subscription is about to end.
 func (s *subscription[Resp]) deliverDecoded(update receivedUpdate[Resp]) bool {
 	if s.handler == nil {
-		return s.sendBlocking(update.message)
+		return s.sendBlocking(update.message, update.size)
 	}
+	s.intercepted.Store(int64(update.size))
 	ctx := context.WithValue(s.context, lazyctx.InfoKey{}, update)
 	panicked := s.plan.conn.panics().guard(ctx, s.plan.method, func() error {
 		if err := s.handler(ctx, update.message); err != nil {
@@ -415,17 +452,17 @@ func (s *subscription[Resp]) deliverDecoded(update receivedUpdate[Resp]) bool {
 
 // sendBlocking puts an update into the channel. It waits while the channel is full. If the
 // subscription ends first, it counts the update as dropped and returns false.
-func (s *subscription[Resp]) sendBlocking(message Resp) bool {
-	if s.trySend(message) {
-		return true
+func (s *subscription[Resp]) sendBlocking(message Resp, size int) bool {
+	if !s.trySend(message) {
+		select {
+		case s.messages <- message:
+		case <-s.context.Done():
+			s.dropped.Add(1)
+			return false
+		}
 	}
-	select {
-	case s.messages <- message:
-		return true
-	case <-s.context.Done():
-		s.dropped.Add(1)
-		return false
-	}
+	s.backlog.recordSent(size)
+	return true
 }
 
 // trySend puts an update into the channel. It returns false if the channel is full.
@@ -449,7 +486,8 @@ func (s *subscription[Resp]) sendIntercepted(update proto.Message) error {
 	if err != nil {
 		return wrongMessage("update", s.plan.method, err)
 	}
-	if !s.sendBlocking(update.(Resp)) {
+	// The message may differ from the one that has arrived, but its size is not worth computing.
+	if !s.sendBlocking(update.(Resp), int(s.intercepted.Load())) {
 		return s.endedError()
 	}
 	return nil

@@ -1,6 +1,7 @@
 package dynamic
 
 import (
+	"math"
 	"sync"
 	"sync/atomic"
 
@@ -8,9 +9,10 @@ import (
 )
 
 const (
-	// DefaultBacklogBytes is the maximum total size, in bytes, of the updates that wait for a slow
-	// subscriber. It does not apply if [WithBufferSize] limits the number of updates instead.
-	// Subscriptions of nats.go have the same limit by default.
+	// DefaultBacklogBytes is the maximum total size, in bytes, of the updates that a subscription
+	// keeps for a slow reader. It does not apply if [WithBufferSize] limits the number of updates
+	// instead, and [WithBufferBytes] replaces it. Subscriptions of nats.go have the same limit by
+	// default.
 	DefaultBacklogBytes = 64 << 20
 	// frameOverhead is the estimated memory, in bytes, that a waiting frame uses in addition to its
 	// content.
@@ -24,11 +26,24 @@ const (
 // backlog holds the frames that wait for a slow subscriber, in order of arrival. If there are
 // interceptors, all frames pass through the backlog. Frames are not decoded before they leave the
 // backlog. The memory that they use is thus known, and frames that are dropped are never decoded.
+//
+// The backlog also knows the size of the updates in the subscription's channel. The user takes
+// updates out of the channel without telling the subscription. However, the channel contains those
+// updates that were put into it last, and their number is its length.
 type backlog struct {
-	// limit is the maximum number of unread updates, including those in the channel. If limit is 0,
-	// the size of the backlog is limited to DefaultBacklogBytes instead, which does not include the
-	// channel.
+	// limit is the maximum number of unread updates, including those in the channel. It is 0 if
+	// there is no such limit.
 	limit int
+	// maxBytes is the maximum total size of the unread updates in bytes, including those in the
+	// channel. It is 0 if there is no such limit.
+	maxBytes int
+	// largeUpdate is the size in bytes above which updates in the channel must be counted. Smaller
+	// updates cannot exceed a quarter of maxBytes, even if they fill the channel. It is math.MaxInt
+	// if maxBytes is 0.
+	largeUpdate int
+	// counting reports whether a large update has arrived. From then on, all updates pass through
+	// the backlog, which records the sizes of the updates in the channel.
+	counting atomic.Bool
 	// lagging reports whether a goroutine is delivering the backlog. While lagging is true, new
 	// frames must be added to the backlog, because otherwise they would overtake the frames that
 	// are already waiting.
@@ -37,18 +52,70 @@ type backlog struct {
 	mu     sync.Mutex
 	frames queue.FIFO[[]byte]
 	bytes  int
+	// sent contains the sizes of the updates in the channel, oldest first, and sentBytes their
+	// total. Both are brought up to date by trimLocked.
+	sent      queue.FIFO[int]
+	sentBytes int
 	// empty is the channel that emptied has returned. It is nil if emptied has not been called or
 	// if all frames have been delivered.
 	empty chan struct{}
 }
 
+// newBacklog returns the backlog of a subscription whose channel has the given capacity. limit and
+// maxBytes are the values set by the user, or 0.
+func newBacklog(limit, maxBytes, channel int) *backlog {
+	if maxBytes <= 0 && limit <= 0 {
+		maxBytes = DefaultBacklogBytes
+	}
+	b := &backlog{limit: limit, maxBytes: maxBytes, largeUpdate: math.MaxInt}
+	if maxBytes > 0 {
+		b.largeUpdate = maxBytes / 4 / channel
+	}
+	return b
+}
+
+// observe makes the backlog count if an update is large.
+func (b *backlog) observe(size int) {
+	if size > b.largeUpdate && !b.counting.Load() {
+		b.counting.Store(true)
+	}
+}
+
+// recordSent records that an update has been put into the channel.
+func (b *backlog) recordSent(size int) {
+	if !b.counting.Load() {
+		return
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.sent.Push(size)
+	b.sentBytes += size + frameOverhead
+}
+
+// trimLocked forgets the updates that the user has taken out of the channel. inChannel is the
+// number of updates that are left.
+func (b *backlog) trimLocked(inChannel int) {
+	for b.sent.Len() > inChannel {
+		size, _ := b.sent.Pop()
+		b.sentBytes -= size + frameOverhead
+	}
+}
+
 // fullLocked reports whether there is no room for a frame of the given size. inChannel is the
 // number of updates in the subscription's channel.
 func (b *backlog) fullLocked(size, inChannel int) bool {
-	if b.limit > 0 {
-		return inChannel+b.frames.Len() >= b.limit
+	return b.limit > 0 && inChannel+b.frames.Len() >= b.limit || b.exceedsLocked(size, inChannel)
+}
+
+// exceedsLocked reports whether a further update of the given size would exceed the maximum total
+// size. A single update never does, whatever its size.
+func (b *backlog) exceedsLocked(size, inChannel int) bool {
+	if b.maxBytes == 0 {
+		return false
 	}
-	return b.frames.Len() > 0 && b.bytes+size+frameOverhead > DefaultBacklogBytes
+	b.trimLocked(inChannel)
+	waiting := b.bytes + b.sentBytes
+	return waiting > 0 && waiting+size+frameOverhead > b.maxBytes
 }
 
 func (b *backlog) pushLocked(frame []byte) {

@@ -1,7 +1,9 @@
 package dynamic_test
 
 import (
+	"fmt"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -93,4 +95,92 @@ func TestSubscription_BufferOfOne(t *testing.T) {
 	latest, err := strconv.Atoi(body(requireSoon(t, subscription.Channel(), "an update")))
 	require.NoError(t, err)
 	assert.InDelta(t, updates-1, latest, 1)
+}
+
+// largeFeed publishes updates of the given size in bytes. It returns the subscription, which has not been read.
+func largeFeed(t testing.TB, w *seenWorld, updates, size int, opts ...dynamic.RequestOption) dynamic.Subscription[text] {
+	t.Helper()
+	subscription := w.subscribe(t, opts...)
+	filler := strings.Repeat("x", size)
+	for i := range updates {
+		require.NoError(t, w.service.Publish(t.Context(), "Feed", say(fmt.Sprintf("%06d%s", i, filler))))
+	}
+	require.Eventually(t, func() bool {
+		stats := subscription.Stats()
+		return stats.Received == uint64(updates) && stats.Waiting+stats.Dropped >= uint64(updates)-1
+	}, 10*time.Second, time.Millisecond, "all came")
+	return subscription
+}
+
+// TestSubscription_LargeUpdatesAreBoundedByBytes, also those that are in the channel already.
+func TestSubscription_LargeUpdatesAreBoundedByBytes(t *testing.T) {
+	t.Parallel()
+	const updates, size = 100, 1 << 20
+	for _, test := range []struct {
+		name    string
+		options []dynamic.RequestOption
+		kept    int
+		newest  bool
+	}{
+		{"default", nil, dynamic.DefaultBacklogBytes / size, true},
+		{"drop newest", []dynamic.RequestOption{dynamic.WithOverflow(dynamic.DropNewest)}, dynamic.DefaultBacklogBytes / size, false},
+		{"bytes", []dynamic.RequestOption{dynamic.WithBufferBytes(10 * size)}, 10, true},
+		{"bytes and number", []dynamic.RequestOption{dynamic.WithBufferBytes(10 * size), dynamic.WithBufferSize(5)}, 5, true},
+		{"number", []dynamic.RequestOption{dynamic.WithBufferSize(80)}, 80, true},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			w := newSeenWorld(t, with{})
+			subscription := largeFeed(t, w, updates, size, test.options...)
+			assert.InDelta(t, test.kept, subscription.Stats().Waiting, 2)
+			stats, previous := subscription.Stats(), -1
+			for range stats.Received - stats.Dropped {
+				i, err := strconv.Atoi(body(requireSoon(t, subscription.Channel(), "update"))[:6])
+				require.NoError(t, err)
+				require.Greater(t, i, previous, "the order stays")
+				previous = i
+			}
+			if test.newest {
+				assert.Equal(t, updates-1, previous)
+			} else {
+				assert.Less(t, previous, test.kept+2)
+			}
+		})
+	}
+}
+
+// TestSubscription_CompressedUpdatesAreBoundedByBytes of what they become.
+func TestSubscription_CompressedUpdatesAreBoundedByBytes(t *testing.T) {
+	t.Parallel()
+	const updates, size, kept = 40, 1 << 20, 10
+	for _, overflow := range []dynamic.OverflowPolicy{dynamic.DropOldest, dynamic.DropNewest} {
+		w := newSeenWorldOn(t, compressingBus(t), with{})
+		subscription := largeFeed(t, w, updates, size, dynamic.WithBufferBytes(kept*size), dynamic.WithOverflow(overflow))
+		require.Eventually(t, func() bool {
+			stats := subscription.Stats()
+			return stats.Dropped > 0 && stats.Waiting <= kept+2
+		}, 10*time.Second, time.Millisecond)
+	}
+}
+
+// TestSubscription_SmallUpdatesAfterLargeOnes: what has been read does not count any more.
+func TestSubscription_SmallUpdatesAfterLargeOnes(t *testing.T) {
+	t.Parallel()
+	const updates, size = 2000, 1 << 20
+	w := newSeenWorld(t, with{})
+	subscription := w.subscribe(t)
+	large := strings.Repeat("x", size)
+	for i := range updates {
+		update := say(strconv.Itoa(i))
+		if i%10 == 0 && i < updates/2 {
+			update = say(large)
+		}
+		require.NoError(t, w.service.Publish(t.Context(), "Feed", update))
+		if i >= 100 {
+			requireSoon(t, subscription.Channel(), "update")
+		}
+	}
+	for range 100 {
+		requireSoon(t, subscription.Channel(), "update")
+	}
+	assert.Equal(t, dynamic.SubscriptionStats{Received: updates}, subscription.Stats())
 }
