@@ -53,6 +53,7 @@ type Bus struct {
 	noResponders noResponders
 	retained     retained
 	unserved     unserved
+	directRoutes directRoutes
 	events       lifecycle.EventQueue[bus.Event]
 	asyncErrors  asyncErrors
 
@@ -60,6 +61,9 @@ type Bus struct {
 	// When the dispatcher receives the barrier message, it sends a value on barrierReached.
 	inbound        chan *nats.Msg
 	barrierReached chan struct{}
+	// lastForwardedSample is the time at which a sample was last received on a private subject. Only
+	// the dispatcher uses it.
+	lastForwardedSample time.Time
 	// drops counts the frames that the bus has dropped.
 	drops dropcount.Counter
 	// deniedLog throttles the events for denied publications. Only nats.go's error handler uses it.

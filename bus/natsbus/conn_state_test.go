@@ -1,6 +1,7 @@
 package natsbus_test
 
 import (
+	"context"
 	"fmt"
 	"sync"
 	"testing"
@@ -115,12 +116,13 @@ func TestBus_NothingSentArrives(t *testing.T) {
 	sender := newBus(t, server.URL())
 	frames, _ := listen(t, b, results, bus.Broadcast)
 	stop, stopped := make(chan struct{}), make(chan struct{})
-	go func() { // the cleanup function waits for this goroutine
+	ctx := context.WithoutCancel(t.Context()) // the goroutine below ends after t.Context
+	go func() {                               // the cleanup function waits for this goroutine
 		defer close(stopped)
 		for ticker := time.NewTicker(probe / 20); ; {
 			select {
 			case <-ticker.C:
-				assert.NoError(t, sender.Publish(t.Context(), results, []byte("x"), nil))
+				assert.NoError(t, sender.Publish(ctx, results, []byte("x"), nil))
 			case <-stop:
 				ticker.Stop()
 				return

@@ -47,7 +47,7 @@ func (b *Bus) handle(m *nats.Msg) {
 		// barrier at a time.
 		b.barrierReached <- struct{}{}
 	case m.Sub.Subject == b.noResponders.inboxSubject:
-		b.onNoResponders(m)
+		b.onInboxMessage(m)
 	default:
 		b.received.Add(1)
 		b.deliver(m)
@@ -78,6 +78,9 @@ func (b *Bus) deliver(m *nats.Msg) {
 	delivered := len(key) > 0 && deliverTo(subscribers[string(key)], m.Data, queue)
 	if !delivered || !queue {
 		delivered = deliverTo(unkeyed, m.Data, queue) || delivered
+	}
+	if queue && isSample(m.Reply) {
+		b.onSample(m, key, delivered)
 	}
 	if !delivered && queue {
 		b.onMisrouted(m, key)

@@ -55,6 +55,11 @@
 // frames with a method show that nobody serves it, later ones are dropped without an event, and
 // their reports receive zero receivers. psrpc processes drop all frames without their method.
 //
+// If the bus of a publisher has reason to believe that all members of the queue group are dynpsrpc
+// processes, and frames are misrouted, it publishes most requests on the private subject at once.
+// Calls then cost about the same as in a fleet without other members. The bus tests its belief with
+// one of 36 requests, which go to the queue group and are acknowledged there.
+//
 // The private subject takes one NATS subscription, in addition to the shared one, for each subject
 // and queued method. [WithSubjectPerMethod] needs neither, but all peers must then use this option.
 //

@@ -135,3 +135,61 @@ func TestBus_PrivateSubjectsDenied(t *testing.T) {
 		})
 	}
 }
+
+// callAll publishes frames with reports in a row of small batches, each of which must arrive.
+func callAll(t *testing.T, sender bus.Bus, frames int, arrived func() int) {
+	t.Helper()
+	const batch = 50
+	for sent := 0; sent < frames; sent += batch {
+		for i := range batch {
+			require.NoError(t, sender.Publish(t.Context(), requests, envelope(t, fmt.Sprint(sent+i), ""), report{}))
+		}
+		require.Eventually(t, func() bool { return arrived() == sent+batch }, testTimeout, 100*time.Microsecond)
+	}
+}
+
+// If most members of the queue group serve other methods, and no process of psrpc takes part, most
+// frames go directly to those that serve the method. If all of these have left, reports say so.
+func TestBus_DirectPublication(t *testing.T) {
+	t.Parallel()
+	url := testenv.NATSProcess(t).URL()
+	served, server := listen(t, newBus(t, url), requests, bus.Queue)
+	var buses []*natsbus.Bus
+	for range 4 {
+		b := newBus(t, url)
+		listen(t, b, others, bus.Queue)
+		buses = append(buses, b)
+	}
+	misrouted := func() (received uint64) {
+		for _, b := range buses {
+			received += b.Stats().Received
+		}
+		return received
+	}
+	sender := newBus(t, url)
+	const frames = 6000
+	callAll(t, sender, frames, func() int { return len(served) })
+	t.Logf("%d of %d misrouted", misrouted(), frames)
+	assert.Less(t, misrouted(), uint64(frames)*6/10, "without direct publication 80 %")
+
+	server.Close()
+	nobody := newReports()
+	require.NoError(t, sender.Publish(t.Context(), requests, envelope(t, "x", ""), nobody))
+	assert.Equal(t, published{0, nil}, soon(t, nobody, "report"))
+	frames2, _ := listen(t, buses[0], requests, bus.Queue)
+	require.NoError(t, sender.Publish(t.Context(), requests, envelope(t, "x", ""), nobody))
+	soon(t, frames2, "frame")
+}
+
+// Processes of psrpc keep their share of the frames.
+func TestBus_DirectPublicationWithStrangers(t *testing.T) {
+	t.Parallel()
+	url := testenv.NATSProcess(t).URL()
+	strangers := stranger(t, url, requests)
+	served, _ := listen(t, newBus(t, url), requests, bus.Queue)
+	listen(t, newBus(t, url), others, bus.Queue)
+	const frames = 6000
+	callAll(t, newBus(t, url), frames, func() int { return len(served) + len(strangers) })
+	t.Logf("%d of %d", len(strangers), frames)
+	assert.InDelta(t, frames/3, len(strangers), frames/20)
+}

@@ -111,16 +111,16 @@ func (b *Bus) subscribeInbox() (err error) {
 	return nil
 }
 
-// onNoResponders handles a message received on the inbox subject.
-func (b *Bus) onNoResponders(m *nats.Msg) {
-	if m.Header.Get(statusHeader) != noRespondersStatus {
-		// This is not a no-responders status. JetStream, for example, sends an acknowledgement if a
-		// stream has stored the frame.
-		return
-	}
+// onInboxMessage handles a message received on the inbox subject.
+func (b *Bus) onInboxMessage(m *nats.Msg) {
 	tokenText, _, _ := strings.Cut(m.Subject[len(b.noResponders.inboxPrefix):], ".")
 	token, err := strconv.ParseUint(tokenText, tokenBase, 64)
 	if err != nil {
+		return
+	}
+	if m.Header.Get(statusHeader) != noRespondersStatus {
+		// The message may come from JetStream, which acknowledges a frame if a stream has stored it.
+		b.onSampleAcknowledged(token, m.Data)
 		return
 	}
 	report := b.reports.remove(token)

@@ -111,11 +111,11 @@ func (b *Bus) sendQueued() {
 // nats.go.
 func (b *Bus) send(out outgoing) error {
 	if out.key == "" {
-		return b.sendFrame(out.subject, out.frame, out.report)
+		return b.sendFrame(&out, out.frame)
 	}
 	buffer := scratch.Get().(*[]byte)
 	withKey := wire.AppendRoutingKey(append((*buffer)[:0], out.frame...), out.key)
-	err := b.sendFrame(out.subject, withKey, out.report)
+	err := b.sendFrame(&out, withKey)
 	if cap(withKey) <= maxScratch {
 		*buffer = withKey
 		scratch.Put(buffer)
@@ -145,11 +145,12 @@ func (b *Bus) subjectOf(channel bus.Channel) (subject, key string) {
 	return b.options.prefix + channel.Subject, channel.Key
 }
 
-func (b *Bus) sendFrame(subject string, frame []byte, report bus.DeliveryReport) (err error) {
-	if report == nil {
-		err = b.conn().Publish(subject, frame)
+// sendFrame publishes frame, which is the frame of out with its routing key.
+func (b *Bus) sendFrame(out *outgoing, frame []byte) (err error) {
+	if out.report == nil {
+		err = b.conn().Publish(out.subject, frame)
 	} else {
-		err = b.sendWithReport(subject, frame, report)
+		err = b.sendWithReport(out, frame)
 	}
 	if err == nil {
 		b.published.Add(1)
@@ -157,15 +158,16 @@ func (b *Bus) sendFrame(subject string, frame []byte, report bus.DeliveryReport)
 	return err
 }
 
-// sendWithReport registers the report and publishes the frame with a reply subject for a
-// no-responders status. A failure is reported only once: if the report has already received an
-// error because the connection was lost, sendWithReport returns nil.
-func (b *Bus) sendWithReport(subject string, frame []byte, report bus.DeliveryReport) (err error) {
-	token := b.reports.add(subject, report)
+// sendWithReport registers the report of out and publishes frame with a reply subject for a
+// no-responders status. A failure is reported only once: if the report has already received an error
+// because the connection was lost, sendWithReport returns nil.
+func (b *Bus) sendWithReport(out *outgoing, frame []byte) (err error) {
+	token := b.reports.add(out.subject, out.report)
 	if b.noResponders.enabled() {
-		err = b.conn().PublishRequest(subject, b.noResponders.replySubject(token), frame)
+		reply := b.noResponders.replySubject(token)
+		err = b.conn().PublishRequest(b.chooseSubject(out, token, reply), reply, frame)
 	} else {
-		err = b.conn().Publish(subject, frame)
+		err = b.conn().Publish(out.subject, frame)
 	}
 	if err != nil && !b.reports.cancel(token) {
 		return nil

@@ -87,6 +87,27 @@ func (r *reports) removeLocked(token uint64) bus.DeliveryReport {
 	return report
 }
 
+// replace sets the subject and the report of a frame that has not been published yet. It does
+// nothing if the report is no longer pending.
+func (r *reports) replace(token uint64, subject string, report bus.DeliveryReport) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if pending := r.slot(token); pending.token == token && pending.report != nil {
+		pending.subject, pending.report = subject, report
+	}
+}
+
+// subject returns the subject of the frame with the given token. It returns "" if it is no longer
+// known.
+func (r *reports) subject(token uint64) string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if pending := r.slot(token); pending.token == token {
+		return pending.subject
+	}
+	return ""
+}
+
 // removeSubject removes and returns the reports of all frames published on subject.
 func (r *reports) removeSubject(subject string) (removed []bus.DeliveryReport) {
 	r.mu.Lock()
