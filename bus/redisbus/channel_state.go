@@ -115,10 +115,8 @@ func (c *channelState) desiredLocked() bool {
 	return !c.draining && c.snapshot.Load().subscribers != nil
 }
 
-// isLastSubscriberLocked reports whether the channel has no subscribers other than subscriber.
-func (c *channelState) isLastSubscriberLocked(subscriber *fanout.Subscriber) bool {
-	return c.snapshot.Load().subscribers.Without(subscriber) == nil
-}
+// hasOneSubscriberLocked reports whether the channel has at most one subscriber.
+func (c *channelState) hasOneSubscriberLocked() bool { return c.snapshot.Load().subscribers.Len() <= 1 }
 
 // subscribedLocked reports whether Redis has confirmed the subscription. If Redis has refused it,
 // subscribedLocked returns the error.

@@ -36,7 +36,7 @@ func (s *subscription) Close() { s.once.Do(s.close) }
 func (s *subscription) close() {
 	b, c := s.bus, s.channel
 	b.mu.Lock()
-	last, session := c.isLastSubscriberLocked(s.subscriber), c.supervisor.attached
+	last, session := c.hasOneSubscriberLocked(), c.supervisor.attached
 	if last {
 		c.draining = true
 		c.markDirtyLocked()

@@ -1,16 +1,12 @@
 package fanout
 
-import (
-	"slices"
-	"sync/atomic"
-)
+import "sync/atomic"
 
 // Subscribers is a snapshot of the subscribers of one channel. It is immutable except for the
 // round-robin counter, so publishers can iterate over it without a lock while subscriptions are
 // opened and closed. A nil *Subscribers is empty.
 type Subscribers struct {
-	broadcast []*Subscriber
-	queue     []*Subscriber
+	broadcast, queue list
 	// roundRobin selects the next queue subscriber. DeliverQueue increments it if there is more
 	// than one queue subscriber. All snapshots of a channel share the counter.
 	roundRobin *atomic.Uint64
@@ -23,9 +19,9 @@ func (s *Subscribers) With(subscriber *Subscriber) *Subscribers {
 		next = *s
 	}
 	if subscriber.queue {
-		next.queue = append(slices.Clone(next.queue), subscriber)
+		next.queue = next.queue.with(subscriber)
 	} else {
-		next.broadcast = append(slices.Clone(next.broadcast), subscriber)
+		next.broadcast = next.broadcast.with(subscriber)
 	}
 	return &next
 }
@@ -36,16 +32,16 @@ func (s *Subscribers) Without(subscriber *Subscriber) *Subscribers {
 	if s == nil {
 		return nil
 	}
-	isRemoved := func(other *Subscriber) bool { return other == subscriber }
-	next := &Subscribers{
-		broadcast:  slices.DeleteFunc(slices.Clone(s.broadcast), isRemoved),
-		queue:      slices.DeleteFunc(slices.Clone(s.queue), isRemoved),
-		roundRobin: s.roundRobin,
+	next := *s
+	if subscriber.queue {
+		next.queue = next.queue.without(subscriber)
+	} else {
+		next.broadcast = next.broadcast.without(subscriber)
 	}
-	if len(next.broadcast)+len(next.queue) == 0 {
+	if next.Len() == 0 {
 		return nil
 	}
-	return next
+	return &next
 }
 
 // Len returns the number of subscribers.
@@ -53,11 +49,11 @@ func (s *Subscribers) Len() int {
 	if s == nil {
 		return 0
 	}
-	return len(s.broadcast) + len(s.queue)
+	return s.broadcast.count + s.queue.count
 }
 
 // HasQueue reports whether the channel has queue subscribers.
-func (s *Subscribers) HasQueue() bool { return s != nil && len(s.queue) > 0 }
+func (s *Subscribers) HasQueue() bool { return s != nil && s.queue.count > 0 }
 
 // DeliverBroadcast delivers frame to each broadcast subscriber that is not closed. It returns the
 // number of subscribers to which the frame was delivered.
@@ -65,9 +61,11 @@ func (s *Subscribers) DeliverBroadcast(frame []byte) (receivers int) {
 	if s == nil {
 		return 0
 	}
-	for _, subscriber := range s.broadcast {
-		if subscriber.tryDeliver(frame) {
-			receivers++
+	for _, block := range s.broadcast.blocks {
+		for _, subscriber := range block {
+			if subscriber.tryDeliver(frame) {
+				receivers++
+			}
 		}
 	}
 	return receivers
@@ -79,18 +77,15 @@ func (s *Subscribers) DeliverQueue(frame []byte) bool {
 	if !s.HasQueue() {
 		return false
 	}
-	if len(s.queue) == 1 {
+	if s.queue.count == 1 {
 		// Avoid writing to roundRobin in the usual case, because all publishers share its cache
 		// line.
-		return s.queue[0].tryDeliver(frame)
+		return s.queue.blocks[0][0].tryDeliver(frame)
 	}
-	first := int(s.roundRobin.Add(1) % uint64(len(s.queue))) //nolint:gosec // the remainder is less than len(s.queue)
-	for i := range s.queue {
-		if s.queue[(first+i)%len(s.queue)].tryDeliver(frame) {
-			return true
-		}
-	}
-	return false
+	first := int(s.roundRobin.Add(1) % uint64(s.queue.count)) //nolint:gosec // the remainder is less than the count
+	tryDeliver := func(subscriber *Subscriber) bool { return subscriber.tryDeliver(frame) }
+	// If all subscribers after the first one are closed, the search starts again with those before it.
+	return s.queue.each(first, tryDeliver) || s.queue.each(0, tryDeliver)
 }
 
 // RefuseQueue tells each queue subscriber that the broker has refused to assign frame to this
@@ -99,9 +94,10 @@ func (s *Subscribers) RefuseQueue(frame []byte) {
 	if s == nil {
 		return
 	}
-	for _, subscriber := range s.queue {
+	s.queue.each(0, func(subscriber *Subscriber) bool {
 		subscriber.refuse(frame)
-	}
+		return false
+	})
 }
 
 // Close closes all subscribers and waits for running deliveries to finish.
@@ -109,10 +105,10 @@ func (s *Subscribers) Close() {
 	if s == nil {
 		return
 	}
-	for _, subscriber := range s.broadcast {
+	closeOne := func(subscriber *Subscriber) bool {
 		subscriber.Close()
+		return false
 	}
-	for _, subscriber := range s.queue {
-		subscriber.Close()
-	}
+	s.broadcast.each(0, closeOne)
+	s.queue.each(0, closeOne)
 }
