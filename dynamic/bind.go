@@ -3,7 +3,6 @@ package dynamic
 import (
 	"fmt"
 	"reflect"
-	"slices"
 	"strings"
 
 	"github.com/dynpsrpc/dynpsrpc/dynamic/internal/transport"
@@ -46,8 +45,9 @@ func AllowMissingFields() BindOption {
 // Bind returns a single error with the code [errors.InvalidArgument] that reports all problems: a
 // field whose type does not match its method, a field without a method, and a method without a
 // field (see [AllowMissingFields]). Fields of other types that have not the name of a method are
-// ignored. If Bind returns an error, it has set no field. The error of a failed subscription has
-// the code of the bus; see [NewClient].
+// ignored. If Bind returns an error, it has set no field. If the conn's registry has no such
+// service, the code is [errors.Unimplemented]. The error of a failed subscription has the code of
+// the bus; see [NewClient].
 func Bind(c *Conn, service string, clients any, opts ...BindOption) error {
 	var o bindOptions
 	for _, opt := range opts {
@@ -60,9 +60,9 @@ func Bind(c *Conn, service string, clients any, opts ...BindOption) error {
 	if target.Kind() != reflect.Pointer || target.IsNil() || target.Elem().Kind() != reflect.Struct {
 		return errors.NewErrorf(errors.InvalidArgument, "dynamic.Bind: wanted a pointer to a struct, given %T", clients)
 	}
-	s, err := c.lookUpService(service)
+	s, err := c.registry.FindService(service)
 	if err != nil {
-		return err
+		return errors.NewErrorf(errors.Unimplemented, "dynamic.Bind: in the conn's registry, %w", err)
 	}
 	b := binding{conn: c, service: s, target: target.Elem(), bound: map[*registry.Method]bool{}}
 	b.bindFields()
@@ -190,29 +190,3 @@ func (b *binding) problem(field string, err error) {
 	b.problems = append(b.problems, errors.NewErrorf(code, "service %s, field %s of %s: %w",
 		b.service.Name(), field, b.target.Type(), err))
 }
-
-// lookUpService looks up a service by its full name in the conn's registry.
-func (c *Conn) lookUpService(name string) (*registry.Service, error) {
-	if service, ok := c.registry.Service(name); ok {
-		return service, nil
-	}
-	if slices.Contains(c.registry.GRPCServices(), name) {
-		return nil, errors.NewErrorf(errors.Unimplemented,
-			"service %s is not in the conn's registry, because it is a gRPC service, with the stream keyword", name)
-	}
-	var names []string
-	for _, service := range c.registry.Services() {
-		names = append(names, service.String())
-	}
-	known := "it is empty"
-	if len(names) > 0 {
-		known = "it has " + strings.Join(names[:min(len(names), maxNamedServices)], ", ")
-	}
-	if len(names) > maxNamedServices {
-		known += fmt.Sprintf(" and %d more", len(names)-maxNamedServices)
-	}
-	return nil, errors.NewErrorf(errors.Unimplemented, "service %s is not in the conn's registry; %s", name, known)
-}
-
-// maxNamedServices is the maximum number of services that an error about an unknown service names.
-const maxNamedServices = 8

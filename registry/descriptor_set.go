@@ -2,8 +2,10 @@ package registry
 
 import (
 	"fmt"
+	"io/fs"
 	"slices"
 
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protodesc"
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/reflect/protoregistry"
@@ -41,6 +43,27 @@ func (r *Registry) RegisterDescriptorSet(fds *descriptorpb.FileDescriptorSet) er
 		return err
 	}
 	return r.registerAll(services)
+}
+
+// LoadDescriptorSet is like [Registry.RegisterDescriptorSet] for a set in a file of fsys. The file
+// contains an encoded descriptor set, as protoc -o and buf build write it. If there is no such
+// file, errors.Is(err, fs.ErrNotExist) is true.
+func (r *Registry) LoadDescriptorSet(fsys fs.FS, name string) error {
+	if isNil(fsys) {
+		return fmt.Errorf("%w: the file system is nil", ErrNoService)
+	}
+	encoded, err := fs.ReadFile(fsys, name)
+	if err != nil {
+		return fmt.Errorf("descriptor set: %w", err)
+	}
+	fds := new(descriptorpb.FileDescriptorSet)
+	if err := proto.Unmarshal(encoded, fds); err != nil {
+		return fmt.Errorf("descriptor set: file %s is not a descriptor set: %w", name, err)
+	}
+	if err := r.RegisterDescriptorSet(fds); err != nil {
+		return fmt.Errorf("file %s: %w", name, err)
+	}
+	return nil
 }
 
 // linkSet resolves the imports between the files in a set and returns their descriptors.

@@ -41,10 +41,11 @@ func New(opts ...LoadOption) *Registry {
 // Register adds a service to the registry and returns it. It accepts the same values for sd as
 // [NewService] and reports schema mistakes in the same way.
 //
-// If the same descriptor is already registered under the same wire name, Register returns the
-// existing service. It fails with [ErrAlreadyRegistered] if a different descriptor with the same
-// full name is registered. It fails with the same error if the same descriptor is registered under
-// a different wire name. It fails with [ErrWireNameTaken] if another service uses the wire name.
+// If an equal service is already registered under the same wire name, Register returns the existing
+// service. Services are equal if they were declared by the same source, even if one was loaded from
+// a descriptor set and the other one from generated code. Register fails with
+// [ErrAlreadyRegistered] if a different service with the same full name is registered. It fails
+// with the same error if an equal service is registered under a different wire name. It fails with [ErrWireNameTaken] if another service uses the wire name.
 func (r *Registry) Register(sd any, opts ...Option) (*Service, error) {
 	descriptor, err := serviceDescriptor(sd)
 	if err != nil {
@@ -129,7 +130,7 @@ func (r *Registry) isRenamed(s *Service) bool {
 
 // add adds services to the registry. If it returns an error, no service has been added. For each
 // element of services, the result contains the registered service, which is the element itself or
-// an existing service with the same descriptor.
+// an existing service that is equal.
 func (r *Registry) add(services []*Service) ([]*Service, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -163,11 +164,11 @@ func (r *Registry) add(services []*Service) ([]*Service, error) {
 }
 
 // checkLocked returns the service to be registered for s, which is s itself or an existing service
-// with the same descriptor. It returns an error if s conflicts with a registered service or with
+// that is equal. It returns an error if s conflicts with a registered service or with
 // another service in batch. The keys of batch are wire names. The caller must hold r.mu.
 func (r *Registry) checkLocked(s *Service, batch map[string]*Service) (*Service, error) {
 	if old, ok := r.Service(string(s.Name())); ok {
-		if old.descriptor != s.descriptor {
+		if old.descriptor != s.descriptor && !sameDeclaration(old, s) {
 			return nil, fmt.Errorf("service %s: %w with another descriptor: remove it first to replace it",
 				s.Name(), ErrAlreadyRegistered)
 		}

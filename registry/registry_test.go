@@ -2,8 +2,10 @@ package registry
 
 import (
 	"fmt"
+	"strings"
 	"sync"
 	"testing"
+	"testing/fstest"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -79,11 +81,31 @@ func TestRegistry_RegisterSameDescriptorAgain(t *testing.T) {
 	assert.True(t, errors.Is(err, ErrAlreadyRegistered))
 }
 
+// The descriptors of an equal service may come from another source.
+func TestRegistry_RegisterEqualServiceAgain(t *testing.T) {
+	t.Parallel()
+	const source = `syntax = "proto3"; package a; import "options.proto"; message M { string some_text = 1; } service A {
+		rpc Call(M) returns (M) { option (psrpc.options).type = AFFINITY; option idempotency_level = IDEMPOTENT; } }`
+	r := New()
+	require.NoError(t, r.RegisterDescriptorSet(set(compiled(t, "dir/a.proto", source)...)))
+	first, _ := r.Service("a.A")
+	require.NoError(t, r.ParseProto(fstest.MapFS{"a.proto": {Data: []byte("// a comment\n" + source)}}, "a.proto"))
+	again, _ := r.Service("a.A")
+	assert.Same(t, first, again)
+	for old, changed := range map[string]string{
+		"AFFINITY": "QUEUE", "= IDEMPOTENT": "= NO_SIDE_EFFECTS", "string": "bytes", " = 1": " = 1 [deprecated = true]",
+	} {
+		files := fstest.MapFS{"a.proto": {Data: []byte(strings.Replace(source, old, changed, 1))}}
+		assert.ErrorIs(t, r.ParseProto(files, "a.proto"), ErrAlreadyRegistered, changed)
+	}
+}
+
 func TestRegistry_RegisterOtherDescriptorOfThatName(t *testing.T) {
 	t.Parallel()
 	r := New()
 	require.NoError(t, r.RegisterFile(simpleFile(t, "a", "A")))
-	err := r.RegisterFile(simpleFile(t, "a", "A"))
+	other := strings.Replace(simpleText("a", "A"), `"Call"`, `"Other"`, 1)
+	err := r.RegisterFile(textFile(t, other, protodesc.FileOptions{}))
 	require.EqualError(t, err, "service a.A: already registered with another descriptor: remove it first to replace it")
 	assert.True(t, errors.Is(err, ErrAlreadyRegistered))
 

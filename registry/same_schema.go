@@ -1,8 +1,50 @@
 package registry
 
 import (
+	"bytes"
+
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protodesc"
 	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/types/descriptorpb"
 )
+
+// sameDeclaration reports whether two services of the same name were declared by the same source. In
+// addition to sameService, all options in the files of the services must be the same, such as the
+// idempotency level of a method or the validation rules of a field.
+func sameDeclaration(a, b *Service) bool {
+	if !sameService(a, b) {
+		return false
+	}
+	first, err1 := declarations(a.descriptor.ParentFile())
+	second, err2 := declarations(b.descriptor.ParentFile())
+	return err1 == nil && err2 == nil && bytes.Equal(first, second)
+}
+
+// declarations returns an encoding of a file without what depends on the way in which the file was
+// loaded: its path, its imports, source positions and the JSON names of its fields.
+func declarations(fd protoreflect.FileDescriptor) ([]byte, error) {
+	file := protodesc.ToFileDescriptorProto(fd)
+	file.Name, file.Dependency, file.PublicDependency, file.WeakDependency = nil, nil, nil, nil
+	file.SourceCodeInfo = nil
+	clearJSONNames(file.GetExtension())
+	clearMessageJSONNames(file.GetMessageType())
+	return proto.MarshalOptions{Deterministic: true}.Marshal(file)
+}
+
+func clearMessageJSONNames(messages []*descriptorpb.DescriptorProto) {
+	for _, message := range messages {
+		clearJSONNames(message.GetField())
+		clearJSONNames(message.GetExtension())
+		clearMessageJSONNames(message.GetNestedType())
+	}
+}
+
+func clearJSONNames(fields []*descriptorpb.FieldDescriptorProto) {
+	for _, field := range fields {
+		field.JsonName = nil
+	}
+}
 
 // schemaComparison compares declarations of the same name from two schemas, for example a
 // registered message with the message of a generated Go type. Two declarations are the same if

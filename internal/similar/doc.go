@@ -1,0 +1,2 @@
+// Package similar finds the name that a user has probably misspelled.
+package similar
