@@ -8,7 +8,7 @@ const (
 	psrpcOptionsPath = "psrpc/options.proto"
 )
 
-//go:embed psrpc_options.proto
+//go:embed psrpcoptions/options.proto
 var optionsSource string
 
 // userFiles is the set of files that the user provides for one compilation.

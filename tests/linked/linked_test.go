@@ -73,7 +73,7 @@ var loads = map[string]func(r *registry.Registry) error{
 	},
 	"source with its own options": func(r *registry.Registry) error {
 		files := os.DirFS("../../example/compiled/api")
-		return r.ParseProto(overlay{files, os.DirFS("../../example/compiled/api/psrpcoptions")}, "my_service.proto")
+		return r.ParseProto(overlay{files, os.DirFS("../../registry/psrpcoptions")}, "my_service.proto")
 	},
 }
 
@@ -120,6 +120,18 @@ func TestRegistry_LinkedAfterFileIsTheSame(t *testing.T) {
 	assert.Equal(t, fmt.Sprint(before), fmt.Sprint(fresh.Services()))
 	require.NoError(t, r.RegisterFile(api.File_my_service_proto))
 	assert.Equal(t, before, r.Services())
+}
+
+// The same service may be registered from several sources, in any order.
+func TestRegistry_EqualFromEverySource(t *testing.T) {
+	t.Parallel()
+	r := registry.New()
+	for range 2 { // in two random orders
+		for source, load := range loads {
+			assert.NoError(t, load(r), source)
+		}
+	}
+	assert.Len(t, r.Services(), 1)
 }
 
 // A service is loaded from source, and its message types are also linked into the program. The

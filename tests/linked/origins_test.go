@@ -14,8 +14,8 @@ import (
 	"google.golang.org/protobuf/types/descriptorpb"
 	"google.golang.org/protobuf/types/dynamicpb"
 
-	"github.com/dynpsrpc/dynpsrpc/example/compiled/api/psrpcoptions"
 	"github.com/dynpsrpc/dynpsrpc/registry"
+	"github.com/dynpsrpc/dynpsrpc/tests/linked/typedoptions"
 )
 
 // origins contains functions that return a method with the given psrpc options. The options are in
@@ -31,10 +31,10 @@ var origins = map[string]func(t *testing.T, options string) *registry.Method{
 // program.
 func typedMethod(t *testing.T, options string) *registry.Method {
 	t.Helper()
-	typed := new(psrpcoptions.Options)
+	typed := new(typedoptions.Options)
 	require.NoError(t, prototext.Unmarshal([]byte(options), typed))
 	method := new(descriptorpb.MethodOptions)
-	proto.SetExtension(method, psrpcoptions.E_Options, typed)
+	proto.SetExtension(method, typedoptions.E_Options, typed)
 	return compiledMethod(t, method)
 }
 
@@ -53,10 +53,10 @@ func dynamicMethod(t *testing.T, options string) *registry.Method {
 // been decoded.
 func unknownMethod(t *testing.T, options string) *registry.Method {
 	t.Helper()
-	typed := new(psrpcoptions.Options)
+	typed := new(typedoptions.Options)
 	require.NoError(t, prototext.Unmarshal([]byte(options), typed))
 	known := new(descriptorpb.MethodOptions)
-	proto.SetExtension(known, psrpcoptions.E_Options, typed)
+	proto.SetExtension(known, typedoptions.E_Options, typed)
 	raw, err := proto.Marshal(known)
 	require.NoError(t, err)
 	method := new(descriptorpb.MethodOptions)
@@ -99,7 +99,7 @@ func compiledMethod(t *testing.T, options *descriptorpb.MethodOptions) *registry
 // descriptor.
 func dynamicExtension(t *testing.T) protoreflect.ExtensionDescriptor {
 	t.Helper()
-	fd, err := protodesc.NewFile(protodesc.ToFileDescriptorProto(psrpcoptions.File_options_proto), protoregistry.GlobalFiles)
+	fd, err := protodesc.NewFile(protodesc.ToFileDescriptorProto(typedoptions.File_options_proto), protoregistry.GlobalFiles)
 	require.NoError(t, err)
 	return fd.Extensions().ByName("options")
 }
@@ -111,7 +111,7 @@ func TestOrigins_Differ(t *testing.T) {
 	options := func(origin string) protoreflect.Message {
 		return origins[origin](t, "stream: true").Descriptor().Options().ProtoReflect()
 	}
-	assert.IsType(t, (*psrpcoptions.Options)(nil), proto.GetExtension(options("typed").Interface(), psrpcoptions.E_Options))
+	assert.IsType(t, (*typedoptions.Options)(nil), proto.GetExtension(options("typed").Interface(), typedoptions.E_Options))
 	options("dynamic").Range(func(fd protoreflect.FieldDescriptor, v protoreflect.Value) bool {
 		assert.IsType(t, (*dynamicpb.Message)(nil), v.Message().Interface())
 		return true

@@ -9,7 +9,7 @@
 package api
 
 import (
-	_ "github.com/dynpsrpc/dynpsrpc/example/compiled/api/psrpcoptions"
+	_ "github.com/dynpsrpc/dynpsrpc/registry/psrpcoptions"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	reflect "reflect"

@@ -2,4 +2,4 @@
 // my_service.proto. No stubs are generated.
 package api
 
-//go:generate protoc -I . -I ../../compiled/api/psrpcoptions --go_out=. --go_opt=paths=source_relative my_service.proto
+//go:generate protoc -I . -I ../../../registry/psrpcoptions --go_out=. --go_opt=paths=source_relative my_service.proto

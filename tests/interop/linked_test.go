@@ -1,0 +1,29 @@
+package interop
+
+import (
+	"testing"
+
+	psrpcoptions "github.com/livekit/psrpc/protoc-gen-psrpc/options"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/dynpsrpc/dynpsrpc/example/compiled/api"
+	"github.com/dynpsrpc/dynpsrpc/registry"
+)
+
+// A program may link psrpc, with its package for the options, and messages that were generated for
+// dynpsrpc. It would not start if both registered options.proto with protobuf.
+func TestLinked_BesidePsrpc(t *testing.T) {
+	t.Parallel()
+	method := api.File_my_service_proto.Services().ByName("MyService").Methods().ByName("IntensiveRPC")
+	options, ok := proto.GetExtension(method.Options(), psrpcoptions.E_Options).(*psrpcoptions.Options)
+	require.True(t, ok)
+	assert.Equal(t, psrpcoptions.Routing_AFFINITY, options.GetType(), "psrpc's package reads the options")
+
+	reg, err := registry.NewLinked()
+	require.NoError(t, err)
+	loaded, ok := reg.Method("example.compiled.v1.MyService/IntensiveRPC")
+	require.True(t, ok)
+	assert.Equal(t, registry.RoutingAffinity, loaded.Routing())
+}
