@@ -5,13 +5,14 @@ import (
 	"time"
 
 	"github.com/dynpsrpc/dynpsrpc/bus"
+	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
 // In a cluster, a server confirms a subscription before the other servers know about it. If a peer
 // publishes a frame through one of the other servers at this moment, that server drops the frame
-// and reports no responders. The bus of the peer then publishes the frame again. No receiver gets
-// the frame twice, because the first publication had no receivers. Frames without a report are not
-// repeated.
+// and reports no responders, or gives it to members of the queue group that do not serve its method.
+// The bus of the peer then publishes the frame again. No receiver gets the frame twice, because the
+// first publication had no receivers. Frames without a report are not repeated.
 
 // clusterDelays are the delays before a frame without receivers is published again.
 var clusterDelays = [...]time.Duration{10 * time.Millisecond, 90 * time.Millisecond}
@@ -42,13 +43,13 @@ func (b *Bus) repeatable(out outgoing) outgoing {
 
 // Delivered implements bus.DeliveryReport.
 func (r *clusterReport) Delivered(receivers int, err error) {
-	if err != nil || receivers != 0 {
+	if receivers != 0 || err != nil && !errors.Is(err, bus.ErrMisrouted) {
 		r.out.report.Delivered(receivers, err)
 		return
 	}
 	repeat := int(r.repeats.Add(1)) - 1
 	if repeat >= len(clusterDelays) {
-		r.out.report.Delivered(0, nil)
+		r.out.report.Delivered(0, err)
 		return
 	}
 	time.AfterFunc(clusterDelays[repeat], r.publish)

@@ -109,6 +109,7 @@ func TestBus_QueueMembersComeAndGo(t *testing.T) {
 		require.NoError(t, err)
 		return s
 	}
+	listen(t, newBus(t, url), others, bus.Queue) // gets frames, too, and forwards them
 	leaving := subscribe(newBus(t, url))
 	stop, members := make(chan struct{}), sync.WaitGroup{}
 	members.Go(func() {
