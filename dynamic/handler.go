@@ -23,8 +23,8 @@ import (
 // descriptor.
 type Handlers map[string]Handler
 
-// Handler serves a method. Handlers are created by [Unary], [Raw] and [Stream]. The same handler
-// may be registered several times.
+// Handler serves a method. Handlers are created by [Unary], [Raw], [Stream] and [HandlersOf]. The
+// same handler may be registered several times.
 type Handler interface {
 	// bind checks the handler's types against the method and returns a handler for this method.
 	bind(method *registry.Method) (*boundHandler, error)

@@ -17,20 +17,35 @@ import (
 // affinitySuffix is the end of the name of a Go method that is an affinity function.
 const affinitySuffix = "Affinity"
 
+// goMethodHandler is implemented by *implementationHandler only. matchImplementation uses the
+// interface, so that the linker finds no call of the methods below in programs that do not use
+// HandlersOf. It can then remove these methods, and thus reflect.Type.MethodByName. If a program
+// calls that function, the linker keeps all exported methods of all types: a fifth of its size.
+type goMethodHandler interface {
+	Handler
+	// owner returns the type of the implementation.
+	owner() reflect.Type
+	methodOf(service *registry.Service, key string) *registry.Method
+	leftover(service *registry.Service) error
+}
+
+// owner implements goMethodHandler.
+func (h *implementationHandler) owner() reflect.Type { return h.impl.goType }
+
 // matchImplementation matches the Go methods of implementations to the methods of a service. It
 // returns the handlers by the names of the methods, without Go methods that belong to no method, and
 // the problems that it has found. If no handler comes from HandlersOf, it returns handlers itself.
 func matchImplementation(
 	service *registry.Service, handlers Handlers, allowMissing bool,
 ) (matched Handlers, problems []error) {
-	var impl *implementation
+	var goType reflect.Type
 	matched = Handlers{}
 	for _, key := range slices.Sorted(maps.Keys(handlers)) {
 		switch handler := handlers[key].(type) {
 		case problemHandler:
 			return reportedHandlers(service), []error{serviceProblem(service, "", handler.problem)}
-		case *implementationHandler:
-			impl = handler.impl
+		case goMethodHandler:
+			goType = handler.owner()
 			if method := handler.methodOf(service, key); method == nil {
 				if err := handler.leftover(service); err != nil {
 					problems = append(problems, serviceProblem(service, key, err))
@@ -42,13 +57,13 @@ func matchImplementation(
 			matched[key] = handler
 		}
 	}
-	if impl == nil {
+	if goType == nil {
 		return handlers, nil
 	}
 	for _, method := range service.Methods() {
 		if matched[method.Name()] == nil && !allowMissing && method.Kind() != registry.KindSubscription {
 			err := fmt.Errorf("%s has no method %s%s; add it, or use dynamic.AllowMissing()",
-				impl.goType, method.WireName(), strings.TrimPrefix(wantedSignature(method), "func"))
+				goType, method.WireName(), strings.TrimPrefix(wantedSignature(method), "func"))
 			problems = append(problems, serviceProblem(service, method.Name(), err))
 			matched[method.Name()] = reportedHandler{}
 		}

@@ -119,3 +119,21 @@ func TestPrograms_LinkOnlyWhatTheyUse(t *testing.T) {
 		}
 	}
 }
+
+// Only programs that use HandlersOf call reflect.Type.MethodByName through package dynamic. In a
+// program that calls it, the linker keeps all exported methods, which adds a fifth to its size.
+func TestPrograms_KeepMethodsOnlyForHandlersOf(t *testing.T) {
+	t.Parallel()
+	for program, uses := range map[string]bool{"quickstart": false, "migrated": true} {
+		binary := path.Join(t.TempDir(), program)
+		for _, args := range [][]string{{"build", "-o", binary, "./example/" + program}, {"tool", "nm", binary}} {
+			command := exec.CommandContext(t.Context(), "go", args...)
+			command.Dir = "../.."
+			output, err := command.CombinedOutput()
+			require.NoError(t, err, "%s", output)
+			if args[0] == "tool" {
+				assert.Equal(t, uses, strings.Contains(string(output), "dynamic.(*implementation).method"), program)
+			}
+		}
+	}
+}
