@@ -108,9 +108,9 @@ func TestREADME_ProgramRuns(t *testing.T) {
 // up the service.
 func TestREADME_ProgramReportsMisspeltService(t *testing.T) {
 	t.Parallel()
-	output, err := run(t, replace(t, program(t), map[string]string{`reg.Service("greeting.`: `reg.Service("greting.`}))
+	output, err := run(t, replace(t, program(t), map[string]string{`reg.FindService("greeting.`: `reg.FindService("greting.`}))
 	require.Error(t, err)
-	assert.Contains(t, output, "greeter.proto has no service greeting.Greeter")
+	assert.Contains(t, output, "service greting.Greeter is not registered; did you mean greeting.Greeter?")
 }
 
 func TestREADME_ProgramRunsWithInterceptors(t *testing.T) {
