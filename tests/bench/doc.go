@@ -48,7 +48,7 @@
 //	                  fastdecode: the server decodes requests with package fastdecode, and returns
 //	                  a prepared message
 //	growth/WHAT/N     a call like queue with N services, methods, topics or waiting calls
-//	growth/servers/N  queue, affinity and multi calls with N servers
+//	growth/servers/N  queue, affinity and multi calls with N servers, and the same with raw transports
 //
 // Other benchmarks measure raw transports. go-chan-pingpong passes a value to another goroutine and
 // back. grpc-unary and grpc-stream-echo use grpc-go over loopback TCP. nats-request uses the

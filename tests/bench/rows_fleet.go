@@ -3,8 +3,12 @@ package main
 // growthServers lists the numbers of servers for which there are benchmarks.
 var growthServers = []int{1, 3, 10, 30}
 
+// rawQueue holds the names of the benchmarks of raw transports with which queue calls to many
+// servers are compared.
+var rawQueue = map[string]string{onNATS: "nats-request/c64", onRedis: "redis-pingpong-batched/c64"}
+
 // fleetRows returns benchmarks of concurrent calls of a method that is served by many servers. On a
-// broker, calls that reach all servers are compared with raw transports that send as many messages.
+// broker, they are compared with raw transports that send as many messages to as many servers.
 func fleetRows(bus string) []*row {
 	const single, multi = 64, 16 // callers
 	operations := []struct {
@@ -12,7 +16,7 @@ func fleetRows(bus string) []*row {
 		open, rival func(s *scene, servers int) load
 	}{
 		{
-			name:  "queue/c64",
+			name: "queue/c64", raw: rawQueue[bus],
 			open:  func(s *scene, n int) load { return s.calls(queueCall, n, single) },
 			rival: func(s *scene, n int) load { return s.psrpcCalls(queueCall, n, single) },
 		},
@@ -39,6 +43,12 @@ func fleetRows(bus string) []*row {
 	}
 	for _, n := range growthServers {
 		name := func(operation string) string { return growthName("servers", n) + "/" + operation }
+		switch bus {
+		case onNATS:
+			add(&row{name: name(rawQueue[bus]), system: onBare, open: func(s *scene) load { return s.natsRequests(n, single) }})
+		case onRedis:
+			add(&row{name: name(rawQueue[bus]), system: onBare, open: func(s *scene) load { return s.redisPingPong(n, single, true) }})
+		}
 		if bus != onLocal {
 			add(&row{name: name(bus + "-claims/c64"), system: onBare, open: func(s *scene) load { return s.rawCalls(n, single, true) }})
 			add(&row{name: name(bus + "-answers/c16"), system: onBare, open: func(s *scene) load { return s.rawCalls(n, multi, false) }})
@@ -52,10 +62,7 @@ func fleetRows(bus string) []*row {
 			if n > 1 {
 				r.limits = append(r.limits, growthName("servers", 1)+"/"+operation.name)
 			}
-			switch {
-			case operation.raw == "":
-				r.limits = append(r.limits, callLimits(bus, single, pingPong)...)
-			case bus != onLocal:
+			if bus != onLocal {
 				r.limits = append(r.limits, name(operation.raw))
 			}
 			add(r)

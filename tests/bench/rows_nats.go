@@ -24,7 +24,7 @@ const (
 func natsRows() []*row {
 	var rows []*row
 	for _, n := range []int{1, 16, 64} {
-		rows = append(rows, &row{name: fmt.Sprintf("nats-request/c%d", n), open: func(s *scene) load { return s.natsRequests(n) }})
+		rows = append(rows, &row{name: fmt.Sprintf("nats-request/c%d", n), open: func(s *scene) load { return s.natsRequests(1, n) }})
 	}
 	for _, subscribers := range []int{0, 1, 10} {
 		rows = append(rows, &row{name: fmt.Sprintf("nats-pub-%dsub/max", subscribers), open: func(s *scene) load {
@@ -57,8 +57,12 @@ func (s *scene) natsSubscribe(queue string, deliver nats.MsgHandler) {
 	s.check(conn.Flush())
 }
 
-func (s *scene) natsRequests(n int) load {
-	s.natsSubscribe("queue", func(m *nats.Msg) { _ = m.Respond(m.Data) })
+// natsRequests returns a [load] in which n concurrent callers make requests to a queue group with
+// the given number of servers.
+func (s *scene) natsRequests(servers, n int) load {
+	for range servers {
+		s.natsSubscribe("queue", func(m *nats.Msg) { _ = m.Respond(m.Data) })
+	}
 	conn := s.natsConn()
 	return callers(perCaller(n, func(caller int) func() error {
 		body := []byte(s.body(caller))

@@ -26,7 +26,7 @@ func redisRows() []*row {
 				name += "-batched"
 			}
 			rows = append(rows, &row{name: fmt.Sprintf("%s/c%d", name, n), open: func(s *scene) load {
-				return s.redisPingPong(n, batched)
+				return s.redisPingPong(1, n, batched)
 			}})
 		}
 	}
@@ -98,11 +98,17 @@ func (s *scene) redisPublisher(client *redis.Client, channel string, batched boo
 	}
 }
 
-func (s *scene) redisPingPong(n int, batched bool) load {
-	server, client := s.redisClient(), s.redisClient()
-	respond := s.redisPublisher(server, replies, batched)
-	s.redisSubscribe(server, func(_, payload string) { _ = respond(payload) }, requests)
-
+// redisPingPong returns a [load] in which n concurrent callers make requests to the given number of
+// servers. Each server has a channel of its own, and callers use them in turn.
+func (s *scene) redisPingPong(servers, n int, batched bool) load {
+	client := s.redisClient()
+	send := make([]func(payload string) error, servers)
+	for i := range send {
+		server, channel := s.redisClient(), requests+strconv.Itoa(i)
+		respond := s.redisPublisher(server, replies, batched)
+		s.redisSubscribe(server, func(_, payload string) { _ = respond(payload) }, channel)
+		send[i] = s.redisPublisher(client, channel, batched)
+	}
 	perCallerReplies := make([]chan string, n)
 	for i := range perCallerReplies {
 		perCallerReplies[i] = make(chan string, 1)
@@ -113,11 +119,11 @@ func (s *scene) redisPingPong(n int, batched bool) load {
 			perCallerReplies[caller] <- payload
 		}
 	}, replies)
-	request := s.redisPublisher(client, requests, batched)
 	return callers(perCaller(n, func(caller int) func() error {
-		body := s.body(caller)
+		body, turn := s.body(caller), caller
 		return func() error {
-			if err := request(body); err != nil {
+			turn++
+			if err := send[turn%servers](body); err != nil {
 				return err
 			}
 			select {
