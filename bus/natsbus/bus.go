@@ -33,6 +33,8 @@ type Bus struct {
 	// buffersOffline reports whether nc has a reconnect buffer. If so, nc accepts messages while it
 	// is disconnected and sends them after it has reconnected.
 	buffersOffline bool
+	// privatePrefix is the beginning of all private subjects. See private.go.
+	privatePrefix string
 	// maxSubject is the maximum length of a subject in bytes.
 	maxSubject int
 	// statuses and detachErrorHandler belong to nc. While the method watch is running, only watch
@@ -141,6 +143,7 @@ func newBus(nc *nats.Conn, owner *owner, opts []Option) (*Bus, error) {
 	}
 	b := &Bus{
 		options: options, owner: owner,
+		privatePrefix:  options.prefix + privatePrefix,
 		maxSubject:     maxSubject,
 		buffersOffline: nc.Opts.ReconnectBufSize >= 0,
 		statuses:       nc.StatusChanged(watchedStatuses...),

@@ -48,14 +48,9 @@ const (
 // isSample reports whether a frame with this reply subject is a sample.
 func isSample(reply string) bool { return reply != "" && reply[len(reply)-1] == sampleDigit }
 
-// onSample is called with each sample of a queue. served reports whether this process serves its
-// routing key. If frames are being misrouted, onSample acknowledges the sample: it sends the routing
-// key to the publisher.
-func (b *Bus) onSample(m *nats.Msg, key []byte, served bool) {
-	if b.isPrivate(m.Sub.Subject) {
-		b.lastForwardedSample = time.Now()
-		return
-	}
+// acknowledgeSample sends the routing key of a sample to the publisher if frames are being misrouted.
+// served reports whether this process serves the routing key.
+func (b *Bus) acknowledgeSample(m *nats.Msg, key []byte, served bool) {
 	isMisrouting := !served || time.Since(b.lastForwardedSample) < misroutingWindow
 	if isMisrouting && b.noResponders.peerReply(m.Reply) != "" {
 		_ = b.conn().Publish(m.Reply, key) // if this fails, the sample counts as not acknowledged

@@ -1,6 +1,8 @@
 package natsbus
 
 import (
+	"time"
+
 	"github.com/nats-io/nats.go"
 
 	"github.com/dynpsrpc/dynpsrpc/errors"
@@ -63,6 +65,10 @@ func (b *Bus) handle(m *nats.Msg) {
 // frame's routing key is not parsed.
 func (b *Bus) deliver(m *nats.Msg) {
 	queue := m.Sub.Queue != ""
+	if queue && b.isPrivate(m.Sub.Subject) {
+		b.deliverPrivate(m)
+		return
+	}
 	subscribers := b.subscribersOf(subKey{subject: m.Sub.Subject, queue: queue})
 	unkeyed := subscribers[""]
 	if unkeyed != nil && len(subscribers) == 1 {
@@ -80,10 +86,27 @@ func (b *Bus) deliver(m *nats.Msg) {
 		delivered = deliverTo(unkeyed, m.Data, queue) || delivered
 	}
 	if queue && isSample(m.Reply) {
-		b.onSample(m, key, delivered)
+		b.acknowledgeSample(m, key, delivered)
 	}
 	if !delivered && queue {
-		b.onMisrouted(m, key)
+		b.onMisrouted(m, string(key), m.Sub.Subject)
+	}
+}
+
+// deliverPrivate passes a frame that has arrived on a private subject to a local subscriber.
+func (b *Bus) deliverPrivate(m *nats.Msg) {
+	key, err := wire.RoutingKey(m.Data)
+	shared, ok := b.sharedSubject(m.Sub.Subject, string(key))
+	if err != nil || !ok {
+		b.drop(dropMalformed, m.Subject, errors.NewErrorf(errors.InvalidArgument,
+			"subject %.200s: the frame has another routing key than the subject", m.Subject))
+		return
+	}
+	if isSample(m.Reply) {
+		b.lastForwardedSample = time.Now()
+	}
+	if !b.subscribersOf(subKey{subject: shared, queue: true})[string(key)].DeliverQueue(m.Data) {
+		b.onMisrouted(m, string(key), shared)
 	}
 }
 

@@ -35,12 +35,12 @@ func (b *Bus) countDropped() {
 		return
 	}
 	defer b.changeMu.Unlock()
-	for key, s := range b.serverSubs {
-		b.countDroppedLocked(key, s)
+	for _, s := range b.serverSubs {
+		b.countDroppedLocked(s)
 	}
 }
 
-func (b *Bus) countDroppedLocked(key subKey, s *serverSub) {
+func (b *Bus) countDroppedLocked(s *serverSub) {
 	dropped, err := s.sub.Dropped()
 	if err != nil || dropped == s.dropped {
 		return
@@ -49,8 +49,8 @@ func (b *Bus) countDroppedLocked(key subKey, s *serverSub) {
 	s.dropped = dropped
 	b.drops.Add(dropSlowConsumer, newlyDropped, 0)
 	b.events.Put(bus.Event{
-		Kind: bus.Dropped, Channel: key.subject, Frames: newlyDropped,
+		Kind: bus.Dropped, Channel: s.key.subject, Frames: newlyDropped,
 		Err: errors.NewErrorf(errors.ResourceExhausted, "subject %.200s: more than %d received frames were waiting for delivery: "+
-			"this process is too busy, or the limit set by WithPendingLimit is too low", key.subject, b.options.pendingLimit),
+			"this process is too busy, or the limit set by WithPendingLimit is too low", s.key.subject, b.options.pendingLimit),
 	})
 }

@@ -56,20 +56,21 @@ type misrouted struct {
 }
 
 // onMisrouted handles a queue frame with a routing key for which this process has no subscriber.
-func (b *Bus) onMisrouted(m *nats.Msg, key []byte) {
+// subject is the subject of the queue. The frame may have arrived on the private subject, if the
+// subscriber has just left.
+func (b *Bus) onMisrouted(m *nats.Msg, key, subject string) {
 	forwarder, hops, publisher := parseReply(m.Reply)
 	forwarder, publisher = b.noResponders.peerReply(forwarder), b.noResponders.peerReply(publisher)
-	shared, isPrivate := b.sharedSubject(m.Sub.Subject, string(key))
-	f := &misrouted{bus: b, subject: shared, key: string(key), frame: m.Data, size: len(m.Data), hops: hops, publisher: publisher}
+	f := &misrouted{bus: b, subject: subject, key: key, frame: m.Data, size: len(m.Data), hops: hops, publisher: publisher}
 	switch {
 	case hops >= maxHops && forwarder == "":
 		f.drop()
 	case hops >= maxHops:
 		b.sendStatus(forwarder, "")
-	case forwarder != "" && !isPrivate:
+	case forwarder != "" && m.Sub.Subject == subject:
 		// The frame has returned to the queue group. A no-responders status goes to the process
 		// that forwarded it first.
-		if err := b.publishForwarded(shared, forwarder, hops+1, publisher, m.Data); err != nil {
+		if err := b.publishForwarded(subject, forwarder, hops+1, publisher, m.Data); err != nil {
 			f.lose(err)
 		}
 	default:
@@ -172,7 +173,7 @@ func (f *misrouted) drop() {
 		"none of the processes that got a frame in the queue of subject %.200s serves routing key %.200q: if processes of psrpc "+
 			"are in the queue or the server denies the private subjects of queues (%s>), all processes on the subject must "+
 			"serve the same queued methods; otherwise give each method its own subject (WithSubjectPerMethod, on all peers)",
-		f.subject, f.key, f.bus.options.prefix+privatePrefix))
+		f.subject, f.key, f.bus.privatePrefix))
 }
 
 // lose counts f as dropped because it could not be published.

@@ -23,23 +23,19 @@ func (b *Bus) privateSubject(subject, key string) (string, bool) {
 	if !isSubject(key) {
 		return "", false
 	}
-	private := b.options.prefix + privatePrefix + strings.TrimPrefix(subject, b.options.prefix) + "." + key
+	private := b.privatePrefix + strings.TrimPrefix(subject, b.options.prefix) + "." + key
 	return private, len(private) <= b.maxSubject
 }
 
-// sharedSubject returns the subject of a queue, given that subject or the private subject. isPrivate
-// reports which of them it was.
-func (b *Bus) sharedSubject(subject, key string) (shared string, isPrivate bool) {
-	rest, isPrivate := strings.CutSuffix(subject, "."+key)
-	if !isPrivate || !b.isPrivate(rest) {
-		return subject, false
-	}
-	return b.options.prefix + strings.TrimPrefix(rest, b.options.prefix+privatePrefix), true
+// sharedSubject returns the subject of the queue to which a private subject belongs. It returns false
+// if the private subject belongs to another routing key.
+func (b *Bus) sharedSubject(private, key string) (string, bool) {
+	rest, found := strings.CutSuffix(private, key)
+	rest, dot := strings.CutSuffix(rest, ".")
+	return b.options.prefix + strings.TrimPrefix(rest, b.privatePrefix), found && dot
 }
 
-func (b *Bus) isPrivate(subject string) bool {
-	return strings.HasPrefix(subject, b.options.prefix+privatePrefix)
-}
+func (b *Bus) isPrivate(subject string) bool { return strings.HasPrefix(subject, b.privatePrefix) }
 
 // isSubject reports whether s is a subject of letters, digits and underscores. The routing keys of
 // services are such subjects. A peer can choose any other routing key for its frames.

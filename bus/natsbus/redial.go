@@ -82,8 +82,8 @@ func (b *Bus) replaceConn(nc *nats.Conn, closeConn func()) {
 	b.nc.Store(nc)
 	b.stale = false
 	_ = b.subscribeInbox() // this fails only if nc has been closed
-	for key, s := range b.serverSubs {
-		_ = b.subscribeNATS(key, s) // this fails only if nc has been closed
+	for _, s := range b.serverSubs {
+		_ = b.subscribeNATS(s) // this fails only if nc has been closed
 	}
 	b.flusher.request()
 }

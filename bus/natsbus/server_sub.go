@@ -14,9 +14,11 @@ import (
 // requests are distributed among psrpc and dynpsrpc servers.
 const queueGroup = "bus"
 
-// serverSub is the state of one NATS subscription. It is shared by all subscriptions of the bus
-// with the same subKey. Bus.changeMu guards all fields except closeReconnects, which is atomic.
+// serverSub is the state of one NATS subscription. It is shared by all subscriptions of the bus that
+// need it. Bus.changeMu guards all fields except key, which does not change, and closeReconnects,
+// which is atomic.
 type serverSub struct {
+	key subKey
 	// sub is a subscription of nc.
 	sub *nats.Subscription
 	nc  *nats.Conn
@@ -41,37 +43,62 @@ type serverSub struct {
 	closeReconnects atomic.Uint64
 }
 
-// acquireServerSub adds e to the serverSub for its subKey, creating the serverSub if necessary. It
-// reports whether the server has already confirmed the NATS subscription.
-func (b *Bus) acquireServerSub(e *entry, channel bus.Channel) (confirmed bool, err error) {
+// acquireServerSubs adds the subscriber of s and acquires the NATS subscriptions that s needs. It
+// returns those which the server has not confirmed yet. The private one comes first: once the NATS
+// server gives frames to this process, other processes can forward theirs, too.
+func (b *Bus) acquireServerSubs(s *subscription) (unconfirmed []*serverSub, err error) {
+	private, hasPrivate := b.privateSubject(s.subKey.subject, s.routingKey)
+	hasPrivate = hasPrivate && s.subKey.queue && !b.privateDenied.Load()
 	b.changeMu.Lock()
 	defer b.changeMu.Unlock()
 	if b.closed {
-		return false, bus.ErrClosed
+		return nil, bus.ErrClosed
 	}
-	b.addSubscriber(e)
-	shared := b.serverSubs[e.subKey]
-	if shared == nil {
-		shared = &serverSub{}
-		shared.refusals, _ = b.asyncErrors.refused()
-		if err = b.subscribeNATS(e.subKey, shared); err != nil {
-			b.removeSubscriber(e)
-			return false, b.subscribeError(err, channel)
+	b.addSubscriber(s)
+	if hasPrivate {
+		s.private, err = b.acquireServerSubLocked(subKey{subject: private, queue: true})
+	}
+	if err == nil {
+		s.shared, err = b.acquireServerSubLocked(s.subKey)
+	}
+	if err != nil {
+		if s.private != nil {
+			b.releaseServerSubLocked(s.private)
 		}
-		b.serverSubs[e.subKey] = shared
+		b.removeSubscriber(s)
+		return nil, b.subscribeError(err, s.channel)
 	}
-	shared.refs++
-	e.serverSub = shared
-	return shared.confirmed, nil
+	for _, sub := range s.serverSubs() {
+		if !sub.confirmed {
+			unconfirmed = append(unconfirmed, sub)
+		}
+	}
+	return unconfirmed, nil
+}
+
+// acquireServerSubLocked returns the serverSub for key, with one more reference. It creates the
+// serverSub if necessary.
+func (b *Bus) acquireServerSubLocked(key subKey) (*serverSub, error) {
+	s := b.serverSubs[key]
+	if s == nil {
+		s = &serverSub{key: key}
+		s.refusals, _ = b.asyncErrors.refused()
+		if err := b.subscribeNATS(s); err != nil {
+			return nil, err
+		}
+		b.serverSubs[key] = s
+	}
+	s.refs++
+	return s, nil
 }
 
 // subscribeNATS sets s.sub to a new subscription of the current connection.
-func (b *Bus) subscribeNATS(key subKey, s *serverSub) error {
+func (b *Bus) subscribeNATS(s *serverSub) error {
 	nc, queue := b.conn(), ""
-	if key.queue {
+	if s.key.queue {
 		queue = queueGroup
 	}
-	sub, err := nc.ChanQueueSubscribe(key.subject, queue, b.inbound)
+	sub, err := nc.ChanQueueSubscribe(s.key.subject, queue, b.inbound)
 	if err != nil {
 		return err
 	}
@@ -87,67 +114,71 @@ func (b *Bus) subscribeError(err error, channel bus.Channel) error {
 	return errors.NewErrorf(errors.Unavailable, "nats bus cannot subscribe to channel %.200s: %w", channel, err)
 }
 
-// confirmServerSubs is called after a successful flush. It marks the NATS subscriptions of entries as
-// confirmed, or returns the error if the server has denied or refused one of them before the flush
-// ended. The server's refusal does not say which subscription it concerns, so all subscriptions that
-// were not confirmed at that time fail.
-func (b *Bus) confirmServerSubs(ctx context.Context, channel bus.Channel, entries []*entry) error {
-	b.waitRefusal(ctx, entries[0].serverSub.refusals)
+// confirmServerSubs is called after a successful flush. It marks the unconfirmed NATS subscriptions of
+// s as confirmed, or returns the error if the server has denied or refused one of them before the
+// flush ended. The server's refusal does not say which subscription it concerns, so all
+// subscriptions that were not confirmed at that time fail. If the server has denied the private
+// subject, s goes on without it.
+func (b *Bus) confirmServerSubs(ctx context.Context, s *subscription, unconfirmed []*serverSub) error {
+	b.waitRefusal(ctx, unconfirmed[0].refusals)
 	refusals, _ := b.asyncErrors.refused()
 	b.changeMu.Lock()
 	defer b.changeMu.Unlock()
-	for _, e := range entries {
-		s := e.serverSub
+	for _, sub := range unconfirmed {
+		denied := sub.denied != nil && sub.deniedEpoch == b.state.epoch()
 		switch {
-		case b.isDeniedLocked(s):
-			return errors.NewErrorf(errors.PermissionDenied, "nats bus cannot subscribe to channel %.200s: %w", channel, s.denied)
-		case refusals != s.refusals && !s.confirmed:
+		case denied && sub == s.private:
+			s.private = nil
+			b.releaseServerSubLocked(sub)
+		case denied:
+			return errors.NewErrorf(errors.PermissionDenied, "nats bus cannot subscribe to channel %.200s: %w", s.channel, sub.denied)
+		case refusals != sub.refusals && !sub.confirmed:
 			return errors.NewErrorf(errors.ResourceExhausted, "nats bus cannot subscribe to channel %.200s: %w",
-				channel, nats.ErrMaxSubscriptionsExceeded)
+				s.channel, nats.ErrMaxSubscriptionsExceeded)
+		default:
+			sub.confirmed = true
 		}
-		s.confirmed = true
 	}
 	return nil
 }
 
-// isDenied reports whether the server has denied the NATS subscription of e.
-func (b *Bus) isDenied(e *entry) bool {
-	b.changeMu.Lock()
-	defer b.changeMu.Unlock()
-	return b.isDeniedLocked(e.serverSub)
+// abandonServerSub releases a reference of a subscription that has failed. checkStale unsubscribes at
+// once, because there are no frames to wait for.
+func (b *Bus) abandonServerSub(s *serverSub) {
+	b.releaseServerSub(s)
+	b.checkStale(s)
 }
 
-func (b *Bus) isDeniedLocked(s *serverSub) bool {
-	return s.denied != nil && s.deniedEpoch == b.state.epoch()
-}
-
-// releaseServerSub releases the reference held by e. When the last reference is released, the NATS
+// releaseServerSub releases a reference to s. When the last reference is released, the NATS
 // subscription is drained. nats.go then sends UNSUB, delivers the messages that arrive before the
 // server has processed the UNSUB, and then forgets the subscription. A call to Subscribe in the
 // meantime creates a new serverSub. If the bus is disconnected, the NATS subscription is removed
 // without a drain.
-func (b *Bus) releaseServerSub(e *entry) {
+func (b *Bus) releaseServerSub(s *serverSub) {
 	b.changeMu.Lock()
 	defer b.changeMu.Unlock()
-	shared := e.serverSub
-	shared.refs--
-	if shared.refs > 0 || b.closed {
+	b.releaseServerSubLocked(s)
+}
+
+func (b *Bus) releaseServerSubLocked(s *serverSub) {
+	s.refs--
+	if s.refs > 0 || b.closed {
 		return
 	}
-	b.countDroppedLocked(e.subKey, shared)
-	delete(b.serverSubs, e.subKey)
-	shared.drainReconnects = shared.nc.Stats().Reconnects
-	if b.state.err() != nil || shared.sub.Drain() != nil {
-		_ = shared.sub.Unsubscribe() // if this fails, the connection has already been closed
+	b.countDroppedLocked(s)
+	delete(b.serverSubs, s.key)
+	s.drainReconnects = s.nc.Stats().Reconnects
+	if b.state.err() != nil || s.sub.Drain() != nil {
+		_ = s.sub.Unsubscribe() // if this fails, the connection has already been closed
 	}
 }
 
-// countDraining returns how many of the NATS subscriptions of s have no reference left.
-func (b *Bus) countDraining(s *subscription) (draining int) {
+// countDraining returns how many of the NATS subscriptions have no reference left.
+func (b *Bus) countDraining(subs []*serverSub) (draining int) {
 	b.changeMu.Lock()
 	defer b.changeMu.Unlock()
-	for _, e := range s.entries() {
-		if e.serverSub.refs == 0 {
+	for _, s := range subs {
+		if s.refs == 0 {
 			draining++
 		}
 	}

@@ -13,7 +13,8 @@ type subKey struct {
 	queue   bool
 }
 
-// byRoutingKey maps routing keys to the local subscribers of one NATS subscription. Subscribers
+// byRoutingKey maps routing keys to the local subscribers of one subject. They also get the frames
+// that arrive on the private subjects. Subscribers
 // under the empty key can receive frames with any routing key. A map is never modified. Each change
 // replaces it with a new one, so the dispatcher can read it without a lock.
 type byRoutingKey map[string]*fanout.Subscribers
@@ -24,32 +25,32 @@ func (b *Bus) subscribersOf(key subKey) byRoutingKey {
 	return b.subscribers[key]
 }
 
-func (b *Bus) addSubscriber(e *entry) {
+func (b *Bus) addSubscriber(s *subscription) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	next := byRoutingKey{e.routingKey: b.subscribers[e.subKey][e.routingKey].With(e.subscriber)}
-	for routingKey, subscribers := range b.subscribers[e.subKey] {
-		if routingKey != e.routingKey {
+	next := byRoutingKey{s.routingKey: b.subscribers[s.subKey][s.routingKey].With(s.subscriber)}
+	for routingKey, subscribers := range b.subscribers[s.subKey] {
+		if routingKey != s.routingKey {
 			next[routingKey] = subscribers
 		}
 	}
-	b.subscribers[e.subKey] = next
+	b.subscribers[s.subKey] = next
 }
 
 // removeSubscriber removes a subscriber. Deliveries may still be in progress.
-func (b *Bus) removeSubscriber(e *entry) {
+func (b *Bus) removeSubscriber(s *subscription) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	next := maps.Clone(b.subscribers[e.subKey])
-	if remaining := next[e.routingKey].Without(e.subscriber); remaining != nil {
-		next[e.routingKey] = remaining
+	next := maps.Clone(b.subscribers[s.subKey])
+	if remaining := next[s.routingKey].Without(s.subscriber); remaining != nil {
+		next[s.routingKey] = remaining
 	} else {
-		delete(next, e.routingKey)
+		delete(next, s.routingKey)
 	}
 	if len(next) > 0 {
-		b.subscribers[e.subKey] = next
+		b.subscribers[s.subKey] = next
 	} else {
-		delete(b.subscribers, e.subKey)
+		delete(b.subscribers, s.subKey)
 	}
 }
 
