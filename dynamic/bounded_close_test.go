@@ -219,3 +219,75 @@ func TestConn_EndsInTimeWhileTheBrokerIsSilent(t *testing.T) {
 		require.NoError(t, conn.Close())
 	})
 }
+
+// subscribeLimit is a broker that stops answering after a number of subscriptions.
+type subscribeLimit struct {
+	*silentBroker
+
+	left int
+}
+
+func (b *subscribeLimit) limit(subscriptions int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.left = subscriptions
+}
+
+func (b *subscribeLimit) Subscribe(
+	ctx context.Context, channel bus.Channel, mode bus.Mode, deliver bus.Handler,
+) (bus.Subscription, error) {
+	b.mu.Lock()
+	b.left--
+	left := b.left
+	b.mu.Unlock()
+	if left < 0 {
+		b.silence()
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
+	return b.silentBroker.Subscribe(ctx, channel, mode, deliver)
+}
+
+// Replace takes no context, so the timeout of the server limits how long they wait for the broker. A
+// replaced version stops serving a method that the next one lacks even if its subscription does not end.
+func TestRegistration_ReplaceWhileTheBrokerIsSilent(t *testing.T) {
+	t.Parallel()
+	const limit = dynamic.DefaultServerTimeout + 500*time.Millisecond
+	synctest.Test(t, func(t *testing.T) {
+		b := &subscribeLimit{newSilentBroker(), 1000}
+		w := newVersionsWorld(t, b)
+		old := descriptor(t, w.registry, "versions.Versions")
+		const method = "rpc Queue(google.protobuf.StringValue) returns (google.protobuf.StringValue);"
+		queueOnly := descriptor(t, newRegistry(t, versionsHead+method+"}"), "versions.Versions")
+		call := func(name string) error {
+			_, err := w.call(t, name, "hi")
+			return err
+		}
+		require.NoError(t, call(versionsQueue))
+		require.NoError(t, call(versionsDirect))
+		b.silence()
+		var next *dynamic.Registration
+		var err error
+		requireWithin(t, time.Second, limit, func() {
+			next, err = w.service.Replace(queueOnly, dynamic.Handlers{"Queue": dynamic.Unary(echoHandler)})
+		})
+		require.NoError(t, err)
+		b.answer()
+		require.NoError(t, call(versionsQueue))
+		require.Error(t, call(versionsDirect))
+		require.NoError(t, w.service.Close(t.Context()))
+
+		// The broker stops answering while the third version subscribes.
+		for subscriptions := range 4 {
+			b.limit(subscriptions)
+			requireWithin(t, time.Second, limit, func() {
+				_, err = next.Replace(old, version(3), dynamic.AllowMissing())
+			})
+			requireCode(t, errors.Unavailable, err)
+			b.limit(1000)
+			b.answer()
+			require.NoError(t, call(versionsQueue), "the second version goes on")
+		}
+		require.NoError(t, w.server.Shutdown(t.Context()))
+	})
+}

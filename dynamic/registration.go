@@ -163,18 +163,33 @@ func (r *Registration) subscribeIfPermitted(
 // that fails, openEndpoint removes and closes the endpoint.
 func (r *Registration) openEndpoint(ctx context.Context, e *endpoint) error {
 	if err := r.addEndpoint(e); err != nil {
-		e.close()
+		r.closeUntil(ctx, e.close)
 		return err
 	}
 	if err := e.subscribe(ctx); err != nil {
 		r.removeEndpoint(e)
-		e.close()
+		r.closeUntil(ctx, e.close)
 		if r.ctx.Err() != nil {
 			return errors.ErrServerClosed
 		}
 		return transport.WithSubscribeCode(err, "method "+e.plan.method.FullName()+": cannot subscribe")
 	}
 	return nil
+}
+
+// closeUntil calls f, which ends bus subscriptions of the registration, and waits until f has
+// returned or ctx has ended. It reports whether f has returned. If the broker does not answer, f
+// continues in the background. Close waits for that goroutine, unless Close was called earlier.
+func (r *Registration) closeUntil(ctx context.Context, f func()) bool {
+	tracked, done := r.drainingEndpoints.Enter(), make(chan struct{})
+	go func() {
+		defer close(done)
+		f()
+		if tracked {
+			r.drainingEndpoints.Leave()
+		}
+	}()
+	return waitWithGrace(ctx, done) == nil
 }
 
 // addEndpoint adds an endpoint to the registration. It must be called before the endpoint

@@ -22,6 +22,11 @@ import (
 // methods, and methods whose kind or routing has changed, can be called as soon as the bus has
 // confirmed their subscriptions. This is shortly before the other methods move to the new version.
 //
+// Replace takes no context. If the broker does not answer, the timeout of the server limits each of
+// its two steps: subscribing to what only the new version needs, and ending the subscriptions that
+// only r needs (see [WithServerTimeout]). If the second step takes longer, it continues in the
+// background, and Replace returns nil as its error.
+//
 // If Replace fails, r continues unchanged. Replace fails for the same reasons as Register. It also
 // fails
 //   - if the wire names of the two versions differ; the error has code invalid_argument;
@@ -42,10 +47,17 @@ func (r *Registration) Replace(descriptor any, handlers Handlers, opts ...Regist
 		return nil, err
 	}
 	if err := r.replaceWith(next); err != nil {
-		next.Kill()
 		return nil, err
 	}
-	forEachConcurrently(r.currentEndpoints(), r.drainReplaced)
+	ctx, cancel := context.WithTimeout(r.server.ctx, r.server.options.timeout)
+	defer cancel()
+	replaced := r.currentEndpoints()
+	if !r.closeUntil(ctx, func() { forEachConcurrently(replaced, r.drainReplaced) }) {
+		// The bus may still deliver requests for methods that next does not have.
+		for _, e := range replaced {
+			e.inFlight.Close()
+		}
+	}
 	return next, nil
 }
 
@@ -64,14 +76,21 @@ func (r *Registration) checkReplaceable() error {
 	}
 }
 
-// replaceWith transfers the service from r to next.
+// replaceWith transfers the service from r to next. If it fails, it ends next.
 //
 // Both versions share the bus subscriptions of the methods that they have in common. If one version
 // unsubscribed before the other subscribed, requests sent in between would be lost. If the
 // subscriptions overlapped, requests would be handled twice. replaceWith subscribes to the channels
 // that only next needs. A single atomic store then switches the shared subscriptions to next.
 // Afterwards, Replace closes the subscriptions that only r needs.
-func (r *Registration) replaceWith(next *Registration) error {
+func (r *Registration) replaceWith(next *Registration) (err error) {
+	ctx, cancel := context.WithTimeout(r.ctx, r.server.options.timeout)
+	defer cancel()
+	defer func() {
+		if err != nil {
+			next.discard(ctx)
+		}
+	}()
 	if wireName, nextWireName := r.service.WireName(), next.service.WireName(); nextWireName != wireName {
 		return errors.NewErrorf(errors.InvalidArgument,
 			"service %s, to be replaced, has the wire name %s, service %s has %s; see dynamic.WithWireName",
@@ -81,13 +100,11 @@ func (r *Registration) replaceWith(next *Registration) error {
 	if err := r.server.addDraining(next); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(r.ctx, r.server.options.timeout)
-	defer cancel()
 	endpoints := next.newEndpoints(r)
 	if err := next.open(ctx, endpoints); err != nil {
 		// The endpoints that next.open has not opened must be closed too, because newEndpoints has
 		// counted every endpoint as a user of a bus subscription.
-		forEachConcurrently(endpoints, (*endpoint).close)
+		next.closeUntil(ctx, func() { forEachConcurrently(endpoints, (*endpoint).close) })
 		// If r was closed while next.open was running, this is why next.open failed.
 		if closedErr := r.checkReplaceable(); closedErr != nil {
 			return closedErr
@@ -99,6 +116,16 @@ func (r *Registration) replaceWith(next *Registration) error {
 	}
 	next.announce(wire.PresenceServing, endpoints...)
 	return nil
+}
+
+// discard ends a registration that could not replace another one. It waits for the bus until ctx
+// ends.
+func (r *Registration) discard(ctx context.Context) {
+	end := r.startEnd()
+	defer r.server.forget(r, end)
+	_ = waitWithGrace(ctx, end.drained)
+	r.stopHandlers(end)
+	_ = waitWithGrace(ctx, end.released)
 }
 
 // newEndpoints returns a new endpoint for each method of r without topics. It also returns an
