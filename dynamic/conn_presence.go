@@ -48,9 +48,9 @@ func (p *connPresence) subscribe(ctx context.Context) error {
 	if p.denied.Load() {
 		return nil
 	}
-	err := p.announcements.Subscribe(ctx, p.conn.bus, bus.Channel(wire.PresenceChannel(p.service)), bus.Broadcast, p.onPresence)
+	err := p.announcements.Subscribe(ctx, p.conn.bus, bus.Channel(wire.PresenceChannel(p.service)), bus.Broadcast, p.onAnnouncement)
 	if err == nil {
-		err = p.answers.Subscribe(ctx, p.conn.bus, bus.Channel(wire.PresenceClientChannel(p.service, p.conn.ID())), bus.Broadcast, p.onPresence)
+		err = p.answers.Subscribe(ctx, p.conn.bus, bus.Channel(wire.PresenceClientChannel(p.service, p.conn.ID())), bus.Broadcast, p.onAnswer)
 	}
 	if transport.IsPermissionDenied(err) {
 		p.deny(err)
@@ -78,9 +78,13 @@ func (p *connPresence) close() {
 	p.answers.Close()
 }
 
-// onPresence is the bus.Handler for announcements and for responses to discovery requests. It never
-// blocks.
-func (p *connPresence) onPresence(frame []byte) {
+// onAnnouncement is the bus.Handler for announcements. It never blocks.
+func (p *connPresence) onAnnouncement(frame []byte) { p.onPresence(frame, false) }
+
+// onAnswer is the bus.Handler for responses to discovery requests. It never blocks.
+func (p *connPresence) onAnswer(frame []byte) { p.onPresence(frame, true) }
+
+func (p *connPresence) onPresence(frame []byte, isAnswer bool) {
 	c := p.conn
 	presence, _, err := transport.Decode(frame, wire.KindPresence, c.options.decompression(), wire.ParsePresence)
 	if err != nil {
@@ -92,12 +96,13 @@ func (p *connPresence) onPresence(frame []byte) {
 		c.mu.Lock()
 		membership := c.memberships.find(string(channel))
 		c.mu.Unlock()
-		if membership == nil {
-			continue
-		}
-		if c.traits.CountsReceivers {
+		switch {
+		case membership == nil:
+		case c.traits.CountsReceivers:
 			p.updateDirectory(&membership.Directory, &presence)
-		} else {
+		case isAnswer && presence.State == wire.PresenceServing:
+			membership.OnAnswer(server, presence.Members)
+		default:
 			membership.OnPresence(server, presence.State)
 		}
 	}

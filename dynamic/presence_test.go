@@ -3,6 +3,7 @@ package dynamic_test
 import (
 	"context"
 	"fmt"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -14,6 +15,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/bus"
 	"github.com/dynpsrpc/dynpsrpc/dynamic"
 	"github.com/dynpsrpc/dynpsrpc/errors"
+	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
 // blindBus is a bus that does not count receivers, like NATS. It delivers each frame after a
@@ -22,8 +24,8 @@ type blindBus struct {
 	*fakeBus
 
 	delay time.Duration
-	// drop reports whether the bus loses the frames on a channel. If it is nil, no frame is lost.
-	drop func(channel string) bool
+	// lost is the name of a channel whose frames are lost, or empty.
+	lost atomic.Value
 }
 
 func (*blindBus) CountsReceivers() bool { return false }
@@ -31,7 +33,7 @@ func (*blindBus) CountsReceivers() bool { return false }
 func newBlindBus(delay time.Duration) *blindBus {
 	b := &blindBus{fakeBus: newFakeBus(), delay: delay}
 	b.publish = func(ctx context.Context, channel bus.Channel, frame []byte, report bus.DeliveryReport) error {
-		if b.drop != nil && b.drop(channel.Name) {
+		if b.lost.Load() == channel.Name {
 			return nil
 		}
 		time.AfterFunc(b.delay, func() {
@@ -60,13 +62,15 @@ type blindFleet struct {
 	t    *testing.T
 	bus  *blindBus
 	size int
+	// registry is shared by all servers and conns, because compiling it takes longer than a test.
+	registry *registry.Registry
 }
 
 const blindDelay = time.Millisecond
 
 func newBlindFleet(t *testing.T, servers int) *blindFleet {
 	t.Helper()
-	f := &blindFleet{t: t, bus: newBlindBus(blindDelay)}
+	f := &blindFleet{t: t, bus: newBlindBus(blindDelay), registry: newRegistry(t, kindsSource)}
 	t.Cleanup(func() { require.NoError(t, f.bus.Close()) })
 	for range servers {
 		f.start()
@@ -87,7 +91,7 @@ func (f *blindFleet) start() *dynamic.Server {
 		}
 		return float32(n)
 	}
-	registration, err := server.Register(descriptor(f.t, newRegistry(f.t, kindsSource), "kinds.Fleet"), dynamic.Handlers{
+	registration, err := server.Register(descriptor(f.t, f.registry, "kinds.Fleet"), dynamic.Handlers{
 		"Best":   dynamic.Unary(answer, dynamic.WithAffinity(affinity)),
 		"All":    dynamic.Unary(answer),
 		"Region": dynamic.Unary(answer), "RegionAll": dynamic.Unary(answer),
@@ -100,7 +104,7 @@ func (f *blindFleet) start() *dynamic.Server {
 
 func (f *blindFleet) dial() *dynamic.Conn {
 	f.t.Helper()
-	conn, err := dynamic.NewConn(f.bus, newRegistry(f.t, kindsSource))
+	conn, err := dynamic.NewConn(f.bus, f.registry)
 	require.NoError(f.t, err)
 	f.t.Cleanup(func() { require.NoError(f.t, conn.Close()) })
 	return conn
@@ -168,6 +172,83 @@ func TestPresence_AffinityCall(t *testing.T) {
 	}
 }
 
+// The first call of a conn takes three round trips: the claims, as long again for psrpc servers, and
+// the grant. The discovery takes place during the first one. If all servers decline, there is no
+// grant.
+func TestPresence_FirstAffinityCall(t *testing.T) {
+	t.Parallel()
+	for _, servers := range []int{1, 3, 50} {
+		synctest.Test(t, func(t *testing.T) {
+			f := newBlindFleet(t, servers)
+			<-time.After(time.Second)
+			started := time.Now()
+			answer, err := textClient(t, f.dial(), "kinds.Fleet/Best").Call(t.Context(), wrapperspb.String("x"))
+			require.NoError(t, err)
+			assert.Equal(t, fmt.Sprint("SRV_", servers), answer.GetValue())
+			assert.Equal(t, 6*blindDelay, time.Since(started))
+
+			started = time.Now()
+			_, err = textClient(t, f.dial(), "kinds.Fleet/Best").Call(t.Context(), wrapperspb.String("nobody"))
+			require.ErrorIs(t, err, errors.ErrNoResponse)
+			assert.Equal(t, 4*blindDelay, time.Since(started))
+		})
+	}
+}
+
+// Servers tell conns how many they are, also after some have joined and left. After a server was
+// killed, or has missed that another one has joined, a conn waits for silence instead.
+func TestPresence_FirstAffinityCallOfAChangedFleet(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f := newBlindFleet(t, 3)
+		first := func() time.Duration {
+			<-time.After(time.Second)
+			started := time.Now()
+			_, err := textClient(t, f.dial(), "kinds.Fleet/Best").Call(t.Context(), wrapperspb.String("x"))
+			require.NoError(t, err)
+			return time.Since(started)
+		}
+		leaving := f.start()
+		assert.Equal(t, 6*blindDelay, first())
+		require.NoError(t, leaving.Shutdown(t.Context()))
+		<-time.After(2 * blindDelay)
+		f.start()
+		assert.Equal(t, 6*blindDelay, first())
+
+		f.bus.lost.Store("Fleet|PRESENCE")
+		f.start().Kill()
+		late := f.start()
+		f.bus.lost.Store("")
+		assert.Equal(t, 6*blindDelay, first(), "nobody knows of them")
+		require.NoError(t, late.Shutdown(t.Context()))
+
+		killed := f.start()
+		f.bus.lost.Store("Fleet|PRESENCE")
+		killed.Kill()
+		f.bus.lost.Store("")
+		assert.Greater(t, first(), 100*time.Millisecond)
+	})
+}
+
+// In a large fleet, most servers do not listen to each other.
+func TestPresence_LargeFleet(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		const servers = 130
+		f := newBlindFleet(t, servers)
+		<-time.After(time.Second)
+		listening := f.bus.open()["Fleet|PRESENCE"]
+		assert.Greater(t, listening, 80)
+		assert.Less(t, listening, 125)
+		conn := f.dial()
+		answers, _ := f.all(conn, "kinds.Fleet/All")
+		assert.Equal(t, servers, answers)
+		answers, took := f.all(conn, "kinds.Fleet/All")
+		assert.Equal(t, servers, answers)
+		assert.Equal(t, 2*blindDelay, took)
+	})
+}
+
 func TestPresence_ServersJoinAndLeave(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -201,12 +282,12 @@ func TestPresence_ServerLeavesDuringCall(t *testing.T) {
 		last := f.start()
 		conn := f.dial()
 		f.all(conn, "kinds.Fleet/All")
-		f.bus.drop = func(channel string) bool { return channel == "Fleet|All|REQ" }
+		f.bus.lost.Store("Fleet|All|REQ")
 		go func() {
 			<-time.After(time.Minute)
 			last.Kill()
 		}()
-		f.bus.drop = nil
+		f.bus.lost.Store("")
 		answers, _ := f.all(conn, "kinds.Fleet/All")
 		assert.Equal(t, 4, answers)
 		<-time.After(time.Hour)
@@ -223,11 +304,11 @@ func TestPresence_SilentServerIsForgotten(t *testing.T) {
 		f := newBlindFleet(t, 2)
 		conn := f.dial()
 		f.all(conn, "kinds.Fleet/All")
-		f.bus.drop = func(channel string) bool { return channel == "Fleet|PRESENCE" }
+		f.bus.lost.Store("Fleet|PRESENCE")
 		f.start().Kill() // the bus loses the announcements of this server
 		killed := f.start()
 		_ = killed
-		f.bus.drop = nil
+		f.bus.lost.Store("")
 		answers, took := f.all(conn, "kinds.Fleet/All")
 		assert.GreaterOrEqual(t, answers, 2)
 		assert.Equal(t, 2*blindDelay, took)

@@ -120,7 +120,7 @@ func (r *Registration) open(ctx context.Context, endpoints []*endpoint) error {
 	if err := r.subscribeCancels(ctx); err != nil {
 		return err
 	}
-	if err := r.subscribeDiscovery(ctx); err != nil {
+	if err := r.subscribePresence(ctx); err != nil {
 		return err
 	}
 	for _, e := range endpoints {

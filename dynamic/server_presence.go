@@ -18,26 +18,36 @@ const (
 	maxAnnouncedChannels = 100
 )
 
-// subscribeDiscovery subscribes to the discovery requests of clients, and to the unicast channel of
-// the server if clients send requests to it. It does nothing if clients need not know the servers of
-// the service; see [transport.Traits.Announces]. If the broker does not permit a subscription,
-// subscribeDiscovery logs one warning and returns nil.
-func (r *Registration) subscribeDiscovery(ctx context.Context) error {
-	traits := r.server.traits
+// subscribePresence subscribes to the channels that tell clients of this server: to the discovery
+// requests of clients, to the unicast channel of the server, and to what other servers announce. It
+// does nothing if clients need not know the servers of the service; see
+// [transport.Traits.Announces]. If the broker does not permit one of the subscriptions,
+// subscribePresence logs one warning, leaves out the remaining ones, and returns nil.
+func (r *Registration) subscribePresence(ctx context.Context) error {
+	traits, service := r.server.traits, r.service.WireName()
 	if !r.hasMethod(traits.Announces) {
 		return nil
 	}
-	consequence := "clients do not know this server, so that multi calls last until their timeout"
-	if traits.CountsReceivers {
-		consequence = "clients do not know this server: the more servers a queue has, the more a queue call costs"
+	discovery, unicast, announcements := &r.discoverySubscription, &r.unicast.requests, &r.unicast.peers.announcements
+	slower := "the more servers a queue has, the more a queue call costs"
+	if !traits.CountsReceivers {
+		slower = "multi calls last until their timeout"
 	}
-	channel := bus.Channel(wire.DiscoverChannel(r.service.WireName()))
-	err := r.subscribeIfPermitted(ctx, &r.discoverySubscription, channel, r.onDiscover,
-		"the broker does not permit to subscribe to discovery: "+consequence)
-	if err != nil || !r.discoverySubscription.IsOpen() || !r.hasMethod(traits.Unicasts) {
+	err := r.subscribeIfPermitted(ctx, discovery, bus.Channel(wire.DiscoverChannel(service)), r.onDiscover,
+		"the broker does not permit to subscribe to discovery, so that clients do not know this server: "+slower)
+	if err != nil || !discovery.IsOpen() {
 		return err
 	}
-	return r.subscribeUnicast(ctx)
+	if !traits.CountsReceivers {
+		slower = "the first affinity call of a conn takes up to 0.2 s longer"
+	}
+	err = r.subscribeIfPermitted(ctx, unicast, r.unicast.channel(), r.unicast.onFrame,
+		"the broker does not permit to subscribe to a channel of this server alone: "+slower)
+	if err != nil || !unicast.IsOpen() || traits.CountsReceivers || r.unicast.peers.isDeaf() {
+		return err
+	}
+	return r.subscribeIfPermitted(ctx, announcements, bus.Channel(wire.PresenceChannel(service)), r.unicast.onAnnouncement,
+		"the broker does not permit to subscribe to the announcements of servers: "+slower)
 }
 
 // hasMethod reports whether matches returns true for any method that the registration serves.
@@ -62,21 +72,27 @@ func (r *Registration) onDiscover(frame []byte) {
 	if e == nil || !e.isAnnounced() || e.isClosing() {
 		return
 	}
-	answer := &discoveryAnswer{r, bus.Channel(wire.PresenceClientChannel(r.service.WireName(), string(discover.ClientID))), e}
-	r.server.workers.Go(answer)
+	members, retry := r.unicast.peers.members(e.name)
+	client := bus.Channel(wire.PresenceClientChannel(r.service.WireName(), string(discover.ClientID)))
+	r.server.workers.Go(&presenceAnswer{r, client, members, [][]byte{discover.Channel}})
+	if retry {
+		all := bus.Channel(wire.PresenceChannel(r.service.WireName()))
+		r.server.workers.Go(&presenceAnswer{r, all, 0, [][]byte{discover.Channel}})
+	}
 }
 
-// discoveryAnswer is a task for the server's worker pool. The task is to answer a discovery request
-// for the channel of an endpoint.
-type discoveryAnswer struct {
+// presenceAnswer is a task for the server's worker pool. The task is to tell clients or servers that this server receives the requests on the given channels.
+type presenceAnswer struct {
 	registration *Registration
-	client       bus.Channel
-	endpoint     *endpoint
+	receiver     bus.Channel
+	// members is the number of servers of each channel that this server knows.
+	members  int
+	channels [][]byte
 }
 
 // serve implements task.
-func (a *discoveryAnswer) serve() {
-	a.registration.publishPresence(a.client, wire.PresenceServing, []*endpoint{a.endpoint})
+func (a *presenceAnswer) serve() {
+	a.registration.publishPresence(a.receiver, wire.PresenceServing, a.members, a.channels)
 }
 
 // announce tells all clients of the service whether this server receives requests on the channels
@@ -88,19 +104,23 @@ func (r *Registration) announce(state wire.PresenceState, endpoints ...*endpoint
 	endpoints = slices.DeleteFunc(slices.Clone(endpoints), func(e *endpoint) bool {
 		return !e.isAnnounced() || omitsTopics && len(e.topic) > 0
 	})
-	channel := bus.Channel(wire.PresenceChannel(r.service.WireName()))
-	for part := range slices.Chunk(endpoints, maxAnnouncedChannels) {
-		r.publishPresence(channel, state, part)
+	var channels [][]byte
+	for _, e := range endpoints {
+		r.unicast.peers.setServing(e.name, state == wire.PresenceServing)
+		channels = append(channels, []byte(e.name))
+	}
+	for part := range slices.Chunk(channels, maxAnnouncedChannels) {
+		r.publishPresence(bus.Channel(wire.PresenceChannel(r.service.WireName())), state, 0, part)
 	}
 }
 
-func (r *Registration) publishPresence(channel bus.Channel, state wire.PresenceState, endpoints []*endpoint) {
-	presence := wire.Presence{ServerID: r.server.wireID, State: state}
-	if r.unicast.subscription.IsOpen() {
+// publishPresence publishes the state of this server on the given channels. members is the value of
+// [wire.Presence.Members].
+func (r *Registration) publishPresence(receiver bus.Channel, state wire.PresenceState, members int, channels [][]byte) {
+	//nolint:gosec // the number is limited by memory
+	presence := wire.Presence{ServerID: r.server.wireID, State: state, Members: uint32(members), Channels: channels}
+	if r.unicast.requests.IsOpen() {
 		presence.Address, presence.Receiver = []byte(r.unicast.address), []byte(r.server.traits.ReceiverID)
-	}
-	for _, e := range endpoints {
-		presence.Channels = append(presence.Channels, []byte(e.name))
 	}
 	frame, err := presence.AppendFrame(nil)
 	if err != nil {
@@ -110,7 +130,7 @@ func (r *Registration) publishPresence(channel bus.Channel, state wire.PresenceS
 	ctx, cancel := context.WithTimeout(context.Background(), announceTimeout)
 	defer cancel()
 	// If the announcement is lost, clients discover this server when it responds to a call.
-	_ = r.server.bus.Publish(ctx, channel, frame, nil)
+	_ = r.server.bus.Publish(ctx, receiver, frame, nil)
 }
 
 // isAnnounced reports whether the server tells clients that it receives requests on the channel of

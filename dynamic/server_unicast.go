@@ -1,7 +1,6 @@
 package dynamic
 
 import (
-	"context"
 	"sync/atomic"
 
 	"github.com/dynpsrpc/dynpsrpc/bus"
@@ -12,40 +11,41 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// unicastReceiver receives the requests that clients send to one server only. There is one for each
-// service of a server. All versions of the service share it, so that no request is lost or handled
-// twice during [Registration.Replace].
+// unicastReceiver receives what is sent to one server only: the requests of clients and the answers
+// of other servers. There is one for each service of a server. All versions of the service share it,
+// so that no request is lost or handled twice during [Registration.Replace].
 type unicastReceiver struct {
 	// address identifies the unicast channel; see [wire.Presence.Address].
-	address      string
-	subscription transport.LazySubscription
+	address string
+	// requests is the subscription to the unicast channel.
+	requests transport.LazySubscription
+	// peers holds the other servers of the service.
+	peers peers
 	// registration is the current version of the service.
 	registration atomic.Pointer[Registration]
 }
 
 func newUnicastReceiver(r *Registration) *unicastReceiver {
 	u := &unicastReceiver{
-		address: id.NewServer(), subscription: transport.LazySubscription{ClosedErr: errors.ErrServerClosed},
+		address:  id.NewServer(),
+		requests: transport.LazySubscription{ClosedErr: errors.ErrServerClosed},
+		peers:    peers{announcements: transport.LazySubscription{ClosedErr: errors.ErrServerClosed}},
 	}
 	u.registration.Store(r)
 	return u
 }
 
-// closeFor closes the subscription if r is the current version of the service.
-func (u *unicastReceiver) closeFor(r *Registration) {
-	if u.registration.Load() == r {
-		u.subscription.Close()
-	}
+// channel returns the unicast channel.
+func (u *unicastReceiver) channel() bus.Channel {
+	return bus.Channel(wire.UnicastChannel(u.registration.Load().service.WireName(), u.address))
 }
 
-// subscribeUnicast subscribes to the unicast channel, unless a previous version of the service has
-// already done so. If the broker does not permit the subscription, subscribeUnicast logs a warning
-// and returns nil.
-func (r *Registration) subscribeUnicast(ctx context.Context) error {
-	channel := bus.Channel(wire.UnicastChannel(r.service.WireName(), r.unicast.address))
-	return r.subscribeIfPermitted(ctx, &r.unicast.subscription, channel, r.unicast.onFrame,
-		"the broker does not permit to subscribe to a channel of this server alone: the more servers a queue has, the more "+
-			"a queue call costs")
+// closeFor closes the subscriptions if r is the current version of the service.
+func (u *unicastReceiver) closeFor(r *Registration) {
+	if u.registration.Load() == r {
+		u.requests.Close()
+		u.peers.announcements.Close()
+	}
 }
 
 // onFrame is the bus.Handler for the unicast channel. It never blocks.
@@ -53,9 +53,12 @@ func (u *unicastReceiver) onFrame(frame []byte) {
 	r := u.registration.Load()
 	// If the frame is malformed, the envelope is empty, and decoding the request fails.
 	envelope, _ := wire.ParseEnvelope(frame)
-	if envelope.Kind == wire.KindDiscover {
+	switch envelope.Kind {
+	case wire.KindDiscover:
 		r.onDiscover(frame)
-	} else {
+	case wire.KindPresence:
+		u.onPeerAnswer(frame)
+	default:
 		r.onUnicastRequest(frame, envelope.RoutingKey)
 	}
 }
@@ -68,8 +71,7 @@ func (r *Registration) onUnicastRequest(frame, requests []byte) {
 	if e != nil && e.plan.method.Kind() == registry.KindSingle && e.inbound.onRequest(frame) {
 		return
 	}
-	channel := bus.Channel(wire.UnicastChannel(r.service.WireName(), r.unicast.address))
-	if request, ok := r.decodeDeclined(channel, frame); ok {
+	if request, ok := r.decodeDeclined(r.unicast.channel(), frame); ok {
 		r.decline(request, nil, 0)
 	}
 }

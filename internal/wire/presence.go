@@ -15,6 +15,7 @@ const (
 	presenceTagChannel  = 3<<wireTypeBits | wireBytes
 	presenceTagAddress  = 4<<wireTypeBits | wireBytes
 	presenceTagReceiver = 5<<wireTypeBits | wireBytes
+	presenceTagMembers  = 6<<wireTypeBits | wireVarint
 )
 
 // maxPresenceChannels is the maximum number of channels in a [Presence] that ParsePresence accepts.
@@ -92,8 +93,12 @@ type Presence struct {
 	// the other. It is empty if the server has no such channel.
 	Address []byte
 	// Receiver identifies the connection to the bus that the server uses. The bus counts servers with
-	// the same Receiver as one receiver. It is empty if Address is empty.
+	// the same Receiver as one receiver. It is empty if the bus does not count receivers.
 	Receiver []byte
+	// Members is the number of servers, including this one, that receive the requests on the channel
+	// as far as this server knows. It is zero if the server does not know the number, and in messages
+	// to all clients.
+	Members uint32
 }
 
 // ParsePresence decodes the value of an envelope of kind [KindPresence].
@@ -114,6 +119,8 @@ func ParsePresence(value []byte) (p Presence, err error) {
 			p.Address = r.text()
 		case presenceTagReceiver:
 			p.Receiver = r.text()
+		case presenceTagMembers:
+			p.Members = uint32(r.number)
 		}
 	}
 	if r.err != nil {
@@ -132,7 +139,8 @@ func (p *Presence) AppendFrame(dst []byte) ([]byte, error) {
 	for _, channel := range p.Channels {
 		size += protowire.SizeVarint(presenceTagChannel) + protowire.SizeBytes(len(channel))
 	}
-	size += sizeBytes(presenceTagAddress, len(p.Address)) + sizeBytes(presenceTagReceiver, len(p.Receiver))
+	size += sizeBytes(presenceTagAddress, len(p.Address)) + sizeBytes(presenceTagReceiver, len(p.Receiver)) +
+		sizeVarint(presenceTagMembers, uint64(p.Members))
 	frame := beginFrame(dst, presenceName, size, 0)
 	frame = appendBytes(frame, presenceTagServerID, p.ServerID)
 	frame = appendVarint(frame, presenceTagState, uint64(p.State))
@@ -140,5 +148,6 @@ func (p *Presence) AppendFrame(dst []byte) ([]byte, error) {
 		frame = protowire.AppendBytes(protowire.AppendVarint(frame, presenceTagChannel), channel)
 	}
 	frame = appendBytes(frame, presenceTagAddress, p.Address)
-	return appendBytes(frame, presenceTagReceiver, p.Receiver), nil
+	frame = appendBytes(frame, presenceTagReceiver, p.Receiver)
+	return appendVarint(frame, presenceTagMembers, uint64(p.Members)), nil
 }

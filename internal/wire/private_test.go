@@ -104,8 +104,9 @@ var privateMessages = map[string]struct {
 	"unicast presence": {
 		&wire.Presence{
 			ServerID: []byte("server"), Channels: [][]byte{[]byte("a|REQ")}, Address: []byte("address"), Receiver: []byte("bus"),
+			Members: 3,
 		},
-		wire.KindPresence, fields{}.bytes(1, "server").bytes(3, "a|REQ").bytes(4, "address").bytes(5, "bus"),
+		wire.KindPresence, fields{}.bytes(1, "server").bytes(3, "a|REQ").bytes(4, "address").bytes(5, "bus").varint(6, 3),
 	},
 }
 

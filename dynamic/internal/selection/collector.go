@@ -34,6 +34,11 @@ type Collector struct {
 	timers  *timer.Pool
 	// timer ends the selection when it fires. It is nil if there is no timeout.
 	timer *time.Timer
+	// end is the time at which the timer fires.
+	end time.Time
+	// graced reports whether the selection has waited for psrpc servers, which do not announce
+	// themselves.
+	graced bool
 	// shortened reports whether Opts.ShortCircuitTimeout is running.
 	shortened bool
 }
@@ -59,7 +64,7 @@ func (c *Collector) Unwatch(w queue.Wakeup) { c.membership.Unwatch(w) }
 func (c *Collector) Start(timers *timer.Pool) {
 	c.started, c.timers = time.Now(), timers
 	if timeout := c.choice.opts.AffinityTimeout; timeout > 0 {
-		c.timer = timers.Start(timeout)
+		c.timer, c.end = timers.Start(timeout), c.started.Add(timeout)
 	}
 }
 
@@ -110,7 +115,17 @@ func (c *Collector) Add(claims []wire.ClaimRequest, receivers int) (serverID str
 		}
 		c.startShortCircuit()
 	}
-	return "", false, c.membership != nil && c.membership.LikelyComplete(receivers, &c.responders)
+	complete = c.membership != nil && c.membership.LikelyComplete(receivers, &c.responders)
+	if complete && c.membership.mayMissPsrpc(receivers) {
+		// All servers that have announced themselves have answered. psrpc servers get as much time again
+		// as these servers needed. The selection then ends because of the timer.
+		if !c.graced {
+			c.graced = true
+			c.limit(time.Since(c.started))
+		}
+		return "", false, false
+	}
+	return "", false, complete
 }
 
 // startShortCircuit starts the timeout Opts.ShortCircuitTimeout if there is a claim whose affinity
@@ -121,15 +136,21 @@ func (c *Collector) startShortCircuit() {
 		return
 	}
 	c.shortened = true
-	remaining := opts.ShortCircuitTimeout
-	if opts.AffinityTimeout > 0 {
-		remaining = min(remaining, opts.AffinityTimeout-time.Since(c.started))
+	c.limit(opts.ShortCircuitTimeout)
+}
+
+// limit makes the selection end after the duration d, unless it ends earlier anyway.
+func (c *Collector) limit(d time.Duration) {
+	end := time.Now().Add(d)
+	switch {
+	case c.timer == nil:
+		c.timer = c.timers.Start(d)
+	case end.Before(c.end):
+		c.timer.Reset(d)
+	default:
+		return
 	}
-	if c.timer == nil {
-		c.timer = c.timers.Start(remaining)
-	} else {
-		c.timer.Reset(remaining)
-	}
+	c.end = end
 }
 
 // Choose ends the selection and returns the ID of the selected server, or "" if there is none. If

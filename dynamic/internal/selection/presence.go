@@ -47,6 +47,12 @@ type presences struct {
 	// After announcements may have been lost, unconfirmed holds the servers that have not announced
 	// themselves again.
 	unconfirmed map[string]struct{}
+	// answered holds the servers that have answered the discovery request while its answers are
+	// awaited. expected is the largest number of servers that any of them knows. unsure reports
+	// whether any of them does not know how many servers there are.
+	answered map[string]struct{}
+	expected int
+	unsure   bool
 	// changes counts the changes of the fields servers and discovery.
 	changes uint64
 	// waitedForPsrpc reports whether a multi call has waited for psrpc servers, which do not
@@ -102,20 +108,51 @@ func (m *Membership) Lost() {
 
 func (p *presences) lostLocked() {
 	p.discovery = notAsked
-	if p.timer != nil {
-		p.timer.Stop()
-		p.timer = nil
-	}
+	p.stopTimerLocked()
+	p.answered, p.expected, p.unsure = nil, 0, false
 	p.unconfirmed = make(map[string]struct{}, len(p.servers))
 	for server := range p.servers {
 		p.unconfirmed[server] = struct{}{}
 	}
 }
 
-// OnPresence records an announcement of a server or its response to a discovery request.
+func (p *presences) stopTimerLocked() {
+	if p.timer != nil {
+		p.timer.Stop()
+		p.timer = nil
+	}
+}
+
+// OnAnswer records the response of a server to a discovery request. members is the number of servers
+// that the server knows, itself included, or zero if it does not know the number. When as many
+// servers have answered as any of them knows, no further answers are awaited.
+func (m *Membership) OnAnswer(server string, members uint32) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.onPresenceLocked(server, wire.PresenceServing)
+	p := &m.present
+	if p.discovery != asked || len(p.answered) >= maxPresent {
+		return
+	}
+	if p.answered == nil {
+		p.answered = map[string]struct{}{}
+	}
+	p.answered[server] = struct{}{}
+	p.expected, p.unsure = max(p.expected, int(members)), p.unsure || members == 0
+	if !p.unsure && len(p.answered) >= p.expected {
+		p.stopTimerLocked()
+		p.endDiscoveryLocked()
+	}
+}
+
+// OnPresence records an announcement of a server.
 func (m *Membership) OnPresence(server string, state wire.PresenceState) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	m.onPresenceLocked(server, state)
+}
+
+func (m *Membership) onPresenceLocked(server string, state wire.PresenceState) {
 	p := &m.present
 	delete(p.unconfirmed, server)
 	previous, ok := p.servers[server]
@@ -180,15 +217,21 @@ func (m *Membership) onQuiet() {
 	p.timer = nil
 	switch p.discovery {
 	case asked:
-		p.discovery = known
-		for server := range p.unconfirmed {
-			delete(p.servers, server)
-		}
-		p.unconfirmed = nil
+		p.endDiscoveryLocked()
 	case known:
 		p.waitedForPsrpc = true
+		p.changedLocked()
 	case notAsked:
 	}
+}
+
+// endDiscoveryLocked is called when no further answers to the discovery request are awaited.
+func (p *presences) endDiscoveryLocked() {
+	p.discovery = known
+	for server := range p.unconfirmed {
+		delete(p.servers, server)
+	}
+	p.unconfirmed, p.answered = nil, nil
 	p.changedLocked()
 }
 
@@ -239,6 +282,15 @@ func (m *Membership) presentAnsweredLocked(responders *Responders) bool {
 		}
 	}
 	return responders.Count() > 0
+}
+
+// mayMissPsrpc reports whether a call that all announced servers have answered may have psrpc servers
+// too that have not answered yet. They are known only from earlier calls, and only on a bus that
+// counts receivers otherwise.
+func (m *Membership) mayMissPsrpc(receivers int) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return receivers < 0 && m.members.Count() == 0
 }
 
 // isKnownLocked reports whether all servers that announce themselves are known and there is at

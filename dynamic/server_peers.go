@@ -1,0 +1,220 @@
+package dynamic
+
+import (
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/dynpsrpc/dynpsrpc/bus"
+	"github.com/dynpsrpc/dynpsrpc/dynamic/internal/transport"
+	"github.com/dynpsrpc/dynpsrpc/internal/wire"
+)
+
+const (
+	// peersQuietTime is how long a server that has joined a channel waits for a further answer of
+	// another server before it claims to know how many servers the channel has.
+	peersQuietTime = 200 * time.Millisecond
+	// maxPeers is the maximum number of servers of a channel that know each other. In a larger fleet,
+	// joins would cost too much, so that about this number of servers listens to announcements, and no
+	// server claims to know how many there are.
+	maxPeers = 100
+	// maxPeerAnnouncements is how often a server announces itself if the answers say that there are
+	// more servers than have answered. This happens if other servers leave at the same time.
+	maxPeerAnnouncements = 3
+)
+
+// peers holds the other servers of the channels of a service, on a bus that does not count receivers.
+// A server that knows them can tell a conn how many answers to a discovery request there will be. The
+// conn then need not wait for further ones.
+//
+// A server that joins a channel announces that to all clients and servers. The servers of the channel
+// answer on the unicast channel of the new server, with the number of servers that they know.
+type peers struct {
+	// announcements is the subscription to the announcements of other servers.
+	announcements transport.LazySubscription
+
+	mu sync.Mutex
+	// channels holds the channels that this server serves. The keys are the names of request channels.
+	channels map[string]*channelPeers
+	// crowd is the largest number of servers of a channel, including this one, if that number exceeds
+	// maxPeers. Otherwise, it is zero.
+	crowd int
+	// deaf reports whether this server has stopped listening to announcements.
+	deaf bool
+}
+
+// channelPeers holds the other servers of one channel.
+type channelPeers struct {
+	// addresses holds the addresses of the servers; see [wire.Presence.Address].
+	addresses map[string]struct{}
+	// expected is the largest number of servers of the channel, including this one, that others have
+	// told this server.
+	expected int
+	// answered is the time at which this server has announced itself or has got its last answer.
+	answered time.Time
+	// announcements counts how often this server has announced itself.
+	announcements int
+}
+
+// setServing records whether this server receives requests on a channel.
+func (p *peers) setServing(channel string, serving bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	switch {
+	case !serving:
+		delete(p.channels, channel)
+	case p.channels[channel] == nil && p.announcements.IsOpen() && !p.deaf:
+		if p.channels == nil {
+			p.channels = map[string]*channelPeers{}
+		}
+		p.channels[channel] = &channelPeers{addresses: map[string]struct{}{}, answered: time.Now(), announcements: 1}
+	}
+}
+
+// members returns the number of servers of a channel, including this one. It returns zero if this
+// server does not know all of them. If retry is true, the caller must announce this server again.
+func (p *peers) members(channel string) (members int, retry bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	c := p.channels[channel]
+	switch {
+	case c == nil || p.crowd > 0 || time.Since(c.answered) < peersQuietTime:
+		return 0, false
+	case c.count() >= c.expected:
+		return c.count(), false
+	case c.announcements >= maxPeerAnnouncements:
+		return 0, false
+	}
+	c.announcements++
+	c.expected, c.answered = 0, time.Now()
+	return 0, true
+}
+
+// count returns the number of known servers, including this one.
+func (c *channelPeers) count() int { return len(c.addresses) + 1 }
+
+// add adds a server that receives requests on a channel. count is the number of servers that this
+// server now knows. It is zero if this server does not receive requests on the channel.
+func (p *peers) add(channel, address string) (count int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	c := p.channels[channel]
+	if c == nil {
+		return 0
+	}
+	c.addresses[address] = struct{}{}
+	return c.count()
+}
+
+// addAnswer adds a server that has answered an announcement of this server. known is the number of
+// servers that it knows.
+func (p *peers) addAnswer(channel, address string, known int) (count int) {
+	if p.add(channel, address) == 0 {
+		return 0
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	c := p.channels[channel]
+	if c == nil {
+		return 0
+	}
+	c.answered, c.expected = time.Now(), max(c.expected, known)
+	return max(c.count(), c.expected)
+}
+
+// onCount is called with the number of servers of a channel. If there are more than maxPeers, onCount
+// chooses at random whether this server still listens to announcements, so that about maxPeers
+// servers do. It returns true if the caller must close the subscription to them.
+func (p *peers) onCount(count int) (stop bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if count <= max(p.crowd, maxPeers) || p.deaf {
+		return false
+	}
+	//nolint:gosec // the choice need not be unpredictable
+	if p.deaf = rand.IntN(count) >= max(p.crowd, maxPeers); p.deaf {
+		p.channels = nil
+	}
+	p.crowd = count
+	return p.deaf
+}
+
+// isDeaf reports whether this server has stopped listening to announcements.
+func (p *peers) isDeaf() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.deaf
+}
+
+// remove removes a server from a channel.
+func (p *peers) remove(channel, address string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	c := p.channels[channel]
+	if c == nil {
+		return
+	}
+	if _, ok := c.addresses[address]; ok {
+		delete(c.addresses, address)
+		c.expected = max(c.expected-1, 0)
+	}
+}
+
+// onAnnouncement is the bus.Handler for what the servers of the service announce. It never blocks.
+func (u *unicastReceiver) onAnnouncement(frame []byte) {
+	presence, ok := u.decodePresence(frame)
+	if !ok {
+		return
+	}
+	r, address := u.registration.Load(), string(presence.Address)
+	channelsByCount := map[int][][]byte{}
+	for _, name := range presence.Channels {
+		if presence.State != wire.PresenceServing {
+			u.peers.remove(string(name), address)
+			continue
+		}
+		if count := u.peers.add(string(name), address); count > 0 {
+			channelsByCount[count] = append(channelsByCount[count], name)
+		}
+	}
+	peer := bus.Channel(wire.UnicastChannel(r.service.WireName(), address))
+	for count, channels := range channelsByCount {
+		r.server.workers.Go(&presenceAnswer{r, peer, count, channels})
+		u.onCount(count)
+	}
+}
+
+// onCount is called with the number of servers of a channel.
+func (u *unicastReceiver) onCount(count int) {
+	if u.peers.onCount(count) {
+		u.registration.Load().server.workers.Go(&subscriptionClosing{&u.peers.announcements})
+	}
+}
+
+// subscriptionClosing is a task for the server's worker pool. The task is to close a subscription,
+// which must not be done in a bus.Handler.
+type subscriptionClosing struct{ *transport.LazySubscription }
+
+// serve implements task.
+func (c *subscriptionClosing) serve() { c.Close() }
+
+// onPeerAnswer handles the answer of another server to an announcement of this server. It never
+// blocks.
+func (u *unicastReceiver) onPeerAnswer(frame []byte) {
+	if presence, ok := u.decodePresence(frame); ok && presence.State == wire.PresenceServing {
+		for _, name := range presence.Channels {
+			u.onCount(u.peers.addAnswer(string(name), string(presence.Address), int(presence.Members)))
+		}
+	}
+}
+
+// decodePresence decodes the message of another server. It returns false if the message is
+// malformed, if it comes from this server, or if its sender has no unicast channel.
+func (u *unicastReceiver) decodePresence(frame []byte) (wire.Presence, bool) {
+	server := u.registration.Load().server
+	presence, _, err := transport.Decode(frame, wire.KindPresence, server.options.decompression(), wire.ParsePresence)
+	if err != nil {
+		server.drops.addBad(u.channel(), err)
+	}
+	return presence, err == nil && len(presence.Address) > 0 && string(presence.Address) != u.address
+}
