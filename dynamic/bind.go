@@ -44,8 +44,8 @@ func AllowMissingFields() BindOption {
 //
 // Bind returns a single error with the code [errors.InvalidArgument] that reports all problems: a
 // field whose type does not match its method, a field without a method, and a method without a
-// field (see [AllowMissingFields]). Fields of other types that have not the name of a method are
-// ignored. If Bind returns an error, it has set no field. If the conn's registry has no such
+// field (see [AllowMissingFields]). Fields of other types are ignored, unless they have the name of
+// a method. If Bind returns an error, it has set no field. If the conn's registry has no such
 // service, the code is [errors.Unimplemented]. The error of a failed subscription has the code of
 // the bus; see [NewClient].
 func Bind(c *Conn, service string, clients any, opts ...BindOption) error {

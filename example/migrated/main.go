@@ -1,7 +1,7 @@
 // Command migrated is a program that was written for psrpc and now uses dynpsrpc. Its service, in
 // service.go, has changed in the type of its stream only. The calls of its client have not changed.
 // It still uses the generated messages, but no generated stubs. The file psrpc.txt contains the
-// function run as it was with psrpc.
+// function run as it was with psrpc; a test in tests/interop compiles it with psrpc and runs it.
 //
 //	go run ./example/migrated
 //
