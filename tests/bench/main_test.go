@@ -14,7 +14,7 @@ import (
 
 func TestMain(m *testing.M) {
 	growthCounts = []int{1, 10, 100} // thousands take seconds to register
-	growthServers = []int{1, 3}
+	growthServers, growthSubscribers = []int{1, 3}, []int{1}
 	goleak.VerifyTestMain(m)
 }
 

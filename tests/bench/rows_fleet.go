@@ -3,6 +3,10 @@ package main
 // growthServers lists the numbers of servers for which there are benchmarks.
 var growthServers = []int{1, 3, 10, 30}
 
+// growthSubscribers lists the numbers of subscribers of a queue subscription for which there are
+// benchmarks of queue calls on NATS.
+var growthSubscribers = []int{1, 20, 50}
+
 // rawQueue holds the names of the benchmarks of raw transports with which queue calls to many
 // servers are compared.
 var rawQueue = map[string]string{onNATS: "nats-request/c64", onRedis: "redis-pingpong-batched/c64"}
@@ -68,5 +72,25 @@ func fleetRows(bus string) []*row {
 			add(r)
 		}
 	}
+	if bus == onNATS {
+		for _, n := range growthSubscribers {
+			add(&row{
+				name:   growthName("subscribers", n) + "/queue/c64",
+				open:   func(s *scene) load { return s.callsBesideSubscribers(n, single) },
+				limits: []string{growthName("servers", 1) + "/queue/c64"},
+			})
+		}
+	}
 	return rows
+}
+
+// callsBesideSubscribers returns a [load] in which n concurrent callers make queue calls to one
+// server. The subscribers of a queue subscription are in the same queue group of NATS, which
+// delivers requests to them, too.
+func (s *scene) callsBesideSubscribers(subscribers, n int) load {
+	for range subscribers {
+		_, err := s.client(s.conn(), "Tasks").Subscribe(s.Context())
+		s.check(err)
+	}
+	return s.calls(queueCall, 1, n)
 }
