@@ -232,6 +232,12 @@ func (c *serverCall) handle() (frame []byte, parked bool) {
 	if c.granted {
 		return c.run(c.claim.request), false
 	}
+	if c.claim != nil && c.plan.server.pendingClaims.isRejected(c.claim) {
+		// In a benchmark, an in-process call to one of 30 servers takes 2.4 times as much CPU time if
+		// all of them decode and claim the request.
+		c.countUngranted()
+		return nil, false
+	}
 	if c.refused && c.sendsClaim() {
 		// The server sends no claim, because another server may have enough memory for the request.
 		return nil, false

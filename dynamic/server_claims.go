@@ -118,6 +118,14 @@ func (p *pendingClaims) removeExcessLocked() (removed []*pendingClaim) {
 	return removed
 }
 
+// isRejected reports whether a request has been given up, usually because the client has selected
+// another server. The server then need not claim the request.
+func (p *pendingClaims) isRejected(claim *pendingClaim) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return claim.decided && !claim.granted
+}
+
 // park is called when the claim for a request has been sent. If the client has already selected a
 // server, decided is true and granted is the decision. Otherwise the request waits, and the caller
 // must not use it any more.
