@@ -88,8 +88,8 @@ func (c *Client[Req, Resp]) bindMethod(conn *Conn, method *registry.Method) erro
 	return nil
 }
 
-// newBoundClient returns a client of a method for a function. It returns an error if the kind of the
-// function does not match the method, or if the function takes another number of topic parts.
+// newBoundClient returns a client of a method for a function. It returns an error if the kind of
+// the function does not match the method, or if the function takes another number of topic parts.
 func newBoundClient[Req, Resp proto.Message](
 	c *Conn, method *registry.Method, kind registry.Kind, topicParts int,
 ) (*Client[Req, Resp], error) {

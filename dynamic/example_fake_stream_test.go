@@ -8,8 +8,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/dynamic"
 )
 
-// fakeStream is a stream for the test of a handler. It embeds a ServerStream and implements only the
-// methods that the handler calls.
+// fakeStream is a stream for the test of a handler. It embeds a ServerStream and implements only
+// the methods that the handler calls.
 type fakeStream struct {
 	dynamic.ServerStream[*wrapperspb.StringValue, *wrapperspb.StringValue]
 

@@ -50,8 +50,8 @@ func HandlersAs[Service any](implementation Service) Handlers {
 	return handlersOf(implementation, service)
 }
 
-// handlersOf returns a handler for each exported Go method of given. If service is not nil, only the
-// methods of this interface are included.
+// handlersOf returns a handler for each exported Go method of given. If service is not nil, only
+// the methods of this interface are included.
 func handlersOf(given any, service reflect.Type) Handlers {
 	impl := &implementation{value: reflect.ValueOf(given), service: service}
 	switch {
@@ -132,7 +132,7 @@ func (h *implementationHandler) bind(method *registry.Method) (*boundHandler, er
 	return bound, nil
 }
 
-// problemHandlers reports a problem of a whole implementation when it is registered.
+// problemHandler reports a problem of a whole implementation when it is registered.
 type problemHandler struct{ problem error }
 
 func (p problemHandler) bind(*registry.Method) (*boundHandler, error) { return nil, p.problem }

@@ -161,8 +161,8 @@ func (h *implementationHandler) streamAffinity(
 	}
 }
 
-// affinityMethod returns the Go method that is the affinity function of h. It reports whether h needs
-// one. If h needs one but has none, the Type of the returned method is nil.
+// affinityMethod returns the Go method that is the affinity function of h. It reports whether h
+// needs one. If h needs one but has none, the Type of the returned method is nil.
 func (h *implementationHandler) affinityMethod(method *registry.Method) (affinity reflect.Method, wanted bool) {
 	if !method.RequireClaim() || method.Routing() != registry.RoutingAffinity {
 		return affinity, false
@@ -171,7 +171,8 @@ func (h *implementationHandler) affinityMethod(method *registry.Method) (affinit
 	return affinity, true
 }
 
-// streamFactory creates the handler of a stream method from a Go method. *typedStream implements it.
+// streamFactory creates the handler of a stream method from a Go method. *typedStream implements
+// it.
 type streamFactory interface {
 	// serverStream returns the interface type of the streams.
 	serverStream() reflect.Type

@@ -33,8 +33,9 @@ type goMethodHandler interface {
 func (h *implementationHandler) owner() reflect.Type { return h.impl.goType }
 
 // matchImplementation matches the Go methods of implementations to the methods of a service. It
-// returns the handlers by the names of the methods, without Go methods that belong to no method, and
-// the problems that it has found. If no handler comes from HandlersOf, it returns handlers itself.
+// returns the handlers by the names of the methods, without Go methods that belong to no method,
+// and the problems that it has found. If no handler comes from HandlersOf, it returns handlers
+// itself.
 func matchImplementation(
 	service *registry.Service, handlers Handlers, allowMissing bool,
 ) (matched Handlers, problems []error) {

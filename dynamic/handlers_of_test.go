@@ -219,7 +219,8 @@ func TestHandlersOf_Interceptors(t *testing.T) {
 	assert.Equal(t, int64(6), sold)
 }
 
-// valueShop has value receivers, so a value can be registered. It embeds what it does not implement.
+// valueShop has value receivers, so a value can be registered. It embeds what it does not
+// implement.
 type valueShop struct {
 	*shop
 
@@ -344,7 +345,8 @@ func TestHandlersOf_NoImplementation(t *testing.T) {
 	}
 }
 
-// seller is the interface of a part of the service. twoShops has the handlers of another service, too.
+// seller is the interface of a part of the service. twoShops has the handlers of another service,
+// too.
 type (
 	seller interface {
 		Sell(ctx context.Context, request text) (length, error)

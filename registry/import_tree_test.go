@@ -9,8 +9,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A tree of .proto files with three roots, two versions of a package, and gRPC services beside those
-// for the bus loads with one call.
+// A tree of .proto files with three roots, two versions of a package, and gRPC services beside
+// those for the bus loads with one call.
 func TestImportRoots_Tree(t *testing.T) {
 	t.Parallel()
 	const proto3 = `syntax = "proto3"; import "options.proto"; import "common/id.proto"; `

@@ -11,8 +11,8 @@ import (
 	"google.golang.org/protobuf/types/descriptorpb"
 )
 
-// NewLinked returns a registry with all services whose generated Go code is linked into the program.
-// It fails like [Registry.RegisterLinked].
+// NewLinked returns a registry with all services whose generated Go code is linked into the
+// program. It fails like [Registry.RegisterLinked].
 func NewLinked(opts ...LoadOption) (*Registry, error) {
 	r := New(opts...)
 	if err := r.RegisterLinked(); err != nil {

@@ -45,7 +45,8 @@ func New(opts ...LoadOption) *Registry {
 // service. Services are equal if they were declared by the same source, even if one was loaded from
 // a descriptor set and the other one from generated code. Register fails with
 // [ErrAlreadyRegistered] if a different service with the same full name is registered. It fails
-// with the same error if an equal service is registered under a different wire name. It fails with [ErrWireNameTaken] if another service uses the wire name.
+// with the same error if an equal service is registered under a different wire name. It fails with
+// [ErrWireNameTaken] if another service uses the wire name.
 func (r *Registry) Register(sd any, opts ...Option) (*Service, error) {
 	descriptor, err := serviceDescriptor(sd)
 	if err != nil {

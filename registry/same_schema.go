@@ -9,9 +9,9 @@ import (
 	"google.golang.org/protobuf/types/descriptorpb"
 )
 
-// sameDeclaration reports whether two services of the same name were declared by the same source. In
-// addition to sameService, all options in the files of the services must be the same, such as the
-// idempotency level of a method or the validation rules of a field.
+// sameDeclaration reports whether two services of the same name were declared by the same source.
+// In addition to sameService, all options in the files of the services must be the same, such as
+// the idempotency level of a method or the validation rules of a field.
 func sameDeclaration(a, b *Service) bool {
 	if !sameService(a, b) {
 		return false

@@ -25,8 +25,8 @@ import (
 // region is the type of the topics.
 type region string
 
-// myServiceClient has a function for each method of the service. They are called like the methods of
-// the client that psrpc generates. A test can set them to functions of its own.
+// myServiceClient has a function for each method of the service. They are called like the methods
+// of the client that psrpc generates. A test can set them to functions of its own.
 type myServiceClient struct {
 	NormalRPC                  dynamic.UnaryFunc[*api.MyRequest, *api.MyResponse]
 	IntensiveRPC               dynamic.UnaryFunc[*api.MyRequest, *api.MyResponse]

@@ -8,8 +8,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/example/migrated/api"
 )
 
-// myService implements the interface MyServiceServerImpl, which psrpc generates for the service. Only
-// the type of the stream is another one.
+// myService implements the interface MyServiceServerImpl, which psrpc generates for the service.
+// Only the type of the stream is another one.
 type myService struct{}
 
 func (*myService) NormalRPC(context.Context, *api.MyRequest) (*api.MyResponse, error) {

@@ -43,8 +43,8 @@ func requireGenerated(t *testing.T, folder string) {
 	assert.Contains(t, string(generated), optionsImport)
 }
 
-// The commands for protoc generate the package shop and a descriptor set. A program with the Go code
-// of the page uses both.
+// The commands for protoc generate the package shop and a descriptor set. A program with the Go
+// code of the page uses both.
 func TestCompiledDoc_Protoc(t *testing.T) {
 	t.Parallel()
 	if _, err := exec.LookPath("protoc"); err != nil {

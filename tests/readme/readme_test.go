@@ -139,8 +139,8 @@ func verify(ctx context.Context, token string, _ dynamic.RPCInfo) (context.Conte
 `)
 }
 
-// The code fragments about compiled protos, moving from psrpc and plugins must compile when they are added to
-// the program as functions.
+// The code fragments about compiled protos, moving from psrpc and plugins must compile when they
+// are added to the program as functions.
 func TestREADME_FragmentsCompile(t *testing.T) {
 	t.Parallel()
 	requireRuns(t, replace(t, program(t), map[string]string{
