@@ -32,6 +32,9 @@ func (b *countingRedis) Publish(ctx context.Context, channel bus.Channel, frame 
 	return b.Bus.Publish(ctx, channel, frame, report)
 }
 
+// patient makes a conn wait for servers that get little time on a busy machine.
+var patient = []dynamic.ConnOption{dynamic.WithSelectionTimeout(20 * time.Second), dynamic.WithClientTimeout(20 * time.Second)}
+
 // callUntilUnicast calls until the requests go to single servers.
 func (b *countingRedis) callUntilUnicast(t *testing.T, client *dynamic.Client[text, text]) {
 	t.Helper()
@@ -81,7 +84,7 @@ func TestUnicast_Redis_SharesAreEven(t *testing.T) {
 		_, _, calls[i] = echoServer(t, redisBus(t, redis))
 	}
 	caller.Bus = redisBus(t, redis)
-	client := echoClient(t, caller)
+	client := echoClient(t, caller, patient...)
 	caller.callUntilUnicast(t, client)
 	for _, count := range calls {
 		count.Store(0)
@@ -127,7 +130,7 @@ func TestUnicast_Redis_ServersComeAndGo(t *testing.T) {
 	start()
 	start()
 	caller.Bus = redisBus(t, redis)
-	client := echoClient(t, caller)
+	client := echoClient(t, caller, patient...)
 	caller.callUntilUnicast(t, client)
 
 	stop := callers(t, client)
@@ -154,7 +157,7 @@ func TestUnicast_Redis_MixedFleet(t *testing.T) {
 	redis, caller := testenv.Redis(t), &countingRedis{}
 	_, _, ours := echoServer(t, redisBus(t, redis))
 	caller.Bus = redisBus(t, redis)
-	client := echoClient(t, caller)
+	client := echoClient(t, caller, patient...)
 	caller.callUntilUnicast(t, client)
 
 	_, _, silent := echoServer(t, struct{ bus.Bus }{redisBus(t, redis)})
