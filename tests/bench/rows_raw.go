@@ -22,10 +22,11 @@ type rawConn struct {
 // multi calls to three servers do.
 func rawCallRows(bus string) []*row {
 	var rows []*row
-	for _, n := range []int{1, 16, 64} {
-		rows = append(rows,
-			&row{name: fmt.Sprintf("%s-claims-3srv/c%d", bus, n), open: func(s *scene) load { return s.rawCalls(3, n, true) }},
-			&row{name: fmt.Sprintf("%s-answers-3srv/c%d", bus, n), open: func(s *scene) load { return s.rawCalls(3, n, false) }})
+	for _, n := range []int{1, 64} {
+		rows = append(rows, &row{name: fmt.Sprintf("%s%s/c%d", bus, claims3, n), open: func(s *scene) load { return s.rawCalls(3, n, true) }})
+	}
+	for _, n := range []int{1, 16} {
+		rows = append(rows, &row{name: fmt.Sprintf("%s%s/c%d", bus, answers3, n), open: func(s *scene) load { return s.rawCalls(3, n, false) }})
 	}
 	return rows
 }
