@@ -46,7 +46,7 @@ func brokerWithRules(t *testing.T, isRedis bool, rules string) func(user string)
 }
 
 // The access rules in docs/brokers.md must prevent the attacks that docs/security.md says they
-// prevent. The test publishes forged responses, grants and cancellations for a running call. The
+// prevent. The test publishes forged claims, responses, grants and cancellations for a running call. The
 // broker must reject them, and the call must succeed.
 func TestSecurityDoc_RulesPreventForgery(t *testing.T) {
 	t.Parallel()
@@ -108,6 +108,11 @@ func testForgery(t *testing.T, connect func(user string) bus.Monitored, isRedis 
 		}
 		deniedTo []string
 	}{
+		"claim": {
+			wire.ClaimRequestChannel(scene.WireName, string(request.ClientID)),
+			&wire.ClaimRequest{RequestID: request.RequestID, ServerID: []byte("SRV_forged"), Affinity: 1e9},
+			[]string{"client", "publisher", "subscriber"},
+		},
 		"response":    {responses, &response, []string{"client", "publisher", "subscriber"}},
 		"unprocessed": {responses, &unprocessed, []string{"client", "publisher", "subscriber"}},
 		"cancel": {
