@@ -15,10 +15,22 @@ import (
 )
 
 const (
-	// maxInFlight is the number of unanswered batches at which a pipeline stops writing. A limit of
-	// one would lead to the largest batches, but each command would wait for a full round trip.
-	// With two, Redis stays busy while the replies to the previous batch are being read.
-	maxInFlight = 2
+	// minWindow is the number of unanswered batches at which a pipeline stops writing, unless the
+	// link is slow. A limit of one would lead to the largest batches, but each command would wait
+	// for a full round trip. With two, Redis stays busy while the replies to the previous batch are
+	// being read.
+	minWindow = 2
+	// maxWindow is the same number for a slow link; see [pipeline.adaptWindow].
+	maxWindow = 64
+	// maxInFlightBytes is the maximum total size in bytes of the unanswered batches beyond
+	// minWindow.
+	maxInFlightBytes = 16 << 20
+	// slowReply is the time without a reply, while commands wait for their turn, that shows that a
+	// link is slow.
+	slowReply = 20 * time.Millisecond
+	// windowLife is the time for which the window of a slow link is kept. After that, the next wait
+	// for a reply shows whether the link is still slow.
+	windowLife = 10 * time.Second
 	// maxPublishBatch is the maximum number of publications in a batch.
 	maxPublishBatch = 512
 	// maxLockBatch is the maximum number of lock attempts in a batch. A lock goes to the first
@@ -56,7 +68,7 @@ type command interface {
 }
 
 // pipeline sends commands of one kind, in order, over a socket of its own. While fewer than
-// maxInFlight batches are unanswered, callers write their commands themselves, which avoids waking
+// window batches are unanswered, callers write their commands themselves, which avoids waking
 // another goroutine for each command. Otherwise commands wait. When all replies to an earlier batch
 // have arrived, the waiting commands are sent together as the next batch. Batches therefore grow
 // with the load, and there is no timer or batch size to tune. While callers are concurrent, one of
@@ -101,9 +113,12 @@ type pipeline[T command] struct {
 	gathering bool
 	// waitingBytes is the total size of the waiting commands, in bytes.
 	waitingBytes int
-	// inFlight lists the batches to which Redis has not fully replied yet, oldest first. A nil
-	// batch represents a PING.
-	inFlight [][]T
+	// inFlight lists the batches to which Redis has not fully replied yet, oldest first.
+	inFlight []batch[T]
+	// inFlightBytes is the total size of the commands in inFlight, in bytes.
+	inFlightBytes int
+	// window is the number of batches in flight at which the pipeline stops writing.
+	window int
 	// freeBatches contains empty batches for reuse.
 	freeBatches [][]T
 	// spaceFreed is closed when commands are removed from waiting. It is nil while no caller is
@@ -116,6 +131,14 @@ type pipeline[T command] struct {
 
 	// completed is the number of completed commands in the oldest batch.
 	completed int
+	// waitingSince is the time at which the pipeline's goroutine began to wait for a reply while
+	// commands were waiting for the window. Otherwise, it is zero.
+	waitingSince time.Time
+	// slowWaits is the total duration of the long waits since slowSince; see adaptWindow.
+	slowWaits time.Duration
+	slowSince time.Time
+	// windowGrown is the time at which window was last set to more than minWindow.
+	windowGrown time.Time
 	// replies counts all replies received since the pipeline was created.
 	replies int
 	// repliesAtCheck is the value of replies at the last health check.
@@ -132,12 +155,20 @@ type pipeline[T command] struct {
 	replyDeadline time.Time
 }
 
+// batch is a number of commands that were written together.
+type batch[T command] struct {
+	// items is nil if the batch is a PING.
+	items []T
+	// bytes is the total size of the commands in bytes.
+	bytes int
+}
+
 // newPipeline returns a pipeline that sends commands to node over socket. If socket is nil, the
 // pipeline dials node when the first command is enqueued.
 func newPipeline[T command](s *session, capacity, maxBatch int, node *redis.Client, socket *socket) *pipeline[T] {
 	return &pipeline[T]{
 		session: s, node: node, required: node == s.node, capacity: capacity, maxBatch: maxBatch, socket: socket,
-		dialRequest: make(chan struct{}, 1),
+		dialRequest: make(chan struct{}, 1), window: minWindow,
 	}
 }
 
@@ -159,7 +190,7 @@ func (p *pipeline[T]) send(ctx context.Context, item T) error {
 func (p *pipeline[T]) gather() (flush bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.gathering || p.contention == 0 || len(p.inFlight) >= maxInFlight {
+	if p.gathering || p.contention == 0 || p.windowFullLocked() {
 		return !p.gathering
 	}
 	p.gathering = true
@@ -220,26 +251,28 @@ func (p *pipeline[T]) tryEnqueue(item T) (spaceFreed <-chan struct{}, err error)
 	return nil, nil //nolint:nilnil // there is nothing to wait for
 }
 
-// flush writes the waiting commands unless maxInFlight batches are unanswered. If more than
-// maxBytes bytes are waiting, flush leaves the commands to the pipeline's goroutine.
+// flush writes the waiting commands unless the window is full. If more than maxBytes bytes are
+// waiting, flush leaves the commands to the pipeline's goroutine.
 //
 // If another goroutine holds writeLock, flush returns immediately. No command is left behind,
 // because the holder repeats the loop after unlocking writeLock and finds any commands that have
 // been enqueued in the meantime.
-func (p *pipeline[T]) flush(maxBytes int) {
+//
+// flush reports whether commands must wait for a reply.
+func (p *pipeline[T]) flush(maxBytes int) (blocked bool) {
 	for {
-		bytes, socket := p.readyToWrite(maxBytes)
+		bytes, socket, blocked := p.readyToWrite(maxBytes)
 		switch {
 		case socket == nil:
-			return
+			return blocked
 		case bytes > maxBytes:
 			socket.interruptRead()
-			return
+			return false
 		case !p.writeLock.TryLock():
-			return
+			return false
 		}
-		if batch := p.nextBatch(maxBytes); batch != nil {
-			p.writeBatch(socket, batch)
+		if items := p.nextBatch(maxBytes); items != nil {
+			p.writeBatch(socket, items)
 		}
 		p.writeLock.Unlock()
 	}
@@ -247,19 +280,35 @@ func (p *pipeline[T]) flush(maxBytes int) {
 
 // flushAll writes the waiting commands regardless of their total size. Only the pipeline's
 // goroutine calls it.
-func (p *pipeline[T]) flushAll() { p.flush(math.MaxInt) }
+func (p *pipeline[T]) flushAll() (blocked bool) { return p.flush(math.MaxInt) }
 
-// readyToWrite returns the number of waiting bytes and the socket to write them to. The socket is
-// nil if no batch may be written now. It is also nil if more than maxBytes bytes are waiting while
-// a batch is in flight. In this case, the reply to that batch wakes the pipeline's goroutine, which
-// then writes the waiting commands.
-func (p *pipeline[T]) readyToWrite(maxBytes int) (bytes int, socket *socket) {
+// readyToWrite returns the number of bytes that the socket must accept, and the socket to write the
+// waiting commands to. The socket is nil if no batch may be written now. On a link that is not
+// slow, it is also nil if more than maxBytes bytes are waiting while a batch is in flight. In this
+// case, the reply to that batch wakes the pipeline's goroutine, which then writes the waiting
+// commands. blocked reports whether commands wait for that reply.
+func (p *pipeline[T]) readyToWrite(maxBytes int) (bytes int, socket *socket, blocked bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if len(p.waiting) == 0 || len(p.inFlight) >= maxInFlight || p.waitingBytes > maxBytes && len(p.inFlight) > 0 {
-		return 0, nil
+	bytes = p.bytesToWriteLocked()
+	if len(p.waiting) == 0 || p.windowFullLocked() || bytes > maxBytes && len(p.inFlight) > 0 && p.window == minWindow {
+		return 0, nil, len(p.waiting) > 0
 	}
-	return p.waitingBytes, p.socket
+	return bytes, p.socket, false
+}
+
+// windowFullLocked reports whether no further batch may be written before a reply arrives.
+func (p *pipeline[T]) windowFullLocked() bool {
+	return len(p.inFlight) >= p.window || len(p.inFlight) >= minWindow && p.inFlightBytes >= maxInFlightBytes
+}
+
+// bytesToWriteLocked returns the number of bytes for which the socket's send buffer needs room. On a
+// slow link, the buffer may still contain the batches in flight.
+func (p *pipeline[T]) bytesToWriteLocked() int {
+	if p.window == minWindow {
+		return p.waitingBytes
+	}
+	return p.waitingBytes + p.inFlightBytes
 }
 
 // nextBatch moves waiting commands to a new batch and returns it, or returns nil if no batch may be
@@ -269,27 +318,29 @@ func (p *pipeline[T]) readyToWrite(maxBytes int) (bytes int, socket *socket) {
 func (p *pipeline[T]) nextBatch(maxBytes int) []T {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if len(p.waiting) == 0 || len(p.inFlight) >= maxInFlight || p.waitingBytes > maxBytes {
+	if len(p.waiting) == 0 || p.windowFullLocked() || p.bytesToWriteLocked() > maxBytes {
 		return nil
 	}
-	var batch []T
+	var items []T
 	if last := len(p.freeBatches) - 1; last >= 0 {
-		batch, p.freeBatches = p.freeBatches[last], p.freeBatches[:last]
+		items, p.freeBatches = p.freeBatches[last], p.freeBatches[:last]
 	}
-	for bytes := 0; len(batch) < min(len(p.waiting), p.maxBatch) && bytes < maxBatchBytes; {
-		item := p.waiting[len(batch)]
-		batch = append(batch, item)
+	bytes := 0
+	for len(items) < min(len(p.waiting), p.maxBatch) && bytes < maxBatchBytes {
+		item := p.waiting[len(items)]
+		items = append(items, item)
 		bytes += item.size()
-		p.waitingBytes -= item.size()
 	}
 	p.contention = max(p.contention-1, 0)
-	if len(batch) >= contendedBatch {
+	if len(items) >= contendedBatch {
 		p.contention = contentionWindow
 	}
-	p.waiting = slices.Delete(p.waiting, 0, len(batch))
-	p.inFlight = append(p.inFlight, batch)
+	p.waiting = slices.Delete(p.waiting, 0, len(items))
+	p.waitingBytes -= bytes
+	p.inFlight = append(p.inFlight, batch[T]{items, bytes})
+	p.inFlightBytes += bytes
 	p.signalSpaceLocked()
-	return batch
+	return items
 }
 
 // signalSpaceLocked wakes the callers that are waiting for space.
@@ -303,9 +354,9 @@ func (p *pipeline[T]) signalSpaceLocked() {
 // writeBatch writes a batch to the socket. If that fails, it closes the socket. The pipeline's
 // goroutine then gets a read error and passes this error to all commands. The caller must hold
 // writeLock.
-func (p *pipeline[T]) writeBatch(socket *socket, batch []T) {
-	for i := range batch {
-		batch[i].write(socket.writer)
+func (p *pipeline[T]) writeBatch(socket *socket, items []T) {
+	for i := range items {
+		items[i].write(socket.writer)
 	}
 	if socket.writer.Flush() != nil {
 		_ = socket.Close()

@@ -65,7 +65,7 @@ func (p *pipeline[T]) ensureSocket() error {
 // Read, it calls flushAll, which sends the commands that were enqueued in the meantime as one
 // batch.
 func (p *pipeline[T]) readReplies() error {
-	p.socket.beforeRead, p.socket.onDeadline = p.flushAll, p.checkHealth
+	p.socket.beforeRead, p.socket.onDeadline = p.beforeRead, p.checkHealth
 	p.lastProgress = time.Now()
 	if err := p.scheduleCheck(p.session.bus.options.probeInterval / 2); err != nil {
 		return err
@@ -82,39 +82,79 @@ func (p *pipeline[T]) readReplies() error {
 	}
 }
 
+// beforeRead is called before each Read of the socket. It writes the waiting commands, and notes the
+// time if the window has no room for all of them.
+func (p *pipeline[T]) beforeRead() {
+	if blocked := p.flushAll(); blocked && p.waitingSince.IsZero() {
+		p.waitingSince = time.Now()
+	}
+}
+
+// adaptWindow is called when a reply arrives after a wait that beforeRead has noted. If most of the
+// time passes with long waits, commands cannot be sent although Redis is idle: two batches for each
+// round trip are too few. The window then grows with the round trip. On a fast link, the waits are
+// short even if Redis is busy, and a larger window would only make the batches smaller.
+func (p *pipeline[T]) adaptWindow() {
+	now := time.Now()
+	waited := now.Sub(p.waitingSince)
+	p.waitingSince = time.Time{}
+	if waited >= slowReply {
+		p.slowWaits += waited
+		if p.slowWaits*2 < now.Sub(p.slowSince) {
+			// Earlier long waits were exceptions. Whether this one is too will be seen.
+			p.slowSince, p.slowWaits = now.Add(-waited), waited
+			return
+		}
+		p.windowGrown = now
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	switch {
+	case waited >= slowReply:
+		p.window = max(p.window, min(int(waited/time.Millisecond), maxWindow))
+	case p.window > minWindow && now.Sub(p.windowGrown) > windowLife:
+		p.window, p.freeBatches = minWindow, nil
+	}
+}
+
 // completeNext completes the oldest command in flight with the given reply. Redis replies to
 // commands in order, so the reply belongs to this command.
 func (p *pipeline[T]) completeNext(value int64, reply error) error {
-	batch, ok := p.oldestBatch()
+	oldest, ok := p.oldestBatch()
 	if !ok {
 		return errors.New("redis sent a reply without a command")
 	}
 	p.replies++
-	if p.completed < len(batch) {
-		batch[p.completed].complete(value, reply)
+	if !p.waitingSince.IsZero() {
+		p.adaptWindow()
+	}
+	items := oldest.items
+	if p.completed < len(items) {
+		items[p.completed].complete(value, reply)
 		p.completed++
 	}
-	if p.completed < len(batch) {
+	if p.completed < len(items) {
 		return nil
 	}
-	clear(batch) // so that the garbage collector can free the frames
+	clear(items) // so that the garbage collector can free the frames
 	p.completed = 0
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.inFlight = append(p.inFlight[:0], p.inFlight[1:]...)
-	if batch != nil {
-		p.freeBatches = append(p.freeBatches, batch[:0])
+	p.inFlight = slices.Delete(p.inFlight, 0, 1)
+	p.inFlightBytes -= oldest.bytes
+	if items != nil && len(p.freeBatches) < p.window {
+		p.freeBatches = append(p.freeBatches, items[:0])
 	}
 	return p.drainErrLocked()
 }
 
 // oldestBatch returns the batch to which the next reply belongs. ok is false if no batch is in
 // flight.
-func (p *pipeline[T]) oldestBatch() (batch []T, ok bool) {
+func (p *pipeline[T]) oldestBatch() (oldest batch[T], ok bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if len(p.inFlight) == 0 {
-		return nil, false
+		return batch[T]{}, false
 	}
 	return p.inFlight[0], true
 }
@@ -196,7 +236,7 @@ func (p *pipeline[T]) ping() {
 		return
 	}
 	p.mu.Lock()
-	p.inFlight = append(p.inFlight, nil)
+	p.inFlight = append(p.inFlight, batch[T]{})
 	p.mu.Unlock()
 	writeCommand(p.socket.writer, "ping")
 	p.writeBatch(p.socket, nil)
@@ -211,20 +251,22 @@ func (p *pipeline[T]) failAll(err error) bool {
 	if p.socket != nil {
 		_ = p.socket.Close() // ignore this error, because err already describes the failure
 	}
+	p.waitingSince, p.slowSince = time.Time{}, time.Time{}
 	p.writeLock.Lock() // this does not block for long, because writes to the closed socket fail
 	p.mu.Lock()
 	closedErr := s.err()
 	if closedErr != nil {
 		err = closedErr
 	}
-	incomplete := slices.Concat(p.inFlight, [][]T{p.waiting})
-	p.socket, p.inFlight, p.waiting, p.waitingBytes, p.closedErr = nil, nil, nil, 0, closedErr
+	incomplete := slices.Concat(p.inFlight, []batch[T]{{items: p.waiting}})
+	p.socket, p.inFlight, p.inFlightBytes, p.waiting, p.waitingBytes, p.closedErr = nil, nil, 0, nil, 0, closedErr
+	p.window = minWindow
 	p.signalSpaceLocked()
 	p.mu.Unlock()
 	p.writeLock.Unlock()
 
-	for _, batch := range incomplete {
-		for _, item := range batch[p.completed:] {
+	for _, b := range incomplete {
+		for _, item := range b.items[p.completed:] {
 			item.complete(0, err)
 		}
 		p.completed = 0

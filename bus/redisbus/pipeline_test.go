@@ -3,6 +3,7 @@ package redisbus_test
 import (
 	"bytes"
 	"encoding/binary"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -65,4 +66,56 @@ func TestBus_IdleConnectionsPing(t *testing.T) {
 		// There are three connections: for pub/sub, for publishing and for locks.
 		return strings.Count(connections, "cmd=ping") == 3 && !strings.Contains(connections, "cmd=set")
 	}, waitTimeout, 10*time.Millisecond)
+}
+
+// On a slow link, the bus must not wait for the reply to each batch: 64 large frames would take 32 round trips.
+func TestBus_LargeFramesOnASlowLink(t *testing.T) {
+	t.Parallel()
+	const frames, size, delay = 64, 256 << 10, 50 * time.Millisecond
+	server := testenv.Redis(t)
+	proxy := testenv.NewProxy(t, server.Addr())
+	client := redis.NewClient(&redis.Options{Addr: proxy.Addr()})
+	defer client.Close()
+	b, err := redisbus.New(client)
+	require.NoError(t, err)
+	defer b.Close()
+	proxy.Delay(delay)
+	published := make(report, frames)
+	started := time.Now()
+	for range frames {
+		require.NoError(t, b.Publish(t.Context(), bus.Channel{Name: "c"}, make([]byte, size), published))
+	}
+	for range frames {
+		require.NoError(t, <-published)
+	}
+	// The proxy forwards 20 MB/s, so that the frames take 0.8 s at least.
+	t.Logf("%d frames of %d KiB in %v", frames, size>>10, time.Since(started))
+	require.Less(t, time.Since(started), frames/2*2*delay*3/4)
+}
+
+// Nor must it wait for the replies to each batch of locks.
+func TestBus_ManyLocksOnASlowLink(t *testing.T) {
+	t.Parallel()
+	const frames, delay = 2000, 50 * time.Millisecond
+	server := testenv.Redis(t)
+	proxy := testenv.NewProxy(t, server.Addr())
+	client := redis.NewClient(&redis.Options{Addr: proxy.Addr()})
+	defer client.Close()
+	b, err := redisbus.New(client)
+	require.NoError(t, err)
+	defer b.Close()
+	queue := bus.Channel{Name: "queue"}
+	got := make(chan struct{}, frames)
+	_, err = b.Subscribe(t.Context(), queue, bus.Queue, func([]byte) { got <- struct{}{} })
+	require.NoError(t, err)
+	proxy.Delay(delay)
+	sender, started := connect(t, server), time.Now()
+	for i := range frames {
+		require.NoError(t, sender.Publish(t.Context(), queue, fmt.Append(nil, i), nil))
+	}
+	for range frames {
+		<-got
+	}
+	t.Logf("%d locks in %v", frames, time.Since(started))
+	require.Less(t, time.Since(started), frames/128*2*delay)
 }
