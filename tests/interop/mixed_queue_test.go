@@ -1,0 +1,45 @@
+package interop
+
+import (
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/dynpsrpc/dynpsrpc/bus"
+)
+
+// On NATS, members of a queue group that serve another method get requests, too. Members of psrpc
+// drop them: beside five of them, 80 % of the calls to one psrpc server fail. Members of dynpsrpc
+// pass requests on until they reach the server.
+func TestPeers_QueueWithOtherMembers(t *testing.T) {
+	for _, from := range []library{ours, theirs} {
+		t.Run(from.name+" calls", func(t *testing.T) {
+			b := natsBroker(t)
+			theirs.server(t, b, 1, func(request string) string { return request })
+			for range 5 {
+				other := bus.Channel{Subject: "SRV.Peer.Q", Key: "Other.REQ"}
+				_, err := b.ours(t).Subscribe(t.Context(), other, bus.Queue, func([]byte) {})
+				require.NoError(t, err)
+			}
+			c := from.client(t, b)
+			const callers, each = 64, 5
+			var failed atomic.Int64
+			var all sync.WaitGroup
+			for range callers {
+				all.Go(func() {
+					for range each {
+						if _, err := c.call("Queue", nil, "x"); err != nil {
+							failed.Add(1)
+						}
+					}
+				})
+			}
+			all.Wait()
+			t.Logf("%d of %d failed", failed.Load(), callers*each)
+			assert.Less(t, failed.Load(), int64(callers*each/5))
+		})
+	}
+}
