@@ -13,12 +13,12 @@ import (
 )
 
 const (
-	manyTopics = 10_000
+	manyTopics = 4000
 	// topicWorkers is the number of goroutines that register, call and deregister topics.
 	topicWorkers = 4
 	// keptHeap is the maximum heap growth, in bytes, after all topics have been deregistered. Some
 	// growth is expected, because a conn remembers the servers of each topic for a while.
-	keptHeap = 16 << 20
+	keptHeap = 6 << 20
 	// keptGoroutines is the maximum number of additional goroutines after all topics have been
 	// deregistered. Some goroutines may not have ended yet.
 	keptGoroutines = 100
