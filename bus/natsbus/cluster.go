@@ -10,8 +10,8 @@ import (
 
 // In a cluster, a server confirms a subscription before the other servers know about it. If a peer
 // publishes a frame through one of the other servers at this moment, that server drops the frame
-// and reports no responders, or gives it to members of the queue group that do not serve its method.
-// The bus of the peer then publishes the frame again. No receiver gets the frame twice, because the
+// and reports no responders. Or it gives the frame to members of the queue group that do not serve
+// its method. The bus of the peer then publishes the frame again. No receiver gets the frame twice, because the
 // first publication had no receivers. Frames without a report are not repeated.
 
 // clusterDelays are the delays before a frame without receivers is published again.

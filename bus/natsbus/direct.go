@@ -12,9 +12,9 @@ import (
 )
 
 // A misrouted frame costs two deliveries. If most members of a queue group serve other methods, most
-// frames are misrouted. The bus of a publisher therefore publishes directly on the private subject,
-// as soon as it has reason to believe that all members of the queue group are processes of dynpsrpc.
-// Members of psrpc would get no frames on the private subject.
+// frames are misrouted. The bus of a publisher therefore publishes directly on the private subject.
+// Members of psrpc would get no frames there. So the bus must have reason to believe that all members
+// of the queue group are processes of dynpsrpc.
 //
 // The reason is a series of samples. One of 36 frames is a sample, which is always published on the
 // subject of the queue. Members of dynpsrpc acknowledge samples while frames are misrouted, and

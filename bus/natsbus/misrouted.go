@@ -13,10 +13,10 @@ import (
 
 // psrpc uses one subject for all queued methods of a service, and one queue group for all processes
 // that serve any of them. This bus must do the same. The NATS server therefore does not know which
-// process serves which method, and may give a frame to a process that does not serve its method.
-// Such a frame is misrouted. psrpc drops it.
+// process serves which method. If it gives a frame to a process that does not serve its method, the
+// frame is misrouted. psrpc drops it.
 //
-// This bus forwards it to the private subject of the routing key (see private.go), where the NATS
+// This bus forwards it to the private subject of the routing key; see private.go. There, the NATS
 // server gives it to a process of dynpsrpc that serves the method. If there is none, psrpc processes
 // may serve the method. Then the frame returns to the queue group, where the NATS server picks a
 // member again. The frame is passed on like this until it reaches a process that serves the method,

@@ -3,6 +3,7 @@ package natsbus_test
 import (
 	"fmt"
 	"log/slog"
+	"strings"
 	"testing"
 	"time"
 
@@ -79,9 +80,9 @@ func TestBus_StrangerServesTheMethod(t *testing.T) {
 	}
 	sender := newBus(t, url)
 	const frames = 500
-	lost := newReports()
+	lost, padding := newReports(), strings.Repeat("x", 10<<10)
 	for i := range frames {
-		require.NoError(t, sender.Publish(t.Context(), requests, envelope(t, fmt.Sprint(i), ""), lost))
+		require.NoError(t, sender.Publish(t.Context(), requests, envelope(t, fmt.Sprint(i)+padding[:i%2*len(padding)], ""), lost))
 	}
 	require.Eventually(t, func() bool { return len(served)+len(lost) == frames }, testTimeout, testTimeout/1000)
 	assert.Less(t, len(lost), 10) // each frame is lost with a probability of 0.1 %

@@ -58,35 +58,37 @@ func (b *Bus) onPrivateDenied(err error) {
 }
 
 const (
-	// maxSmall is the maximum size, in bytes, of misrouted frames that are retained without a limit
-	// other than maxReports.
+	// maxSmall is the maximum size, in bytes, of small frames. The bus retains at most maxReports of
+	// them.
 	maxSmall = 4 << 10
-	// maxLarge is the maximum number of larger misrouted frames that are retained.
-	maxLarge = 16
+	// maxLargeBytes is the maximum total size, in bytes, of the larger frames that are retained.
+	maxLargeBytes = 16 << 20
 )
 
 // retained limits the memory of misrouted frames that may have to return to their queue group. A
-// frame is retained until the server has confirmed that somebody has received it. If there are too
-// many, the oldest frames are dropped.
+// small frame is retained until the server has confirmed that somebody has received it. Larger
+// frames are retained until there are too many newer ones.
 type retained struct {
 	mu sync.Mutex
-	// large is a ring of the latest large frames.
-	large [maxLarge]*misrouted
-	next  int
+	// large contains the latest large frames, oldest first, and size is their total size in bytes.
+	large []*misrouted
+	size  int
 }
 
 func (r *retained) add(f *misrouted) {
-	if len(f.frame) <= maxSmall {
+	if f.size <= maxSmall {
 		return
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	oldest := &r.large[r.next%maxLarge]
-	if *oldest != nil {
-		(*oldest).frame = nil
+	r.large = append(r.large, f)
+	r.size += f.size
+	for r.size > maxLargeBytes && len(r.large) > 1 {
+		oldest := r.large[0]
+		oldest.frame, r.large[0] = nil, nil
+		r.size -= oldest.size
+		r.large = r.large[1:]
 	}
-	*oldest = f
-	r.next++
 }
 
 // frame returns the frame of f, or nil if it has been dropped.

@@ -115,8 +115,8 @@ func (b *Bus) subscribeError(err error, channel bus.Channel) error {
 }
 
 // confirmServerSubs is called after a successful flush. It marks the unconfirmed NATS subscriptions of
-// s as confirmed, or returns the error if the server has denied or refused one of them before the
-// flush ended. The server's refusal does not say which subscription it concerns, so all
+// s as confirmed. If the server has denied or refused one of them before the flush ended, it returns
+// the error. The server's refusal does not say which subscription it concerns, so all
 // subscriptions that were not confirmed at that time fail. If the server has denied the private
 // subject, s goes on without it.
 func (b *Bus) confirmServerSubs(ctx context.Context, s *subscription, unconfirmed []*serverSub) error {

@@ -34,7 +34,7 @@ const (
 	// maxUnservedKeys is the maximum number of routing keys with a known result or a trial.
 	maxUnservedKeys = 1024
 	// maxWaiting and maxWaitingBytes limit the frames that wait for the results of trials.
-	maxWaiting, maxWaitingBytes = 4096, 4 << 20
+	maxWaiting, maxWaitingBytes = 4096, maxLargeBytes
 )
 
 // unserved contains the trials and their results. All methods are safe for concurrent use.
