@@ -11,8 +11,17 @@ COUNT     ?= 1
 
 # Two packages at a time: tests of whole systems mostly wait, so the next one is built and run meanwhile. With three, calls
 # with short timeouts fail on 2 cores, because the whole process waits for a processor that long. The checks of
-# go vet are left to make lint, which runs all of them. Without debug information (-w) test programs link faster.
-TEST_FLAGS := -race -shuffle=on -vet=off -p=2 -parallel=4 -ldflags=-w -timeout=20m
+# go vet are left to make lint, which runs all of them.
+TEST_FLAGS := -race -shuffle=on -vet=off -p=2 -parallel=4 -timeout=20m
+# Some tests build programs. They inherit these flags in GOFLAGS, so that each package is compiled once for all of them:
+# -race                     Only the compiler of the WebAssembly engine is compiled without the race detector, which would
+#                           make it ten times slower. It computes and shares no memory with our code.
+# -ldflags=-w -dwarf=false  No debugger needs debug information here. Stack traces do not need it.
+# GOGC=200                  The Go compiler and linker collect garbage less often; the tests are not affected.
+GOFLAGS    := $(shell $(GO) env GOFLAGS)
+WAZEVO     := github.com/tetratelabs/wazero/internal/engine/wazevo
+RACE_FLAGS := -race -ldflags=-w '-toolexec=env GOGC=200' -gcflags=all=-dwarf=false \
+	$(foreach part,backend frontend ssa,'-gcflags=$(WAZEVO)/$(part)/...=-race=false -dwarf=false')
 # The packages that take longest start first.
 TEST_PACKAGES := ./tests/e2e ./tests/faults ./dynamic/plugin/... ./...
 
@@ -28,6 +37,8 @@ BENCH_FLAGS ?= -rounds 5 -time 1s -json $(CURDIR)/bench.json
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+test race: export GOFLAGS += $(RACE_FLAGS)
 
 test: redis-server ## Run all tests with the race detector; sets up what they need
 	$(GO) test $(TEST_FLAGS) -count=$(COUNT) $(TEST_PACKAGES)

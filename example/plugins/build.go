@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/dynpsrpc/dynpsrpc/dynamic/plugin"
@@ -21,14 +22,15 @@ type kind struct {
 	name, service string
 	loader, code  string
 	buildMode     string
-	env           []string
+	flags, env    []string
 }
 
 var kinds = []kind{
 	{name: "native", service: "example.plugins.Native", loader: "go", code: "native.so", buildMode: "plugin"},
 	{
 		name: "sandboxed", service: "example.plugins.Sandboxed", loader: "wasm", code: "sandboxed.wasm",
-		buildMode: "c-shared", env: []string{"GOOS=wasip1", "GOARCH=wasm"},
+		// GOFLAGS may ask for the race detector, which WebAssembly does not have.
+		buildMode: "c-shared", flags: []string{"-race=false"}, env: []string{"GOOS=wasip1", "GOARCH=wasm"},
 	},
 	{name: "separate", service: "example.plugins.Separate", loader: "process", code: "separate", buildMode: "exe"},
 }
@@ -91,8 +93,9 @@ func (k kind) compile(ctx context.Context, folder, version string) error {
 	if err := os.WriteFile(overlayFile, overlay, 0o600); err != nil {
 		return err
 	}
-	_, err = runCommand(ctx, k.env, "go", "build", "-buildmode="+k.buildMode, "-overlay="+overlayFile, "-o", filepath.Join(folder, k.code),
-		filepath.Join(source, "main.go"), filepath.Join(source, "version.go"))
+	args := slices.Concat([]string{"build", "-buildmode=" + k.buildMode, "-overlay=" + overlayFile, "-o", filepath.Join(folder, k.code)},
+		k.flags, []string{filepath.Join(source, "main.go"), filepath.Join(source, "version.go")})
+	_, err = runCommand(ctx, k.env, "go", args...)
 	return err
 }
 

@@ -74,7 +74,7 @@ var natsServerPath = sync.OnceValues(func() (string, error) {
 		return "", err
 	}
 	dir := filepath.Join(cache, "dynpsrpc-testenv")
-	program := filepath.Join(dir, "nats-server-"+server.VERSION+"-"+runtime.Version()+"-"+runtime.GOARCH)
+	program := filepath.Join(dir, "nats-server-"+server.VERSION+"-"+runtime.Version()+"-"+runtime.GOARCH+raceSuffix)
 	if _, err := os.Stat(program); err == nil {
 		return program, nil
 	}
@@ -87,7 +87,10 @@ var natsServerPath = sync.OnceValues(func() (string, error) {
 	}
 	defer os.RemoveAll(scratch) //nolint:errcheck // a leftover directory is harmless
 	built := filepath.Join(scratch, "nats-server")
-	build := exec.CommandContext(context.Background(), "go", "build", "-o", built, natsServerPackage) //nolint:gosec // constant arguments
+	// Like the tests, the program has the race detector or not. The build cache then already contains
+	// its packages, because they are the server of NATS too.
+	build := exec.CommandContext(context.Background(), "go", "build", "-race="+strconv.FormatBool(raceSuffix != ""), //nolint:gosec // constant arguments
+		"-o", built, natsServerPackage)
 	if said, err := build.CombinedOutput(); err != nil {
 		return "", errors.NewErrorf(errors.Internal, "building %s: %w: %s", natsServerPackage, err, said)
 	}

@@ -10,11 +10,16 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
+
+	"github.com/dynpsrpc/dynpsrpc/dynamic"
 )
 
 func TestMain(m *testing.M) {
 	growthCounts = []int{1, 10, 100}                      // thousands take seconds to register
 	growthServers, growthSubscribers = []int{1}, []int{1} // other rows have three servers
+	// With the race detector, on a busy machine, 64 callers with large messages wait for more than
+	// the second that a server has by default to answer.
+	connOptions = []dynamic.ConnOption{dynamic.WithSelectionTimeout(5 * time.Second), dynamic.WithClientTimeout(15 * time.Second)}
 	goleak.VerifyTestMain(m)
 }
 

@@ -106,8 +106,11 @@ func (s *scene) register(service string, handlers dynamic.Handlers) *dynamic.Reg
 // conn returns a new [dynamic.Conn] that uses a bus obtained from connect.
 func (s *scene) conn() *dynamic.Conn { return s.connTo(s.schema()) }
 
+// connOptions is empty, except in tests.
+var connOptions []dynamic.ConnOption
+
 func (s *scene) connTo(reg *registry.Registry) *dynamic.Conn {
-	conn, err := dynamic.NewConn(s.connect(), reg)
+	conn, err := dynamic.NewConn(s.connect(), reg, connOptions...)
 	s.check(err)
 	s.Cleanup(func() { _ = conn.Close() })
 	return conn

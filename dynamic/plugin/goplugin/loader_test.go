@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -35,6 +36,10 @@ service Greeter { rpc Hello(google.protobuf.StringValue) returns (google.protobu
 	buildTimeout = 5 * time.Minute // long enough for an empty build cache on a busy machine
 )
 
+// building is locked during a build. Two builds at once would both compile the packages that the
+// build cache does not contain yet.
+var building sync.Mutex
+
 // builder builds programs and plugins into a folder.
 type builder struct {
 	*testing.T
@@ -46,11 +51,13 @@ type builder struct {
 func (b builder) build(name, source string, flags ...string) (path string) {
 	b.Helper()
 	path = filepath.Join(b.folder, name)
+	building.Lock()
+	defer building.Unlock()
 	ctx, cancel := context.WithTimeout(b.Context(), buildTimeout)
 	defer cancel()
 	args := append([]string{"build", "-buildvcs=false", "-o", path}, flags...)
 	command := exec.CommandContext(ctx, "go", append(args, "./testdata/"+source)...)
-	command.Env = append(os.Environ(), "GOFLAGS=", "CGO_ENABLED=1")
+	command.Env = append(os.Environ(), "CGO_ENABLED=1")
 	output, err := command.CombinedOutput()
 	require.NoError(b, err, "%s", output)
 	return path
@@ -62,6 +69,17 @@ func (b builder) plugin(name, source, variable string, change ...func(m *plugin.
 	file := filepath.Join(name, "plugin.so")
 	b.build(file, source, "-buildmode=plugin", "-ldflags=-s -w -X main."+variable)
 	return b.manifest(name, change...)
+}
+
+// copied makes the folder of a plugin whose code differs from that of another plugin, but has the
+// same plugin path. It appends a byte to the code, because building another version takes longer.
+func (b builder) copied(name, other string) (folder string) {
+	b.Helper()
+	code, err := os.ReadFile(filepath.Join(other, "plugin.so"))
+	require.NoError(b, err)
+	require.NoError(b, os.Mkdir(filepath.Join(b.folder, name), 0o700))
+	require.NoError(b, os.WriteFile(filepath.Join(b.folder, name, "plugin.so"), append(code, 0), 0o600))
+	return b.manifest(name)
 }
 
 func (b builder) manifest(name string, change ...func(m *plugin.Manifest)) (folder string) {
@@ -113,7 +131,7 @@ func TestLoader_LoadsRealPlugins(t *testing.T) {
 	// content.
 	first := b.plugin("first", "greeter/main.go", "version=1")
 	second := b.plugin("second", "greeter", "version=2", func(m *plugin.Manifest) { m.Descriptors = "greeting.proto" })
-	samePath := b.plugin("same-path", "greeter", "version=3")
+	samePath := b.copied("same-path", second)
 	wrongType := b.plugin("wrong-type", "wrong", "does=nothing")
 	panics := b.plugin("panics", "wrong/main.go", "does=panic")
 	empty := b.plugin("empty", "empty", "does=nothing")

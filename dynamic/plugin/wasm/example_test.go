@@ -72,7 +72,7 @@ func run(ctx context.Context) error {
 
 // buildPlugin fills the folder of a plugin: its code, its descriptors and its manifest.
 func buildPlugin(ctx context.Context, folder string) error {
-	build := exec.CommandContext(ctx, "go", "build", "-buildmode=c-shared", "-ldflags=-s -w",
+	build := exec.CommandContext(ctx, "go", "build", "-race=false", "-buildmode=c-shared", "-ldflags=-s -w",
 		"-o", filepath.Join(folder, "echo.wasm"), "./testdata/echoguest")
 	build.Env = append(os.Environ(), "GOOS=wasip1", "GOARCH=wasm")
 	if output, err := build.CombinedOutput(); err != nil {

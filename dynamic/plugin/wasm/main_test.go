@@ -6,7 +6,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -19,22 +18,10 @@ import (
 // code.
 var scratch string
 
-// These environment variables are passed from the tests to the processes that they start.
-const (
-	// moduleToCompile contains the path of the module that the process compiles to machine code.
-	moduleToCompile = "WASM_TEST_MODULE"
-	// cacheVariable contains the directory of the shared machine code, which the example uses too.
-	cacheVariable = "WASM_TEST_CACHE"
-)
+// cacheVariable is the environment variable that tells the example where the machine code is.
+const cacheVariable = "WASM_TEST_CACHE"
 
 func TestMain(m *testing.M) {
-	if module := os.Getenv(moduleToCompile); module != "" {
-		if err := compile(context.Background(), module, os.Getenv(cacheVariable)); err != nil {
-			fmt.Println(err)
-			os.Exit(1)
-		}
-		os.Exit(0)
-	}
 	var err error
 	if scratch, err = os.MkdirTemp("", "wasm-test-*"); err != nil {
 		panic(err)
@@ -54,50 +41,35 @@ var (
 	buildProtoGuest = sync.OnceValues(func() ([]byte, error) { return buildGuest("protoguest") })
 )
 
+// building is locked during a build. Two builds at once would both compile the packages that the
+// build cache does not contain yet.
+var building sync.Mutex
+
 // buildGuest compiles a program in testdata to WebAssembly. It compiles the WebAssembly to machine
 // code and stores that in the shared cache.
 func buildGuest(name string) ([]byte, error) {
+	building.Lock()
+	defer building.Unlock()
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()
 	path := filepath.Join(scratch, name+".wasm")
-	wasip1 := []string{"GOOS=wasip1", "GOARCH=wasm", "CGO_ENABLED=0"}
-	if err := run(ctx, wasip1, "go", "build", "-buildmode=c-shared", "-ldflags=-s -w", "-o", path, "./testdata/"+name); err != nil {
-		return nil, err
-	}
-	program, err := compiler()
-	if err != nil {
-		return nil, err
-	}
-	if err := run(ctx, []string{moduleToCompile + "=" + path}, program); err != nil {
-		return nil, err
-	}
-	return os.ReadFile(path)
-}
-
-// compiler builds a test binary without the race detector and returns its path. The race detector
-// would make wazero's compiler ten times slower.
-var compiler = sync.OnceValues(func() (path string, err error) {
-	path = filepath.Join(scratch, "compiler")
-	return path, run(context.Background(), nil, "go", "test", "-c", "-vet=off", "-o", path, ".")
-})
-
-// run runs a command with additional environment variables.
-func run(ctx context.Context, env []string, name string, args ...string) error {
-	command := exec.CommandContext(ctx, name, args...)
-	command.Env = slices.Concat(os.Environ(), []string{"GOFLAGS="}, env)
+	// WebAssembly has no race detector, so the option -race of the tests must not apply here.
+	command := exec.CommandContext(ctx, "go", "build", "-race=false", "-buildmode=c-shared", "-ldflags=-s -w",
+		"-o", path, "./testdata/"+name)
+	command.Env = append(os.Environ(), "GOOS=wasip1", "GOARCH=wasm", "CGO_ENABLED=0")
 	if output, err := command.CombinedOutput(); err != nil {
-		return fmt.Errorf("%s: %w\n%s", command, err, output)
+		return nil, fmt.Errorf("%s: %w\n%s", command, err, output)
 	}
-	return nil
+	content, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	return content, compile(ctx, content)
 }
 
-// compile compiles a WebAssembly file and stores the machine code in a cache.
-func compile(ctx context.Context, file, cache string) error {
-	content, err := os.ReadFile(file)
-	if err != nil {
-		return err
-	}
-	loader, err := NewLoader(WithCacheDir(cache))
+// compile compiles a WebAssembly module and stores the machine code in the shared cache.
+func compile(ctx context.Context, content []byte) error {
+	loader, err := NewLoader(WithCacheDir(cacheDir()))
 	if err != nil {
 		return err
 	}
