@@ -81,8 +81,11 @@ func (w *flowWorld) serveFlows(
 ) *dynamic.Registration {
 	t.Helper()
 	handler := dynamic.Stream(handle, opts...)
+	// Without an affinity function, Register logs a warning. An option in opts takes precedence.
+	affinity := dynamic.WithStreamAffinity(func(context.Context) float32 { return 1 })
+	best := dynamic.Stream(handle, append([]dynamic.StreamHandlerOption{affinity}, opts...)...)
 	service, err := server.Register(descriptor(t, w.registry, "streams.Flows"), dynamic.Handlers{
-		"Flow": handler, "Direct": handler, "Best": handler, "All": handler, "Region": handler,
+		"Flow": handler, "Direct": handler, "Best": best, "All": handler, "Region": handler,
 		"Ask": dynamic.Unary(echoHandler),
 	})
 	require.NoError(t, err)
