@@ -101,8 +101,10 @@ func (o *connOptions) announceAfter() uint32 {
 
 // callUnary sends a request to one server and returns the encoded response.
 //
-// If AnnounceAfter is set in a request, SkipClaim is set too. This makes servers of psrpc 0.7.5 and
-// later run the handler without waiting for a grant.
+// AnnounceAfter lets dynpsrpc servers run the handler without a claim and a grant, which saves a
+// round trip. psrpc servers do not know AnnounceAfter. callUnary therefore also sets SkipClaim,
+// with which servers of psrpc 0.7.5 and later run the handler right after their claim, without
+// waiting for a grant.
 func (p *clientPlan) callUnary(ctx context.Context, r *route, request proto.Message, o *requestOptions) ([]byte, error) {
 	c := newUnaryCall(p, r)
 	defer p.conn.inboxes.put(c.inbox)

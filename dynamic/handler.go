@@ -59,11 +59,15 @@ type HandlerOption interface {
 }
 
 // WithAffinity sets the function that rates how well this server suits a request. The option is for
-// methods for which the client selects one of the servers that claim the request. The client
-// prefers the server with the highest affinity. A server with affinity 0 claims the request, but is
-// selected only by a client with a SelectionFunc or with AcceptFirstAvailable; see [SelectionOpts].
-// AcceptFirstAvailable is the default unless the method has AFFINITY routing. A server with a
-// negative affinity does not handle the request. Without this option, the affinity is 1.
+// methods for which the client selects one of the servers that claim the request. If the method has
+// AFFINITY routing, the client selects the server with the highest affinity by default. For other
+// methods, it selects the first server that claims the request. [SelectionOpts] can change both.
+// Without this option, the affinity is 1.
+//
+// A server with a negative affinity does not handle the request. A server with affinity 0 claims
+// it, but is never selected for having the highest affinity. The client selects such a server only
+// if its SelectionOpts contain a SelectionFunc or AcceptFirstAvailable, or if it selects the first
+// server by default.
 //
 // Req must be the request type of the handler. ctx carries the client's metadata (see
 // [RequestInfoFromContext]) and ends when the request expires or is canceled. The function should

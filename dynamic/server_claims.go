@@ -159,7 +159,8 @@ func (p *pendingClaims) resolve(requestID []byte, granted bool) {
 	}
 }
 
-// abandon gives up all waiting requests for whose endpoint the function ended returns true.
+// abandon drops the waiting requests of endpoints that have ended. The function ended reports
+// whether an endpoint has ended.
 func (p *pendingClaims) abandon(ended func(e *endpoint) bool) {
 	var abandoned []*pendingClaim
 	p.mu.Lock()

@@ -91,11 +91,14 @@ func unimplementedStream(ServerStream[proto.Message, proto.Message]) error {
 
 // WithStreamAffinity sets the function that rates how suitable this server is for another stream.
 // The option is for methods for which the client selects one of the servers that claim the stream.
-// The client prefers the server with the highest affinity. Without this option, the affinity is 1.
+// If the method has AFFINITY routing, the client selects the server with the highest affinity by
+// default. For other methods, it selects the first server that claims the stream. [SelectionOpts]
+// can change both. Without this option, the affinity is 1.
 //
-// A server with affinity 0 claims the stream, but is selected only by a client with a SelectionFunc
-// or with AcceptFirstAvailable; see [SelectionOpts]. AcceptFirstAvailable is the default unless the
-// method has AFFINITY routing. A server with a negative affinity does not claim the stream.
+// A server with a negative affinity does not claim the stream. A server with affinity 0 claims it,
+// but is never selected for having the highest affinity. The client selects such a server only if
+// its SelectionOpts contain a SelectionFunc or AcceptFirstAvailable, or if it selects the first
+// server by default.
 //
 // ctx carries the client's metadata (see [RequestInfoFromContext]) and ends when the client's
 // request expires or is canceled. The function should return quickly. If it panics, the server does

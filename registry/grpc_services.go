@@ -49,8 +49,10 @@ func splitGRPC(services []protoreflect.ServiceDescriptor) (others, grpc []protor
 	return others, grpc
 }
 
-// onlyGRPCError is the error for schemas that declare only gRPC services. It describes the mistakes
-// that make these services unusable. errors.Is reports that it matches ErrNoService.
+// onlyGRPCError is the error for schemas that declare only gRPC services. Such services cannot be
+// called over a bus, because their streaming methods have no psrpc options. The field mistakes
+// contains the error of each service, which tells the user what to change. errors.Is reports that
+// onlyGRPCError matches ErrNoService.
 type onlyGRPCError struct{ mistakes error }
 
 func (e onlyGRPCError) Error() string        { return e.mistakes.Error() }

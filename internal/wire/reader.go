@@ -47,7 +47,8 @@ type reader struct {
 	// bytes is the value of the current field if it is length-delimited. Its capacity is clipped to
 	// its length. It is nil if the value is empty.
 	bytes []byte
-	// entries counts the fields for which countEntry was called.
+	// entries is the number of metadata entries or error details read so far. countEntry compares
+	// it with MaxEntries.
 	entries int
 }
 

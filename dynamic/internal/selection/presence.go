@@ -62,8 +62,9 @@ type presences struct {
 	watchers map[queue.Wakeup]struct{}
 }
 
-// presence describes a server that has announced itself. Both fields contain the number of a
-// change. Changes are numbered from 1, and presences.changes is the number of the last one.
+// presence says when a server has joined a channel and when it has left. Both fields contain values
+// of the counter presences.changes instead of clock times. They show whether a call was sent before
+// or after the server joined or left.
 type presence struct {
 	// joined is the number of the change in which the server joined. It is 0 if the server already
 	// served the channel when the client sent the discovery request.
