@@ -48,6 +48,9 @@ func (c *Conn) discardsUnknown(opts []RequestOption) bool {
 // per method for later calls. If the registry now has another version of the method, the conn
 // creates a new plan.
 func (c *Conn) methodPlan(ctx context.Context, name string) (*clientPlan, error) {
+	if ctx == nil {
+		return nil, errors.NewErrorf(errors.InvalidArgument, "method %s: the context is nil", name)
+	}
 	method, err := c.lookUpMethod(name)
 	if err != nil {
 		return nil, err
@@ -98,6 +101,9 @@ func (c *Conn) publisher(name string) (*publisher, error) {
 // lookUpMethod looks up a method by its full name in the conn's registry. If there is no such
 // method, lookUpMethod returns an error, which suggests a similar name if there is one.
 func (c *Conn) lookUpMethod(name string) (*registry.Method, error) {
+	if c == nil {
+		return nil, errors.NewErrorf(errors.InvalidArgument, "method %s: the conn is nil", name)
+	}
 	method, ok := c.registry.Method(name)
 	if !ok {
 		if service := c.grpcService(name); service != "" {

@@ -132,7 +132,7 @@ func (u unaryHandler[Req, Resp]) bind(method *registry.Method) (*boundHandler, e
 		return nil, errors.New("the function is nil")
 	}
 	if !isCall(method) {
-		return nil, fmt.Errorf("the method is a %s, not a call", kindNouns[method.Kind()])
+		return nil, fmt.Errorf("the method is a %s, not a call: %s", kindNouns[method.Kind()], handlerHints[method.Kind()])
 	}
 	requests, err := message.Resolve[Req](method.Service(), method.Input())
 	if err != nil {
@@ -196,7 +196,7 @@ func (r rawHandler) bind(method *registry.Method) (*boundHandler, error) {
 		return nil, errors.New("the function is nil")
 	}
 	if !isCall(method) {
-		return nil, fmt.Errorf("the method is a %s, not a call", kindNouns[method.Kind()])
+		return nil, fmt.Errorf("the method is a %s, not a call: %s", kindNouns[method.Kind()], handlerHints[method.Kind()])
 	}
 	requests, err := message.Resolve[proto.Message](method.Service(), method.Input())
 	if err != nil {
@@ -221,7 +221,16 @@ func (r rawHandler) bind(method *registry.Method) (*boundHandler, error) {
 
 // unimplementedCall handles calls to methods that have no handler.
 func unimplementedCall(context.Context, *registry.Method, []byte) ([]byte, error) {
+	// The text must stay the same, because clients recognize errors.ErrUnimplemented by it.
 	return nil, errors.ErrUnimplemented
+}
+
+// handlerHints says, for each kind of method, which handlers fit.
+var handlerHints = map[registry.Kind]string{
+	registry.KindSingle:       "use dynamic.Unary",
+	registry.KindMulti:        "use dynamic.Unary",
+	registry.KindStream:       "use dynamic.Stream",
+	registry.KindSubscription: "it needs no handler, its updates are sent with Publish",
 }
 
 // isCall reports whether clients use the method with single calls or multi calls.
@@ -293,7 +302,11 @@ func bindHandler(method *registry.Method, handler Handler, allowMissing bool) (*
 	case method.Kind() == registry.KindSubscription:
 		return nil, nil //nolint:nilnil // subscriptions have no handler
 	case allowMissing && method.Kind() == registry.KindStream:
-		return Stream(unimplementedStream).bind(method)
+		bound, err := Stream(unimplementedStream).bind(method)
+		if err == nil {
+			bound.stream.refusal = errors.ErrUnimplemented
+		}
+		return bound, err
 	case allowMissing:
 		return Raw(unimplementedCall).bind(method)
 	default:

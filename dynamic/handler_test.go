@@ -244,7 +244,7 @@ func TestRegister_HandlersThatDoNotFit(t *testing.T) {
 		{"subscription", "test.Kinds", "Feed", identity[dyn](), "the method is a subscription, not a call"},
 		{"raw subscription", "test.Kinds", "Feed", dynamic.Raw(rawIdentity), "the method is a subscription, not a call"},
 		{"stream", "test.Kinds", "Flow", identity[dyn](), "the method is a stream, not a call"},
-		{"raw stream", "test.Kinds", "Flow", dynamic.Raw(rawIdentity), "the method is a stream, not a call"},
+		{"raw stream", "test.Kinds", "Flow", dynamic.Raw(rawIdentity), "the method is a stream, not a call: use dynamic.Stream"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()

@@ -83,7 +83,8 @@ func TestInvoke_RequestsThatDoNotFit(t *testing.T) {
 		},
 		{"nil dynamic message", (*dynamicpb.Message)(nil), "the message is nil"},
 		{"dynamic message without a type", &dynamicpb.Message{}, "without a type"},
-		{"text", `{"name": "ho"}`, "a string is no proto.Message, json.RawMessage or map[string]any"},
+		{"JSON without content", json.RawMessage{}, "the json.RawMessage is empty: nil or {} stands for an empty message"},
+		{"text", `{"name": "ho"}`, "a string is no proto.Message, json.RawMessage or map[string]any: convert JSON with json.RawMessage(text)"},
 		{"bytes", []byte(`{}`), "a []uint8 is no proto.Message"},
 		{"another map", map[string]string{"name": "ho"}, "a map[string]string is no proto.Message"},
 	} {

@@ -14,8 +14,11 @@ import (
 func TestOptionGroups_Order(t *testing.T) {
 	t.Parallel()
 	w := newSeenWorld(t, with{
-		server: []dynamic.ServerOption{dynamic.ServiceOptions(
-			dynamic.WithServerRPCInterceptors(markCalls("a")), dynamic.WithServerRPCInterceptors(markCalls("b")),
+		server: []dynamic.ServerOption{dynamic.ServerOptions(
+			dynamic.WithServerID("SRV_group"),
+			dynamic.ServiceOptions(
+				dynamic.WithServerRPCInterceptors(markCalls("a")), dynamic.WithServerRPCInterceptors(markCalls("b")),
+			),
 		)},
 		register: []dynamic.RegisterOption{dynamic.ServiceOptions(dynamic.WithServerRPCInterceptors(markCalls("c")))},
 		conn: []dynamic.ConnOption{dynamic.ConnOptions(
@@ -26,4 +29,5 @@ func TestOptionGroups_Order(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, "hi>d>a>b>c<c<b<a<d", response)
 	assert.Equal(t, "CLI_group", w.conn.ID())
+	assert.Equal(t, "SRV_group", w.server.ID())
 }

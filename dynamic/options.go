@@ -136,6 +136,18 @@ func (g serviceOptionGroup) applyRegister(o *registerOptions) {
 // they are passed.
 func ServiceOptions(options ...ServiceOption) ServiceOption { return serviceOptionGroup(options) }
 
+type serverOptionGroup []ServerOption
+
+func (g serverOptionGroup) applyServer(o *serverOptions) {
+	for _, option := range g {
+		option.applyServer(o)
+	}
+}
+
+// ServerOptions combines several options into one. The options are applied in the order in which
+// they are passed.
+func ServerOptions(options ...ServerOption) ServerOption { return serverOptionGroup(options) }
+
 type connOptionGroup []ConnOption
 
 func (g connOptionGroup) applyConn(o *connOptions) {

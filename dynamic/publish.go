@@ -11,11 +11,11 @@ import (
 // forms that [Invoke] accepts for a request, and must describe a message of the method's output
 // type.
 func Publish(ctx context.Context, c *Conn, name string, update any, opts ...RequestOption) error {
-	if err := c.err(); err != nil {
-		return err
-	}
 	p, err := c.publisher(name)
 	if err != nil {
+		return err
+	}
+	if err := c.err(); err != nil {
 		return err
 	}
 	message, err := c.messageFrom(&p.updates, update, opts)

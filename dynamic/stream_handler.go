@@ -22,6 +22,9 @@ type boundStream struct {
 	// newTyped creates the typed stream for the handler. It returns a function that calls the
 	// handler with this stream.
 	newTyped func(s *stream) func() error
+	// refusal is the error with which the server refuses all streams of a method without a handler. It
+	// is nil if there is a handler.
+	refusal error
 	// affinity returns the affinity to include in the server's claim. If affinity is nil, the
 	// affinity is 1.
 	affinity func(ctx context.Context) float32
@@ -58,7 +61,7 @@ func (h streamHandler[Send, Recv]) bind(method *registry.Method) (*boundHandler,
 		return nil, errors.New("the function is nil")
 	}
 	if kind := method.Kind(); kind != registry.KindStream {
-		return nil, fmt.Errorf("the method is a %s, not a stream", kindNouns[kind])
+		return nil, fmt.Errorf("the method is a %s, not a stream: %s", kindNouns[kind], handlerHints[kind])
 	}
 	recvType, err := message.Resolve[Recv](method.Service(), method.Input())
 	if err != nil {

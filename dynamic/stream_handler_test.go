@@ -34,7 +34,7 @@ func TestStreamHandler_DoesNotFit(t *testing.T) {
 			"type of received messages: wanted message google.protobuf.StringValue, given *wrapperspb.Int32Value"},
 		{"sent type", "Flow", dynamic.Stream(func(toNum) error { return nil }),
 			"type of sent messages: wanted message google.protobuf.StringValue, given *wrapperspb.Int32Value"},
-		{"a call", "Ask", dynamic.Stream(idle), "the method is a single call, not a stream"},
+		{"a call", "Ask", dynamic.Stream(idle), "the method is a single call, not a stream: use dynamic.Unary"},
 		{"unary for a stream", "Flow", dynamic.Unary(echoHandler), "the method is a stream, not a call"},
 		{"nil affinity", "Flow", dynamic.Stream(idle, dynamic.WithStreamAffinity(nil)), "the affinity function is nil"},
 		{"affinity without claims", "Direct", dynamic.Stream(idle, dynamic.WithStreamAffinity(constant)),
@@ -66,9 +66,10 @@ func TestStreamHandler_Missing(t *testing.T) {
 	require.ErrorContains(t, err, "method Flow: there is no handler")
 	_, err = w.server.Register(sd, nil, dynamic.AllowMissing())
 	require.NoError(t, err)
-	stream := w.open(t, flow)
-	requireSoon(t, stream.Context().Done(), "end of the stream")
-	require.ErrorIs(t, stream.Err(), errors.ErrUnimplemented)
+	for _, name := range []string{flow, directFlow, bestFlow} {
+		_, err = w.tryOpen(t, t.Context(), name)
+		require.ErrorIs(t, err, errors.ErrUnimplemented)
+	}
 }
 
 func TestStreamHandler_Panics(t *testing.T) {

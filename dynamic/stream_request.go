@@ -192,6 +192,11 @@ func (req *streamRequest) accept() (s *stream, handle func() error) {
 		_ = s.Close(err)
 		return nil, nil
 	}
+	if err := req.plan.handler.stream.refusal; err != nil {
+		_ = s.Close(err)
+		s.chain.finish(s.Err())
+		return nil, nil
+	}
 	if !req.establish(s) {
 		s.chain.finish(s.Err())
 		return nil, nil

@@ -83,12 +83,12 @@ type CallFacts struct {
 //
 //	my.pkg.MyService/NormalRPC: nobody listening; publish 12µs
 //
-// At most 200 characters of the topic are shown. The known durations of the phases come last. If
+// At most 200 characters of each part of the topic are shown. The known durations of the phases come last. If
 // the phase in which the call failed has no known duration, the text ends with the word "during"
 // and the name of that phase. The text is meant for people and may change; programs should use the
 // fields.
 func (f CallFacts) String() string {
-	call := joinNonEmpty(" ", f.Method, labeled("topic", fmt.Sprintf("%.200s", strings.Join(f.Topic, "."))))
+	call := joinNonEmpty(" ", f.Method, labeled("topic", topicText(f.Topic)))
 	facts := joinNonEmpty("; ",
 		string(f.Reason),
 		f.claims(),
@@ -97,6 +97,15 @@ func (f CallFacts) String() string {
 		f.times(),
 	)
 	return joinNonEmpty(": ", call, facts)
+}
+
+// topicText returns the parts of a topic in quotes, so that the topics ["a.b" "c"] and ["a" "b.c"]
+// have different texts. It returns "" if there is no topic.
+func topicText(parts []string) string {
+	if len(parts) == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%.200q", parts)
 }
 
 func (f CallFacts) claims() string {

@@ -25,7 +25,7 @@ func TestCallFacts_String(t *testing.T) {
 	}{
 		{"nothing", errors.CallFacts{}, ""},
 		{"method", errors.CallFacts{Method: method}, method},
-		{"topic alone", errors.CallFacts{Topic: []string{"a"}}, "topic a"},
+		{"topic alone", errors.CallFacts{Topic: []string{"a"}}, `topic ["a"]`},
 		{"reason alone", errors.CallFacts{Reason: errors.ReasonBusDown}, "bus down"},
 		{
 			"nobody listening",
@@ -54,7 +54,7 @@ func TestCallFacts_String(t *testing.T) {
 				Claims: 3, BestAffinity: 0.5, Declined: []string{"SRV_a", "SRV_b"}, ServerID: "SRV_c",
 				PublishTime: 999_600 * time.Nanosecond, SelectionTime: 1_234_567 * time.Nanosecond, ResponseTime: 3004567 * time.Microsecond,
 			},
-			method + " topic eu.west: claimed but silent; 3 claims, best affinity 0.5; declined SRV_a, SRV_b; server SRV_c; " +
+			method + ` topic ["eu" "west"]: ` + "claimed but silent; 3 claims, best affinity 0.5; declined SRV_a, SRV_b; server SRV_c; " +
 				"publish 1ms, selection 1.23ms, response 3s",
 		},
 	} {

@@ -150,9 +150,20 @@ func serviceDescriptor(sd any) (protoreflect.ServiceDescriptor, error) {
 		UnwrapService() protoreflect.ServiceDescriptor
 	}:
 		return checkDescriptor(sd.UnwrapService())
+	case protoreflect.FileDescriptor:
+		return nil, fmt.Errorf("%w: %s is a file: pass one of its services, such as file.Services().ByName(%q), or register all of "+
+			"them with Registry.RegisterFile", ErrNoService, sd.Path(), firstService(sd))
 	default:
 		return nil, fmt.Errorf("%w: %T is not a service descriptor: %s", ErrNoService, sd, accepted)
 	}
+}
+
+// firstService returns the name of the first service in a file, or an example if there is none.
+func firstService(file protoreflect.FileDescriptor) protoreflect.Name {
+	if services := file.Services(); services.Len() > 0 {
+		return services.Get(0).Name()
+	}
+	return "MyService"
 }
 
 func checkDescriptor(sd protoreflect.ServiceDescriptor) (protoreflect.ServiceDescriptor, error) {

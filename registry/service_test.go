@@ -98,7 +98,7 @@ func TestNewService_BadDescriptors(t *testing.T) {
 		"nil pointer":      {(*desc.ServiceDescriptor)(nil), "the service descriptor is nil"},
 		"wrapped nil":      {wrapper{}, "the wrapped service descriptor is nil"},
 		"descriptor proto": {placeholder, "*descriptorpb.ServiceDescriptorProto is not a service descriptor: pass a protoreflect.ServiceDescriptor"},
-		"file":             {simpleFile(t, "p", "S"), "is not a service descriptor"},
+		"file":             {simpleFile(t, "p", "S"), `is a file: pass one of its services, such as file.Services().ByName("S")`},
 		"string":           {"my.pkg.S", "string is not a service descriptor"},
 	} {
 		t.Run(label, func(t *testing.T) {

@@ -126,13 +126,18 @@ func TestOpen_WrongURLs(t *testing.T) {
 	require.ErrorContains(t, err, "name is empty")
 	require.ErrorContains(t, err, "prefix is empty")
 	require.ErrorContains(t, err, `"x"`)
+	for _, parameter := range []string{"tls_cert", "tls_key"} {
+		_, err := bus.Open(t.Context(), "nats://127.0.0.1:1?"+parameter+"=/no/file")
+		requireCode(t, errors.InvalidArgument, err)
+		require.ErrorContains(t, err, "tls_cert and tls_key need each other")
+	}
 }
 
 func TestOpen_NoServer(t *testing.T) {
 	t.Parallel()
 	proxy := testenv.NewProxy(t, "127.0.0.1:1")
 	proxy.Refuse()
-	for _, query := range []string{"", "?creds=/no/file", "?tls_ca=/no/file", "?tls_cert=/no/file"} {
+	for _, query := range []string{"", "?creds=/no/file", "?tls_ca=/no/file", "?tls_cert=/no/file&tls_key=/no/file"} {
 		_, err := bus.Open(t.Context(), "nats://user:pa55word@"+proxy.Addr()+query)
 		requireCode(t, errors.Unavailable, err)
 		assert.NotContains(t, err.Error(), "pa55word")

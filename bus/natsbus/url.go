@@ -146,6 +146,9 @@ func parseURL(u *url.URL) (*settings, error) {
 			wrong("parameter %s=%s: %w", name, value, err)
 		}
 	}
+	if (s.cert == "") != (s.key == "") {
+		wrong("tls_cert and tls_key need each other")
+	}
 	s.bus = append(s.bus, WithProbeInterval(s.probeInterval))
 	s.authenticate(u.User)
 	return s, errors.Join(problems...)

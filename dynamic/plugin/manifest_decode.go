@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"io"
 	"maps"
+	"reflect"
 	"regexp"
 	"slices"
 	"strings"
@@ -54,7 +55,27 @@ func explainJSONError(data []byte, err error) error {
 	if mismatch, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
 		return invalid("line %d: field %s cannot be a %s", lineAt(data, mismatch.Offset), mismatch.Field, mismatch.Value)
 	}
-	return invalid("%s", strings.TrimPrefix(err.Error(), "json: "))
+	text := strings.TrimPrefix(err.Error(), "json: ")
+	if strings.HasPrefix(text, "unknown field") {
+		return invalid("%s; there are %s", text, strings.Join(fieldNames(reflect.TypeFor[Manifest]()), ", "))
+	}
+	return invalid("%s", text)
+}
+
+// fieldNames returns the JSON names of the fields of a struct. Those of a struct in a field follow
+// the name of that field and a dot.
+func fieldNames(structure reflect.Type) (names []string) {
+	for field := range structure.Fields() {
+		name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
+		if field.Type.Kind() != reflect.Struct {
+			names = append(names, name)
+			continue
+		}
+		for _, inner := range fieldNames(field.Type) {
+			names = append(names, name+"."+inner)
+		}
+	}
+	return names
 }
 
 // lineAt returns the line number of a byte offset in data. The first line is line 1.

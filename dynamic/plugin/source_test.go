@@ -36,12 +36,14 @@ func TestParseManifest_ReadsAllFields(t *testing.T) {
 
 func TestParseManifest_ReportsInvalidFields(t *testing.T) {
 	t.Parallel()
+	const fields = "; there are name, version, loader, code, sha256, descriptors, services, wire_names, " +
+		"limits.timeout, limits.memory, limits.instances, args, env"
 	for manifest, expected := range map[string]string{
 		"":                                      "the JSON is incomplete: unexpected EOF",
 		`{"loader": "x",`:                       "the JSON is incomplete: unexpected EOF",
 		"{\n\"loader\": x}":                     "line 2: invalid character 'x' looking for beginning of value",
-		`{"lodaer": "x"}`:                       `unknown field "lodaer"`,
-		`{"limits": {"memry": 1}}`:              `unknown field "memry"`,
+		`{"lodaer": "x"}`:                       `unknown field "lodaer"` + fields,
+		`{"limits": {"memry": 1}}`:              `unknown field "memry"` + fields,
 		"{\n\n\"version\": 1.2}":                "line 3: field version cannot be a number",
 		`{"limits": {"timeout": "soon"}}`:       `"soon" is not a duration such as 1.5s`,
 		`{"limits": {"timeout": 5}}`:            "line 1: field limits.timeout cannot be a number",

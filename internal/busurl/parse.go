@@ -24,6 +24,9 @@ func Parse(rawURL string) (*url.URL, error) {
 	scheme := strings.TrimSuffix(urlScheme.FindString(rawURL), "://")
 	u, err := url.Parse(rawURL)
 	switch {
+	case err != nil && !strings.Contains(rawURL, "://"):
+		return nil, errors.NewErrorf(errors.InvalidArgument,
+			"cannot parse bus URL: the scheme is missing; want scheme://user:password@host:port, such as nats://127.0.0.1:4222")
 	case err != nil:
 		return nil, errors.NewErrorf(errors.InvalidArgument,
 			"cannot parse bus URL%s: %s; want scheme://user:password@host:port, such as nats://127.0.0.1:4222",

@@ -7,6 +7,8 @@ import (
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoregistry"
+
+	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
 // Resolver finds extension types and the types of messages in google.protobuf.Any.
@@ -19,8 +21,8 @@ type Resolver interface {
 // checking its type. If value is a json.RawMessage or a map[string]any, From parses it according to
 // the protobuf JSON mapping. t.resolver then finds extensions and the types of messages in
 // google.protobuf.Any. A map may contain messages, time.Time and time.Duration values. If value is
-// nil or a nil map, From returns an empty message. Errors returned by From do not contain the name
-// of the method.
+// nil, a nil json.RawMessage or a nil map, From returns an empty message. Errors returned by From do
+// not contain the name of the method.
 //
 // JSON or a map may contain a field, or the name of an enum value, that the schema does not have.
 // From then returns an error. If discardUnknown is set, it ignores the field or name instead.
@@ -32,6 +34,12 @@ func (t *Type) From(value any, discardUnknown bool) (proto.Message, error) {
 		return value, nil
 	case json.RawMessage:
 		message := t.New()
+		switch {
+		case value == nil:
+			return message, nil
+		case len(value) == 0:
+			return nil, errEmptyJSON
+		}
 		return message, t.setJSON(message, value, discardUnknown)
 	case map[string]any:
 		message := t.New()
@@ -43,10 +51,15 @@ func (t *Type) From(value any, discardUnknown bool) (proto.Message, error) {
 			return nil, err
 		}
 		return message, t.setJSON(message, encoded, discardUnknown)
+	case string, []byte:
+		return nil, fmt.Errorf("a %T is no proto.Message, json.RawMessage or map[string]any: convert JSON with json.RawMessage(text)", value)
 	default:
 		return nil, fmt.Errorf("a %T is no proto.Message, json.RawMessage or map[string]any", value)
 	}
 }
+
+// errEmptyJSON is the error for a json.RawMessage without content.
+var errEmptyJSON = errors.New("the json.RawMessage is empty: nil or {} stands for an empty message")
 
 // setJSON parses encoded as JSON and stores the result in message, which must be empty.
 func (t *Type) setJSON(message proto.Message, encoded []byte, discardUnknown bool) error {
