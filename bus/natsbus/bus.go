@@ -164,8 +164,10 @@ func newBus(nc *nats.Conn, owner *owner, opts []Option) (*Bus, error) {
 	b.ctx, b.cancel = context.WithCancel(context.Background())
 	b.detachErrorHandler = b.attachErrorHandler(nc)
 	if err := b.start(); err != nil {
-		b.owner = nil // so that Close leaves nc open; the caller closes it
-		_ = b.Close() // Close always returns nil
+		// The caller closes nc, so Close must leave it open.
+		b.owner = nil
+		// Close always returns nil.
+		_ = b.Close()
 		return nil, err
 	}
 	return b, nil
@@ -204,7 +206,8 @@ func (b *Bus) start() error {
 		b.state.setDown(errNotConnected)
 	}
 	err := b.subscribeInbox()
-	b.workers.Go(b.dispatch) // Close waits for these four goroutines
+	// Close waits until these four goroutines have ended.
+	b.workers.Go(b.dispatch)
 	b.workers.Go(func() { b.events.Run(b.ctx.Done(), b.options.onEvent) })
 	b.workers.Go(b.runFlusher)
 	b.workers.Go(b.watch)
@@ -243,7 +246,8 @@ func (b *Bus) closeWith(reason error) error {
 	b.state.close(reason)
 	b.cancel()
 	for _, s := range serverSubs {
-		_ = s.sub.Unsubscribe() // if this fails, nats.go has already removed the subscription
+		// If this fails, nats.go has already removed the subscription.
+		_ = s.sub.Unsubscribe()
 	}
 	b.noResponders.unsubscribe()
 	b.closeSubscribers()

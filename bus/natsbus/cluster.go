@@ -8,11 +8,11 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// In a cluster, a server confirms a subscription before the other servers know about it. If a peer
-// publishes a frame through one of the other servers at this moment, that server drops the frame
-// and reports no responders. Or it gives the frame to members of the queue group that do not serve
-// its method. The bus of the peer then publishes the frame again. No receiver gets the frame twice, because the
-// first publication had no receivers. Frames without a report are not repeated.
+// In a cluster, a server confirms a subscription before the other servers know about it. Meanwhile,
+// a peer may publish a frame through one of the other servers. That server either drops the frame
+// and reports no responders, or gives it to members of the queue group that do not serve its
+// method. In both cases, the bus of the peer publishes the frame again. No receiver gets the frame
+// twice, because the first publication had no receivers. Frames without a report are not repeated.
 
 // clusterDelays are the delays before a frame without receivers is published again.
 var clusterDelays = [...]time.Duration{10 * time.Millisecond, 90 * time.Millisecond}
@@ -26,7 +26,7 @@ const maxRepeated = 64 << 10
 // publisher.
 type clusterReport struct {
 	bus *Bus
-	// out is the frame to publish, with the report of its publisher.
+	// out is the frame to publish, together with its publisher's report.
 	out     outgoing
 	repeats atomic.Int32
 }

@@ -11,55 +11,63 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/bus"
 )
 
-// A misrouted frame costs two deliveries. If most members of a queue group serve other methods, most
-// frames are misrouted. The bus of a publisher therefore publishes directly on the private subject.
-// Members of psrpc would get no frames there. So the bus must have reason to believe that all members
-// of the queue group are processes of dynpsrpc.
+// A frame is misrouted if the NATS server gives it to a process that does not serve its method.
+// That process forwards the frame to the private subject of the method, so the frame is delivered
+// twice. If most members of a queue group serve other methods, most frames are misrouted. The bus
+// of a publisher can avoid this by publishing frames directly on the private subject. psrpc
+// processes would get no frames there. The bus therefore publishes directly only while all members
+// of the queue group appear to be dynpsrpc processes.
 //
-// The reason is a series of samples. One of 36 frames is a sample, which is always published on the
-// subject of the queue. Members of dynpsrpc acknowledge samples while frames are misrouted, and
-// psrpc's do not. If minSamples samples in a row have been acknowledged, the other frames are
-// published directly, until two samples in close succession have not been acknowledged.
+// To find out, the bus sends samples. Every 36th frame is a sample, which is always published on
+// the subject of the queue. While frames are misrouted, dynpsrpc processes acknowledge the samples
+// that they receive. psrpc processes never do. Once minSamples samples in a row have been
+// acknowledged, the bus publishes the other frames directly. It stops doing so when two samples in
+// close succession have not been acknowledged.
 //
-// Only frames with a delivery report can be samples. Frames without one, such as updates, always go
-// to the queue group.
+// Only frames with a delivery report can be samples, because other frames have no reply subject.
+// Frames without a report, such as the updates of a subscription method, always go to the queue
+// group.
 
 const (
-	// sampleDigit is the last digit of the tokens of samples, whose base is 36.
+	// sampleDigit is the last digit of the tokens of samples. Tokens are written in base 36.
 	sampleDigit = '0'
 	// minSamples is the number of consecutive samples that must be acknowledged before frames are
-	// published directly. If one of 16 members belongs to psrpc, this happens in 2 % of the cases.
+	// published directly. If one of 16 members is a psrpc process, so many samples in a row still
+	// reach other members with a probability of 2 %.
 	minSamples = 64
-	// maxSamples is the maximum number of samples that wait for their acknowledgement. More frames
-	// are not considered as samples.
+	// maxSamples is the maximum number of samples whose acknowledgement the bus waits for. The results
+	// of further samples are ignored.
 	maxSamples = 64
 	// sampleTimeout is the time after which a sample counts as not acknowledged.
 	sampleTimeout = 500 * time.Millisecond
-	// closedFor is the time for which no frames are published directly after samples have not been
-	// acknowledged.
+	// closedFor is how long direct publication stays off after samples have not been acknowledged.
 	closedFor = 10 * time.Second
 	// misroutingWindow is the time for which a member acknowledges samples after it has received a
-	// forwarded sample. If no frames are misrouted, members acknowledge nothing.
+	// forwarded sample. If no frames are misrouted, members do not acknowledge samples, because direct
+	// publication would save nothing.
 	misroutingWindow = 5 * time.Minute
-	// maxRoutes is the maximum number of routing keys for which a bus knows samples.
+	// maxRoutes is the maximum number of routing keys whose samples a bus counts.
 	maxRoutes = 1024
 )
 
 // isSample reports whether a frame with this reply subject is a sample.
 func isSample(reply string) bool { return reply != "" && reply[len(reply)-1] == sampleDigit }
 
-// acknowledgeSample sends the routing key of a sample to the publisher if frames are being misrouted.
-// served reports whether this process serves the routing key.
+// acknowledgeSample acknowledges a sample if frames are being misrouted. The acknowledgement is a
+// message to the publisher that consists of the routing key. served reports whether this process
+// serves the routing key.
 func (b *Bus) acknowledgeSample(m *nats.Msg, key []byte, served bool) {
 	isMisrouting := !served || time.Since(b.lastForwardedSample) < misroutingWindow
 	if isMisrouting && b.noResponders.peerReply(m.Reply) != "" {
-		_ = b.conn().Publish(m.Reply, key) // if this fails, the sample counts as not acknowledged
+		// If this fails, the publisher treats the sample as not acknowledged.
+		_ = b.conn().Publish(m.Reply, key)
 	}
 }
 
-// directRoutes contains the routing keys for which members have acknowledged samples.
+// directRoutes contains a route for each routing key for which samples have been acknowledged.
 type directRoutes struct {
-	// byKey is nil as long as no sample has been acknowledged. A map is never modified.
+	// byKey is nil until a sample has been acknowledged. The map is never modified. Instead, add
+	// replaces it with a larger one.
 	byKey atomic.Pointer[map[queueKey]*directRoute]
 }
 
@@ -72,8 +80,8 @@ func (d *directRoutes) find(subject, key string) *directRoute {
 	return (*routes)[queueKey{subject: subject, routingKey: key}]
 }
 
-// add returns the route of a queue and a routing key. It returns nil if there are too many. Only the
-// dispatcher calls add.
+// add creates the route of a queue and a routing key. It returns nil if there are already maxRoutes
+// routes. Only the dispatcher calls add.
 func (d *directRoutes) add(key queueKey, private string) *directRoute {
 	next := map[queueKey]*directRoute{}
 	if routes := d.byKey.Load(); routes != nil {
@@ -98,7 +106,8 @@ type directRoute struct {
 	mu sync.Mutex
 	// samples contains the latest samples, oldest first.
 	samples []sample
-	// acknowledged is the number of samples that have been acknowledged since one has not.
+	// acknowledged is the number of samples that have been acknowledged since the last one that was
+	// not.
 	acknowledged int
 	closedUntil  time.Time
 }
@@ -135,8 +144,10 @@ func (r *directRoute) forget(now time.Time) {
 	r.samples = append(r.samples[:0], r.samples[known:]...)
 }
 
-// missed is called if a sample has not been acknowledged in time. A single one may be late, or may
-// have reached a member that has just ended. mu must be locked.
+// missed is called if a sample has not been acknowledged in time. A single missing acknowledgement
+// has no effect, because it may be late, or the member may have ended. If another one is missing
+// before minSamples samples have been acknowledged, missed turns direct publication off. mu must be
+// locked.
 func (r *directRoute) missed(now time.Time) {
 	if r.acknowledged < minSamples && r.open.Swap(false) {
 		r.closedUntil = now.Add(closedFor)
@@ -161,7 +172,7 @@ func (r *directRoute) acknowledge(token uint64) {
 	}
 }
 
-// close ends direct publication because nobody has received a frame.
+// close turns direct publication off because nobody has received a frame on the private subject.
 func (r *directRoute) close() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -169,8 +180,9 @@ func (r *directRoute) close() {
 	r.open.Store(false)
 }
 
-// onSampleAcknowledged is called if a message has arrived for the frame with the given token that is
-// not a no-responders status. If it acknowledges a sample, it consists of a routing key.
+// onSampleAcknowledged handles a message that has arrived on the reply subject of a frame and is
+// not a no-responders status. token identifies the frame. If the message acknowledges a sample, it
+// consists of the sample's routing key.
 func (b *Bus) onSampleAcknowledged(token uint64, message []byte) {
 	subject, key := b.reports.subject(token), string(message)
 	private, ok := b.privateSubject(subject, key)
@@ -186,8 +198,8 @@ func (b *Bus) onSampleAcknowledged(token uint64, message []byte) {
 	}
 }
 
-// chooseSubject returns the subject on which out is published: that of the queue, or the private
-// subject. token and reply belong to out.
+// chooseSubject returns the subject on which out is published: the subject of the queue or the
+// private subject. token identifies the delivery report of out, and reply is its reply subject.
 func (b *Bus) chooseSubject(out *outgoing, token uint64, reply string) string {
 	route := b.directRoutes.find(out.subject, out.key)
 	switch {
@@ -205,7 +217,7 @@ func (b *Bus) chooseSubject(out *outgoing, token uint64, reply string) string {
 type directReport struct {
 	bus   *Bus
 	route *directRoute
-	// out is the frame, with the report of its publisher.
+	// out is the frame together with its publisher's report.
 	out outgoing
 }
 
@@ -219,7 +231,8 @@ func (r *directReport) Delivered(receivers int, err error) {
 	}
 	r.route.close()
 	if r.bus.send(r.out) != nil {
-		r.out.report.Delivered(0, nil) // nobody has received the direct publication
+		// Nobody has received the direct publication.
+		r.out.report.Delivered(0, nil)
 	}
 }
 

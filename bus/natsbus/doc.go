@@ -55,10 +55,10 @@
 // frames with a method show that nobody serves it, later ones are dropped without an event, and
 // their reports receive zero receivers. psrpc processes drop all frames without their method.
 //
-// If the bus of a publisher has reason to believe that all members of the queue group are dynpsrpc
-// processes, and frames are misrouted, it publishes most requests on the private subject at once.
-// Calls then cost about the same as in a fleet without other members. The bus tests its belief with
-// one of 36 requests, which go to the queue group and are acknowledged there.
+// If frames are misrouted and all members of the queue group appear to be dynpsrpc processes, the
+// bus of a publisher sends most requests directly to the private subject. Calls then cost about the
+// same as if all members served the method. To detect psrpc processes, the bus sends one of 36
+// requests to the queue group, whose dynpsrpc members acknowledge these requests.
 //
 // The private subject takes one NATS subscription, in addition to the shared one, for each subject
 // and queued method. [WithSubjectPerMethod] needs neither, but all peers must then use this option.

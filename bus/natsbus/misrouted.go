@@ -12,15 +12,15 @@ import (
 )
 
 // psrpc uses one subject for all queued methods of a service, and one queue group for all processes
-// that serve any of them. This bus must do the same. The NATS server therefore does not know which
-// process serves which method. If it gives a frame to a process that does not serve its method, the
-// frame is misrouted. psrpc drops it.
+// that serve any of them. To interoperate, this bus must do the same. The NATS server therefore
+// does not know which process serves which method. If it gives a frame to a process that does not
+// serve the frame's method, the frame is misrouted. A psrpc process drops misrouted frames.
 //
-// This bus forwards it to the private subject of the routing key; see private.go. There, the NATS
-// server gives it to a process of dynpsrpc that serves the method. If there is none, psrpc processes
-// may serve the method. Then the frame returns to the queue group, where the NATS server picks a
-// member again. The frame is passed on like this until it reaches a process that serves the method,
-// but at most maxHops times (see unserved.go).
+// This bus forwards a misrouted frame to the private subject of its routing key (see private.go).
+// There, the NATS server gives the frame to a dynpsrpc process that serves the method. If there is
+// none, psrpc processes may serve the method. The bus then returns the frame to the queue group,
+// where the NATS server picks a member again. This is repeated until the frame reaches a process
+// that serves the method, but at most maxHops times (see unserved.go).
 
 const (
 	// forwardMark marks the reply subject of a forwarded frame. The part before the mark is the
@@ -36,12 +36,14 @@ const (
 	maxHops = 16
 )
 
-// misrouted is a misrouted frame.
+// misrouted is a frame that this process has received although it does not serve the frame's
+// method.
 type misrouted struct {
 	bus *Bus
 	// subject is the subject of the queue group, and key is the routing key.
 	subject, key string
-	// frame is nil if retained has dropped it. The mutex of retained guards it.
+	// frame contains the bytes of the frame. It is nil if Bus.retained has discarded them. The mutex
+	// of Bus.retained guards the field.
 	frame []byte
 	// size is the size of the frame in bytes.
 	size int
@@ -50,7 +52,8 @@ type misrouted struct {
 	// publisher is the publisher's reply subject. It is empty if the publisher does not want a
 	// report.
 	publisher string
-	// trial is the trial to which the frame belongs, and timer ends the wait for it. See unserved.go.
+	// trial is the trial to which the frame belongs, or nil. timer fires if the frame has not come
+	// back from the trial in time. See unserved.go.
 	trial *trial
 	timer *time.Timer
 }
@@ -79,8 +82,8 @@ func (b *Bus) onMisrouted(m *nats.Msg, key, subject string) {
 	}
 }
 
-// parseReply parses the reply subject of a frame. forwarder is the reply subject of the process that
-// forwarded the frame first, and hops is the number of times the frame has been forwarded.
+// parseReply parses the reply subject of a frame. forwarder is the reply subject of the process
+// that forwarded the frame first, and hops is the number of times the frame has been forwarded.
 // publisher is the publisher's reply subject. It is empty if the publisher does not want a report.
 func parseReply(reply string) (forwarder string, hops int, publisher string) {
 	forwarder, rest, found := strings.Cut(reply, forwardMark)
@@ -92,7 +95,8 @@ func parseReply(reply string) (forwarder string, hops int, publisher string) {
 	return forwarder, hops, publisher
 }
 
-// publishForwarded publishes a forwarded frame. hops includes this time.
+// publishForwarded publishes a forwarded frame. hops is the number of times the frame has been
+// forwarded, including this one.
 func (b *Bus) publishForwarded(subject, forwarder string, hops int, publisher string, frame []byte) error {
 	if !b.conn().IsConnected() {
 		return errConnLost
@@ -121,11 +125,12 @@ func (f *misrouted) send(subject string, report bus.DeliveryReport) {
 	}
 }
 
-// forward sends f to a process of dynpsrpc that serves its routing key.
+// forward sends f to a dynpsrpc process that serves its routing key.
 func (b *Bus) forward(f *misrouted) {
 	private, ok := b.privateSubject(f.subject, f.key)
 	if !ok || b.privateDenied.Load() || !b.noResponders.enabled() {
-		// The server would not say whether somebody has received the frame.
+		// The private subject cannot be used, or the server would not report that nobody has received the
+		// frame.
 		b.returnToGroup(f)
 		return
 	}
@@ -142,7 +147,8 @@ func (r *forwardReport) Delivered(receivers int, err error) {
 	case err != nil && f.bus.privateDenied.Load():
 		f.bus.returnToGroup(f)
 	case err != nil:
-		f.lose(err) // the connection was lost
+		// The connection was lost.
+		f.lose(err)
 	case receivers == 0:
 		f.bus.onUnserved(f)
 	}
@@ -151,8 +157,9 @@ func (r *forwardReport) Delivered(receivers int, err error) {
 // returnToGroup sends f to the queue group again.
 func (b *Bus) returnToGroup(f *misrouted) { f.send(f.subject, (*returnReport)(f)) }
 
-// returnReport is the delivery report of a frame that has returned to the queue group. There are
-// zero receivers if the last process that got the frame could not forward it any more.
+// returnReport is the delivery report of a frame that has returned to the queue group. It receives
+// zero receivers if the frame has been forwarded too often without reaching a process that serves
+// its method.
 type returnReport misrouted
 
 // Delivered implements bus.DeliveryReport.

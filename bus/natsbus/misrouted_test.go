@@ -54,8 +54,8 @@ func TestBus_Mixes(t *testing.T) {
 	}
 }
 
-// stranger is a member of the queue group that knows no private subjects, like a process of psrpc. It
-// serves one routing key and drops all other frames.
+// stranger is a member of the queue group that knows no private subjects, like a process of psrpc.
+// It serves one routing key and drops all other frames.
 func stranger(t *testing.T, url string, channel bus.Channel) <-chan []byte {
 	t.Helper()
 	frames, nc := make(chan []byte, 1<<16), connect(t, url)

@@ -19,8 +19,9 @@ const (
 	// status if a message with a reply subject is published on a subject without subscribers.
 	statusHeader       = "Status"
 	noRespondersStatus = "503"
-	// reasonHeader of a no-responders status is misroutedReason if processes have dropped the frame
-	// although others may have served it. NATS servers and processes of psrpc send no such header.
+	// reasonHeader is a header of a no-responders status. Its value is misroutedReason if a process
+	// has dropped the frame although other processes may serve its method. NATS servers and psrpc
+	// processes do not send this header.
 	reasonHeader    = "Dynpsrpc-Reason"
 	misroutedReason = "misrouted"
 )
@@ -50,13 +51,15 @@ func (n *noResponders) enabled() bool { return n.supported.Load() && !n.denied.L
 
 func (n *noResponders) unsubscribe() {
 	if n.sub != nil {
-		_ = n.sub.Unsubscribe() // if this fails, the connection has already been closed
+		// If this fails, the connection has already been closed.
+		_ = n.sub.Unsubscribe()
 	}
 }
 
 // replySubject returns the reply subject for a frame with the given token.
 func (n *noResponders) replySubject(token uint64) string {
-	var buffer [64]byte // large enough for most inbox prefixes, so only the string is allocated
+	// The buffer is large enough for most inbox prefixes, so only the string is allocated.
+	var buffer [64]byte
 	return string(strconv.AppendUint(append(buffer[:0], n.inboxPrefix...), token, tokenBase))
 }
 
@@ -143,5 +146,6 @@ func (b *Bus) sendStatus(reply, reason string) {
 	if reason != "" {
 		status.Header.Set(reasonHeader, reason)
 	}
-	_ = b.conn().PublishMsg(status) // if this fails, the peer is not told
+	// If this fails, the peer is not notified.
+	_ = b.conn().PublishMsg(status)
 }

@@ -132,7 +132,8 @@ func (b *Bus) waitAsyncErrors() {
 		}
 		select {
 		case <-changed:
-		case <-timeout.C: // the program has probably replaced the error handler
+		// The program has probably replaced the error handler.
+		case <-timeout.C:
 			b.asyncErrors.skip(last)
 			return
 		case <-b.ctx.Done():

@@ -5,20 +5,22 @@ import (
 	"sync"
 )
 
-// Each subscription to a queue with a routing key also has a private subject, which no psrpc process
-// knows. Only processes that serve the routing key subscribe to it, as a queue group. Processes
-// without the routing key forward misrouted frames to this subject.
+// Each subscription to a queue with a routing key also has a private subject, which no psrpc
+// process knows. Only processes that serve the routing key subscribe to it, as a queue group.
+// Processes that do not serve the routing key forward misrouted frames to this subject.
 //
-// The private subject costs one NATS subscription for each subject and routing key. It exists from
-// the beginning because no process can know which other processes are in the queue group: frames
-// would be lost until the processes had told each other.
+// The private subject costs one NATS subscription for each subject and routing key. Each process
+// creates this subscription at once, because it cannot know which other processes are in the queue
+// group. Otherwise, frames would be lost until the processes had discovered each other.
 
-// privatePrefix comes before the subject of a queue, and after the prefix of the bus:
-// DYN.QUEUE.SRV.Service.Q.Method.REQ is private to SRV.Service.Q and Method.REQ.
+// privatePrefix is the beginning of a private subject. It follows the prefix set by [WithPrefix]
+// and precedes the subject of the queue and the routing key. For example,
+// DYN.QUEUE.SRV.Service.Q.Method.REQ is the private subject for the queue SRV.Service.Q and the
+// routing key Method.REQ.
 const privatePrefix = "DYN.QUEUE."
 
-// privateSubject returns the private subject of a queue and a routing key. It returns false if there
-// is none, because the routing key is empty or cannot be part of a subject.
+// privateSubject returns the private subject of a queue and a routing key. It returns false if the
+// routing key is empty or cannot be part of a subject, or if the private subject would be too long.
 func (b *Bus) privateSubject(subject, key string) (string, bool) {
 	if !isSubject(key) {
 		return "", false
@@ -27,8 +29,8 @@ func (b *Bus) privateSubject(subject, key string) (string, bool) {
 	return private, len(private) <= b.maxSubject
 }
 
-// sharedSubject returns the subject of the queue to which a private subject belongs. It returns false
-// if the private subject belongs to another routing key.
+// sharedSubject returns the subject of the queue to which a private subject belongs. It returns
+// false if the private subject belongs to another routing key.
 func (b *Bus) sharedSubject(private, key string) (string, bool) {
 	rest, found := strings.CutSuffix(private, key)
 	rest, dot := strings.CutSuffix(rest, ".")
@@ -49,7 +51,7 @@ func isSubject(s string) bool {
 }
 
 // onPrivateDenied is called when the server has denied a private subject. Until the bus reconnects,
-// it forwards misrouted frames only to their queue group, as processes of psrpc's kind need it.
+// it returns misrouted frames to their queue group and does not use private subjects.
 func (b *Bus) onPrivateDenied(err error) {
 	if b.privateDenied.CompareAndSwap(false, true) {
 		b.options.logger.Warn("nats bus: the server denied a private subject of a queue, so queue frames may be lost if the "+
@@ -58,8 +60,8 @@ func (b *Bus) onPrivateDenied(err error) {
 }
 
 const (
-	// maxSmall is the maximum size, in bytes, of small frames. The bus retains at most maxReports of
-	// them.
+	// maxSmall is the maximum size, in bytes, of a small frame. The bus retains at most maxReports
+	// small frames.
 	maxSmall = 4 << 10
 	// maxLargeBytes is the maximum total size, in bytes, of the larger frames that are retained.
 	maxLargeBytes = 16 << 20
@@ -91,7 +93,7 @@ func (r *retained) add(f *misrouted) {
 	}
 }
 
-// frame returns the frame of f, or nil if it has been dropped.
+// frame returns the bytes of f, or nil if they have been discarded.
 func (r *retained) frame(f *misrouted) []byte {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -51,7 +51,8 @@ func (b *Bus) Publish(ctx context.Context, channel bus.Channel, frame []byte, re
 		return nil
 	}
 	if contended {
-		runtime.Gosched() // lets other publishers queue their frames for the same write
+		// Let other publishers queue their frames for the same write.
+		runtime.Gosched()
 	}
 	err := b.send(out)
 	b.sendQueued()
@@ -65,7 +66,8 @@ func (b *Bus) Publish(ctx context.Context, channel bus.Channel, frame []byte, re
 // goroutine sends the frame.
 func (b *Bus) validate(channel bus.Channel, subject string, size int) error {
 	if limit := b.maxPayload.Load(); limit > 0 && int64(size) > limit {
-		b.maxPayload.Store(b.conn().MaxPayload()) // the server may have announced another limit
+		// The server may have announced another limit.
+		b.maxPayload.Store(b.conn().MaxPayload())
 		if limit = b.maxPayload.Load(); limit > 0 && int64(size) > limit {
 			return b.publishError(nats.ErrMaxPayload, channel, size)
 		}
@@ -159,8 +161,8 @@ func (b *Bus) sendFrame(out *outgoing, frame []byte) (err error) {
 }
 
 // sendWithReport registers the report of out and publishes frame with a reply subject for a
-// no-responders status. A failure is reported only once: if the report has already received an error
-// because the connection was lost, sendWithReport returns nil.
+// no-responders status. A failure is reported only once: if the report has already received an
+// error because the connection was lost, sendWithReport returns nil.
 func (b *Bus) sendWithReport(out *outgoing, frame []byte) (err error) {
 	token := b.reports.add(out.subject, out.report)
 	if b.noResponders.enabled() {
@@ -194,7 +196,7 @@ func (b *Bus) publishError(err error, channel bus.Channel, size int) error {
 	return errors.NewErrorf(errors.Unavailable, "nats bus cannot publish on channel %.200s: %w", channel, err)
 }
 
-// reservedInLine is the number of bytes of a control line that the bus reserves for everything
+// reservedInLine is the number of bytes that the bus reserves in each protocol line for everything
 // except subjects. This includes separators, sizes, the ID of a subscription and the queue group.
 // For a forwarded frame, it also includes forwardMark and the number of times that the frame has
 // been forwarded.

@@ -35,8 +35,8 @@ func TestBus_QueueOfProcessesThatServeDifferentMethods(t *testing.T) {
 	assert.Empty(t, lost)
 }
 
-// Frames that no process serves are reported to their publishers, without events. Only the first few
-// of them are passed on.
+// Frames that no process serves are reported to their publishers, without events. Only the first
+// few of them are passed on.
 func TestBus_QueueWithoutTheMethod(t *testing.T) { //nolint:paralleltest // it depends on how long 16 deliveries take
 	url := testenv.NATSProcess(t).URL()
 	sender := newBus(t, url)

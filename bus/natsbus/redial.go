@@ -81,9 +81,11 @@ func (b *Bus) replaceConn(nc *nats.Conn, closeConn func()) {
 	b.detachErrorHandler = b.attachErrorHandler(nc)
 	b.nc.Store(nc)
 	b.stale = false
-	_ = b.subscribeInbox() // this fails only if nc has been closed
+	// This fails only if nc has been closed.
+	_ = b.subscribeInbox()
 	for _, s := range b.serverSubs {
-		_ = b.subscribeNATS(s) // this fails only if nc has been closed
+		// This fails only if nc has been closed.
+		_ = b.subscribeNATS(s)
 	}
 	b.flusher.request()
 }

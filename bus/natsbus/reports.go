@@ -45,7 +45,7 @@ type reports struct {
 type pendingReport struct {
 	token   uint64
 	subject string
-	report  bus.DeliveryReport // nil if the report has been removed
+	report  bus.DeliveryReport // is nil if the report has been removed
 }
 
 func newReports() reports { return reports{firstAdded: make(chan struct{}, 1)} }
@@ -97,8 +97,8 @@ func (r *reports) replace(token uint64, subject string, report bus.DeliveryRepor
 	}
 }
 
-// subject returns the subject of the frame with the given token. It returns "" if it is no longer
-// known.
+// subject returns the subject of the frame with the given token. It returns "" if the subject is no
+// longer known.
 func (r *reports) subject(token uint64) string {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -14,9 +14,9 @@ import (
 // requests are distributed among psrpc and dynpsrpc servers.
 const queueGroup = "bus"
 
-// serverSub is the state of one NATS subscription. It is shared by all subscriptions of the bus that
-// need it. Bus.changeMu guards all fields except key, which does not change, and closeReconnects,
-// which is atomic.
+// serverSub is the state of one NATS subscription. It is shared by all subscriptions of the bus
+// that need it. Bus.changeMu guards all fields except key, which does not change, and
+// closeReconnects, which is atomic.
 type serverSub struct {
 	key subKey
 	// sub is a subscription of nc.
@@ -44,8 +44,9 @@ type serverSub struct {
 }
 
 // acquireServerSubs adds the subscriber of s and acquires the NATS subscriptions that s needs. It
-// returns those which the server has not confirmed yet. The private one comes first: once the NATS
-// server gives frames to this process, other processes can forward theirs, too.
+// returns those that the server has not confirmed yet. It subscribes to the private subject first.
+// As soon as this process is a member of the queue group, other processes can then forward
+// misrouted frames to it.
 func (b *Bus) acquireServerSubs(s *subscription) (unconfirmed []*serverSub, err error) {
 	private, hasPrivate := b.privateSubject(s.subKey.subject, s.routingKey)
 	hasPrivate = hasPrivate && s.subKey.queue && !b.privateDenied.Load()
@@ -114,11 +115,11 @@ func (b *Bus) subscribeError(err error, channel bus.Channel) error {
 	return errors.NewErrorf(errors.Unavailable, "nats bus cannot subscribe to channel %.200s: %w", channel, err)
 }
 
-// confirmServerSubs is called after a successful flush. It marks the unconfirmed NATS subscriptions of
-// s as confirmed. If the server has denied or refused one of them before the flush ended, it returns
-// the error. The server's refusal does not say which subscription it concerns, so all
-// subscriptions that were not confirmed at that time fail. If the server has denied the private
-// subject, s goes on without it.
+// confirmServerSubs is called after a successful flush. It marks the unconfirmed NATS subscriptions
+// of s as confirmed. It returns an error if the server has denied permission for one of them, or
+// has refused one because the connection has too many subscriptions. The server's refusal does not
+// say which subscription it concerns, so all subscriptions that were unconfirmed at that time fail.
+// If the server has denied only the private subject, s works without it.
 func (b *Bus) confirmServerSubs(ctx context.Context, s *subscription, unconfirmed []*serverSub) error {
 	b.waitRefusal(ctx, unconfirmed[0].refusals)
 	refusals, _ := b.asyncErrors.refused()
@@ -142,8 +143,8 @@ func (b *Bus) confirmServerSubs(ctx context.Context, s *subscription, unconfirme
 	return nil
 }
 
-// abandonServerSub releases a reference of a subscription that has failed. checkStale unsubscribes at
-// once, because there are no frames to wait for.
+// abandonServerSub releases a reference to s after Subscribe has failed. It then calls checkStale,
+// which unsubscribes at once, because there are no frames to wait for.
 func (b *Bus) abandonServerSub(s *serverSub) {
 	b.releaseServerSub(s)
 	b.checkStale(s)
@@ -169,7 +170,8 @@ func (b *Bus) releaseServerSubLocked(s *serverSub) {
 	delete(b.serverSubs, s.key)
 	s.drainReconnects = s.nc.Stats().Reconnects
 	if b.state.err() != nil || s.sub.Drain() != nil {
-		_ = s.sub.Unsubscribe() // if this fails, the connection has already been closed
+		// If this fails, the connection has already been closed.
+		_ = s.sub.Unsubscribe()
 	}
 }
 

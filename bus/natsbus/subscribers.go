@@ -13,10 +13,10 @@ type subKey struct {
 	queue   bool
 }
 
-// byRoutingKey maps routing keys to the local subscribers of one subject. They also get the frames
-// that arrive on the private subjects. Subscribers
-// under the empty key can receive frames with any routing key. A map is never modified. Each change
-// replaces it with a new one, so the dispatcher can read it without a lock.
+// byRoutingKey maps routing keys to the local subscribers of one subject. The subscribers of a
+// queue also receive the frames that arrive on its private subjects. Subscribers under the empty
+// key can receive frames with any routing key. A map is never modified. Each change replaces it
+// with a new one, so the dispatcher can read it without a lock.
 type byRoutingKey map[string]*fanout.Subscribers
 
 func (b *Bus) subscribersOf(key subKey) byRoutingKey {

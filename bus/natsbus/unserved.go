@@ -6,32 +6,36 @@ import (
 	"time"
 )
 
-// No process of dynpsrpc serves the routing key of an unserved frame. Processes of psrpc's kind may
-// serve it, or nobody does. The latter is normal for the updates of a subscription method. The NATS
-// server cannot tell the two cases apart, so this file tries it out. In a trial, a few frames with
-// the routing key return to the queue group. If somebody serves the routing key, one of them soon
-// reaches that process, and does not come back. Otherwise, each of them visits maxHops processes in
-// vain and comes back. From then on, and for some time, frames with the routing key are dropped.
-// Frames that arrive during a trial wait for its result.
+// A frame is unserved if no dynpsrpc process serves its routing key. Either psrpc processes serve
+// the routing key, or nobody does. For example, nobody serves the updates of a subscription method
+// while it has no subscribers. The NATS server cannot tell the two cases apart, so the bus finds
+// out by trial.
 //
-// If the members that serve the routing key are few, a trial can fail by chance. If they are one of
-// 17 members, about one of 60 trials fails. They then get only those frames that the NATS server
-// gives them at the first attempt, as in a queue group of psrpc alone.
+// In a trial, the bus sends a few frames with the routing key back to the queue group, whose
+// members pass them on. If a member serves the routing key, at least one of these frames soon
+// reaches it and does not come back. Otherwise, each frame visits maxHops processes in vain and
+// then comes back. The trial has then failed, and frames with the routing key are dropped for some
+// time. Frames that arrive during a trial wait for its result.
+//
+// If only few members serve the routing key, a trial can fail by chance. For example, about one of
+// 60 trials fails if one of 17 members serves it. Until the next trial, that member gets only the
+// frames that the NATS server gives to it first, as in a queue group of psrpc processes.
 
 const (
-	// trialFrames is the number of frames of a trial. If the previous trial has failed, one frame is
+	// trialFrames is the number of frames in a trial. If the previous trial has failed, one frame is
 	// enough.
 	trialFrames = 4
-	// trialTimeout is the time after which a frame is considered as received if it has not come
-	// back. It is much longer than maxHops deliveries take on a busy server.
+	// trialTimeout is the time after which a frame that has not come back is assumed to have reached a
+	// process that serves it. The timeout is much longer than maxHops deliveries take on a busy
+	// server.
 	trialTimeout = 250 * time.Millisecond
-	// servedFor is the time for which frames return to the queue group after a trial that has
-	// succeeded.
+	// servedFor is the time after a successful trial for which frames return to the queue group
+	// without another trial.
 	servedFor = 5 * time.Second
-	// minUnservedFor is the time for which frames are dropped after a trial that has failed. It
-	// doubles with each further failure, up to maxUnservedFor.
+	// minUnservedFor is the time for which frames are dropped after a failed trial. It doubles with
+	// each further failure, up to maxUnservedFor.
 	minUnservedFor, maxUnservedFor = time.Second, 16 * time.Second
-	// maxUnservedKeys is the maximum number of routing keys with a known result or a trial.
+	// maxUnservedKeys is the maximum number of routing keys whose trials and results are stored.
 	maxUnservedKeys = 1024
 	// maxWaiting and maxWaitingBytes limit the frames that wait for the results of trials.
 	maxWaiting, maxWaitingBytes = 4096, maxLargeBytes
@@ -41,38 +45,39 @@ const (
 type unserved struct {
 	mu   sync.Mutex
 	keys map[queueKey]*unservedKey
-	// waiting and waitingBytes are the number and the size of the frames that wait.
+	// waiting is the number of frames that wait for the results of trials. waitingBytes is their total
+	// size in bytes.
 	waiting, waitingBytes int
 }
 
-// queueKey is a routing key on the subject of a queue.
+// queueKey identifies a routing key on the subject of a queue.
 type queueKey struct{ subject, routingKey string }
 
-// unservedKey is the state of a routing key that no process of dynpsrpc serves.
+// unservedKey is the state of a routing key that no dynpsrpc process serves.
 type unservedKey struct {
-	// served is the result of the last trial: whether other processes serve the routing key. It is
-	// valid until the time validUntil.
+	// served is the result of the last trial: it reports whether other processes serve the routing
+	// key. The result is valid until validUntil.
 	served     bool
 	validUntil time.Time
-	// failures is the number of failed trials since the last one that has succeeded.
+	// failures is the number of failed trials since the last successful one.
 	failures int
 	trial    *trial
 	// waiting contains frames that wait for the result of the trial.
 	waiting []*misrouted
 }
 
-// trial is a trial of a routing key. unserved.mu guards it.
+// trial is the state of one trial. unserved.mu guards it.
 type trial struct {
-	// limit is the number of frames that the trial needs to fail.
+	// limit is the number of frames that must come back before the trial has failed.
 	limit int
-	// sent is the number of frames that have returned to the queue group, and cameBack is how many
-	// of them have come back.
+	// sent is the number of frames that have been sent back to the queue group. cameBack is the number
+	// of them that have come back from it.
 	sent, cameBack int
-	// succeeded reports whether a frame has not come back in time.
+	// succeeded is true if at least one frame has not come back in time.
 	succeeded bool
 }
 
-// onUnserved handles a frame whose routing key no process of dynpsrpc serves.
+// onUnserved handles a frame whose routing key no dynpsrpc process serves.
 func (b *Bus) onUnserved(f *misrouted) {
 	switch b.unserved.decide(f, b.onTrialTimeout) {
 	case returnFrame:
@@ -83,8 +88,8 @@ func (b *Bus) onUnserved(f *misrouted) {
 	}
 }
 
-// onTrialTimeout is called if a frame of a trial has not come back in time. The frames that have
-// waited return to the queue group, too.
+// onTrialTimeout is called if a frame of a trial has not come back in time. It also sends the
+// frames that were waiting for the result back to the queue group.
 func (b *Bus) onTrialTimeout(f *misrouted) {
 	for _, waiting := range b.unserved.succeed(f) {
 		b.returnToGroup(waiting)
@@ -113,8 +118,8 @@ const (
 	wait
 )
 
-// decide decides what to do with f. If f becomes part of a trial, onTimeout is called when f has not
-// come back in time.
+// decide decides what to do with f. If f becomes part of a trial, onTimeout is called when f has
+// not come back in time.
 func (u *unserved) decide(f *misrouted, onTimeout func(*misrouted)) decision {
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -136,7 +141,8 @@ func (u *unserved) decide(f *misrouted, onTimeout func(*misrouted)) decision {
 		f.trial, f.timer = t, time.AfterFunc(trialTimeout, func() { onTimeout(f) })
 		return returnFrame
 	case k.served:
-		return returnFrame // the previous trial succeeded, so this one very likely succeeds, too
+		// The previous trial succeeded, so this one very likely succeeds, too.
+		return returnFrame
 	case u.waiting == maxWaiting || u.waitingBytes+f.size > maxWaitingBytes:
 		return dropFrame
 	}
@@ -146,7 +152,8 @@ func (u *unserved) decide(f *misrouted, onTimeout func(*misrouted)) decision {
 	return wait
 }
 
-// key returns the state of the routing key of f. It returns nil if there are too many others.
+// key returns the state of the routing key of f. It returns nil if the states of too many other
+// routing keys are stored.
 func (u *unserved) key(f *misrouted) *unservedKey {
 	key := queueKey{subject: f.subject, routingKey: f.key}
 	if k := u.keys[key]; k != nil {
@@ -164,8 +171,8 @@ func (u *unserved) key(f *misrouted) *unservedKey {
 	return k
 }
 
-// succeed is called if f, which belongs to a trial, has not come back in time. It returns the frames
-// that have waited for the result.
+// succeed is called if f, which belongs to a trial, has not come back in time. It returns the
+// frames that were waiting for the result of the trial.
 func (u *unserved) succeed(f *misrouted) []*misrouted {
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -178,9 +185,9 @@ func (u *unserved) succeed(f *misrouted) []*misrouted {
 	return u.takeWaiting(k)
 }
 
-// cameBack is called if f has come back. served reports whether other processes nevertheless serve
-// the routing key, according to the last trial. dropped contains the frames that have waited in
-// vain.
+// cameBack is called when f has come back. served reports whether other processes nevertheless
+// serve the routing key, according to the last trial. dropped contains the frames that were waiting
+// for the result if the trial has now failed.
 func (u *unserved) cameBack(f *misrouted) (served bool, dropped []*misrouted) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -198,7 +205,8 @@ func (u *unserved) cameBack(f *misrouted) (served bool, dropped []*misrouted) {
 	case t.cameBack < t.sent:
 		return t.succeeded, nil
 	case t.sent < t.limit:
-		// If the trial has succeeded, it was only because the frame was slow.
+		// All frames sent so far have come back. If the trial was considered successful, the only reason
+		// was that a frame came back late.
 		t.succeeded, k.served, k.validUntil = false, false, time.Time{}
 		return false, nil
 	}

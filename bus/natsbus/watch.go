@@ -116,7 +116,8 @@ func (b *Bus) markDisconnected(reason error) {
 	}
 	b.disconnects.Add(1)
 	b.failReports()
-	b.noResponders.denied.Store(false) // the next server checks permissions again
+	// The server checks permissions again after a reconnect.
+	b.noResponders.denied.Store(false)
 	b.privateDenied.Store(false)
 	b.events.Put(bus.Event{Kind: bus.Disconnected, Err: reason})
 }

@@ -181,9 +181,9 @@ func (p *pipeline[T]) send(ctx context.Context, item T) error {
 	return err
 }
 
-// gather yields the processor once, so that other goroutines can enqueue their commands for the same
-// batch. It does so only if concurrent callers are expected and a batch may be written now. gather
-// returns false if another goroutine is in gather. That goroutine then flushes the pipeline.
+// gather yields the processor once, so that other goroutines can enqueue their commands for the
+// same batch. It does so only if concurrent callers are expected and a batch may be written now.
+// gather returns false if another goroutine is in gather. That goroutine then flushes the pipeline.
 //
 // In a benchmark, multi calls of 16 concurrent callers took 1.6 times as long without gather, and
 // queue calls of 64 callers 1.4 times as long.
@@ -302,8 +302,8 @@ func (p *pipeline[T]) windowFullLocked() bool {
 	return len(p.inFlight) >= p.window || len(p.inFlight) >= minWindow && p.inFlightBytes >= maxInFlightBytes
 }
 
-// bytesToWriteLocked returns the number of bytes for which the socket's send buffer needs room. On a
-// slow link, the buffer may still contain the batches in flight.
+// bytesToWriteLocked returns the number of bytes for which the socket's send buffer needs room. On
+// a slow link, the buffer may still contain the batches in flight.
 func (p *pipeline[T]) bytesToWriteLocked() int {
 	if p.window == minWindow {
 		return p.waitingBytes

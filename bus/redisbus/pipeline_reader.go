@@ -82,8 +82,8 @@ func (p *pipeline[T]) readReplies() error {
 	}
 }
 
-// beforeRead is called before each Read of the socket. It writes the waiting commands, and notes the
-// time if the window has no room for all of them.
+// beforeRead is called before each Read of the socket. It writes the waiting commands, and notes
+// the time if the window has no room for all of them.
 func (p *pipeline[T]) beforeRead() {
 	if blocked := p.flushAll(); blocked && p.waitingSince.IsZero() {
 		p.waitingSince = time.Now()

@@ -68,7 +68,8 @@ func TestBus_IdleConnectionsPing(t *testing.T) {
 	}, waitTimeout, 10*time.Millisecond)
 }
 
-// On a slow link, the bus must not wait for the reply to each batch: 64 large frames would take 32 round trips.
+// On a slow link, the bus must not wait for the reply to each batch: 64 large frames would take 32
+// round trips.
 func TestBus_LargeFramesOnASlowLink(t *testing.T) {
 	t.Parallel()
 	const frames, size, delay = 64, 256 << 10, 50 * time.Millisecond

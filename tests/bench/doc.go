@@ -10,12 +10,12 @@
 // are comparable across machines.
 //
 // With -rivals, the program runs the benchmarks that psrpc v0.8.2 can run too, and measures both
-// libraries. The benchmark of psrpc has the same name with the prefix psrpc/ and runs directly after
-// that of dynpsrpc. Both have the same callers, servers and checks. psrpc has its default settings,
-// but its servers skip the claims of queues, which makes it faster. The caller of a multi call of
-// psrpc cancels the call after the last response, because the call would last its whole timeout. On
-// a stream of psrpc, which has no window, N goroutines send at the same time. psrpc loses messages
-// under load: the program prints how many next to the ratio.
+// libraries. The benchmark of psrpc has the same name with the prefix psrpc/ and runs directly
+// after that of dynpsrpc. Both have the same callers, servers and checks. psrpc has its default
+// settings, but its servers skip the claims of queues, which makes it faster. The caller of a multi
+// call of psrpc cancels the call after the last response, because the call would last its whole
+// timeout. On a stream of psrpc, which has no window, N goroutines send at the same time. psrpc
+// loses messages under load: the program prints how many next to the ratio.
 //
 // The client and the servers use separate connections, as separate processes would, except on the
 // in-process bus. Allocations, bytes and CPU time are given per operation, for the client and the
@@ -54,9 +54,9 @@
 // Other benchmarks measure raw transports. go-chan-pingpong passes a value to another goroutine and
 // back. grpc-unary and grpc-stream-echo use grpc-go over loopback TCP. nats-request uses the
 // Request and Respond methods of nats.go with a queue group. redis-pingpong answers each published
-// message by publishing another one. With -claims-3srv or -answers-3srv, there are three servers and
-// as many messages as in an affinity or multi call. Each side has one connection for its subscription and one for
-// publishing; with -batched, all messages that are waiting to be published are sent in one
-// pipeline. nats-pub and redis-pub publish to N subscribers. With -frames, messages are also
-// encoded into psrpc frames, decoded, and passed to another goroutine.
+// message by publishing another one. With -claims-3srv or -answers-3srv, there are three servers
+// and as many messages as in an affinity or multi call. Each side has one connection for its
+// subscription and one for publishing; with -batched, all messages that are waiting to be published
+// are sent in one pipeline. nats-pub and redis-pub publish to N subscribers. With -frames, messages
+// are also encoded into psrpc frames, decoded, and passed to another goroutine.
 package main

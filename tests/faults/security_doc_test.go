@@ -46,8 +46,8 @@ func brokerWithRules(t *testing.T, isRedis bool, rules string) func(user string)
 }
 
 // The access rules in docs/brokers.md must prevent the attacks that docs/security.md says they
-// prevent. The test publishes forged claims, responses, grants and cancellations for a running call. The
-// broker must reject them, and the call must succeed.
+// prevent. The test publishes forged claims, responses, grants and cancellations for a running
+// call. The broker must reject them, and the call must succeed.
 func TestSecurityDoc_RulesPreventForgery(t *testing.T) {
 	t.Parallel()
 	for _, language := range []string{"redis", "redis-full", "nats", "nats-full"} {

@@ -35,7 +35,8 @@ func TestLinked_GeneratedCode(t *testing.T) {
 	service := substitute(t, readFile(t, example+"service.go"), imports...)
 	writeFile(t, folder+"/service.go", service)
 
-	// psrpc's interface has its own type of streams. psrpc v0.8 passes a context to the affinity function.
+	// psrpc's interface has its own type of streams. psrpc v0.8 passes a context to the affinity
+	// function.
 	psrpcService := substitute(t, service, "myService", "psrpcService", "dynamic.ServerStream", "psrpc.ServerStream",
 		"github.com/dynpsrpc/dynpsrpc/dynamic", "github.com/livekit/psrpc",
 		"IntensiveRPCAffinity(*api.MyRequest)", "IntensiveRPCAffinity(context.Context, *api.MyRequest)")
@@ -80,8 +81,8 @@ func newModule(t *testing.T) string {
 	return folder
 }
 
-// substitute replaces text. Its arguments after source are pairs of an old and a new text. Every old
-// text must occur in source.
+// substitute replaces text. Its arguments after source are pairs of an old and a new text. Every
+// old text must occur in source.
 func substitute(t *testing.T, source string, pairs ...string) string {
 	t.Helper()
 	for i := 0; i < len(pairs); i += 2 {
