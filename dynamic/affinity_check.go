@@ -6,15 +6,16 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// RequireAffinity makes a handler without an affinity function an error if its method has AFFINITY
-// routing. By default, the affinity of such a handler is 1, and the server logs a warning when the
-// service is registered. Handlers from [Raw] are exempt, because they cannot have an affinity
-// function.
+// RequireAffinity makes [Server.Register] fail if a method with AFFINITY routing has a handler
+// without an affinity function. Without this option, the affinity of such a handler is 1, and
+// Register only logs a warning. Handlers from [Raw] are exempt, because they cannot have an
+// affinity function.
 func RequireAffinity() RegisterOption {
 	return registerOption(func(o *registerOptions) { o.requireAffinity = true })
 }
 
-// lacksAffinity reports whether clients expect an affinity function of the handler and it has none.
+// lacksAffinity reports whether the handler should have an affinity function, because its method
+// has AFFINITY routing, but has none.
 func (b *boundHandler) lacksAffinity(method *registry.Method) bool {
 	if method.Routing() != registry.RoutingAffinity || !method.RequireClaim() || b.raw {
 		return false

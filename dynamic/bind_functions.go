@@ -88,8 +88,8 @@ func (c *Client[Req, Resp]) bindMethod(conn *Conn, method *registry.Method) erro
 	return nil
 }
 
-// newBoundClient returns a client of a method for a function. It returns an error if the kind of
-// the function does not match the method, or if the function takes another number of topic parts.
+// newBoundClient returns the client that a bound function calls. It returns an error if the
+// function is of another kind than the method, or if it takes another number of topic parts.
 func newBoundClient[Req, Resp proto.Message](
 	c *Conn, method *registry.Method, kind registry.Kind, topicParts int,
 ) (*Client[Req, Resp], error) {
@@ -116,7 +116,8 @@ func describeTopic(parts int) string {
 	}
 }
 
-// wantedField returns the type of a field for a method, with the Go types of the linked messages.
+// wantedField returns the type that the field for a method should have, as Go source code for an
+// error message.
 func wantedField(method *registry.Method) string {
 	request, response := goTypeName(method, method.Input()), goTypeName(method, method.Output())
 	topicParts := method.TopicParts()
@@ -133,8 +134,8 @@ func wantedField(method *registry.Method) string {
 	return fmt.Sprintf("dynamic.%s%sFunc[%s%s, %s]", prefix, function, parts, request, response)
 }
 
-// The methods below implement bindable. They are called once, by Bind; the functions that they set
-// call the client directly.
+// The methods below implement bindable. Bind calls each of them once. The functions that they set
+// call the client without reflection.
 
 func (f *UnaryFunc[Req, Resp]) bindMethod(c *Conn, method *registry.Method) error {
 	client, err := newBoundClient[Req, Resp](c, method, registry.KindSingle, 0)

@@ -35,8 +35,9 @@ type callInbox struct {
 	// the request. Only the calling goroutine writes it. Once the call is pending, that goroutine
 	// must hold mu to write it.
 	requireClaim bool
-	// unicast is the unicastRoute of the call. It is nil if there is none. Only the calling goroutine
-	// writes it, before the call is pending.
+	// unicast is told how many receivers the request had if the request is sent to the queue. It is
+	// nil if the requests of the method are never sent to single servers. Only the calling
+	// goroutine writes it, before the call is pending.
 	unicast *unicastRoute
 }
 
@@ -174,15 +175,16 @@ func (in *callInbox) onDeadline(deadline int64) {
 	in.wakeup.Send()
 }
 
-// isUndelivered reports whether a unicast request has certainly not been run: the server is gone,
-// the server has declined the request, or the broker denies access to its channel.
+// isUndelivered reports whether it is certain that no server has run a unicast request. This is the
+// case if the server is gone or has declined the request, or if the broker denies access to the
+// server's channel.
 func (s *callState) isUndelivered() bool {
 	return s.receivers == 0 || transport.IsPermissionDenied(s.publishErr) ||
 		slices.ContainsFunc(s.claims, func(claim wire.ClaimRequest) bool { return claim.Declined })
 }
 
-// prepareQueue prepares the inbox for sending a request to the queue, after a unicast request has not
-// been delivered.
+// prepareQueue prepares the inbox for sending the request to the queue, because the single server
+// to which it was first sent has not accepted it.
 func (in *callInbox) prepareQueue() {
 	in.mu.Lock()
 	defer in.mu.Unlock()
@@ -233,8 +235,8 @@ func (r *requestReport) Delivered(receivers int, err error) {
 	}
 }
 
-// record records what the bus has reported. It returns the unicastRoute of the call. If the call has
-// ended or there is no unicastRoute, record returns nil.
+// record stores what the bus has reported. It returns the inbox's field unicast, or nil if the call
+// has ended.
 func (r *requestReport) record(receivers int, err error) *unicastRoute {
 	in := r.inbox
 	in.mu.Lock()

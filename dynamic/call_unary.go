@@ -237,7 +237,8 @@ func (c *unaryCall) sendToQueue(ctx context.Context, state *callState) error {
 	return nil
 }
 
-// leaveMember ends the use of c.member, if there is such a server.
+// leaveMember records that the call no longer waits for c.member. It does nothing if c.member is
+// nil.
 func (c *unaryCall) leaveMember() {
 	if c.member != nil {
 		c.member.Done()

@@ -22,7 +22,8 @@ type clientPlan struct {
 	responses message.Type
 	// defaultRoute is the route for calls without a topic. It is nil if the method has topics.
 	defaultRoute *route
-	// cancels records whether the broker denies the cancellations for the service of the method.
+	// cancels records whether the broker does not permit clients to publish cancellations for the
+	// service.
 	cancels *cancelReport
 	// presence keeps track of the servers of the service. It is nil if clients of the method need
 	// not know them.

@@ -11,8 +11,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 )
 
-// unicastRoute sends the requests of a queue method to single servers, if the conn knows all servers
-// of the queue; see [selection.Directory]. It is immutable.
+// unicastRoute chooses the server to which a request of a queue method is sent. It chooses one only
+// while the conn knows all servers of the queue; see [selection.Directory]. It is immutable.
 //
 // On Redis, every server process of a queue receives each request and asks Redis for the lock on it.
 // With many processes, that takes most of the broker's time. A unicast request is received by one
@@ -38,12 +38,13 @@ func (u *unicastRoute) sinceEpoch(now time.Time) time.Duration {
 // never blocks.
 func (u *unicastRoute) onCounted(receivers int) {
 	if u.directory.OnCounted(receivers, u.sinceEpoch(time.Now())) {
-		// If the conn is closed, there is no need to ask.
+		// goTracked fails only if the conn is closed. The conn then sends no more requests.
 		_ = u.presence.conn.goTracked(u.ask)
 	}
 }
 
-// ask asks all servers of the service whether they receive the requests of the route.
+// ask sends a discovery request to all servers of the service, to find out which of them receive
+// the requests of the route.
 func (u *unicastRoute) ask() {
 	p := u.presence
 	if p.denied.Load() {
@@ -68,22 +69,23 @@ func (u *unicastRoute) onUndelivered(member *selection.Member, state *callState)
 	}
 }
 
-// suspect is called when a member has not answered a request in time. The member receives no more
-// requests until it has answered the question whether it still receives them.
+// suspect is called when a member has not answered a request in time. suspect asks the member with
+// a discovery request whether it still receives the requests of the queue. Until the member
+// responds, this conn sends no more requests to it.
 func (u *unicastRoute) suspect(member *selection.Member) {
 	if u.directory.Suspect(member) {
-		// If the question is lost, the member is chosen again once it announces itself.
+		// If the discovery request is lost, the member is chosen again once it announces itself.
 		_ = u.presence.discover(bus.Channel(member.Channel), u.requests, &questionReport{u.directory, member})
 	}
 }
 
-// questionReport is the bus.DeliveryReport of a question to a single member.
+// questionReport is the bus.DeliveryReport of a discovery request to a single member.
 type questionReport struct {
 	directory *selection.Directory
 	member    *selection.Member
 }
 
-// Delivered implements bus.DeliveryReport.
+// Delivered implements bus.DeliveryReport. It removes the member if its channel has no subscriber.
 func (r *questionReport) Delivered(receivers int, _ error) {
 	if receivers == 0 {
 		r.directory.RemoveMember(r.member)

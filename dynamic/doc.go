@@ -6,7 +6,8 @@
 // A [Server] serves services. Each service is registered with a descriptor and a map of [Handlers].
 // [HandlersOf] makes this map from the methods of a Go type. On the client side, a [Conn] connects
 // clients to a bus. A [Client] calls one method through a Conn, with static types. [Bind] makes the
-// clients of all methods of a service. [Invoke] calls a method by name, with JSON or any protobuf message.
+// clients for all methods of a service. [Invoke] calls a method by name, with JSON or any protobuf
+// message.
 //
 // Request and response types can be generated types, *dynamicpb.Message, or proto.Message.
 // proto.Message stands for the generated type if the program contains one, and for
@@ -25,8 +26,8 @@
 //   - Serve a service with the methods of a Go type, for example one that was written for psrpc:
 //     [HandlersOf] or [HandlersAs].
 //   - Call one server: [Client.Call].
-//   - Get functions for all methods of a service, which are called like a generated client:
-//     [Bind]. [UnaryFunc] and its siblings are their types; some take topics of a Go type.
+//   - Get functions for all methods of a service, which are called like a generated client: [Bind].
+//     Each function has a type like [UnaryFunc] or, if the method has topics, [TopicUnaryFunc].
 //   - Call a method that is known only by name: [Invoke], with a message, a map or JSON.
 //   - Call every server: [Client.CallMulti]; as an iterator: [Client.Responses]; by name:
 //     [InvokeMulti].

@@ -22,8 +22,8 @@ var (
 	float32Type = reflect.TypeFor[float32]()
 )
 
-// methodFunction returns the function of a Go method as a function of type F. The receiver is the
-// first parameter of F.
+// methodFunction converts the function of a Go method to type F. The first parameter of F is the
+// receiver.
 //
 // The pointer types of messages are known only at run time, so F has unsafe.Pointer in their place.
 // This is sound because Go represents all pointers alike: code that was compiled for one pointer
@@ -39,7 +39,7 @@ func methodFunction[F any](method reflect.Method) F {
 // receiver returns the pointer to pass to a function from methodFunction.
 func (i *implementation) receiver() unsafe.Pointer { return i.value.UnsafePointer() }
 
-// pointerType is a type of pointers to messages.
+// pointerType is a Go type that is a pointer to a message.
 type pointerType struct{ reflect.Type }
 
 // pointer returns the pointer in a message, which must be of the type t.
@@ -161,8 +161,8 @@ func (h *implementationHandler) streamAffinity(
 	}
 }
 
-// affinityMethod returns the Go method that is the affinity function of h. It reports whether h
-// needs one. If h needs one but has none, the Type of the returned method is nil.
+// affinityMethod returns the Go method that is the affinity function of h. wanted reports whether h
+// needs an affinity function. If there is no such Go method, the Type of affinity is nil.
 func (h *implementationHandler) affinityMethod(method *registry.Method) (affinity reflect.Method, wanted bool) {
 	if !method.RequireClaim() || method.Routing() != registry.RoutingAffinity {
 		return affinity, false
@@ -214,7 +214,7 @@ func (t *typedStream[Send, Recv]) handlerOf(
 	return Stream(func(stream ServerStream[Send, Recv]) error { return function(receiver, stream) }, options...)
 }
 
-// resolvePointer returns the Type for messages of a pointer type.
+// resolvePointer returns the Type for messages that have the Go type t.
 func resolvePointer(
 	noun string, t pointerType, resolver message.Resolver, descriptor protoreflect.MessageDescriptor,
 ) (message.Type, error) {

@@ -17,10 +17,11 @@ import (
 // affinitySuffix is the end of the name of a Go method that is an affinity function.
 const affinitySuffix = "Affinity"
 
-// goMethodHandler is implemented by *implementationHandler only. matchImplementation uses the
-// interface, so that the linker finds no call of the methods below in programs that do not use
-// HandlersOf. It can then remove these methods, and thus reflect.Type.MethodByName. If a program
-// calls that function, the linker keeps all exported methods of all types: a fifth of its size.
+// goMethodHandler is implemented only by *implementationHandler, whose methods call
+// reflect.Type.MethodByName. In a program that contains this call, the linker keeps all exported
+// methods of all types, which make up a fifth of the program. Because matchImplementation uses this
+// interface instead of the concrete type, the linker can remove the call from programs that do not
+// use HandlersOf.
 type goMethodHandler interface {
 	Handler
 	// owner returns the type of the implementation.
@@ -32,10 +33,10 @@ type goMethodHandler interface {
 // owner implements goMethodHandler.
 func (h *implementationHandler) owner() reflect.Type { return h.impl.goType }
 
-// matchImplementation matches the Go methods of implementations to the methods of a service. It
-// returns the handlers by the names of the methods, without Go methods that belong to no method,
-// and the problems that it has found. If no handler comes from HandlersOf, it returns handlers
-// itself.
+// matchImplementation finds the method of the service for each handler that HandlersOf has made
+// from a Go method. matched contains the handlers, keyed by the name of the method. It omits Go
+// methods that belong to no method of the service. problems contains the errors that were found. If
+// no handler comes from HandlersOf, matchImplementation returns handlers unchanged.
 func matchImplementation(
 	service *registry.Service, handlers Handlers, allowMissing bool,
 ) (matched Handlers, problems []error) {
@@ -80,8 +81,9 @@ func serviceProblem(service *registry.Service, method string, problem error) err
 	return errors.NewErrorf(errors.InvalidArgument, "service %s, method %s: %w", service.Name(), method, problem)
 }
 
-// methodOf returns the method that h handles if it has the name key. It returns nil if there is no
-// such method, or if the Go method only happens to have the name of a subscription.
+// methodOf returns the method of the service that has the name key. It returns nil if there is no
+// such method. It also returns nil if the method is a subscription, unless the Go method looks like
+// a handler. Such a Go method has the name of the subscription only by chance.
 func (h *implementationHandler) methodOf(service *registry.Service, key string) *registry.Method {
 	method := methodOfGoName(service, key)
 	if method != nil && method.Kind() == registry.KindSubscription && !h.looksLikeHandler() {
@@ -97,7 +99,8 @@ func (reportedHandler) bind(*registry.Method) (*boundHandler, error) {
 	return nil, nil //nolint:nilnil // the method is not served
 }
 
-// reportedHandlers returns a reportedHandler for each method.
+// reportedHandlers returns a reportedHandler for each method, so that no further errors are
+// reported.
 func reportedHandlers(service *registry.Service) Handlers {
 	handlers := Handlers{}
 	for _, method := range service.Methods() {
@@ -106,7 +109,9 @@ func reportedHandlers(service *registry.Service) Handlers {
 	return handlers
 }
 
-// methodOfGoName returns the method whose Go method is named name, or nil.
+// methodOfGoName returns the method whose Go method or field is called name. This is the name in
+// the .proto file or the same name in CamelCase. methodOfGoName returns nil if there is no such
+// method.
 func methodOfGoName(service *registry.Service, name string) *registry.Method {
 	if method, ok := service.Method(name); ok {
 		return method
@@ -153,7 +158,8 @@ func (h *implementationHandler) leftover(service *registry.Service) error {
 	}
 }
 
-// missingAffinity is the problem of a method with AFFINITY routing without an affinity function.
+// missingAffinity returns the error for a method with AFFINITY routing that lacks an affinity
+// function.
 func missingAffinity(method *registry.Method) error {
 	return fmt.Errorf("the method has AFFINITY routing: add the method %s%s%s",
 		method.WireName(), affinitySuffix, strings.TrimPrefix(wantedAffinity(method), "func"))
@@ -174,8 +180,8 @@ func hasSignature(t reflect.Type, params, results []reflect.Type) bool {
 func ins(t reflect.Type) []reflect.Type  { return slices.Collect(t.Ins()) }
 func outs(t reflect.Type) []reflect.Type { return slices.Collect(t.Outs()) }
 
-// wantedSignature returns the signature of a handler for a method, with the Go types of the linked
-// messages.
+// wantedSignature returns the signature that the handler of a method should have, as Go source code
+// for an error message.
 func wantedSignature(method *registry.Method) string {
 	request, response := goTypeName(method, method.Input()), goTypeName(method, method.Output())
 	if method.Kind() == registry.KindStream {
@@ -184,7 +190,7 @@ func wantedSignature(method *registry.Method) string {
 	return fmt.Sprintf("func(context.Context, %s) (%s, error)", request, response)
 }
 
-// wantedAffinity returns the signature of an affinity function for a method.
+// wantedAffinity returns the signature that the affinity function of a method should have.
 func wantedAffinity(method *registry.Method) string {
 	if method.Kind() == registry.KindStream {
 		return "func(context.Context) float32"
@@ -192,7 +198,8 @@ func wantedAffinity(method *registry.Method) string {
 	return fmt.Sprintf("func(context.Context, %s) float32", goTypeName(method, method.Input()))
 }
 
-// goTypeName returns the name of the Go type of a message of the method.
+// goTypeName returns the name of the generated Go type of a message of the method. If the program
+// contains no such type, goTypeName returns *dynamicpb.Message.
 func goTypeName(method *registry.Method, descriptor protoreflect.MessageDescriptor) string {
 	linked, err := method.Service().FindMessageByName(descriptor.FullName())
 	if err != nil {

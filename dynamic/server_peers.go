@@ -11,21 +11,23 @@ import (
 )
 
 const (
-	// peersQuietTime is how long a server that has joined a channel waits for a further answer of
-	// another server before it claims to know how many servers the channel has.
+	// peersQuietTime is how long a server that has joined a channel waits for another answer after
+	// each answer of another server. Then it knows how many servers the channel has.
 	peersQuietTime = 200 * time.Millisecond
-	// maxPeers is the maximum number of servers of a channel that know each other. In a larger fleet,
-	// joins would cost too much, so that about this number of servers listens to announcements, and no
-	// server claims to know how many there are.
+	// maxPeers is the maximum number of servers of a channel that know each other. If there were
+	// more, each server that joins would cause too many messages. In that case, only about maxPeers
+	// servers listen to announcements, and none reports how many servers there are.
 	maxPeers = 100
-	// maxPeerAnnouncements is how often a server announces itself if the answers say that there are
-	// more servers than have answered. This happens if other servers leave at the same time.
+	// maxPeerAnnouncements is the maximum number of times that a server announces that it has
+	// joined a channel. It repeats the announcement if, according to the answers, there are more
+	// servers than have answered. This happens if other servers leave at the same time.
 	maxPeerAnnouncements = 3
 )
 
-// peers holds the other servers of the channels of a service, on a bus that does not count receivers.
-// A server that knows them can tell a conn how many answers to a discovery request there will be. The
-// conn then need not wait for further ones.
+// peers keeps track of the other servers that serve the same channels. It is used on a bus that
+// does not count receivers. A server that knows the other servers can tell a client how many
+// responses to a discovery request to expect. After the last one, the client need not wait any
+// longer.
 //
 // A server that joins a channel announces that to all clients and servers. The servers of the channel
 // answer on the unicast channel of the new server, with the number of servers that they know.
@@ -36,8 +38,8 @@ type peers struct {
 	mu sync.Mutex
 	// channels holds the channels that this server serves. The keys are the names of request channels.
 	channels map[string]*channelPeers
-	// crowd is the largest number of servers of a channel, including this one, if that number exceeds
-	// maxPeers. Otherwise, it is zero.
+	// crowd is the largest number of servers that any channel has had, including this server. It is
+	// zero if that number has not exceeded maxPeers.
 	crowd int
 	// deaf reports whether this server has stopped listening to announcements.
 	deaf bool
@@ -47,10 +49,11 @@ type peers struct {
 type channelPeers struct {
 	// addresses holds the addresses of the servers; see [wire.Presence.Address].
 	addresses map[string]struct{}
-	// expected is the largest number of servers of the channel, including this one, that others have
-	// told this server.
+	// expected is the largest number of servers of the channel that another server has reported. It
+	// includes this server.
 	expected int
-	// answered is the time at which this server has announced itself or has got its last answer.
+	// answered is the time of the last answer to this server's announcement. Before the first
+	// answer, it is the time of the announcement itself.
 	answered time.Time
 	// announcements counts how often this server has announced itself.
 	announcements int
@@ -93,8 +96,9 @@ func (p *peers) members(channel string) (members int, retry bool) {
 // count returns the number of known servers, including this one.
 func (c *channelPeers) count() int { return len(c.addresses) + 1 }
 
-// add adds a server that receives requests on a channel. count is the number of servers that this
-// server now knows. It is zero if this server does not receive requests on the channel.
+// add adds a server that receives requests on a channel. count is the number of servers that are
+// now known, including this one. It is zero if this server does not receive requests on the
+// channel.
 func (p *peers) add(channel, address string) (count int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -107,7 +111,7 @@ func (p *peers) add(channel, address string) (count int) {
 }
 
 // addAnswer adds a server that has answered an announcement of this server. known is the number of
-// servers that it knows.
+// servers that the other server knows.
 func (p *peers) addAnswer(channel, address string, known int) (count int) {
 	if p.add(channel, address) == 0 {
 		return 0
@@ -122,9 +126,10 @@ func (p *peers) addAnswer(channel, address string, known int) (count int) {
 	return max(c.count(), c.expected)
 }
 
-// onCount is called with the number of servers of a channel. If there are more than maxPeers, onCount
-// chooses at random whether this server still listens to announcements, so that about maxPeers
-// servers do. It returns true if the caller must close the subscription to them.
+// onCount is called with the number of servers of a channel. If there are more than maxPeers,
+// onCount chooses at random whether this server still listens to announcements, so that about
+// maxPeers servers do. If onCount returns true, the caller must close the subscription to
+// announcements.
 func (p *peers) onCount(count int) (stop bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

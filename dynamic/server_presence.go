@@ -18,11 +18,11 @@ const (
 	maxAnnouncedChannels = 100
 )
 
-// subscribePresence subscribes to the channels that tell clients of this server: to the discovery
-// requests of clients, to the unicast channel of the server, and to what other servers announce. It
-// does nothing if clients need not know the servers of the service; see
-// [transport.Traits.Announces]. If the broker does not permit one of the subscriptions,
-// subscribePresence logs one warning, leaves out the remaining ones, and returns nil.
+// subscribePresence subscribes to the channels on which clients and other servers find this server.
+// These are the channel for discovery requests, the unicast channel of the server, and the channel
+// on which servers announce themselves. It does nothing if clients need not know the servers of the
+// service; see [transport.Traits.Announces]. If the broker does not permit one of the
+// subscriptions, subscribePresence logs one warning, skips the remaining ones, and returns nil.
 func (r *Registration) subscribePresence(ctx context.Context) error {
 	traits, service := r.server.traits, r.service.WireName()
 	if !r.hasMethod(traits.Announces) {
@@ -81,7 +81,8 @@ func (r *Registration) onDiscover(frame []byte) {
 	}
 }
 
-// presenceAnswer is a task for the server's worker pool. The task is to tell clients or servers that this server receives the requests on the given channels.
+// presenceAnswer is a task for the server's worker pool. The task is to tell clients or servers
+// that this server receives the requests on the channels in the field channels.
 type presenceAnswer struct {
 	registration *Registration
 	receiver     bus.Channel
@@ -98,8 +99,9 @@ func (a *presenceAnswer) serve() {
 // announce tells all clients of the service whether this server receives requests on the channels
 // of endpoints.
 func (r *Registration) announce(state wire.PresenceState, endpoints ...*endpoint) {
-	// Topics may come and go often, and many conns of the service may be listening. If the bus counts
-	// receivers, clients notice that a topic has other servers than before.
+	// Topics may be registered and deregistered often, and each announcement reaches all clients of
+	// the service. If the bus counts receivers, topics need no announcements, because clients
+	// notice that the number of receivers has changed.
 	omitsTopics := r.server.traits.CountsReceivers
 	endpoints = slices.DeleteFunc(slices.Clone(endpoints), func(e *endpoint) bool {
 		return !e.isAnnounced() || omitsTopics && len(e.topic) > 0

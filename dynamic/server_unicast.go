@@ -63,9 +63,9 @@ func (u *unicastReceiver) onFrame(frame []byte) {
 	}
 }
 
-// onUnicastRequest handles a request that would otherwise have been sent to the channel requests. If
-// the server does not receive requests on that channel, it declines the request at once, so that the
-// client can send it elsewhere.
+// onUnicastRequest handles a request that the client has sent to this server only, instead of the
+// request channel named requests. If the server does not receive requests on that channel, it
+// declines the request at once, so that the client can send it elsewhere.
 func (r *Registration) onUnicastRequest(frame, requests []byte) {
 	e := r.endpoint(requests)
 	if e != nil && e.plan.method.Kind() == registry.KindSingle && e.inbound.onRequest(frame) {

@@ -1,2 +1,2 @@
-// Package similar finds the name that a user has probably misspelled.
+// Package similar finds the name that a user has probably meant by an unknown name.
 package similar

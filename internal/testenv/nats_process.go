@@ -87,8 +87,8 @@ var natsServerPath = sync.OnceValues(func() (string, error) {
 	}
 	defer os.RemoveAll(scratch) //nolint:errcheck // a leftover directory is harmless
 	built := filepath.Join(scratch, "nats-server")
-	// Like the tests, the program has the race detector or not. The build cache then already contains
-	// its packages, because they are the server of NATS too.
+	// The program is built with the race detector if the tests are. Its packages are then already
+	// in the build cache, because the function NATS runs the same server within the test.
 	build := exec.CommandContext(context.Background(), "go", "build", "-race="+strconv.FormatBool(raceSuffix != ""), //nolint:gosec // constant arguments
 		"-o", built, natsServerPackage)
 	if said, err := build.CombinedOutput(); err != nil {

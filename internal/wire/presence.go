@@ -25,8 +25,9 @@ var errTooManyChannels = errors.NewErrorf(errors.MalformedRequest, "presence has
 
 // Discover is a discovery request, which asks the servers of a service which of them receive
 // requests on a channel. The client publishes it on the channel returned by [DiscoverChannel], or,
-// to ask a single server, on the one returned by [UnicastChannel]. Each of these servers responds with a [Presence] on the channel returned by [PresenceClientChannel].
-// psrpc has no equivalent message.
+// to ask a single server, on the one returned by [UnicastChannel]. Each server that receives
+// requests on the field Channel responds with a [Presence] on the channel returned by
+// [PresenceClientChannel]. psrpc has no equivalent message.
 type Discover struct {
 	// ClientID is the ID of the client that sends the discovery request.
 	ClientID []byte

@@ -117,8 +117,9 @@ func (c *Collector) Add(claims []wire.ClaimRequest, receivers int) (serverID str
 	}
 	complete = c.membership != nil && c.membership.LikelyComplete(receivers, &c.responders)
 	if complete && c.membership.mayMissPsrpc(receivers) {
-		// All servers that have announced themselves have answered. psrpc servers get as much time again
-		// as these servers needed. The selection then ends because of the timer.
+		// All servers that have announced themselves have answered. psrpc servers, which do not
+		// announce themselves, get as much time again as these servers needed. Then the timer ends
+		// the selection.
 		if !c.graced {
 			c.graced = true
 			c.limit(time.Since(c.started))

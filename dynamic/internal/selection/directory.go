@@ -11,53 +11,55 @@ import (
 )
 
 const (
-	// recountInterval is the time after which one request is sent to the queue again, to learn how
-	// many receivers the queue has.
+	// recountInterval is how often a request is sent to the queue although all of its receivers are
+	// known. The bus then counts the receivers again.
 	recountInterval = time.Second
-	// askDelay is how long a Directory waits before it has the servers asked who they are. The second
-	// question follows after twice that time, and so on.
+	// askDelay is the delay before the first discovery request if the queue has receivers that are
+	// not members. Each further delay is twice as long as the one before.
 	askDelay = 50 * time.Millisecond
-	// maxAsks is the maximum number of questions while neither the number of receivers nor the members
-	// change. The last question follows 25 s after the one before it.
+	// maxAsks is the maximum number of discovery requests while neither the number of receivers nor
+	// the members change. The last one follows 25 s after the one before it.
 	maxAsks = 10
 )
 
 // Directory holds the members of a queue: the dynpsrpc servers that receive the requests of the
 // queue and also have a unicast channel, on which nobody else receives requests. A client that
-// knows all receivers of a queue sends each request to one of them, instead of sending it to all of
-// them, which would then compete for it.
+// knows all receivers of a queue sends each request to one of them. If it sent the request to all
+// of them, they would compete for it.
 //
-// The receivers of the queue may include others, which would get no requests any more: psrpc
-// servers, and older dynpsrpc servers. They do not announce themselves. A Directory therefore offers
-// its members only while they account for all receivers that the bus has counted. Once in a while, a
-// request is sent to the queue nevertheless, so that the bus counts again.
+// The queue may also have receivers that are not members, namely psrpc servers and older dynpsrpc
+// servers, which do not announce themselves. They would get no requests any more. A Directory
+// therefore chooses a member only while the bus counts no receivers other than members. Once a
+// second, a request is sent to the queue nevertheless, so that the bus counts again.
 //
-// All times are measured from any fixed moment. All methods are safe for concurrent use. The zero
-// value has no members.
+// All times are measured from the same moment, which the caller chooses. All methods are safe for
+// concurrent use. The zero value has no members.
 type Directory struct {
-	// choices holds the available members while they account for all receivers. Otherwise, it is nil.
-	// The slice is immutable.
+	// choices holds the members from which Choose chooses. It is nil while all requests must be
+	// sent to the queue. The slice is immutable.
 	choices atomic.Pointer[[]*Member]
 	// nextCount is the time at which the next request must be sent to the queue.
 	nextCount atomic.Int64
-	// settled reports whether there is nothing to do as long as receivers does not change.
+	// settled reports whether OnCounted has nothing to do as long as the number of receivers does
+	// not change.
 	settled atomic.Bool
-	// receivers is the number of receivers that the bus has counted last. It is zero if the bus has
-	// not counted any.
+	// receivers is the latest number of receivers that the bus has reported. It is zero if the bus
+	// has not reported any.
 	receivers atomic.Int64
 
 	mu sync.Mutex
 	// members holds all members, keyed by address.
 	members map[string]*Member
-	// connections holds the number of members by Member.receiver.
+	// connections contains the number of members for each connection to the bus. The keys are the
+	// values of Member.receiver.
 	connections map[string]int
 	// available holds the members that are not suspected. Its elements are never overwritten, because
 	// choices may refer to them.
 	available []*Member
 	// disabled reports whether the broker denies access to the unicast channels.
 	disabled bool
-	// asks counts the questions that have been asked since receivers or the members changed. nextAsk
-	// is the time of the next one, or zero if it has not been determined yet.
+	// asks counts the discovery requests since the number of receivers or the members changed.
+	// nextAsk is the time of the next one, or zero if that time has not been determined yet.
 	asks    int
 	nextAsk time.Duration
 }
@@ -68,7 +70,8 @@ type Member struct {
 	Channel wire.Channel
 
 	address, receiver string
-	// suspected reports whether the server may be unable to answer. Directory.mu guards it.
+	// suspected reports whether the server has not answered a request in time and has not announced
+	// itself since then. Directory.mu guards this field.
 	suspected bool
 	// calls is the number of calls of this conn that are waiting for the server.
 	calls atomic.Int64
@@ -115,9 +118,9 @@ func (d *Directory) isCountDue(now time.Duration) bool {
 	return int64(now) >= next && d.nextCount.CompareAndSwap(next, int64(now+recountInterval))
 }
 
-// OnCounted records the number of receivers that the bus has reported for a request that was sent to
-// the queue. If it returns true, the caller must ask all servers who receives the requests of the
-// queue, because the known members do not account for that number.
+// OnCounted records the number of receivers that the bus has reported for a request that was sent
+// to the queue. If it returns true, the queue has receivers that are not members, and the caller
+// must send a discovery request to all servers.
 func (d *Directory) OnCounted(receivers int, now time.Duration) (ask bool) {
 	if receivers < 0 || int64(receivers) == d.receivers.Load() && d.settled.Load() {
 		return false
@@ -134,9 +137,8 @@ func (d *Directory) OnCounted(receivers int, now time.Duration) (ask bool) {
 	return ask
 }
 
-// mustAskLocked reports whether the servers must be asked now. The first question waits for a while,
-// because a receiver that joins or leaves is often counted shortly before or after it announces
-// that.
+// mustAskLocked reports whether a discovery request must be sent now. The first one is delayed,
+// because the bus often counts a new receiver shortly before the receiver announces itself.
 func (d *Directory) mustAskLocked(now time.Duration) bool {
 	switch {
 	case d.accountsForAllLocked() || d.asks >= maxAsks:
@@ -152,9 +154,9 @@ func (d *Directory) mustAskLocked(now time.Duration) bool {
 	return true
 }
 
-// accountsForAllLocked reports whether the members account for all receivers that have been counted.
-// There may be fewer receivers than members, because members that were killed remain members until a
-// request to them fails.
+// accountsForAllLocked reports whether all receivers that the bus has counted are members. There
+// may be fewer receivers than members, because a server that was killed remains a member until a
+// request to it fails.
 func (d *Directory) accountsForAllLocked() bool {
 	return int(d.receivers.Load()) <= len(d.connections)
 }
@@ -171,9 +173,9 @@ func (d *Directory) publishLocked() {
 	d.choices.Store(&available)
 }
 
-// Add adds a server of the given service that has announced itself. If the server is a member
-// already, Add makes it available again. address and receiver are the values that the server has
-// announced; see [wire.Presence].
+// Add adds a server that has announced itself. If the server is already a member, but suspected,
+// Add makes it available again. service is the wire name of the service. address and receiver are
+// the values that the server has announced; see [wire.Presence].
 func (d *Directory) Add(service, address, receiver string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -194,7 +196,8 @@ func (d *Directory) Add(service, address, receiver string) {
 	d.publishLocked()
 }
 
-// Remove removes the member with the given address, if there is one. It receives no more requests.
+// Remove removes the member with this address, if there is one. Choose then no longer returns the
+// member.
 func (d *Directory) Remove(address string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -213,9 +216,9 @@ func (d *Directory) Remove(address string) {
 // RemoveMember removes a member that does not receive the requests of the queue any more.
 func (d *Directory) RemoveMember(m *Member) { d.Remove(m.address) }
 
-// Suspect is called when a member has not answered a request in time. Until Add is called for it,
-// the member is not chosen any more. Suspect returns true if the caller must ask the member whether
-// it still receives requests.
+// Suspect is called when a member has not answered a request in time. Choose does not return the
+// member again until Add has been called for it. If Suspect returns true, the caller must ask the
+// member whether it still receives requests.
 func (d *Directory) Suspect(m *Member) (ask bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -227,7 +230,7 @@ func (d *Directory) Suspect(m *Member) (ask bool) {
 	return true
 }
 
-// withdrawLocked removes a member from the available ones.
+// withdrawLocked removes a member from the field available.
 func (d *Directory) withdrawLocked(m *Member) {
 	d.available = slices.DeleteFunc(slices.Clone(d.available), func(other *Member) bool { return other == m })
 	d.publishLocked()

@@ -44,12 +44,12 @@ type presences struct {
 	// servers holds the servers that have announced themselves and have not left, keyed by server
 	// ID.
 	servers map[string]presence
-	// After announcements may have been lost, unconfirmed holds the servers that have not announced
-	// themselves again.
+	// unconfirmed is used after announcements may have been lost. It holds the servers that have
+	// not announced themselves again since then.
 	unconfirmed map[string]struct{}
-	// answered holds the servers that have answered the discovery request while its answers are
-	// awaited. expected is the largest number of servers that any of them knows. unsure reports
-	// whether any of them does not know how many servers there are.
+	// answered holds the servers that have responded to the current discovery request. Each
+	// response says how many servers the channel has. expected is the largest of these numbers.
+	// unsure reports whether a server has responded that does not know the number.
 	answered map[string]struct{}
 	expected int
 	unsure   bool
@@ -124,9 +124,9 @@ func (p *presences) stopTimerLocked() {
 	}
 }
 
-// OnAnswer records the response of a server to a discovery request. members is the number of servers
-// that the server knows, itself included, or zero if it does not know the number. When as many
-// servers have answered as any of them knows, no further answers are awaited.
+// OnAnswer records the response of a server to a discovery request. members is the number of
+// servers of the channel that the server has reported, or zero if it does not know the number. Once
+// as many servers have responded as any response has reported, no further responses are expected.
 func (m *Membership) OnAnswer(server string, members uint32) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -226,7 +226,7 @@ func (m *Membership) onQuiet() {
 	}
 }
 
-// endDiscoveryLocked is called when no further answers to the discovery request are awaited.
+// endDiscoveryLocked is called when no further responses to the discovery request are expected.
 func (p *presences) endDiscoveryLocked() {
 	p.discovery = known
 	for server := range p.unconfirmed {
@@ -285,9 +285,10 @@ func (m *Membership) presentAnsweredLocked(responders *Responders) bool {
 	return responders.Count() > 0
 }
 
-// mayMissPsrpc reports whether a call that all announced servers have answered may have psrpc servers
-// too that have not answered yet. They are known only from earlier calls, and only on a bus that
-// counts receivers otherwise.
+// mayMissPsrpc reports whether there may be psrpc servers that have not answered a call yet,
+// although all servers that have announced themselves have answered. psrpc servers do not announce
+// themselves. They are known only if the bus counts receivers or if they have answered earlier
+// calls.
 func (m *Membership) mayMissPsrpc(receivers int) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -309,7 +310,7 @@ func (m *Membership) waitForPsrpcLocked() bool {
 }
 
 // forgetSilentLocked forgets the servers that should have answered a call and have not. They are
-// known again when they answer or announce themselves.
+// added again when they answer a call or announce themselves.
 func (m *Membership) forgetSilentLocked(responders *Responders) {
 	for server, presence := range m.present.servers {
 		if presence.isExpected(responders.since) && !responders.Has(server) {

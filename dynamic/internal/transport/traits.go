@@ -5,7 +5,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// Traits says what a bus can do, as far as clients need to know the servers because of it.
+// Traits contains the properties of a bus that determine whether clients must know which servers
+// serve a method.
 type Traits struct {
 	// CountsReceivers reports whether the bus counts the receivers of the frames that it publishes.
 	CountsReceivers bool
