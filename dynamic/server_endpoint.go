@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/dynpsrpc/dynpsrpc/internal/lifecycle"
@@ -35,7 +36,12 @@ type endpoint struct {
 	// claims. Otherwise, it is nil.
 	abandoning *time.Timer
 
-	drainOnce, detachOnce, closeOnce sync.Once
+	drainOnce, detachOnce sync.Once
+	// closeStarted is set by the first call to close, and closed is closed when that call is done.
+	// A sync.Once would do the same, but the clock of testing/synctest stands still while a
+	// goroutine waits for one, and the first call may wait for a broker that does not answer.
+	closeStarted atomic.Bool
+	closed       chan struct{}
 }
 
 // newEndpoint returns an endpoint with its own inbound, which has no subscriptions yet.
@@ -45,6 +51,7 @@ func newEndpoint(plan *serverPlan, topic []string) *endpoint {
 		topic:   slices.Clone(topic),
 		name:    plan.registration.endpointName(plan.method, topic),
 		closing: make(chan struct{}),
+		closed:  make(chan struct{}),
 	}
 	e.inbound = newInbound(e)
 	e.handle = plan.handler.intercepted(plan.registration.interceptors.rpc, newRPCInfo(plan.method, e.topic))
@@ -110,13 +117,16 @@ func (e *endpoint) abandonClaims() {
 // selected. Requests that are still waiting for a grant will not be handled.
 func (e *endpoint) close() {
 	e.drain()
-	e.closeOnce.Do(func() {
-		if e.abandoning != nil {
-			e.abandoning.Stop()
-			e.abandonClaims()
-		}
-		e.inbound.releaseGrants()
-	})
+	if e.closeStarted.Swap(true) {
+		<-e.closed
+		return
+	}
+	defer close(e.closed)
+	if e.abandoning != nil {
+		e.abandoning.Stop()
+		e.abandonClaims()
+	}
+	e.inbound.releaseGrants()
 }
 
 // reuseInbound makes e use the inbound of predecessor if that has the same channel and mode. The
