@@ -37,7 +37,7 @@ type Channel struct {
 // String returns the channel's name.
 func (c Channel) String() string { return c.Name }
 
-// Mode selects how the frames of a channel are divided among its subscriptions.
+// Mode determines which subscriptions of a channel receive a frame.
 type Mode uint8
 
 const (
@@ -109,20 +109,20 @@ type RefusalNotifier interface {
 // other buses count them.
 type ReceiverCounter interface {
 	Bus
-	// CountsReceivers reports whether a [DeliveryReport] gets the number of receivers. The result
-	// is always the same for a bus.
+	// CountsReceivers reports whether a [DeliveryReport] gets the number of receivers. A bus always
+	// returns the same result.
 	CountsReceivers() bool
 }
 
 // Competing is implemented by buses whose broker delivers each queue frame to all processes that
-// subscribe to the queue. These processes then compete for the frame, which costs the broker more
-// the more processes there are. If a publisher knows the subscribers, it can avoid that cost by
-// sending the frame on a channel to which only one of them subscribes.
+// subscribe to the queue. These processes then compete for the frame, and the cost for the broker
+// grows with their number. If a publisher knows the subscribers, it can avoid that cost by sending
+// the frame on a channel to which only one of them subscribes.
 type Competing interface {
 	Bus
-	// ReceiverID returns an ID that no other bus has, also not in another process. If the bus counts
-	// receivers, all of its subscriptions to a channel are counted as a single receiver. The result
-	// is always the same for a bus.
+	// ReceiverID returns an ID that no other bus has, not even in another process. If the bus counts
+	// receivers, all of its subscriptions to a channel are counted as a single receiver. A bus
+	// always returns the same result.
 	ReceiverID() string
 }
 

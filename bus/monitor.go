@@ -26,8 +26,8 @@ type Stats struct {
 	// Dropped counts the frames known to have been lost between the broker and a [Handler].
 	Dropped uint64
 	// DroppedBy maps each known reason to the number of frames that were dropped for that reason. A
-	// reason is a short word, for example the code of the broker's error reply, such as OOM or
-	// NOPERM. MISROUTED stands for queue frames that came only to processes without their method.
+	// reason is a short word, for example the code of the broker's error reply, such as OOM or NOPERM.
+	// MISROUTED stands for queue frames that arrived only at processes that do not serve their method.
 	// The map is nil if no frame was dropped for a known reason.
 	DroppedBy map[string]uint64
 }

@@ -16,7 +16,7 @@ import (
 
 // RegisterDescriptorSet adds all services declared in the files of a descriptor set. If it returns
 // an error, no service has been added. Create the set with protoc --include_imports -o or with buf
-// build; source info is optional. The set must contain all imports except protobuf's own files and
+// build. Source info is optional. The set must contain all imports except protobuf's own files and
 // the psrpc options, which are built in. The error either describes a problem with the set itself
 // or is one that [Registry.RegisterFile] returns. RegisterDescriptorSet leaves out the same
 // services as RegisterFile. It does not retain fds.
@@ -45,9 +45,9 @@ func (r *Registry) RegisterDescriptorSet(fds *descriptorpb.FileDescriptorSet) er
 	return r.registerAll(services)
 }
 
-// LoadDescriptorSet is like [Registry.RegisterDescriptorSet] for a set in a file of fsys. The file
-// contains an encoded descriptor set, as protoc -o and buf build write it. If there is no such
-// file, errors.Is(err, fs.ErrNotExist) is true.
+// LoadDescriptorSet reads a descriptor set from a file of fsys and then works like
+// [Registry.RegisterDescriptorSet]. The file must contain an encoded descriptor set, such as those
+// that protoc -o and buf build write. If the file does not exist, the error wraps fs.ErrNotExist.
 func (r *Registry) LoadDescriptorSet(fsys fs.FS, name string) error {
 	if isNil(fsys) {
 		return fmt.Errorf("%w: the file system is nil", ErrNoService)

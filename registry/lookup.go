@@ -54,7 +54,8 @@ func (r *Registry) FindMethod(name string) (*Method, error) {
 		name, ErrNotRegistered, similar.Hint(name, names))
 }
 
-// maxNamed is the maximum number of services that an error about an unknown service names.
+// maxNamed is the maximum number of registered services that an error about an unknown service
+// lists. If there are more, it lists none.
 const maxNamed = 8
 
 // ServiceByWireName returns the service that has the given name on the bus.

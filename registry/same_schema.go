@@ -10,8 +10,8 @@ import (
 )
 
 // sameDeclaration reports whether two services of the same name were declared by the same source.
-// In addition to sameService, all options in the files of the services must be the same, such as
-// the idempotency level of a method or the validation rules of a field.
+// Unlike sameService, it also compares all options in the files of the services, such as the
+// idempotency level of a method or the validation rules of a field.
 func sameDeclaration(a, b *Service) bool {
 	if !sameService(a, b) {
 		return false
@@ -21,8 +21,8 @@ func sameDeclaration(a, b *Service) bool {
 	return err1 == nil && err2 == nil && bytes.Equal(first, second)
 }
 
-// declarations returns an encoding of a file without what depends on the way in which the file was
-// loaded: its path, its imports, source positions and the JSON names of its fields.
+// declarations returns an encoding of a file. It omits everything that depends on how the file was
+// loaded, namely its path, its imports, the source positions and the JSON names of fields.
 func declarations(fd protoreflect.FileDescriptor) ([]byte, error) {
 	file := protodesc.ToFileDescriptorProto(fd)
 	file.Name, file.Dependency, file.PublicDependency, file.WeakDependency = nil, nil, nil, nil
@@ -46,11 +46,11 @@ func clearJSONNames(fields []*descriptorpb.FieldDescriptorProto) {
 	}
 }
 
-// schemaComparison compares declarations of the same name from two schemas, for example a
-// registered message with the message of a generated Go type. Two declarations are the same if
-// every encoded message has the same meaning in both. Comments, options and file paths do not
-// matter. The keys are the names of the messages and enums that have been compared, or whose
-// comparison has begun.
+// schemaComparison compares declarations with the same name from two schemas. For example, it
+// compares a registered message with the message of a generated Go type. Two declarations are the
+// same if every encoded message has the same meaning in both. Comments, options and file paths do
+// not matter. The keys of the map are the names of the messages and enums whose comparison has
+// begun.
 type schemaComparison map[protoreflect.FullName]bool
 
 // sameService reports whether two services of the same name have the same methods, with the same

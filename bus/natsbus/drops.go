@@ -9,7 +9,7 @@ import (
 const (
 	// dropMalformed means that a frame contains no routing key because it is malformed.
 	dropMalformed = "MALFORMED"
-	// dropMisrouted means that a queue frame came only to processes that do not serve its routing
+	// dropMisrouted means that a queue frame arrived only at processes that do not serve its routing
 	// key, although others may serve it.
 	dropMisrouted = "MISROUTED"
 	// dropForward means that the server denied a frame that this process forwarded, or that the

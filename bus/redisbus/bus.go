@@ -57,7 +57,7 @@ type Bus struct {
 	drops dropcount.Counter
 	// lockRetries is the number of lock attempts that are being repeated.
 	lockRetries atomic.Int64
-	// observers tells whether pattern subscribers receive the frames of the bus.
+	// observers records whether clients with pattern subscriptions receive the frames of the bus.
 	observers *observers
 	// peerSigns tells watchPeers which channels may have other processes among their queue
 	// subscribers.
@@ -375,7 +375,8 @@ func (b *Bus) Close() error {
 	b.topology.close()
 	b.credentials.close()
 	if b.options.ownsClient {
-		_ = b.client.Close() // the bus is closed, so the error does not matter
+		// The bus is closed, so the error does not matter.
+		_ = b.client.Close()
 	}
 	close(b.done)
 	return nil

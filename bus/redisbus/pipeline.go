@@ -20,16 +20,17 @@ const (
 	// for a full round trip. With two, Redis stays busy while the replies to the previous batch are
 	// being read.
 	minWindow = 2
-	// maxWindow is the same number for a slow link; see [pipeline.adaptWindow].
+	// maxWindow is the largest number of unanswered batches on a slow link; see
+	// [pipeline.adaptWindow].
 	maxWindow = 64
 	// maxInFlightBytes is the maximum total size in bytes of the unanswered batches beyond
 	// minWindow.
 	maxInFlightBytes = 16 << 20
-	// slowReply is the time without a reply, while commands wait for their turn, that shows that a
-	// link is slow.
+	// slowReply is a time limit. If waiting commands cannot be sent because no reply has arrived for
+	// this long, the link counts as slow.
 	slowReply = 20 * time.Millisecond
-	// windowLife is the time for which the window of a slow link is kept. After that, the next wait
-	// for a reply shows whether the link is still slow.
+	// windowLife is how long the larger window of a slow link is kept. After that, the next wait for a
+	// reply shows whether the link is still slow.
 	windowLife = 10 * time.Second
 	// maxPublishBatch is the maximum number of publications in a batch.
 	maxPublishBatch = 512
@@ -40,13 +41,13 @@ const (
 	// maxBatchBytes is the size in bytes at which no more commands are added to a batch. The data
 	// of a larger batch would no longer be in the processor's caches by the time it is written.
 	maxBatchBytes = 256 << 10
-	// contendedBatch is the number of commands in a batch from which concurrent callers are expected.
-	// contentionWindow is the number of smaller batches after which they no longer are.
+	// contendedBatch is the number of commands in a batch that shows that callers are concurrent.
+	// After contentionWindow smaller batches in a row, concurrent callers are no longer expected.
 	contendedBatch   = 4
 	contentionWindow = 64
-	// maxInlineBytes is the maximum number of waiting bytes that the calling goroutine writes
-	// itself. A socket's send buffer usually has room for 32 KiB, so the write does not block.
-	// Larger amounts are left to the pipeline's goroutine.
+	// maxInlineBytes is the maximum number of waiting bytes that a caller's goroutine writes itself. A
+	// socket's send buffer usually has room for 32 KiB, so the write does not block. Larger amounts
+	// are left to the pipeline's goroutine.
 	maxInlineBytes = 32 << 10
 )
 
@@ -67,12 +68,13 @@ type command interface {
 	complete(reply int64, err error)
 }
 
-// pipeline sends commands of one kind, in order, over a socket of its own. While fewer than
-// window batches are unanswered, callers write their commands themselves, which avoids waking
-// another goroutine for each command. Otherwise commands wait. When all replies to an earlier batch
-// have arrived, the waiting commands are sent together as the next batch. Batches therefore grow
-// with the load, and there is no timer or batch size to tune. While callers are concurrent, one of
-// them waits for the commands of the others before it writes; see [pipeline.gather].
+// pipeline sends commands of one kind, in order, over a socket of its own. The number of unanswered
+// batches is limited by a window. While the window is not full, callers write their commands
+// themselves, which avoids waking another goroutine for each command. Otherwise commands wait. When
+// all replies to an earlier batch have arrived, the waiting commands are sent together as the next
+// batch. Batches therefore grow with the load, and there is no timer or batch size to tune. While
+// callers are concurrent, one of them waits for the commands of the others before it writes; see
+// [pipeline.gather].
 //
 // The pipelines of go-redis cannot do this. They take a connection from the pool, write once, and
 // hold the connection until all replies have arrived. They also allocate several objects per
@@ -131,10 +133,11 @@ type pipeline[T command] struct {
 
 	// completed is the number of completed commands in the oldest batch.
 	completed int
-	// waitingSince is the time at which the pipeline's goroutine began to wait for a reply while
-	// commands were waiting for the window. Otherwise, it is zero.
+	// waitingSince is the time at which the pipeline's goroutine began to wait for a reply while the
+	// window was full and commands were waiting. It is zero at other times.
 	waitingSince time.Time
-	// slowWaits is the total duration of the long waits since slowSince; see adaptWindow.
+	// slowWaits is the total duration of the waits since slowSince that lasted at least slowReply; see
+	// adaptWindow.
 	slowWaits time.Duration
 	slowSince time.Time
 	// windowGrown is the time at which window was last set to more than minWindow.
@@ -155,7 +158,7 @@ type pipeline[T command] struct {
 	replyDeadline time.Time
 }
 
-// batch is a number of commands that were written together.
+// batch is a group of commands that were written together.
 type batch[T command] struct {
 	// items is nil if the batch is a PING.
 	items []T
@@ -248,7 +251,7 @@ func (p *pipeline[T]) tryEnqueue(item T) (spaceFreed <-chan struct{}, err error)
 		default:
 		}
 	}
-	return nil, nil //nolint:nilnil // there is nothing to wait for
+	return nil, nil //nolint:nilnil // the caller need not wait
 }
 
 // flush writes the waiting commands unless the window is full. If more than maxBytes bytes are
@@ -282,11 +285,11 @@ func (p *pipeline[T]) flush(maxBytes int) (blocked bool) {
 // goroutine calls it.
 func (p *pipeline[T]) flushAll() (blocked bool) { return p.flush(math.MaxInt) }
 
-// readyToWrite returns the number of bytes that the socket must accept, and the socket to write the
-// waiting commands to. The socket is nil if no batch may be written now. On a link that is not
-// slow, it is also nil if more than maxBytes bytes are waiting while a batch is in flight. In this
-// case, the reply to that batch wakes the pipeline's goroutine, which then writes the waiting
-// commands. blocked reports whether commands wait for that reply.
+// readyToWrite returns the number of bytes for which the socket's send buffer needs room, and the
+// socket to which the waiting commands must be written. The socket is nil if no batch may be
+// written now. On a link that is not slow, it is also nil if more than maxBytes bytes are waiting
+// while a batch is in flight. In this case, the reply to that batch wakes the pipeline's goroutine,
+// which then writes the waiting commands. blocked reports whether commands wait for that reply.
 func (p *pipeline[T]) readyToWrite(maxBytes int) (bytes int, socket *socket, blocked bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

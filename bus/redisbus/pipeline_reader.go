@@ -26,7 +26,8 @@ func (p *pipeline[T]) run() {
 			}
 			p.session.fail(fmt.Errorf("command connection: %w", cause))
 		} else if p.session.ctx.Err() == nil {
-			p.session.bus.topology.refresh(p.session.ctx) // the node may have been replaced
+			// The node may have been replaced.
+			p.session.bus.topology.refresh(p.session.ctx)
 		}
 		if p.failAll(err) {
 			return
@@ -82,18 +83,19 @@ func (p *pipeline[T]) readReplies() error {
 	}
 }
 
-// beforeRead is called before each Read of the socket. It writes the waiting commands, and notes
-// the time if the window has no room for all of them.
+// beforeRead is called before each Read of the socket. It writes the waiting commands. If the
+// window is too small for all of them, it records the time.
 func (p *pipeline[T]) beforeRead() {
 	if blocked := p.flushAll(); blocked && p.waitingSince.IsZero() {
 		p.waitingSince = time.Now()
 	}
 }
 
-// adaptWindow is called when a reply arrives after a wait that beforeRead has noted. If most of the
-// time passes with long waits, commands cannot be sent although Redis is idle: two batches for each
-// round trip are too few. The window then grows with the round trip. On a fast link, the waits are
-// short even if Redis is busy, and a larger window would only make the batches smaller.
+// adaptWindow is called when a reply arrives after a wait whose start beforeRead has recorded. If
+// long waits take up most of the time, commands cannot be sent although Redis is idle, because two
+// batches per round trip are too few. The window is then set in proportion to the round-trip time.
+// On a fast link, the waits are short even if Redis is busy, and a larger window would only make
+// the batches smaller.
 func (p *pipeline[T]) adaptWindow() {
 	now := time.Now()
 	waited := now.Sub(p.waitingSince)
@@ -101,7 +103,7 @@ func (p *pipeline[T]) adaptWindow() {
 	if waited >= slowReply {
 		p.slowWaits += waited
 		if p.slowWaits*2 < now.Sub(p.slowSince) {
-			// Earlier long waits were exceptions. Whether this one is too will be seen.
+			// Earlier long waits were exceptions. Measure again, starting with this one.
 			p.slowSince, p.slowWaits = now.Add(-waited), waited
 			return
 		}
@@ -136,7 +138,8 @@ func (p *pipeline[T]) completeNext(value int64, reply error) error {
 	if p.completed < len(items) {
 		return nil
 	}
-	clear(items) // so that the garbage collector can free the frames
+	// Let the garbage collector free the frames.
+	clear(items)
 	p.completed = 0
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -204,7 +207,8 @@ func (p *pipeline[T]) checkHealth() error {
 		// to half an interval after lastProgress.
 		return fmt.Errorf("no reply from redis for %v", interval)
 	case !p.required:
-		s.bus.topology.refresh(s.ctx) // another node may have taken over
+		// Another node may have taken over.
+		s.bus.topology.refresh(s.ctx)
 	}
 	p.repliesAtCheck = p.replies
 	return nil
@@ -249,10 +253,12 @@ func (p *pipeline[T]) ping() {
 func (p *pipeline[T]) failAll(err error) bool {
 	s := p.session
 	if p.socket != nil {
-		_ = p.socket.Close() // ignore this error, because err already describes the failure
+		// Ignore this error, because err already describes the failure.
+		_ = p.socket.Close()
 	}
 	p.waitingSince, p.slowSince = time.Time{}, time.Time{}
-	p.writeLock.Lock() // this does not block for long, because writes to the closed socket fail
+	// This does not block for long, because writes to the closed socket fail.
+	p.writeLock.Lock()
 	p.mu.Lock()
 	closedErr := s.err()
 	if closedErr != nil {

@@ -1,14 +1,15 @@
-// Command migrated is a program that was written for psrpc and now uses dynpsrpc. Its service, in
-// service.go, has changed in the type of its stream only. The calls of its client have not changed.
-// It still uses the generated messages, but no generated stubs. The file psrpc.txt contains the
-// function run as it was with psrpc; a test in tests/interop compiles it with psrpc and runs it.
+// Command migrated is a program that was written for psrpc and now uses dynpsrpc. In its service
+// (see service.go), only the type of the stream has changed. The calls of its client have not
+// changed. The program still uses generated messages, but no generated stubs. The file psrpc.txt
+// contains the psrpc version of the function run. A test in tests/interop compiles and runs that
+// version.
 //
 //	go run ./example/migrated
 //
-// The program prints a line for each method that is called. A test counts the lines of both
+// The program prints a line for each method that is called. A test counts the lines of code in both
 // versions of run: 29 with dynpsrpc and 26 with psrpc. The 3 additional lines create the server,
-// declare the client and bind it. The program also declares the struct myServiceClient, with one
-// field for each method.
+// declare the client and bind it. The dynpsrpc version also needs the struct myServiceClient, which
+// has one field for each method.
 package main
 
 import (
@@ -25,8 +26,9 @@ import (
 // region is the type of the topics.
 type region string
 
-// myServiceClient has a function for each method of the service. They are called like the methods
-// of the client that psrpc generates. A test can set them to functions of its own.
+// myServiceClient contains a function for each method of the service. The functions are called like
+// the methods of the client that psrpc generates. A test can replace them with functions of its
+// own.
 type myServiceClient struct {
 	NormalRPC                  dynamic.UnaryFunc[*api.MyRequest, *api.MyResponse]
 	IntensiveRPC               dynamic.UnaryFunc[*api.MyRequest, *api.MyResponse]

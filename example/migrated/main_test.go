@@ -20,7 +20,8 @@ func Example_main() {
 	// received *api.MyUpdate, *api.MyUpdate, *api.MyUpdate
 }
 
-// TestRun_Lines compares the number of lines that the user writes with psrpc and with dynpsrpc.
+// TestRun_Lines counts the lines of the function run with psrpc and with dynpsrpc. The package
+// comment contains both numbers, so they must be correct.
 func TestRun_Lines(t *testing.T) {
 	t.Parallel()
 	with, before := runLines(t, "main.go"), runLines(t, "psrpc.txt")

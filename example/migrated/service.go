@@ -9,7 +9,7 @@ import (
 )
 
 // myService implements the interface MyServiceServerImpl, which psrpc generates for the service.
-// Only the type of the stream is another one.
+// Only the type of the stream differs.
 type myService struct{}
 
 func (*myService) NormalRPC(context.Context, *api.MyRequest) (*api.MyResponse, error) {

@@ -1,14 +1,14 @@
-// Package psrpcoptions contains the file options.proto, which declares the psrpc method options.
-// Pass the directory of the package to protoc, as docs/compiled.md describes, so that your .proto
-// files can import "options.proto".
+// Package psrpcoptions contains the file options.proto, which declares the psrpc method options. To
+// import "options.proto" in your .proto files, pass the directory of this package to protoc, as
+// docs/compiled.md describes.
 //
-// The package contains no Go code on purpose. Generated code of your files imports it because of
-// the go_package option in options.proto. If it registered the options with protobuf, a program
-// could not also link the package for the options that livekit/psrpc contains: protobuf allows only
-// one registration of options.proto. Package registry does not need it, because it reads the
-// options from their encoded form.
+// The package deliberately contains no Go code. The go_package option in options.proto makes the
+// generated code of your files import it. livekit/psrpc contains a Go package that registers
+// options.proto with protobuf, which allows only one registration of a file. If this package
+// registered it as well, a program could not link both packages. Package registry needs no
+// registration, because it reads the options from their encoded form.
 //
-// Code that reads the options itself, with proto.GetExtension, needs a generated package for them.
-// With the flag --go_opt=Moptions.proto=<import path>, generated code imports that package instead
-// of this one.
+// If your own code reads the options with proto.GetExtension, it needs a Go package generated from
+// options.proto. With the flag --go_opt=Moptions.proto=<import path>, the generated code of your
+// files imports that package instead of this one.
 package psrpcoptions

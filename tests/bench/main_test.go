@@ -15,8 +15,8 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	growthCounts = []int{1, 10, 100}                      // thousands take seconds to register
-	growthServers, growthSubscribers = []int{1}, []int{1} // other rows have three servers
+	growthCounts = []int{1, 10, 100}                      // registering thousands takes seconds
+	growthServers, growthSubscribers = []int{1}, []int{1} // other benchmarks have three servers
 	// With the race detector, on a busy machine, 64 callers with large messages wait for more than
 	// the second that a server has by default to answer.
 	connOptions = []dynamic.ConnOption{dynamic.WithSelectionTimeout(5 * time.Second), dynamic.WithClientTimeout(15 * time.Second)}

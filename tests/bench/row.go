@@ -123,11 +123,12 @@ func bareRows(bus string) []*row {
 	return rows
 }
 
-// What a raw transport does in the benchmarks to which the benchmarks of calls are compared.
+// These constants describe the messages that a raw transport exchanges. Benchmarks of calls are
+// compared to benchmarks of raw transports.
 const (
-	pingPong = ""              // request and response
-	claims3  = "-claims-3srv"  // what an affinity call to three servers needs
-	answers3 = "-answers-3srv" // what a multi call to three servers needs
+	pingPong = ""              // one request and one response
+	claims3  = "-claims-3srv"  // as many messages as in an affinity call to three servers
+	answers3 = "-answers-3srv" // as many messages as in a multi call to three servers
 )
 
 // callLimits returns the names of the benchmarks to which the benchmarks of calls are compared. The

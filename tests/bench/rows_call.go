@@ -9,7 +9,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// errWrongAnswer is the error of operations that receive a wrong response.
+// errWrongAnswer is the error of an operation that has received a wrong response.
 var errWrongAnswer = errors.New("wrong answer")
 
 // callKind is a method and the way in which its calls select a server.

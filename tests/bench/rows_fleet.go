@@ -1,20 +1,21 @@
 package main
 
-// growthServers lists the numbers of servers for which there are benchmarks.
+// growthServers lists the numbers of servers with which calls are measured.
 var growthServers = []int{1, 3, 10, 30}
 
-// growthSubscribers lists the numbers of subscribers of a queue subscription for which there are
-// benchmarks of queue calls on NATS.
+// growthSubscribers lists the numbers of queue subscribers beside which queue calls on NATS are
+// measured.
 var growthSubscribers = []int{1, 20, 50}
 
-// rawQueue holds the names of the benchmarks of raw transports with which queue calls to many
-// servers are compared.
+// rawQueue maps each broker to the raw transport benchmark with which queue calls to many servers
+// are compared.
 var rawQueue = map[string]string{onNATS: "nats-request/c64", onRedis: "redis-pingpong-batched/c64"}
 
-// fleetRows returns benchmarks of concurrent calls of a method that is served by many servers. On a
-// broker, they are compared with raw transports that send as many messages to as many servers.
+// fleetRows returns benchmarks of concurrent calls to a method that many servers serve. On a
+// broker, they are compared with raw transports that send the same number of messages to the same
+// number of servers.
 func fleetRows(bus string) []*row {
-	const single, multi = 64, 16 // callers
+	const single, multi = 64, 16 // numbers of concurrent callers
 	operations := []struct {
 		name, raw   string
 		open, rival func(s *scene, servers int) load
@@ -85,8 +86,9 @@ func fleetRows(bus string) []*row {
 }
 
 // callsBesideSubscribers returns a [load] in which n concurrent callers make queue calls to one
-// server. The subscribers of a queue subscription are in the same queue group of NATS, which
-// delivers requests to them, too.
+// server. In addition, the given number of clients subscribe to updates that are distributed like a
+// queue. These clients join the same NATS queue group as the server, so NATS delivers some of the
+// requests to them.
 func (s *scene) callsBesideSubscribers(subscribers, n int) load {
 	for range subscribers {
 		_, err := s.client(s.conn(), "Tasks").Subscribe(s.Context())

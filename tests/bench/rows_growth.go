@@ -16,21 +16,22 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// growthCounts lists the numbers of services, methods, topics and waiting calls for which there are
-// benchmarks.
+// growthCounts lists the numbers of services, methods, topics and waiting calls with which calls
+// are measured.
 var growthCounts = []int{1, 100, 10_000}
 
-// growthBusy is the approximate number of services, methods or topics that a benchmark calls if it
-// does not call all of them.
+// growthBusy is the approximate number of services, methods or topics that a benchmark calls.
+// Benchmarks whose names end in "/each" call all of them instead.
 const growthBusy = 16
 
-// growthRows returns benchmarks that show how the cost of a call grows. Most of them make
-// sequential in-process calls; fleetRows returns the others. For each n in growthCounts, there
-// are benchmarks with n services, n methods, n topics and n pending calls. The benchmarks with
-// pending calls call one method while n other calls wait for their responses. The benchmarks whose
-// names end in "/each" call all n services, methods or topics in turn. If n is large, the data that
-// the next call needs is then never in the CPU cache. The other benchmarks call about growthBusy
-// services, methods or topics in turn.
+// growthRows returns benchmarks that show how the cost of a call grows with the number of services,
+// methods, topics, waiting calls or servers. Most of them make sequential in-process calls;
+// fleetRows returns the others. For each n in growthCounts, there are benchmarks with n services, n
+// methods, n topics and n pending calls. The benchmarks with pending calls call one method while n
+// other calls wait for their responses. The benchmarks whose names end in "/each" call all n
+// services, methods or topics in turn. If n is large, the data that the next call needs is then
+// never in the CPU cache. The other benchmarks call about growthBusy services, methods or topics in
+// turn.
 func growthRows() []*row {
 	var rows []*row
 	for _, dimension := range []struct {
@@ -68,8 +69,9 @@ func growthRows() []*row {
 
 func growthName(dimension string, n int) string { return fmt.Sprintf("growth/%s/%d", dimension, n) }
 
-// inTurn makes one call with every client. It then selects about count clients at regular
-// intervals, and returns a [load] with a single caller, which uses the selected clients in turn.
+// inTurn first makes one call with every client. It then selects about count clients at regular
+// intervals from the slice. The returned [load] has a single caller, which uses the selected
+// clients in turn.
 func (s *scene) inTurn(clients []*dynamic.Client[text, text], count int) load {
 	var calls []func() error
 	for i, client := range clients {

@@ -109,8 +109,8 @@ func (s *scene) natsFrameUpdates(subscribers int) load {
 			for update := <-updates; update != nil; update = <-updates {
 				subscriber.got(update.GetValue() == body)
 			}
-			// The value nil ends the loop. The channel is not closed, because the message handler
-			// may still send to it.
+			// A nil value ends the loop. The channel is not closed, because the message handler may still
+			// send to it.
 		}, func() { updates <- nil })
 	}
 	conn, update := s.natsConn(), wire.Body{Message: wrapperspb.String(body), Initialized: true}

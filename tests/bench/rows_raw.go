@@ -9,17 +9,17 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-// rawConn is a connection to a broker, without dynpsrpc.
+// rawConn is a connection to a broker that does not use dynpsrpc.
 type rawConn struct {
-	// publisher returns a function that publishes on a channel. The function may return before the
-	// broker has the payload.
+	// publisher returns a function that publishes on a channel. That function may return before the
+	// broker has received the payload.
 	publisher func(channel string) func(payload string) error
 	// subscribe must not be called before publisher.
 	subscribe func(deliver func(channel, payload string), channels ...string)
 }
 
-// rawCallRows returns benchmarks that send over a raw transport as many messages as affinity and
-// multi calls to three servers do.
+// rawCallRows returns benchmarks that exchange messages over a raw transport. The number of
+// messages is the same as in affinity calls and multi calls to three servers.
 func rawCallRows(bus string) []*row {
 	var rows []*row
 	for _, n := range []int{1, 64} {
@@ -59,11 +59,15 @@ func (s *scene) rawConn(batched bool) rawConn {
 	}
 }
 
-// rawCalls returns a [load] that sends as many messages as calls to all of the given number of
-// servers do. With grants, each server answers a request with its number, the caller publishes the
-// number that arrives first, and the server of that number sends a reply. Without grants, each
-// server sends a reply. All payloads begin with the numbers of the caller and of its exchange. An
-// exchange is a payload that the caller publishes and the replies to it.
+// rawCalls returns a [load] in which n concurrent callers send requests to all servers. It sends as
+// many messages as dynpsrpc does in affinity calls or multi calls.
+//
+// With grants, as in an affinity call, each server answers a request with its own number. The
+// caller publishes the number that arrives first, and the server with that number sends a reply.
+// Without grants, as in a multi call, each server sends a reply at once.
+//
+// An exchange is a payload that a caller publishes together with the replies to it. Each payload
+// begins with the number of the caller and the number of the exchange.
 func (s *scene) rawCalls(servers, n int, withGrants bool) load {
 	for i := range servers {
 		s.rawServer(s.rawConn(n > 1), strconv.Itoa(i), withGrants)
@@ -103,7 +107,8 @@ func (s *scene) rawCalls(servers, n int, withGrants bool) load {
 	}))
 }
 
-// rawServer starts the server called name of [scene.rawCalls] on a connection.
+// rawServer starts a server for [scene.rawCalls] on the connection conn. The name is the server's
+// number.
 func (s *scene) rawServer(conn rawConn, name string, withGrants bool) {
 	reply := conn.publisher(replies)
 	conn.subscribe(func(channel, payload string) {
@@ -126,10 +131,10 @@ func (s *scene) pad(mark string) string {
 type rawCaller struct {
 	// prefix is the number of the caller and a separator.
 	prefix string
-	// state is the number of the current exchange, shifted by missingBits, and the number of replies
-	// for which the exchange still waits.
+	// state contains two numbers: that of the current exchange, shifted left by missingBits, and the
+	// number of replies that are still missing.
 	state atomic.Int64
-	// arrived receives the last of the replies.
+	// arrived receives the last reply of an exchange.
 	arrived chan string
 }
 
@@ -143,7 +148,8 @@ func (c *rawCaller) begin(replies int) (mark string) {
 	return fmt.Sprint(c.prefix, exchange, "|")
 }
 
-// exchange publishes a payload and returns the last of the replies.
+// exchange publishes a payload, waits for all replies and returns the last one. If overdue is
+// closed first, it returns errOverdue.
 func (c *rawCaller) exchange(publish func(payload string) error, payload string, overdue <-chan struct{}) (string, error) {
 	if err := publish(payload); err != nil {
 		return "", err

@@ -133,7 +133,7 @@ func (s *scene) echoes(n int) load {
 }
 
 // exchange returns an operation that sends a message on a stream and waits for its answer. cause
-// returns why the stream has ended.
+// returns the error with which the stream has ended.
 func (s *scene) exchange(caller int, send func(text) error, answers <-chan text, cause func() error) func() error {
 	body := s.body(caller)
 	message := wrapperspb.String(body)

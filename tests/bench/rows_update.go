@@ -24,7 +24,7 @@ func updateRows(bus string) []*row {
 	for _, kind := range kinds {
 		var limits []string
 		switch {
-		// There is no raw benchmark to compare with, because Redis has no queue groups.
+		// There is no raw transport to compare with, because Redis has no queue groups.
 		case bus == onRedis && kind.limit == queue4:
 		case bus != onLocal:
 			limits = []string{fmt.Sprintf("%s-pub-%s/max", bus, kind.limit)}

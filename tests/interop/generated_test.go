@@ -11,9 +11,10 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// One program links psrpc, its package for the options, code that its plugin generates, and
-// dynpsrpc. It serves and calls the service of example/migrated with both libraries. The function
-// run of psrpc.txt, with which example/migrated is compared, is a part of the program.
+// A single program can use psrpc and dynpsrpc together. The test builds a program that links both
+// libraries, psrpc's package for the options, and code that psrpc's plugin has generated. The
+// program serves and calls the service of example/migrated with each library and must print the
+// same output for both. For psrpc, it runs the function run in psrpc.txt.
 func TestLinked_GeneratedCode(t *testing.T) {
 	t.Parallel()
 	if _, err := exec.LookPath("protoc"); err != nil {
@@ -28,15 +29,16 @@ func TestLinked_GeneratedCode(t *testing.T) {
 		"-I", example+"api", "-I", "../../registry/psrpcoptions",
 		"--go_out="+folder+"/api", "--go_opt="+mapping, "--psrpc_out="+folder+"/api", "--psrpc_opt="+mapping, "my_service.proto")
 
-	// The program for dynpsrpc and its service use the generated package, too.
+	// The copies of main.go and service.go use the package generated above instead of the one in
+	// example/migrated.
 	imports := []string{"github.com/dynpsrpc/dynpsrpc/example/migrated/api", "example.com/user/api"}
 	program := substitute(t, readFile(t, example+"main.go"), append(imports, "func main() {", "func runDynpsrpc() {")...)
 	writeFile(t, folder+"/main.go", program)
 	service := substitute(t, readFile(t, example+"service.go"), imports...)
 	writeFile(t, folder+"/service.go", service)
 
-	// psrpc's interface has its own type of streams. psrpc v0.8 passes a context to the affinity
-	// function.
+	// The service for psrpc differs in two ways: psrpc has its own stream type, and psrpc v0.8 passes
+	// a context to the affinity function.
 	psrpcService := substitute(t, service, "myService", "psrpcService", "dynamic.ServerStream", "psrpc.ServerStream",
 		"github.com/dynpsrpc/dynpsrpc/dynamic", "github.com/livekit/psrpc",
 		"IntensiveRPCAffinity(*api.MyRequest)", "IntensiveRPCAffinity(context.Context, *api.MyRequest)")
@@ -68,7 +70,7 @@ func main() {
 	assert.Equal(t, 6, strings.Count(after, "\n"))
 }
 
-// newModule returns the folder of a new module that has the requirements of this module.
+// newModule creates a module with the same dependencies as this one and returns its folder.
 func newModule(t *testing.T) string {
 	t.Helper()
 	folder := t.TempDir()
@@ -81,8 +83,8 @@ func newModule(t *testing.T) string {
 	return folder
 }
 
-// substitute replaces text. Its arguments after source are pairs of an old and a new text. Every
-// old text must occur in source.
+// substitute replaces parts of source. The other arguments are pairs of an old text and its
+// replacement. Every old text must occur in source.
 func substitute(t *testing.T, source string, pairs ...string) string {
 	t.Helper()
 	for i := 0; i < len(pairs); i += 2 {

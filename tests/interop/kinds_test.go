@@ -10,8 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Calls of every kind must work between clients and servers of both libraries, on Redis and on
-// NATS.
+// All kinds of calls must work between clients and servers of both libraries, on Redis and on NATS.
 func TestPeers_EveryKind(t *testing.T) {
 	t.Parallel()
 	for name, newBroker := range map[string]func(*testing.T) broker{"Redis": redisBroker, "NATS": natsBroker} {

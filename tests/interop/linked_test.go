@@ -12,8 +12,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// A program may link psrpc, with its package for the options, and messages that were generated for
-// dynpsrpc. It would not start if both registered options.proto with protobuf.
+// A program may link both psrpc's package for the options and code that was generated for dynpsrpc.
+// If both registered options.proto with protobuf, the program would panic at its start.
 func TestLinked_BesidePsrpc(t *testing.T) {
 	t.Parallel()
 	method := api.File_my_service_proto.Services().ByName("MyService").Methods().ByName("IntensiveRPC")

@@ -11,9 +11,10 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/bus"
 )
 
-// On NATS, members of a queue group that serve another method get requests, too. Members of psrpc
-// drop them: beside five of them, 80 % of the calls to one psrpc server fail. Members of dynpsrpc
-// pass requests on until they reach the server.
+// On NATS, a request may be delivered to a member of the queue group that serves another method.
+// psrpc processes drop such requests. For example, about 80 % of the calls to one psrpc server fail
+// if five other psrpc processes are in its queue group. dynpsrpc processes pass the requests on
+// until they reach the server, so most calls must succeed.
 func TestPeers_QueueWithOtherMembers(t *testing.T) {
 	for _, from := range []library{ours, theirs} {
 		t.Run(from.name+" calls", func(t *testing.T) {

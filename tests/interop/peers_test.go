@@ -37,7 +37,7 @@ const (
 
 type text = *wrapperspb.StringValue
 
-// work is the handler of a server. It returns the response to a request.
+// work handles a request on a server and returns the response.
 type work func(request string) string
 
 // serverPeer is a server that serves all methods of the service.
@@ -53,8 +53,8 @@ type clientPeer interface {
 	feed(t *testing.T) (updates <-chan string)
 }
 
-// library creates servers and clients of either psrpc or dynpsrpc. Each of them has its own
-// connection.
+// library creates servers and clients of either psrpc or dynpsrpc. Each server and each client has
+// its own connection.
 type library struct {
 	name   string
 	server func(t *testing.T, b broker, affinity float32, work work) serverPeer
@@ -66,7 +66,8 @@ var (
 	theirs = library{name: "psrpc", server: newRealServer, client: newRealClient}
 )
 
-// broker creates connections to a broker, for dynpsrpc and for the real psrpc.
+// broker creates connections to a broker. The function ours creates them for dynpsrpc, and real for
+// psrpc.
 type broker struct {
 	ours func(t *testing.T) bus.Bus
 	real func(t *testing.T) psrpcbus.MessageBus
@@ -239,7 +240,7 @@ func values(updates <-chan text) <-chan string {
 	return out
 }
 
-// definition returns the description of the service that psrpc's generated code would contain.
+// definition returns the same description of the service that psrpc's generated code would contain.
 func definition(id string) *info.ServiceDefinition {
 	d := &info.ServiceDefinition{Name: "Peer", ID: id}
 	d.RegisterMethod("Queue", false, false, true, true)

@@ -50,7 +50,8 @@ func TestPeers_ShareOfAQueue(t *testing.T) {
 				callers.Wait()
 				require.Equal(t, calls, byOurs.Load()+byReal.Load())
 			}
-			callMany(400) // during these calls, dynpsrpc detects the psrpc servers
+			// During these calls, dynpsrpc detects the psrpc servers.
+			callMany(400)
 			byOurs.Store(0)
 			byReal.Store(0)
 			const calls = 2000
