@@ -43,8 +43,8 @@ func (b *fakeBus) drop(suffixes ...string) {
 	}
 }
 
-// A server announces a request whose handler is slow, so that the client keeps waiting. It
-// announces it once, and does not announce a request whose handler is quick.
+// If a handler is slow, the server announces once to the client that it is handling the request, so
+// that the client keeps waiting. If the handler is quick, the server announces nothing.
 func TestAnnounce_SlowHandler(t *testing.T) {
 	t.Parallel()
 	for took, want := range map[time.Duration][]wire.Kind{
@@ -66,8 +66,8 @@ func TestAnnounce_SlowHandler(t *testing.T) {
 	}
 }
 
-// A call fails just before the selection timeout if the client hears of no server that runs the
-// request. A server may have run it, so the error is not marked as unprocessed.
+// A call fails just before the selection timeout if no server has confirmed that it received the
+// request. A server may still have run the request, so the error is not marked as unprocessed.
 func TestAnnounce_LostRequest(t *testing.T) {
 	t.Parallel()
 	for name, lost := range map[string][]string{"request": {"REQ"}, "announcement and response": {"CLAIM", "RES"}} {
@@ -89,8 +89,8 @@ func TestAnnounce_LostRequest(t *testing.T) {
 	}
 }
 
-// A call ends at its own timeout, whether that is shorter than the selection timeout or the server
-// has announced that it runs the request.
+// A call ends at its own timeout. This is so even if that timeout is shorter than the selection
+// timeout, or if the server has announced that it is handling the request.
 func TestAnnounce_Timeout(t *testing.T) {
 	t.Parallel()
 	for _, timeout := range []time.Duration{500 * time.Millisecond, 5 * time.Second} {
@@ -105,8 +105,8 @@ func TestAnnounce_Timeout(t *testing.T) {
 	}
 }
 
-// A handler may return while its announcement is being published, which cancels the publishing.
-// The server does not log that as a failure.
+// A handler may return while the server is still publishing the announcement, which cancels the
+// publication. The server does not log that as a failure.
 func TestAnnounce_EndOfTheHandlerIsNotLogged(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -118,7 +118,7 @@ func TestAnnounce_EndOfTheHandlerIsNotLogged(t *testing.T) {
 			return request, nil
 		})})
 		b.publish = func(ctx context.Context, channel bus.Channel, frame []byte, report bus.DeliveryReport) error {
-			// The bus does not take the announcement before the handler has returned.
+			// The bus does not accept the announcement until the handler has returned.
 			if strings.HasSuffix(channel.Name, "CLAIM") {
 				<-ctx.Done()
 				return ctx.Err()

@@ -43,8 +43,8 @@ func servedChannels() map[wire.Kind]bus.Channel {
 	}
 }
 
-// validFrames returns a valid frame of each kind. No request, server or client has the ids in
-// them.
+// validFrames returns a valid frame of each kind. The IDs in the frames belong to no request,
+// server or client.
 func validFrames(t testing.TB) map[wire.Kind][]byte {
 	t.Helper()
 	id, server := []byte("REQ_nobody000000"), []byte("SRV_nobody")
@@ -75,7 +75,7 @@ func encodedMessage(t testing.TB) []byte {
 func (w *world) badFrames() uint64 { return w.server.Stats().BadFrames + w.conn.Stats().BadFrames }
 
 // TestBadInput_WrongInnerType sends frames on channels that are meant for another kind of frame.
-// Such a frame crashes a psrpc process. Here it is only counted.
+// Such a frame crashes a psrpc process, but here it must only be counted.
 func TestBadInput_WrongInnerType(t *testing.T) {
 	t.Parallel()
 	w, p := echoWorld(t)
@@ -145,7 +145,8 @@ func envelope(typeName string, value []byte) []byte {
 func TestBadInput_RandomFrames(t *testing.T) {
 	t.Parallel()
 	w, p := echoWorld(t)
-	// Kill does not wait for the grants of the requests among these frames, as Shutdown would.
+	// Some of these frames are requests whose grants never arrive. Unlike Shutdown, Kill does
+	// not wait for them.
 	t.Cleanup(w.server.Kill)
 	random := rand.New(rand.NewPCG(1, 2))
 	noise := func(frame []byte, positions int) []byte {
@@ -175,7 +176,8 @@ func FuzzFrames(f *testing.F) {
 	}
 	f.Add([]byte{})
 	w, _ := echoWorld(f)
-	// Kill does not wait for the grants of the requests among these frames, as Shutdown would.
+	// Some of these frames are requests whose grants never arrive. Unlike Shutdown, Kill does
+	// not wait for them.
 	f.Cleanup(w.server.Kill)
 	f.Fuzz(func(t *testing.T, frame []byte) {
 		p := peer{t, w.bus}
@@ -312,8 +314,9 @@ func TestConn_AnswersForNobody(t *testing.T) {
 	w.requireWorking(t)
 }
 
-// TestServer_FloodOfGrants sends a thousand grants for one request. Three at the same time make a
-// psrpc server hang forever.
+// TestServer_FloodOfGrants checks that a server handles a request once even if it receives a
+// thousand grants for the request. A psrpc server hangs forever if three grants arrive at the same
+// time.
 func TestServer_FloodOfGrants(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -329,7 +332,7 @@ func TestServer_FloodOfGrants(t *testing.T) {
 }
 
 // TestServer_IdenticalRequests checks that a request frame which the bus delivers several times is
-// run once. A psrpc server ensures that on Redis only.
+// handled once. A psrpc server ensures this only on Redis.
 func TestServer_IdenticalRequests(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -359,7 +362,7 @@ func TestServer_IdenticalRequests(t *testing.T) {
 			c.sendRaw(requestChannel(tt.method), frame)
 			c.nextResponse(c.responses)
 			assert.EqualValues(t, 2, c.runs.Load(), "as after the time of psrpc's locks on Redis")
-			request.SentAt++ // a different request, although the client has given it the same id
+			request.SentAt++ // now it is a different request, although it has the same ID
 			c.send(requestChannel(tt.method), request)
 			c.nextResponse(c.responses)
 			assert.EqualValues(t, 3, c.runs.Load(), tt)

@@ -19,7 +19,7 @@ type (
 	street string
 )
 
-// shopOffers is embedded in shopClient.
+// shopOffers contains some of the fields of shopClient, which embeds it.
 type shopOffers struct {
 	SubscribeOffers     dynamic.SubscribeFunc[length]
 	SubscribeCityOffers dynamic.TopicSubscribeFunc[city, length]
@@ -99,7 +99,8 @@ func TestBind_EveryKind(t *testing.T) {
 	requireLength(requireSoon(t, cityOffers.Channel(), "update of Rome"), cityOffers.Close())
 }
 
-// The other functions with topics: two parts, and one part of a stream and of a multi call.
+// TestBind_TopicFunctions calls the function types with topics that the other tests do not use.
+// They are those for topics with two parts, and those for streams and multi calls.
 func TestBind_TopicFunctions(t *testing.T) {
 	t.Parallel()
 	const source = `
@@ -160,7 +161,8 @@ service Topics {
 	require.NoError(t, updates.Close())
 }
 
-// A test of code that uses a client sets the fields to functions of its own.
+// TestBind_Fake checks that the fields can be set to other functions, as a test of the user's code
+// does.
 func TestBind_Fake(t *testing.T) {
 	t.Parallel()
 	client := shopClient{Sell: func(_ context.Context, request text, _ ...dynamic.RequestOption) (length, error) {
@@ -173,7 +175,7 @@ func TestBind_Fake(t *testing.T) {
 
 type badOffers struct{ Offers dynamic.SubscribeFunc[length] }
 
-// badShopClient has one mistake of every sort.
+// badShopClient has one mistake of each kind that Bind reports.
 type badShopClient struct {
 	*badOffers
 

@@ -248,8 +248,9 @@ func (b *subscribeLimit) Subscribe(
 	return b.silentBroker.Subscribe(ctx, channel, mode, deliver)
 }
 
-// Replace takes no context, so the timeout of the server limits how long they wait for the broker. A
-// replaced version stops serving a method that the next one lacks even if its subscription does not end.
+// Replace takes no context, so the timeout of the server limits how long it waits for the broker.
+// If the new version lacks a method, the old version stops serving this method even if its
+// subscription does not end.
 func TestRegistration_ReplaceWhileTheBrokerIsSilent(t *testing.T) {
 	t.Parallel()
 	const limit = dynamic.DefaultServerTimeout + 500*time.Millisecond

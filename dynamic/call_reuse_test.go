@@ -17,8 +17,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// reports collects the delivery reports that the bus withholds from a call. Each call has its own,
-// in its context.
+// reports collects the delivery reports that the bus withholds from a call. The context of each
+// call contains a value of this type.
 type reports []bus.DeliveryReport
 
 type reportsKey struct{}
@@ -40,9 +40,9 @@ func (b untimelyBus) Publish(ctx context.Context, channel bus.Channel, frame []b
 	return b.Bus.Publish(ctx, channel, frame, report)
 }
 
-// TestCall_HearsNothingOfOthers checks that calls which reuse an inbox do not disturb each other.
-// It makes calls that succeed, time out or are canceled. Once a call has ended, the bus reports
-// that its request was lost. No later call may receive that report.
+// TestCall_HearsNothingOfOthers checks that calls which reuse the same callInbox one after the
+// other do not disturb each other. It makes calls that succeed, time out or are canceled. Once a
+// call has ended, the bus reports that its request was lost. No later call may receive that report.
 func TestCall_HearsNothingOfOthers(t *testing.T) {
 	t.Parallel()
 	w := newWorldOn(t, untimelyBus{bus.NewLocal()})

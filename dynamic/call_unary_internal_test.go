@@ -10,9 +10,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// TestUnaryCall_LateTimer checks what happens if the timer for a server's first frame expires
-// late. The call then waits for the frame once more, but never longer than the timeout of the
-// call.
+// TestUnaryCall_LateTimer checks a call that waits for a server to confirm the request and whose
+// timer expires late. The call must then wait once more, but never longer than its timeout.
 func TestUnaryCall_LateTimer(t *testing.T) {
 	t.Parallel()
 	conn, err := NewConn(bus.NewLocal(), registry.New())

@@ -69,7 +69,7 @@ func TestServer_PendingClaimsHaveNoGoroutines(t *testing.T) {
 }
 
 // TestServer_OldestPendingClaimsAreEvicted checks the limits for claimed requests that wait for a
-// grant. The oldest ones above the limit are counted and never run, and the others run.
+// grant. If there are too many, the oldest ones are counted and never run. The others run.
 func TestServer_OldestPendingClaimsAreEvicted(t *testing.T) {
 	t.Parallel()
 	large := strings.Repeat("x", 1000)
@@ -147,9 +147,9 @@ func TestServer_GrantTimeout(t *testing.T) {
 	}
 }
 
-// TestServer_PendingClaimsEnd checks that claimed requests which wait for a grant do not hold up
-// the shutdown until they expire. They end at once if the client cancels them or the server is
-// killed. Shutdown waits for the selection timeout. Their handlers do not run.
+// TestServer_PendingClaimsEnd checks that claimed requests which wait for a grant do not delay the
+// shutdown until they expire. They end at once if the client cancels them or the server is killed.
+// Shutdown waits for the selection timeout. Their handlers do not run.
 func TestServer_PendingClaimsEnd(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {

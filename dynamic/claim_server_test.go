@@ -145,7 +145,7 @@ func TestServer_GrantBeforeRequest(t *testing.T) {
 	})
 }
 
-// TestServer_SameRequestIDTwice sends two requests with the same id. The server claims both, and a
+// TestServer_SameRequestIDTwice sends two requests with the same ID. The server claims both, and a
 // grant runs the later one, as in psrpc.
 func TestServer_SameRequestIDTwice(t *testing.T) {
 	t.Parallel()

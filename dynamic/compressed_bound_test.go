@@ -64,7 +64,7 @@ func TestCompressed_RequestsInFlight(t *testing.T) {
 }
 
 // TestCompressed_WaitForGrant checks that decompressed requests count against the memory limit
-// while they wait for a grant, and no longer once they have ended.
+// while they wait for a grant. Once they have ended, they no longer count.
 func TestCompressed_WaitForGrant(t *testing.T) {
 	t.Parallel()
 	w := newWorldOn(t, bus.NewLocal(), dynamic.WithDecompressionMemory(30_000))

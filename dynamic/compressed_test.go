@@ -220,7 +220,8 @@ func FuzzCompressedFrames(f *testing.F) {
 	}
 	f.Add([]byte{}, []byte("\x1f\x8b"))
 	w, _ := echoWorld(f)
-	// Kill does not wait for the grants of the requests among these frames, as Shutdown would.
+	// Some of these frames are requests whose grants never arrive. Unlike Shutdown, Kill does
+	// not wait for them.
 	f.Cleanup(w.server.Kill)
 	names := map[wire.Kind]string{
 		wire.KindRequest: "internal.Request", wire.KindClaimResponse: "internal.ClaimResponse",

@@ -98,8 +98,8 @@ func TestServer_SlowHandlersHoldUpNobody(t *testing.T) {
 	}
 }
 
-// TestConn_ManyClose makes calls and closes the conn at the same time. The race detector and
-// goleak check the rest.
+// TestConn_ManyClose makes calls and closes the conn at the same time. The race detector finds data
+// races, and goleak finds goroutines that do not end.
 func TestConn_ManyClose(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

@@ -20,8 +20,8 @@ import (
 
 var errDenied = errors.NewErrorf(errors.PermissionDenied, "the broker denies it")
 
-// If the broker denies the channels for cancellations, which psrpc does not have, all else works.
-// The server and the conn each log one warning.
+// psrpc has no cancellation channels, so a broker may deny access to them. Calls must still work
+// then. The server and the conn must each log one warning.
 func TestCancel_Denied(t *testing.T) {
 	t.Parallel()
 	for name, deny := range map[string]func(report bus.DeliveryReport) error{
@@ -81,7 +81,7 @@ func TestCancel_Denied(t *testing.T) {
 	}
 }
 
-// If the bus denies a subscription or a publish, the error keeps its code. That holds for
+// If the bus denies a subscription or a publication, the error keeps its code. This applies to
 // registering a service, creating a client and making a call.
 func TestBusDenies_CodeIsKept(t *testing.T) {
 	t.Parallel()
@@ -120,8 +120,8 @@ func TestBusDenies_CodeIsKept(t *testing.T) {
 	}
 }
 
-// A peer cannot flood the log with requests whose responses cannot be sent. The server counts each
-// of them, and logs few.
+// A peer cannot flood the log with requests whose responses cannot be sent. The server counts all
+// of them, but logs only a few.
 func TestServer_AnswersThatCannotBeSentAreLoggedRarely(t *testing.T) {
 	t.Parallel()
 	b, log := newFakeBus(), &capturedLog{}

@@ -43,8 +43,8 @@ func TestSubscribe_ConnClosesMeanwhile(t *testing.T) {
 	require.ErrorIs(t, err, errors.ErrClientClosed)
 }
 
-// Requests without a claim that arrive long after they were sent are not run. That holds for the
-// first request of a client and for later ones.
+// Requests without a claim that arrive long after they were sent are not run. This applies to the
+// first request of a client and to later ones.
 func TestServer_LateRequestsOfAnUnknownClient(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -73,8 +73,8 @@ func TestServer_ShutdownWhenIdleWithEndedContext(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	// The test is repeated, because a select chooses at random between an ended context and
-	// another ready case.
+	// The test is repeated because a select statement chooses at random if the context has ended
+	// and another case is also ready.
 	for range 50 {
 		synctest.Test(t, func(t *testing.T) {
 			w := newWorld(t)
@@ -96,8 +96,8 @@ func TestPublish_OnClosedConn(t *testing.T) {
 	assert.Empty(t, b.sent())
 }
 
-// RegisterTopic fails if the topic is deregistered while it waits for the bus. That must not
-// affect a later registration of the same topic.
+// RegisterTopic fails if the topic is deregistered while it waits for the bus. This must not affect
+// a later registration of the same topic.
 func TestRegistration_RegisterTopicThatFailsSparesALaterOne(t *testing.T) {
 	t.Parallel()
 	b := newFakeBus()
@@ -150,7 +150,7 @@ func (s *slowSubscription) Close() {
 	s.Subscription.Close()
 }
 
-// Every Close of a conn waits until the conn has closed, even if another Close has started it.
+// Every call to Close waits until the conn has closed, even if another call was first.
 func TestConn_SecondCloseWaits(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -146,8 +146,8 @@ func TestAffinity_SelectionFuncFails(t *testing.T) {
 	assert.Equal(t, wire.KindCancel, kinds[len(kinds)-1])
 }
 
-// If a server responds with an error before any server has claimed the request, the call returns
-// that error when its time is up.
+// A server may respond with an error before any server has claimed the request. If no claim
+// follows, the call returns that error at its timeout.
 func TestAffinity_ErrorResponseIsKeptUntilTheTimeout(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -181,8 +181,8 @@ func TestServer_KilledWhileDecliningKeepsSilent(t *testing.T) {
 	})
 }
 
-// A server that was not selected may be killed before it learns that. Its end must not end the
-// call, which another server runs.
+// A server that was not selected may be killed before it receives the grant for another server.
+// This must not end the call, which the other server handles.
 func TestServer_KilledLoserDoesNotEndTheWinnersCall(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -213,8 +213,8 @@ func TestServer_KilledLoserDoesNotEndTheWinnersCall(t *testing.T) {
 }
 
 // The bus counts two servers on one connection as one receiver. psrpc servers do not report how
-// many of them share it. When a second response arrives late, the client learns that there are
-// two, and later multi calls wait for both.
+// many of them share a connection. When a second response arrives late, the client learns that
+// there are two, and later multi calls wait for both.
 func TestMulti_ServersThatShareAConnection(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -14,7 +14,7 @@ import (
 )
 
 // Metadata is a set of key-value pairs that is sent with a request, such as a language or a user
-// id. ContextWithMetadata sets it for every call with the context, and WithMetadata for one call.
+// ID. ContextWithMetadata sets it for every call with the context, and WithMetadata for one call.
 // The handler reads it with RequestInfoFromContext.
 func ExampleContextWithMetadata() {
 	const source = `

@@ -24,8 +24,8 @@ func (s *fakeStream) Send(message *wrapperspb.StringValue, _ ...dynamic.StreamOp
 	return nil
 }
 
-// A test can call the handler of a stream with a fake. A fake embeds a ServerStream, because the
-// interface has an unexported method.
+// A test can call the handler of a stream with a fake stream. The fake embeds a ServerStream,
+// because the interface has an unexported method.
 func ExampleServerStream_fake() {
 	stream := &fakeStream{received: make(chan *wrapperspb.StringValue, 1)}
 	stream.received <- wrapperspb.String("pie")

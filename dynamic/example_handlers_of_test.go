@@ -30,8 +30,8 @@ const kitchenSource = `
 	  }
 	}`
 
-// kitchen implements the service example.Kitchen. The names and signatures are those of the interface
-// that psrpc would generate.
+// kitchen implements the service example.Kitchen. Its methods have the names and signatures of the
+// interface that psrpc would generate.
 type kitchen struct{ idle float32 }
 
 func (k *kitchen) Cook(_ context.Context, dish *wrapperspb.StringValue) (*wrapperspb.StringValue, error) {
@@ -62,8 +62,8 @@ func kitchenRegistry() (*registry.Registry, *registry.Service) {
 	return reg, service
 }
 
-// HandlersOf finds the handlers and affinity functions of a service among the methods of a Go type. If
-// something is missing or does not match, one error tells all of it.
+// HandlersOf finds the handlers and affinity functions of a service among the methods of a Go type.
+// If methods are missing or do not match, a single error reports all of them.
 func ExampleHandlersOf() {
 	reg, service := kitchenRegistry()
 	b := bus.NewLocal()
@@ -169,7 +169,7 @@ func ExampleBind() {
 	// <nil>
 }
 
-// In a test, a field is set to a function of the test. No server and no bus are needed.
+// A test can set a field of the client to its own function. It then needs no server and no bus.
 func ExampleBind_fake() {
 	client := kitchenClient{
 		Cook: func(context.Context, *wrapperspb.StringValue, ...dynamic.RequestOption) (*wrapperspb.StringValue, error) {

@@ -20,9 +20,9 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// source declares the services that most tests use. For Echo the bus picks one of the servers.
-// Direct has a single server that needs no claim. For Best the client selects a server among those
-// that claim. Kinds has one method of every other kind.
+// source declares the services that most tests use. For the method Echo, the bus selects one of the
+// servers. Direct has a single server, which needs no claim. For Best, the client selects one of
+// the servers that claim the request. The service Kinds has one method of every other kind.
 const source = `
 syntax = "proto3";
 package test;

@@ -21,7 +21,7 @@ import (
 )
 
 // TestFlood_SkewedClientsAreLoggedRarely checks that warnings about wrong clocks of clients are
-// rare, even if a peer uses a thousand client ids.
+// rare, even if a peer uses a thousand client IDs.
 func TestFlood_SkewedClientsAreLoggedRarely(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -67,7 +67,7 @@ func TestFlood_UnansweredOpenings(t *testing.T) {
 }
 
 // TestFlood_LargeControlFrames checks that a compressed claim, grant or cancellation which becomes
-// large is a bad frame. These frames contain only ids.
+// large is a bad frame. These frames contain only IDs.
 func TestFlood_LargeControlFrames(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

@@ -23,7 +23,7 @@ type (
 	anyMsg    = proto.Message
 	number    = *wrapperspb.Int64Value
 	embedding struct{ wrapperspb.StringValue }
-	// wider is an interface that generated messages implement and dynamic ones do not.
+	// wider is an interface that generated messages implement and dynamic messages do not.
 	wider interface {
 		proto.Message
 		GetValue() string

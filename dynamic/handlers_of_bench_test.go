@@ -16,8 +16,8 @@ type echoes struct{}
 func (*echoes) Echo(_ context.Context, request text) (text, error)   { return request, nil }
 func (*echoes) Direct(_ context.Context, request text) (text, error) { return request, nil }
 
-// BenchmarkHandlersOf is one typed call over the in-process bus. It compares handlers from Unary
-// with those from HandlersOf, and Client.Call with a function that Bind has set.
+// BenchmarkHandlersOf measures a typed call over the in-process bus. It compares handlers from
+// Unary with those from HandlersOf, and Client.Call with a function that Bind has set.
 func BenchmarkHandlersOf(b *testing.B) {
 	impl := &echoes{}
 	for _, handlers := range []struct {

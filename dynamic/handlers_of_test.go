@@ -60,7 +60,8 @@ service Shop {
 
 type length = *wrapperspb.Int64Value
 
-// shop implements all methods of the service. Its methods have the shapes of psrpc's interfaces.
+// shop implements all methods of the service. Its methods have the signatures that psrpc's
+// generated interfaces have.
 type shop struct{ factor int64 }
 
 func (s *shop) count(request text) length {
@@ -87,7 +88,7 @@ func (s *shop) TasteAffinity(ctx context.Context, request text) float32 {
 }
 
 func (s *shop) Chat(stream dynamic.ServerStream[length, text]) error {
-	// A stream can be used as any interface that it implements.
+	// The handler can convert the stream to any other interface that the stream implements.
 	sender, ok := any(stream).(interface {
 		Send(message length, opts ...dynamic.StreamOption) error
 	})
@@ -112,7 +113,7 @@ func (s *shop) Tour(stream dynamic.ServerStream[length, text]) error { return s.
 func (s *shop) Close() error { return nil }
 func (s *shop) Offers() int  { return 0 }
 
-// shopWorld is a bus with a server and a conn, whose registry has shop.Shop.
+// shopWorld is a bus with a server and a conn. The registry of the conn contains shop.Shop.
 type shopWorld struct {
 	*world
 
@@ -184,7 +185,8 @@ func TestHandlersOf_EveryKind(t *testing.T) {
 	require.NoError(t, stream.Close(nil))
 }
 
-// A request whose affinity is negative is declined, whether or not the function takes a context.
+// A server declines a request if the affinity is negative. This works for affinity functions with
+// and without a context.
 func TestHandlersOf_Affinity(t *testing.T) {
 	t.Parallel()
 	w := newShopWorld(t)
@@ -219,8 +221,8 @@ func TestHandlersOf_Interceptors(t *testing.T) {
 	assert.Equal(t, int64(6), sold)
 }
 
-// valueShop has value receivers, so a value can be registered. It embeds what it does not
-// implement.
+// valueShop is passed to HandlersOf as a value, not as a pointer. Its own method has a value
+// receiver. The other methods are those of the embedded shop.
 type valueShop struct {
 	*shop
 
@@ -244,7 +246,7 @@ func TestHandlersOf_ValuesAndEmbedding(t *testing.T) {
 	assert.Equal(t, int64(10), sold)
 }
 
-// The returned map can be changed before it is registered.
+// The map that HandlersOf returns can be changed before it is passed to Register.
 func TestHandlersOf_Changed(t *testing.T) {
 	t.Parallel()
 	w := newShopWorld(t)
@@ -261,7 +263,7 @@ func TestHandlersOf_Changed(t *testing.T) {
 	requireCode(t, errors.Unimplemented, err)
 }
 
-// badShop has one mistake of every sort.
+// badShop has one mistake of each kind that Register reports.
 type badShop struct {
 	dynamic.ServerStream[text, text]
 }
@@ -282,7 +284,7 @@ func (badShop) Branches(context.Context, proto.Message) (length, error) {
 func (badShop) Tour(badStream) error                         { return nil }
 func (badShop) Offers(context.Context, text) (length, error) { return nil, errors.ErrUnimplemented }
 
-// badStream is not a ServerStream, though it embeds one.
+// badStream embeds a ServerStream, but is itself another type, which handlers cannot use.
 type badStream interface {
 	dynamic.ServerStream[length, text]
 	Extra()
@@ -299,7 +301,7 @@ func TestHandlersOf_AllProblemsTogether(t *testing.T) {
 	problems := w.register(t, dynamic.HandlersOf(badShop{}))
 	var got []string
 	for _, problem := range problems {
-		// The import path of the messages stands in the names of generic types.
+		// The names of generic types contain the import path of the messages.
 		problem = strings.ReplaceAll(problem, "google.golang.org/protobuf/types/known/", "")
 		got = append(got, strings.TrimPrefix(problem, "service shop.Shop, method "))
 	}
@@ -345,8 +347,8 @@ func TestHandlersOf_NoImplementation(t *testing.T) {
 	}
 }
 
-// seller is the interface of a part of the service. twoShops has the handlers of another service,
-// too.
+// seller is an interface with some methods of the service. twoShops also has a handler that belongs
+// to another service.
 type (
 	seller interface {
 		Sell(ctx context.Context, request text) (length, error)
@@ -377,7 +379,8 @@ func TestHandlersAs_OnlyTheInterface(t *testing.T) {
 	requireCode(t, errors.Unimplemented, err)
 }
 
-// A handler of a map may lack its affinity function: the affinity is 1, and one line is logged.
+// If the handlers are passed as a map, affinity functions may be missing. Register then logs one
+// warning, or returns an error if RequireAffinity is used.
 func TestRegister_LacksAffinity(t *testing.T) {
 	t.Parallel()
 	log := &capturedLog{}

@@ -81,8 +81,8 @@ func TestSendBounds(t *testing.T) {
 	assert.Zero(t, window)
 }
 
-// TestWithPeer checks that WithPeer reports the id of the server that responds, with or without an
-// error, and an empty id if none responds.
+// TestWithPeer checks that WithPeer reports the ID of the server that responds, with or without an
+// error, and an empty ID if none responds.
 func TestWithPeer(t *testing.T) {
 	t.Parallel()
 	w := newSeenWorld(t, with{handlers: dynamic.Handlers{"Echo": dynamic.Unary(func(_ context.Context, request text) (text, error) {

@@ -78,8 +78,8 @@ func TestClientRPCInterceptor_OfOneRequest(t *testing.T) {
 	}
 }
 
-// TestClientRPCInterceptor_MadeOnce checks that the interceptors are called once per client and
-// once per topic, not once per call.
+// TestClientRPCInterceptor_MadeOnce checks that interceptors are called once for each client and
+// once for each topic, not once for each call.
 func TestClientRPCInterceptor_MadeOnce(t *testing.T) {
 	t.Parallel()
 	var infos []dynamic.RPCInfo
@@ -196,7 +196,7 @@ func TestClientRPCInterceptor_Replaces(t *testing.T) {
 }
 
 // TestClientRPCInterceptor_Retries checks that an interceptor can retry a call, and that each
-// attempt sends a request with its own id.
+// attempt sends a request with its own ID.
 func TestClientRPCInterceptor_Retries(t *testing.T) {
 	t.Parallel()
 	b := newFakeBus()

@@ -96,7 +96,7 @@ func TestClientMultiRPCInterceptor_Order(t *testing.T) {
 	assert.Equal(t, []string{"SRV_seen hi>a>b<b<a"}, w.answers(t, "hi"))
 }
 
-// TestClientMultiRPCInterceptor_ServerIDs checks that interceptors keep the server id of each
+// TestClientMultiRPCInterceptor_ServerIDs checks that interceptors keep the server ID of each
 // response and error. It also checks the method Responses and what the hooks see.
 func TestClientMultiRPCInterceptor_ServerIDs(t *testing.T) {
 	t.Parallel()

@@ -269,7 +269,7 @@ func TestServerRPCInterceptor_Unimplemented(t *testing.T) {
 	assert.Equal(t, "hi", <-seen)
 }
 
-// TestServerRPCInterceptor_Incoming checks that an interceptor of the server sees the client id
+// TestServerRPCInterceptor_Incoming checks that an interceptor of the server sees the client ID
 // and the metadata which an interceptor of the client has added.
 func TestServerRPCInterceptor_Incoming(t *testing.T) {
 	t.Parallel()

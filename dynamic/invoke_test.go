@@ -128,7 +128,8 @@ func TestInvoke_ResultType(t *testing.T) {
 	assert.IsType(t, &dynamicpb.Message{}, response)
 }
 
-// unusable maps method names that Invoke rejects to the code and a part of the error.
+// unusable contains the method names that Invoke rejects. Each name is mapped to the code and to a
+// part of the text of the error.
 var unusable = map[string]struct {
 	code errors.ErrorCode
 	want string

@@ -240,8 +240,9 @@ func TestRegister_OneWireName(t *testing.T) {
 	w.requireWorking(t)
 }
 
-// TestRegister_AnewWhileOthersCall registers and closes a service while clients call it. Each call
-// either succeeds or finds no server. The race detector checks the rest.
+// TestRegister_AnewWhileOthersCall registers and closes a service repeatedly while clients call it.
+// Each call must either succeed or report that there is no server. The race detector finds data
+// races.
 func TestRegister_AnewWhileOthersCall(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

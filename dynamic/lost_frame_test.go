@@ -150,9 +150,9 @@ func TestLostFrame_Answers(t *testing.T) {
 	})
 }
 
-// TestStuckBus_AnswersAreGivenUp checks how long the server tries to send a frame that the bus
-// does not accept. It gives up a response after its own timeout, and a claim when the request
-// expires.
+// TestStuckBus_AnswersAreGivenUp checks how long the server tries to send a frame that the bus does
+// not accept. The server must give up a response after the server's timeout, and a claim when the
+// request expires.
 func TestStuckBus_AnswersAreGivenUp(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {

@@ -14,8 +14,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// TestNotRun checks that the client can tell whether an error is marked as unprocessed. The mark
-// does not change the code, the text and the details of the error.
+// TestNotRun checks that the client can see whether the server has marked an error as unprocessed.
+// The mark must not change the code, the text and the details of the error.
 func TestNotRun(t *testing.T) {
 	t.Parallel()
 	full := errors.NewError(errors.ResourceExhausted, errors.ErrUnimplemented, &errdetails.ErrorInfo{Reason: "full"})
@@ -48,8 +48,8 @@ func TestNotRun(t *testing.T) {
 	assert.True(t, dynamic.IsUnprocessed(err))
 }
 
-// TestNotRun_Forwarded checks a handler that returns an unprocessed error of a call of its own.
-// The caller's request has been run, so the caller's error must not have that mark.
+// TestNotRun_Forwarded checks a handler that returns an unprocessed error of a call of its own. The
+// handler has run, so the error that its caller receives must not be marked as unprocessed.
 func TestNotRun_Forwarded(t *testing.T) {
 	t.Parallel()
 	var w *seenWorld

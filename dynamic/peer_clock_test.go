@@ -66,8 +66,8 @@ func TestServer_ClientWhoseClockIsOff(t *testing.T) {
 	}
 }
 
-// If a client's clock is slow, the server takes its first request for a late one. It cannot know
-// better, because the method needs no claim.
+// If a client's clock is slow, its first request looks expired to the server. Because the method
+// needs no claim, the server cannot find out that the request is not late.
 func TestServer_FirstRequestWithoutClaimOfASlowClock(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -85,8 +85,8 @@ func TestServer_FirstRequestWithoutClaimOfASlowClock(t *testing.T) {
 	})
 }
 
-// Requests that the bus delivers long after they were sent are not run. That holds for the first
-// request of a client and for later ones.
+// Requests that the bus delivers long after they were sent are not run. This applies to the first
+// request of a client and to later ones.
 func TestServer_LateRequestsAreNotRun(t *testing.T) {
 	t.Parallel()
 	for _, punctualFirst := range []bool{false, true} {

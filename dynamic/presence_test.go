@@ -172,9 +172,10 @@ func TestPresence_AffinityCall(t *testing.T) {
 	}
 }
 
-// The first call of a conn takes three round trips: the claims, as long again for psrpc servers, and
-// the grant. The discovery takes place during the first one. If all servers decline, there is no
-// grant.
+// The first affinity call of a conn takes three round trips. In the first one, the servers send
+// their claims, and the conn discovers the servers. Then the conn waits equally long for psrpc
+// servers. The grant and the response take the third round trip, which does not take place if all
+// servers decline.
 func TestPresence_FirstAffinityCall(t *testing.T) {
 	t.Parallel()
 	for _, servers := range []int{1, 3, 20} {
@@ -195,8 +196,9 @@ func TestPresence_FirstAffinityCall(t *testing.T) {
 	}
 }
 
-// Servers tell conns how many they are, also after some have joined and left. After a server was
-// killed, or has missed that another one has joined, a conn waits for silence instead.
+// The servers report how many they are, so that the first affinity call of a conn is short. The
+// number must still be right after servers have joined and left. If a server was killed, the number
+// is too large, and the conn waits until no further responses arrive.
 func TestPresence_FirstAffinityCallOfAChangedFleet(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

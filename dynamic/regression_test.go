@@ -60,8 +60,8 @@ func TestServer_SecondShutdownHonoursItsContext(t *testing.T) {
 	}
 }
 
-// Shutdown must not wait until a claimed request expires that its client never grants. The client
-// chooses the expiry, so it could be in the far future.
+// If a client never grants a claimed request, Shutdown must not wait until the request expires. The
+// client chooses the expiry, which may be in the far future.
 func TestServer_ShutdownDoesNotWaitForGrants(t *testing.T) {
 	w := newWorld(t)
 	t.Cleanup(w.server.Kill)
@@ -184,8 +184,8 @@ func TestRegistration_CloseWhenIdleWithEndedContext(t *testing.T) {
 	}
 }
 
-// If a method has affinity, a response that arrives before any claim must be ignored. The response
-// of the selected server counts.
+// If a method has affinity routing, a response that arrives before any claim must be ignored. The
+// call must return the response of the selected server.
 func TestClient_ResponseBeforeTheClaimIsNotTheCalls(t *testing.T) {
 	c := startCall(t, "Best")
 	c.answer(c.request, "early")
@@ -213,8 +213,8 @@ func TestCall_ReportThatIsTakenBack(t *testing.T) {
 	assert.NoError(t, err)
 }
 
-// The server must limit the size of the client ids that it remembers, not only their number.
-// Otherwise 10,000 ids of 1 MB would occupy 10 GB.
+// The server must limit the size of the client IDs that it remembers, not only their number.
+// Otherwise 10,000 IDs of 1 MB would occupy 10 GB.
 func TestServer_HugeClientIDsAreNotKept(t *testing.T) {
 	w, p := echoWorld(t)
 	var before, after runtime.MemStats
@@ -253,14 +253,14 @@ func TestRegister_FailuresLeaveNothing(t *testing.T) {
 	runtime.KeepAlive(w)
 }
 
-// A server whose id is not valid UTF-8 must either be rejected or work. It must not leave its
+// A server whose ID is not valid UTF-8 must either be rejected or work. It must not leave its
 // calls without a response.
 func TestServer_IDThatIsNotUTF8(t *testing.T) {
 	w := newWorldOn(t, bus.NewLocal(), dynamic.WithServerID("SRV_\xff"))
 	_, err := w.server.Register(descriptor(t, w.registry, "test.Echoes"),
 		dynamic.Handlers{"Echo": identity[text]()}, dynamic.AllowMissing())
 	if err != nil {
-		return // rejecting the id is fine as well
+		return // rejecting the ID is fine as well
 	}
 	_, err = w.call(t, echo, "hi", dynamic.WithRequestTimeout(200*time.Millisecond))
 	assert.NoError(t, err)
@@ -272,7 +272,7 @@ func TestNewConn_IDThatIsNotUTF8(t *testing.T) {
 	requireCode(t, errors.InvalidArgument, err)
 }
 
-// The error must report a nil handler only once.
+// The error of Register must mention a nil handler only once.
 func TestRegister_NilHandlerIsReportedOnce(t *testing.T) {
 	w := newWorld(t)
 	_, err := w.server.Register(descriptor(t, w.registry, "test.Echoes"), dynamic.Handlers{
@@ -320,8 +320,8 @@ func TestRegister_InterruptedByShutdown(t *testing.T) {
 	assert.ErrorIs(t, <-done, errors.ErrServerClosed)
 }
 
-// A call that times out must return the code deadline_exceeded. It must not depend on whether the
-// client's timer or the handler's error is first.
+// A call that times out must return the code deadline_exceeded. The code must not depend on which
+// comes first, the client's timer or the handler's error.
 func TestCall_TimeoutIsDeadlineExceeded(t *testing.T) {
 	w := newWorld(t)
 	w.serve(t, dynamic.Handlers{"Echo": dynamic.Unary(func(ctx context.Context, _ text) (text, error) {

@@ -15,7 +15,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 )
 
-// use replaces the methods that the next version and a new conn know.
+// use sets the methods of the service, which the next version and new conns then use.
 func (w *versionsWorld) use(t testing.TB, methods string) {
 	t.Helper()
 	w.registry = newRegistry(t, versionsHead+methods+"}")

@@ -187,8 +187,8 @@ func TestReplace_WhileItIsClosed(t *testing.T) {
 	}
 }
 
-// TestReplace_TopicsComeAndGoMeanwhile registers a topic while the service is replaced. If that
-// succeeds, the new version must serve the topic.
+// TestReplace_TopicsComeAndGoMeanwhile registers a topic while the service is being replaced. If
+// the registration succeeds, the new version must serve the topic.
 func TestReplace_TopicsComeAndGoMeanwhile(t *testing.T) {
 	t.Parallel()
 	w := newVersionsWorld(t, bus.NewLocal())

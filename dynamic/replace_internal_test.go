@@ -17,9 +17,9 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// TestInbound_Replace acquires endpoints of many methods while the service is replaced and each
-// old version is closed. An endpoint must always be available, and never one of an older version
-// than before.
+// TestInbound_Replace acquires endpoints of many methods while the service is replaced and each old
+// version is closed. An endpoint must always be available, and its version must never be older than
+// that of the previous one.
 func TestInbound_Replace(t *testing.T) {
 	t.Parallel()
 	const methods = 20

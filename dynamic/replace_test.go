@@ -175,8 +175,8 @@ func TestReplace_Topics(t *testing.T) {
 	} {
 		requireCode(t, errors.FailedPrecondition, change)
 	}
-	// A new version may register a topic that it has inherited, because it may not know about
-	// that.
+	// The new version has already inherited this topic. Registering the topic again must be no
+	// error.
 	require.NoError(t, w.service.RegisterTopic("Region", "us"))
 	requireCode(t, errors.AlreadyExists, w.service.RegisterTopic("Region", "us"))
 	require.NoError(t, w.service.RegisterTopic("Region", "new"))
@@ -188,7 +188,7 @@ func TestReplace_Topics(t *testing.T) {
 	assert.Equal(t, "2", answer)
 }
 
-// What the server has learned about a client's clock stays known when a service is replaced.
+// When a service is replaced, the server must still know how wrong a client's clock is.
 func TestReplace_ClientWhoseClockIsOff(t *testing.T) {
 	t.Parallel()
 	w := newVersionsWorld(t, bus.NewLocal())

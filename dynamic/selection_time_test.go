@@ -11,8 +11,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// A selection without a time limit runs until the call times out. As there are claims, the call
-// reports the timeout and not a lack of servers.
+// A selection without a time limit runs until the call times out. If servers have claimed the
+// request, the call must report the timeout, and not that there is no server.
 func TestSelection_TimeEndsWithClaims(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -13,7 +13,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/bus"
 )
 
-// newPeers returns the peers of a server that serves channel c.
+// newPeers returns the field peers of a server that serves a channel named c.
 func newPeers(t *testing.T) *peers {
 	t.Helper()
 	p := &peers{}
@@ -23,7 +23,7 @@ func newPeers(t *testing.T) *peers {
 	return p
 }
 
-// membersOf returns what the server tells conns.
+// membersOf returns the number of servers that the server reports to clients.
 func membersOf(p *peers) int {
 	members, _ := p.members("c")
 	return members
@@ -51,7 +51,8 @@ func TestPeers_Members(t *testing.T) {
 	})
 }
 
-// A server that knows fewer servers than others have told it announces itself again, but not for ever.
+// If other servers report more servers than have answered, the server announces itself again, but
+// only a few times.
 func TestPeers_TooFewAnswers(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -68,7 +69,8 @@ func TestPeers_TooFewAnswers(t *testing.T) {
 	})
 }
 
-// In a large fleet, a part of the servers listens to each other, and none claims to know all.
+// If a channel has more than maxPeers servers, only some of them still listen to announcements. No
+// server then reports the number of servers.
 func TestPeers_LargeFleet(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

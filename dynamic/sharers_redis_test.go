@@ -52,7 +52,7 @@ func TestSharers_OverRedis(t *testing.T) {
 	}
 }
 
-// startFleetServer starts a server whose id and affinity contain its number. The last server is
+// startFleetServer starts a server whose ID and affinity contain its number. The last server is
 // the slowest.
 func startFleetServer(t *testing.T, b *redisbus.Bus, reg *registry.Registry, number int, last bool) {
 	t.Helper()

@@ -19,14 +19,15 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 )
 
-// broker is a bus that counts connections as receivers, as Redis does.
+// broker is a bus that counts each connection as one receiver, as Redis does.
 type broker struct {
 	*fakeBus
 
 	mu sync.Mutex
 	// connections counts the subscriptions of each connection by channel name.
 	connections map[string]map[*connection]int
-	// asked counts how often a subscription was asked how many subscriptions share its connection.
+	// asked counts the calls to the method of a subscription that returns how many subscriptions
+	// share its connection.
 	asked atomic.Int64
 }
 
@@ -65,7 +66,7 @@ func (b *broker) count(channel string, c *connection, change int) int {
 type connection struct {
 	*broker
 
-	silent bool // the servers do not learn how many of them share the connection, as with psrpc
+	silent bool // the servers do not know how many of them share the connection, like psrpc servers
 }
 
 func (c *connection) Subscribe(
@@ -253,8 +254,9 @@ func TestSharers_LeavingWhileTheRequestRuns(t *testing.T) {
 	})
 }
 
-// Servers on one connection report how many they are, except on silent connections, as with psrpc.
-// A client learns from late responses how many share a silent connection.
+// Servers that share a connection report their number. psrpc servers do not; here, the silent
+// connections stand for them. A client learns from late responses how many servers share a silent
+// connection.
 func TestSharers_BesideSilentConnections(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -275,8 +277,8 @@ func TestSharers_BesideSilentConnections(t *testing.T) {
 	})
 }
 
-// sentSharers returns, for each published claim and response, how many servers share a connection
-// according to it.
+// sentSharers returns the numbers of servers that share a connection, as reported in the published
+// claims and responses.
 func (b *broker) sentSharers(t *testing.T) (claims, responses []uint32) {
 	t.Helper()
 	for _, sent := range b.sent() {
@@ -296,8 +298,8 @@ func (b *broker) sentSharers(t *testing.T) (claims, responses []uint32) {
 	return claims, responses
 }
 
-// If several servers share a connection, their claims and responses say how many they are. They do
-// so only if the client waits for all servers.
+// If several servers share a connection, their claims and responses contain the number of these
+// servers. They contain it only if the client waits for all servers.
 func TestSharers_OnTheWire(t *testing.T) {
 	t.Parallel()
 	for servers, want := range map[int]uint32{1: 0, 2: 2, 3: 3} {

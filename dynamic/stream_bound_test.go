@@ -26,9 +26,9 @@ func (p *flowPeer) openAnother(i int) wire.Stream {
 	return answer
 }
 
-// TestStream_TooManyWithoutKeepalive checks that streams without keepalive are refused and counted
-// above their limit. Streams with keepalive still open, and a stream that ends makes room for
-// another.
+// TestStream_TooManyWithoutKeepalive checks that streams without keepalives are refused and counted
+// if there are too many. Streams with keepalives can still be opened. When a stream ends, another
+// one can be opened.
 func TestStream_TooManyWithoutKeepalive(t *testing.T) {
 	t.Parallel()
 	const limit = 3

@@ -140,7 +140,7 @@ func TestStream_WrongClock(t *testing.T) {
 					w := newClockWorld(t, ahead, echoFlow)
 					if method == directFlow || method == allFlows {
 						// From a call with a claim the server learns how wrong its clock is.
-						// Otherwise it would take a request without a claim for a late one.
+						// Otherwise, a request without a claim would look late to it.
 						_, err := textClient(t, w.conn, "streams.Flows/Ask").Call(
 							t.Context(), say("hi"), dynamic.WithRequestTimeout(500*time.Millisecond))
 						require.NoError(t, err)

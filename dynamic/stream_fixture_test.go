@@ -186,8 +186,8 @@ type flowPeer struct {
 
 	method string // the wire name of the method
 	frames <-chan wire.Envelope
-	id     string // the id of the stream
-	client string // the id of the client that has opened the stream
+	id     string // the ID of the stream
+	client string // the ID of the client that has opened the stream
 	count  int
 }
 
@@ -215,7 +215,7 @@ func newFlowServer(t testing.TB, b bus.Bus, method string) *flowPeer {
 	return p
 }
 
-// frame adds the missing fields to a stream frame: the stream id, a new request id and valid
+// frame adds the missing fields to a stream frame: the stream ID, a new request ID and valid
 // times.
 func (p *flowPeer) frame(f wire.Stream) *wire.Stream {
 	p.count++

@@ -62,7 +62,7 @@ func TestKeepalive_BusyStream(t *testing.T) {
 }
 
 // TestKeepalive_PeerVanishes checks that both sides close the stream after three intervals without
-// frames. A side that can still send tells the other one.
+// frames. If one side can still send, it notifies the other side.
 func TestKeepalive_PeerVanishes(t *testing.T) {
 	t.Parallel()
 	for _, side := range []string{"|STR to the server", "|STR to the client", "both"} {

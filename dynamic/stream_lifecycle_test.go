@@ -306,8 +306,8 @@ func TestStream_NobodyListensAnyMore(t *testing.T) {
 	b.publish = nil
 }
 
-// TestStream_ManyAtOnce opens, uses and closes streams while their service is closed and
-// registered again. The race detector checks the rest.
+// TestStream_ManyAtOnce opens, uses and closes streams while their service is closed and registered
+// again. The race detector finds data races.
 func TestStream_ManyAtOnce(t *testing.T) {
 	t.Parallel()
 	w := newFlowWorld(t, bus.NewLocal(), echoFlow)

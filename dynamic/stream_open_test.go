@@ -63,7 +63,7 @@ func TestOpenStream_BestServer(t *testing.T) {
 	requireText(t, "SRV_1", stream.Channel())
 }
 
-// serveFlowsAs registers handlers that first send the id of the server and then send back each
+// serveFlowsAs registers handlers that first send the ID of the server and then send back each
 // message.
 func (w *flowWorld) serveFlowsAs(t testing.TB, server *dynamic.Server, affinity dynamic.StreamHandlerOption) {
 	t.Helper()

@@ -83,7 +83,7 @@ func TestServerStream_FramesWithoutEffect(t *testing.T) {
 	p.toServer(wire.Stream{Op: wire.StreamOpen, NodeID: []byte(p.client), Expiry: past})
 	p.openAsClient()
 	server := requireSoon(t, servers, "handler")
-	// This frame opens a second stream with the same id.
+	// This frame opens a second stream with the same ID.
 	p.toServer(wire.Stream{Op: wire.StreamOpen, NodeID: []byte(p.client)})
 	require.Eventually(t, func() bool { return w.server.Stats().Unmatched == 1 }, atOnce, time.Millisecond,
 		"a worker finds out")

@@ -69,7 +69,7 @@ func TestStream_RepeatedMessages(t *testing.T) {
 	}
 }
 
-// TestStream_SameMessageIDs checks that messages of different streams may have the same id. The id
+// TestStream_SameMessageIDs checks that messages of different streams may have the same ID. The ID
 // identifies a message only within its stream.
 func TestStream_SameMessageIDs(t *testing.T) {
 	t.Parallel()
@@ -86,8 +86,8 @@ func TestStream_SameMessageIDs(t *testing.T) {
 	assert.Zero(t, w.server.Stats().Duplicated)
 }
 
-// TestStream_RepeatedOpening checks that a repeated frame which opens a stream opens it once, even
-// if the stream has ended before the repetition.
+// TestStream_RepeatedOpening checks that a stream is opened once if the bus delivers the opening
+// frame twice. This must be so even if the stream has ended before the second delivery.
 func TestStream_RepeatedOpening(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -125,7 +125,7 @@ func TestServer_RemembersRequestsBesideStreams(t *testing.T) {
 
 	p.openAsClient()
 	for i := range 20_000 {
-		// The id ends with the same letter as the id of the request.
+		// The ID ends with the same letter as the ID of the request.
 		messageID := fmt.Appendf(nil, "REQ_%011d0", i)
 		p.toServer(wire.Stream{RequestID: messageID, Op: wire.StreamMessage, Body: textBody("hi")})
 	}

@@ -97,7 +97,8 @@ func TestSubscription_BufferOfOne(t *testing.T) {
 	assert.InDelta(t, updates-1, latest, 1)
 }
 
-// largeFeed publishes updates of the given size in bytes. It returns the subscription, which has not been read.
+// largeFeed subscribes to updates and publishes some. Each update has about size bytes. largeFeed
+// returns the subscription, from which nothing has been read.
 func largeFeed(t testing.TB, w *seenWorld, updates, size int, opts ...dynamic.RequestOption) dynamic.Subscription[text] {
 	t.Helper()
 	subscription := w.subscribe(t, opts...)
@@ -112,7 +113,8 @@ func largeFeed(t testing.TB, w *seenWorld, updates, size int, opts ...dynamic.Re
 	return subscription
 }
 
-// TestSubscription_LargeUpdatesAreBoundedByBytes, also those that are in the channel already.
+// TestSubscription_LargeUpdatesAreBoundedByBytes checks the limit on the total size of unread
+// updates. Updates that are already in the channel must count too.
 func TestSubscription_LargeUpdatesAreBoundedByBytes(t *testing.T) {
 	t.Parallel()
 	const updates, size = 100, 1 << 20
@@ -148,7 +150,8 @@ func TestSubscription_LargeUpdatesAreBoundedByBytes(t *testing.T) {
 	}
 }
 
-// TestSubscription_CompressedUpdatesAreBoundedByBytes of what they become.
+// TestSubscription_CompressedUpdatesAreBoundedByBytes checks that compressed updates count with
+// their decompressed size.
 func TestSubscription_CompressedUpdatesAreBoundedByBytes(t *testing.T) {
 	t.Parallel()
 	const updates, size, kept = 40, 1 << 20, 10
@@ -162,7 +165,8 @@ func TestSubscription_CompressedUpdatesAreBoundedByBytes(t *testing.T) {
 	}
 }
 
-// TestSubscription_SmallUpdatesAfterLargeOnes: what has been read does not count any more.
+// TestSubscription_SmallUpdatesAfterLargeOnes checks that large updates which have been read no
+// longer count against the limit. No update may be dropped.
 func TestSubscription_SmallUpdatesAfterLargeOnes(t *testing.T) {
 	t.Parallel()
 	const updates, size = 2000, 1 << 20

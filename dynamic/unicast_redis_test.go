@@ -32,10 +32,10 @@ func (b *countingRedis) Publish(ctx context.Context, channel bus.Channel, frame 
 	return b.Bus.Publish(ctx, channel, frame, report)
 }
 
-// patient makes a conn wait for servers that get little time on a busy machine.
+// patient contains long timeouts, because servers may be slow to respond on a busy machine.
 var patient = []dynamic.ConnOption{dynamic.WithSelectionTimeout(20 * time.Second), dynamic.WithClientTimeout(20 * time.Second)}
 
-// callUntilUnicast calls until the requests go to single servers.
+// callUntilUnicast makes calls until the conn sends the requests to single servers.
 func (b *countingRedis) callUntilUnicast(t *testing.T, client *dynamic.Client[text, text]) {
 	t.Helper()
 	require.Eventually(t, func() bool {
@@ -46,7 +46,8 @@ func (b *countingRedis) callUntilUnicast(t *testing.T, client *dynamic.Client[te
 	}, 10*time.Second, time.Millisecond)
 }
 
-// callers calls from 64 goroutines until stop is called, which returns how many calls there were.
+// callers starts 64 goroutines that make calls until stop is called. stop returns the number of
+// calls.
 func callers(t *testing.T, client *dynamic.Client[text, text]) (stop func() (calls int64)) {
 	t.Helper()
 	var running sync.WaitGroup
@@ -104,7 +105,8 @@ func TestUnicast_Redis_SharesAreEven(t *testing.T) {
 	}
 }
 
-// Servers that are closed, replaced, shut down and killed under load lose no call and run none twice.
+// While clients make calls, servers are closed, replaced, shut down and killed. No call may fail or
+// be handled twice.
 func TestUnicast_Redis_ServersComeAndGo(t *testing.T) {
 	t.Parallel()
 	redis, caller := testenv.Redis(t), &countingRedis{}
@@ -151,7 +153,8 @@ func TestUnicast_Redis_ServersComeAndGo(t *testing.T) {
 	assert.Greater(t, caller.unicast.Load(), calls/2)
 }
 
-// Servers that do not announce themselves, as psrpc's, keep their share: requests go to the queue.
+// psrpc servers do not announce themselves. If the queue has such a server, all requests must go to
+// the queue, so that this server still gets some of them.
 func TestUnicast_Redis_MixedFleet(t *testing.T) {
 	t.Parallel()
 	redis, caller := testenv.Redis(t), &countingRedis{}

@@ -30,8 +30,8 @@ func newCompetingBus() competingBus { return competingBus{newFakeBus()} }
 
 func isUnicast(channel string) bool { return strings.HasSuffix(channel, "|UNICAST") }
 
-// requests returns how many requests were sent to single servers, and how many to queues, since the
-// last call.
+// requests returns how many requests have been sent to single servers and to queues since it was
+// last called.
 func (b competingBus) requests() (unicast, queued int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -77,8 +77,8 @@ func requireHi(t *testing.T, client *dynamic.Client[text, text]) {
 	require.Equal(t, "hi", answer.GetValue())
 }
 
-// The first call tells how many receivers the queue has. The others go to one server each, except
-// one in a second.
+// The first request goes to the queue, which shows how many receivers the queue has. Each later
+// request goes to a single server, except for one per second.
 func TestUnicast_CallsGoToOneServer(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -112,8 +112,8 @@ func TestUnicast_CallsGoToOneServer(t *testing.T) {
 	})
 }
 
-// Nobody loses its share: as soon as the queue has another receiver than the servers that announce
-// themselves, all requests go to the queue again.
+// A receiver that does not announce itself must still get requests. As soon as the queue has such a
+// receiver, all requests must go to the queue again.
 func TestUnicast_NotWithOtherReceivers(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -142,8 +142,8 @@ func TestUnicast_NotWithOtherReceivers(t *testing.T) {
 	})
 }
 
-// A bus that wraps another one may hide that its processes compete. All requests then go to the
-// queue.
+// A bus that wraps another bus may hide that processes compete for the frames of a queue. All
+// requests then go to the queue.
 func TestUnicast_NotOnOtherBuses(t *testing.T) {
 	t.Parallel()
 	b := newCompetingBus()
@@ -157,8 +157,8 @@ func TestUnicast_NotOnOtherBuses(t *testing.T) {
 	assert.Equal(t, 5, queued)
 }
 
-// A server whose departure the conn has missed is noticed by the request to it. The request goes to
-// the queue.
+// If the announcement that a server leaves is lost, the conn still sends a request to that server.
+// The bus reports that nobody has received it, and the conn sends the request to the queue instead.
 func TestUnicast_ServerIsGone(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -189,7 +189,8 @@ func TestUnicast_ServerIsGone(t *testing.T) {
 	})
 }
 
-// A server declines requests for what it does not serve any more. They go to the queue.
+// A server declines requests for topics that it no longer serves. The conn then sends these
+// requests to the queue.
 func TestUnicast_ServerDeclines(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -215,7 +216,7 @@ func TestUnicast_ServerDeclines(t *testing.T) {
 			require.NoError(t, err)
 			return answer.GetValue()
 		}
-		for range 3 { // a topic that is used once is not worth a question
+		for range 3 { // the conn sends no discovery request until a topic is used a second time
 			call()
 			<-time.After(time.Second / 10)
 		}
@@ -235,8 +236,8 @@ func TestUnicast_ServerDeclines(t *testing.T) {
 	})
 }
 
-// A server that does not answer gets no more requests until it has answered the question whether it
-// is there.
+// If a server does not answer a request, the conn sends it a discovery request. Until the server
+// responds to that, it gets no more requests.
 func TestUnicast_SilentServerIsAsked(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -248,7 +249,8 @@ func TestUnicast_SilentServerIsAsked(t *testing.T) {
 			requireHi(t, client)
 			synctest.Wait()
 		}
-		// From now on, the first server that gets a request gets nothing any more.
+		// From now on, the bus withholds all frames for one of the servers, namely the first one to
+		// which a request is sent.
 		var mu sync.Mutex
 		var stopped string
 		var kept []func()
@@ -290,8 +292,8 @@ func TestUnicast_SilentServerIsAsked(t *testing.T) {
 	})
 }
 
-// A new version of a service takes over the channel of the server. A method that it does not have
-// any more is not called.
+// A new version of a service takes over the unicast channel, so no call fails. After the last
+// version has been closed, the channel is closed too.
 func TestUnicast_Replace(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -328,8 +330,8 @@ func TestUnicast_Replace(t *testing.T) {
 	})
 }
 
-// A broker that permits psrpc's channels only makes all requests go to the queue. The server and the
-// conn say so once each.
+// If the broker denies access to channels that psrpc does not use, all requests must go to the
+// queue. The server and the conn together log at most one warning.
 func TestUnicast_Denied(t *testing.T) {
 	t.Parallel()
 	for _, denied := range []string{"|PRESENCE", "|DISCOVER", "|UNICAST"} {

@@ -55,8 +55,8 @@ func TestSubscribers_SkipsClosed(t *testing.T) {
 	assert.False(t, subscribers.DeliverQueue(nil))
 }
 
-// TestSubscribers_Many subscribers join and leave in random order. The set always contains those that have joined and not
-// left, in order, and earlier snapshots stay as they are.
+// TestSubscribers_Many lets many subscribers join and leave in random order. Each snapshot must
+// contain exactly the subscribers that have joined and not left, even after later changes.
 func TestSubscribers_Many(t *testing.T) {
 	t.Parallel()
 	random := rand.New(rand.NewPCG(1, 2))
@@ -110,7 +110,8 @@ func TestSubscribers_Many(t *testing.T) {
 	}
 }
 
-// TestSubscribers_AllButOneClosed: the queue finds the only one that is open.
+// TestSubscribers_AllButOneClosed checks that DeliverQueue finds the only subscriber that is not
+// closed, wherever it is in the list.
 func TestSubscribers_AllButOneClosed(t *testing.T) {
 	t.Parallel()
 	const count = 300
@@ -131,7 +132,8 @@ func TestSubscribers_AllButOneClosed(t *testing.T) {
 	}
 }
 
-// BenchmarkSubscribers_JoinAndLeave measures one of many subscribers of a channel.
+// BenchmarkSubscribers_JoinAndLeave measures how long it takes to add and to remove a subscriber of
+// a channel that has many.
 func BenchmarkSubscribers_JoinAndLeave(b *testing.B) {
 	for _, count := range []int{1, 100, 10_000} {
 		b.Run(fmt.Sprint(count), func(b *testing.B) {

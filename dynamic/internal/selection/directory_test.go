@@ -11,7 +11,8 @@ import (
 	"pgregory.net/rapid"
 )
 
-// directoryOf returns a Directory of servers "0", "1" and so on, each with a connection of its own.
+// directoryOf returns a Directory whose members are the servers "0", "1" and so on. Each server has
+// its own connection.
 func directoryOf(servers int) *Directory {
 	d := &Directory{}
 	for i := range servers {
@@ -20,7 +21,7 @@ func directoryOf(servers int) *Directory {
 	return d
 }
 
-// Members are chosen only while they account for all receivers.
+// A Directory chooses a member only while all receivers that the bus has counted are members.
 func TestDirectory_OnlyIfAllReceiversAreMembers(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
@@ -47,7 +48,7 @@ func TestDirectory_OnlyIfAllReceiversAreMembers(t *testing.T) {
 	})
 }
 
-// One request in a second goes to the queue, to count the receivers again.
+// Once a second, a request must go to the queue, so that the bus counts the receivers again.
 func TestDirectory_CountsAgain(t *testing.T) {
 	t.Parallel()
 	d := directoryOf(2)
@@ -62,7 +63,8 @@ func TestDirectory_CountsAgain(t *testing.T) {
 	}
 }
 
-// Of two members, the one with fewer calls is chosen.
+// Of two members, Choose must return the one with fewer running calls. The calls are thus
+// distributed evenly.
 func TestDirectory_ChoosesTheLessLoaded(t *testing.T) {
 	t.Parallel()
 	d := directoryOf(2)
@@ -83,7 +85,8 @@ func TestDirectory_ChoosesTheLessLoaded(t *testing.T) {
 	}
 }
 
-// Unknown receivers are asked for, at growing intervals and not for ever.
+// If the queue has receivers that are not members, the Directory must request discovery at growing
+// intervals, but not forever.
 func TestDirectory_Asks(t *testing.T) {
 	t.Parallel()
 	d := directoryOf(1)
@@ -109,11 +112,12 @@ func TestDirectory_Asks(t *testing.T) {
 	d.Add("S", "1", "bus1")
 	d.Add("S", "2", "bus2")
 	assert.Empty(t, ask(3, time.Minute))
-	d.Choose(time.Hour) // counts again
+	d.Choose(time.Hour) // this request goes to the queue, so that the receivers are counted
 	assert.NotNil(t, d.Choose(time.Hour))
 }
 
-// A suspected member is not chosen, but still accounts for its receiver.
+// A suspected member must not be chosen until it announces itself again. It still counts as a known
+// receiver, so the other members can be chosen.
 func TestDirectory_Suspect(t *testing.T) {
 	t.Parallel()
 	d := directoryOf(2)
