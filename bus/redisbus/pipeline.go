@@ -15,23 +15,23 @@ import (
 )
 
 const (
-	// minWindow is the number of unanswered batches at which a pipeline stops writing, unless the
+	// minInFlight is the number of unanswered batches at which a pipeline stops writing, unless the
 	// link is slow. A limit of one would lead to the largest batches, but each command would wait
 	// for a full round trip. With two, Redis stays busy while the replies to the previous batch are
 	// being read.
-	minWindow = 2
-	// maxWindow is the largest number of unanswered batches on a slow link; see
-	// [pipeline.adaptWindow].
-	maxWindow = 64
+	minInFlight = 2
+	// maxInFlight is the largest number of unanswered batches on a slow link; see
+	// [pipeline.adaptLimit].
+	maxInFlight = 64
 	// maxInFlightBytes is the maximum total size in bytes of the unanswered batches beyond
-	// minWindow.
+	// minInFlight.
 	maxInFlightBytes = 16 << 20
 	// slowReply is a time limit. If waiting commands cannot be sent because no reply has arrived for
 	// this long, the link counts as slow.
 	slowReply = 20 * time.Millisecond
-	// windowLife is how long the larger window of a slow link is kept. After that, the next wait for a
-	// reply shows whether the link is still slow.
-	windowLife = 10 * time.Second
+	// raisedLimitLife is how long the higher limit for a slow link is kept. After that, the next
+	// wait for a reply shows whether the link is still slow.
+	raisedLimitLife = 10 * time.Second
 	// maxPublishBatch is the maximum number of publications in a batch.
 	maxPublishBatch = 512
 	// maxLockBatch is the maximum number of lock attempts in a batch. A lock goes to the first
@@ -69,7 +69,7 @@ type command interface {
 }
 
 // pipeline sends commands of one kind, in order, over a socket of its own. The number of unanswered
-// batches is limited by a window. While the window is not full, callers write their commands
+// batches is limited. While the limit is not reached, callers write their commands
 // themselves, which avoids waking another goroutine for each command. Otherwise commands wait. When
 // all replies to an earlier batch have arrived, the waiting commands are sent together as the next
 // batch. Batches therefore grow with the load, and there is no timer or batch size to tune. While
@@ -119,8 +119,8 @@ type pipeline[T command] struct {
 	inFlight []batch[T]
 	// inFlightBytes is the total size of the commands in inFlight, in bytes.
 	inFlightBytes int
-	// window is the number of batches in flight at which the pipeline stops writing.
-	window int
+	// inFlightLimit is the number of batches in flight at which the pipeline stops writing.
+	inFlightLimit int
 	// freeBatches contains empty batches for reuse.
 	freeBatches [][]T
 	// spaceFreed is closed when commands are removed from waiting. It is nil while no caller is
@@ -133,15 +133,15 @@ type pipeline[T command] struct {
 
 	// completed is the number of completed commands in the oldest batch.
 	completed int
-	// waitingSince is the time at which the pipeline's goroutine began to wait for a reply while the
-	// window was full and commands were waiting. It is zero at other times.
+	// waitingSince is the time at which the pipeline's goroutine began to wait for a reply while
+	// commands were waiting because of inFlightLimit. It is zero at other times.
 	waitingSince time.Time
 	// slowWaits is the total duration of the waits since slowSince that lasted at least slowReply; see
-	// adaptWindow.
+	// adaptLimit.
 	slowWaits time.Duration
 	slowSince time.Time
-	// windowGrown is the time at which window was last set to more than minWindow.
-	windowGrown time.Time
+	// limitRaised is the time at which inFlightLimit was last raised above minInFlight.
+	limitRaised time.Time
 	// replies counts all replies received since the pipeline was created.
 	replies int
 	// repliesAtCheck is the value of replies at the last health check.
@@ -171,7 +171,7 @@ type batch[T command] struct {
 func newPipeline[T command](s *session, capacity, maxBatch int, node *redis.Client, socket *socket) *pipeline[T] {
 	return &pipeline[T]{
 		session: s, node: node, required: node == s.node, capacity: capacity, maxBatch: maxBatch, socket: socket,
-		dialRequest: make(chan struct{}, 1), window: minWindow,
+		dialRequest: make(chan struct{}, 1), inFlightLimit: minInFlight,
 	}
 }
 
@@ -193,7 +193,7 @@ func (p *pipeline[T]) send(ctx context.Context, item T) error {
 func (p *pipeline[T]) gather() (flush bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.gathering || p.contention == 0 || p.windowFullLocked() {
+	if p.gathering || p.contention == 0 || p.limitReachedLocked() {
 		return !p.gathering
 	}
 	p.gathering = true
@@ -254,8 +254,8 @@ func (p *pipeline[T]) tryEnqueue(item T) (spaceFreed <-chan struct{}, err error)
 	return nil, nil //nolint:nilnil // the caller need not wait
 }
 
-// flush writes the waiting commands unless the window is full. If more than maxBytes bytes are
-// waiting, flush leaves the commands to the pipeline's goroutine.
+// flush writes the waiting commands unless too many batches are in flight. If more than maxBytes
+// bytes are waiting, flush leaves the commands to the pipeline's goroutine.
 //
 // If another goroutine holds writeLock, flush returns immediately. No command is left behind,
 // because the holder repeats the loop after unlocking writeLock and finds any commands that have
@@ -294,21 +294,21 @@ func (p *pipeline[T]) readyToWrite(maxBytes int) (bytes int, socket *socket, blo
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	bytes = p.bytesToWriteLocked()
-	if len(p.waiting) == 0 || p.windowFullLocked() || bytes > maxBytes && len(p.inFlight) > 0 && p.window == minWindow {
+	if len(p.waiting) == 0 || p.limitReachedLocked() || bytes > maxBytes && len(p.inFlight) > 0 && p.inFlightLimit == minInFlight {
 		return 0, nil, len(p.waiting) > 0
 	}
 	return bytes, p.socket, false
 }
 
-// windowFullLocked reports whether no further batch may be written before a reply arrives.
-func (p *pipeline[T]) windowFullLocked() bool {
-	return len(p.inFlight) >= p.window || len(p.inFlight) >= minWindow && p.inFlightBytes >= maxInFlightBytes
+// limitReachedLocked reports whether no further batch may be written before a reply arrives.
+func (p *pipeline[T]) limitReachedLocked() bool {
+	return len(p.inFlight) >= p.inFlightLimit || len(p.inFlight) >= minInFlight && p.inFlightBytes >= maxInFlightBytes
 }
 
 // bytesToWriteLocked returns the number of bytes for which the socket's send buffer needs room. On
 // a slow link, the buffer may still contain the batches in flight.
 func (p *pipeline[T]) bytesToWriteLocked() int {
-	if p.window == minWindow {
+	if p.inFlightLimit == minInFlight {
 		return p.waitingBytes
 	}
 	return p.waitingBytes + p.inFlightBytes
@@ -321,7 +321,7 @@ func (p *pipeline[T]) bytesToWriteLocked() int {
 func (p *pipeline[T]) nextBatch(maxBytes int) []T {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if len(p.waiting) == 0 || p.windowFullLocked() || p.bytesToWriteLocked() > maxBytes {
+	if len(p.waiting) == 0 || p.limitReachedLocked() || p.bytesToWriteLocked() > maxBytes {
 		return nil
 	}
 	var items []T

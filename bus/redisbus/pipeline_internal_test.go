@@ -19,7 +19,7 @@ func (noCommand) complete(int64, error) {}
 // and only one caller does so at a time.
 func TestPipeline_GathersWhileCallersAreConcurrent(t *testing.T) {
 	t.Parallel()
-	p := &pipeline[noCommand]{capacity: 100, maxBatch: 100, socket: &socket{}, window: minWindow}
+	p := &pipeline[noCommand]{capacity: 100, maxBatch: 100, socket: &socket{}, inFlightLimit: minInFlight}
 	writeBatch := func(commands int) {
 		for range commands {
 			_, err := p.tryEnqueue(noCommand{})

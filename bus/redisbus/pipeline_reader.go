@@ -84,19 +84,19 @@ func (p *pipeline[T]) readReplies() error {
 }
 
 // beforeRead is called before each Read of the socket. It writes the waiting commands. If the
-// window is too small for all of them, it records the time.
+// limit of batches in flight does not permit to write all of them, it records the time.
 func (p *pipeline[T]) beforeRead() {
 	if blocked := p.flushAll(); blocked && p.waitingSince.IsZero() {
 		p.waitingSince = time.Now()
 	}
 }
 
-// adaptWindow is called when a reply arrives after a wait whose start beforeRead has recorded. If
+// adaptLimit is called when a reply arrives after a wait whose start beforeRead has recorded. If
 // long waits take up most of the time, commands cannot be sent although Redis is idle, because two
-// batches per round trip are too few. The window is then set in proportion to the round-trip time.
-// On a fast link, the waits are short even if Redis is busy, and a larger window would only make
+// batches per round trip are too few. The limit is then set in proportion to the round-trip time.
+// On a fast link, the waits are short even if Redis is busy, and a higher limit would only make
 // the batches smaller.
-func (p *pipeline[T]) adaptWindow() {
+func (p *pipeline[T]) adaptLimit() {
 	now := time.Now()
 	waited := now.Sub(p.waitingSince)
 	p.waitingSince = time.Time{}
@@ -107,15 +107,15 @@ func (p *pipeline[T]) adaptWindow() {
 			p.slowSince, p.slowWaits = now.Add(-waited), waited
 			return
 		}
-		p.windowGrown = now
+		p.limitRaised = now
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	switch {
 	case waited >= slowReply:
-		p.window = max(p.window, min(int(waited/time.Millisecond), maxWindow))
-	case p.window > minWindow && now.Sub(p.windowGrown) > windowLife:
-		p.window, p.freeBatches = minWindow, nil
+		p.inFlightLimit = max(p.inFlightLimit, min(int(waited/time.Millisecond), maxInFlight))
+	case p.inFlightLimit > minInFlight && now.Sub(p.limitRaised) > raisedLimitLife:
+		p.inFlightLimit, p.freeBatches = minInFlight, nil
 	}
 }
 
@@ -128,7 +128,7 @@ func (p *pipeline[T]) completeNext(value int64, reply error) error {
 	}
 	p.replies++
 	if !p.waitingSince.IsZero() {
-		p.adaptWindow()
+		p.adaptLimit()
 	}
 	items := oldest.items
 	if p.completed < len(items) {
@@ -145,7 +145,7 @@ func (p *pipeline[T]) completeNext(value int64, reply error) error {
 	defer p.mu.Unlock()
 	p.inFlight = slices.Delete(p.inFlight, 0, 1)
 	p.inFlightBytes -= oldest.bytes
-	if items != nil && len(p.freeBatches) < p.window {
+	if items != nil && len(p.freeBatches) < p.inFlightLimit {
 		p.freeBatches = append(p.freeBatches, items[:0])
 	}
 	return p.drainErrLocked()
@@ -266,7 +266,7 @@ func (p *pipeline[T]) failAll(err error) bool {
 	}
 	incomplete := slices.Concat(p.inFlight, []batch[T]{{items: p.waiting}})
 	p.socket, p.inFlight, p.inFlightBytes, p.waiting, p.waitingBytes, p.closedErr = nil, nil, 0, nil, 0, closedErr
-	p.window = minWindow
+	p.inFlightLimit = minInFlight
 	p.signalSpaceLocked()
 	p.mu.Unlock()
 	p.writeLock.Unlock()
