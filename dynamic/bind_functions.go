@@ -104,7 +104,7 @@ func newBoundClient[Req, Resp proto.Message](
 	return client, client.bindMethod(c, method)
 }
 
-// describeTopic returns a description of a topic with the given number of parts.
+// describeTopic returns a description of a topic with this number of parts, for an error message.
 func describeTopic(parts int) string {
 	switch parts {
 	case 0:

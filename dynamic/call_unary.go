@@ -246,8 +246,8 @@ func (c *unaryCall) leaveMember() {
 	}
 }
 
-// isUnanswered reports whether a call has failed with err because its server has not answered in
-// time and has not announced that it is handling the request either.
+// isUnanswered reports whether a call has failed with err because its server did not answer in
+// time. If the server has announced that it is handling the request, isUnanswered returns false.
 func (c *unaryCall) isUnanswered(err error) bool {
 	facts, _ := errors.FactsOf(err)
 	return facts.Reason == errors.ReasonNoSign || facts.Reason == errors.ReasonSilent

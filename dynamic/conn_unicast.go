@@ -69,9 +69,9 @@ func (u *unicastRoute) onUndelivered(member *selection.Member, state *callState)
 	}
 }
 
-// suspect is called when a member has not answered a request in time. suspect asks the member with
-// a discovery request whether it still receives the requests of the queue. Until the member
-// responds, this conn sends no more requests to it.
+// suspect is called when a server, which is a member of the directory, has not answered a request
+// in time. suspect asks the member with a discovery request whether it still receives the requests
+// of the queue. Until the member responds, this conn sends no more requests to it.
 func (u *unicastRoute) suspect(member *selection.Member) {
 	if u.directory.Suspect(member) {
 		// If the discovery request is lost, the member is chosen again once it announces itself.

@@ -94,8 +94,8 @@ type implementation struct {
 	service reflect.Type
 }
 
-// method returns the Go method with the given name. The first parameter of its function is the
-// pointer in the field value.
+// method returns the Go method with this name. The first parameter of its function is the pointer
+// in the field value.
 func (i *implementation) method(name string) (reflect.Method, bool) {
 	for _, t := range []reflect.Type{i.goType, i.service} {
 		if t == nil {

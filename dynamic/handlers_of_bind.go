@@ -27,9 +27,8 @@ var (
 //
 // The pointer types of messages are known only at run time, so F has unsafe.Pointer in their place.
 // This is sound because Go represents all pointers alike: code that was compiled for one pointer
-// type can be called with another one, as long as the memory behind the pointer has the right type.
-// The caller must have checked that. reflect.Call would add a sixth to the time of an in-process
-// call.
+// type can be called with another one. The memory behind the pointer must have the right type. The
+// caller must have checked this. reflect.Call would add a sixth to the time of an in-process call.
 func methodFunction[F any](method reflect.Method) F {
 	function := reflect.New(method.Func.Type())
 	function.Elem().Set(method.Func)

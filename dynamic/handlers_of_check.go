@@ -82,8 +82,8 @@ func serviceProblem(service *registry.Service, method string, problem error) err
 }
 
 // methodOf returns the method of the service that has the name key. It returns nil if there is no
-// such method. It also returns nil if the method is a subscription, unless the Go method looks like
-// a handler. Such a Go method has the name of the subscription only by chance.
+// such method. It also returns nil if the method is a subscription and the Go method does not look
+// like a handler. In that case, the Go method has the name of the subscription only by chance.
 func (h *implementationHandler) methodOf(service *registry.Service, key string) *registry.Method {
 	method := methodOfGoName(service, key)
 	if method != nil && method.Kind() == registry.KindSubscription && !h.looksLikeHandler() {
@@ -131,8 +131,8 @@ func (h *implementationHandler) looksLikeHandler() bool {
 		hasSignature(goMethod.Type, []reflect.Type{contextType, messageType}, []reflect.Type{messageType, errorType})
 }
 
-// leftover returns an error if the Go method of h belongs to no method of the service, but looks
-// like a handler or an affinity function.
+// leftover is called for a Go method that belongs to no method of the service. It returns an error
+// if the Go method looks like a handler or an affinity function.
 func (h *implementationHandler) leftover(service *registry.Service) error {
 	if h.looksLikeHandler() {
 		return fmt.Errorf("%s has a method with the signature of a handler, but there is no such method%s",
@@ -165,8 +165,9 @@ func missingAffinity(method *registry.Method) error {
 		method.WireName(), affinitySuffix, strings.TrimPrefix(wantedAffinity(method), "func"))
 }
 
-// hasSignature reports whether a Go method has the given parameters, after its receiver, and the
-// given results. messageType stands for any pointer to a message.
+// hasSignature reports whether a Go method has the parameter types params, not counting its
+// receiver, and the result types results. In both slices, messageType stands for any pointer to a
+// message.
 func hasSignature(t reflect.Type, params, results []reflect.Type) bool {
 	matches := func(given, wanted reflect.Type) bool {
 		if wanted == messageType {

@@ -79,7 +79,7 @@ func mapWorld(t *testing.T, opts ...dynamic.ConnOption) (*dynamic.Conn, *registr
 	return conn, service
 }
 
-// message returns a dynamic message with the given type name, parsed from JSON text.
+// message returns a dynamic message of the type called name, parsed from JSON text.
 func message(t *testing.T, service *registry.Service, name, text string) *dynamicpb.Message {
 	t.Helper()
 	method, _ := service.Method("Echo")

@@ -27,7 +27,7 @@ func decodedBy(request protoreflect.MessageDescriptor) (func([]byte) (proto.Mess
 	}, nil
 }
 
-// failing returns an option whose decoder is the given function. If err is not nil, creating the
+// failing returns an option whose decoder is the function decode. If err is not nil, creating the
 // decoder fails.
 func failing(decode func(encoded []byte) (proto.Message, error), err error) dynamic.DecoderOption {
 	return dynamic.WithRequestDecoder(func(protoreflect.MessageDescriptor) (func([]byte) (proto.Message, error), error) {

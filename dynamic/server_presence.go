@@ -116,8 +116,8 @@ func (r *Registration) announce(state wire.PresenceState, endpoints ...*endpoint
 	}
 }
 
-// publishPresence publishes the state of this server on the given channels. members is the value of
-// [wire.Presence.Members].
+// publishPresence publishes a message about the state of this server on the channels. members is
+// the value of [wire.Presence.Members].
 func (r *Registration) publishPresence(receiver bus.Channel, state wire.PresenceState, members int, channels [][]byte) {
 	//nolint:gosec // the number is limited by memory
 	presence := wire.Presence{ServerID: r.server.wireID, State: state, Members: uint32(members), Channels: channels}

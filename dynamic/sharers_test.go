@@ -106,7 +106,8 @@ type sharingFleet struct {
 	size   int
 }
 
-// newSharingFleet starts the given number of servers on each connection.
+// newSharingFleet opens connections to a broker and starts servers on them. Each argument is the
+// number of servers on one connection.
 func newSharingFleet(t *testing.T, connections ...int) *sharingFleet {
 	t.Helper()
 	f := &sharingFleet{t: t, broker: newBroker()}

@@ -22,7 +22,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 )
 
-// sentStreams returns the published stream frames with the given operation, and the names of their
+// sentStreams returns the published stream frames with the operation op, and the names of their
 // channels.
 func (b *fakeBus) sentStreams(t testing.TB, op wire.StreamOp) (frames []wire.Stream, channels []string) {
 	t.Helper()

@@ -249,7 +249,7 @@ func (p *flowPeer) toClient(f wire.Stream) *wire.Stream {
 	return sent
 }
 
-// next returns the next frame, which must have the given operation.
+// next returns the next frame, which must have the operation op.
 func (p *flowPeer) next(op wire.StreamOp) wire.Stream {
 	p.t.Helper()
 	envelope := requireSoon(p.t, p.frames, "stream frame")

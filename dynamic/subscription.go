@@ -486,7 +486,8 @@ func (s *subscription[Resp]) sendIntercepted(update proto.Message) error {
 	if err != nil {
 		return wrongMessage("update", s.plan.method, err)
 	}
-	// The message may differ from the one that has arrived, but its size is not worth computing.
+	// An interceptor may have replaced the message. Its size is not computed again, because that
+	// would take time. The size of the original message is used instead.
 	if !s.sendBlocking(update.(Resp), int(s.intercepted.Load())) {
 		return s.endedError()
 	}

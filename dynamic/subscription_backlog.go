@@ -61,8 +61,8 @@ type backlog struct {
 	empty chan struct{}
 }
 
-// newBacklog returns the backlog of a subscription whose channel has the given capacity. limit and
-// maxBytes are the values set by the user, or 0.
+// newBacklog returns the backlog of a subscription. channel is the capacity of the subscription's
+// channel. limit and maxBytes are the values set by the user, or 0.
 func newBacklog(limit, maxBytes, channel int) *backlog {
 	if maxBytes <= 0 && limit <= 0 {
 		maxBytes = DefaultBacklogBytes
@@ -101,14 +101,14 @@ func (b *backlog) trimLocked(inChannel int) {
 	}
 }
 
-// fullLocked reports whether there is no room for a frame of the given size. inChannel is the
-// number of updates in the subscription's channel.
+// fullLocked reports whether there is no room for a frame of this size. inChannel is the number of
+// updates in the subscription's channel.
 func (b *backlog) fullLocked(size, inChannel int) bool {
 	return b.limit > 0 && inChannel+b.frames.Len() >= b.limit || b.exceedsLocked(size, inChannel)
 }
 
-// exceedsLocked reports whether a further update of the given size would exceed the maximum total
-// size. A single update never does, whatever its size.
+// exceedsLocked reports whether a further update of this size would exceed the maximum total size.
+// A single update never does, whatever its size.
 func (b *backlog) exceedsLocked(size, inChannel int) bool {
 	if b.maxBytes == 0 {
 		return false

@@ -51,8 +51,8 @@ func newRegistry(t testing.TB, source string) *registry.Registry {
 	return reg
 }
 
-// newConn returns a conn to a server with the given handlers. source is the .proto source that the
-// client uses.
+// newConn starts a server with the handlers and returns a conn to it. source is the .proto source
+// that the client uses.
 func newConn(t testing.TB, handlers dynamic.Handlers, source string) *dynamic.Conn {
 	t.Helper()
 	b := bus.NewLocal()

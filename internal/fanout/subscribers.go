@@ -89,7 +89,7 @@ func (s *Subscribers) DeliverQueue(frame []byte) bool {
 }
 
 // RefuseQueue tells each queue subscriber that the broker has refused to assign frame to this
-// process, for example because the broker has run out of memory.
+// process. This happens, for example, if the broker has run out of memory.
 func (s *Subscribers) RefuseQueue(frame []byte) {
 	if s == nil {
 		return

@@ -80,8 +80,8 @@ func TestUnicastChannel_IsOfAServer(t *testing.T) {
 		wire.UnicastChannel("MyService", "SRV_a"))
 }
 
-// A request that is sent directly to one server must consist of the frame that would be sent to the
-// queue, followed by the routing key.
+// A request that is sent to a single server must consist of two parts: the frame that would be sent
+// to the queue, and the routing key.
 func TestRequest_RoutingKeyIsLast(t *testing.T) {
 	t.Parallel()
 	request := wire.Request{RequestID: []byte("id"), SentAt: 1, Body: wire.Body{Raw: []byte("body")}, AnnounceAfter: 200}

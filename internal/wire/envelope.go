@@ -109,7 +109,7 @@ func ParseEnvelope(frame []byte) (Envelope, error) {
 // nameInURL returns the full name in a type URL, which is the part after the last slash.
 func nameInURL(url []byte) []byte { return url[bytes.LastIndexByte(url, '/')+1:] }
 
-// kindOf returns the kind of the inner message with the given full name.
+// kindOf returns the kind of the inner messages with this full name.
 func kindOf(typeName []byte) Kind {
 	switch string(typeName) {
 	case requestName:

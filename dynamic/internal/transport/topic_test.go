@@ -76,7 +76,7 @@ func TestCheckTopic_Distinct(t *testing.T) {
 	}
 }
 
-// combinations returns all lists of the given length whose elements are in parts.
+// combinations returns all lists of this length whose elements are in parts.
 func combinations(parts []string, length int) (topics [][]string) {
 	if length == 0 {
 		return [][]string{nil}
