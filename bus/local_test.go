@@ -71,8 +71,7 @@ func TestLocal_QueueCountsAsOneReceiver(t *testing.T) {
 
 // If a queue always has at least one subscriber, every frame must be delivered, even if the
 // subscriber changes while a frame is being published. The broadcast handler replaces the queue's
-// subscriber between the moment when Publish reads the list of subscribers and the moment when it
-// delivers the frame.
+// subscriber after Publish has read the list of subscribers and before it delivers the frame.
 func TestLocal_QueueHandoverLosesNoFrame(t *testing.T) {
 	t.Parallel()
 	b, channel := bus.NewLocal(), bus.Channel{Name: "c"}

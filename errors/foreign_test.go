@@ -92,7 +92,8 @@ type numbered struct{}
 func (numbered) Error() string { return "numbered" }
 func (numbered) Code() int     { return 7 }
 
-// asking is an error type of another library whose method Code takes an argument.
+// asking is an error type of another library. Its method Code takes an argument, so this package
+// must ignore that method.
 type asking struct{}
 
 func (asking) Error() string           { return "asking" }

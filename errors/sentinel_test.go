@@ -58,7 +58,7 @@ func TestSentinels_NeedCodeAndText(t *testing.T) {
 		"an error made here is not matched by its text")
 }
 
-// It must be possible to create every error that psrpc's client creates with this package.
+// This package must be able to create every error that psrpc's client creates.
 func TestSentinels_MadeByClient(t *testing.T) {
 	t.Parallel()
 	some := errors.New("a text of its own")

@@ -52,8 +52,8 @@ func (a *fakeCall) call(ctx context.Context, _ proto.Message, _ ...dynamic.Reque
 	return say("done"), nil
 }
 
-// waits returns the delays between the attempts. With virtual time, an attempt itself takes no time
-// unless takes is set.
+// waits returns the delays between the attempts. The tests use virtual time, in which an attempt
+// takes no time unless the field takes is set.
 func (a *fakeCall) waits() (waits []time.Duration) {
 	for i := range len(a.started) - 1 {
 		waits = append(waits, a.started[i+1].Sub(a.started[i]))

@@ -55,8 +55,8 @@ func FuzzCamelCase(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, name string) {
 		if !identifier.MatchString(name) {
-			// The result does not matter, because no name in protobuf looks like this. Only a panic
-			// would be an error.
+			// The result does not matter, because protobuf does not allow such a name. The function must
+			// only not panic.
 			_ = camelCase(name)
 			return
 		}

@@ -9,8 +9,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A tree of .proto files with three roots, two versions of a package, and gRPC services beside
-// those for the bus loads with one call.
+// It must be possible to load a tree of .proto files with one call. The tree has three roots,
+// two versions of a package, and both gRPC services and services for the bus.
 func TestImportRoots_Tree(t *testing.T) {
 	t.Parallel()
 	const proto3 = `syntax = "proto3"; import "options.proto"; import "common/id.proto"; `

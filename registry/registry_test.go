@@ -81,7 +81,8 @@ func TestRegistry_RegisterSameDescriptorAgain(t *testing.T) {
 	assert.True(t, errors.Is(err, ErrAlreadyRegistered))
 }
 
-// The descriptors of an equal service may come from another source.
+// A service may be registered again if it is equal, even if its descriptor comes from another
+// source.
 func TestRegistry_RegisterEqualServiceAgain(t *testing.T) {
 	t.Parallel()
 	const source = `syntax = "proto3"; package a; import "options.proto"; message M { string some_text = 1; } service A {

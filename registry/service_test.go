@@ -3,7 +3,7 @@ package registry
 import (
 	"testing"
 
-	// This package is deprecated, but users may have its descriptors.
+	// Package desc is deprecated, but users may still have descriptors of its types.
 	"github.com/jhump/protoreflect/desc" //nolint:staticcheck
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"

@@ -24,8 +24,8 @@ type report struct{}
 
 func (report) Delivered(int, error) {}
 
-// BenchmarkPublish compares frames published through the bus, with several configurations, with
-// plain NATS messages. There are no subscribers.
+// BenchmarkPublish publishes frames through several configurations of the bus, and compares them
+// with plain NATS messages. There are no subscribers.
 func BenchmarkPublish(b *testing.B) {
 	url := testenv.NATSProcess(b).URL()
 	keyed := bus.Channel{Subject: "SRV.Bench", Key: "Method.REQ"}
@@ -62,7 +62,7 @@ func BenchmarkPublish(b *testing.B) {
 	})
 }
 
-// BenchmarkRoundTrip compares two frames sent through the bus, a request and its response, with a
+// BenchmarkRoundTrip sends a request and its response through the bus, and compares them with a
 // plain NATS request and its reply.
 func BenchmarkRoundTrip(b *testing.B) {
 	url := testenv.NATSProcess(b).URL()
@@ -139,8 +139,8 @@ func BenchmarkReceive(b *testing.B) {
 	})
 }
 
-// BenchmarkQueueMix compares calls of 64 concurrent callers to one server with and without other
-// processes that serve another method of the service.
+// BenchmarkQueueMix measures calls of 64 concurrent callers to one server. It compares the results
+// with and without processes that serve another method of the service.
 func BenchmarkQueueMix(b *testing.B) {
 	for _, subscribers := range []int{0, 1, 20, 50} {
 		b.Run(fmt.Sprint("1+", subscribers), func(b *testing.B) {

@@ -28,7 +28,8 @@ const testTimeout = 20 * time.Second
 
 var (
 	quiet = natsbus.WithLogger(slog.New(slog.DiscardHandler))
-	// requests and others are channels that share a subject; results has its own subject.
+	// requests and others are channels that share a subject. results is a channel with its own
+	// subject.
 	requests = bus.Channel{Name: "Svc|Method|REQ", Subject: "SRV.Svc.Q", Key: "Method.REQ"}
 	others   = bus.Channel{Name: "Svc|Other|REQ", Subject: "SRV.Svc.Q", Key: "Other.REQ"}
 	results  = bus.Channel{Name: "Svc|ID|RES", Subject: "CLI.Svc.ID.RES"}
@@ -208,7 +209,7 @@ func TestBus_SubscribeIsUndoneIfItsContextEnds(t *testing.T) {
 	require.ErrorIs(t, err, context.DeadlineExceeded)
 	proxy.Delay(0)
 
-	// Afterwards, the server has processed everything that was sent before.
+	// When listen returns, the server has processed everything that was sent before.
 	_, other := listen(t, b, requests, bus.Broadcast)
 	other.Close()
 	nobody := newReports()

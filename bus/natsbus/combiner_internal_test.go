@@ -35,7 +35,8 @@ func TestCombiner_OneSendsForAll(t *testing.T) {
 }
 
 // If several goroutines publish at the same time, one of them sends the frames of the others too.
-// It must not do so forever, and the frames of each goroutine must stay in order.
+// It must return after a limited number of frames, and the frames of each goroutine must stay in
+// order.
 func TestCombiner_TakesTurns(t *testing.T) {
 	t.Parallel()
 	const publishers, frames = 4, 10 * maxQueued

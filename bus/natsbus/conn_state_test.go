@@ -139,7 +139,9 @@ func TestBus_NothingSentArrives(t *testing.T) {
 	assert.Less(t, time.Since(started), 4*probe+time.Second, "four probe intervals, and a margin for a busy machine")
 	assert.NotEmpty(t, frames, "frames arrived in the meantime")
 	proxy.Mute(false)
-	proxy.Cut() // the server cannot parse the rest of a stream of bytes after some were lost
+	// Cut the connection, because the server cannot parse the remaining bytes after some have been
+	// lost.
+	proxy.Cut()
 	events.next(t, bus.Reconnected)
 	publish(t, b, others, nil)
 }

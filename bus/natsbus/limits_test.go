@@ -41,7 +41,8 @@ func TestBus_FrameTooLarge(t *testing.T) {
 	soon(t, frames, "frame after that")
 }
 
-// pad returns unknown fields for an envelope. They have the given total size in bytes.
+// pad returns encoded protobuf fields that are unknown in an envelope. Their total size is size
+// bytes.
 func pad(size int) []byte {
 	field := make([]byte, 0, size)
 	for ; size > 3; size -= 2 {

@@ -18,8 +18,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 )
 
-// Frames of two methods are sent to fleets in which some processes serve only the first method and
-// the others only the second one. Each frame must arrive once.
+// Frames of two methods are sent to one queue group. Some of its members serve only the first
+// method, and the others only the second one. Each frame must arrive exactly once.
 func TestBus_Mixes(t *testing.T) {
 	t.Parallel()
 	url := testenv.NATSProcess(t).URL()
@@ -41,7 +41,8 @@ func TestBus_Mixes(t *testing.T) {
 			started := time.Now()
 			for i := range frames {
 				require.NoError(t, sender.Publish(t.Context(), requests, envelope(t, fmt.Sprint(i), ""), lost))
-				publish(t, sender, others, envelope(t, fmt.Sprint(i), "")) // without a report, like an update
+				// This frame has no report, like the updates of a subscription method.
+				publish(t, sender, others, envelope(t, fmt.Sprint(i), ""))
 			}
 			seen := map[string]int{}
 			for len(seen) < 2*frames && len(lost) == 0 {
@@ -54,8 +55,9 @@ func TestBus_Mixes(t *testing.T) {
 	}
 }
 
-// stranger is a member of the queue group that knows no private subjects, like a process of psrpc.
-// It serves one routing key and drops all other frames.
+// stranger starts a member of the queue group that behaves like a psrpc process: it knows no
+// private subjects, serves one routing key and drops all other frames. The returned channel
+// receives the frames that it serves.
 func stranger(t *testing.T, url string, channel bus.Channel) <-chan []byte {
 	t.Helper()
 	frames, nc := make(chan []byte, 1<<16), connect(t, url)
@@ -69,8 +71,8 @@ func stranger(t *testing.T, url string, channel bus.Channel) <-chan []byte {
 	return frames
 }
 
-// Frames that only a process of psrpc's kind serves return to the queue group until they reach it,
-// also if they arrive all at once.
+// If only a psrpc process serves a method, misrouted frames must return to the queue group until
+// they reach that process, even if hundreds of them arrive at once.
 func TestBus_StrangerServesTheMethod(t *testing.T) {
 	t.Parallel()
 	url := testenv.NATSProcess(t).URL()
@@ -85,7 +87,8 @@ func TestBus_StrangerServesTheMethod(t *testing.T) {
 		require.NoError(t, sender.Publish(t.Context(), requests, envelope(t, fmt.Sprint(i)+padding[:i%2*len(padding)], ""), lost))
 	}
 	require.Eventually(t, func() bool { return len(served)+len(lost) == frames }, testTimeout, testTimeout/1000)
-	assert.Less(t, len(lost), 10) // each frame is lost with a probability of 0.1 %
+	// Each frame may be lost with a probability of 0.1 %.
+	assert.Less(t, len(lost), 10)
 	for len(lost) > 0 {
 		report := <-lost
 		assert.Zero(t, report.receivers)
@@ -103,7 +106,8 @@ func (l lines) Write(line []byte) (int, error) {
 	return len(line), nil
 }
 
-// If the server denies private subjects, frames return to the queue group, and one warning says so.
+// If the server denies private subjects, misrouted frames must return to the queue group instead,
+// and the bus must log exactly one warning.
 func TestBus_PrivateSubjectsDenied(t *testing.T) {
 	t.Parallel()
 	for name, permissions := range map[string]server.Permissions{
@@ -136,7 +140,8 @@ func TestBus_PrivateSubjectsDenied(t *testing.T) {
 	}
 }
 
-// callAll publishes frames with reports in a row of small batches, each of which must arrive.
+// callAll publishes frames with delivery reports in small batches. It waits until each batch has
+// arrived before it publishes the next one. arrived returns the number of frames received so far.
 func callAll(t *testing.T, sender bus.Bus, frames int, arrived func() int) {
 	t.Helper()
 	const batch = 50
@@ -148,8 +153,9 @@ func callAll(t *testing.T, sender bus.Bus, frames int, arrived func() int) {
 	}
 }
 
-// If most members of the queue group serve other methods, and no process of psrpc takes part, most
-// frames go directly to those that serve the method. If all of these have left, reports say so.
+// Most members of the queue group serve another method, and none of them is a psrpc process. Most
+// frames must then be published directly to the members that serve the method. When these have
+// left, delivery reports must say that there are no receivers.
 func TestBus_DirectPublication(t *testing.T) {
 	t.Parallel()
 	url := testenv.NATSProcess(t).URL()
@@ -181,7 +187,8 @@ func TestBus_DirectPublication(t *testing.T) {
 	soon(t, frames2, "frame")
 }
 
-// Processes of psrpc keep their share of the frames.
+// If a psrpc process also serves the method, it must still receive its share of the frames, so the
+// bus must not publish frames directly to dynpsrpc processes.
 func TestBus_DirectPublicationWithStrangers(t *testing.T) {
 	t.Parallel()
 	url := testenv.NATSProcess(t).URL()

@@ -215,7 +215,7 @@ func TestOpen_FailedAttemptsAreClosed(t *testing.T) {
 				_, err := io.Copy(io.Discard, conn)
 				select {
 				case closed <- err:
-				default: // the test has ended and no longer receives
+				default: // the test has ended and no longer reads from the channel
 				}
 			})
 		}

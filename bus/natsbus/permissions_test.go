@@ -72,8 +72,8 @@ func TestBus_PublishDenied(t *testing.T) {
 	requireCode(t, errors.PermissionDenied, event.Err)
 }
 
-// If the server denies the subscription to an inbox, the bus must still deliver frames. It cannot
-// report that a frame had no receivers.
+// If the server denies the subscription to the inbox, the bus must still deliver frames. It is then
+// unable to report that a frame had no receivers.
 func TestBus_InboxDenied(t *testing.T) {
 	t.Parallel()
 	b := newBus(t, newRestrictedServer(t, server.Permissions{Subscribe: &server.SubjectPermission{Deny: []string{"_INBOX.>"}}}))

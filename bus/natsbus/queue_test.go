@@ -35,8 +35,8 @@ func TestBus_QueueOfProcessesThatServeDifferentMethods(t *testing.T) {
 	assert.Empty(t, lost)
 }
 
-// Frames that no process serves are reported to their publishers, without events. Only the first
-// few of them are passed on.
+// Frames of a method that no process serves must be reported to their publishers, without events.
+// The processes in the queue group must pass on only the first few of these frames.
 func TestBus_QueueWithoutTheMethod(t *testing.T) { //nolint:paralleltest // it depends on how long 16 deliveries take
 	url := testenv.NATSProcess(t).URL()
 	sender := newBus(t, url)
@@ -53,7 +53,7 @@ func TestBus_QueueWithoutTheMethod(t *testing.T) { //nolint:paralleltest // it d
 		require.NoError(t, sender.Publish(t.Context(), requests, envelope(t, "x", ""), nobody))
 		publish(t, sender, requests, envelope(t, "update", ""))
 	}
-	// On a busy machine a few reports may be confirmed before their status arrives.
+	// On a busy machine, a few reports may be confirmed before their no-responders status arrives.
 	require.Eventually(t, func() bool { return len(nobody) > frames*9/10 }, testTimeout, testTimeout/1000)
 	for len(nobody) > 0 {
 		require.Equal(t, published{0, nil}, <-nobody)
@@ -96,8 +96,8 @@ func (o outcome) Delivered(receivers int, _ error) {
 }
 
 // Members of a queue join and leave, but at least one is always present. Each frame must either be
-// delivered once or be reported as lost. Few frames are lost: those that the server routes to a
-// member that is leaving.
+// delivered once or be reported as lost. Only a few frames may be lost, namely those that the
+// server gives to a member that is leaving.
 func TestBus_QueueMembersComeAndGo(t *testing.T) {
 	t.Parallel()
 	url := testenv.NATSProcess(t).URL()
@@ -109,7 +109,8 @@ func TestBus_QueueMembersComeAndGo(t *testing.T) {
 		require.NoError(t, err)
 		return s
 	}
-	listen(t, newBus(t, url), others, bus.Queue) // gets frames, too, and forwards them
+	// This member serves another method, so it forwards the frames that it gets.
+	listen(t, newBus(t, url), others, bus.Queue)
 	leaving := subscribe(newBus(t, url))
 	stop, members := make(chan struct{}), sync.WaitGroup{}
 	members.Go(func() {

@@ -81,7 +81,7 @@ func TestOpen_ConnectionClosedForGood(t *testing.T) {
 	assert.Len(t, connections(t, broker), 2, "the closed connections are gone")
 }
 
-// clientOf returns the ID by which the server identifies the connection of a bus opened with
+// clientOf returns the ID that the server has given to the connection of a bus opened with
 // bus.Open.
 func clientOf(t *testing.T, broker *testenv.NATSServer, _ bus.Bus) uint64 {
 	t.Helper()

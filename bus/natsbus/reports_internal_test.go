@@ -68,7 +68,8 @@ func TestReports_FirstAdded(t *testing.T) {
 	assert.Len(t, r.firstAdded, 1)
 }
 
-// The method cancel must report whether the publisher has to return the error itself.
+// The method cancel must report whether Publish has to return the error itself. Otherwise, the
+// delivery report has already received an error.
 func TestReports_Cancel(t *testing.T) {
 	t.Parallel()
 	r := newReports()

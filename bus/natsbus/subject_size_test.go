@@ -16,9 +16,9 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/testenv"
 )
 
-// Subjects of many lengths must either work or be rejected with the code InvalidArgument, whatever
-// makes them long. If the bus sent a subject that is too long, the server would close the
-// connection.
+// Subjects of every length must either work or be rejected with the code InvalidArgument, whichever
+// part of the subject is long. If the bus sent a subject that is too long, the server would close
+// the connection.
 func TestBus_SubjectOfAnyLength(t *testing.T) {
 	t.Parallel()
 	subjectOf := func(size int) bus.Channel {
@@ -84,8 +84,8 @@ func TestBus_SubjectOfAnyLength(t *testing.T) {
 }
 
 // The sender of a frame chooses its reply subject. A process that forwards the frame must not
-// publish to arbitrary subjects chosen by the sender. The server must not close its connection
-// because of them.
+// publish to arbitrary subjects chosen by the sender. Otherwise, the sender could reach subjects
+// that it must not publish to, or make the server close the connection of that process.
 func TestBus_ForeignReplySubjects(t *testing.T) {
 	t.Parallel()
 	url := testenv.NATS(t).URL()

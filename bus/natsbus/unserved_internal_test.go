@@ -11,7 +11,8 @@ func frame() *misrouted { return &misrouted{subject: "SRV.Svc.Q", key: "Method.R
 
 func newUnserved() *unserved { return &unserved{keys: map[queueKey]*unservedKey{}} }
 
-// beginTrial starts a trial with the given number of frames, which the caller must end.
+// beginTrial adds the given number of frames to a trial and returns them. It requires that all of
+// them return to the queue group.
 func beginTrial(t *testing.T, u *unserved, frames int) (tried []*misrouted) {
 	t.Helper()
 	for range frames {
@@ -23,7 +24,8 @@ func beginTrial(t *testing.T, u *unserved, frames int) (tried []*misrouted) {
 	return tried
 }
 
-// If all frames of a trial come back, the frames that have waited and later ones are dropped.
+// If all frames of a trial come back, the frames that are waiting for its result must be dropped,
+// and so must later frames.
 func TestUnserved_NobodyServes(t *testing.T) {
 	t.Parallel()
 	u, waiting := newUnserved(), frame()
@@ -46,7 +48,8 @@ func TestUnserved_NobodyServes(t *testing.T) {
 	assert.Equal(t, 2, u.key(waiting).failures)
 }
 
-// If one frame of a trial does not come back, the frames that have waited return to the group.
+// If one frame of a trial does not come back, the frames that are waiting for the result must
+// return to the queue group.
 func TestUnserved_SomebodyServes(t *testing.T) {
 	t.Parallel()
 	u, waiting := newUnserved(), frame()
@@ -61,13 +64,14 @@ func TestUnserved_SomebodyServes(t *testing.T) {
 	served, _ := u.cameBack(next)
 	assert.True(t, served, "this frame did not reach the process by chance")
 
-	// A later trial holds no frames back.
+	// After a successful trial, no frames wait for the result of the next one.
 	u.key(waiting).validUntil = time.Time{}
 	beginTrial(t, u, trialFrames)
 	assert.Equal(t, returnFrame, u.decide(frame(), nil))
 }
 
-// A frame that comes back late corrects the result of its trial.
+// If a trial was considered successful but all of its frames come back late, the result must be
+// corrected.
 func TestUnserved_FramesComeBackLate(t *testing.T) {
 	t.Parallel()
 	for _, frames := range []int{1, trialFrames} {
@@ -88,7 +92,8 @@ func TestUnserved_FramesComeBackLate(t *testing.T) {
 	}
 }
 
-// The state is bounded, whatever routing keys and however many frames arrive.
+// The numbers of waiting frames and of stored routing keys must be limited, because peers choose
+// what they send.
 func TestUnserved_IsBounded(t *testing.T) {
 	t.Parallel()
 	u := newUnserved()

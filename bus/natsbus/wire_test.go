@@ -123,8 +123,8 @@ func TestBus_FramesOfPsrpc(t *testing.T) {
 	requireCode(t, errors.InvalidArgument, dropped.Err)
 }
 
-// psrpc servers and dynpsrpc servers must share the frames of a queue, which requires that they use
-// the same queue group.
+// psrpc servers and dynpsrpc servers must use the same queue group, so that they share the frames
+// of a queue.
 func TestBus_SharesQueuesWithPsrpc(t *testing.T) {
 	t.Parallel()
 	url := testenv.NATS(t).URL()

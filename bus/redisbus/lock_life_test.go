@@ -15,9 +15,9 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 )
 
-// The lock of a frame must live until the frame has expired, because a process that was stopped
-// could still handle the frame until then. It must be shorter if identical frames may follow,
-// because these need the same lock.
+// The lock on a frame must live until the frame has expired, because a suspended process could
+// still handle the frame until then. If identical frames may follow, the lock must live for a
+// shorter time, because these frames need the same lock.
 func TestBus_LifeOfLock(t *testing.T) {
 	t.Parallel()
 	body := wire.Body{Message: wrapperspb.String("hello")}

@@ -15,8 +15,8 @@ func (noCommand) size() int             { return 1 }
 func (noCommand) write(*bufio.Writer)   {}
 func (noCommand) complete(int64, error) {}
 
-// A caller waits for the commands of others only while batches show that there are other callers,
-// and only one caller does so at a time.
+// A caller must wait for the commands of other callers only while recent batches show that callers
+// are concurrent. Only one caller may wait at a time.
 func TestPipeline_GathersWhileCallersAreConcurrent(t *testing.T) {
 	t.Parallel()
 	p := &pipeline[noCommand]{capacity: 100, maxBatch: 100, socket: &socket{}, inFlightLimit: minInFlight}
@@ -26,7 +26,8 @@ func TestPipeline_GathersWhileCallersAreConcurrent(t *testing.T) {
 			require.NoError(t, err)
 		}
 		require.Len(t, p.nextBatch(maxInlineBytes), commands)
-		p.inFlight = nil // as if Redis had replied
+		// Simulate that Redis has replied.
+		p.inFlight = nil
 	}
 	writeBatch(1)
 	assert.Zero(t, p.contention)

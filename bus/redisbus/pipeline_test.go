@@ -68,8 +68,8 @@ func TestBus_IdleConnectionsPing(t *testing.T) {
 	}, waitTimeout, 10*time.Millisecond)
 }
 
-// On a slow link, the bus must not wait for the reply to each batch: 64 large frames would take 32
-// round trips.
+// On a slow link, the bus must send further batches before the replies to the earlier ones arrive.
+// Otherwise, 64 large frames would take 32 round trips.
 func TestBus_LargeFramesOnASlowLink(t *testing.T) {
 	t.Parallel()
 	const frames, size, delay = 64, 256 << 10, 50 * time.Millisecond
@@ -89,12 +89,13 @@ func TestBus_LargeFramesOnASlowLink(t *testing.T) {
 	for range frames {
 		require.NoError(t, <-published)
 	}
-	// The proxy forwards 20 MB/s, so that the frames take 0.8 s at least.
+	// The proxy forwards 20 MB/s, so the frames take at least 0.8 s.
 	t.Logf("%d frames of %d KiB in %v", frames, size>>10, time.Since(started))
 	require.Less(t, time.Since(started), frames/2*2*delay*3/4)
 }
 
-// Nor must it wait for the replies to each batch of locks.
+// On a slow link, the bus must send further lock attempts before the replies to the earlier ones
+// arrive.
 func TestBus_ManyLocksOnASlowLink(t *testing.T) {
 	t.Parallel()
 	const frames, delay = 2000, 50 * time.Millisecond

@@ -182,8 +182,8 @@ func TestBreaker_Keys(t *testing.T) {
 	require.Equal(t, down, send(t, b.call(info(testservice.AskThere, "us"), servers.call), 1))
 }
 
-// TestBreaker_Whole uses the interceptor on a conn. It checks that calls, multi calls and streams
-// each have their own circuit breaker.
+// TestBreaker_Whole uses the interceptor with a real client and server. It checks that calls, multi
+// calls and streams each have their own circuit breaker.
 func TestBreaker_Whole(t *testing.T) {
 	t.Parallel()
 	s := testservice.New(t, testservice.Config{Conn: []dynamic.ConnOption{New(WithThreshold(0.5, 4), WithCooldown(time.Hour))}})

@@ -12,10 +12,11 @@
 // With -rivals, the program runs the benchmarks that psrpc v0.8.2 can run too, and measures both
 // libraries. The benchmark of psrpc has the same name with the prefix psrpc/ and runs directly
 // after that of dynpsrpc. Both have the same callers, servers and checks. psrpc has its default
-// settings, but its servers skip the claims of queues, which makes it faster. The caller of a multi
-// call of psrpc cancels the call after the last response, because the call would last its whole
-// timeout. On a stream of psrpc, which has no window, N goroutines send at the same time. psrpc
-// loses messages under load: the program prints how many next to the ratio.
+// settings, except that its servers skip the claims of queues, which makes it faster. After the
+// last response to a multi call, the caller of psrpc cancels the call. Otherwise, the call would
+// last until its timeout. Streams of psrpc have no window, so N goroutines send on them at the same
+// time. psrpc loses messages under load. The program prints the number of lost messages next to the
+// ratio.
 //
 // The client and the servers use separate connections, as separate processes would, except on the
 // in-process bus. Allocations, bytes and CPU time are given per operation, for the client and the
@@ -48,7 +49,7 @@
 //	                  fastdecode: the server decodes requests with package fastdecode, and returns
 //	                  a prepared message
 //	growth/WHAT/N     a call like queue with N services, methods, topics or waiting calls
-//	growth/servers/N  queue, affinity and multi calls with N servers, and the same with raw transports
+//	growth/servers/N  queue, affinity and multi calls with N servers; also with raw transports
 //	growth/subscribers/N  queue calls on NATS beside N subscribers of a queue subscription
 //
 // Other benchmarks measure raw transports. go-chan-pingpong passes a value to another goroutine and

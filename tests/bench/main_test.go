@@ -17,13 +17,14 @@ import (
 func TestMain(m *testing.M) {
 	growthCounts = []int{1, 10, 100}                      // registering thousands takes seconds
 	growthServers, growthSubscribers = []int{1}, []int{1} // other benchmarks have three servers
-	// With the race detector, on a busy machine, 64 callers with large messages wait for more than
-	// the second that a server has by default to answer.
+	// By default, a server must answer within one second. With the race detector on a busy machine, it
+	// needs longer if 64 callers send large messages.
 	connOptions = []dynamic.ConnOption{dynamic.WithSelectionTimeout(5 * time.Second), dynamic.WithClientTimeout(15 * time.Second)}
 	goleak.VerifyTestMain(m)
 }
 
-// Every row works, for a moment, and everything that is made of the results.
+// Every benchmark must run for a short time without errors. It must also be possible to save the
+// results, to read them again, and to turn them into a table and plots.
 func TestRun_EveryRow(t *testing.T) {
 	t.Parallel()
 	rows := allRows(false)
@@ -45,7 +46,7 @@ func TestRun_EveryRow(t *testing.T) {
 	require.NoError(t, read.plot(t.TempDir()))
 }
 
-// A row is compared with the same row of psrpc.
+// With rivals enabled, a benchmark of dynpsrpc must be compared with the same benchmark of psrpc.
 func TestRun_Rival(t *testing.T) {
 	t.Parallel()
 	s := &settings{rounds: 1, perRow: 4 * time.Millisecond, rows: "nats/64B/queue/c1$", rivals: true}
@@ -97,7 +98,8 @@ func TestSettings_ChooseWithLimits(t *testing.T) {
 	}
 }
 
-// A row that is wrong or gets nothing is not counted, and says so.
+// Operations that receive a wrong response must be counted as failed, not as completed, and measure
+// must return their error.
 func TestMeasure_CountsWhatWasCompleted(t *testing.T) {
 	t.Parallel()
 	calls := 0

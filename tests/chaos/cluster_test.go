@@ -16,7 +16,7 @@ import (
 )
 
 // A master of a Redis Cluster is killed and its replica takes over. Calls may fail only until the
-// buses know the new master.
+// buses have found the new master.
 func TestRedisCluster_Failover(t *testing.T) {
 	cluster := testenv.RedisClusterWithReplicas(t)
 	f := &fleet{

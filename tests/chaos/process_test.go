@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// longPause is longer than the timeout of every operation, and longer than psrpc's locks in Redis
-// live.
+// longPause is longer than the timeout of every operation, and longer than the time to live of
+// psrpc's locks in Redis.
 const longPause = 7 * time.Second
 
 // Servers are killed one after the other. The calls that a killed server is handling fail, but the

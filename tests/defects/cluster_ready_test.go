@@ -59,8 +59,8 @@ func natsCluster(t *testing.T, size int) (urls []string) {
 	return urls
 }
 
-// testReadyInCluster makes calls from each of the nodes with these URLs right after Register and
-// RegisterTopic have returned.
+// testReadyInCluster makes calls from every node of a cluster right after Register and
+// RegisterTopic have returned. The nodes have the given URLs.
 func testReadyInCluster(t *testing.T, urls []string, rounds int) {
 	t.Helper()
 	connect := func(node int) bus.Bus {
@@ -73,7 +73,7 @@ func testReadyInCluster(t *testing.T, urls []string, rounds int) {
 	var conns []*dynamic.Conn
 	for node := range urls {
 		servers, conns = append(servers, connect(node)), append(conns, scene.Conn(t, connect(node)))
-		// Other members of the queue group.
+		// This subscription is another member of the NATS queue group. It does not serve the calls below.
 		_, err := scene.Subscriber(t, scene.Conn(t, connect(node)), "ProcessUpdate").Subscribe(t.Context())
 		require.NoError(t, err)
 	}

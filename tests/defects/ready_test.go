@@ -79,7 +79,7 @@ func TestDefect13_NobodyServes(t *testing.T) {
 }
 
 // A multi call must end as soon as all servers have responded. NATS does not report the number of
-// servers, so there the caller must specify it.
+// servers, so the caller must specify it on NATS.
 func TestDefect14_AllHaveAnswered(t *testing.T) {
 	t.Parallel()
 	scene.OnEach(t, func(t *testing.T, network scene.Network) {

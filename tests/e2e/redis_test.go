@@ -13,7 +13,7 @@ import (
 )
 
 // overRedis returns a network that uses Redis. Each bus has its own client, as if it were in its
-// own process. counts reports whether Redis returns the number of receivers of a frame.
+// own process. counts says whether Redis returns the number of receivers of a frame.
 func overRedis(counts bool, newClient func() redis.UniversalClient, opts ...redisbus.Option) e2e.Network {
 	return e2e.Network{
 		Connect: func(t testing.TB) bus.Bus {

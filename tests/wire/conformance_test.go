@@ -20,7 +20,8 @@ func (s *scenario) sides() [2]side {
 	return [2]side{client, server}
 }
 
-// tally counts the sides of scenarios that were played, left out, or played with deviations.
+// tally counts how many sides of scenarios were played, left out, or played with deviations from
+// psrpc.
 type tally struct {
 	mu     sync.Mutex
 	counts map[string]int

@@ -135,7 +135,7 @@ func (m *mixed) callKinds() {
 		received, _ := soon(stream.Channel())
 		assert.Equal(m, fmt.Sprint("got ", i), received.GetValue())
 	}
-	// An error is possible, because the close may arrive before the acknowledgement.
+	// Ignore the error, because the stream may be closed before the acknowledgement arrives.
 	_ = stream.Send(wrapperspb.String("end"))
 	soon(stream.Context().Done())
 	assert.Equal(m, coded("aborted", "as you wish"), errorOutcome(stream.Err()))
@@ -168,7 +168,7 @@ func (m *mixed) peerCallsKinds() {
 		received, _ := soon(stream.received)
 		assert.Equal(m, fmt.Sprint("got ", i), received)
 	}
-	// An error is possible, because the close may arrive before the acknowledgement.
+	// Ignore the error, because the stream may be closed before the acknowledgement arrives.
 	_ = stream.message("end")
 	soon(stream.closed)
 	assert.Equal(m, &failure{"aborted", "as you wish"}, stream.err)

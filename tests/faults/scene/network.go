@@ -55,7 +55,7 @@ func OnBrokers(t *testing.T, test func(t *testing.T, network Network)) {
 }
 
 // OnEachWithLimit runs test on every kind of network, in parallel subtests of t. On each network,
-// frames are limited to maxFrameSize bytes.
+// the maximum size of a frame is maxFrameSize bytes.
 func OnEachWithLimit(t *testing.T, maxFrameSize int32, test func(t *testing.T, network Network)) {
 	t.Helper()
 	t.Run(LocalName, func(t *testing.T) {
