@@ -10,7 +10,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// A nil conn and a nil context are errors, with the name of the method.
+// A call with a nil conn or a nil context must return an error that contains the name of the
+// method.
 func TestInvoke_NilConnOrContext(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

@@ -62,8 +62,9 @@ func explainJSONError(data []byte, err error) error {
 	return invalid("%s", text)
 }
 
-// fieldNames returns the JSON names of the fields of a struct. Those of a struct in a field follow
-// the name of that field and a dot.
+// fieldNames returns the JSON names of the fields of a struct. If a field is itself a struct,
+// fieldNames returns the names of its fields instead, each prefixed with the name of the outer
+// field and a dot.
 func fieldNames(structure reflect.Type) (names []string) {
 	for field := range structure.Fields() {
 		name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
