@@ -152,7 +152,7 @@ func (r *Registry) add(services []*Service) ([]*Service, error) {
 	}
 	for i, s := range services {
 		if registered[i] != s {
-			// The same service is already registered.
+			// An equal service is already registered.
 			continue
 		}
 		s.types.registry = r

@@ -29,11 +29,12 @@ import (
 // group.
 
 const (
-	// sampleDigit is the last digit of the tokens of samples. Tokens are written in base 36.
+	// sampleDigit is the last digit of the tokens of samples, the frames that test whether a queue
+	// group contains psrpc processes. Tokens are written in base 36.
 	sampleDigit = '0'
 	// minSamples is the number of consecutive samples that must be acknowledged before frames are
-	// published directly. If one of 16 members is a psrpc process, so many samples in a row still
-	// reach other members with a probability of 2 %.
+	// published directly. If one of 16 members is a psrpc process, the probability that all of these
+	// samples reach other members is 2 %.
 	minSamples = 64
 	// maxSamples is the maximum number of samples whose acknowledgement the bus waits for. The results
 	// of further samples are ignored.
@@ -129,7 +130,8 @@ func (r *directRoute) sent(token uint64) {
 	}
 }
 
-// forget removes the oldest samples whose result is known. mu must be locked.
+// forget removes the oldest samples that have been acknowledged or have timed out. mu must be
+// locked.
 func (r *directRoute) forget(now time.Time) {
 	known := 0
 	for _, s := range r.samples {

@@ -5,7 +5,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// The reasons in bus.Stats.DroppedBy.
+// These are the keys of bus.Stats.DroppedBy.
 const (
 	// dropMalformed means that a frame contains no routing key because it is malformed.
 	dropMalformed = "MALFORMED"

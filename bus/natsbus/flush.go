@@ -177,7 +177,8 @@ func (b *Bus) roundTrip(nc *nats.Conn, unconfirmed uint64) error {
 			return errors.NewErrorf(errors.Unavailable, "nats bus is disconnected: no confirmation from the server: %w", err)
 		case waited >= limit.receiving, silent && waited >= limit.silent:
 			b.markDisconnected(noAnswerError(waited))
-			_ = nc.ForceReconnect() // if this fails, the connection has already been closed
+			// If this fails, the connection has already been closed.
+			_ = nc.ForceReconnect()
 			return noAnswerError(waited)
 		}
 	}
@@ -185,9 +186,9 @@ func (b *Bus) roundTrip(nc *nats.Conn, unconfirmed uint64) error {
 
 // flushLimits are the time limits of a flush.
 type flushLimits struct {
-	// silent applies if nothing arrives from the server.
+	// silent is the limit while nothing arrives from the server.
 	silent time.Duration
-	// receiving applies if messages arrive, but no PONG.
+	// receiving is the limit while messages arrive but no PONG.
 	receiving time.Duration
 }
 

@@ -71,8 +71,8 @@ func (b *Bus) onMisrouted(m *nats.Msg, key, subject string) {
 	case hops >= maxHops:
 		b.sendStatus(forwarder, "")
 	case forwarder != "" && m.Sub.Subject == subject:
-		// The frame has returned to the queue group. A no-responders status goes to the process
-		// that forwarded it first.
+		// The frame has returned to the queue group. If nobody receives it, a no-responders status goes
+		// to the process that forwarded it first.
 		if err := b.publishForwarded(subject, forwarder, hops+1, publisher, m.Data); err != nil {
 			f.lose(err)
 		}
@@ -173,7 +173,7 @@ func (r *returnReport) Delivered(receivers int, err error) {
 	}
 }
 
-// drop drops a frame that other processes might have served, and tells its publisher.
+// drop drops a frame that other processes might have served, and notifies its publisher.
 func (f *misrouted) drop() {
 	f.bus.sendStatus(f.publisher, misroutedReason)
 	f.bus.drop(dropMisrouted, f.subject, errors.NewErrorf(errors.FailedPrecondition,

@@ -114,7 +114,8 @@ type dialer struct {
 // nats.go does not close the connection. Dial therefore closes the previous connection first.
 func (d *dialer) Dial(network, addr string) (net.Conn, error) {
 	if d.last != nil {
-		_ = d.last.Close() // the connection has usually been closed already
+		// The connection has usually been closed already.
+		_ = d.last.Close()
 	}
 	ctx, cancel := context.WithTimeout(d.ctx, d.timeout)
 	defer cancel()

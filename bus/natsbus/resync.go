@@ -2,10 +2,10 @@ package natsbus
 
 // A stale subscription is one that exists on the server but no longer in nats.go. It can appear if
 // nats.go reconnects while removing a subscription, because nats.go may send the SUB again just
-// before it forgets the subscription. The server would keep sending a share of a queue's frames to
-// the stale subscription, where they would be lost. It would also not report that the subject has
-// no responders. To remove a stale subscription, the bus reconnects once more. nats.go then sends
-// only the subscriptions that it still has, and the server forgets all others.
+// before it forgets the subscription. The server would keep sending some of a queue's frames to the
+// stale subscription, where they would be lost. It would also not report that the subject has no
+// responders. To remove a stale subscription, the bus reconnects once more. nats.go then sends only
+// the subscriptions that it still has, and the server forgets all others.
 
 // watchClosed installs a handler that is called when nats.go removes the subscription. The handler
 // records how many times the connection has reconnected by then.
@@ -27,9 +27,11 @@ func (b *Bus) checkStale(s *serverSub) {
 	if s.refs > 0 || b.closed {
 		return
 	}
-	_ = s.sub.Unsubscribe() // if this fails, nats.go has removed the subscription
+	// If this fails, nats.go has already removed the subscription.
+	_ = s.sub.Unsubscribe()
 	if s.nc != b.conn() {
-		return // a server forgets the subscriptions of a connection that has been replaced
+		// The server forgets the subscriptions of a connection that has been replaced.
+		return
 	}
 	if closeReconnects := s.closeReconnects.Load(); closeReconnects > s.drainReconnects {
 		b.stale, b.staleReconnects = true, closeReconnects
@@ -47,6 +49,7 @@ func (b *Bus) dropStale() {
 	b.stale = false
 	b.changeMu.Unlock()
 	if stale {
-		_ = b.conn().ForceReconnect() // if this fails, the connection has already been closed
+		// If this fails, the connection has already been closed.
+		_ = b.conn().ForceReconnect()
 	}
 }

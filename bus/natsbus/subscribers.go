@@ -37,7 +37,7 @@ func (b *Bus) addSubscriber(s *subscription) {
 	b.subscribers[s.subKey] = next
 }
 
-// removeSubscriber removes a subscriber. Deliveries may still be in progress.
+// removeSubscriber removes a subscriber. Deliveries to it may still be in progress afterwards.
 func (b *Bus) removeSubscriber(s *subscription) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

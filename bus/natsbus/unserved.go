@@ -41,7 +41,8 @@ const (
 	maxWaiting, maxWaitingBytes = 4096, maxLargeBytes
 )
 
-// unserved contains the trials and their results. All methods are safe for concurrent use.
+// unserved contains the trials that find out whether psrpc processes serve a routing key, and the
+// results of these trials. All methods are safe for concurrent use.
 type unserved struct {
 	mu   sync.Mutex
 	keys map[queueKey]*unservedKey
@@ -118,8 +119,8 @@ const (
 	wait
 )
 
-// decide decides what to do with f. If f becomes part of a trial, onTimeout is called when f has
-// not come back in time.
+// decide decides what to do with f. If f becomes part of a trial, onTimeout is called if f does not
+// come back in time.
 func (u *unserved) decide(f *misrouted, onTimeout func(*misrouted)) decision {
 	u.mu.Lock()
 	defer u.mu.Unlock()

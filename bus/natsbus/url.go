@@ -129,7 +129,8 @@ func parseURL(u *url.URL) (*settings, error) {
 		set, found := parameters[name]
 		if !found {
 			if !busurl.IsParameterName(name) || value == "" {
-				name = "(hidden)" // the name may be the end of a password that is not percent-encoded
+				// The name may be the end of a password that is not percent-encoded.
+				name = "(hidden)"
 			}
 			wrong("no parameter %q; supported are %s", name, strings.Join(slices.Sorted(maps.Keys(parameters)), ", "))
 			continue

@@ -90,6 +90,7 @@ func (c *credentials) get(context.Context) (username, password string, err error
 // close ends the subscription to the provider. c may be nil.
 func (c *credentials) close() {
 	if c != nil && c.unsubscribe != nil {
-		_ = c.unsubscribe() // an error does not matter: the bus needs no credentials any more
+		// Ignore the error, because the bus needs no credentials any more.
+		_ = c.unsubscribe()
 	}
 }

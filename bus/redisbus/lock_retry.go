@@ -51,7 +51,8 @@ func (b *Bus) retryLock(a lockAttempt, cause error) {
 		a.finish(cause)
 		return
 	}
-	b.workers.Go(func() { // Bus.Close waits for this goroutine
+	// Bus.Close waits for this goroutine.
+	b.workers.Go(func() {
 		defer b.lockRetries.Add(-1)
 		if hasCode(cause, "READONLY") {
 			b.replaceReadOnlySession(a.channel)

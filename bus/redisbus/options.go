@@ -9,7 +9,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// Default values for the options.
+// These are the default values of the options.
 const (
 	// DefaultProbeInterval is the default for [WithProbeInterval].
 	DefaultProbeInterval = 3 * time.Second

@@ -30,7 +30,8 @@ func (o *outageEvents) add(err error) {
 		return
 	}
 	if _, ok := o.throttle.Allow(outageEventInterval); !ok {
-		return // if the reason stays the same, a later attempt emits the event
+		// If the reason stays the same, the event is emitted after a later attempt.
+		return
 	}
 	o.reason = reason
 	o.bus.events.Put(bus.Event{Kind: bus.Disconnected, Err: err})

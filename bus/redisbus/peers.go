@@ -32,9 +32,9 @@ type peerSign struct {
 	lostLock string
 }
 
-// peerSigns collects signs for the next call to checkPeers.
+// peerSigns collects values of type [peerSign] for the next call to checkPeers.
 type peerSigns struct {
-	// wakeup holds a value if there are signs.
+	// wakeup holds a value if signs is not empty.
 	wakeup chan struct{}
 	mu     sync.Mutex
 	signs  []peerSign
@@ -185,7 +185,8 @@ func (b *Bus) findPSRPC(ctx context.Context, signs []peerSign, shared map[*chann
 		}
 	}
 	if errors.Is(err, redis.Nil) {
-		return nil // a lock has expired, so its value cannot be read any more
+		// A lock has expired, so its value cannot be read any more.
+		return nil
 	}
 	return err
 }

@@ -83,8 +83,8 @@ func (p *pipeline[T]) readReplies() error {
 	}
 }
 
-// beforeRead is called before each Read of the socket. It writes the waiting commands. If the
-// limit of batches in flight does not permit to write all of them, it records the time.
+// beforeRead is called before each Read of the socket. It writes the waiting commands. If the limit
+// on batches in flight prevents it from writing all of them, it records the time.
 func (p *pipeline[T]) beforeRead() {
 	if blocked := p.flushAll(); blocked && p.waitingSince.IsZero() {
 		p.waitingSince = time.Now()

@@ -201,7 +201,8 @@ func readPong(r *bufio.Reader, buffer []byte) (push, error) {
 	if string(name) != pong {
 		return push{}, unexpectedError(name)
 	}
-	_, err = readBulk(r, buffer) // skip the argument of the PING, which is empty
+	// Skip the argument of the PING, which is empty.
+	_, err = readBulk(r, buffer)
 	return push{kind: pong}, err
 }
 

@@ -137,7 +137,8 @@ func (s *session) err() error {
 // the goroutines.
 func (s *session) discard() {
 	s.bus.workers.Go(func() {
-		_ = s.pubsub.Close() // the error of the next read ends readLoop
+		// The next read fails, which ends readLoop.
+		_ = s.pubsub.Close()
 		s.workers.Wait()
 	})
 }
@@ -145,11 +146,13 @@ func (s *session) discard() {
 // readLoop reads frames, confirmations and error replies from the pub/sub socket until the session
 // ends.
 func (s *session) readLoop() {
-	var name [256]byte // channel names are rarely longer than this buffer
+	// Channel names are rarely longer than this buffer.
+	var name [256]byte
 	for {
 		received, err := readPush(s.pubsub.reader, name[:])
 		if s.ctx.Err() != nil {
-			return // a new session may already be receiving the same frames
+			// A new session may already be receiving the same frames.
+			return
 		}
 		s.pushesRead.Add(1)
 		switch {
@@ -206,7 +209,8 @@ func (s *session) deliver(name, frame []byte) {
 	state := s.bus.channels[string(name)] // this conversion does not allocate memory
 	s.bus.mu.RUnlock()
 	if state == nil {
-		return // the last subscriber has just left
+		// The last subscriber has just left.
+		return
 	}
 	state.snapshot.Load().subscribers.DeliverBroadcast(frame)
 	if snapshot := state.beginLockAttempt(); snapshot != nil {

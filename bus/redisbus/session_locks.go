@@ -30,7 +30,8 @@ func (s *session) tryLock(attempt lockAttempt) error {
 // frames share a write, while an attempt for a single frame is sent without delay.
 func (s *session) flushLocks() {
 	if !s.active.Load() {
-		return // activate flushes the pipelines later
+		// The method activate flushes the pipelines later.
+		return
 	}
 	for _, p := range *s.lockPipelines.Load() {
 		p.flush(maxInlineBytes)
@@ -47,7 +48,8 @@ func (s *session) addLockPipeline(nodeKey string, node *redis.Client, socket *so
 	pipelines := *s.lockPipelines.Load()
 	if p := pipelines[nodeKey]; p != nil {
 		if socket != nil {
-			_ = socket.Close() // the existing pipeline has its own socket
+			// The existing pipeline has its own socket.
+			_ = socket.Close()
 		}
 		return p
 	}

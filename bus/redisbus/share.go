@@ -23,7 +23,7 @@ const (
 )
 
 // share limits how many queue frames of a channel this process takes, so that it takes no more than
-// each of the other processes. The limit is in use only while psrpc processes also take frames of
+// each of the other processes. The number is limited only while psrpc processes also take frames of
 // the channel.
 //
 // A lock goes to the process that asks first. A psrpc process asks for one lock after the other and
@@ -36,7 +36,7 @@ const (
 // processes do not take in time. These frames cost no credit. If they did, all frames would have to
 // wait while psrpc processes are slow. No frame is lost, and frames keep their order.
 type share struct {
-	// limited is set while the limit is in use.
+	// limited is set while the number of frames that this process takes is limited.
 	limited atomic.Bool
 	// trial is set if this process must delay the next frame to see whether another process takes
 	// it (see [minWinsForTrial]).
@@ -65,8 +65,8 @@ type share struct {
 }
 
 // mustWait reports whether this process must wait before it requests the lock on a new frame. It
-// must wait if another frame is waiting, if the limit is in use, or if the frame is delayed for a
-// trial.
+// must wait if another frame is waiting, if the number of frames is limited, or if the frame is
+// delayed for a trial.
 func (s *share) mustWait(arrived time.Time) bool {
 	if s.trial.Load() && s.trial.Swap(false) {
 		s.mu.Lock()
@@ -113,8 +113,8 @@ func (s *share) onReply(taken bool) {
 	}
 }
 
-// setLimit starts or ends the limit, and sets the number of processes that subscribe to the
-// channel.
+// setLimit sets whether this process must limit the number of frames that it takes. It also sets
+// the number of processes that subscribe to the channel.
 func (s *share) setLimit(limited bool, processes int) {
 	s.mu.Lock()
 	s.processes = processes
@@ -178,7 +178,8 @@ func (f *sharedFrames) takeReady(now time.Time) (ready []lockAttempt, wait time.
 		}
 		ready = append(ready, attempt)
 	}
-	clear(f.waiting[len(rest):]) // frames that no longer wait must not stay in memory
+	// Remove the frames that no longer wait from memory.
+	clear(f.waiting[len(rest):])
 	if f.waiting = rest; len(rest) > 0 {
 		wait = max(rest[0].arrived.Add(shareDelay).Sub(now), time.Microsecond)
 	}
@@ -197,8 +198,9 @@ func (f *sharedFrames) close(err error) {
 	}
 }
 
-// waitForShare makes an attempt wait until the share of this process permits it. shareLoop then
-// sends the attempt. If waitForShare returns false, the caller must send the attempt at once.
+// waitForShare makes a lock attempt wait until this process has credit for it or the delay has
+// passed. shareLoop then sends the attempt. If waitForShare returns false, the caller must send the
+// attempt at once.
 func (s *session) waitForShare(attempt lockAttempt) bool {
 	if !s.sharedFrames.add(attempt) {
 		return false
@@ -207,8 +209,8 @@ func (s *session) waitForShare(attempt lockAttempt) bool {
 	return true
 }
 
-// shareLoop sends the attempts that wait for the share of this process, in the order of their
-// frames. It returns when the session ends.
+// shareLoop sends the lock attempts that had to wait for credit, in the order of their frames. It
+// returns when the session ends.
 func (s *session) shareLoop() {
 	timer := time.NewTimer(0)
 	defer timer.Stop()

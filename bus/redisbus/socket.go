@@ -64,9 +64,11 @@ func dialSocket(ctx context.Context, node *redis.Client, credentials *credential
 	}
 	options.Dialer = func(context.Context, string, string) (net.Conn, error) { return conn, nil }
 	s := &socket{Conn: conn, client: redis.NewClient(&options), beforeRead: func() {}}
-	err = s.client.Conn().Ping(ctx).Err() // this also fails while Redis is still loading its data
+	// The PING also fails while Redis is still loading its data.
+	err = s.client.Conn().Ping(ctx).Err()
 	if err == nil {
-		err = s.SetDeadline(time.Time{}) // go-redis has set a deadline for the PING
+		// Clear the deadline that go-redis has set for the PING.
+		err = s.SetDeadline(time.Time{})
 	}
 	if err != nil {
 		// Ignore these errors, because err already describes the failure.
