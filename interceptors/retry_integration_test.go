@@ -223,8 +223,8 @@ func TestRetry_StreamWithWindow(t *testing.T) {
 	require.NoError(t, stream.Close(nil))
 }
 
-// TestRetry_ClosedStream checks that Send is not retried on a closed stream, whatever error has
-// closed it.
+// TestRetry_ClosedStream checks that Send is not retried on a closed stream, regardless of the
+// error that closed it.
 func TestRetry_ClosedStream(t *testing.T) {
 	t.Parallel()
 	var sends atomic.Int32

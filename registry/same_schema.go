@@ -10,8 +10,8 @@ import (
 )
 
 // sameDeclaration reports whether two services of the same name were declared by the same source.
-// Unlike sameService, it also compares all options in the files of the services, such as the
-// idempotency level of a method or the validation rules of a field.
+// Unlike sameService, it also compares all options in the files of the services. Examples are the
+// idempotency level of a method and the validation rules of a field.
 func sameDeclaration(a, b *Service) bool {
 	if !sameService(a, b) {
 		return false

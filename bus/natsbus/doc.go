@@ -53,12 +53,14 @@
 // the queue group, at most 16 times, until it reaches one of them. If it does not, it is dropped,
 // its report receives bus.ErrMisrouted, and a bus.Dropped event describes the cause. If the first
 // frames with a method show that nobody serves it, later ones are dropped without an event, and
-// their reports receive zero receivers. psrpc processes drop all frames without their method.
+// their reports receive zero receivers. psrpc processes drop all frames whose method they do not
+// serve.
 //
-// If frames are misrouted and all members of the queue group appear to be dynpsrpc processes, the
-// bus of a publisher sends most requests directly to the private subject. Calls then cost about the
-// same as if all members served the method. To detect psrpc processes, the bus sends one of 36
-// requests to the queue group, whose dynpsrpc members acknowledge these requests.
+// Frames may often reach processes that do not serve their method. If all members of the queue
+// group appear to be dynpsrpc processes, the bus of a publisher then sends most requests directly
+// to the private subject. Calls then cost about the same as if all members served the method. To
+// detect psrpc processes, the bus sends one of 36 requests to the queue group, whose dynpsrpc
+// members acknowledge these requests.
 //
 // The private subject takes one NATS subscription, in addition to the shared one, for each subject
 // and queued method. [WithSubjectPerMethod] needs neither, but all peers must then use this option.
@@ -111,7 +113,7 @@
 //
 // Stats.DroppedBy has these reasons:
 //   - MALFORMED: the frame is not an envelope;
-//   - MISROUTED: a queue frame came only to processes that do not serve its method, although others
+//   - MISROUTED: a queue frame arrived only at processes that do not serve its method, although others
 //     may serve it;
 //   - FORWARD: the server denied a misrouted frame that this process forwarded, or the connection
 //     was lost;

@@ -55,7 +55,7 @@ func TestBus_Mixes(t *testing.T) {
 	}
 }
 
-// stranger starts a member of the queue group that behaves like a psrpc process: it knows no
+// stranger starts a member of the queue group that behaves like a psrpc process. It knows no
 // private subjects, serves one routing key and drops all other frames. The returned channel
 // receives the frames that it serves.
 func stranger(t *testing.T, url string, channel bus.Channel) <-chan []byte {
@@ -72,7 +72,7 @@ func stranger(t *testing.T, url string, channel bus.Channel) <-chan []byte {
 }
 
 // If only a psrpc process serves a method, misrouted frames must return to the queue group until
-// they reach that process, even if hundreds of them arrive at once.
+// they reach that process. This must also work if hundreds of frames arrive at once.
 func TestBus_StrangerServesTheMethod(t *testing.T) {
 	t.Parallel()
 	url := testenv.NATSProcess(t).URL()
@@ -187,8 +187,8 @@ func TestBus_DirectPublication(t *testing.T) {
 	soon(t, frames2, "frame")
 }
 
-// If a psrpc process also serves the method, it must still receive its share of the frames, so the
-// bus must not publish frames directly to dynpsrpc processes.
+// One of the processes that serve the method is a psrpc process, which must receive its share of
+// the frames. The bus must therefore not publish frames directly on the private subject.
 func TestBus_DirectPublicationWithStrangers(t *testing.T) {
 	t.Parallel()
 	url := testenv.NATSProcess(t).URL()

@@ -173,8 +173,8 @@ func TestOpen_CloseWhileDialing(t *testing.T) {
 	assert.Less(t, time.Since(started), time.Second)
 }
 
-// If nats.go closes a connection that was passed to New, the bus must end: it must close Done, and
-// an event and all further errors must contain the reason.
+// If nats.go closes a connection that was passed to New, the bus must close its Done channel. An
+// event and all further errors must contain the reason.
 func TestBus_ConnectionClosedForGood(t *testing.T) {
 	t.Parallel()
 	for name, end := range map[string]func(t *testing.T, broker *testenv.NATSServer, nc *nats.Conn, b *natsbus.Bus){

@@ -4,9 +4,9 @@
 //
 // The package deliberately contains no Go code. The go_package option in options.proto makes the
 // generated code of your files import it. livekit/psrpc contains a Go package that registers
-// options.proto with protobuf, which allows only one registration of a file. If this package
-// registered it as well, a program could not link both packages. Package registry needs no
-// registration, because it reads the options from their encoded form.
+// options.proto with protobuf. Protobuf allows only one registration of a file, so a program could
+// not link both packages if this one also registered it. Package registry needs no registration,
+// because it reads the options from their encoded form.
 //
 // If your own code reads the options with proto.GetExtension, it needs a Go package generated from
 // options.proto. With the flag --go_opt=Moptions.proto=<import path>, the generated code of your

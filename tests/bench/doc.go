@@ -50,7 +50,7 @@
 //	                  a prepared message
 //	growth/WHAT/N     a call like queue with N services, methods, topics or waiting calls
 //	growth/servers/N  queue, affinity and multi calls with N servers; also with raw transports
-//	growth/subscribers/N  queue calls on NATS beside N subscribers of a queue subscription
+//	growth/subscribers/N  queue calls on NATS with N subscribers to a queue of updates
 //
 // Other benchmarks measure raw transports. go-chan-pingpong passes a value to another goroutine and
 // back. grpc-unary and grpc-stream-echo use grpc-go over loopback TCP. nats-request uses the

@@ -3,7 +3,7 @@ package main
 // growthServers lists the numbers of servers with which calls are measured.
 var growthServers = []int{1, 3, 10, 30}
 
-// growthSubscribers lists the numbers of queue subscribers beside which queue calls on NATS are
+// growthSubscribers lists the numbers of queue subscribers with which queue calls on NATS are
 // measured.
 var growthSubscribers = []int{1, 20, 50}
 

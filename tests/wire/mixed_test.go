@@ -15,7 +15,7 @@ import (
 )
 
 // mixedSource defines a service that psrpc peers and dynpsrpc peers both serve and call. No test
-// uses both its calls and its updates: on NATS, all methods of a psrpc service share one queue
+// uses both its calls and its updates. On NATS, all methods of a psrpc service share one queue
 // group, so some frames would reach peers that cannot handle them.
 const mixedSource = `syntax = "proto3"; package mixed;
 import "google/protobuf/wrappers.proto"; import "options.proto";
