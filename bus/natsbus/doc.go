@@ -113,8 +113,8 @@
 //
 // Stats.DroppedBy has these reasons:
 //   - MALFORMED: the frame is not an envelope;
-//   - MISROUTED: a queue frame arrived only at processes that do not serve its method, although others
-//     may serve it;
+//   - MISROUTED: a queue frame arrived only at processes that do not serve its method, although
+//     others may serve it;
 //   - FORWARD: the server denied a misrouted frame that this process forwarded, or the connection
 //     was lost;
 //   - SLOW_CONSUMER: too many frames were waiting for delivery.
