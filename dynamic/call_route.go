@@ -21,8 +21,8 @@ type route struct {
 	// membership records which servers answer calls on the route. It is nil for queue methods,
 	// whose clients need not know the servers.
 	membership *selection.Membership
-	// unicast chooses the servers to which requests are sent. It is nil if requests are always sent to
-	// the channel in the field requests.
+	// unicast chooses the servers to which unicast requests are sent. It is nil if requests are always
+	// sent to the channel in the field requests.
 	unicast *unicastRoute
 	// handler passes a request through the conn's interceptors and then makes the call. It is set
 	// only if the conn has interceptors and each call of the method goes to one server.
@@ -38,12 +38,13 @@ func (p *clientPlan) newRoute(topic []string) (r *route, err error) {
 		grants:   bus.Channel(wire.ClaimResponseChannel(service, name, topic)),
 		streams:  bus.Channel(wire.StreamServerChannel(service, name, topic)),
 	}
-	switch hasTopic := len(topic) > 0; {
-	case transport.ReachesAllServers(method):
-		r.membership = p.conn.membership(r.requests.Name, hasTopic)
-	case p.conn.traits.Unicasts(method):
-		r.unicast = &unicastRoute{
-			directory: &p.conn.membership(r.requests.Name, hasTopic).Directory, presence: p.presence, requests: r.requests.Name,
+	if p.members != nil || transport.ReachesAllServers(method) {
+		membership := p.conn.membership(r.requests.Name, len(topic) > 0)
+		if transport.ReachesAllServers(method) {
+			r.membership = membership
+		}
+		if p.members != nil {
+			r.unicast = &unicastRoute{membership: membership, presence: p.members, requests: r.requests.Name}
 		}
 	}
 	if len(p.conn.options.interceptors.rpc) > 0 && method.Kind() == registry.KindSingle {

@@ -79,6 +79,10 @@ type unaryCall struct {
 	// unicast requests.
 	frame   []byte
 	keySize int
+	// candidates holds the servers to which the request was sent because of SelectionOpts.Candidates.
+	// It is nil if the request was sent to all servers. selection holds the options in that case.
+	candidates []*selection.Member
+	selection  *SelectionOpts
 	// member is the server to which the request was sent as a unicast request. It is nil if the
 	// request was sent to all servers or to the queue.
 	member *selection.Member
@@ -122,13 +126,11 @@ func (p *clientPlan) callUnary(ctx context.Context, r *route, request proto.Mess
 		Metadata: o.outgoingMetadata(ctx), Body: p.requests.Body(request),
 		SkipClaim: c.awaitsSign, AnnounceAfter: announceAfter, AcceptDecline: c.selecting,
 	}
-	if r.unicast != nil && !c.selecting {
-		c.inbox.unicast = r.unicast
-		if c.member = r.unicast.choose(c.started); c.member != nil {
-			defer c.leaveMember()
-			outgoing.RoutingKey = r.requests.Name
-			c.keySize = wire.SizeRoutingKey(outgoing.RoutingKey)
-		}
+	c.chooseServers(o)
+	if c.member != nil || c.candidates != nil {
+		defer c.leaveMember()
+		outgoing.RoutingKey = r.requests.Name
+		c.keySize = wire.SizeRoutingKey(outgoing.RoutingKey)
 	}
 	frame, err := outgoing.AppendFrame(nil)
 	if err != nil {
@@ -166,6 +168,25 @@ func (c *unaryCall) chooseSelection(o *requestOptions, queued bool) {
 	}
 }
 
+// chooseServers determines whether the request is sent as a unicast request, and to which servers.
+func (c *unaryCall) chooseServers(o *requestOptions) {
+	unicast := c.route.unicast
+	switch {
+	case unicast == nil:
+	case c.plan.method.Queue() && !c.selecting:
+		c.inbox.unicast = unicast
+		c.member = unicast.choose(c.started)
+	case !c.plan.method.Queue() && o.selection != nil && o.selection.Candidates > 0 && c.selecting:
+		if c.plan.presence != nil {
+			c.plan.presence.ask(c.route)
+		}
+		c.inbox.unicast, c.selection = unicast, o.selection
+		if c.candidates = unicast.candidates(o.selection.Candidates, c.started); c.candidates != nil {
+			c.claims = selection.NewCandidatesCollector(o.selection.internal(), len(c.candidates))
+		}
+	}
+}
+
 func (c *unaryCall) startSelection(opts SelectionOpts, membership *selection.Membership) {
 	c.selecting = true
 	c.claims = selection.NewCollector(opts.internal(), membership)
@@ -197,7 +218,10 @@ func (c *unaryCall) run(ctx context.Context, channel bus.Channel, frame []byte, 
 	c.sent, c.published = true, time.Since(c.started)
 	if c.selecting {
 		c.claims.Start(&conn.timers)
-		defer c.claims.Stop()
+		defer func() { c.claims.Stop() }()
+		if c.candidates != nil {
+			c.claims.Limit(DefaultShortCircuitTimeout)
+		}
 	}
 	c.timeout = timeout
 	c.inbox.timer.start(c.started, c.nextDeadline(c.published))
@@ -209,6 +233,16 @@ func (c *unaryCall) run(ctx context.Context, channel bus.Channel, frame []byte, 
 // channel. It also does so if the bus does not accept the request for the server.
 func (c *unaryCall) publish(ctx context.Context, channel bus.Channel, frame []byte) error {
 	conn := c.plan.conn
+	if c.candidates != nil {
+		c.frame = frame
+		for _, candidate := range c.candidates {
+			report := &candidateReport{c.inbox, c.inbox.id, c.route.unicast, candidate}
+			if err := conn.bus.Publish(ctx, bus.Channel(candidate.Channel), frame, report); err != nil {
+				report.Delivered(bus.Unknown, err)
+			}
+		}
+		return nil
+	}
 	if c.member != nil {
 		c.frame = frame
 		err := conn.bus.Publish(ctx, bus.Channel(c.member.Channel), frame, &unicastReport{c.inbox, c.inbox.id})
@@ -234,6 +268,20 @@ func (c *unaryCall) sendToQueue(ctx context.Context, state *callState) error {
 	}
 	c.published = time.Since(c.started)
 	c.inbox.extend(c.started, c.nextDeadline(c.published))
+	return nil
+}
+
+// askAll sends the request to all servers, after no candidate has made an acceptable claim.
+func (c *unaryCall) askAll(ctx context.Context) error {
+	c.candidates = nil
+	c.claims.Stop()
+	c.inbox.prepareQueue()
+	c.startSelection(*c.selection, nil)
+	if err := c.publish(ctx, c.route.requests, slices.Clip(c.frame[:len(c.frame)-c.keySize])); err != nil {
+		return c.withFacts(transport.ClassifyError(err))
+	}
+	c.published = time.Since(c.started)
+	c.claims.Start(&c.plan.conn.timers)
 	return nil
 }
 
@@ -442,8 +490,13 @@ func (c *unaryCall) selectServer(ctx context.Context) error {
 		return c.grant(ctx, server)
 	}
 	c.claims.UpdateMembership(state.claims, state.receivers)
+	if c.candidates != nil && !c.claims.HasAcceptable() {
+		return c.askAll(ctx)
+	}
 	server, err := c.claims.Choose()
 	switch {
+	case c.candidates != nil && err == nil && server == "":
+		return c.askAll(ctx)
 	case err != nil:
 		c.plan.cancel(c.inbox.id)
 		if _, coded := errors.AsType[errors.Error](err); !coded {
@@ -479,10 +532,25 @@ func (c *unaryCall) grant(ctx context.Context, server string) error {
 	if c.inbox.requireClaim {
 		c.inbox.discardUnselectedResponse(server)
 	}
-	if err := c.plan.conn.bus.Publish(ctx, c.route.grants, frame, &grantReport{c.inbox, c.inbox.id}); err != nil {
+	if err := c.publishGrant(ctx, frame); err != nil {
 		return c.withFacts(transport.ClassifyError(err))
 	}
 	c.server, c.selecting, c.granted = server, false, time.Since(c.started)
+	return nil
+}
+
+// publishGrant publishes a grant to the servers that have received the request.
+func (c *unaryCall) publishGrant(ctx context.Context, frame []byte) error {
+	conn := c.plan.conn
+	if c.candidates == nil {
+		return conn.bus.Publish(ctx, c.route.grants, frame, &grantReport{c.inbox, c.inbox.id})
+	}
+	for _, candidate := range c.candidates {
+		err := conn.bus.Publish(ctx, bus.Channel(candidate.Channel), frame, &grantReport{c.inbox, c.inbox.id})
+		if err != nil {
+			return err
+		}
+	}
 	return nil
 }
 

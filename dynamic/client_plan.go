@@ -25,9 +25,11 @@ type clientPlan struct {
 	// cancels records whether the broker does not permit clients to publish cancellations for the
 	// service.
 	cancels *cancelReport
-	// presence keeps track of the servers of the service. It is nil if clients of the method need
-	// not know them.
+	// presence keeps track of the servers of the service. It is nil if clients of the method need not
+	// know how many answers to expect.
 	presence *connPresence
+	// members keeps track of them too. It is nil if clients of the method send no unicast requests.
+	members *connPresence
 }
 
 // newClientPlan returns a plan for the method. It first waits until the conn has subscribed to the
@@ -47,19 +49,21 @@ func newClientPlan[Req, Resp proto.Message](ctx context.Context, c *Conn, method
 			"client of %s: cannot subscribe to responses: %w", method.FullName(), err)
 	}
 	p := &clientPlan{conn: c, method: method, requests: requests, responses: responses, cancels: &replies.cancels}
-	if c.traits.Announces(method) {
+	if c.traits.AwaitsAll(method) {
 		p.presence = replies.presence
+	}
+	if c.traits.Unicasts(method) || c.traits.OffersCandidates(method) {
+		p.members = replies.presence
 	}
 	if !method.Topics() {
 		if p.defaultRoute, err = p.newRoute(nil); err != nil {
 			return nil, err
 		}
 		switch {
-		case p.presence == nil:
-		case p.defaultRoute.unicast != nil:
-			p.defaultRoute.unicast.ask()
-		default:
+		case p.presence != nil:
 			p.presence.ask(p.defaultRoute)
+		case method.Queue() && p.members != nil:
+			p.defaultRoute.unicast.ask()
 		}
 	}
 	return p, nil

@@ -96,10 +96,12 @@ func (p *connPresence) onPresence(frame []byte, isAnswer bool) {
 		c.mu.Lock()
 		membership := c.memberships.find(string(channel))
 		c.mu.Unlock()
+		if membership == nil {
+			continue
+		}
+		p.updateDirectory(&membership.Directory, &presence)
 		switch {
-		case membership == nil:
 		case c.traits.CountsReceivers:
-			p.updateDirectory(&membership.Directory, &presence)
 		case isAnswer && presence.State == wire.PresenceServing:
 			membership.OnAnswer(server, presence.Members)
 		default:

@@ -11,23 +11,35 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 )
 
-// unicastRoute chooses the server to which a request of a queue method is sent. It chooses one only
-// while the conn knows all servers of the queue; see [selection.Directory]. It is immutable.
+// unicastRoute chooses the servers to which a request is sent instead of to all of them. It does so for
+// queue methods, and for calls with [SelectionOpts.Candidates]. It chooses some only while the conn
+// knows all servers of the route; see [selection.Directory]. It is immutable.
 //
 // On Redis, every server process of a queue receives each request and asks Redis for the lock on it.
 // With many processes, that takes most of the broker's time. A unicast request is received by one
 // server only, so it needs no lock.
 type unicastRoute struct {
-	directory *selection.Directory
-	presence  *connPresence
+	membership *selection.Membership
+	presence   *connPresence
 	// requests is the name of the request channel.
 	requests string
+}
+
+func (u *unicastRoute) directory() *selection.Directory { return &u.membership.Directory }
+
+// candidates returns n servers that are asked instead of all servers, or nil if all servers must be
+// asked.
+func (u *unicastRoute) candidates(n int, now time.Time) []*selection.Member {
+	if !u.presence.conn.traits.CountsReceivers && !u.membership.KnowsAll() {
+		return nil
+	}
+	return u.directory().Sample(n, u.sinceEpoch(now), u.presence.conn.traits.CountsReceivers)
 }
 
 // choose returns the server to which a request is sent, or nil if the request must be sent to the
 // queue.
 func (u *unicastRoute) choose(now time.Time) *selection.Member {
-	return u.directory.Choose(u.sinceEpoch(now))
+	return u.directory().Choose(u.sinceEpoch(now))
 }
 
 func (u *unicastRoute) sinceEpoch(now time.Time) time.Duration {
@@ -37,7 +49,7 @@ func (u *unicastRoute) sinceEpoch(now time.Time) time.Duration {
 // onCounted handles the number of receivers that the bus has reported for a request to the queue. It
 // never blocks.
 func (u *unicastRoute) onCounted(receivers int) {
-	if u.directory.OnCounted(receivers, u.sinceEpoch(time.Now())) {
+	if u.directory().OnCounted(receivers, u.sinceEpoch(time.Now())) {
 		// goTracked fails only if the conn is closed. The conn then sends no more requests.
 		_ = u.presence.conn.goTracked(u.ask)
 	}
@@ -59,10 +71,10 @@ func (u *unicastRoute) ask() {
 // call.
 func (u *unicastRoute) onUndelivered(member *selection.Member, state *callState) {
 	if !transport.IsPermissionDenied(state.publishErr) {
-		u.directory.RemoveMember(member)
+		u.directory().RemoveMember(member)
 		return
 	}
-	u.directory.Disable()
+	u.directory().Disable()
 	if p := u.presence; p.unicastDenied.CompareAndSwap(false, true) {
 		p.conn.options.logger.Warn("dynpsrpc: the broker does not permit to publish to single servers: the more servers a "+
 			"queue has, the more a queue call costs", slog.String("service", p.service), slog.Any("error", state.publishErr))
@@ -73,9 +85,9 @@ func (u *unicastRoute) onUndelivered(member *selection.Member, state *callState)
 // in time. suspect asks the member with a discovery request whether it still receives the requests
 // of the queue. Until the member responds, this conn sends no more requests to it.
 func (u *unicastRoute) suspect(member *selection.Member) {
-	if u.directory.Suspect(member) {
+	if u.directory().Suspect(member) {
 		// If the discovery request is lost, the member is chosen again once it announces itself.
-		_ = u.presence.discover(bus.Channel(member.Channel), u.requests, &questionReport{u.directory, member})
+		_ = u.presence.discover(bus.Channel(member.Channel), u.requests, &questionReport{u.directory(), member})
 	}
 }
 
@@ -89,6 +101,32 @@ type questionReport struct {
 func (r *questionReport) Delivered(receivers int, _ error) {
 	if receivers == 0 {
 		r.directory.RemoveMember(r.member)
+	}
+}
+
+// candidateReport is the bus.DeliveryReport for a request that is sent to a candidate.
+type candidateReport struct {
+	inbox  *callInbox
+	call   id.Call
+	route  *unicastRoute
+	member *selection.Member
+}
+
+// Delivered implements bus.DeliveryReport. If the candidate has not received the request, this counts
+// as if it had declined the request.
+func (r *candidateReport) Delivered(receivers int, err error) {
+	if receivers != 0 && err == nil {
+		return
+	}
+	if receivers == 0 {
+		r.route.directory().RemoveMember(r.member)
+	}
+	in := r.inbox
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if in.id == r.call && !in.state.queued {
+		in.state.claims = append(in.state.claims, wire.ClaimRequest{ServerID: []byte(r.member.Channel.Name), Declined: true})
+		in.wakeup.Send()
 	}
 }
 

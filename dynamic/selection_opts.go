@@ -42,6 +42,13 @@ type SelectionOpts struct {
 	// ShortCircuitTimeout limits how long the selection continues after the first acceptable claim.
 	// It is ignored if it is zero or negative.
 	ShortCircuitTimeout time.Duration
+	// Candidates is the number of servers that are asked, chosen at random, instead of all servers. The
+	// default, zero, asks all. It saves time in large fleets; with two candidates, the load is still
+	// balanced well. Candidates is ignored if the client does not know all servers of the method, or
+	// if there are no more of them: psrpc servers, for example, do not make themselves known. It is
+	// also ignored for streams, for methods without affinity routing, and in process. If no candidate
+	// makes an acceptable claim within [DefaultShortCircuitTimeout], all servers are asked.
+	Candidates int
 	// SelectionFunc is called at the end of the selection with the acceptable claims in order of
 	// arrival. The slice may be empty. SelectionFunc returns the ID of the selected server, or an
 	// error with which the call fails. If SelectionFunc is nil, the client selects the claim with

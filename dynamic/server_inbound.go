@@ -179,16 +179,18 @@ func (i *inbound) onStream(frame []byte) {
 	}
 }
 
+// onGrant is the bus.Handler for the grant channel.
+func (i *inbound) onGrant(frame []byte) { i.server.onGrant(i.grantChannel, frame) }
+
 // onGrant handles a frame in which a client names the server that it has selected for a request.
-// The bus calls onGrant, so it never blocks.
-func (i *inbound) onGrant(frame []byte) {
-	server := i.server
-	grant, _, err := transport.Decode(frame, wire.KindClaimResponse, server.options.decompression(), wire.ParseClaimResponse)
+// channel is the channel of the frame. onGrant never blocks.
+func (s *Server) onGrant(channel bus.Channel, frame []byte) {
+	grant, _, err := transport.Decode(frame, wire.KindClaimResponse, s.options.decompression(), wire.ParseClaimResponse)
 	if err != nil {
-		server.drops.addBad(i.grantChannel, err)
+		s.drops.addBad(channel, err)
 		return
 	}
-	server.pendingClaims.resolve(grant.RequestID, bytes.Equal(grant.ServerID, server.wireID))
+	s.pendingClaims.resolve(grant.RequestID, bytes.Equal(grant.ServerID, s.wireID))
 }
 
 // detach closes the streams of e. It also closes the subscription i.frames if no endpoint needs

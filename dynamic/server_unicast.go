@@ -58,6 +58,8 @@ func (u *unicastReceiver) onFrame(frame []byte) {
 		r.onDiscover(frame)
 	case wire.KindPresence:
 		u.onPeerAnswer(frame)
+	case wire.KindClaimResponse:
+		r.server.onGrant(u.channel(), frame)
 	default:
 		r.onUnicastRequest(frame, envelope.RoutingKey)
 	}

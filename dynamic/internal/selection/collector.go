@@ -16,6 +16,8 @@ type Collector struct {
 	choice choice
 	// membership is nil unless the selection is adaptive.
 	membership *Membership
+	// candidates is the number of servers that have been asked, or zero if all servers have been.
+	candidates int
 	// seen is the number of claims processed so far.
 	seen int
 	// receivers is the number of receivers of the request, as passed to the last call to Add.
@@ -47,6 +49,12 @@ type Collector struct {
 // adaptive: it ends as soon as every server has answered.
 func NewCollector(opts Opts, membership *Membership) *Collector {
 	return &Collector{choice: choice{opts: opts}, membership: membership}
+}
+
+// NewCandidatesCollector returns a Collector for a request that was sent to the given number of
+// candidates. The selection ends as soon as all of them have claimed or declined the request.
+func NewCandidatesCollector(opts Opts, candidates int) *Collector {
+	return &Collector{choice: choice{opts: opts}, candidates: candidates}
 }
 
 // Watch makes the membership wake w when servers join or leave; see [Membership.Watch]. The caller
@@ -115,6 +123,9 @@ func (c *Collector) Add(claims []wire.ClaimRequest, receivers int) (serverID str
 		}
 		c.startShortCircuit()
 	}
+	if c.candidates > 0 {
+		return "", false, c.responders.Count() >= c.candidates
+	}
 	complete = c.membership != nil && c.membership.LikelyComplete(receivers, &c.responders)
 	if complete && c.membership.mayMissPsrpc(receivers) {
 		// All servers that have announced themselves have answered. psrpc servers, which do not
@@ -122,7 +133,7 @@ func (c *Collector) Add(claims []wire.ClaimRequest, receivers int) (serverID str
 		// the selection.
 		if !c.graced {
 			c.graced = true
-			c.limit(time.Since(c.started))
+			c.Limit(time.Since(c.started))
 		}
 		return "", false, false
 	}
@@ -137,11 +148,12 @@ func (c *Collector) startShortCircuit() {
 		return
 	}
 	c.shortened = true
-	c.limit(opts.ShortCircuitTimeout)
+	c.Limit(opts.ShortCircuitTimeout)
 }
 
-// limit makes the selection end after the duration d, unless it ends earlier anyway.
-func (c *Collector) limit(d time.Duration) {
+// Limit makes the selection end after the duration d, unless it ends earlier anyway. It must be called
+// after Start.
+func (c *Collector) Limit(d time.Duration) {
 	end := time.Now().Add(d)
 	switch {
 	case c.timer == nil:

@@ -98,6 +98,28 @@ func (d *Directory) Choose(now time.Duration) *Member {
 	return chosen
 }
 
+// Sample returns n different members chosen at random. It returns nil if there are not more than n
+// members, in which case the request can as well be sent to all servers. If counts is true, the bus
+// counts receivers, and Sample also returns nil if Choose would do so.
+func (d *Directory) Sample(n int, now time.Duration, counts bool) []*Member {
+	if counts && (d.choices.Load() == nil || d.isCountDue(now)) {
+		return nil
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.disabled || len(d.available) <= n {
+		return nil
+	}
+	sample := make([]*Member, 0, n)
+	for len(sample) < n {
+		//nolint:gosec // the choice need not be unpredictable
+		if m := d.available[rand.IntN(len(d.available))]; !slices.Contains(sample, m) {
+			sample = append(sample, m)
+		}
+	}
+	return sample
+}
+
 // twoOf returns two different random indexes less than n, or zero twice if n is 1.
 func twoOf(n int) (first, second int) {
 	if n == 1 {

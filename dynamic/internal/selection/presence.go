@@ -295,6 +295,19 @@ func (m *Membership) mayMissPsrpc(receivers int) bool {
 	return receivers < 0 && m.members.Count() == 0
 }
 
+// KnowsAll reports whether all servers of the channel are known to have announced themselves, as far
+// as the answers to earlier calls tell.
+func (m *Membership) KnowsAll() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for server := range m.members.weights {
+		if _, announced := m.present.servers[server]; !announced {
+			return false
+		}
+	}
+	return m.present.isKnownLocked()
+}
+
 // isKnownLocked reports whether all servers that announce themselves are known and there is at
 // least one.
 func (p *presences) isKnownLocked() bool { return p.discovery == known && len(p.servers) > 0 }

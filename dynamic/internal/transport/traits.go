@@ -36,9 +36,18 @@ func ReachesAllServers(m *registry.Method) bool {
 	return !m.Queue() && m.Kind() != registry.KindSubscription
 }
 
-// Announces reports whether the servers of a method announce themselves to clients. They do so if
-// clients send them unicast requests. They also do so if clients must know how many answers to
-// expect and the bus does not count receivers.
+// OffersCandidates reports whether the servers of a method announce unicast channels, so that clients
+// can ask some of them instead of all of them. This is the case for single calls with affinity
+// routing, except in process.
+func (t Traits) OffersCandidates(m *registry.Method) bool {
+	return (t.ReceiverID != "" || !t.CountsReceivers) && m.Kind() == registry.KindSingle && m.Routing() == registry.RoutingAffinity
+}
+
+// AwaitsAll reports whether clients must know how many answers to a request of a method to expect,
+// because the bus does not count receivers.
+func (t Traits) AwaitsAll(m *registry.Method) bool { return !t.CountsReceivers && ReachesAllServers(m) }
+
+// Announces reports whether the servers of a method announce themselves to clients.
 func (t Traits) Announces(m *registry.Method) bool {
-	return t.Unicasts(m) || !t.CountsReceivers && ReachesAllServers(m)
+	return t.Unicasts(m) || t.OffersCandidates(m) || t.AwaitsAll(m)
 }
