@@ -227,8 +227,8 @@ type requestReport struct {
 }
 
 // Delivered implements bus.DeliveryReport. It records the number of receivers, or the error if the
-// bus lost the request. To save most calls a wake-up, it wakes the calling goroutine only if the
-// report can end the call or the selection.
+// bus lost the request. It wakes the calling goroutine only if the report can end the call or the
+// selection, because each wake-up takes time.
 func (r *requestReport) Delivered(receivers int, err error) {
 	if unicast := r.record(receivers, err); unicast != nil && err == nil {
 		unicast.onCounted(receivers)

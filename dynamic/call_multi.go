@@ -81,8 +81,8 @@ func (p *clientPlan) startMulti(ctx context.Context, r *route, request proto.Mes
 		return nil, c.withFacts(p.conn.closeError())
 	}
 	// If the call's options contain a timeout, the request expires after that timeout, as in psrpc,
-	// even if the deadline of ctx is earlier. If that deadline passes first, the method next
-	// publishes a cancellation.
+	// even if the deadline of ctx is earlier. In that case, multiCall.next publishes a cancellation
+	// when the deadline of ctx passes.
 	timeout, _ := p.conn.bounds(ctx, c.started, o)
 	outgoing := wire.Request{
 		RequestID: c.id[:], ClientID: p.conn.wireID,

@@ -506,7 +506,7 @@ func (c *unaryCall) selectServer(ctx context.Context) error {
 	case server != "":
 		return c.grant(ctx, server)
 	case c.claims.HasSelectionFunc():
-		// An empty ID grants the request to no server.
+		// A grant with an empty server ID tells all servers that none of them has been selected.
 		if err := c.grant(ctx, ""); err != nil {
 			return err
 		}

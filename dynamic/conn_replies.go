@@ -37,8 +37,8 @@ type replySubscriptions struct {
 	opening chan struct{}
 }
 
-// replyCallbacks receives the frames of replySubscriptions, together with the channels on which they
-// have arrived. Its methods never block.
+// replyCallbacks receives the frames of replySubscriptions and the channels on which they have
+// arrived. Its methods never block.
 type replyCallbacks interface {
 	onClaim(channel bus.Channel, frame []byte)
 	onResponse(channel bus.Channel, frame []byte)

@@ -35,8 +35,9 @@ type announcerPool struct {
 	epoch time.Time
 }
 
-// deadline returns the time at which the server must announce a request that has arrived now. The
-// time is in nanoseconds since p.epoch.
+// deadline returns the time at which the server must announce that it is still handling a request
+// that has arrived at the time now. announceAfter is in milliseconds, and the result is in
+// nanoseconds since p.epoch.
 func (p *announcerPool) deadline(now time.Time, announceAfter uint32) int64 {
 	after := max(time.Duration(announceAfter)*time.Millisecond, minAnnounceAfter)
 	return int64(now.Sub(p.epoch) + after)

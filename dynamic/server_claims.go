@@ -61,8 +61,9 @@ type pendingClaim struct {
 	request wire.Body
 
 	element *list.Element
-	// parked reports whether the claim has been sent and the request has no goroutine any more.
-	// Before that, the goroutine that sends the claim gets the decision from the method park.
+	// parked is set by the method park if the request then waits without a goroutine. In that case
+	// the decision is passed to claimant. Otherwise park returns the decision to the goroutine that
+	// has sent the claim.
 	parked           bool
 	decided, granted bool
 }

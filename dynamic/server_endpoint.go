@@ -129,10 +129,10 @@ func (e *endpoint) close() {
 	e.inbound.releaseGrants()
 }
 
-// reuseInbound makes e use the inbound of predecessor if that has the same channel and mode. The
-// subscriptions then need not be replaced, so no request is lost or delivered twice. If Replace
-// fails later, predecessor keeps using the inbound. The inbound may then have subscribed to grants
-// that only e needs, which predecessor ignores.
+// reuseInbound makes e use the inbound of predecessor if its channel and mode are the same as those
+// of e's own inbound. The subscriptions then need not be replaced, so no request is lost or
+// delivered twice. If Replace fails later, predecessor keeps using the inbound. The inbound may
+// then have subscribed to grants that only e needs, which predecessor ignores.
 func (e *endpoint) reuseInbound(predecessor *endpoint) {
 	if predecessor == nil {
 		return

@@ -14,9 +14,10 @@ const (
 	// peersQuietTime is how long a server that has joined a channel waits for another answer after
 	// each answer of another server. Then it knows how many servers the channel has.
 	peersQuietTime = 200 * time.Millisecond
-	// maxPeers is the maximum number of servers of a channel that know each other. If there were
-	// more, each server that joins would cause too many messages. In that case, only about maxPeers
-	// servers listen to announcements, and none reports how many servers there are.
+	// maxPeers is the maximum number of servers of a channel that know each other. If a channel has
+	// more servers, only about maxPeers of them listen to announcements, and none reports how many
+	// servers there are. If all of them listened, each server that joins would cause too many
+	// messages.
 	maxPeers = 100
 	// maxPeerAnnouncements is the maximum number of times that a server announces that it has
 	// joined a channel. It repeats the announcement if, according to the answers, there are more

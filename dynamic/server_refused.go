@@ -21,8 +21,9 @@ type declinedRequest struct {
 	claim  wire.ClaimRequest
 }
 
-// declineRefused declines a request that the broker has refused to assign to this process. If the
-// client does not understand such claims, declineRefused does nothing. It never blocks.
+// declineRefused declines a request that the broker has refused to assign to this process. To
+// decline it, a worker sends a claim that says so. If the client does not understand such claims,
+// declineRefused does nothing. It never blocks.
 func declineRefused(e *endpoint, frame []byte) {
 	r := e.plan.registration
 	request, ok := r.decodeDeclined(e.inbound.channel, frame)

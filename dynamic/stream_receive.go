@@ -13,9 +13,10 @@ import (
 
 // receive handles a frame of this stream that has arrived from the bus. It never blocks.
 //
-// Only messages can arrive too late. A late acknowledgement has no effect, because its message is
-// no longer in flight. A close frame is valid however late it arrives. For frames other than
-// messages, receive only checks that the expiry is later than the time of sending.
+// A message that arrives after its expiry is dropped. Other frames need no such check: a late
+// acknowledgement has no effect, because its message is no longer in flight, and a close frame is
+// valid however late it arrives. A frame of any kind is dropped if its expiry is not later than the
+// time of sending.
 func (s *stream) receive(frame *wire.Stream, expanded int) {
 	now := time.Now()
 	arrived := now.Sub(s.started)

@@ -28,8 +28,9 @@ const (
 // backlog. The memory that they use is thus known, and frames that are dropped are never decoded.
 //
 // The backlog also knows the size of the updates in the subscription's channel. The user takes
-// updates out of the channel without telling the subscription. However, the channel contains those
-// updates that were put into it last, and their number is its length.
+// updates out of the channel without telling the subscription. However, the updates that remain in
+// the channel are always the ones that were put into it last, and the length of the channel is
+// their number.
 type backlog struct {
 	// limit is the maximum number of unread updates, including those in the channel. It is 0 if
 	// there is no such limit.
@@ -74,7 +75,7 @@ func newBacklog(limit, maxBytes, channel int) *backlog {
 	return b
 }
 
-// observe makes the backlog count if an update is large.
+// observe sets the field counting if an update of this size is large; see largeUpdate.
 func (b *backlog) observe(size int) {
 	if size > b.largeUpdate && !b.counting.Load() {
 		b.counting.Store(true)

@@ -69,7 +69,8 @@ func (f *flusher) request() *flush {
 	return next
 }
 
-// start returns the requested flush and creates a new one for later requests.
+// start returns the flush that the method request has returned to its callers, and creates a new
+// one for later callers.
 func (f *flusher) start() *flush {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -8,7 +8,8 @@ package natsbus
 // the subscriptions that it still has, and the server forgets all others.
 
 // watchClosed installs a handler that is called when nats.go removes the subscription. The handler
-// records how many times the connection has reconnected by then.
+// stores the number of reconnects up to this moment. The method checkStale compares it with the
+// number at the start of the drain.
 func watchClosed(s *serverSub) {
 	nc := s.nc
 	// nats.go calls the handler while holding its mutex, so calling nc.Stats would deadlock.

@@ -74,7 +74,8 @@ type trial struct {
 	// sent is the number of frames that have been sent back to the queue group. cameBack is the number
 	// of them that have come back from it.
 	sent, cameBack int
-	// succeeded is true if at least one frame has not come back in time.
+	// succeeded is true if at least one frame has not come back in time. That frame has probably
+	// reached a process that serves the routing key.
 	succeeded bool
 }
 
@@ -119,8 +120,8 @@ const (
 	wait
 )
 
-// decide decides what to do with f. If f becomes part of a trial, onTimeout is called if f does not
-// come back in time.
+// decide decides what to do with f. If f becomes part of a trial and does not come back in time,
+// onTimeout is called.
 func (u *unserved) decide(f *misrouted, onTimeout func(*misrouted)) decision {
 	u.mu.Lock()
 	defer u.mu.Unlock()

@@ -59,8 +59,8 @@ type Bus struct {
 	lockRetries atomic.Int64
 	// observers records whether clients with pattern subscriptions receive the frames of the bus.
 	observers *observers
-	// peerSigns tells watchPeers which channels may have other processes among their queue
-	// subscribers.
+	// peerSigns collects the channels of queues for which watchPeers must check whether psrpc
+	// processes subscribe to them.
 	peerSigns peerSigns
 
 	published, publishErrors, received, disconnects atomic.Uint64

@@ -149,7 +149,7 @@ func (f *filter) admits(encoded []byte, depth int) bool {
 }
 
 // admitsField reports whether hyperpb may decode a field. value contains the whole value of the
-// field. The method admits explains depth.
+// field. For the meaning of depth, see the method admits.
 func (f *filter) admitsField(number protowire.Number, wireType protowire.Type, value []byte, depth int) bool {
 	var rule field
 	if int(number) < len(f.fields) {

@@ -39,8 +39,9 @@ func addRivals(rows []*row) []*row {
 	return all
 }
 
-// psrpcDefinition describes the services of bench.proto to psrpc, as its generated code does. Both
-// services are one here, because a server of psrpc subscribes only to the methods that it handles.
+// psrpcDefinition describes the services of bench.proto to psrpc, as its generated code does. It
+// combines the two services into one. This does not affect the results, because a psrpc server
+// subscribes only to the methods that it handles.
 func psrpcDefinition(id string) *info.ServiceDefinition {
 	d := &info.ServiceDefinition{Name: "Bench", ID: id}
 	d.RegisterMethod(queue, false, false, true, true)

@@ -22,7 +22,7 @@ type discovery uint8
 
 const (
 	// notAsked means that no discovery request has been sent, or that announcements may have been
-	// lost since then.
+	// lost since the last one.
 	notAsked discovery = iota
 	// asked means that a discovery request has been sent and responses may still arrive.
 	asked
@@ -263,10 +263,9 @@ func (m *Membership) Unwatch(w queue.Wakeup) {
 	delete(m.present.watchers, w)
 }
 
-// presentAnsweredLocked reports whether all servers that have announced themselves have answered a
-// call. All other servers that answered the previous call must have answered this one too. It
-// returns false if no server has announced itself, or if others may do so in response to the
-// discovery request.
+// presentAnsweredLocked reports whether a call has been answered by all servers that have announced
+// themselves and by all others that answered the previous call. It returns false if no server has
+// announced itself, or if further announcements are expected in response to the discovery request.
 func (m *Membership) presentAnsweredLocked(responders *Responders) bool {
 	p := &m.present
 	if !p.isKnownLocked() {
@@ -312,8 +311,8 @@ func (m *Membership) KnowsAll() bool {
 // least one.
 func (p *presences) isKnownLocked() bool { return p.discovery == known && len(p.servers) > 0 }
 
-// waitForPsrpcLocked reports whether the wait for psrpc servers, which do not announce themselves,
-// is over. The first multi call on the channel starts the wait.
+// waitForPsrpcLocked reports whether a multi call has already waited for psrpc servers, which do
+// not announce themselves. If not, and no timer is running, it starts the wait.
 func (m *Membership) waitForPsrpcLocked() bool {
 	p := &m.present
 	if !p.waitedForPsrpc && p.timer == nil {

@@ -36,9 +36,9 @@ func ReachesAllServers(m *registry.Method) bool {
 	return !m.Queue() && m.Kind() != registry.KindSubscription
 }
 
-// OffersCandidates reports whether the servers of a method announce unicast channels, so that clients
-// can ask some of them instead of all of them. This is the case for single calls with affinity
-// routing, except in process.
+// OffersCandidates reports whether the servers of a method announce unicast channels, so that
+// clients can ask some of them instead of all of them. This is the case for single calls with
+// affinity routing, except on the in-process bus.
 func (t Traits) OffersCandidates(m *registry.Method) bool {
 	return (t.ReceiverID != "" || !t.CountsReceivers) && m.Kind() == registry.KindSingle && m.Routing() == registry.RoutingAffinity
 }
