@@ -103,8 +103,8 @@ func (p *inboxPool) get() *callInbox {
 	return in
 }
 
-// put returns an inbox to the pool. The call must no longer be pending, and its timer must be
-// stopped.
+// put returns an inbox to the pool, from which another call may take it at once. The call must
+// therefore no longer be pending, and its timer must be stopped.
 func (p *inboxPool) put(in *callInbox) {
 	// The inbox is cleared now, so that the messages of the call can be garbage collected.
 	in.reset(id.Call{})

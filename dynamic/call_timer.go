@@ -62,8 +62,8 @@ func (t *callTimer) startAt(deadline int64) {
 	t.setLocked(deadline, time.Duration(deadline)-time.Since(t.epoch))
 }
 
-// stop ends the current call. If the timer fires at the same time, onDeadline may still be called
-// with the deadline of that call. The inbox then sees that this deadline is not the current one.
+// stop clears the deadline of the current call. If the timer fires at the same time, onDeadline may
+// still be called with this deadline. The inbox then sees that it is not the current one.
 func (t *callTimer) stop() { t.deadline.Store(noDeadline) }
 
 // setLocked sets the field timer for a deadline that is d from now. If d exceeds maxTimerDuration,

@@ -22,13 +22,13 @@ type clientPlan struct {
 	responses message.Type
 	// defaultRoute is the route for calls without a topic. It is nil if the method has topics.
 	defaultRoute *route
-	// cancels records whether the broker does not permit clients to publish cancellations for the
-	// service.
+	// cancels records whether the broker has refused to publish cancellations for the service.
 	cancels *cancelReport
 	// presence keeps track of the servers of the service. It is nil if clients of the method need not
 	// know how many answers to expect.
 	presence *connPresence
-	// members keeps track of them too. It is nil if clients of the method send no unicast requests.
+	// members keeps track of these servers, too. It is nil if clients of the method send no unicast
+	// requests.
 	members *connPresence
 }
 

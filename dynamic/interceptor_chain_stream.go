@@ -29,8 +29,8 @@ func StreamContext(next StreamHandler) context.Context {
 // SetStreamContext replaces the context returned by [StreamContext]. ctx must be derived from that
 // context. On a server, ctx becomes the context of the stream. On a client, ctx replaces the
 // context passed to OpenStream, so the metadata in ctx is sent when the stream is opened.
-// SetStreamContext must be called before the interceptor returns its handler. Later calls have no
-// effect. The same is true if next was not passed to an interceptor.
+// SetStreamContext must be called before the interceptor returns its handler; later calls have no
+// effect. A call also has no effect if next is not a handler that was passed to an interceptor.
 func SetStreamContext(next StreamHandler, ctx context.Context) {
 	if stage, ok := next.(streamStage); ok && !stage.chain.built {
 		stage.chain.context = ctx

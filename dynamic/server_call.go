@@ -227,7 +227,7 @@ func (c *serverCall) atLimit() bool {
 // handle runs the handler and returns the frame of its response. The frame is nil if this server
 // does not handle the request, for example because the client has selected another server. If the
 // client has not selected a server yet, handle returns true without having run the handler. The
-// caller must then not use c any more.
+// caller must then not use c any more, because another goroutine continues the call.
 func (c *serverCall) handle() (frame []byte, parked bool) {
 	if c.granted {
 		return c.run(c.claim.request), false
@@ -319,7 +319,8 @@ func (c *serverCall) sendsClaim() bool {
 // obtainGrant sends a claim if the client expects one. granted reports whether the server may
 // handle the request. This is the case if the client has selected this server, or if no grant is
 // needed. If the client has not decided yet, decided is false. The request then waits for the
-// client's decision, and the caller must not use c any more.
+// client's decision. The caller must not use c any more, because another goroutine continues the
+// call.
 func (c *serverCall) obtainGrant(request wire.Body) (granted, decided bool) {
 	if c.sendsClaim() && !c.sendClaim(request) {
 		return false, true

@@ -83,8 +83,9 @@ type subscription[Resp proto.Message] struct {
 	busSubscription transport.LazySubscription
 	context         context.Context //nolint:containedctx // it has the lifetime of the subscription
 	cancel          context.CancelFunc
-	// inFlight counts the goroutines, except for bus callbacks, that may send on the user's
-	// channel. The channel is closed only after all of them have finished.
+	// inFlight counts the goroutines that may send on the user's channel, except for bus callbacks,
+	// for which busSubscription.Close waits. The channel is closed only after all of them have
+	// finished.
 	inFlight *lifecycle.Gate
 
 	received, dropped, badFrames, refused atomic.Uint64

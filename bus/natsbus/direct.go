@@ -130,8 +130,8 @@ func (r *directRoute) sent(token uint64) {
 	}
 }
 
-// forget removes the oldest samples that have been acknowledged or have timed out. mu must be
-// locked.
+// forget removes samples, oldest first, until it reaches one whose acknowledgement may still
+// arrive. mu must be locked.
 func (r *directRoute) forget(now time.Time) {
 	known := 0
 	for _, s := range r.samples {

@@ -51,7 +51,7 @@ func open(ctx context.Context, u *url.URL) (bus.Bus, error) {
 // nats.go has reported it as closed. nats.Connect does not accept a context, so dial uses a custom
 // dialer that has one. The dialer's context is canceled if ctx ends before the connection is
 // established, and when the connection is closed. After the connection is established, the end of
-// ctx has no effect, because the connection must be able to reconnect.
+// ctx has no effect, because the connection must be able to reconnect. The function
 // onReconnectError is called with the error of each failed attempt to reconnect.
 func dial(
 	ctx context.Context, u *url.URL, settings *settings, onReconnectError func(error),

@@ -78,9 +78,9 @@ func (a *asyncErrors) refused() (uint64, <-chan struct{}) {
 	return a.refusals, a.changed
 }
 
-// attachErrorHandler wraps the error handler of nc: the wrapper calls the previous handler
-// and then onAsyncError. After detach has been called, the wrapper only calls the previous handler.
-// The wrapper is never removed, because the program may have wrapped it in another handler.
+// attachErrorHandler wraps the error handler of nc: the wrapper calls the previous handler and then
+// onAsyncError. After detach has been called, the wrapper only calls the previous handler. The
+// wrapper is never removed, because the program may have wrapped it in another handler.
 func (b *Bus) attachErrorHandler(nc *nats.Conn) (detach func()) {
 	previous := nc.ErrorHandler()
 	var attached atomic.Pointer[Bus]

@@ -118,8 +118,9 @@ func newBus(ctx context.Context, client redis.UniversalClient, opts []Option) (*
 	if topology.reportsReceivers() && !sharded {
 		b.workers.Go(b.watchObservers)
 	}
-	// Connect now, so that New fails if Redis is unreachable. With sharded pub/sub, the bus
-	// connects to other shards when they are first needed.
+	// Connect now, so that New fails if Redis is unreachable. The channel name is arbitrary: with
+	// sharded pub/sub, it selects the first shard. The bus connects to other shards when they are
+	// first needed.
 	sup, err := b.supervisorFor(ctx, options.prefix+"DYN")
 	if err != nil {
 		b.cancel(err)

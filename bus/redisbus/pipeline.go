@@ -69,11 +69,11 @@ type command interface {
 }
 
 // pipeline sends commands of one kind, in order, over a socket of its own. The number of unanswered
-// batches is limited. While the limit is not reached, callers write their commands
-// themselves, which avoids waking another goroutine for each command. Otherwise commands wait. When
-// all replies to an earlier batch have arrived, the waiting commands are sent together as the next
-// batch. Batches therefore grow with the load, and there is no timer or batch size to tune. While
-// callers are concurrent, one of them waits for the commands of the others before it writes; see
+// batches is limited. While the limit is not reached, callers write their commands themselves,
+// which avoids waking another goroutine for each command. Otherwise commands wait. When all replies
+// to an earlier batch have arrived, the waiting commands are sent together as the next batch.
+// Batches therefore grow with the load, and there is no timer or batch size to tune. While callers
+// are concurrent, one of them waits for the commands of the others before it writes; see
 // [pipeline.gather].
 //
 // The pipelines of go-redis cannot do this. They take a connection from the pool, write once, and

@@ -40,7 +40,8 @@ func (p *prober) tick() error {
 		p.silent++
 	}
 	answered, confirmed := s.pongsRead.Load() == p.sent, s.confirmations.Load()
-	// A confirmation is a sign of life, too: the reply to the PING may follow many confirmations.
+	// Redis replies in order, so many confirmations may arrive before the reply to the PING. They
+	// show that the connection works, too.
 	if answered || confirmed != p.lastConfirmed {
 		p.lastConfirmed, p.unanswered = confirmed, 0
 	} else {

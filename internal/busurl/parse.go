@@ -54,8 +54,8 @@ func withScheme(scheme string) string {
 	return " " + scheme + "://"
 }
 
-// hasStrayUserinfo reports whether a part of u after the authority seems to contain the end of the
-// user name and the password. This happens if the user name or the password contains an unescaped
+// hasStrayUserinfo reports whether a part of u after the authority seems to contain the rest of the
+// user name and password. This happens if the user name or the password contains an unescaped
 // slash, question mark or hash.
 func hasStrayUserinfo(u *url.URL) bool {
 	if u.Fragment != "" || strings.Contains(u.Host+u.Path, "@") {

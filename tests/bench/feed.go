@@ -118,7 +118,7 @@ func (f *feed) publishUntil(until time.Time) tally {
 	for n := 0; n == 0 || n%clockEvery != 0 || time.Now().Before(until); n++ {
 		if f.window > 0 {
 			if free += f.landed(free == 0); free == 0 {
-				// The updates in flight count as lost.
+				// No update has arrived for some time, so those in flight count as lost.
 				free = f.window
 			}
 			free--

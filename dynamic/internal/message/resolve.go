@@ -39,7 +39,7 @@ func ResolveGoType(resolver Resolver, descriptor protoreflect.MessageDescriptor,
 		}
 		t.New, t.static = func() proto.Message { return messageType.New().Interface() }, true
 		if _, generated := messageType.(*protoimpl.MessageInfo); generated {
-			// As in concreteType, reflect.New is faster.
+			// As in concreteType, reflect.New is faster than messageType.New.
 			t.New = func() proto.Message { return reflect.New(goType.Elem()).Interface().(proto.Message) }
 		}
 	}

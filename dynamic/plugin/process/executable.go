@@ -37,9 +37,8 @@ func newExecutable(directory string, source *plugin.Source) (*executable, error)
 // descendants of the process by this variable.
 func (e *executable) mark() string { return markOf(e.folder.Path) }
 
-// markOf returns the mark of the executable in a folder, an environment variable by which the host
-// finds the descendants of its process. All marks end with a slash, so no mark is the beginning of
-// another one.
+// markOf returns the mark (see [executable.mark]) of the executable in a folder. All marks end with
+// a slash, so no mark is the beginning of another one.
 func markOf(folder string) string { return childproto.EnvInstance + "=" + folder + "/" }
 
 // remove deletes the copy and its directory, and logs a warning if that fails.

@@ -29,7 +29,7 @@ func Service(name string) (*registry.Service, error) {
 	return service, nil
 }
 
-// Handlers returns native handlers for the service.
+// Handlers returns the handlers of the service, for use with or without a plugin.
 func Handlers() dynamic.Handlers { return dynamic.Handlers{"Echo": dynamic.Unary(answer)} }
 
 func answer(_ context.Context, request *wrapperspb.StringValue) (*wrapperspb.StringValue, error) {
