@@ -11,9 +11,9 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 )
 
-// unicastRoute chooses the servers to which a request is sent instead of to all of them. It does so for
-// queue methods, and for calls with [SelectionOpts.Candidates]. It chooses some only while the conn
-// knows all servers of the route; see [selection.Directory]. It is immutable.
+// unicastRoute chooses the servers that receive a request if it is not sent to all servers. It is
+// used for queue methods and for calls with [SelectionOpts.Candidates]. It chooses servers only while
+// the conn knows all servers of the route; see [selection.Directory]. It is immutable.
 //
 // On Redis, every server process of a queue receives each request and asks Redis for the lock on it.
 // With many processes, that takes most of the broker's time. A unicast request is received by one

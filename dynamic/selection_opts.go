@@ -42,12 +42,13 @@ type SelectionOpts struct {
 	// ShortCircuitTimeout limits how long the selection continues after the first acceptable claim.
 	// It is ignored if it is zero or negative.
 	ShortCircuitTimeout time.Duration
-	// Candidates is the number of servers that are asked, chosen at random, instead of all servers. The
-	// default, zero, asks all. It saves time in large fleets; with two candidates, the load is still
-	// balanced well. Candidates is ignored if the client does not know all servers of the method, or
-	// if there are no more of them: psrpc servers, for example, do not make themselves known. It is
-	// also ignored for streams, for methods without affinity routing, and in process. If no candidate
-	// makes an acceptable claim within [DefaultShortCircuitTimeout], all servers are asked.
+	// Candidates is the number of servers, chosen at random, that are asked for a claim. If it is
+	// zero, all servers are asked. Asking fewer servers saves time in large fleets. With two
+	// candidates, the load is still balanced well. Candidates is ignored if the method has no more
+	// servers than that, or if the client does not know all of them. For example, psrpc servers do
+	// not make themselves known. Candidates is also ignored for streams, for methods without affinity
+	// routing, and on the in-process bus. If no candidate makes an acceptable claim within
+	// [DefaultShortCircuitTimeout], all servers are asked.
 	Candidates int
 	// SelectionFunc is called at the end of the selection with the acceptable claims in order of
 	// arrival. The slice may be empty. SelectionFunc returns the ID of the selected server, or an

@@ -83,10 +83,10 @@ type CallFacts struct {
 //
 //	my.pkg.MyService/NormalRPC: nobody listening; publish 12µs
 //
-// At most 200 characters of each part of the topic are shown. The known durations of the phases come last. If
-// the phase in which the call failed has no known duration, the text ends with the word "during"
-// and the name of that phase. The text is meant for people and may change; programs should use the
-// fields.
+// At most 200 characters of each part of the topic are shown. The known durations of the phases
+// come last. If the phase in which the call failed has no known duration, the text ends with the
+// word "during" and the name of that phase. The text is meant for people and may change; programs
+// should use the fields.
 func (f CallFacts) String() string {
 	call := joinNonEmpty(" ", f.Method, labeled("topic", topicText(f.Topic)))
 	facts := joinNonEmpty("; ",

@@ -7,8 +7,8 @@ var growthServers = []int{1, 3, 10, 30}
 // measured.
 var growthSubscribers = []int{1, 20, 50}
 
-// rawQueue maps each broker to the raw transport benchmark that serves as the reference for calls of
-// queue methods.
+// rawQueue maps each broker to the raw transport benchmark with which calls of queue methods are
+// compared.
 var rawQueue = map[string]string{onNATS: "nats-request/c64", onRedis: "redis-pingpong-batched/c64"}
 
 // fleetRows returns benchmarks of concurrent calls to a method that many servers serve. On a

@@ -269,8 +269,7 @@ func (f *forger) afterClose(conn *dynamic.Conn, kind string) {
 	defer stop()
 	client := newClient[*api.MyClientMessage, *api.MyServerMessage](f, conn, fullName(streams, kind+"Topic"), []string{nowhere})
 	opened := make(chan generatedStream, 1)
-	// This goroutine sends to the channel opened when it ends, and afterClose receives from that
-	// channel.
+	// This goroutine ends when the stream is open. afterClose waits for that below.
 	go func() {
 		stream, err := client.OpenStream(f.Context())
 		assert.NoError(f, err)
