@@ -90,9 +90,9 @@ func (p *clientPlan) check(kind registry.Kind) error {
 	return nil
 }
 
-// decodeUpdate decodes the frame of an update and returns its message and metadata. size is the size
-// of the encoded message after decompression, in bytes. decodeUpdate returns an error if the frame
-// is malformed or contains a message of another type.
+// decodeUpdate decodes the frame of an update and returns its message and metadata. size is the
+// size of the encoded message after decompression, in bytes. decodeUpdate returns an error if the
+// frame is malformed or contains a message of another type.
 func (p *clientPlan) decodeUpdate(frame []byte) (message proto.Message, metadata map[string]string, size int, err error) {
 	envelope, err := wire.ParseEnvelope(frame)
 	if err != nil {

@@ -11,11 +11,12 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 )
 
-// unicastRoute chooses the servers that receive a request if it is not sent to all servers. It is
-// used for queue methods and for calls with [SelectionOpts.Candidates]. It chooses servers only while
-// the conn knows all servers of the route; see [selection.Directory]. It is immutable.
+// unicastRoute chooses some of the servers of a method, so that a request is sent only to them. It
+// is used for queue methods, and for calls with [SelectionOpts.Candidates]. While the conn does not
+// know all servers of the method and topic, requests are sent to all of them; see
+// [selection.Directory]. It is immutable.
 //
-// On Redis, every server process of a queue receives each request and asks Redis for the lock on it.
+// On Redis, each server process of a queue receives each request and asks Redis for the lock on it.
 // With many processes, that takes most of the broker's time. A unicast request is received by one
 // server only, so it needs no lock.
 type unicastRoute struct {
@@ -46,8 +47,8 @@ func (u *unicastRoute) sinceEpoch(now time.Time) time.Duration {
 	return now.Sub(u.presence.conn.inboxes.epoch)
 }
 
-// onCounted handles the number of receivers that the bus has reported for a request to the queue. It
-// never blocks.
+// onCounted handles the number of receivers that the bus has reported for a request to the queue.
+// It never blocks.
 func (u *unicastRoute) onCounted(receivers int) {
 	if u.directory().OnCounted(receivers, u.sinceEpoch(time.Now())) {
 		// goTracked fails only if the conn is closed. The conn then sends no more requests.
@@ -112,8 +113,8 @@ type candidateReport struct {
 	member *selection.Member
 }
 
-// Delivered implements bus.DeliveryReport. If the candidate has not received the request, this counts
-// as if it had declined the request.
+// Delivered implements bus.DeliveryReport. A candidate that has not received the request is treated
+// as if it had declined it.
 func (r *candidateReport) Delivered(receivers int, err error) {
 	if receivers != 0 && err == nil {
 		return

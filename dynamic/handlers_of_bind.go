@@ -161,7 +161,7 @@ func (h *implementationHandler) streamAffinity(
 }
 
 // affinityMethod returns the Go method that is the affinity function of h. wanted reports whether h
-// needs an affinity function. If there is no such Go method, the Type of affinity is nil.
+// needs an affinity function. If there is no such Go method, affinity.Type is nil.
 func (h *implementationHandler) affinityMethod(method *registry.Method) (affinity reflect.Method, wanted bool) {
 	if !method.RequireClaim() || method.Routing() != registry.RoutingAffinity {
 		return affinity, false

@@ -135,8 +135,8 @@ func (i *inbound) acquire() (*endpoint, *lifecycle.Token) {
 	}
 }
 
-// onRequest handles a request. It returns false if the endpoint is closed, in which case the request
-// is not handled. The bus calls onRequest, so it never blocks.
+// onRequest handles a request. It returns false, without handling the request, if the endpoint is
+// closed. The bus calls onRequest, so it must not block.
 func (i *inbound) onRequest(frame []byte) (open bool) {
 	e, token := i.acquire()
 	if e == nil {

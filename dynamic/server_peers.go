@@ -30,14 +30,16 @@ const (
 // responses to a discovery request to expect. After the last one, the client need not wait any
 // longer.
 //
-// A server that joins a channel announces that to all clients and servers. The servers of the channel
-// answer on the unicast channel of the new server, with the number of servers that they know.
+// A server that joins a channel announces this to all clients and servers. The servers of the
+// channel answer on the unicast channel of the new server, with the number of servers that they
+// know.
 type peers struct {
 	// announcements is the subscription to the announcements of other servers.
 	announcements transport.LazySubscription
 
 	mu sync.Mutex
-	// channels holds the channels that this server serves. The keys are the names of request channels.
+	// channels holds the channels that this server serves, keyed by the name of the request
+	// channel.
 	channels map[string]*channelPeers
 	// crowd is the largest number of servers that any channel has had, including this server. It is
 	// zero if that number has not exceeded maxPeers.

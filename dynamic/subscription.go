@@ -339,8 +339,8 @@ func (s *subscription[Resp]) buildHandler(topic []string) (err error) {
 }
 
 // enqueue adds a frame to the backlog. It starts a goroutine that delivers the backlog, unless
-// there is already one. If the buffer is full, enqueue applies the overflow policy and returns true.
-// It never blocks.
+// there is already one. If the backlog is full, enqueue applies the overflow policy and returns
+// true. It never blocks.
 func (s *subscription[Resp]) enqueue(frame []byte) (overflowed bool) {
 	b := s.backlog
 	b.mu.Lock()

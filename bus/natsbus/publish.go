@@ -207,8 +207,8 @@ const reservedInLine = 64
 const maxToken = 13
 
 // maxSubjectSize returns the maximum length of a subject in bytes. The limit leaves room for the
-// reply subject of a forwarded frame (see forwardMark). If a line were too long, the server would
-// close the connection.
+// reply subject of a forwarded frame (see forwardMark). If a line of the NATS protocol were too
+// long, the server would close the connection.
 func maxSubjectSize(maxControlLine int, inboxPrefix string) int {
 	return maxControlLine - reservedInLine - 2*(len(inboxPrefix)+maxToken)
 }

@@ -68,7 +68,8 @@ func (f *watchedFolder) refresh(fsWatcher *fsnotify.Watcher) (changed bool) {
 }
 
 // computeFingerprint returns a string that changes whenever a file is added, removed, written or
-// replaced, or when a link is changed to lead to another folder. It also sets f.place and f.watched.
+// replaced, or when a link is changed to lead to another folder. It also sets f.place and
+// f.watched.
 func (f *watchedFolder) computeFingerprint() (fingerprint string) {
 	f.place = resolve(f.path)
 	f.watched = f.place.linkFolders()

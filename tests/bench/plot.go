@@ -43,8 +43,8 @@ func (all *results) find(bus, size, name string) *result {
 }
 
 // ratio returns the median ratio of a benchmark to the first raw transport to which it is compared.
-// bus and name identify the benchmark, which sends small messages. The second result is false if the
-// benchmark was not run or is not compared to a raw transport.
+// bus and name identify the benchmark, which sends small messages. The second result is false if
+// the benchmark was not run or is not compared to a raw transport.
 func (all *results) ratio(bus, name string) (float64, bool) {
 	r := all.find(bus, small.name, name)
 	if r == nil || len(r.Ratios) == 0 || r.Ratios[0].To == rivalName(name) {

@@ -204,8 +204,8 @@ func (s *scene) psrpcStreams(n int) []psrpc.ClientStream[text, text] {
 	return streams
 }
 
-// psrpcUpdates does what [scene.updates] does, with psrpc. On Redis, psrpc's queue delivers only one
-// of several equal frames, so each update gets a number of its own there.
+// psrpcUpdates does what [scene.updates] does, with psrpc. On Redis, psrpc's queue delivers only
+// one of several equal frames, so each update then gets a number of its own.
 func (s *scene) psrpcUpdates(f *feed, method string, subscribers int) load {
 	const digits = 16
 	ctx, body := s.Context(), s.body(0)

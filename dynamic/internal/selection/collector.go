@@ -151,8 +151,8 @@ func (c *Collector) startShortCircuit() {
 	c.Limit(opts.ShortCircuitTimeout)
 }
 
-// Limit makes the selection end after the duration d, unless it ends earlier anyway. It must be called
-// after Start.
+// Limit makes the selection end after the duration d, unless it ends earlier anyway. It must be
+// called after Start.
 func (c *Collector) Limit(d time.Duration) {
 	end := time.Now().Add(d)
 	switch {

@@ -294,8 +294,9 @@ func (m *Membership) mayMissPsrpc(receivers int) bool {
 	return receivers < 0 && m.members.Count() == 0
 }
 
-// KnowsAll reports whether all servers of the channel are known to have announced themselves, as far
-// as the answers to earlier calls tell.
+// KnowsAll reports whether all servers of the channel are known. This is the case if all servers
+// that announce themselves have responded to the discovery request, and no other server has
+// answered an earlier call.
 func (m *Membership) KnowsAll() bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()

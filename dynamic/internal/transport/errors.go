@@ -15,8 +15,8 @@ import (
 //     one returned by ContextReason.
 //   - bus.ErrFrameTooLarge is returned unchanged, with ReasonTooLarge.
 //   - bus.ErrMisrouted is returned unchanged, with ReasonMisrouted.
-//   - Any other error with code unavailable, which means that the broker is unreachable or the bus is
-//     closed, is returned unchanged, with ReasonBusDown.
+//   - Any other error with code unavailable, which means that the broker is unreachable or the bus
+//     is closed, is returned unchanged, with ReasonBusDown.
 //   - An error with another code, such as permission_denied, is returned unchanged, with
 //     ReasonRefused.
 //   - An error without a code is wrapped in an error with code internal, with ReasonBusDown.
