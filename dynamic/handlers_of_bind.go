@@ -179,8 +179,8 @@ type streamFactory interface {
 	handlerOf(impl *implementation, goMethod reflect.Method, options []StreamHandlerOption) Handler
 }
 
-// streamFactoryOf returns the factory for a Go method that handles streams. It returns nil if the
-// only parameter, apart from the receiver, is not a ServerStream.
+// streamFactoryOf returns the factory for a Go method that handles streams. It returns nil unless
+// the method has exactly one parameter, a ServerStream, and returns only an error.
 func streamFactoryOf(goMethod reflect.Type) streamFactory {
 	if goMethod.NumIn() != 2 || goMethod.In(1).Kind() != reflect.Interface ||
 		!hasSignature(goMethod, []reflect.Type{goMethod.In(1)}, []reflect.Type{errorType}) {

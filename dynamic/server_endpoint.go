@@ -129,10 +129,11 @@ func (e *endpoint) close() {
 	e.inbound.releaseGrants()
 }
 
-// reuseInbound makes e use the inbound of predecessor if its channel and mode are the same as those
-// of e's own inbound. The subscriptions then need not be replaced, so no request is lost or
-// delivered twice. If Replace fails later, predecessor keeps using the inbound. The inbound may
-// then have subscribed to grants that only e needs, which predecessor ignores.
+// reuseInbound is called when a registration is replaced (see [Registration.Replace]). predecessor
+// is the endpoint that e replaces, or nil. If both have the same channel and mode, e uses the
+// inbound of predecessor. The bus subscriptions then stay open, so no request is lost or delivered
+// twice. If Replace fails later, predecessor keeps using the inbound. The inbound may then have
+// subscribed to grants that only e needs. predecessor ignores these grants.
 func (e *endpoint) reuseInbound(predecessor *endpoint) {
 	if predecessor == nil {
 		return

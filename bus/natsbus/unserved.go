@@ -6,28 +6,33 @@ import (
 	"time"
 )
 
-// A frame is unserved if no dynpsrpc process serves its routing key. Either psrpc processes serve
-// the routing key, or nobody does. For example, nobody serves the updates of a subscription method
-// while it has no subscribers. The NATS server cannot tell the two cases apart, so the bus finds
-// out by trial.
+// A misrouted frame (see misrouted.go) is unserved if no dynpsrpc process serves its routing key.
+// Either psrpc processes serve the routing key, or nobody does. For example, nobody serves the
+// updates of a subscription method while it has no subscribers. The NATS server cannot tell the two
+// cases apart, so the bus finds out by trial.
 //
-// In a trial, the bus sends a few frames with the routing key back to the queue group, whose
-// members pass them on. If a member serves the routing key, at least one of these frames soon
-// reaches it and does not come back. Otherwise, each frame visits maxHops processes in vain and
-// then comes back. The trial has then failed, and frames with the routing key are dropped for some
-// time. Frames that arrive during a trial wait for its result.
+// In a trial, the bus sends a few frames with the routing key back to the queue group. Members of
+// the group that run dynpsrpc and do not serve the routing key return them to the group again.
+// After at most maxHops forwards, the last of these members sends a no-responders status to this
+// bus: the frame has come back. If all frames of a trial come back, the trial has failed, and
+// frames with the routing key are dropped for some time. Frames that arrive during a trial wait for
+// its result.
+//
+// A frame does not come back if it reaches a psrpc process. That process may not serve the routing
+// key and drop the frame, but this bus cannot know that. The trial then succeeds too, and frames
+// with the routing key are returned to the group.
 //
 // If only few members serve the routing key, a trial can fail by chance. For example, about one of
 // 60 trials fails if one of 17 members serves it. Until the next trial, that member gets only the
 // frames that the NATS server gives to it first, as in a queue group of psrpc processes.
 
 const (
-	// trialFrames is the number of frames in a trial. If the previous trial has failed, one frame is
-	// enough.
+	// trialFrames is the number of frames in a trial. If the previous trial has failed, one frame
+	// is enough.
 	trialFrames = 4
-	// trialTimeout is the time after which a frame that has not come back is assumed to have reached a
-	// process that serves it. The timeout is much longer than maxHops deliveries take on a busy
-	// server.
+	// trialTimeout is the time after which a frame that has not come back is assumed to have
+	// reached a process that serves it. The timeout is much longer than maxHops deliveries take on
+	// a busy server.
 	trialTimeout = 250 * time.Millisecond
 	// servedFor is the time after a successful trial for which frames return to the queue group
 	// without another trial.
@@ -46,8 +51,8 @@ const (
 type unserved struct {
 	mu   sync.Mutex
 	keys map[queueKey]*unservedKey
-	// waiting is the number of frames that wait for the results of trials. waitingBytes is their total
-	// size in bytes.
+	// waiting is the number of frames that wait for the results of trials. waitingBytes is their
+	// total size in bytes.
 	waiting, waitingBytes int
 }
 
@@ -71,8 +76,8 @@ type unservedKey struct {
 type trial struct {
 	// limit is the number of frames that must come back before the trial has failed.
 	limit int
-	// sent is the number of frames that have been sent back to the queue group. cameBack is the number
-	// of them that have come back from it.
+	// sent is the number of frames that have been sent back to the queue group. cameBack is the
+	// number of them that have come back from it.
 	sent, cameBack int
 	// succeeded is true if at least one frame has not come back in time. That frame has probably
 	// reached a process that serves the routing key.
@@ -207,8 +212,8 @@ func (u *unserved) cameBack(f *misrouted) (served bool, dropped []*misrouted) {
 	case t.cameBack < t.sent:
 		return t.succeeded, nil
 	case t.sent < t.limit:
-		// All frames sent so far have come back. If the trial was considered successful, the only reason
-		// was that a frame came back late.
+		// All frames sent so far have come back. If the trial was considered successful, the only
+		// reason was that a frame came back late.
 		t.succeeded, k.served, k.validUntil = false, false, time.Time{}
 		return false, nil
 	}

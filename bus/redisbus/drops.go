@@ -22,8 +22,8 @@ func (b *Bus) dropQueueFrame(channel string, cause error) {
 	}
 }
 
-// dropReasonOf returns the name under which frames that were lost because of err are counted. For
-// an error reply from Redis, it is the code at the beginning of the reply, such as OOM.
+// dropReasonOf returns the reason under which the bus counts frames that were lost because of err.
+// For an error reply from Redis, it is the code at the beginning of the reply, such as OOM.
 func dropReasonOf(err error) string {
 	switch {
 	case isRedisError(err):

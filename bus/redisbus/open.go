@@ -147,7 +147,8 @@ func urlError(u *url.URL, err error) error {
 }
 
 // parserError converts an error of go-redis' parser. It omits the parameter values that the
-// parser's error repeats, because they may belong to a password.
+// parser's error repeats, because they may be parts of a password. If a password contains a ? that
+// is not percent-encoded, everything after the ? is parsed as parameters.
 func parserError(u *url.URL, err error) error {
 	problem, _, _ := strings.Cut(strings.TrimPrefix(err.Error(), "redis: "), ":")
 	if problem != "unexpected option" {

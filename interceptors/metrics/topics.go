@@ -11,7 +11,7 @@ const (
 	// otherTopic is the label of topics that are too long, and of all further topics once the
 	// maximum number of topics is reached.
 	otherTopic = "_OTHER"
-	// maxTopicLength is the maximum length of a label in bytes.
+	// maxTopicLength is the maximum length of a topic's label, in bytes.
 	maxTopicLength = 256
 )
 

@@ -16,8 +16,9 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// growthCounts lists the numbers of services, methods, topics and waiting calls with which calls
-// are measured.
+// growthCounts contains the values of n for which the cost of a call is measured. In each
+// benchmark, n is the number of services, of methods, of topics, or of other calls that are
+// pending.
 var growthCounts = []int{1, 100, 10_000}
 
 // growthBusy is the approximate number of services, methods or topics that a benchmark calls.

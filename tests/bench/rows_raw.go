@@ -14,7 +14,10 @@ type rawConn struct {
 	// publisher returns a function that publishes on a channel. That function may return before the
 	// broker has received the payload.
 	publisher func(channel string) func(payload string) error
-	// subscribe must not be called before publisher.
+	// subscribe subscribes to channels; deliver is called for each payload. If deliver publishes,
+	// call publisher before subscribe. The scene ends what was started last first, so the
+	// subscription then ends before the publisher. Otherwise, deliver could still publish after the
+	// publisher has ended.
 	subscribe func(deliver func(channel, payload string), channels ...string)
 }
 
@@ -127,12 +130,13 @@ func (s *scene) pad(mark string) string {
 	return mark + strings.Repeat("x", s.row.size.bytes-len(mark))
 }
 
-// rawCaller is one caller of [scene.rawCalls].
+// rawCaller is one of the concurrent callers of [scene.rawCalls]. It makes one exchange at a time.
 type rawCaller struct {
-	// prefix is the number of the caller and a separator.
+	// prefix is the number of the caller, followed by a separator. All payloads of the caller begin
+	// with it.
 	prefix string
-	// state contains two numbers: that of the current exchange, shifted left by missingBits, and the
-	// number of replies that are still missing.
+	// state contains two numbers: that of the current exchange, shifted left by missingBits, and
+	// the number of replies that are still missing.
 	state atomic.Int64
 	// arrived receives the last reply of an exchange.
 	arrived chan string

@@ -373,8 +373,9 @@ func encodesItself(value any) bool {
 	}
 }
 
-// containsMessage reports whether a struct contains a message in a field that encoding/json
-// encodes.
+// containsMessage reports whether v is a protobuf message or contains one in an exported field, an
+// element or a map value, at a depth of at most maxMapDepth. It ignores unexported fields, because
+// encoding/json does not encode them.
 func containsMessage(v reflect.Value, depth int) bool {
 	if depth > maxMapDepth || !v.IsValid() || !v.CanInterface() {
 		return false

@@ -10,12 +10,14 @@ import (
 // header is the magic number and the version at the start of every WebAssembly module.
 const header = "\x00asm\x01\x00\x00\x00"
 
-// instrument returns a copy of a module to which meter points have been added.
+// instrument returns a copy of a module to which meter points have been added. These are
+// instructions that let the host stop the module at its deadline; see metering.go.
 //
-// It also rejects a module that declares more elements than its bytes can contain, or more local
-// variables or table elements than real programs have. The compiler allocates memory for all
-// declared elements before it reads them. Without this check, a module of 20 bytes could therefore
-// exhaust the host's memory and thus crash the host. The compiler does all other validation.
+// It also rejects a module that contains a list whose declared length is greater than the number of
+// bytes that follow. The numbers of local variables and table elements are limited to maxLocals and
+// maxTableSize. The compiler allocates memory for as many items as a module declares, before it
+// reads them. Without these limits, a module of 20 bytes could therefore exhaust the host's memory
+// and thus crash the host. The compiler does all other validation.
 func instrument(module []byte) ([]byte, error) {
 	if len(module) < len(header) || string(module[:len(header)]) != header {
 		return nil, errors.New("plugin is not a WebAssembly module of version 1")
