@@ -36,8 +36,8 @@ const (
 	// published directly. If one of 16 members is a psrpc process, the probability that all of these
 	// samples reach other members is 2 %.
 	minSamples = 64
-	// maxSamples is the maximum number of samples that may be waiting for an acknowledgement at the
-	// same time. The results of further samples are ignored.
+	// maxSamples is the maximum number of samples of a routing key that may be waiting for an
+	// acknowledgement at the same time. The results of further samples are ignored.
 	maxSamples = 64
 	// sampleTimeout is the time after which a sample counts as not acknowledged.
 	sampleTimeout = 500 * time.Millisecond
