@@ -250,7 +250,8 @@ func (c *unaryCall) publish(ctx context.Context, channel bus.Channel, frame []by
 			return nil
 		}
 		c.leaveMember()
-		// The capacity is limited because the bus may append to the frame.
+		// The bus may append to the frame. Because of Clip, this does not overwrite the bytes of
+		// c.frame that follow.
 		frame = slices.Clip(frame[:len(frame)-c.keySize])
 	}
 	return conn.bus.Publish(ctx, channel, frame, &requestReport{c.inbox, c.inbox.id})

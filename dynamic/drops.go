@@ -74,7 +74,8 @@ type drops struct {
 type droppedFrame struct {
 	method *registry.Method
 	// channel is the name of the channel of the frame. For a frame of an open stream, it is the
-	// channel of the other side, whose name may contain that side's ID.
+	// channel on which the other side receives frames. The name of that channel may contain the ID
+	// of the other side.
 	channel string
 	// peer is the ID of the client or server that sent the frame.
 	peer []byte

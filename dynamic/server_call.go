@@ -136,8 +136,8 @@ func (c *serverCall) takeExpanded(size int) {
 // errDecompressionMemory is the error in the log line about a request that takeExpanded refuses.
 var errDecompressionMemory = errors.New("the server has reached its limit of memory for decompressed requests")
 
-// deregister removes the request from the cancel table of the registration and from the pending
-// claims of the server.
+// deregister removes the request from the registration's table of requests that can be canceled,
+// and from the server's pending claims. It also releases the memory for the decompressed request.
 func (c *serverCall) deregister() {
 	c.plan.registration.running.remove(c.requestID, &c.context)
 	if c.claim != nil {

@@ -33,9 +33,10 @@ type streamClock struct {
 	sentAfter atomic.Int64
 }
 
-// deadline returns the time at which the sender of a frame stops waiting, measured from the start
-// of the stream. now is the time of arrival on this side's clock, and arrived is the same time
-// measured from the start. The expiry in the frame must be later than the time of sending.
+// deadline returns the time at which the sender of a frame stops waiting, as a duration since the
+// start of the stream. now is the time of arrival on this side's clock, and arrived is the duration
+// between the start of the stream and the arrival. If the frame contains the time of sending, its
+// expiry must be later than that time.
 func (c *streamClock) deadline(frame *wire.Stream, now time.Time, arrived time.Duration) time.Duration {
 	if frame.SentAt <= 0 {
 		return arrived + min(time.Unix(0, frame.Expiry).Sub(now), maxTimeout)
@@ -46,8 +47,8 @@ func (c *streamClock) deadline(frame *wire.Stream, now time.Time, arrived time.D
 	return arrived + lifetime - age
 }
 
-// passed records that all further frames were sent after a certain time. sent is this time,
-// measured from the start of the stream.
+// passed records that all further frames were sent after a certain time. sent is the duration
+// between the start of the stream and this time.
 func (c *streamClock) passed(sent time.Duration) {
 	if c.ordered && int64(sent) > c.sentAfter.Load() {
 		c.sentAfter.Store(int64(sent))

@@ -122,8 +122,8 @@ func (r *Registry) buildAll(descriptors []protoreflect.ServiceDescriptor, opts [
 	return services, errors.Join(problems...)
 }
 
-// isRenamed reports whether s has the default wire name, although a service with the same name and
-// schema is already registered under another wire name.
+// isRenamed reports whether a service with the same name and schema as s is already registered
+// under another wire name, while s has the default wire name.
 func (r *Registry) isRenamed(s *Service) bool {
 	old, ok := r.Service(string(s.Name()))
 	return ok && s.wireName == s.defaultWireName() && old.wireName != s.wireName && sameService(old, s)

@@ -10,7 +10,7 @@ import (
 )
 
 // sameDeclaration reports whether two services of the same name were declared by the same source.
-// Unlike sameService, it also compares all options in the files of the services. Examples are the
+// Unlike sameService, it also compares all options in the files of the services, such as the
 // idempotency level of a method and the validation rules of a field.
 func sameDeclaration(a, b *Service) bool {
 	if !sameService(a, b) {
@@ -21,8 +21,9 @@ func sameDeclaration(a, b *Service) bool {
 	return err1 == nil && err2 == nil && bytes.Equal(first, second)
 }
 
-// declarations returns an encoding of a file. It omits everything that depends on how the file was
-// loaded, namely its path, its imports, the source positions and the JSON names of fields.
+// declarations returns an encoding of the declarations in a file. It omits everything that depends
+// on how the file was loaded, namely its path, its imports, the source positions and the JSON names
+// of fields.
 func declarations(fd protoreflect.FileDescriptor) ([]byte, error) {
 	file := protodesc.ToFileDescriptorProto(fd)
 	file.Name, file.Dependency, file.PublicDependency, file.WeakDependency = nil, nil, nil, nil

@@ -60,11 +60,12 @@ type Bus struct {
 	asyncErrors  asyncErrors
 
 	// inbound receives the messages of all NATS subscriptions. A nil message stops the dispatcher.
-	// When the dispatcher receives the barrier message, it sends a value on barrierReached.
+	// When the dispatcher receives the message barrier, it sends a value on barrierReached. See
+	// dispatch.go.
 	inbound        chan *nats.Msg
 	barrierReached chan struct{}
-	// lastForwardedSample is the time at which a sample was last received on a private subject. Only
-	// the dispatcher uses it.
+	// lastForwardedSample is the time at which a sample (see direct.go) was last received on a
+	// private subject. Only the dispatcher uses it.
 	lastForwardedSample time.Time
 	// drops counts the frames that the bus has dropped.
 	drops dropcount.Counter

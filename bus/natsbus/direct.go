@@ -41,7 +41,8 @@ const (
 	maxSamples = 64
 	// sampleTimeout is the time after which a sample counts as not acknowledged.
 	sampleTimeout = 500 * time.Millisecond
-	// closedFor is how long direct publication stays off after samples have not been acknowledged.
+	// closedFor is how long the bus publishes no frames directly after it has stopped doing so
+	// because samples were not acknowledged.
 	closedFor = 10 * time.Second
 	// misroutingWindow is the time for which a member acknowledges samples after it has received a
 	// forwarded sample. If no frames are misrouted, members do not acknowledge samples, because direct

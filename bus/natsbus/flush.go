@@ -189,7 +189,7 @@ func (b *Bus) roundTrip(nc *nats.Conn, unconfirmed uint64) error {
 type flushLimits struct {
 	// silent is the limit while nothing arrives from the server.
 	silent time.Duration
-	// receiving is the limit while messages arrive but no PONG.
+	// receiving is the limit while messages arrive from the server, but not yet the PONG.
 	receiving time.Duration
 }
 

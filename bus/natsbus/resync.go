@@ -19,9 +19,9 @@ func watchClosed(s *serverSub) {
 // checkStale checks whether s may have become stale. It also unsubscribes s, in case nats.go has
 // not removed the subscription yet. checkStale is called after the flush that follows the start of
 // a drain, and after a failed Subscribe. s may be stale if nats.go reconnected between the start of
-// the drain and the moment when nats.go forgot the subscription. The drain may remove the
-// subscription while checkStale unsubscribes it. Unsubscribe returns nil in either case. checkStale
-// cannot tell which of the two removed it, and treats both cases alike.
+// the drain and the moment when nats.go forgot the subscription. checkStale cannot tell whether the
+// drain or its own call to Unsubscribe removed the subscription, because Unsubscribe may return nil
+// in both cases. It therefore treats both cases alike.
 func (b *Bus) checkStale(s *serverSub) {
 	b.changeMu.Lock()
 	defer b.changeMu.Unlock()

@@ -65,8 +65,8 @@ type share struct {
 }
 
 // mustWait reports whether this process must wait before it requests the lock on a new frame. It
-// must wait if another frame is waiting, if the number of frames is limited, or if the frame is
-// delayed for a trial.
+// must wait if the field limited is set, if another frame is waiting, or if a trial delays the
+// frame (see [minWinsForTrial]).
 func (s *share) mustWait(arrived time.Time) bool {
 	if s.trial.Load() && s.trial.Swap(false) {
 		s.mu.Lock()
@@ -129,8 +129,8 @@ func (s *share) isTrialDue() bool {
 	return wins >= minWinsForTrial && wins&(wins-1) == 0
 }
 
-// sharedFrames holds the lock attempts of a session whose frames wait for credit or for the end of
-// their delay. The oldest one comes first.
+// sharedFrames holds lock attempts of a session that have not been sent yet. Their frames wait for
+// credit or for the end of their delay (see [share]). The oldest attempt comes first.
 type sharedFrames struct {
 	// wakeup holds a value if a frame has been added, or if a reply may have made credit available.
 	wakeup chan struct{}

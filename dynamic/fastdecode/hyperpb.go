@@ -10,8 +10,9 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 )
 
-// compile returns a decoder for messages that the filter admits. If hyperpb cannot compile the
-// message type, it panics, and compile returns nil.
+// compile returns a decoder that uses hyperpb. It must be used only for messages that pass the
+// filter (see [filter]). If hyperpb cannot compile the message type, hyperpb panics, and compile
+// recovers the panic and returns nil.
 func compile(request protoreflect.MessageDescriptor) (fast decoder) {
 	defer func() {
 		if recover() != nil {

@@ -23,9 +23,9 @@ func Requests() dynamic.DecoderOption {
 // decoder decodes messages of one type.
 type decoder = func(encoded []byte) (proto.Message, error)
 
-// newDecoder returns a decoder that uses hyperpb for requests that the filter admits and dynamicpb
-// for all others. If hyperpb returns an error, dynamicpb decodes the request again. The text of an
-// error thus always comes from dynamicpb.
+// newDecoder returns a decoder that uses hyperpb for requests that pass a filter (see [filter]) and
+// dynamicpb for all others. If hyperpb returns an error, dynamicpb decodes the request again. The
+// text of an error thus always comes from dynamicpb.
 func newDecoder(request protoreflect.MessageDescriptor, resolver resolver) (decoder, error) {
 	fastDecode, slowDecode := compile(request), dynamicDecoder(request, resolver)
 	if fastDecode == nil {

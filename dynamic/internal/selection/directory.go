@@ -53,8 +53,8 @@ type Directory struct {
 	// connections contains the number of members for each connection to the bus. The keys are the
 	// values of Member.receiver.
 	connections map[string]int
-	// available holds the members that are not suspected. Its elements are never overwritten, because
-	// choices may refer to them.
+	// available holds the members that are not suspected (see [Member]). Its elements are never
+	// overwritten, because choices may refer to them.
 	available []*Member
 	// disabled reports whether the broker denies access to the unicast channels.
 	disabled bool
@@ -183,7 +183,7 @@ func (d *Directory) accountsForAllLocked() bool {
 	return int(d.receivers.Load()) <= len(d.connections)
 }
 
-// publishLocked updates choices and settled.
+// publishLocked updates the fields choices and settled after the other fields have changed.
 func (d *Directory) publishLocked() {
 	complete := d.accountsForAllLocked()
 	d.settled.Store(complete || d.asks >= maxAsks)
