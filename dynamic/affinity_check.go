@@ -14,8 +14,8 @@ func RequireAffinity() RegisterOption {
 	return registerOption(func(o *registerOptions) { o.requireAffinity = true })
 }
 
-// lacksAffinity reports whether the handler should have an affinity function, because its method
-// has AFFINITY routing, but has none.
+// lacksAffinity reports whether the handler has no affinity function although its method has
+// AFFINITY routing and requires claims. It returns false for Raw handlers.
 func (b *boundHandler) lacksAffinity(method *registry.Method) bool {
 	if method.Routing() != registry.RoutingAffinity || !method.RequireClaim() || b.raw {
 		return false

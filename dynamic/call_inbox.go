@@ -64,8 +64,8 @@ type callState struct {
 	fromClaimer bool
 	// timedOut reports whether the call's deadline has passed.
 	timedOut bool
-	// queued reports whether the request was sent to the queue after a single server had not accepted
-	// it.
+	// queued reports whether the request was first sent to a single server, which did not accept
+	// it, and then to the queue.
 	queued bool
 }
 

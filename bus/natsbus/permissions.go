@@ -132,7 +132,7 @@ func (b *Bus) waitAsyncErrors() {
 		}
 		select {
 		case <-changed:
-		// The program has probably replaced the error handler.
+		// The error handler has not been called, probably because the program has replaced it.
 		case <-timeout.C:
 			b.asyncErrors.skip(last)
 			return

@@ -58,8 +58,8 @@ func outcome(err error) []string {
 	return []string{string(code), string(code)}
 }
 
-// measure calls f and observes its duration and result. If f panics, measure observes the code
-// internal and does not recover the panic.
+// measure calls f and observes its duration and result. If f panics, measure observes the error
+// code "internal" and does not recover the panic.
 func (c *call) measure(f func() error) {
 	err := error(errors.NewErrorf(errors.Internal, "panic"))
 	defer func() { c.end(err) }()
