@@ -272,7 +272,8 @@ func (c *unaryCall) sendToQueue(ctx context.Context, state *callState) error {
 	return nil
 }
 
-// askAll sends the request to all servers, after no candidate has made an acceptable claim.
+// askAll sends the request to all servers. It is called when none of the candidates has made an
+// acceptable claim.
 func (c *unaryCall) askAll(ctx context.Context) error {
 	c.candidates = nil
 	c.claims.Stop()

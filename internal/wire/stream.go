@@ -50,8 +50,8 @@ const (
 type Stream struct {
 	// StreamID is the unique ID of the stream.
 	StreamID []byte
-	// RequestID is the unique ID of the frame. In an acknowledgment, it is the ID of the frame that
-	// is being acknowledged.
+	// RequestID is the unique ID of the frame. In an acknowledgement, it is the ID of the frame
+	// that is being acknowledged.
 	RequestID []byte
 	// SentAt and Expiry are Unix times in nanoseconds, according to the sender's clock. Receivers
 	// drop frames that have expired and frames without an Expiry.
