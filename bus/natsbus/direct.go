@@ -225,10 +225,9 @@ type directReport struct {
 }
 
 // Delivered implements bus.DeliveryReport. If nobody serves the routing key on the private subject,
-// it publishes the frame to the queue group.
+// or the server has denied that subject, it publishes the frame to the queue group.
 func (r *directReport) Delivered(receivers int, err error) {
-	denied := err != nil && r.bus.privateDenied.Load()
-	if !denied && (err != nil || receivers != 0) {
+	if !isDenied(err) && (err != nil || receivers != 0) {
 		r.out.report.Delivered(receivers, err)
 		return
 	}

@@ -144,10 +144,10 @@ type forwardReport misrouted
 func (r *forwardReport) Delivered(receivers int, err error) {
 	f := (*misrouted)(r)
 	switch {
-	case err != nil && f.bus.privateDenied.Load():
+	case isDenied(err):
 		f.bus.returnToGroup(f)
 	case err != nil:
-		// The connection was lost.
+		// The connection was lost, and a process may have received the frame.
 		f.lose(err)
 	case receivers == 0:
 		f.bus.onUnserved(f)

@@ -3,6 +3,10 @@ package natsbus
 import (
 	"strings"
 	"sync"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
 // Each subscription to a queue with a routing key also has a private subject, which no psrpc
@@ -58,6 +62,10 @@ func (b *Bus) onPrivateDenied(err error) {
 			"processes on a subject serve different methods", "error", permissionError(err))
 	}
 }
+
+// isDenied reports whether err says that the server has denied a publication on a private subject, so
+// that nobody has received the frame.
+func isDenied(err error) bool { return errors.Is(err, nats.ErrPermissionViolation) }
 
 const (
 	// maxSmall is the maximum size, in bytes, of a small frame. The bus retains at most maxReports
