@@ -120,9 +120,9 @@ type ReceiverCounter interface {
 // the frame on a channel to which only one of them subscribes.
 type Competing interface {
 	Bus
-	// ReceiverID returns an ID that no other bus has, not even in another process. If the bus counts
-	// receivers, all of its subscriptions to a channel are counted as a single receiver. A bus
-	// always returns the same result.
+	// ReceiverID returns an ID of at most 256 bytes that no other bus has, not even in another
+	// process. If the bus counts receivers, all of its subscriptions to a channel are counted as a
+	// single receiver. A bus always returns the same result.
 	ReceiverID() string
 }
 

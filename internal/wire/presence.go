@@ -21,7 +21,14 @@ const (
 // maxPresenceChannels is the maximum number of channels in a [Presence] that ParsePresence accepts.
 const maxPresenceChannels = 10_000
 
-var errTooManyChannels = errors.NewErrorf(errors.MalformedRequest, "presence has more than %d channels", maxPresenceChannels)
+// maxAddress is the maximum length, in bytes, of the Address and the Receiver of a [Presence] that
+// ParsePresence accepts. Peers remember both of many servers.
+const maxAddress = 256
+
+var (
+	errTooManyChannels = errors.NewErrorf(errors.MalformedRequest, "presence has more than %d channels", maxPresenceChannels)
+	errLongAddress     = errors.NewErrorf(errors.MalformedRequest, "presence has an address of more than %d bytes", maxAddress)
+)
 
 // Discover is a discovery request, which asks the servers of a service which of them receive
 // requests on a channel. The client publishes it on the channel returned by [DiscoverChannel], or,
@@ -126,6 +133,9 @@ func ParsePresence(value []byte) (p Presence, err error) {
 	}
 	if r.err != nil {
 		return Presence{}, r.err
+	}
+	if len(p.Address) > maxAddress || len(p.Receiver) > maxAddress {
+		return Presence{}, errLongAddress
 	}
 	return p, nil
 }

@@ -1,6 +1,7 @@
 package wire_test
 
 import (
+	"bytes"
 	"math"
 	"testing"
 
@@ -149,5 +150,19 @@ func TestPrivate_ParsedAgain(t *testing.T) {
 			require.NoError(t, err)
 			assert.Equal(t, canonical(t, toReference(t, c.message)), canonical(t, toReference(t, got)))
 		})
+	}
+}
+
+// Peers keep the addresses of many servers, so the length of an address is limited.
+func TestParsePresence_LongAddress(t *testing.T) {
+	t.Parallel()
+	long := bytes.Repeat([]byte("a"), 257)
+	for _, presence := range []wire.Presence{{Address: long}, {Receiver: long}} {
+		frame, err := presence.AppendFrame(nil)
+		require.NoError(t, err)
+		envelope, err := wire.ParseEnvelope(frame)
+		require.NoError(t, err)
+		_, err = wire.ParsePresence(envelope.Value)
+		require.ErrorContains(t, err, "address of more than 256 bytes")
 	}
 }
