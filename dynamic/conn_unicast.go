@@ -87,7 +87,8 @@ func (u *unicastRoute) onUndelivered(member *selection.Member, state *callState)
 // of the queue. Until the member responds, this conn sends no more requests to it.
 func (u *unicastRoute) suspect(member *selection.Member) {
 	if u.directory().Suspect(member) {
-		// If the discovery request is lost, the member is chosen again once it announces itself.
+		// If the discovery request or the response is lost, the member is asked again together with
+		// all others; see [selection.Directory.OnCounted].
 		_ = u.presence.discover(bus.Channel(member.Channel), u.requests, &questionReport{u.directory(), member})
 	}
 }

@@ -2,7 +2,6 @@ package dynamic
 
 import (
 	"bytes"
-	"time"
 
 	"github.com/dynpsrpc/dynpsrpc/bus"
 	"github.com/dynpsrpc/dynpsrpc/dynamic/internal/transport"
@@ -61,7 +60,9 @@ func (r *declinedRequest) serve() {
 		// This cannot happen, because AppendFrame fails only if an ID is not valid UTF-8.
 		return
 	}
-	ctx := lazyctx.Context{Parent: r.server.ctx, Expiry: time.Now().Add(r.server.options.timeout)}
+	// The context does not depend on the server's, because a server that is closing declines requests
+	// too.
+	ctx := lazyctx.Timeout{Limit: r.server.options.timeout}
 	defer ctx.Cancel()
 	// The error can be ignored, because publishToClient has already logged it.
 	_ = r.server.publishToClient(&ctx, r.method, r.client.claims, frame)

@@ -18,6 +18,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/bus"
 	"github.com/dynpsrpc/dynpsrpc/dynamic"
 	"github.com/dynpsrpc/dynpsrpc/errors"
+	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 )
 
 // competingBus is a bus whose processes compete for queue frames, as on Redis. All servers and conns
@@ -289,6 +290,87 @@ func TestUnicast_SilentServerIsAsked(t *testing.T) {
 		}
 		assert.Greater(t, silent.Load(), int64(9))
 		assert.Greater(t, other.Load(), int64(9))
+	})
+}
+
+// A server may be cut off until it has missed a request and the discovery request after it. It is
+// then asked again together with all other servers, so that it gets requests again.
+func TestUnicast_SilentServerReturns(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := newCompetingBus()
+		_, _, one := echoServer(t, b)
+		_, _, other := echoServer(t, b)
+		client := echoClient(t, b)
+		for range 3 {
+			requireHi(t, client)
+			synctest.Wait()
+		}
+		// The first two unicast frames are lost. They are a request and the discovery request to the
+		// server that has not answered it.
+		lost := 0
+		b.publish = func(ctx context.Context, channel bus.Channel, frame []byte, report bus.DeliveryReport) error {
+			if lost == 2 || !isUnicast(channel.Name) {
+				return b.Bus.Publish(ctx, channel, frame, report)
+			}
+			lost++
+			report.Delivered(1, nil)
+			return nil
+		}
+		_, err := client.Call(t.Context(), wrapperspb.String("hi"))
+		requireFacts(t, errors.ReasonNoSign, err)
+		require.Equal(t, 2, lost)
+		for range 10 {
+			<-time.After(time.Second / 2)
+			requireHi(t, client)
+		}
+		one.Store(0)
+		other.Store(0)
+		for range 50 {
+			requireHi(t, client)
+		}
+		assert.Greater(t, one.Load(), int64(9))
+		assert.Greater(t, other.Load(), int64(9))
+	})
+}
+
+// A server declines a request that reaches it at the end of its shutdown, even if the bus is so busy
+// that this takes longer than the rest of the shutdown. The request then goes to the queue.
+func TestUnicast_ServerDeclinesDuringShutdown(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := newCompetingBus()
+		leaving, _, _ := echoServer(t, b)
+		echoServer(t, struct{ bus.Bus }{b}) // announces nothing
+		client := echoClient(t, b)
+		for range 3 {
+			requireHi(t, client)
+			synctest.Wait()
+		}
+		var calling sync.WaitGroup
+		b.publish = func(ctx context.Context, channel bus.Channel, frame []byte, report bus.DeliveryReport) error {
+			envelope, err := wire.ParseEnvelope(frame)
+			require.NoError(t, err)
+			switch envelope.Kind {
+			case wire.KindPresence:
+				presence, err := wire.ParsePresence(envelope.Value)
+				require.NoError(t, err)
+				if presence.State == wire.PresenceLeft {
+					calling.Go(func() { requireHi(t, client) })
+					<-time.After(time.Millisecond)
+				}
+				return nil
+			case wire.KindClaimRequest:
+				<-time.After(time.Second / 10)
+			}
+			return b.Bus.Publish(ctx, channel, frame, report)
+		}
+		b.requests()
+		require.NoError(t, leaving.Shutdown(t.Context()))
+		calling.Wait()
+		unicast, queued := b.requests()
+		assert.Equal(t, 1, unicast)
+		assert.Equal(t, 1, queued)
 	})
 }
 

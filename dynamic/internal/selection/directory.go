@@ -18,7 +18,8 @@ const (
 	// not members. Each further delay is twice as long as the one before.
 	askDelay = 50 * time.Millisecond
 	// maxAsks is the maximum number of discovery requests while neither the number of receivers nor
-	// the members change. The last one follows 25 s after the one before it.
+	// the members change and no further member is suspected. The last one follows 25 s after the one
+	// before it.
 	maxAsks = 10
 )
 
@@ -58,8 +59,9 @@ type Directory struct {
 	available []*Member
 	// disabled reports whether the broker denies access to the unicast channels.
 	disabled bool
-	// asks counts the discovery requests since the number of receivers or the members changed.
-	// nextAsk is the time of the next one, or zero if that time has not been determined yet.
+	// asks counts the discovery requests since the number of receivers changed, a member left or a
+	// member was suspected. nextAsk is the time of the next one, or zero if that time has not been
+	// determined yet.
 	asks    int
 	nextAsk time.Duration
 }
@@ -141,8 +143,8 @@ func (d *Directory) isCountDue(now time.Duration) bool {
 }
 
 // OnCounted records the number of receivers that the bus has reported for a request that was sent
-// to the queue. If it returns true, the queue has receivers that are not members, and the caller
-// must send a discovery request to all servers.
+// to the queue. If it returns true, the queue has receivers that are not members, or a member is
+// suspected. The caller must then send a discovery request to all servers.
 func (d *Directory) OnCounted(receivers int, now time.Duration) (ask bool) {
 	if receivers < 0 || int64(receivers) == d.receivers.Load() && d.settled.Load() {
 		return false
@@ -163,7 +165,7 @@ func (d *Directory) OnCounted(receivers int, now time.Duration) (ask bool) {
 // because the bus often counts a new receiver shortly before the receiver announces itself.
 func (d *Directory) mustAskLocked(now time.Duration) bool {
 	switch {
-	case d.accountsForAllLocked() || d.asks >= maxAsks:
+	case d.isSettledLocked():
 		return false
 	case d.nextAsk == 0:
 		d.nextAsk = now + askDelay
@@ -183,11 +185,17 @@ func (d *Directory) accountsForAllLocked() bool {
 	return int(d.receivers.Load()) <= len(d.connections)
 }
 
+// isSettledLocked reports whether no discovery request is needed as long as nothing changes. It
+// returns false if a member is suspected. That member may have responded to the discovery request
+// that was sent to it alone, but the response may have been lost.
+func (d *Directory) isSettledLocked() bool {
+	return d.asks >= maxAsks || d.accountsForAllLocked() && len(d.available) == len(d.members)
+}
+
 // publishLocked updates the fields choices and settled after the other fields have changed.
 func (d *Directory) publishLocked() {
-	complete := d.accountsForAllLocked()
-	d.settled.Store(complete || d.asks >= maxAsks)
-	if !complete || d.disabled || len(d.available) == 0 || d.receivers.Load() == 0 {
+	d.settled.Store(d.isSettledLocked())
+	if !d.accountsForAllLocked() || d.disabled || len(d.available) == 0 || d.receivers.Load() == 0 {
 		d.choices.Store(nil)
 		return
 	}
@@ -248,6 +256,7 @@ func (d *Directory) Suspect(m *Member) (ask bool) {
 		return false
 	}
 	m.suspected = true
+	d.asks, d.nextAsk = 0, 0
 	d.withdrawLocked(m)
 	return true
 }

@@ -128,7 +128,10 @@ func TestDirectory_Suspect(t *testing.T) {
 	for range 10 {
 		assert.NotSame(t, suspected, d.Choose(1))
 	}
+	assert.False(t, d.OnCounted(2, 0))
+	assert.True(t, d.OnCounted(2, time.Second), "its answer may be lost")
 	d.Add("S", suspected.address, suspected.receiver)
+	assert.False(t, d.OnCounted(2, time.Minute))
 	assert.Same(t, suspected, d.Choose(1))
 	assert.Len(t, d.available, 2)
 
