@@ -16,20 +16,20 @@ import (
 // clientPlan holds everything about one method on a conn that does not change between calls. Types
 // and channels are looked up only once, when the plan is created. A clientPlan is immutable.
 type clientPlan struct {
-	conn      *Conn
-	method    *registry.Method
-	requests  message.Type
-	responses message.Type
+	conn   *Conn
+	method *registry.Method
 	// defaultRoute is the route for calls without a topic. It is nil if the method has topics.
 	defaultRoute *route
-	// cancels records whether the broker has refused to publish cancellations for the service.
-	cancels *cancelReport
 	// presence keeps track of the servers of the service. It is nil if clients of the method need not
 	// know how many answers to expect.
 	presence *connPresence
 	// members keeps track of these servers, too. It is nil if clients of the method send no unicast
 	// requests.
-	members *connPresence
+	members   *connPresence
+	requests  message.Type
+	responses message.Type
+	// cancels records whether the broker has refused to publish cancellations for the service.
+	cancels *cancelReport
 }
 
 // newClientPlan returns a plan for the method. It first waits until the conn has subscribed to the

@@ -33,9 +33,7 @@ type Registration struct {
 	// drainingEndpoints counts the endpoints that have been deregistered or replaced but are still
 	// handling requests.
 	drainingEndpoints *lifecycle.Gate
-	// running holds the requests that clients can cancel. cancelSubscription receives the clients'
-	// cancel frames.
-	running            cancelTable
+	// cancelSubscription receives the clients' cancel frames.
 	cancelSubscription transport.LazySubscription
 	// discoverySubscription receives the discovery requests of clients.
 	discoverySubscription transport.LazySubscription
@@ -314,7 +312,7 @@ func (r *Registration) onCancel(frame []byte) {
 		r.server.drops.addBad(bus.Channel(wire.CancelChannel(r.service.WireName())), err)
 		return
 	}
-	r.running.cancel(cancel.RequestID)
+	r.server.running.cancel(cancel.RequestID, r)
 	r.server.pendingClaims.resolve(cancel.RequestID, false)
 }
 

@@ -41,8 +41,11 @@ type Server struct {
 	// decompressed limits the memory that decompressed requests and stream messages use.
 	decompressed transport.Budget
 	workers      *lifecycle.WorkerPool[task]
-	announcers   announcerPool
-	drops        drops
+	// running holds the requests that clients can cancel, and announcer announces those that take
+	// long.
+	running   runningRequests
+	announcer announcer
+	drops     drops
 	// skewLog limits how often the server logs warnings about clients with wrong clocks. Otherwise,
 	// a peer that uses many client IDs could flood the log.
 	skewLog logthrottle.Throttle
@@ -132,7 +135,8 @@ func NewServer(b bus.Bus, opts ...ServerOption) *Server {
 	default:
 		s.configErr = options.interceptors.err
 	}
-	s.announcers.epoch = time.Now()
+	s.announcer.epoch, s.announcer.running, s.announcer.workers = time.Now(), &s.running, s.workers
+	s.announcer.next.Store(noAnnouncement)
 	s.pendingClaims.options, s.pendingClaims.evicted = &s.options, s.onClaimEvicted
 	if b != nil {
 		s.traits = transport.TraitsOf(b)

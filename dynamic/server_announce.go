@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/dynpsrpc/dynpsrpc/internal/lazyctx"
+	"github.com/dynpsrpc/dynpsrpc/internal/lifecycle"
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 )
 
@@ -13,63 +14,75 @@ import (
 // request. It limits how many announcements a client can cause.
 const minAnnounceAfter = 10 * time.Millisecond
 
-// announcer tells the client that the server is still handling a request if the handler takes long.
-// A client that receives neither a response nor an announcement within its selection timeout
+// announcer tells clients that the server is still handling their requests if the handlers take
+// long. A client that receives neither a response nor an announcement within its selection timeout
 // assumes that the request is lost.
 //
-// Most handlers end long before an announcement is due. An announcer is therefore reused by later
-// requests, together with its timer; see [callTimer].
+// Most handlers end long before an announcement is due. Requests therefore have no timers of their
+// own. Instead, a single timer looks for requests to announce among the running requests.
+//
+// All times are in nanoseconds since epoch.
 type announcer struct {
-	timer callTimer
-	// call is the request that is being handled, or nil. It is stored before the timer's deadline
-	// is set, and removed after the deadline has been cleared. When the timer fires, call is
-	// therefore the request whose deadline has passed.
-	call atomic.Pointer[serverCall]
-}
-
-// announcerPool keeps announcers for reuse. Each server has its own pool, because timers created in
-// a testing/synctest bubble must not be used outside it.
-type announcerPool struct {
-	pool sync.Pool
-	// epoch is the reference time of the timers. It must be set before the first call to start.
+	running *runningRequests
+	workers *lifecycle.WorkerPool[task]
+	// epoch is the time from which all times are measured. It is immutable and has a monotonic
+	// clock reading.
 	epoch time.Time
+	// next is the time at which the timer fires, or noAnnouncement if the timer is not set.
+	next atomic.Int64
+
+	// mu is locked while the timer is being set or handled.
+	mu    sync.Mutex
+	timer *time.Timer
 }
 
 // deadline returns the time at which the server must announce that it is still handling a request
-// that has arrived at the time now. announceAfter is in milliseconds, and the result is in
-// nanoseconds since p.epoch.
-func (p *announcerPool) deadline(now time.Time, announceAfter uint32) int64 {
+// that has arrived at the time now. announceAfter is in milliseconds.
+func (a *announcer) deadline(now time.Time, announceAfter uint32) int64 {
 	after := max(time.Duration(announceAfter)*time.Millisecond, minAnnounceAfter)
-	return int64(now.Sub(p.epoch) + after)
+	return int64(now.Sub(a.epoch) + after)
 }
 
-// start returns an announcer for the request c. The announcer announces the request at the time
-// c.announceAt, unless it is passed to stop earlier.
-func (p *announcerPool) start(c *serverCall) *announcer {
-	a, ok := p.pool.Get().(*announcer)
-	if !ok {
-		a = &announcer{}
-		a.timer.epoch, a.timer.onDeadline = p.epoch, a.onDeadline
-		a.timer.stop()
+// expect makes the timer fire at the given time or earlier. The request to announce must already be
+// among the running requests.
+//
+// The method fire clears next before it looks at the running requests. Therefore, either fire sees
+// the request, or expect sees that it must set the timer.
+func (a *announcer) expect(at int64) {
+	if a.next.Load() <= at {
+		return
 	}
-	a.call.Store(c)
-	a.timer.startAt(c.announceAt)
-	return a
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.setLocked(at)
 }
 
-// stop cancels the announcement, unless it has already been made, and returns the announcer to the
-// pool.
-func (p *announcerPool) stop(a *announcer) {
-	a.timer.stop()
-	a.call.Store(nil)
-	p.pool.Put(a)
+// setLocked sets the timer, unless the timer fires earlier than that.
+func (a *announcer) setLocked(at int64) {
+	if a.next.Load() <= at {
+		return
+	}
+	a.next.Store(at)
+	d := time.Duration(at) - time.Since(a.epoch)
+	if a.timer == nil {
+		a.timer = time.AfterFunc(d, a.fire)
+	} else {
+		a.timer.Reset(d)
+	}
 }
 
-// onDeadline is called by the timer when a request must be announced. It must not block, so a
-// worker of the server publishes the announcement.
-func (a *announcer) onDeadline(deadline int64) {
-	if c := a.call.Load(); c != nil && a.timer.deadline.Load() == deadline {
-		c.plan.server.workers.Go(announcement{c})
+// fire announces the requests that have been running for too long, and sets the timer for the next
+// ones. It must not block, so workers publish the announcements.
+func (a *announcer) fire() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.next.Store(noAnnouncement)
+	now := int64(time.Since(a.epoch))
+	next := a.running.takeUnannounced(now, func(c *serverCall) { a.workers.Go(announcement{c}) })
+	if next != noAnnouncement {
+		// The timer does not fire more often than this, because each time takes longer the more
+		// requests are running.
+		a.setLocked(max(next, now+int64(minAnnounceAfter)))
 	}
 }
 

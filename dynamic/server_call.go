@@ -49,7 +49,7 @@ type serverCall struct {
 	// expanded is the number of bytes that are reserved in Server.decompressed for the request.
 	expanded uint32
 	// announceAt is the time at which the server announces to the client that it is handling the
-	// request. It is measured in nanoseconds from the epoch of Server.announcers, and is 0 if the
+	// request. It is measured in nanoseconds from the epoch of Server.announcer, and is 0 if the
 	// client expects no announcement.
 	announceAt int64
 	// acceptDirect reports whether the client accepts a response without a claim. acceptDecline
@@ -92,7 +92,7 @@ func startServerCall(e *endpoint, frame []byte, token *lifecycle.Token) bool {
 	}
 	needsGrant := c.needsGrant(request.SkipClaim)
 	if request.AnnounceAfter > 0 && !needsGrant {
-		c.announceAt = r.server.announcers.deadline(now, request.AnnounceAfter)
+		c.announceAt = r.server.announcer.deadline(now, request.AnnounceAfter)
 	}
 	if !needsGrant && r.server.requestDedup.Seen(0, c.requestID, c.sentAt, now) {
 		r.server.drops.add(dropDuplicated, droppedFrame{method: e.plan.method, peer: request.ClientID})
@@ -104,7 +104,14 @@ func startServerCall(e *endpoint, frame []byte, token *lifecycle.Token) bool {
 		c.requestID = bytes.Clone(c.requestID)
 	}
 	c.takeExpanded(expanded)
-	r.running.add(c.requestID, &c.context)
+	running := runningRequest{registration: r, context: &c.context}
+	if c.announceAt != 0 {
+		running.unannounced = c
+	}
+	r.server.running.add(c.requestID, running)
+	if c.announceAt != 0 {
+		r.server.announcer.expect(c.announceAt)
+	}
 	if needsGrant {
 		c.claim = r.server.pendingClaims.register(
 			c.requestID, c, e, max(len(frame), len(c.body)), c.context.Expiry)
@@ -136,10 +143,10 @@ func (c *serverCall) takeExpanded(size int) {
 // errDecompressionMemory is the error in the log line about a request that takeExpanded refuses.
 var errDecompressionMemory = errors.New("the server has reached its limit of memory for decompressed requests")
 
-// deregister removes the request from the registration's table of requests that can be canceled,
-// and from the server's pending claims. It also releases the memory for the decompressed request.
+// deregister removes the request from the server's running requests and pending claims. It also
+// releases the memory for the decompressed request.
 func (c *serverCall) deregister() {
-	c.plan.registration.running.remove(c.requestID, &c.context)
+	c.plan.server.running.remove(c.requestID, &c.context)
 	if c.claim != nil {
 		c.plan.server.pendingClaims.remove(c.claim)
 	}
@@ -174,19 +181,12 @@ func (c *serverCall) requestInfo() RequestInfo {
 func (c *serverCall) serve() {
 	var frame []byte
 	answered, parked := false, false
-	var announcer *announcer
-	if c.announceAt != 0 {
-		announcer = c.plan.server.announcers.start(c)
-	}
 	defer func() {
 		if parked {
 			// The client has not selected a server yet. Another goroutine may already be using c.
 			return
 		}
 		defer c.finish()
-		if announcer != nil {
-			c.plan.server.announcers.stop(announcer)
-		}
 		if !answered {
 			frame = c.panicFrame(recover())
 		}

@@ -69,7 +69,7 @@ func startStreamRequest(e *endpoint, open *wire.Stream, size int, token *lifecyc
 		req.request.StreamID, req.request.RequestID = bytes.Clone(open.StreamID), bytes.Clone(open.RequestID)
 		req.request.NodeID, req.request.Body = bytes.Clone(open.NodeID), wire.Body{}
 	}
-	r.running.add(req.request.RequestID, &req.context)
+	r.server.running.add(req.request.RequestID, runningRequest{registration: r, context: &req.context})
 	if needsGrant {
 		req.claim = r.server.pendingClaims.register(req.request.RequestID, req, e, size, req.context.Expiry)
 	}
@@ -85,10 +85,9 @@ func (req *streamRequest) requestInfo() RequestInfo {
 	return newRequestInfo(string(req.request.NodeID), req.request.SentAt, req.request.Metadata)
 }
 
-// deregister removes the request from the cancel table of the registration and from the pending
-// claims of the server.
+// deregister removes the request from the running requests and the pending claims of the server.
 func (req *streamRequest) deregister() {
-	req.plan.registration.running.remove(req.request.RequestID, &req.context)
+	req.plan.server.running.remove(req.request.RequestID, &req.context)
 	if req.claim != nil {
 		req.plan.server.pendingClaims.remove(req.claim)
 	}

@@ -1,6 +1,7 @@
 package arch
 
 import (
+	"bytes"
 	"encoding/json"
 	"io"
 	"os"
@@ -126,14 +127,13 @@ func TestPrograms_KeepMethodsOnlyForHandlersOf(t *testing.T) {
 	t.Parallel()
 	for program, uses := range map[string]bool{"quickstart": false, "migrated": true} {
 		binary := path.Join(t.TempDir(), program)
-		for _, args := range [][]string{{"build", "-o", binary, "./example/" + program}, {"tool", "nm", binary}} {
-			command := exec.CommandContext(t.Context(), "go", args...)
-			command.Dir = "../.."
-			output, err := command.CombinedOutput()
-			require.NoError(t, err, "%s", output)
-			if args[0] == "tool" {
-				assert.Equal(t, uses, strings.Contains(string(output), "dynamic.(*implementation).method"), program)
-			}
-		}
+		build := exec.CommandContext(t.Context(), "go", "build", "-o", binary, "./example/"+program)
+		build.Dir = "../.."
+		output, err := build.CombinedOutput()
+		require.NoError(t, err, "%s", output)
+		// The file contains the names of all functions that the linker has kept.
+		content, err := os.ReadFile(binary)
+		require.NoError(t, err)
+		assert.Equal(t, uses, bytes.Contains(content, []byte("dynamic.(*implementation).method")), program)
 	}
 }

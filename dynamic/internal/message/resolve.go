@@ -57,9 +57,7 @@ func (t *Type) complete(resolver Resolver, descriptor protoreflect.MessageDescri
 	// file. Both descriptors are therefore searched for required fields.
 	t.noRequired = hasNoRequired(descriptor) && hasNoRequired(example.ProtoReflect().Descriptor())
 	t.resolver = resolver
-	if isExtensible(descriptor) || isExtensible(example.ProtoReflect().Descriptor()) {
-		t.extensions = resolver
-	}
+	t.extensible = isExtensible(descriptor) || isExtensible(example.ProtoReflect().Descriptor())
 }
 
 // chooseType chooses the Go type that messages are decoded into, by the rules in the package

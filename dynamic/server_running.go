@@ -1,0 +1,114 @@
+package dynamic
+
+import (
+	"math"
+	"sync"
+
+	"github.com/dynpsrpc/dynpsrpc/internal/id"
+	"github.com/dynpsrpc/dynpsrpc/internal/lazyctx"
+	"github.com/dynpsrpc/dynpsrpc/internal/shard"
+)
+
+// runningRequests holds the requests that a server is currently handling, keyed by request ID. This
+// includes requests to open a stream. To cancel a request, a client sends a cancel frame with the
+// request ID. Only dynpsrpc clients send such frames, so only their requests are in the table.
+//
+// The table is split into shards, because an entry is added and removed for every request. With a
+// single lock, goroutines that handle requests at the same time would wait for each other. The ID
+// of a request determines its shard.
+type runningRequests [shard.Count]runningShard
+
+// runningShard is one shard of runningRequests. It is padded so that no two shards share a cache
+// line.
+type runningShard struct {
+	mu       sync.Mutex
+	requests map[id.Call]runningRequest
+	_        [shard.CacheLineSize]byte
+}
+
+// runningRequest is a request that a server is currently handling.
+type runningRequest struct {
+	registration *Registration
+	context      *lazyctx.Context
+	// unannounced is the request if the server must announce to the client that it is handling the
+	// request, and has not done so yet. Otherwise, it is nil.
+	unannounced *serverCall
+}
+
+// add adds a request. If requestID does not have the format of dynpsrpc's IDs, add does nothing.
+func (t *runningRequests) add(requestID []byte, request runningRequest) {
+	callID, ok := id.ParseCall(requestID)
+	if !ok {
+		return
+	}
+	s := &t[callID.Shard()]
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.requests == nil {
+		s.requests = map[id.Call]runningRequest{}
+	}
+	s.requests[callID] = request
+}
+
+// remove undoes add. It removes the entry only if its context is ctx, so that a later request with
+// the same ID is not affected.
+func (t *runningRequests) remove(requestID []byte, ctx *lazyctx.Context) {
+	callID, ok := id.ParseCall(requestID)
+	if !ok {
+		return
+	}
+	s := &t[callID.Shard()]
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.requests[callID].context == ctx {
+		delete(s.requests, callID)
+	}
+}
+
+// cancel cancels the context of a request. It does nothing if r is not handling the request. This is
+// the case if the request is unknown, has ended, or is for another service.
+func (t *runningRequests) cancel(requestID []byte, r *Registration) {
+	callID, ok := id.ParseCall(requestID)
+	if !ok {
+		return
+	}
+	s := &t[callID.Shard()]
+	s.mu.Lock()
+	request := s.requests[callID]
+	s.mu.Unlock()
+	if request.registration == r {
+		request.context.Cancel()
+	}
+}
+
+// takeUnannounced calls announce for all requests that the server must announce by now. Later calls
+// ignore these requests. takeUnannounced returns the earliest time at which the server must announce
+// another request, or noAnnouncement if there is none.
+func (t *runningRequests) takeUnannounced(now int64, announce func(c *serverCall)) (next int64) {
+	next = noAnnouncement
+	for i := range t {
+		next = min(next, t[i].takeUnannounced(now, announce))
+	}
+	return next
+}
+
+func (s *runningShard) takeUnannounced(now int64, announce func(c *serverCall)) (next int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	next = noAnnouncement
+	for callID, request := range s.requests {
+		switch c := request.unannounced; {
+		case c == nil:
+		case c.announceAt > now:
+			next = min(next, c.announceAt)
+		default:
+			announce(c)
+			request.unannounced = nil
+			s.requests[callID] = request
+		}
+	}
+	return next
+}
+
+// noAnnouncement is a time at which no announcement is due.
+const noAnnouncement = math.MaxInt64
