@@ -67,8 +67,7 @@ func ExampleLogging() {
 	defer s.Close()
 
 	_, _ = s.Call(context.Background(), testservice.Ask, "Rome")
-	// Output: level=INFO msg=call side=server method=example.Weather/Ask peer=CLI_weather code=ok
-	// request_size=6 response_size=14
+	// Output: level=INFO msg=call side=server method=example.Weather/Ask peer=CLI_weather code=ok request_size=6 response_size=14
 }
 
 func ExampleErrorMask() {

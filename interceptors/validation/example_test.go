@@ -51,8 +51,10 @@ func Example() {
 	coded, _ := errors.AsType[errors.Error](err)
 	fmt.Println(coded.Code())
 	fmt.Println(coded)
-	// Output: <nil> invalid_argument request of example.Door/Open is not valid: name: value is
-	// required; email: must be a valid email address
+	// Output:
+	// <nil>
+	// invalid_argument
+	// request of example.Door/Open is not valid: name: value is required; email: must be a valid email address
 }
 
 func check(err error) {
