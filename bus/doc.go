@@ -36,7 +36,7 @@
 // publication. The order of frames from different publishers, or on different channels, is
 // undefined.
 //
-// # Behaviour under load
+// # Behavior under load
 //
 // A [Handler] never blocks. It stores the frame in the mailbox of a consumer, which is a bounded
 // buffer, or hands the frame to a waiting call. The bus may run a handler on any goroutine,
@@ -71,10 +71,11 @@
 //
 // A bus that connects to a broker implements [Monitored]. Among its counters, Disconnects counts
 // lost connections, and PublishErrors counts frames that the broker refused or may not have
-// received. Dropped counts frames that were lost between the broker and a handler. The bus also
-// reports each disconnect, reconnect and loss as an [Event]. Events go to a handler set by the
-// program or, if there is none, to the log. If a call finds no server, first compare the channel
-// name or NATS subject on both sides. Both are described in docs/wire.md in the repository.
+// received. Dropped counts frames that were lost between the broker and a handler, and DroppedBy
+// counts them by reason. The bus also reports each disconnect, reconnect and loss as an [Event].
+// Events go to a handler set by the program or, if there is none, to the log. If a call finds no
+// server, first compare the channel name or NATS subject on both sides. Both are described in
+// docs/wire.md in the repository.
 //
 // # Testing
 //

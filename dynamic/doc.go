@@ -35,8 +35,8 @@
 //     servers of a topic: [Client.Topic] or [WithTopic].
 //   - Let each server rate how well it suits a request: [WithAffinity]; make it an error to forget
 //     this: [RequireAffinity].
-//   - Change how a client selects the server: [WithSelectionOpts]; find out which server answered:
-//     [WithPeer].
+//   - Change how a client selects the server: [WithSelectionOpts]; ask only some servers:
+//     [SelectionOpts].Candidates; find out which server answered: [WithPeer].
 //   - Send metadata: [ContextWithMetadata] or [WithMetadata]; read metadata:
 //     [RequestInfoFromContext].
 //   - Serve a stream: [Stream].
@@ -46,7 +46,8 @@
 //   - Detect that the other side of a stream has vanished: [WithKeepalive].
 //   - Subscribe to updates: [Client.Subscribe]; by name: [InvokeSubscribe].
 //   - Publish updates: [Registration.Publish] on a server, or [Publish] without one.
-//   - Choose which updates a slow subscriber loses: [WithOverflow] with [WithBufferSize].
+//   - Choose which updates a slow subscriber loses: [WithOverflow] with [WithBufferSize] or
+//     [WithBufferBytes].
 //   - Find out why a call failed: [errors.FactsOf]; find out whether it can safely be retried:
 //     [IsUnprocessed].
 //   - Limit the load of a server: [WithMaxConcurrentRequests]; of one method: [WithMaxConcurrent].
@@ -62,7 +63,8 @@
 // # Ordering and delivery
 //
 // A bus may lose frames, as message brokers do. If a request or its response is lost, the call ends
-// at its timeout. A request is thus handled at most once. A request that a bus delivers twice
+// at its timeout. A queue call ends earlier, at the selection timeout, if no server has confirmed
+// the request by then. A request is thus handled at most once. A request that a bus delivers twice
 // within five seconds is handled only once. Calls are independent of each other and may be handled
 // in any order.
 //
@@ -109,8 +111,9 @@
 // # Debugging
 //
 // [Server.Stats], [Conn.Stats] and [Subscription] count what was dropped, by reason. [WithLogger]
-// sets the logger for panics and for frames that cannot be sent. [WithPanicHook] sets a hook for
-// panics. The statistics and events of a bus tell about its connection to the broker.
+// sets the logger for panics, for dropped frames and for frames that cannot be sent.
+// [WithPanicHook] sets a hook for panics. The statistics and events of a bus tell about its
+// connection to the broker.
 //
 // # Testing
 //

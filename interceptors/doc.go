@@ -28,7 +28,7 @@
 // The same option may be passed to several servers or conns, which then share its state, such as
 // the retry budget of [Retry]. All interceptors are safe for concurrent use.
 //
-// # Behaviour under load
+// # Behavior under load
 //
 // [Retry] has a budget, shared by all its calls, that limits the additional load caused by retries
 // (see [WithRetryBudget]). The packages limits and breaker reject calls early when a server or its

@@ -47,7 +47,8 @@
 // frame's method. For example, it may deliver a request to a subscriber of a queue subscription.
 // That process forwards the frame to a private subject, which only the dynpsrpc processes that
 // serve the method subscribe to. So no frame is lost, whichever dynpsrpc processes serve which
-// methods. A forwarded frame may arrive after frames that were published later.
+// methods. If the NATS server denies the private subject, the frame returns to the queue group
+// instead. A forwarded frame may arrive after frames that were published later.
 //
 // If no dynpsrpc process serves the method, psrpc processes may do so. Then the frame returns to
 // the queue group, at most 16 times, until it reaches one of them. If it does not, it is dropped,

@@ -6,7 +6,7 @@
 // Pass the options of this package before other interceptors, so that no other interceptor runs for
 // a rejected call. However, to retry rejected calls on a conn, pass interceptors.Retry first.
 //
-// # Behaviour under load
+// # Behavior under load
 //
 // The interceptors never queue calls: each call is either admitted or rejected immediately. A
 // server that rejects a request reports that it did not run the request (see

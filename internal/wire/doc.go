@@ -3,10 +3,11 @@
 // protocol is described in docs/wire.md in this module's repository.
 //
 // A frame is an envelope that contains an inner message: a [Request], [Response], [ClaimRequest],
-// [ClaimResponse], [Stream] or [Cancel], or a user's message published to subscribers. A receiver
-// calls [ParseEnvelope], checks [Envelope.Kind], and passes [Envelope.Value] to the Parse function
-// for that kind. A sender calls the AppendFrame method of the inner message, or
-// [AppendMessageFrame] for a user's message. All functions are safe for concurrent use.
+// [ClaimResponse], [Stream], [Cancel], [Discover] or [Presence], or a user's message published to
+// subscribers. A receiver calls [ParseEnvelope], checks [Envelope.Kind], and passes
+// [Envelope.Value] to the Parse function for that kind. A sender calls the AppendFrame method of
+// the inner message, or [AppendMessageFrame] for a user's message. All functions are safe for
+// concurrent use.
 //
 // # Why the codec is written by hand
 //
@@ -77,6 +78,9 @@
 //
 // # Private messages
 //
-// The message dynpsrpc.Cancel has a single field: request_id, a string with field number 1. It is
-// sent on a channel to which psrpc peers do not subscribe.
+// The message dynpsrpc.Cancel has a single field: request_id, a string with field number 1. The
+// fields of the messages dynpsrpc.Discover and dynpsrpc.Presence are those of [Discover] and
+// [Presence]. Private messages are sent on channels to which psrpc peers do not subscribe. In a
+// unicast request, field 3 of the envelope contains the name of the request channel; see
+// [UnicastChannel].
 package wire
