@@ -387,11 +387,11 @@ func (c *unaryCall) step(ctx context.Context) (response []byte, isFinal bool, er
 	return nil, false, nil
 }
 
-// nextDeadline returns the time at which the timer must expire, measured from c.started. While the
-// call waits for a server to confirm the request, the timer expires slightly less than one
-// selection timeout after the argument from. The caller then gets the error within the selection
-// timeout. If the call itself times out earlier, it waits for no confirmation, and the timer
-// expires at the timeout of the call.
+// nextDeadline returns the time at which the timer must expire, measured from c.started. It also
+// sets awaitsSign and signDeadline. If the call waits for a server to confirm the request, the wait
+// begins at the time from. It ends shortly before the selection timeout, so that the caller gets
+// ErrNoResponse within the selection timeout. If the call would time out before that, nextDeadline
+// clears awaitsSign and returns the timeout of the call.
 func (c *unaryCall) nextDeadline(from time.Duration) time.Duration {
 	if !c.awaitsSign {
 		return c.timeout

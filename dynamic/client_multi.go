@@ -30,10 +30,12 @@ type Response[Resp proto.Message] struct {
 //   - ctx ends.
 //   - The call as a whole fails; see [Response].
 //
-// The in-process bus and Redis count the servers that get a request. On NATS, and on a Redis
-// Cluster without sharded pub/sub, servers announce themselves to the clients of a service. psrpc
-// servers do not announce themselves, so the client knows only those that answered an earlier call.
-// A call that reaches only psrpc servers, or a server that has died, lasts until its timeout.
+// The in-process bus and Redis count the servers that get a request. NATS, and a Redis Cluster
+// without sharded pub/sub, do not. There, the client knows the servers that have announced
+// themselves. psrpc servers do not announce themselves, so the client knows only those that
+// answered the previous call. If no server has announced itself, the client cannot tell whether
+// there are further psrpc servers, and the call lasts until its timeout. On every bus, a call also
+// lasts until its timeout if it waits for a server that does not answer.
 //
 // A caller that stops reading does not hold up other calls. Responses that have not been read
 // before the timeout may be dropped. CallMulti returns an error if the request could not be sent;

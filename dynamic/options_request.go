@@ -125,10 +125,11 @@ type RequestOption interface{ applyRequest(o *requestOptions) }
 type OverflowPolicy uint8
 
 const (
-	// DropOldest drops the oldest buffered update to make room for the new one. It is the default.
-	// If [WithBufferSize] is not used and all updates are small, DropOldest drops the oldest of the
-	// updates that wait for room in the subscription's channel. It keeps the updates in the
-	// channel, of which there are at most 1024.
+	// DropOldest drops the oldest unread update to make room for the new one. It is the default.
+	//
+	// There is one exception: if [WithBufferSize] is not used and all updates are smaller than
+	// about 16 KiB, the updates in the subscription's channel are kept, of which there are at most
+	// 1024. DropOldest then drops the oldest of the updates behind them.
 	DropOldest OverflowPolicy = iota
 	// DropNewest drops the new update.
 	DropNewest

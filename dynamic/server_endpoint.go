@@ -38,8 +38,9 @@ type endpoint struct {
 
 	drainOnce, detachOnce sync.Once
 	// closeStarted is set by the first call to close, and closed is closed when that call is done.
-	// A sync.Once would do the same, but the clock of testing/synctest stands still while a
-	// goroutine waits for one, and the first call may wait for a broker that does not answer.
+	// A sync.Once would do the same outside tests. In a testing/synctest bubble, however, time does
+	// not advance while a goroutine is blocked in Once.Do. If the first call waited for a broker
+	// that does not answer, its timeout would never expire.
 	closeStarted atomic.Bool
 	closed       chan struct{}
 }

@@ -79,8 +79,8 @@ type stream struct {
 	// cache.
 	dedupKey uint64
 	started  time.Time
-	// clock converts the times in the frames of the other side. Its fields, except sentAfter, are
-	// set before the stream receives frames.
+	// clock converts the times in the other side's frames to durations since the start of the
+	// stream. Its fields, except sentAfter, are set before the stream receives frames.
 	clock streamClock
 	// lastRecv is the time at which the last frame was received, and lastSent is the time at which
 	// the last frame was sent. Both are in nanoseconds since the time in the field started.

@@ -55,10 +55,12 @@ type Service struct {
 	Options    []dynamic.RegisterOption
 
 	// Registered, if not nil, is called with the service's registration as soon as the service is
-	// served. Use Registered to register topics and to publish updates. If a newer version of the
-	// plugin takes over but then fails, Registered is called again with a new registration. Topics
-	// that the previous version has registered remain registered if their method still has topics.
-	// Registering them again has no effect. If Registered panics or returns an error, the version
-	// is not served.
+	// served. Use Registered to register topics and to publish updates. If this version replaces
+	// another one, the topics of the replaced version remain registered, provided that their method
+	// still has topics. Registering them again has no effect. If Registered panics or returns an
+	// error, the version is not served.
+	//
+	// If a newer version replaces this one but then cannot be served, this version is served again,
+	// and Registered is called again with a new registration.
 	Registered func(registration *dynamic.Registration) error
 }

@@ -264,7 +264,7 @@ func (f *forger) sendStreamFrames(channel wire.Channel, streamID string) (count 
 // counts and drops further frames of the stream.
 func (f *forger) afterClose(conn *dynamic.Conn, kind string) {
 	f.Helper()
-	const nowhere = "nowhere" // no server serves this topic
+	const nowhere = "nowhere" // no real server serves this topic
 	opens, stop := f.listen(wire.StreamServerChannel(f.wireName(streams), kind+"Topic", []string{nowhere}), bus.Broadcast)
 	defer stop()
 	client := newClient[*api.MyClientMessage, *api.MyServerMessage](f, conn, fullName(streams, kind+"Topic"), []string{nowhere})

@@ -14,9 +14,10 @@ import (
 // requires. Two further rules ensure that no two topics of a method share a channel:
 //   - Each part must be valid UTF-8, because channel names replace every invalid byte by the same
 //     text.
-//   - Empty parts may stand only directly before the last part, unless all parts are empty. NATS
-//     subjects omit empty parts, so the topics ["n", ""] and ["", "n"] have the same subject.
-//     CheckTopic accepts only the second of them.
+//   - NATS subjects omit empty parts, so the topics ["n", ""] and ["", "n"] have the same subject.
+//     CheckTopic accepts only one topic for each subject: all empty parts must be next to each
+//     other, immediately before the last part, as in ["", "n"]. A topic whose parts are all empty
+//     is also accepted.
 func CheckTopic(method *registry.Method, parts []string) error {
 	if len(parts) == method.TopicParts() {
 		return checkParts(method, parts)
