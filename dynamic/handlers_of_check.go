@@ -99,8 +99,8 @@ func (reportedHandler) bind(*registry.Method) (*boundHandler, error) {
 	return nil, nil //nolint:nilnil // the method is not served
 }
 
-// reportedHandlers returns a reportedHandler for each method, so that no further errors are
-// reported.
+// reportedHandlers returns a reportedHandler for each method, so that an error about the whole
+// service is not followed by one about each of its methods.
 func reportedHandlers(service *registry.Service) Handlers {
 	handlers := Handlers{}
 	for _, method := range service.Methods() {

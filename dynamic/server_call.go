@@ -318,9 +318,9 @@ func (c *serverCall) sendsClaim() bool {
 
 // obtainGrant sends a claim if the client expects one. granted reports whether the server may
 // handle the request. This is the case if the client has selected this server, or if no grant is
-// needed. If the client has not decided yet, decided is false. The request then waits for the
-// client's decision. The caller must not use c any more, because another goroutine continues the
-// call.
+// needed. If the client has not decided yet, decided is false and the request waits for the
+// client's decision. In that case, the caller must not use c any more, because another goroutine
+// continues the call.
 func (c *serverCall) obtainGrant(request wire.Body) (granted, decided bool) {
 	if c.sendsClaim() && !c.sendClaim(request) {
 		return false, true

@@ -61,9 +61,9 @@ type pendingClaim struct {
 	request wire.Body
 
 	element *list.Element
-	// parked is set by the method park if the request then waits without a goroutine. In that case
-	// the decision is passed to claimant. Otherwise park returns the decision to the goroutine that
-	// has sent the claim.
+	// parked is set by the method park if the client has not selected a server yet. The request
+	// then waits without a goroutine, and the decision is passed to claimant. Otherwise, park
+	// returns the decision to the goroutine that has sent the claim.
 	parked           bool
 	decided, granted bool
 }

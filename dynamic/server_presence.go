@@ -86,7 +86,7 @@ func (r *Registration) onDiscover(frame []byte) {
 type presenceAnswer struct {
 	registration *Registration
 	receiver     bus.Channel
-	// members is the number of servers of each channel that this server knows.
+	// members is the value of [wire.Presence.Members] in the message.
 	members  int
 	channels [][]byte
 }

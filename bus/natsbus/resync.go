@@ -7,9 +7,9 @@ package natsbus
 // responders. To remove a stale subscription, the bus reconnects once more. nats.go then sends only
 // the subscriptions that it still has, and the server forgets all others.
 
-// watchClosed installs a handler that is called when nats.go removes the subscription. The handler
-// stores the number of reconnects up to this moment. The method checkStale compares it with the
-// number at the start of the drain.
+// watchClosed installs a handler that nats.go calls when it removes the subscription s. The handler
+// stores how often the connection has reconnected so far. The method checkStale compares this
+// number with the number at the start of the drain of s.
 func watchClosed(s *serverSub) {
 	nc := s.nc
 	// nats.go calls the handler while holding its mutex, so calling nc.Stats would deadlock.

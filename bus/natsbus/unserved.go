@@ -18,9 +18,9 @@ import (
 // frames with the routing key are dropped for some time. Frames that arrive during a trial wait for
 // its result.
 //
-// A frame does not come back if it reaches a psrpc process. That process may not serve the routing
-// key and drop the frame, but this bus cannot know that. The trial then succeeds too, and frames
-// with the routing key are returned to the group.
+// A frame does not come back if it reaches a psrpc process. If that process does not serve the
+// routing key, it drops the frame, but this bus cannot know that. The trial then succeeds too, and
+// frames with the routing key are returned to the group.
 //
 // If only few members serve the routing key, a trial can fail by chance. For example, about one of
 // 60 trials fails if one of 17 members serves it. Until the next trial, that member gets only the

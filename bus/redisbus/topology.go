@@ -32,7 +32,8 @@ type topology interface {
 	// lockClient returns a client that follows redirections. The bus uses it to take a lock that a
 	// node has refused with the error cause.
 	lockClient(cause error) redis.UniversalClient
-	// close closes the client that the topology itself may have created.
+	// close closes the client that the topology has created, if there is one. It does not close
+	// the client that was passed to [New].
 	close()
 	// reportsReceivers reports whether the reply to PUBLISH counts all connections that receive the
 	// frame.

@@ -171,8 +171,8 @@ func (f *filter) admitsField(number protowire.Number, wireType protowire.Type, v
 	}
 }
 
-// admitsPacked reports whether hyperpb may decode all values of a packed field. A bool must be 0 or
-// 1.
+// admitsPacked reports whether hyperpb may decode all values of a packed field. It returns false if
+// a value is malformed, or if a bool is encoded as a number other than 0 or 1.
 func admitsPacked(values []byte, kind valueKind) bool {
 	for len(values) > 0 {
 		value, n := consumeValue(values, wireTypes[kind])

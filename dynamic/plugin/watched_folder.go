@@ -26,7 +26,7 @@ type watchedFolder struct {
 	// place is where path led to when the fingerprint was computed.
 	place place
 	// watched contains the paths of the folders in which a change may concern this folder. The
-	// paths contain no links.
+	// paths contain no symbolic links.
 	watched []string
 	// fingerprint describes the files of the folder. It was computed at the last change that was
 	// detected.

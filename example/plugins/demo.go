@@ -176,7 +176,8 @@ func (c *caller) call(ctx context.Context) (answer string, err error) {
 	return response.(*wrapperspb.StringValue).GetValue(), nil
 }
 
-// callUntil makes calls until done is closed and another version answers than at first.
+// callUntil makes calls until done is closed and the version that answers is no longer the one that
+// answered the first call.
 func (c *caller) callUntil(done <-chan struct{}, ctx context.Context) error {
 	for {
 		answer, err := c.call(ctx)

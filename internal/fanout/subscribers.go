@@ -78,8 +78,8 @@ func (s *Subscribers) DeliverQueue(frame []byte) bool {
 		return false
 	}
 	if s.queue.count == 1 {
-		// Avoid writing to roundRobin in the usual case, because all publishers share its cache
-		// line.
+		// One subscriber is the usual case. It needs no write to roundRobin, whose cache line all
+		// publishers share.
 		return s.queue.blocks[0][0].tryDeliver(frame)
 	}
 	first := int(s.roundRobin.Add(1) % uint64(s.queue.count)) //nolint:gosec // the remainder is less than the count

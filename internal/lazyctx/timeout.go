@@ -40,7 +40,8 @@ func (t *Timeout) Deadline() (time.Time, bool) { return t.init().Deadline() }
 func (t *Timeout) Done() <-chan struct{} { return t.init().Done() }
 
 // Err returns nil until the context ends. After that it returns context.DeadlineExceeded or
-// context.Canceled. If neither Deadline nor Done has been called, Err returns nil.
+// context.Canceled. Before the first call to Deadline or Done, the time has not started, so Err
+// returns nil.
 func (t *Timeout) Err() error {
 	if inner := t.inner.Load(); inner != nil {
 		return inner.Err()

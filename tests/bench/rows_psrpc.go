@@ -61,7 +61,8 @@ func (s *scene) psrpcConnect() psrpc.MessageBus {
 	case onNATS:
 		return psrpcnats.New(s.natsConn())
 	case onRedis:
-		connections := redis.NewClient(&redis.Options{Addr: s.brokers.redisAddr}) // with the usual pool
+		// The client has the default pool of go-redis.
+		connections := redis.NewClient(&redis.Options{Addr: s.brokers.redisAddr})
 		s.Cleanup(func() { _ = connections.Close() })
 		return psrpcredis.New(connections)
 	}

@@ -29,9 +29,10 @@ const (
 // of them, they would compete for it.
 //
 // The queue may also have receivers that are not members, namely psrpc servers and older dynpsrpc
-// servers, which do not announce themselves. They would get no requests any more. A Directory
-// therefore chooses a member only while the bus counts no receivers other than members. Once a
-// second, a request is sent to the queue nevertheless, so that the bus counts again.
+// servers, which do not announce themselves. If the client sent all requests to members, the other
+// receivers would get none. A Directory therefore chooses a member only while the bus counts no
+// receivers other than members. Once a second, a request is sent to the queue nevertheless, so that
+// the bus counts again.
 //
 // All times are measured from the same moment, which the caller chooses. All methods are safe for
 // concurrent use. The zero value has no members.

@@ -9,9 +9,10 @@ import (
 // maxLateCalls is the number of ended calls for which late answers are still recognized.
 const maxLateCalls = 1024
 
-// LateResponses remembers which [Membership] each recently ended call has used. If a server answers
-// after the call has ended, it can therefore still be added to that Membership. The next call then
-// waits for that server. The zero value is ready to use. All methods are safe for concurrent use.
+// LateResponses remembers which [Membership] each recently ended call has used. A server that
+// answers after the call has ended can therefore still be added to that Membership. The next call
+// then waits for that server. The zero value is ready to use. All methods are safe for concurrent
+// use.
 type LateResponses struct {
 	mu          sync.Mutex
 	memberships map[id.Call]*Membership
