@@ -71,8 +71,8 @@ func (b *Local) Publish(ctx context.Context, channel Channel, frame []byte, repo
 // deliver loads the current set of subscribers, but this set may change while the frame is being
 // delivered. If all queue subscribers in it have been closed in the meantime, deliver loads the set
 // again. New queue subscribers may have joined before the old ones were closed. A queue that has a
-// subscriber at all times therefore receives every frame. The loop also ends when the set has not
-// changed since it was last loaded.
+// subscriber at all times therefore receives every frame. If the set has not changed, deliver does
+// not try again.
 func (b *Local) deliver(channel string, frame []byte) (receivers int, err error) {
 	var previous *fanout.Subscribers
 	for {

@@ -388,10 +388,10 @@ func (c *unaryCall) step(ctx context.Context) (response []byte, isFinal bool, er
 }
 
 // nextDeadline returns the time at which the timer must expire, measured from c.started. It also
-// sets awaitsSign and signDeadline. If the call waits for a server to confirm the request, the wait
-// begins at the time from. It ends shortly before the selection timeout, so that the caller gets
-// ErrNoResponse within the selection timeout. If the call would time out before that, nextDeadline
-// clears awaitsSign and returns the timeout of the call.
+// sets awaitsSign and signDeadline. If the call waits for a server to confirm the request, from is
+// the time at which this wait begins. The wait ends shortly before the selection timeout, so that
+// the caller gets ErrNoResponse within the selection timeout. If the call times out earlier,
+// nextDeadline clears awaitsSign and returns the timeout of the call.
 func (c *unaryCall) nextDeadline(from time.Duration) time.Duration {
 	if !c.awaitsSign {
 		return c.timeout

@@ -28,8 +28,8 @@ type unicastRoute struct {
 
 func (u *unicastRoute) directory() *selection.Directory { return &u.membership.Directory }
 
-// candidates returns n servers that are asked instead of all servers, or nil if all servers must be
-// asked.
+// candidates returns n servers to which a request is sent, or nil if the request must be sent to
+// all servers.
 func (u *unicastRoute) candidates(n int, now time.Time) []*selection.Member {
 	if !u.presence.conn.traits.CountsReceivers && !u.membership.KnowsAll() {
 		return nil
@@ -83,8 +83,9 @@ func (u *unicastRoute) onUndelivered(member *selection.Member, state *callState)
 }
 
 // suspect is called when a server, which is a member of the directory, has not answered a request
-// in time. suspect asks the member with a discovery request whether it still receives the requests
-// of the queue. Until the member responds, this conn sends no more requests to it.
+// in time. suspect sends the member a discovery request, which asks whether the member still
+// receives the requests of the queue. Until the member responds, this conn sends it no other
+// requests.
 func (u *unicastRoute) suspect(member *selection.Member) {
 	if u.directory().Suspect(member) {
 		// If the discovery request or the response is lost, the member is asked again together with

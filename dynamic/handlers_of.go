@@ -50,7 +50,7 @@ func HandlersAs[Service any](implementation Service) Handlers {
 	return handlersOf(implementation, service)
 }
 
-// handlersOf returns a handler for each exported Go method of the argument given. If service is not
+// handlersOf returns a handler for each exported Go method of an implementation. If service is not
 // nil, only the methods of this interface are included.
 func handlersOf(given any, service reflect.Type) Handlers {
 	impl := &implementation{value: reflect.ValueOf(given), service: service}

@@ -115,8 +115,8 @@ type StreamHandler interface {
 	// the stream, for one message at a time. A panic is logged and closes the stream with code
 	// [errors.Internal].
 	Recv(message proto.Message) error
-	// Send sends a message; see [ClientStream]. It runs on the goroutine of the caller of the
-	// stream's Send method.
+	// Send sends a message; see [ClientStream]. It runs on the goroutine that called the stream's
+	// Send method.
 	Send(message proto.Message, opts ...StreamOption) error
 	// Close handles the end of the stream. If this side closes the stream, the stream is closed
 	// after Close has passed through all handlers. Handlers can replace cause, but cannot keep the

@@ -20,8 +20,8 @@ func (f frameSizeOption) applyConn(o *connOptions)     { o.maxFrameSize = int(f)
 // WithMaxFrameSize limits the size of frames in bytes, in addition to the limit of the bus. Sending
 // a larger frame fails with code resource_exhausted. A larger frame that is received is dropped and
 // counted as a bad frame. If psrpc has compressed a frame, the limit also applies to the
-// decompressed size. By default, or if bytes is zero or negative, frames have no limit of their
-// own, and the decompressed size is limited to [DefaultMaxDecompressedSize].
+// decompressed size. By default, or if bytes is zero or negative, only the limit of the bus applies
+// to frames, and the decompressed size is limited to [DefaultMaxDecompressedSize].
 func WithMaxFrameSize(bytes int) Option {
 	return frameSizeOption(max(bytes, 0))
 }
@@ -85,8 +85,8 @@ func (l loggerOption) applyConn(o *connOptions)     { o.logger = l.logger }
 
 // WithLogger sets the logger of a server or conn. A server logs panics in handlers and frames that
 // it could not send. A conn logs panics in interceptors if the panics do not reach a caller. By
-// default, slog.Default() is called for the logger when the server or conn is created. If logger is
-// nil, slog.Default() is called when WithLogger is called.
+// default, a server or conn uses the logger that slog.Default() returns when the server or conn is
+// created. If logger is nil, slog.Default() is called by WithLogger instead.
 func WithLogger(logger *slog.Logger) Option {
 	if logger == nil {
 		logger = slog.Default()

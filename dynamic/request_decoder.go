@@ -47,11 +47,11 @@ func WithRequestDecoder(decoder RequestDecoder) DecoderOption {
 	})
 }
 
-// MethodDecoder is like [RequestDecoder], but its argument is the method. To decode extensions, use
-// the service of the method as the resolver in proto.UnmarshalOptions.
+// MethodDecoder is like [RequestDecoder], but receives the method instead of a message descriptor.
+// To decode extensions, use the service of the method as the resolver in proto.UnmarshalOptions.
 type MethodDecoder func(method *registry.Method) (decode func(encoded []byte) (proto.Message, error), err error)
 
-// WithMethodDecoder is like [WithRequestDecoder] with a [MethodDecoder].
+// WithMethodDecoder is like [WithRequestDecoder], but takes a [MethodDecoder].
 func WithMethodDecoder(decoder MethodDecoder) DecoderOption { return decoderOption(decoder) }
 
 type decoderOption MethodDecoder

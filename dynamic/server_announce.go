@@ -36,8 +36,8 @@ type announcer struct {
 	timer *time.Timer
 }
 
-// deadline returns the time at which the server must announce that it is still handling a request
-// that has arrived at the time now. announceAfter is in milliseconds.
+// deadline returns the time at which the server must announce that it is still handling a request.
+// now is the time at which the request arrived. announceAfter is in milliseconds.
 func (a *announcer) deadline(now time.Time, announceAfter uint32) int64 {
 	after := max(time.Duration(announceAfter)*time.Millisecond, minAnnounceAfter)
 	return int64(now.Sub(a.epoch) + after)
@@ -80,8 +80,7 @@ func (a *announcer) fire() {
 	now := int64(time.Since(a.epoch))
 	next := a.running.takeUnannounced(now, func(c *serverCall) { a.workers.Go(announcement{c}) })
 	if next != noAnnouncement {
-		// The timer does not fire more often than this, because each time takes longer the more
-		// requests are running.
+		// Wait at least minAnnounceAfter, because fire looks at all running requests each time.
 		a.setLocked(max(next, now+int64(minAnnounceAfter)))
 	}
 }

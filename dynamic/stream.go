@@ -83,7 +83,7 @@ type stream struct {
 	// stream. Its fields, except sentAfter, are set before the stream receives frames.
 	clock streamClock
 	// lastRecv is the time at which the last frame was received, and lastSent is the time at which
-	// the last frame was sent. Both are in nanoseconds since the time in the field started.
+	// the last frame was sent. Both are in nanoseconds since the time stored in the field started.
 	lastRecv, lastSent atomic.Int64
 	// sendCalls is the number of calls to Send. It is counted only on a stream with a send window.
 	sendCalls atomic.Uint64

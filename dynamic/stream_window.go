@@ -85,7 +85,7 @@ func (e *UnacknowledgedError) Unwrap() error { return e.Err }
 // noteUnacknowledgedLocked is called when m has failed with err. If m belongs to the send window,
 // its number is added to s.unacknowledged. The caller must hold s.mu.
 func (s *stream) noteUnacknowledgedLocked(m *inFlightMessage, err error) {
-	// If the message does not belong to the send window, its call to Send returns the error.
+	// If m does not belong to the send window, the call to Send that sent m returns the error.
 	if m.result != nil {
 		return
 	}

@@ -11,7 +11,7 @@ import (
 const (
 	// DefaultBacklogBytes is the maximum total size, in bytes, of the updates that a subscription
 	// keeps for a slow reader. It does not apply if [WithBufferSize] limits the number of updates
-	// instead, and [WithBufferBytes] replaces it. Subscriptions of nats.go have the same limit by
+	// or [WithBufferBytes] sets another total size. Subscriptions of nats.go have the same limit by
 	// default.
 	DefaultBacklogBytes = 64 << 20
 	// frameOverhead is the estimated memory, in bytes, that a waiting frame uses in addition to its

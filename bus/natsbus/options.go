@@ -41,9 +41,9 @@ func WithPrefix(prefix string) Option { return func(o *options) { o.prefix = pre
 // WithSubjectPerMethod gives every method its own subject instead of using one subject per service.
 // The NATS server then knows which process serves which method. Frames are never forwarded between
 // processes, and the bus needs no private subjects. This is faster if processes serve different
-// queued methods of a service, and takes half the NATS subscriptions if there are many topics. Use
-// it if there are no psrpc peers. Peers that use this option cannot communicate with peers that do
-// not, such as psrpc peers. The option is off by default.
+// queued methods of a service, and needs half as many NATS subscriptions if there are many topics.
+// Use it if there are no psrpc peers. Peers that use this option cannot communicate with peers that
+// do not, such as psrpc peers. The option is off by default.
 func WithSubjectPerMethod() Option { return func(o *options) { o.subjectPerMethod = true } }
 
 // WithProbeInterval sets how often the bus sends a PING to the server. If the server does not

@@ -55,9 +55,9 @@ func WithProbeInterval(interval time.Duration) Option {
 }
 
 // WithConnectTimeout sets the timeout for each attempt to connect, including the first one in
-// [New]. The timeout applies to dialing, and then again to each wait for Redis to confirm a further
-// channel. The number of channels therefore does not matter. The timeout must be positive. The
-// default is [DefaultConnectTimeout].
+// [New]. It limits dialing. While the bus then subscribes to its channels, the timeout starts again
+// each time Redis confirms a channel. The number of channels therefore does not matter. The timeout
+// must be positive. The default is [DefaultConnectTimeout].
 func WithConnectTimeout(timeout time.Duration) Option {
 	return func(o *options) { o.connectTimeout = timeout }
 }

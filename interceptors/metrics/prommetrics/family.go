@@ -42,8 +42,8 @@ func (f *family) vector(instrument *metrics.Instrument, buckets []float64) vecto
 		f.vectors[sorted] = v
 	}
 	if !slices.Equal(v.keys, instrument.Keys) {
-		// The instrument has the same keys in a different order. The vector would therefore assign
-		// its labels to the wrong keys.
+		// The instrument has the same keys as the vector, but in a different order. The vector
+		// would therefore assign its labels to the wrong keys.
 		return refusing{}
 	}
 	return v.vector
