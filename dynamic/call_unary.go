@@ -79,8 +79,9 @@ type unaryCall struct {
 	// unicast requests.
 	frame   []byte
 	keySize int
-	// candidates holds the servers to which the request was sent because of SelectionOpts.Candidates.
-	// It is nil if the request was sent to all servers. selection holds the options in that case.
+	// candidates holds the servers to which the request was sent because of
+	// SelectionOpts.Candidates. It is nil if the request was sent to all servers. selection holds
+	// the options for a selection among all servers, which follows if no candidate is selected.
 	candidates []*selection.Member
 	selection  *SelectionOpts
 	// member is the server to which the request was sent as a unicast request. It is nil if the

@@ -57,7 +57,7 @@ func (a *announcer) expect(at int64) {
 	a.setLocked(at)
 }
 
-// setLocked sets the timer, unless the timer fires earlier than that.
+// setLocked makes the timer fire at the time at, unless it is already set to an earlier time.
 func (a *announcer) setLocked(at int64) {
 	if a.next.Load() <= at {
 		return

@@ -99,9 +99,9 @@ func (p *peers) members(channel string) (members int, retry bool) {
 // count returns the number of known servers, including this one.
 func (c *channelPeers) count() int { return len(c.addresses) + 1 }
 
-// add adds a server that receives requests on a channel. count is the number of servers that are
-// now known, including this one. It is zero if this server does not receive requests on the
-// channel.
+// add adds a server that receives requests on a channel. It returns the number of servers that are
+// now known, including this one. If this server does not receive requests on the channel, add does
+// nothing and returns zero.
 func (p *peers) add(channel, address string) (count int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

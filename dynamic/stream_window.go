@@ -11,8 +11,7 @@ import (
 )
 
 // acquireSlot waits for a free slot in the send window. It returns an error if no slot becomes free
-// in time or if the stream is closed. It also does so if an earlier message in the window has
-// failed.
+// in time, if the stream is closed, or if an earlier message in the window has failed.
 func (s *stream) acquireSlot(o *sendOptions) error {
 	if err := s.waitForSlot(o); err != nil {
 		return err

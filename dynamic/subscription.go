@@ -220,7 +220,7 @@ func (s *subscription[Resp]) startEnd(err error) {
 	}
 }
 
-// Drain ends the subscription after all updates that have arrived have been delivered.
+// Drain implements Subscription.
 func (s *subscription[Resp]) Drain(ctx context.Context) error {
 	s.startDrain(ctx)
 	if err := waitWithGrace(ctx, s.ended); err != nil {

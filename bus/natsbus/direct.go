@@ -201,8 +201,10 @@ func (b *Bus) onSampleAcknowledged(token uint64, message []byte) {
 	}
 }
 
-// chooseSubject returns the subject on which out is published: the subject of the queue or the
-// private subject. token identifies the delivery report of out, and reply is its reply subject.
+// chooseSubject returns the subject on which out must be published: the subject of the queue or the
+// private subject. If out is a sample, chooseSubject records that it is sent. If it returns the
+// private subject, it replaces the delivery report of out with a directReport. token identifies the
+// delivery report, and reply is the reply subject of out.
 func (b *Bus) chooseSubject(out *outgoing, token uint64, reply string) string {
 	route := b.directRoutes.find(out.subject, out.key)
 	switch {

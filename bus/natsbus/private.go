@@ -44,7 +44,7 @@ func (b *Bus) sharedSubject(private, key string) (string, bool) {
 func (b *Bus) isPrivate(subject string) bool { return strings.HasPrefix(subject, b.privatePrefix) }
 
 // isSubject reports whether s is a subject of letters, digits and underscores. The routing keys of
-// services are such subjects. A peer can choose any other routing key for its frames.
+// services are such subjects. Frames from a faulty or malicious peer may contain any other key.
 func isSubject(s string) bool {
 	for token := range strings.SplitSeq(s, ".") {
 		if token == "" || !isAlphanumeric(strings.ReplaceAll(token, "_", "")) {

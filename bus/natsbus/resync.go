@@ -16,12 +16,13 @@ func watchClosed(s *serverSub) {
 	s.sub.SetClosedHandler(func(string) { s.closeReconnects.Store(nc.Reconnects) })
 }
 
-// checkStale checks whether s may have become stale. It also unsubscribes s, in case nats.go has
-// not removed the subscription yet. checkStale is called after the flush that follows the start of
-// a drain, and after a failed Subscribe. s may be stale if nats.go reconnected between the start of
-// the drain and the moment when nats.go forgot the subscription. checkStale cannot tell whether the
-// drain or its own call to Unsubscribe removed the subscription, because Unsubscribe may return nil
-// in both cases. It therefore treats both cases alike.
+// checkStale unsubscribes s, in case nats.go has not removed the subscription yet. If s may have
+// become stale, checkStale sets b.stale, so that dropStale forces a reconnect. checkStale is called
+// after the flush that follows the start of a drain, and after a failed Subscribe.
+//
+// s may be stale if nats.go reconnected between the start of the drain and the moment when nats.go
+// removed the subscription. A removal by checkStale itself is treated in the same way, because
+// checkStale cannot tell it from a removal by the drain.
 func (b *Bus) checkStale(s *serverSub) {
 	b.changeMu.Lock()
 	defer b.changeMu.Unlock()

@@ -82,8 +82,8 @@ func (c *channelState) addSubscriberLocked(subscriber *fanout.Subscriber) {
 }
 
 // removeSubscriberLocked removes subscriber. If it was the last queue subscriber,
-// removeSubscriberLocked returns the gate whose lock attempts the caller must wait for. Otherwise
-// it returns nil.
+// removeSubscriberLocked returns the pendingLocks gate, which the caller must close and wait for.
+// Otherwise it returns nil.
 func (c *channelState) removeSubscriberLocked(subscriber *fanout.Subscriber) *lifecycle.Gate {
 	previous := c.snapshot.Load()
 	next := &snapshot{subscribers: previous.subscribers.Without(subscriber), pendingLocks: previous.pendingLocks}

@@ -67,11 +67,11 @@
 //   - All processes must select the same database, because the locks are keys in it.
 //   - Frames are not distributed evenly. The process closest to Redis may receive a whole burst.
 //     Locks are taken in small batches to give the other processes a chance. psrpc processes ask
-//     for one lock after the other. If there are any, a process of this bus takes only its share of
-//     the frames: it waits up to 10 ms before it takes more. The bus finds psrpc processes by
-//     reading the values of locks (GET). It counts the processes of a queue with PUBSUB NUMSUB.
-//     If Redis denies one of these commands, the bus logs a warning and no longer limits itself
-//     to its share.
+//     for one lock after the other. If psrpc processes serve a queue, a process of this bus takes
+//     only its share of the queue's frames: it waits up to 10 ms before it takes more. The bus
+//     finds psrpc processes by reading the values of locks (GET). It counts the processes of a
+//     queue with PUBSUB NUMSUB. If Redis denies one of these commands, the bus logs a warning and
+//     no longer limits itself to its share.
 //   - A subscriber that is being closed still receives the frames that its process has already
 //     locked.
 //

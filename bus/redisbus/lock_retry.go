@@ -23,9 +23,9 @@ type dialError struct{ error }
 
 func (e dialError) Unwrap() error { return e.error }
 
-// canRetryLock reports whether a lock attempt that failed with err may be repeated. It must be
-// certain that the attempt has not taken the lock. In addition, another attempt must have a chance,
-// on another server or a moment later. The servers of a cluster send errors that meet both
+// canRetryLock reports whether a lock attempt that failed with err may be repeated. There are two
+// conditions: the attempt has certainly not taken the lock, and another attempt may succeed, on
+// another server or a moment later. The servers of a cluster send errors that meet both
 // conditions during failovers and while slots migrate.
 //
 // An attempt is not repeated after a LOADING error. A server that is loading its data has just

@@ -29,7 +29,8 @@ const (
 type observers struct {
 	// present is set while there are observers.
 	present atomic.Bool
-	// wanted is the number of further publications that onPublished may store for the next check.
+	// wanted is the number of calls to onPublished that may still add to the map receivers before
+	// the next check. It may become negative.
 	wanted atomic.Int32
 	// wakeup holds a value if there are publications to check.
 	wakeup chan struct{}

@@ -101,9 +101,9 @@ func (d *Directory) Choose(now time.Duration) *Member {
 	return chosen
 }
 
-// Sample returns n different members chosen at random. It returns nil if there are not more than n
-// members, in which case the request can as well be sent to all servers. If counts is true, the bus
-// counts receivers, and Sample also returns nil if Choose would do so.
+// Sample returns n different members chosen at random. If there are at most n members, it returns
+// nil, because the request can then be sent to all servers. counts reports whether the bus counts
+// receivers. If it does, Sample also returns nil whenever Choose would return nil.
 func (d *Directory) Sample(n int, now time.Duration, counts bool) []*Member {
 	if counts && (d.choices.Load() == nil || d.isCountDue(now)) {
 		return nil

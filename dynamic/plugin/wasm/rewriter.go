@@ -38,8 +38,8 @@ func instrument(module []byte) ([]byte, error) {
 
 // rewriter reads a part of a module in the binary format and writes a copy with additions. The copy
 // contains everything that has been read, except for bytes read during a call to consume. After an
-// error, the read methods return zero without reading anything. Callers therefore need to check err
-// only inside loops.
+// error, the read methods return zero without reading anything. Callers therefore need not check
+// err after each read.
 type rewriter struct {
 	// input is the part of the module to be rewritten. unread is the rest of input, which has not
 	// been read yet.
