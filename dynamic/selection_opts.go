@@ -18,8 +18,8 @@ const (
 // SelectionOpts controls how a client selects one of the servers that claim its request. The fields
 // have the same meaning as in psrpc. A field that is not set is zero; there are no other defaults.
 //
-// Without SelectionOpts, the client selects the first server if the method is not routed by
-// affinity. For a method with affinity routing, the selection is adaptive: the client selects the
+// Without SelectionOpts, the client selects the first server that claims the request, unless the
+// method has AFFINITY routing. For such a method, the selection is adaptive: the client selects the
 // server with the highest affinity as soon as every server has claimed or declined the request. The
 // client assumes so when the number of these servers equals the number of receivers counted by the
 // bus. The client also assumes so when all servers that claimed or declined the previous request to
