@@ -32,5 +32,6 @@ type Panic struct {
 }
 
 // PanicHook is called for each recovered panic, on the goroutine that panicked. ctx is the context
-// of the request, stream or subscription. For a multi call, ctx is context.Background().
+// of the request, stream or subscription. If a client interceptor of a multi call panics, ctx is
+// context.Background().
 type PanicHook func(ctx context.Context, p Panic)

@@ -127,9 +127,9 @@ type OverflowPolicy uint8
 const (
 	// DropOldest drops the oldest unread update to make room for the new one. It is the default.
 	//
-	// There is one exception: if [WithBufferSize] is not used and all updates are smaller than
-	// about 16 KiB, the updates in the subscription's channel are kept, of which there are at most
-	// 1024. DropOldest then drops the oldest of the updates behind them.
+	// The subscription's channel holds the oldest unread updates, at most 1024. If [WithBufferSize]
+	// is not used and all updates are smaller than about 16 KiB, updates in the channel are never
+	// dropped. DropOldest then drops the oldest update that is not in the channel yet.
 	DropOldest OverflowPolicy = iota
 	// DropNewest drops the new update.
 	DropNewest

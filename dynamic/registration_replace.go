@@ -118,8 +118,8 @@ func (r *Registration) replaceWith(next *Registration) (err error) {
 	return nil
 }
 
-// discard ends a registration that could not replace another one. It waits for the bus until ctx
-// ends.
+// discard ends a registration that could not replace another one. It waits until the bus has ended
+// the subscriptions of the registration, but returns soon after ctx has ended.
 func (r *Registration) discard(ctx context.Context) {
 	end := r.startEnd()
 	defer r.server.forget(r, end)

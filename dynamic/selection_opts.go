@@ -20,10 +20,10 @@ const (
 //
 // Without SelectionOpts, the client selects the first server that claims the request, unless the
 // method has AFFINITY routing. For such a method, the selection is adaptive: the client selects the
-// server with the highest affinity as soon as every server has claimed or declined the request. The
-// client assumes so when the number of these servers equals the number of receivers counted by the
-// bus. The client also assumes so when all servers that claimed or declined the previous request to
-// the same method and topic have done so again. If some servers do neither, the selection ends
+// server with the highest affinity as soon as every server has answered, that is, has claimed or
+// declined the request. The client assumes this in two cases: if as many servers have answered as
+// the bus has counted receivers, or if all servers that answered the previous request to the same
+// method and topic have answered again. If some servers do not answer, the selection ends
 // [DefaultShortCircuitTimeout] after the first claim, and no later than the selection timeout. The
 // next call waits for such a server only if its claim has arrived in the meantime.
 type SelectionOpts struct {

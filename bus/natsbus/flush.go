@@ -69,8 +69,7 @@ func (f *flusher) request() *flush {
 	return next
 }
 
-// start returns the flush that the method request has returned to its callers, and creates a new
-// one for later callers.
+// start returns the flush that the flusher must run now. Later calls to request return a new flush.
 func (f *flusher) start() *flush {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -125,7 +125,8 @@ func (f *misrouted) send(subject string, report bus.DeliveryReport) {
 	}
 }
 
-// forward sends f to a dynpsrpc process that serves its routing key.
+// forward sends f to a dynpsrpc process that serves the frame's routing key. If the private subject
+// cannot be used, forward returns f to the queue group.
 func (b *Bus) forward(f *misrouted) {
 	private, ok := b.privateSubject(f.subject, f.key)
 	if !ok || b.privateDenied.Load() || !b.noResponders.enabled() {

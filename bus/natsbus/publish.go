@@ -147,7 +147,7 @@ func (b *Bus) subjectOf(channel bus.Channel) (subject, key string) {
 	return b.options.prefix + channel.Subject, channel.Key
 }
 
-// sendFrame publishes frame, which is the frame of out with its routing key.
+// sendFrame publishes frame, which consists of out.frame and the routing key, if there is one.
 func (b *Bus) sendFrame(out *outgoing, frame []byte) (err error) {
 	if out.report == nil {
 		err = b.conn().Publish(out.subject, frame)

@@ -178,8 +178,8 @@ func (u *unserved) key(f *misrouted) *unservedKey {
 	return k
 }
 
-// succeed is called if f, which belongs to a trial, has not come back in time. It returns the
-// frames that were waiting for the result of the trial.
+// succeed is called if f, which belongs to a trial, has not come back in time. It records that the
+// trial has succeeded, and returns the frames that were waiting for the result.
 func (u *unserved) succeed(f *misrouted) []*misrouted {
 	u.mu.Lock()
 	defer u.mu.Unlock()

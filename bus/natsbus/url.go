@@ -97,7 +97,8 @@ func setNkey(s *settings, file string) error {
 	return err
 }
 
-// intParam returns the function for a parameter that sets a bus option to a number.
+// intParam returns the function for a parameter whose value is a number. The function adds the bus
+// option that option returns for this number.
 func intParam(option func(int) Option) func(*settings, string) error {
 	return func(s *settings, value string) error {
 		number, err := strconv.Atoi(value)

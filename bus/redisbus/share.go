@@ -198,9 +198,9 @@ func (f *sharedFrames) close(err error) {
 	}
 }
 
-// waitForShare makes a lock attempt wait until this process has credit for it or the delay has
-// passed. shareLoop then sends the attempt. If waitForShare returns false, the caller must send the
-// attempt at once.
+// waitForShare stores a lock attempt and returns without waiting. shareLoop sends the attempt when
+// this process has credit for its frame, or after shareDelay at the latest (see [share]). If
+// waitForShare returns false, the attempt is not stored, and the caller must send it at once.
 func (s *session) waitForShare(attempt lockAttempt) bool {
 	if !s.sharedFrames.add(attempt) {
 		return false

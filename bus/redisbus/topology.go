@@ -29,8 +29,8 @@ type topology interface {
 	// lockNodes returns all nodes that store locks, by node key. The node argument is the session's
 	// own node.
 	lockNodes(ctx context.Context, node *redis.Client) map[string]*redis.Client
-	// lockClient returns a client that follows redirections. The bus uses it to take a lock that a
-	// node has refused with the error cause.
+	// lockClient returns a client that follows redirections. The bus uses it to take a lock after a
+	// node has refused to do so. cause is the error that the node returned.
 	lockClient(cause error) redis.UniversalClient
 	// close closes the client that the topology has created, if there is one. It does not close
 	// the client that was passed to [New].

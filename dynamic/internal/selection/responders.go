@@ -11,8 +11,8 @@ type Weight int64
 const OneReceiver Weight = 1 << 32
 
 // WeightOf returns the weight of a server that shares its receiver with subscribers-1 other
-// servers. psrpc servers do not send this number, so subscribers is zero for them, which WeightOf
-// treats as one.
+// servers. Servers send the number of subscribers in their claims and responses. psrpc servers do
+// not send it, and for them subscribers is zero. WeightOf treats zero as one.
 func WeightOf(subscribers uint32) Weight {
 	servers := Weight(max(subscribers, 1))
 	return (OneReceiver + servers - 1) / servers
