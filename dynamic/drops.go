@@ -44,8 +44,8 @@ var dropMessages = [dropReasons]string{
 }
 
 // level returns the level of the log lines for r. Duplicates and unmatched frames also occur in
-// normal operation, and nothing is lost when they are dropped. What an interceptor refuses is
-// dropped on purpose.
+// normal operation, and nothing is lost when they are dropped. Updates that an interceptor refuses
+// are dropped on purpose.
 func (r dropReason) level() slog.Level {
 	if r == dropDuplicated || r == dropUnmatched || r == dropIntercepted {
 		return slog.LevelDebug

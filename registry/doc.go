@@ -23,8 +23,8 @@
 //
 // Descriptors and sources often contain gRPC services in addition to services for the bus. Every
 // method that loads several services leaves gRPC services out and logs their names.
-// [Registry.GRPCServices] returns the names of the services that were left out; its comment defines
-// what a gRPC service is. [Registry.Register] and [NewService] accept a single service, and return
+// [Registry.GRPCServices] returns the names of the services that were left out. Its documentation
+// defines gRPC services. [Registry.Register] and [NewService] accept a single service, and return
 // an error if it is a gRPC service.
 //
 // # Editions

@@ -81,7 +81,7 @@
 // publishing. With the first queue subscription, the bus also dials a connection for locks. In a
 // Cluster, it dials one such connection per node. The connections always use RESP2, regardless of
 // the protocol version of the client. The client's own connections are used to find psrpc processes
-// and observers. They are also used for locks that a server has refused because they belong on
+// and observers. They are also used for locks that a server has refused because the locks belong on
 // another server. This happens during failovers and while slots migrate.
 //
 // If the client has a StreamingCredentialsProvider (for Entra ID, for example), the bus subscribes

@@ -17,7 +17,8 @@ const (
 	suspectTolerance = 50 * time.Millisecond
 	// minSuspectInterval is the minimum time between the sending of two frames that together
 	// confirm a clock skew. If two frames are sent this far apart, but the bus holds them up and
-	// delivers them together, their delays differ by more than suspectTolerance.
+	// delivers them together, their delays differ by more than suspectTolerance. Such frames
+	// therefore do not confirm a clock skew.
 	minSuspectInterval = 4 * suspectTolerance
 	// windowSize is the length of a time window. The estimate is the minimum delay in the current
 	// and the previous window. If the peer's clock is corrected, the estimate is therefore right

@@ -110,8 +110,8 @@ func (s *scene) rawCalls(servers, n int, withGrants bool) load {
 	}))
 }
 
-// rawServer starts a server for [scene.rawCalls] on the connection conn. The name is the server's
-// number.
+// rawServer starts a server for [scene.rawCalls] on the connection conn. The argument name is the
+// number of the server.
 func (s *scene) rawServer(conn rawConn, name string, withGrants bool) {
 	reply := conn.publisher(replies)
 	conn.subscribe(func(channel, payload string) {
