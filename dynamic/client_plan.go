@@ -23,8 +23,8 @@ type clientPlan struct {
 	// presence keeps track of the servers of the service. It is nil if clients of the method need not
 	// know how many answers to expect.
 	presence *connPresence
-	// members keeps track of these servers, too. It is nil if clients of the method send no unicast
-	// requests.
+	// members keeps track of the servers to which unicast requests can be sent. It is nil if clients
+	// of the method send no unicast requests.
 	members   *connPresence
 	requests  message.Type
 	responses message.Type

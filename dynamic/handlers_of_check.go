@@ -214,5 +214,5 @@ func signatureOf(t reflect.Type) string {
 	return reflect.FuncOf(ins(t)[1:], outs(t), t.IsVariadic()).String()
 }
 
-// oneLine returns an error with the text of err, in which line breaks are replaced.
+// oneLine returns an error with the text of err, in which semicolons replace the line breaks.
 func oneLine(err error) error { return errors.New(strings.ReplaceAll(err.Error(), "\n", "; ")) }

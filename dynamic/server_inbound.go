@@ -209,8 +209,8 @@ func (i *inbound) detach(e *endpoint) {
 }
 
 // releaseGrants is called once for each endpoint, when the endpoint no longer needs grants. A grant
-// is a frame in which a client names the server that it has selected. Requests of the endpoint that
-// are still waiting for a grant may not receive it.
+// is a frame in which a client names the server that it has selected. If requests of the endpoint
+// are still waiting for grants, these grants may be lost.
 func (i *inbound) releaseGrants() {
 	if i.grantsOpen.Add(-1) == 0 {
 		i.grants.Close()

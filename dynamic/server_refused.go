@@ -10,8 +10,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// declinedRequest is a request for which a worker tells the client that this server does not handle
-// it.
+// declinedRequest is a task for the server's worker pool. The task is to tell a client that this
+// server does not handle its request.
 type declinedRequest struct {
 	server *Server
 	// method is nil if the server does not know the method.

@@ -20,7 +20,7 @@ type ClientStream[Send, Recv proto.Message] interface {
 	Channel() <-chan Recv
 	// Send sends a message and waits until the other side has acknowledged it. An acknowledged
 	// message is in the reader's channel or is about to be put there. On a stream with a send
-	// window (see [WithStreamWindow]) Send does not wait for the acknowledgement. Messages arrive
+	// window (see [WithStreamWindow]), Send does not wait for the acknowledgement. Messages arrive
 	// in the order in which they were sent. After Send has returned, the stream no longer uses
 	// message.
 	//
