@@ -74,9 +74,9 @@ type Conn struct {
 }
 
 // ConnStats says how many frames a conn has dropped since it was created, and how many messages are
-// waiting to be read. The conn has no caller to which it could return an error about such a frame.
-// Instead, it logs at most one line per second and reason. The level of the lines about Unmatched
-// and Duplicated is debug, because such frames also arrive in normal operation.
+// waiting to be read. No caller waits for the error of a dropped frame, so the conn logs dropped
+// frames instead, with at most one line per second and reason. The level of the lines about
+// Unmatched and Duplicated is debug, because such frames also arrive in normal operation.
 type ConnStats struct {
 	// BadFrames counts frames that could not be decoded or that exceeded the conn's maximum frame
 	// size. It also counts frames whose kind of message does not belong on their channel.
@@ -182,7 +182,7 @@ func (c *Conn) closeTimeout() time.Duration { return max(c.options.timeout, Defa
 // release ends the subscriptions of a closed conn and waits for its goroutines.
 func (c *Conn) release() {
 	c.mu.Lock()
-	// No more entries are added to c.replies, because ctx has ended.
+	// No more entries are added to c.replies, because c.ctx has ended.
 	replies := slices.Collect(maps.Values(c.replies))
 	c.mu.Unlock()
 	var closing sync.WaitGroup

@@ -75,11 +75,11 @@ func WithClientTimeout(timeout time.Duration) ConnOption {
 
 // WithSelectionTimeout limits how long a call waits for a server to confirm that it has received
 // the request. The limit applies only to calls that do not use [WithSelectionOpts]. For most
-// methods, a server confirms this with a claim. For a queue method, a single server receives the
-// request and sends no claim. If the handler takes long, that server announces that it is handling
-// the request. It does so after a fifth of a second or a quarter of timeout, whichever is shorter.
-// If the confirmation does not arrive in time, the call fails with code unavailable. By default, or
-// if timeout is zero or negative, [DefaultSelectionTimeout] is used.
+// methods, a server confirms the receipt with a claim. For a queue method, a single server receives
+// the request and sends no claim. If the handler takes long, that server announces that it is
+// handling the request. It does so after a fifth of a second or a quarter of timeout, whichever is
+// shorter. If the confirmation does not arrive in time, the call fails with code unavailable. By
+// default, or if timeout is zero or negative, [DefaultSelectionTimeout] is used.
 func WithSelectionTimeout(timeout time.Duration) ConnOption {
 	return connOption(func(o *connOptions) {
 		if timeout > 0 {

@@ -38,7 +38,8 @@ type clientCache struct {
 	size int
 }
 
-// get returns the entry for a client. It creates the entry if the client is not in the cache.
+// get returns the entry for a client. If the client is not in the cache, get creates an entry and,
+// unless the ID is too long, adds it to the cache. A full cache is emptied first.
 func (c *clientCache) get(clientID []byte) *clientEntry {
 	if cached, ok := c.byID.Load(string(clientID)); ok {
 		return cached.(*clientEntry)

@@ -51,8 +51,8 @@ type Subscription[Resp proto.Message] interface {
 	Stats() SubscriptionStats
 }
 
-// SubscriptionStats contains the counters of a subscription. The updates that are counted only in
-// Received have been read or are about to be put into the channel.
+// SubscriptionStats contains the counters of a subscription. An update that is counted in Received
+// but in no other field has been read or is about to be put into the channel.
 type SubscriptionStats struct {
 	// Received is the number of updates that have arrived from the bus.
 	Received uint64

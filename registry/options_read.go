@@ -65,8 +65,9 @@ func readOptions(md protoreflect.MethodDescriptor) (methodOptions, error) {
 	return options, nil
 }
 
-// parseMethodOptions parses an encoded google.protobuf.MethodOptions message. If the extension
-// occurs more than once, the occurrences are merged, as protobuf specifies for message fields.
+// parseMethodOptions parses an encoded google.protobuf.MethodOptions message. If the psrpc
+// extension occurs more than once, the occurrences are merged, as protobuf specifies for message
+// fields.
 func parseMethodOptions(raw []byte) (methodOptions, error) {
 	var options methodOptions
 	err := rangeFields(raw, func(f wireField) error {

@@ -17,10 +17,10 @@ const (
 	// bulkFactor. The server needs longer to read so many bytes, and the delay must not be mistaken
 	// for a dead connection.
 	bulkBytes = 1 << 20
-	// bulkFactor times the probe interval is the time limit of a flush after a bulk transfer. It is
-	// also the time limit of a write (see connOptions).
+	// bulkFactor is the number of probe intervals that a flush may take after a bulk transfer. A
+	// write may take as long (see connOptions).
 	bulkFactor = 5
-	// receivingFactor times the probe interval is the time limit of a flush while the server sends
+	// receivingFactor is the number of probe intervals that a flush may take while the server sends
 	// messages but has not answered the PING.
 	receivingFactor = 3
 )

@@ -71,8 +71,8 @@ func (b *Bus) onMisrouted(m *nats.Msg, key, subject string) {
 	case hops >= maxHops:
 		b.sendStatus(forwarder, "")
 	case forwarder != "" && m.Sub.Subject == subject:
-		// The frame has returned to the queue group. If nobody receives it, a no-responders status goes
-		// to the process that forwarded it first.
+		// The frame has returned to the queue group. If nobody receives the frame now, the process
+		// that forwarded it first gets a no-responders status.
 		if err := b.publishForwarded(subject, forwarder, hops+1, publisher, m.Data); err != nil {
 			f.lose(err)
 		}

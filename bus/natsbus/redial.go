@@ -64,8 +64,9 @@ func (b *Bus) redial() {
 	}
 }
 
-// replaceConn makes nc the connection of the bus and renews all subscriptions. The following flush
-// marks the bus as connected. If nc fails in the meantime, watch handles the change of its status.
+// replaceConn closes the connection of the bus, replaces it by nc, and renews all subscriptions.
+// closeConn closes nc. The following flush marks the bus as connected. If nc fails in the meantime,
+// watch handles the change of its status.
 func (b *Bus) replaceConn(nc *nats.Conn, closeConn func()) {
 	b.changeMu.Lock()
 	defer b.changeMu.Unlock()

@@ -136,8 +136,8 @@ type pipeline[T command] struct {
 	// waitingSince is the time at which the pipeline's goroutine began to wait for a reply while
 	// commands were waiting because of inFlightLimit. It is zero at other times.
 	waitingSince time.Time
-	// slowWaits is the total duration of the waits since slowSince that lasted at least slowReply; see
-	// adaptLimit.
+	// slowWaits is the total duration of all slow waits since slowSince. A wait is slow if it takes
+	// at least slowReply; see adaptLimit.
 	slowWaits time.Duration
 	slowSince time.Time
 	// limitRaised is the time at which inFlightLimit was last raised above minInFlight.

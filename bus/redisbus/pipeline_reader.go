@@ -183,8 +183,8 @@ func (p *pipeline[T]) checkHealth() error {
 		// This process was suspended, so there may be unread replies.
 		p.lastProgress = now
 	}
-	// Set the next deadline first. Another goroutine may call interruptRead while this check is
-	// running, and the deadline set by interruptRead must not be overwritten.
+	// Set the next deadline before checking s.ctx below. In the reverse order, it could overwrite
+	// the deadline that interruptRead sets when s.ctx ends.
 	if err := p.scheduleCheck(interval / 2); err != nil {
 		return err
 	}

@@ -92,7 +92,8 @@ func (s single) lockNodes(_ context.Context, node *redis.Client) map[string]*red
 	return map[string]*redis.Client{"": node}
 }
 
-// lockClient returns a cluster client if cause shows that the server is a node of a cluster.
+// lockClient returns a cluster client if cause shows that the server is a node of a cluster, and
+// the client passed to New otherwise. It creates the cluster client when it is first needed.
 func (s single) lockClient(cause error) redis.UniversalClient {
 	if !hasCode(cause, "MOVED") && !hasCode(cause, "ASK") {
 		return s.client

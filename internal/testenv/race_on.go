@@ -2,5 +2,5 @@
 
 package testenv
 
-// raceSuffix marks programs that were built with the race detector, as the running one was.
+// raceSuffix marks programs that were built with the race detector, like this one.
 const raceSuffix = "-race"

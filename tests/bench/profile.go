@@ -59,7 +59,7 @@ func (p profiles) stop(r *row) error {
 // file. To see only the allocations of a benchmark, pass the profile that was written before the
 // benchmark to the -base flag of pprof.
 func writeAllocations(name string) error {
-	// The profile omits allocations made since the last garbage collection.
+	// Without this call, the profile would omit allocations made since the last garbage collection.
 	runtime.GC()
 	file, err := os.Create(name) //nolint:gosec // the user passes the directory as a flag
 	if err != nil {

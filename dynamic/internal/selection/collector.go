@@ -38,8 +38,8 @@ type Collector struct {
 	timer *time.Timer
 	// end is the time at which the timer fires.
 	end time.Time
-	// graced reports whether the selection has waited for psrpc servers, which do not announce
-	// themselves.
+	// graced reports whether the timer has been set to wait for psrpc servers, which do not
+	// announce themselves.
 	graced bool
 	// shortened reports whether Opts.ShortCircuitTimeout is running.
 	shortened bool

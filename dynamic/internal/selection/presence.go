@@ -7,10 +7,9 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 )
 
-// quietTime is how long a client waits for another response to its discovery request after each
-// response. If none arrives in that time, the client knows all servers that announce themselves.
-// The first multi call on a channel waits equally long for psrpc servers, which do not announce
-// themselves.
+// After each response to its discovery request, a client waits for another one for quietTime. If
+// none arrives in that time, the client knows all servers that announce themselves. The first multi
+// call on a channel waits equally long for psrpc servers, which do not announce themselves.
 const quietTime = 200 * time.Millisecond
 
 // maxPresent is the maximum number of servers of a channel that a client remembers from their
@@ -47,9 +46,9 @@ type presences struct {
 	// unconfirmed is used after announcements may have been lost. It holds the servers that have
 	// not announced themselves again since then.
 	unconfirmed map[string]struct{}
-	// answered holds the servers that have responded to the current discovery request. Each
-	// response says how many servers the channel has. expected is the largest of these numbers.
-	// unsure reports whether a server has responded that does not know the number.
+	// answered holds the servers that have responded to the current discovery request. A response
+	// says how many servers the channel has, if the responding server knows. expected is the
+	// largest of these numbers. unsure reports whether any response contained no number.
 	answered map[string]struct{}
 	expected int
 	unsure   bool
