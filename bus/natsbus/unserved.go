@@ -22,9 +22,10 @@ import (
 // routing key, it drops the frame, but this bus cannot know that. The trial then succeeds too, and
 // frames with the routing key are returned to the group.
 //
-// If only few members serve the routing key, a trial can fail by chance. For example, about one of
-// 60 trials fails if one of 17 members serves it. Until the next trial, that member gets only the
-// frames that the NATS server gives to it first, as in a queue group of psrpc processes.
+// If only few members serve the routing key, a trial can fail by chance. For example, about one in
+// 60 trials fails if one of 17 members serves the routing key. Until the next trial, that member
+// gets only the frames that the NATS server gives to it first, as in a queue group of psrpc
+// processes.
 
 const (
 	// trialFrames is the number of frames in a trial. If the previous trial has failed, one frame
