@@ -183,8 +183,9 @@ func (p *pipeline[T]) checkHealth() error {
 		// This process was suspended, so there may be unread replies.
 		p.lastProgress = now
 	}
-	// Set the next deadline before checking s.ctx below. In the reverse order, it could overwrite
-	// the deadline that interruptRead sets when s.ctx ends.
+	// Set the next deadline before the steps below. In the reverse order, it could overwrite a
+	// deadline that interruptRead sets after these steps, and the new commands, or the end of
+	// s.ctx, would be noticed late.
 	if err := p.scheduleCheck(interval / 2); err != nil {
 		return err
 	}
