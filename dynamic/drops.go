@@ -43,9 +43,9 @@ var dropMessages = [dropReasons]string{
 	dropIntercepted: "dynpsrpc: dropped update that an interceptor has refused",
 }
 
-// level returns the level of the log lines for r. Duplicates and unmatched frames also occur in
-// normal operation, and nothing is lost when they are dropped. Updates that an interceptor refuses
-// are dropped on purpose.
+// level returns the level of the log lines for r. It is debug for duplicates and unmatched frames,
+// because they also occur in normal operation and nothing is lost when they are dropped. It is also
+// debug for updates that an interceptor refuses, because they are dropped on purpose.
 func (r dropReason) level() slog.Level {
 	if r == dropDuplicated || r == dropUnmatched || r == dropIntercepted {
 		return slog.LevelDebug

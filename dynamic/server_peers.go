@@ -11,8 +11,9 @@ import (
 )
 
 const (
-	// A server that has joined a channel waits for the answers of the other servers. If no further
-	// answer has arrived for peersQuietTime, it assumes that no more will arrive.
+	// peersQuietTime is how long a server that has joined a channel waits after each answer of
+	// another server. If no further answer arrives in that time, the server assumes that it has all
+	// answers.
 	peersQuietTime = 200 * time.Millisecond
 	// maxPeers is the maximum number of servers of a channel that know each other. If a channel has
 	// more servers, only about maxPeers of them listen to announcements, and none reports how many

@@ -57,7 +57,7 @@ func (c *streamClock) passed(sent time.Duration) {
 
 // age returns how long ago a frame was sent. The result is not negative. now and arrived have the
 // same meaning as in the method deadline. sent is the time of sending in the frame, and lifetime is
-// the time from then to the expiry.
+// the duration between sent and the expiry.
 func (c *streamClock) age(now, sent time.Time, arrived, lifetime time.Duration) time.Duration {
 	delay := now.Sub(sent)
 	if delay.Abs() <= clockskew.Tolerance && delay < lifetime {

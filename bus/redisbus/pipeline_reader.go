@@ -20,8 +20,8 @@ func (p *pipeline[T]) run() {
 		if p.required {
 			cause := err
 			if dial, ok := errors.AsType[dialError](err); ok {
-				// The cause must not be a dialError, which means that a command was never sent. The
-				// other pipelines of the session may have sent their commands.
+				// The cause must not be a dialError, because that would mean that no command was
+				// sent. The other pipelines of the session may have sent their commands.
 				cause = dial.error
 			}
 			p.session.fail(fmt.Errorf("command connection: %w", cause))

@@ -16,8 +16,8 @@ import (
 // [Resolve] or [EncodeOnly] to create a Type. All methods are safe for concurrent use, provided
 // that no goroutine modifies a field at the same time.
 type Type struct {
-	// The fields that calls use come first, so that they share a cache line. With thousands of
-	// methods, a call has to load its data from memory.
+	// The fields that calls use come first, so that they share a cache line. If there are thousands
+	// of methods, their data does not fit into the CPU caches, so each call loads it from memory.
 
 	// Decoder is the decoder supplied by the user, or nil if there is none. If it is set, Decode
 	// calls it instead of New and proto.Unmarshal. The code that sets Decoder must also set
