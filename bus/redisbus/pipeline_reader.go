@@ -184,8 +184,8 @@ func (p *pipeline[T]) checkHealth() error {
 		p.lastProgress = now
 	}
 	// Set the next deadline before the steps below. In the reverse order, it could overwrite a
-	// deadline that interruptRead sets after these steps, and the new commands, or the end of
-	// s.ctx, would be noticed late.
+	// deadline that interruptRead sets after these steps. Waiting commands, or the end of s.ctx,
+	// would then be noticed late.
 	if err := p.scheduleCheck(interval / 2); err != nil {
 		return err
 	}
