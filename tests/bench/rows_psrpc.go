@@ -19,8 +19,8 @@ import (
 	"google.golang.org/protobuf/types/known/wrapperspb"
 )
 
-// rivalName returns the name of the benchmark that does with psrpc what the named one does with
-// dynpsrpc.
+// rivalName returns the name of the psrpc benchmark that is compared to the dynpsrpc benchmark with
+// the given name.
 func rivalName(name string) string { return "psrpc/" + name }
 
 // addRivals adds the benchmarks that use psrpc. Each of them runs directly after the benchmark of
@@ -72,8 +72,9 @@ func (s *scene) psrpcConnect() psrpc.MessageBus {
 	return s.psrpcLocal
 }
 
-// psrpcServer returns a new server that uses a bus obtained from psrpcConnect. With skip-claim,
-// servers of a queue answer without having claimed the request, which is the faster of two modes.
+// psrpcServer returns a new server that uses a bus obtained from psrpcConnect. The option
+// WithServerSkipClaim makes queue calls faster, because the servers do not wait until the client
+// has selected one of them.
 func (s *scene) psrpcServer(options ...psrpc.ServerOption) *psrpcserver.RPCServer {
 	options = append(options, psrpc.WithServerSkipClaim(func() bool { return true }))
 	server := psrpcserver.NewRPCServer(psrpcDefinition(rand.NewServerID()), s.psrpcConnect(), options...)
@@ -89,11 +90,11 @@ func (s *scene) psrpcClient() *psrpcclient.RPCClient {
 	return client
 }
 
-// psrpcSubscribed waits until the broker has the subscriptions of psrpc's servers and clients.
-// psrpc does not tell when it has.
+// psrpcSubscribed waits until the broker has the subscriptions of psrpc's servers and clients. The
+// wait has a fixed length, because psrpc does not report when they are ready.
 func psrpcSubscribed() { <-time.After(200 * time.Millisecond) }
 
-// psrpcCalls does what [scene.calls] does, with psrpc.
+// psrpcCalls is like [scene.calls], but uses psrpc.
 func (s *scene) psrpcCalls(kind callKind, servers, n int) load {
 	var rate psrpcserver.AffinityFunc[text]
 	if kind.method == affinity {
@@ -121,8 +122,8 @@ func (s *scene) psrpcCalls(kind callKind, servers, n int) load {
 	}))
 }
 
-// psrpcMultiCalls does what [scene.multiCalls] does, with psrpc. A multi call of psrpc lasts its
-// whole timeout, so the caller cancels it when all responses are there.
+// psrpcMultiCalls is like [scene.multiCalls], but uses psrpc. A multi call of psrpc lasts until its
+// timeout, so the caller cancels it when all responses have arrived.
 func (s *scene) psrpcMultiCalls(servers, n int) load {
 	for range servers {
 		s.check(psrpcserver.RegisterHandler(s.psrpcServer(), multi, nil, echo, nil))
@@ -156,8 +157,8 @@ func (s *scene) psrpcMultiCalls(servers, n int) load {
 	}))
 }
 
-// psrpcSends does what [scene.sends] does, with psrpc. Streams of psrpc have no window, so window
-// goroutines send on each stream at the same time.
+// psrpcSends is like [scene.sends], but uses psrpc. Streams of psrpc have no window. Instead, as
+// many goroutines as window says send on each stream at the same time.
 func (s *scene) psrpcSends(n, window int) load {
 	var received atomic.Uint64
 	server := s.psrpcServer(psrpc.WithServerChannelSize(max(window, psrpcbus.DefaultChannelSize)))
@@ -174,7 +175,7 @@ func (s *scene) psrpcSends(n, window int) load {
 	return countingLost(send, func() error { return nil }, &received)
 }
 
-// psrpcEchoes does what [scene.echoes] does, with psrpc.
+// psrpcEchoes is like [scene.echoes], but uses psrpc.
 func (s *scene) psrpcEchoes(n int) load {
 	s.check(psrpcserver.RegisterStreamHandler(s.psrpcServer(), flow, nil, func(stream psrpc.ServerStream[text, text]) error {
 		for message := range stream.Channel() {
@@ -205,8 +206,8 @@ func (s *scene) psrpcStreams(n int) []psrpc.ClientStream[text, text] {
 	return streams
 }
 
-// psrpcUpdates does what [scene.updates] does, with psrpc. On Redis, psrpc's queue delivers only
-// one of several equal frames, so each update then gets a number of its own.
+// psrpcUpdates is like [scene.updates], but uses psrpc. On Redis, a queue of psrpc delivers only
+// one of several identical frames, so each update to a queue contains a different number.
 func (s *scene) psrpcUpdates(f *feed, method string, subscribers int) load {
 	const digits = 16
 	ctx, body := s.Context(), s.body(0)

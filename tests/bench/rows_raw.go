@@ -15,9 +15,9 @@ type rawConn struct {
 	// broker has received the payload.
 	publisher func(channel string) func(payload string) error
 	// subscribe subscribes to channels; deliver is called for each payload. If deliver publishes,
-	// call publisher before subscribe. The scene ends what was started last first, so the
-	// subscription then ends before the publisher. Otherwise, deliver could still publish after the
-	// publisher has ended.
+	// call publisher before subscribe. The scene ends the two in reverse order, so the subscription
+	// then ends before the publisher. Otherwise, deliver could still publish after the publisher
+	// has ended.
 	subscribe func(deliver func(channel, payload string), channels ...string)
 }
 
