@@ -17,7 +17,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/dynamic"
 )
 
-// connectedBus is a competingBus of a process of its own.
+// connectedBus is a competingBus with its own receiver ID, like the bus of a separate process.
 type connectedBus struct {
 	competingBus
 
@@ -26,7 +26,8 @@ type connectedBus struct {
 
 func (b connectedBus) ReceiverID() string { return b.id }
 
-// candidatesFleet is servers of kinds.Fleet on a bus. Those that are unwilling decline all requests.
+// candidatesFleet is a group of servers of kinds.Fleet. Servers that are marked as unwilling
+// decline all requests.
 type candidatesFleet struct {
 	conn      *dynamic.Conn
 	unwilling [20]atomic.Bool

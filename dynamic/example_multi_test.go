@@ -79,8 +79,8 @@ func ExampleClient_CallMulti() {
 	// Output: 3 servers have 16 rooms
 }
 
-// Responses is CallMulti as a sequence. The request is sent when the loop begins. The call ends
-// with the loop, which is here after the first server that has the room.
+// Responses is like CallMulti, but returns an iterator. The request is sent when the loop begins.
+// The call ends with the loop, which ends here when a server has the room.
 func ExampleClient_Responses() {
 	const source = `
 		syntax = "proto3";

@@ -62,8 +62,7 @@ func (l *replaceLoad) run(t *testing.T) {
 			number++
 			before := l.replace(t, l.version(number))
 			l.serving.Store(int64(number))
-			// Every second version is closed before the next replacement, and the others at the
-			// same time.
+			// Every second version is closed before the next replacement, and the others during it.
 			if number%2 == 0 {
 				require.NoError(t, before.Close(context.Background()))
 			} else {

@@ -29,8 +29,8 @@ func TestDirectReport_ConnectionLost(t *testing.T) {
 	assert.Equal(t, &outcome{bus.Unknown, errConnLost}, result)
 }
 
-// A denied one is repeated on the subject of the queue. Here, that fails, because there is no
-// connection.
+// A direct publication that the server has denied is repeated on the subject of the queue. Here,
+// that fails, because there is no connection.
 func TestDirectReport_Denied(t *testing.T) {
 	t.Parallel()
 	b, route, result := &Bus{}, &directRoute{}, &outcome{receivers: bus.Unknown}

@@ -15,7 +15,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// greetings is a loader of plugins whose code is a text, which is the word of greeting.
+// greetings is a loader for plugins whose code is a single word, with which they greet.
 type greetings struct{}
 
 func (greetings) Name() string { return "greeting" }
