@@ -62,7 +62,8 @@ func (l *replaceLoad) run(t *testing.T) {
 			number++
 			before := l.replace(t, l.version(number))
 			l.serving.Store(int64(number))
-			// Every second version is closed before the next replacement, and the others during it.
+			// Wait until every second old version is closed, and close the others in the
+			// background, while the callers and further replacements continue.
 			if number%2 == 0 {
 				require.NoError(t, before.Close(context.Background()))
 			} else {
