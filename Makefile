@@ -17,10 +17,10 @@ TEST_FLAGS := -race -shuffle=on -vet=off -p=2 -parallel=4 -timeout=20m
 # -race                     Only the compiler of the WebAssembly engine is compiled without the race detector, which would
 #                           make it ten times slower. It computes and shares no memory with our code.
 # -ldflags=-w -dwarf=false  No debugger needs debug information here. Stack traces do not need it.
-# GOGC=200                  The Go compiler and linker collect garbage less often; the tests are not affected.
+# GOGC=400                  The Go compiler and linker collect garbage less often; the tests are not affected.
 GOFLAGS    := $(shell $(GO) env GOFLAGS)
 WAZEVO     := github.com/tetratelabs/wazero/internal/engine/wazevo
-RACE_FLAGS := -race -ldflags=-w '-toolexec=env GOGC=200' -gcflags=all=-dwarf=false \
+RACE_FLAGS := -race -ldflags=-w '-toolexec=env GOGC=400' -gcflags=all=-dwarf=false \
 	$(foreach part,backend frontend ssa,'-gcflags=$(WAZEVO)/$(part)/...=-race=false -dwarf=false')
 # The packages that take longest start first.
 TEST_PACKAGES := ./tests/e2e ./tests/faults ./dynamic/plugin/... ./...

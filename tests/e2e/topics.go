@@ -13,15 +13,15 @@ import (
 )
 
 const (
-	manyTopics = 4000
+	manyTopics = 2000
 	// topicWorkers is the number of goroutines that register, call and deregister topics.
 	topicWorkers = 4
 	// keptHeap is the maximum heap growth, in bytes, after all topics have been deregistered. Some
 	// growth is expected, because a conn remembers the servers of each topic for a while.
-	keptHeap = 6 << 20
+	keptHeap = 3 << 20
 	// keptGoroutines is the maximum number of additional goroutines after all topics have been
 	// deregistered. Some goroutines may not have ended yet.
-	keptGoroutines = 100
+	keptGoroutines = 50
 )
 
 // testManyTopics checks that a server can serve many topics at the same time. It also checks that
