@@ -94,7 +94,7 @@ type binding struct {
 	// bound contains the methods for which a field has been found.
 	bound    map[*registry.Method]bool
 	problems []error
-	// setters contains a function for each field that sets the field. The functions are called only
+	// setters contains one function per field, which sets that field. The functions are called only
 	// if all fields could be bound.
 	setters []func()
 }

@@ -53,7 +53,7 @@ func (t pointerType) pointer(m proto.Message) unsafe.Pointer {
 	return value.UnsafePointer()
 }
 
-// message returns the message of type t to which a pointer points.
+// message returns the message at which pointer points, as a value of type t.
 func (t pointerType) message(pointer unsafe.Pointer) proto.Message {
 	return reflect.NewAt(t.Elem(), pointer).Interface().(proto.Message)
 }

@@ -89,7 +89,8 @@ type subscription[Resp proto.Message] struct {
 	inFlight *lifecycle.Gate
 
 	received, dropped, badFrames, refused atomic.Uint64
-	// intercepted is the size in bytes of the update that the interceptors process.
+	// intercepted is the size in bytes of the update that was last passed to the interceptors.
+	// sendIntercepted uses this size even if an interceptor has replaced the message.
 	intercepted atomic.Int64
 	// slowConsumer is set when an overflow ends the subscription.
 	slowConsumer atomic.Bool

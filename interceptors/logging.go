@@ -59,10 +59,11 @@ func DefaultLevel(info dynamic.RPCInfo, code errors.ErrorCode) slog.Level {
 }
 
 // Logging logs one line when a call, multi call, stream, publication or delivery ends, and one line
-// for each failed response to a multi call. If logger is nil, slog.Default() is used.
+// for each failed response to a multi call. With [WithPayloads], it also logs one line for each
+// successful response and for each message on a stream. If logger is nil, slog.Default() is used.
 //
-// The message of a line is "call", "multi call", "response", "message", "stream", "publish" or
-// "delivery". Its attributes are:
+// The text of a line is "call", "multi call", "stream", "publish", "delivery", "response" or, for a
+// message on a stream, "message". Its attributes are:
 //
 //   - side: "server" or "client"
 //   - method: the full name of the method

@@ -12,21 +12,22 @@ import (
 )
 
 // A frame is misrouted if the NATS server gives it to a process that does not serve its method.
-// That process forwards the frame to the private subject of the method, so the frame is delivered
-// twice. If most members of a queue group serve other methods, most frames are misrouted. The bus
-// of a publisher can avoid this by publishing frames directly on the private subject. psrpc
-// processes would get no frames there. The bus therefore publishes directly only while all members
+// That process forwards the frame to the private subject of the method, to which only dynpsrpc
+// processes that serve the method subscribe (see private.go). The frame is thus delivered twice. If
+// most members of a queue group serve other methods, most frames are misrouted. The bus of a
+// publisher can avoid this by publishing frames directly on the private subject. However, psrpc
+// processes would then get no frames. The bus therefore publishes directly only while all members
 // of the queue group appear to be dynpsrpc processes.
 //
-// To find out, the bus sends samples. Every 36th frame is a sample, which is always published on
-// the subject of the queue. While frames are misrouted, dynpsrpc processes acknowledge the samples
-// that they receive. psrpc processes never do. Once minSamples samples in a row have been
-// acknowledged, the bus publishes the other frames directly. It stops doing so when two samples in
-// close succession have not been acknowledged.
+// To find out, the bus sends samples. One of 36 frames with a delivery report is a sample (see
+// sampleDigit). Samples are always published on the subject of the queue. While frames are
+// misrouted, dynpsrpc processes acknowledge the samples that they receive. psrpc processes never
+// do. Once minSamples samples in a row have been acknowledged, the bus publishes the other
+// frames directly. It stops doing so when two samples in close succession have not been
+// acknowledged.
 //
-// Only frames with a delivery report can be samples, because other frames have no reply subject.
-// Frames without a report, such as the updates of a subscription method, always go to the queue
-// group.
+// Frames without a delivery report have no reply subject, so they cannot be samples. Such frames,
+// for example the updates of a subscription method, always go to the queue group.
 
 const (
 	// sampleDigit is the last digit of the tokens of samples, the frames that test whether a queue

@@ -84,7 +84,8 @@ func (p *pipeline[T]) readReplies() error {
 }
 
 // beforeRead is called before each Read of the socket. It writes the waiting commands. If the limit
-// on batches in flight prevents it from writing all of them, it records the time.
+// on batches in flight prevents it from writing all of them, it records when this wait began; see
+// adaptLimit.
 func (p *pipeline[T]) beforeRead() {
 	if blocked := p.flushAll(); blocked && p.waitingSince.IsZero() {
 		p.waitingSince = time.Now()

@@ -71,7 +71,8 @@ func (d *Discover) AppendFrame(dst []byte) ([]byte, error) {
 	return appendBytes(frame, discoverTagChannel, d.Channel), nil
 }
 
-// PresenceState tells clients whether a server receives the requests that are sent on a channel.
+// PresenceState tells clients whether a server receives the requests that are sent on a channel, and
+// whether it may still respond to earlier ones.
 type PresenceState uint64
 
 // The states of a server, in chronological order.

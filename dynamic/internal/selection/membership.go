@@ -59,12 +59,17 @@ func (m *Membership) hiddenServersLocked() int {
 	return max(0, int(m.members.total/OneReceiver)-m.receivers)
 }
 
-// LikelyComplete reports whether no more answers are expected. This is the case if the call is
-// complete. It is also the case if the call resembles the previous one: the number of receivers is
-// the same, and every server that answered the previous call has answered this one with the same
-// weight. A different weight or number of receivers would mean that servers have joined or left. If
-// servers have announced themselves on a bus without receiver counts, all of them must also have
-// answered.
+// LikelyComplete reports whether no more answers are expected. Its parameters are those of
+// IsComplete. There are three cases:
+//
+//   - The weights of the answers add up to the number of receivers, so that the call is complete;
+//     see the package documentation.
+//   - The call resembles the previous one: the number of receivers is the same, and every server
+//     that answered the previous call has answered this one with the same [Weight]. A different
+//     weight or number of receivers would mean that servers have joined or left.
+//   - The bus does not count receivers, and servers have announced themselves. Then only this
+//     counts: all of these servers have answered, and so have the other servers that answered the
+//     previous call.
 //
 // LikelyComplete does not wait for servers that never answer. For example, psrpc servers do not
 // answer when they decline a request.
