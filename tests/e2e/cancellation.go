@@ -79,7 +79,7 @@ func testCancellation(t *testing.T, network Network) {
 func testDeadlines(t *testing.T, network Network) {
 	// On a busy machine, a shorter timeout could expire before the request reaches a handler. The
 	// call would then fail with another error, or no handler would run.
-	timeout := 500 * time.Millisecond
+	timeout := 800 * time.Millisecond
 	w := newWorld(t, network)
 	handlers := newWaiting()
 	handlers.serve(w, w.server())

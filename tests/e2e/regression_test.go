@@ -216,8 +216,16 @@ func TestRegistration_TopicsWithNUL(t *testing.T) {
 func TestServer_ClaimAfterTheGrant(t *testing.T) {
 	w := newWorld(t, newLocalNetwork())
 	quick, late := w.server(), w.server()
-	w.serve(quick, calls, dynamic.Handlers{kindAffinity: shapes[0].best()})
 	entered, proceed := make(chan struct{}), make(chan struct{})
+	w.serve(quick, calls, dynamic.Handlers{
+		// A server does not claim a request that another server has already got, so this one must
+		// not be selected before the late server has called its affinity function.
+		kindAffinity: dynamic.Unary(answering[*api.MyRequest, *api.MyResponse],
+			dynamic.WithAffinity(func(context.Context, *api.MyRequest) float32 {
+				<-entered
+				return 1
+			})),
+	})
 	w.serve(late, calls, dynamic.Handlers{
 		kindAffinity: dynamic.Unary(answering[*api.MyRequest, *api.MyResponse],
 			dynamic.WithAffinity(func(context.Context, *api.MyRequest) float32 {
