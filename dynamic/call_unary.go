@@ -138,7 +138,7 @@ func (p *clientPlan) callUnary(ctx context.Context, r *route, request proto.Mess
 		return nil, errors.NewErrorf(errors.MalformedRequest, "request of %s cannot be encoded: %w", p.method.FullName(), err)
 	}
 	response, err := c.run(ctx, r.requests, frame, timeout)
-	if err != nil && c.member != nil && c.isUnanswered(err) {
+	if err != nil && c.member != nil && isUnanswered(err) {
 		r.unicast.suspect(c.member)
 	}
 	for _, serverID := range o.serverIDs {
@@ -299,7 +299,7 @@ func (c *unaryCall) leaveMember() {
 
 // isUnanswered reports whether a call has failed with err because its server did not answer in
 // time. If the server has announced that it is handling the request, isUnanswered returns false.
-func (c *unaryCall) isUnanswered(err error) bool {
+func isUnanswered(err error) bool {
 	facts, _ := errors.FactsOf(err)
 	return facts.Reason == errors.ReasonNoSign || facts.Reason == errors.ReasonSilent
 }

@@ -176,7 +176,8 @@ func (r *directRoute) acknowledge(token uint64) {
 	}
 }
 
-// close turns direct publication off because nobody has received a frame on the private subject.
+// close turns direct publication off because no process has received a frame on the private
+// subject.
 func (r *directRoute) close() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -227,8 +228,8 @@ type directReport struct {
 	out outgoing
 }
 
-// Delivered implements bus.DeliveryReport. If nobody serves the routing key on the private subject,
-// or the server has denied that subject, it publishes the frame to the queue group.
+// Delivered implements bus.DeliveryReport. If no process serves the routing key on the private
+// subject, or the server has denied that subject, it publishes the frame to the queue group.
 func (r *directReport) Delivered(receivers int, err error) {
 	if !isDenied(err) && (err != nil || receivers != 0) {
 		r.out.report.Delivered(receivers, err)
@@ -236,7 +237,7 @@ func (r *directReport) Delivered(receivers int, err error) {
 	}
 	r.route.close()
 	if r.bus.send(r.out) != nil {
-		// Nobody has received the direct publication.
+		// No process has received the direct publication.
 		r.out.report.Delivered(0, nil)
 	}
 }

@@ -53,7 +53,7 @@
 // If no dynpsrpc process serves the method, psrpc processes may do so. Then the frame returns to
 // the queue group, at most 16 times, until it reaches one of them. If it does not, it is dropped,
 // its report receives bus.ErrMisrouted, and a bus.Dropped event describes the cause. If the first
-// frames with a method show that nobody serves it, later ones are dropped without an event, and
+// frames with a method show that no process serves it, later ones are dropped without an event, and
 // their reports receive zero receivers. psrpc processes drop all frames whose method they do not
 // serve.
 //

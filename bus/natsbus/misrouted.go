@@ -71,8 +71,8 @@ func (b *Bus) onMisrouted(m *nats.Msg, key, subject string) {
 	case hops >= maxHops:
 		b.sendStatus(forwarder, "")
 	case forwarder != "" && m.Sub.Subject == subject:
-		// The frame has returned to the queue group. If nobody receives the frame now, the process
-		// that forwarded it first gets a no-responders status.
+		// The frame has returned to the queue group. If no process receives the frame now, the
+		// process that forwarded it first gets a no-responders status.
 		if err := b.publishForwarded(subject, forwarder, hops+1, publisher, m.Data); err != nil {
 			f.lose(err)
 		}
@@ -108,7 +108,7 @@ func (b *Bus) publishForwarded(subject, forwarder string, hops int, publisher st
 	return b.conn().PublishRequest(subject, reply, frame)
 }
 
-// send publishes the frame of f on subject. report receives zero receivers if nobody gets the
+// send publishes the frame of f on subject. report receives zero receivers if no process gets the
 // frame. If the frame cannot be published, it is counted as dropped.
 func (f *misrouted) send(subject string, report bus.DeliveryReport) {
 	b := f.bus
@@ -130,8 +130,8 @@ func (f *misrouted) send(subject string, report bus.DeliveryReport) {
 func (b *Bus) forward(f *misrouted) {
 	private, ok := b.privateSubject(f.subject, f.key)
 	if !ok || b.privateDenied.Load() || !b.noResponders.enabled() {
-		// The private subject cannot be used, or the server would not report that nobody has received the
-		// frame.
+		// The private subject cannot be used, or the server would not report that no process has
+		// received the frame.
 		b.returnToGroup(f)
 		return
 	}

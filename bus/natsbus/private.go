@@ -63,8 +63,8 @@ func (b *Bus) onPrivateDenied(err error) {
 	}
 }
 
-// isDenied reports whether err says that the server has denied a publication on a private subject, so
-// that nobody has received the frame.
+// isDenied reports whether err says that the server has denied a publication on a private subject,
+// so that no process has received the frame.
 func isDenied(err error) bool { return errors.Is(err, nats.ErrPermissionViolation) }
 
 const (
@@ -76,7 +76,7 @@ const (
 )
 
 // retained limits the memory of misrouted frames that may have to return to their queue group. A
-// small frame is retained until the server has confirmed that somebody has received it. Larger
+// small frame is retained until the server has confirmed that a process has received it. Larger
 // frames are retained until there are too many newer ones.
 type retained struct {
 	mu sync.Mutex

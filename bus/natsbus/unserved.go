@@ -7,9 +7,9 @@ import (
 )
 
 // A misrouted frame (see misrouted.go) is unserved if no dynpsrpc process serves its routing key.
-// Either psrpc processes serve the routing key, or nobody does. For example, nobody serves the
-// updates of a subscription method while it has no subscribers. The NATS server cannot tell the two
-// cases apart, so the bus finds out by trial.
+// Either psrpc processes serve the routing key, or no process does. For example, no process serves
+// the updates of a subscription method while it has no subscribers. The NATS server cannot tell the
+// two cases apart, so the bus finds out by trial.
 //
 // In a trial, the bus sends a few frames with the routing key back to the queue group. Members of
 // the group that run dynpsrpc and do not serve the routing key return them to the group again.

@@ -24,7 +24,7 @@ const (
 )
 
 // Directory holds the members of a queue: the dynpsrpc servers that receive the requests of the
-// queue and also have a unicast channel, on which nobody else receives requests. A client that
+// queue and also have a unicast channel, on which no other server receives requests. A client that
 // knows all receivers of a queue sends each request to one of them. If it sent the request to all
 // of them, they would compete for it.
 //
