@@ -2,6 +2,7 @@ package dynamic
 
 import (
 	"log/slog"
+	"math"
 	"time"
 
 	"github.com/dynpsrpc/dynpsrpc/dynamic/internal/transport"
@@ -36,18 +37,19 @@ type requestClock struct {
 // then selects this server, it is still waiting. If the method does not require claims, the request
 // is dropped, as in psrpc.
 func (c *requestClock) computeDeadline(now time.Time, expiresAt int64, ctx *lazyctx.Context, needsClaim bool) bool {
-	sent, expiry := time.Unix(0, c.sentAt), time.Unix(0, expiresAt)
+	remaining := elapsed(now.UnixNano(), expiresAt)
 	// The value of now includes a reading of the monotonic clock, which Add preserves. The deadline
 	// therefore stays right even if this server's clock is set while the handler runs.
-	ctx.Expiry = now.Add(expiry.Sub(now))
-	if c.sentAt == 0 || !sent.Before(expiry) {
-		return now.Before(expiry)
+	ctx.Expiry = now.Add(remaining)
+	if c.sentAt == 0 || c.sentAt >= expiresAt {
+		return remaining > 0
 	}
-	delay, clock := now.Sub(sent), &c.client.clock
-	if delay.Abs() <= clockskew.Tolerance && now.Before(expiry) {
+	delay, clock := elapsed(c.sentAt, now.UnixNano()), &c.client.clock
+	if delay.Abs() <= clockskew.Tolerance && remaining > 0 {
 		clock.Observe(now, delay)
 		return true
 	}
+	sent, expiry := time.Unix(0, c.sentAt), time.Unix(0, expiresAt)
 	minimum, known := clock.MinDelay(now)
 	switch {
 	case delay < 0:
@@ -59,12 +61,28 @@ func (c *requestClock) computeDeadline(now time.Time, expiresAt int64, ctx *lazy
 		return c.applySkew(now, ctx, min(minimum, delay))
 	case clock.ConfirmSuspect(now, sent, delay):
 		return c.applySkew(now, ctx, delay)
-	case now.Before(expiry):
+	case remaining > 0:
 		return true
 	}
 	c.maybeExpired = !known && needsClaim
 	ctx.Expiry = now.Add(expiry.Sub(sent))
 	return c.maybeExpired
+}
+
+// elapsed returns the time from start to end, both in nanoseconds since the Unix epoch. If the
+// result does not fit a Duration, elapsed returns the longest possible Duration with the same sign.
+// The times come from a client, so they can be anything. time.Time.Sub would do the same, but takes
+// several times as long, and each request needs two differences.
+func elapsed(start, end int64) time.Duration {
+	d := time.Duration(end - start)
+	switch {
+	case d < 0 && end > start:
+		return math.MaxInt64
+	case d > 0 && end < start:
+		return math.MinInt64
+	default:
+		return d
+	}
 }
 
 // applySkew corrects the deadline of a request from a client whose clock is wrong. The clock is

@@ -9,9 +9,21 @@ const maxBlock = 128
 // subscriber copies only one block and the list of blocks. If it copied all subscribers, closing
 // the thousands of subscriptions of one channel would take seconds.
 type list struct {
+	// first is the first subscriber, or nil. Most channels have only one subscriber, which is then
+	// found without reading the blocks.
+	first *Subscriber
+	count int
 	// blocks contains no empty block.
 	blocks [][]*Subscriber
-	count  int
+}
+
+// newList returns the list of the count subscribers in blocks.
+func newList(blocks [][]*Subscriber, count int) list {
+	l := list{blocks: blocks, count: count}
+	if count > 0 {
+		l.first = blocks[0][0]
+	}
+	return l
 }
 
 // with returns a list that also contains subscriber, at the end.
@@ -22,7 +34,7 @@ func (l list) with(subscriber *Subscriber) list {
 	} else {
 		blocks[last] = append(slices.Clip(blocks[last]), subscriber)
 	}
-	return list{blocks, l.count + 1}
+	return newList(blocks, l.count+1)
 }
 
 // without returns a list that does not contain subscriber.
@@ -42,7 +54,7 @@ func (l list) without(subscriber *Subscriber) list {
 		if len(remaining) > 0 {
 			blocks = append(blocks, remaining)
 		}
-		return list{append(blocks, l.blocks[i+1:]...), l.count - 1}
+		return newList(append(blocks, l.blocks[i+1:]...), l.count-1)
 	}
 	return l
 }

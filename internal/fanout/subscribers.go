@@ -61,6 +61,12 @@ func (s *Subscribers) DeliverBroadcast(frame []byte) (receivers int) {
 	if s == nil {
 		return 0
 	}
+	if s.broadcast.count == 1 {
+		if s.broadcast.first.tryDeliver(frame) {
+			return 1
+		}
+		return 0
+	}
 	for _, block := range s.broadcast.blocks {
 		for _, subscriber := range block {
 			if subscriber.tryDeliver(frame) {
@@ -80,7 +86,7 @@ func (s *Subscribers) DeliverQueue(frame []byte) bool {
 	if s.queue.count == 1 {
 		// One subscriber is the usual case. It needs no write to roundRobin, whose cache line all
 		// publishers share.
-		return s.queue.blocks[0][0].tryDeliver(frame)
+		return s.queue.first.tryDeliver(frame)
 	}
 	first := int(s.roundRobin.Add(1) % uint64(s.queue.count)) //nolint:gosec // the remainder is less than the count
 	tryDeliver := func(subscriber *Subscriber) bool { return subscriber.tryDeliver(frame) }
