@@ -3,12 +3,15 @@ package bus
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"maps"
+	"math/rand/v2"
 	"net/url"
 	"slices"
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/dynpsrpc/dynpsrpc/errors"
 	"github.com/dynpsrpc/dynpsrpc/internal/busurl"
@@ -39,12 +42,19 @@ func MustRegister(scheme string, driver Driver) {
 // needs no import: local:// creates a new one. local://?max_frame_size=1048576 also sets its
 // maximum frame size, in bytes.
 //
+// By default, Open fails at once if the broker is not reachable. The parameter wait, for example
+// redis://127.0.0.1:6379?wait=30s, makes Open try again until the broker is reachable. Open begins
+// no further attempt after that time and then returns the error of the last one. Only errors with
+// code unavailable are followed by another attempt. Drivers do not see the parameter.
+//
 // Reserved characters in the user name and the password must be percent-encoded. For example, a
 // slash becomes %2F. The function url.UserPassword encodes both.
 //
 // Open returns an error if the URL is malformed, if the driver fails, or if no driver is registered
-// for the scheme. In the last case, the error suggests which package to import. No error repeats a
-// part of the URL that may belong to a password.
+// for the scheme. In the last case, the error suggests which package to import. The error of a
+// driver contains the address of the broker and often says what to check. Its code is unavailable
+// if the broker is not reachable, and unauthenticated if the broker refuses the credentials. No
+// error repeats a part of the URL that may belong to a password.
 func Open(ctx context.Context, rawURL string) (Bus, error) {
 	u, err := busurl.Parse(rawURL)
 	if err != nil {
@@ -58,7 +68,64 @@ func Open(ctx context.Context, rawURL string) (Bus, error) {
 		return nil, errors.NewErrorf(errors.InvalidArgument, "no bus driver for scheme %q: %s; registered: %s",
 			u.Scheme, importHint(u.Scheme), strings.Join(schemes, ", "))
 	}
-	return driver(ctx, u)
+	u, wait, err := takeWait(u)
+	if err != nil {
+		return nil, err
+	}
+	return openWithin(ctx, wait, func() (Bus, error) { return driver(ctx, u) })
+}
+
+// takeWait returns the value of the URL parameter wait, and the URL without the parameter.
+func takeWait(u *url.URL) (*url.URL, time.Duration, error) {
+	query, err := url.ParseQuery(u.RawQuery)
+	values := query["wait"]
+	if err != nil || len(values) == 0 {
+		return u, 0, nil //nolint:nilerr // the driver reports malformed parameters
+	}
+	wait, err := time.ParseDuration(values[len(values)-1])
+	if err != nil || wait < 0 {
+		// The error does not repeat the value, which may belong to a password.
+		return nil, 0, errors.NewErrorf(errors.InvalidArgument,
+			"bus URL %s://: parameter wait must be a duration such as 30s", u.Scheme)
+	}
+	query.Del("wait")
+	withoutWait := *u
+	withoutWait.RawQuery = query.Encode()
+	return &withoutWait, wait, nil
+}
+
+// minOpenPause and maxOpenPause limit the pause between two attempts to open a bus. Random jitter
+// then shortens the pause by up to half.
+const minOpenPause, maxOpenPause = 50 * time.Millisecond, time.Second
+
+// openWithin calls open until it succeeds, fails with a code other than unavailable, or has failed
+// after wait has passed. It also returns when ctx ends.
+func openWithin(ctx context.Context, wait time.Duration, open func() (Bus, error)) (Bus, error) {
+	start := time.Now()
+	for pause := minOpenPause; ; pause = min(2*pause, maxOpenPause) {
+		b, err := open()
+		remaining := wait - time.Since(start)
+		if err == nil || remaining <= 0 || ctx.Err() != nil || !isUnavailable(err) {
+			return b, err
+		}
+		if pause == minOpenPause {
+			slog.Default().Warn("dynpsrpc: waiting for the broker", slog.Duration("at_most", wait), slog.Any("error", err))
+		}
+		timer := time.NewTimer(min(remaining, pause/2+rand.N(pause/2))) //nolint:gosec // jitter is not secret
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+			return nil, errors.NewErrorf(errors.FromContext(ctx.Err()).Code(), "%w: %w", ctx.Err(), err)
+		}
+	}
+}
+
+// isUnavailable reports whether the code of err is unavailable. The codes of errors that err wraps
+// do not count.
+func isUnavailable(err error) bool {
+	coded, ok := errors.AsType[errors.Error](err)
+	return ok && coded.Code() == errors.Unavailable
 }
 
 // importHint returns advice on what to do if no driver is registered for scheme. It becomes part of

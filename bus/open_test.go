@@ -3,12 +3,16 @@ package bus_test
 import (
 	"context"
 	"net/url"
+	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/dynpsrpc/dynpsrpc/bus"
+	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
 func TestOpen_Local(t *testing.T) {
@@ -37,12 +41,81 @@ func TestOpen_Errors(t *testing.T) {
 		"local:///path":              "takes neither host nor path",
 		"local://?max_frame_size=x":  "takes max_frame_size, a number of bytes",
 		"local://?nosuch=secret":     "no other parameter",
+		"local://?wait=secret":       "parameter wait must be a duration such as 30s",
+		"local://?wait=-1s":          "parameter wait must be a duration such as 30s",
 		"nosuch://u:secret@host:bad": "cannot parse bus URL",
 	} {
 		_, err := bus.Open(t.Context(), rawURL)
 		require.ErrorContains(t, err, want, rawURL)
 		assert.NotContains(t, err.Error(), "secret")
 	}
+}
+
+// failingDriver is a driver whose first attempts to connect fail.
+type failingDriver struct {
+	failures int
+	code     errors.ErrorCode
+	attempts int
+}
+
+func (d *failingDriver) open(_ context.Context, u *url.URL) (bus.Bus, error) {
+	if d.attempts++; d.attempts <= d.failures {
+		return nil, errors.NewErrorf(d.code, "no broker, %s", u.RawQuery)
+	}
+	return bus.NewLocal(), nil
+}
+
+// With the parameter wait, Open must try again while the broker is not reachable, but only then.
+func TestOpen_Wait(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		driver   failingDriver
+		query    string
+		attempts int
+		want     string // empty if Open succeeds
+	}{
+		"the broker starts late": {failingDriver{failures: 20, code: errors.Unavailable}, "?wait=30s", 21, ""},
+		"no broker":              {failingDriver{failures: 999, code: errors.Unavailable}, "?wait=3s&a=b", 0, "no broker, a=b"},
+		"no wait":                {failingDriver{failures: 1, code: errors.Unavailable}, "?wait=0s", 1, "no broker, "},
+		"refused":                {failingDriver{failures: 1, code: errors.Unauthenticated}, "?wait=30s", 1, "no broker, "},
+	} {
+		scheme := "waiting" + strings.ReplaceAll(name, " ", "")
+		bus.MustRegister(scheme, tt.driver.open)
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				start := time.Now()
+				b, err := bus.Open(t.Context(), scheme+"://host"+tt.query)
+				if tt.want == "" {
+					require.NoError(t, err)
+					require.NoError(t, b.Close())
+				} else {
+					require.EqualError(t, err, tt.want)
+					require.ErrorIs(t, err, tt.driver.code)
+				}
+				if tt.attempts > 0 {
+					assert.Equal(t, tt.attempts, tt.driver.attempts)
+					return
+				}
+				assert.InDelta(t, 6, tt.driver.attempts, 3)
+				assert.Equal(t, 3*time.Second, time.Since(start))
+			})
+		})
+	}
+}
+
+// While Open waits for the broker, it must return when its context ends, with both errors.
+func TestOpen_WaitEndsWithTheContext(t *testing.T) {
+	t.Parallel()
+	driver := failingDriver{failures: 999, code: errors.Unavailable}
+	bus.MustRegister("neverthere", driver.open)
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		_, err := bus.Open(ctx, "neverthere://host?wait=1h")
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		require.ErrorContains(t, err, "no broker")
+	})
 }
 
 func TestMustRegister(t *testing.T) {

@@ -31,6 +31,9 @@
 //	pending_limit       see WithPendingLimit
 //	max_control_line    see WithMaxControlLine
 //
+// The parameter wait, for example wait=30s, belongs to [bus.Open], which then waits until NATS is
+// reachable.
+//
 // # Ordering and delivery
 //
 // Delivery is at most once, as in core NATS. A single goroutine delivers all frames in the order in

@@ -27,6 +27,9 @@
 //	tls_cert         file with the certificate of the bus; its key is needed too
 //	tls_key          file with the private key of that certificate
 //
+// The parameter wait, for example wait=30s, belongs to [bus.Open], which then waits until Redis is
+// reachable.
+//
 // All other parameters are passed to go-redis, for example dial_timeout, skip_verify and
 // client_name. In a Sentinel URL, the user and password before the host are used for the sentinels,
 // as are the parameters sentinel_username and sentinel_password. Use the parameters username and
@@ -132,6 +135,11 @@
 //     Subscribe contain this reason, too.
 //   - Reconnected is emitted when Redis has confirmed all subscriptions again.
 //   - Dropped means that Redis has refused a channel, for example because of an ACL.
+//
+// go-redis writes lines of its own to standard error while a Cluster or Sentinel client looks for
+// nodes. It has one logger for the whole program, which the bus leaves alone: redis.SetLogger
+// replaces it, and package logging of go-redis silences it. With a single server, the bus dials in
+// such a way that go-redis writes nothing.
 //
 // A Dropped event is also emitted if queue frames were lost because Redis refused their locks. The
 // error of the event contains the error reply from Redis. There is at most one such event per

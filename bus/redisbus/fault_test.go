@@ -125,6 +125,35 @@ func TestBus_OutageIsQuiet(t *testing.T) {
 	assert.NotContains(t, goRedisLog.String(), server.Addr())
 }
 
+// If the bus cannot connect again because Redis does not answer in time, the error of Publish must
+// not look as if the caller's context had ended.
+func TestBus_OutageWithTimeouts(t *testing.T) {
+	t.Parallel()
+	server := testenv.Redis(t)
+	var down atomic.Bool
+	client := redis.NewClient(&redis.Options{
+		Addr: server.Addr(),
+		Dialer: func(ctx context.Context, network, addr string) (net.Conn, error) {
+			if down.Load() {
+				return nil, context.DeadlineExceeded
+			}
+			return new(net.Dialer).DialContext(ctx, network, addr)
+		},
+	})
+	defer client.Close()
+	b, err := redisbus.New(client, make(events, 1000).handler())
+	require.NoError(t, err)
+	defer b.Close()
+	down.Store(true)
+	server.Kill()
+	require.Eventually(t, func() bool {
+		err = b.Publish(t.Context(), bus.Channel{Name: "c"}, nil, nil)
+		return err != nil && strings.Contains(err.Error(), "cannot connect to redis at "+server.Addr()+": context deadline exceeded")
+	}, waitTimeout, time.Millisecond)
+	requireCode(t, errors.Unavailable, err)
+	require.NotErrorIs(t, err, context.DeadlineExceeded)
+}
+
 func TestBus_ClosesWhileDisconnected(t *testing.T) {
 	t.Parallel()
 	server := testenv.Redis(t)
@@ -158,7 +187,7 @@ func TestBus_TellsWhyItCannotReconnect(t *testing.T) {
 	require.NoError(t, admin.Do(t.Context(), "acl", "setuser", "rpc", "resetpass", ">new").Err())
 	require.NoError(t, admin.Do(t.Context(), "client", "kill", "user", "rpc").Err())
 	busEvents.next(t, bus.Disconnected)
-	require.ErrorContains(t, busEvents.next(t, bus.Disconnected).Err, "cannot connect to redis: WRONGPASS")
+	require.ErrorContains(t, busEvents.next(t, bus.Disconnected).Err, "cannot connect to redis at "+server.Addr()+": WRONGPASS")
 	err = b.Publish(t.Context(), channel, nil, nil)
 	requireCode(t, errors.Unavailable, err)
 	require.ErrorContains(t, err, "WRONGPASS")

@@ -1,6 +1,7 @@
 package redisbus_test
 
 import (
+	"bufio"
 	"context"
 	"os"
 	"path/filepath"
@@ -48,8 +49,39 @@ func TestOpen_Password(t *testing.T) {
 	address := testenv.Redis(t, "--user", "ada", "on", ">lovelace", "~*", "&*", "+@all").Addr()
 	requireExchange(t, "redis://ada:lovelace@"+address, "redis://"+address)
 	_, err := bus.Open(t.Context(), "redis://ada:byron@"+address)
-	require.ErrorContains(t, err, "WRONGPASS")
+	require.ErrorContains(t, err, "cannot connect to redis at "+address+": WRONGPASS")
+	require.ErrorContains(t, err, "check the user name and the password")
 	assert.NotContains(t, err.Error(), "byron")
+	requireCode(t, errors.Unauthenticated, err)
+}
+
+// If Open cannot connect because of a likely mistake, the error must contain the address and say
+// what to check.
+func TestOpen_Advice(t *testing.T) {
+	t.Parallel()
+	answering := func(reply string) string {
+		_, client := newFakeRedis(t, func(w *bufio.Writer, _ []string) bool {
+			_, err := w.WriteString(reply + "\r\n")
+			return assert.NoError(t, err)
+		})
+		return client.Options().Addr
+	}
+	plain, encrypted := testenv.Redis(t).Addr(), testenv.RedisTLS(t, testenv.NewCertificate(t)).Addr()
+	for _, tt := range []struct{ name, scheme, address, want string }{
+		{"password missing", "redis", answering("-NOAUTH Authentication required."), "the server requires a password"},
+		{"not Redis", "redis", answering("HTTP/1.1 400 Bad Request"), "check that this is the address of a Redis server"},
+		{"TLS missing", "redis", encrypted, "if the server uses TLS, the scheme is rediss instead of redis"},
+		{"private authority", "rediss", encrypted, "set tls_ca to the file with its certificate"},
+		{"no TLS", "rediss", plain, "if the server does not use TLS, the scheme is redis instead of rediss"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			_, err := bus.Open(t.Context(), tt.scheme+"://:secret@"+tt.address+"?connect_timeout=500ms")
+			require.ErrorContains(t, err, "redis bus: cannot connect to redis at "+tt.address+": ")
+			require.ErrorContains(t, err, tt.want)
+			assert.NotContains(t, err.Error(), "secret")
+		})
+	}
 }
 
 func TestOpen_TLS(t *testing.T) {

@@ -115,12 +115,13 @@ func (s *session) start() {
 // fail ends the session with an error that wraps cause. If the session has already ended, fail does
 // nothing.
 func (s *session) fail(cause error) {
-	s.cancel(errors.NewErrorf(errors.Unavailable, "redis bus: connection to redis lost: %w", withoutArguments(cause)))
+	s.cancel(errors.NewErrorf(errors.Unavailable, "redis bus: connection to redis at %s lost: %w",
+		addressOf(s.node.Options()), withoutArguments(cause)))
 }
 
 // failToConnect is like fail, but for a session that is not active yet.
 func (s *session) failToConnect(cause error) {
-	s.cancel(errors.NewErrorf(errors.Unavailable, "redis bus: cannot connect to redis: %w", withoutArguments(cause)))
+	s.cancel(connectError(s.node.Options(), cause))
 }
 
 // err returns the error that ended the session, or nil if the session has not ended. If the bus is

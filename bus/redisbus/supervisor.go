@@ -76,8 +76,12 @@ func (sup *supervisor) reconnect() *session {
 			sup.outage.Store(nil)
 			return s
 		}
-		sup.outage.Store(&err)
 		outage.add(err)
+		if errors.Is(err, context.DeadlineExceeded) {
+			// The error must not look as if the context of a caller of Publish had ended.
+			err = errors.NewErrorf(errors.Unavailable, "%v", err)
+		}
+		sup.outage.Store(&err)
 		if !sup.bus.sleep(pause/2 + rand.N(pause/2)) { //nolint:gosec // jitter does not need secure random numbers
 			return nil
 		}
