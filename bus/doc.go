@@ -80,6 +80,7 @@
 // # Testing
 //
 // Use [NewLocal] to test services. It delivers frames synchronously, starts no goroutines and needs
-// no broker. Unlike a broker, it always knows the number of receivers, and it is much faster. To
-// test an implementation of Bus, run the conformance tests in package bustest.
+// no broker. Unlike a broker, it always knows the number of receivers, and it is much faster. A
+// FaultBus of package bustest loses, delays and duplicates the frames of another bus. To test an
+// implementation of Bus, run the conformance tests in package bustest.
 package bus

@@ -3,34 +3,20 @@ package dynamic_test
 import (
 	"context"
 	"fmt"
-	"sync/atomic"
 	"testing/fstest"
 	"time"
 
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"github.com/dynpsrpc/dynpsrpc/bus"
+	"github.com/dynpsrpc/dynpsrpc/bus/bustest"
 	"github.com/dynpsrpc/dynpsrpc/dynamic"
 	"github.com/dynpsrpc/dynpsrpc/errors"
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// lossyBus is a bus that loses every published frame while it is cut.
-type lossyBus struct {
-	bus.Bus
-
-	cut atomic.Bool
-}
-
-func (b *lossyBus) Publish(ctx context.Context, channel bus.Channel, frame []byte, report bus.DeliveryReport) error {
-	if b.cut.Load() {
-		return nil
-	}
-	return b.Bus.Publish(ctx, channel, frame, report)
-}
-
-// With keepalive, a stream ends when its other side has vanished. Here the network loses
-// everything that the client sends. The server receives nothing for three intervals and closes the
+// With keepalive, a stream ends when its other side has vanished. Here the network
+// between client and server is cut. The server receives nothing for three intervals and closes the
 // stream.
 func ExampleWithKeepalive() {
 	const source = `
@@ -51,7 +37,7 @@ func ExampleWithKeepalive() {
 	service, _ := reg.Service("example.Sessions")
 	local := bus.NewLocal()
 	defer local.Close()
-	network := &lossyBus{Bus: local} // the network between the client and the server
+	network := bustest.NewFaultBus(local, 1, bustest.Faults{}) // the network between the client and the server
 
 	ended := make(chan error, 1)
 	session := func(stream dynamic.ServerStream[*wrapperspb.StringValue, *wrapperspb.StringValue]) error {
@@ -78,7 +64,7 @@ func ExampleWithKeepalive() {
 	}
 	defer stream.Close(nil)
 
-	network.cut.Store(true)
+	network.Cut()
 	cause := <-ended
 	fmt.Println(cause)
 	fmt.Println(errors.Is(cause, dynamic.ErrKeepaliveTimeout))

@@ -1,7 +1,6 @@
 package dynamic_test
 
 import (
-	"context"
 	"fmt"
 	"strconv"
 	"testing"
@@ -12,23 +11,17 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/dynpsrpc/dynpsrpc/bus"
+	"github.com/dynpsrpc/dynpsrpc/bus/bustest"
 	"github.com/dynpsrpc/dynpsrpc/dynamic"
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 )
 
 // repeatingBus returns a bus that delivers each stream message twice.
-func repeatingBus(t testing.TB) *fakeBus {
+func repeatingBus(t testing.TB) bus.Bus {
 	t.Helper()
-	b := newFakeBus()
-	b.publish = func(ctx context.Context, channel bus.Channel, frame []byte, report bus.DeliveryReport) error {
-		if isStreamMessage(t, frame) {
-			if err := b.Bus.Publish(ctx, channel, frame, nil); err != nil {
-				return err
-			}
-		}
-		return b.Bus.Publish(ctx, channel, frame, report)
-	}
-	return b
+	return bustest.NewFaultBus(bus.NewLocal(), 1, bustest.Faults{
+		Duplicate: 1, Match: func(_ bus.Channel, frame []byte) bool { return isStreamMessage(t, frame) },
+	})
 }
 
 func isStreamMessage(t testing.TB, frame []byte) bool {

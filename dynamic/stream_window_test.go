@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/dynpsrpc/dynpsrpc/bus"
+	"github.com/dynpsrpc/dynpsrpc/bus/bustest"
 	"github.com/dynpsrpc/dynpsrpc/dynamic"
 	"github.com/dynpsrpc/dynpsrpc/errors"
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
@@ -165,22 +166,20 @@ func TestStreamWindow_FailedMessagesAreNamed(t *testing.T) {
 	})
 }
 
-// messageLoser is a bus that loses some stream messages without reporting it.
-type messageLoser struct {
-	bus.Bus
-
-	every, messages int // the bus loses each message whose number is a multiple of every
-}
-
-func (b *messageLoser) Publish(ctx context.Context, channel bus.Channel, frame []byte, report bus.DeliveryReport) error {
-	if envelope, err := wire.ParseEnvelope(frame); err == nil && envelope.Kind == wire.KindStream {
-		if message, err := wire.ParseStream(envelope.Value); err == nil && message.Op == wire.StreamMessage {
-			if b.messages++; b.messages%b.every == 0 {
-				return nil
+// losingBus returns a bus that loses each stream message whose number is a multiple of every. It
+// does not report the loss.
+func losingBus(t testing.TB, every int) bus.Bus {
+	t.Helper()
+	messages := 0
+	return bustest.NewFaultBus(bus.NewLocal(), 1, bustest.Faults{
+		Loss: 1, Match: func(_ bus.Channel, frame []byte) bool {
+			if !isStreamMessage(t, frame) {
+				return false
 			}
-		}
-	}
-	return b.Bus.Publish(ctx, channel, frame, report)
+			messages++
+			return messages%every == 0
+		},
+	})
 }
 
 // TestStreamWindow_LostMessagesAreNamed checks that exactly the messages which were lost are
@@ -190,8 +189,7 @@ func TestStreamWindow_LostMessagesAreNamed(t *testing.T) {
 	for _, every := range []int{2, 3, 7, 100} {
 		synctest.Test(t, func(t *testing.T) {
 			handle, servers, results := handing(t)
-			b := &messageLoser{Bus: bus.NewLocal(), every: every}
-			w := newFlowWorld(t, b, handle)
+			w := newFlowWorld(t, losingBus(t, every), handle)
 			stream := w.open(t, flow, dynamic.WithStreamWindow(16))
 			server := <-servers
 			const messages = 500

@@ -1,15 +1,13 @@
 package defects
 
 import (
-	"context"
-	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/dynpsrpc/dynpsrpc/bus"
+	"github.com/dynpsrpc/dynpsrpc/bus/bustest"
 	"github.com/dynpsrpc/dynpsrpc/dynamic"
 	"github.com/dynpsrpc/dynpsrpc/example/compiled/api"
 	"github.com/dynpsrpc/dynpsrpc/tests/faults/scene"
@@ -45,38 +43,13 @@ func TestDefect20_SlowStreamReceiver(t *testing.T) {
 	})
 }
 
-// severable is the bus of a process that can vanish without notice. If severed is set, the bus
-// drops all frames in both directions.
-type severable struct {
-	bus.Bus
-
-	severed *atomic.Bool
-}
-
-func (b severable) Publish(ctx context.Context, channel bus.Channel, frame []byte, report bus.DeliveryReport) error {
-	if b.severed.Load() {
-		return nil
-	}
-	return b.Bus.Publish(ctx, channel, frame, report)
-}
-
-func (b severable) Subscribe(
-	ctx context.Context, channel bus.Channel, join bus.Mode, deliver bus.Handler,
-) (bus.Subscription, error) {
-	return b.Bus.Subscribe(ctx, channel, join, func(frame []byte) {
-		if !b.severed.Load() {
-			deliver(frame)
-		}
-	})
-}
-
 func TestDefect21_VanishedStreamPeer(t *testing.T) {
 	t.Parallel()
 	keepalive := dynamic.WithKeepalive(100 * time.Millisecond)
 	scene.OnEach(t, func(t *testing.T, network scene.Network) {
 		ended := make(chan error, 1)
-		severed := new(atomic.Bool)
-		scene.Serve(t, severable{network.Connect(t), severed}, dynamic.Handlers{
+		link := bustest.NewFaultBus(network.Connect(t), 1, bustest.Faults{})
+		scene.Serve(t, link, dynamic.Handlers{
 			"ExchangeUpdates": dynamic.Stream(func(stream dynamic.ServerStream[*api.MyServerMessage, *api.MyClientMessage]) error {
 				<-stream.Context().Done()
 				ended <- stream.Err()
@@ -86,7 +59,7 @@ func TestDefect21_VanishedStreamPeer(t *testing.T) {
 		conn := scene.Conn(t, network.Connect(t), keepalive)
 		stream, err := scene.Streamer(t, conn).OpenStream(t.Context(), patient)
 		require.NoError(t, err)
-		severed.Store(true) // from now on, neither side receives frames from the other
+		link.Cut() // from now on, neither side receives frames from the other
 		scene.Soon(t, stream.Context().Done(), "the client notices")
 		require.ErrorIs(t, stream.Err(), dynamic.ErrKeepaliveTimeout)
 		assert.ErrorIs(t, scene.Soon(t, ended, "the server notices"), dynamic.ErrKeepaliveTimeout)
