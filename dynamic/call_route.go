@@ -1,6 +1,7 @@
 package dynamic
 
 import (
+	"cmp"
 	"slices"
 
 	"github.com/dynpsrpc/dynpsrpc/bus"
@@ -39,7 +40,7 @@ func (p *clientPlan) newRoute(topic []string) (r *route, err error) {
 		streams:  bus.Channel(wire.StreamServerChannel(service, name, topic)),
 	}
 	if p.members != nil || transport.ReachesAllServers(method) {
-		membership := p.conn.membership(r.requests.Name, len(topic) > 0)
+		membership := p.conn.membership(r.requests.Name, len(topic) > 0, cmp.Or(p.presence, p.members))
 		if transport.ReachesAllServers(method) {
 			r.membership = membership
 		}

@@ -245,14 +245,18 @@ type memberships struct {
 }
 
 // membership returns the [selection.Membership] of a request channel, which records the servers
-// that answer on it. hasTopic reports whether the channel belongs to a topic.
-func (c *Conn) membership(channel string, hasTopic bool) *selection.Membership {
+// that answer on it. hasTopic reports whether the channel belongs to a topic. presence sends
+// discovery requests. It is nil if clients need not know the servers.
+func (c *Conn) membership(channel string, hasTopic bool, presence *connPresence) *selection.Membership {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if m := c.memberships.find(channel); m != nil {
 		return m
 	}
 	m := &selection.Membership{}
+	if presence != nil {
+		m.AskAgain = func(answered []string) { presence.askAgain(channel, answered) }
+	}
 	c.memberships.add(channel, hasTopic, m)
 	return m
 }

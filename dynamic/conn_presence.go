@@ -103,7 +103,7 @@ func (p *connPresence) onPresence(frame []byte, isAnswer bool) {
 		switch {
 		case c.traits.CountsReceivers:
 		case isAnswer && presence.State == wire.PresenceServing:
-			membership.OnAnswer(server, presence.Members)
+			membership.OnAnswer(server, string(presence.Address), presence.Members)
 		default:
 			membership.OnPresence(server, presence.State)
 		}
@@ -135,10 +135,29 @@ func (p *connPresence) ask(r *route) {
 	}
 }
 
-// discover publishes a discovery request for a request channel.
-func (p *connPresence) discover(channel bus.Channel, requests string, report bus.DeliveryReport) error {
+// askAgain sends another discovery request. If fewer servers have responded to the first one than
+// one of them has reported, answered holds the addresses of those that have responded. Most likely,
+// a server was killed. One of the servers then checks this, so that the next conn does not wait for
+// the killed server; see [wire.Discover.Answered]. askAgain never blocks.
+func (p *connPresence) askAgain(requests string, answered []string) {
+	if p.denied.Load() || len(answered) > wire.MaxAnswered {
+		return
+	}
+	addresses := make([][]byte, len(answered))
+	for i, address := range answered {
+		addresses[i] = []byte(address)
+	}
+	// goTracked fails only if the conn is closed.
+	_ = p.conn.goTracked(func() {
+		_ = p.discover(bus.Channel(wire.DiscoverChannel(p.service)), requests, p, addresses...)
+	})
+}
+
+// discover publishes a discovery request for a request channel. answered is the value of
+// [wire.Discover.Answered].
+func (p *connPresence) discover(channel bus.Channel, requests string, report bus.DeliveryReport, answered ...[]byte) error {
 	c := p.conn
-	frame, err := (&wire.Discover{ClientID: c.wireID, Channel: []byte(requests)}).AppendFrame(nil)
+	frame, err := (&wire.Discover{ClientID: c.wireID, Channel: []byte(requests), Answered: answered}).AppendFrame(nil)
 	if err != nil {
 		// Encoding cannot fail here, because client IDs and channel names are valid UTF-8.
 		return err

@@ -198,7 +198,8 @@ func TestPresence_FirstAffinityCall(t *testing.T) {
 
 // The servers report how many they are, so that the first affinity call of a conn is short. The
 // number must still be right after servers have joined and left. If a server was killed, the number
-// is too large, and the conn waits until no further responses arrive.
+// is too large, and the conn waits until no further responses arrive. The servers then find out that
+// the server is gone, so that the next conn does not wait.
 func TestPresence_FirstAffinityCallOfAChangedFleet(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -229,6 +230,21 @@ func TestPresence_FirstAffinityCallOfAChangedFleet(t *testing.T) {
 		killed.Kill()
 		f.bus.lost.Store("")
 		assert.Greater(t, first(), 100*time.Millisecond)
+		assert.Equal(t, 6*blindDelay, first())
+	})
+}
+
+// If the bus loses the discovery request of a conn, its first multi call repeats the request.
+func TestPresence_LostDiscoveryRequest(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f := newBlindFleet(t, 3)
+		<-time.After(time.Second)
+		f.bus.lost.Store("Fleet|DISCOVER")
+		time.AfterFunc(300*time.Millisecond, func() { f.bus.lost.Store("") })
+		answers, took := f.all(f.dial(), "kinds.Fleet/All")
+		assert.Equal(t, 3, answers)
+		assert.Less(t, took, time.Second)
 	})
 }
 

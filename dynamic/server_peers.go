@@ -2,6 +2,7 @@ package dynamic
 
 import (
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 
@@ -169,6 +170,36 @@ func (p *peers) remove(channel, address string) {
 	}
 }
 
+// missing returns the addresses of the servers of a channel that are not in answered.
+func (p *peers) missing(channel string, answered [][]byte) (addresses []string) {
+	isAnswered := make(map[string]bool, len(answered))
+	for _, address := range answered {
+		isAnswered[string(address)] = true
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if c := p.channels[channel]; c != nil {
+		for address := range c.addresses {
+			if !isAnswered[address] {
+				addresses = append(addresses, address)
+			}
+		}
+	}
+	return addresses
+}
+
+// channelsOf returns the names of the channels that another server serves.
+func (p *peers) channelsOf(address string) (channels [][]byte) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for name, c := range p.channels {
+		if _, ok := c.addresses[address]; ok {
+			channels = append(channels, []byte(name))
+		}
+	}
+	return channels
+}
+
 // onAnnouncement is the bus.Handler for what the servers of the service announce. It never blocks.
 func (u *unicastReceiver) onAnnouncement(frame []byte) {
 	presence, ok := u.decodePresence(frame)
@@ -226,4 +257,58 @@ func (u *unicastReceiver) decodePresence(frame []byte) (wire.Presence, bool) {
 		server.drops.addBad(u.channel(), err)
 	}
 	return presence, err == nil && len(presence.Address) > 0 && string(presence.Address) != u.address
+}
+
+// onMissing handles a second discovery request of a client; see [wire.Discover.Answered]. It never
+// blocks.
+func (u *unicastReceiver) onMissing(discover *wire.Discover) {
+	if string(discover.Answered[0]) != u.address {
+		return
+	}
+	workers := u.registration.Load().server.workers
+	for _, address := range u.peers.missing(string(discover.Channel), discover.Answered) {
+		workers.Go(&missingPeer{u, address, wire.Discover{ClientID: discover.ClientID, Channel: discover.Channel}})
+	}
+}
+
+// missingPeer is a task for the server's worker pool. The task is to send the discovery request of a
+// client to another server, which has not responded to it. missingPeer is also the
+// bus.DeliveryReport of this message.
+type missingPeer struct {
+	*unicastReceiver
+
+	peer     string
+	discover wire.Discover
+}
+
+// serve implements task.
+func (m *missingPeer) serve() {
+	r := m.registration.Load()
+	r.server.publishMessage(bus.Channel(wire.UnicastChannel(r.service.WireName(), m.peer)), &m.discover, m)
+}
+
+// Delivered implements bus.DeliveryReport. If the channel of the other server has no subscriber, the
+// other server was killed.
+func (m *missingPeer) Delivered(receivers int, _ error) {
+	if receivers == 0 {
+		m.registration.Load().server.workers.Go(&gonePeer{m.unicastReceiver, m.peer})
+	}
+}
+
+// gonePeer is a task for the server's worker pool. The task is to tell all clients and servers,
+// including this one, that another server is gone.
+type gonePeer struct {
+	*unicastReceiver
+
+	peer string
+}
+
+// serve implements task.
+func (g *gonePeer) serve() {
+	r := g.registration.Load()
+	all := bus.Channel(wire.PresenceChannel(r.service.WireName()))
+	for channels := range slices.Chunk(g.peers.channelsOf(g.peer), maxAnnouncedChannels) {
+		presence := wire.Presence{State: wire.PresenceLeft, Address: []byte(g.peer), Channels: channels}
+		r.server.publishMessage(all, &presence, nil)
+	}
 }

@@ -68,6 +68,10 @@ func (r *Registration) onDiscover(frame []byte) {
 		r.server.drops.addBad(bus.Channel(wire.DiscoverChannel(r.service.WireName())), err)
 		return
 	}
+	if len(discover.Answered) > 0 {
+		r.unicast.onMissing(&discover)
+		return
+	}
 	e := r.endpoint(discover.Channel)
 	if e == nil || !e.isAnnounced() || e.isClosing() {
 		return
@@ -124,15 +128,25 @@ func (r *Registration) publishPresence(receiver bus.Channel, state wire.Presence
 	if r.unicast.requests.IsOpen() {
 		presence.Address, presence.Receiver = []byte(r.unicast.address), []byte(r.server.traits.ReceiverID)
 	}
-	frame, err := presence.AppendFrame(nil)
+	// If the announcement is lost, clients discover this server when it responds to a call.
+	r.server.publishMessage(receiver, &presence, nil)
+}
+
+// appender is a message of package wire.
+type appender interface {
+	AppendFrame(dst []byte) ([]byte, error)
+}
+
+// publishMessage publishes a message about servers. report may be nil.
+func (s *Server) publishMessage(receiver bus.Channel, message appender, report bus.DeliveryReport) {
+	frame, err := message.AppendFrame(nil)
 	if err != nil {
-		// This cannot happen, because server IDs and channel names are valid UTF-8.
+		// This cannot happen, because IDs, addresses and channel names are valid UTF-8.
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), announceTimeout)
 	defer cancel()
-	// If the announcement is lost, clients discover this server when it responds to a call.
-	_ = r.server.bus.Publish(ctx, receiver, frame, nil)
+	_ = s.bus.Publish(ctx, receiver, frame, report)
 }
 
 // isAnnounced reports whether the server tells clients that it receives requests on the channel of

@@ -9,6 +9,7 @@ import (
 const (
 	discoverTagClientID = 1<<wireTypeBits | wireBytes
 	discoverTagChannel  = 2<<wireTypeBits | wireBytes
+	discoverTagAnswered = 3<<wireTypeBits | wireBytes
 
 	presenceTagServerID = 1<<wireTypeBits | wireBytes
 	presenceTagState    = 2<<wireTypeBits | wireVarint
@@ -25,7 +26,11 @@ const maxPresenceChannels = 10_000
 // ParsePresence accepts. Peers remember both of many servers.
 const maxAddress = 256
 
+// MaxAnswered is the maximum number of addresses in a [Discover] that ParseDiscover accepts.
+const MaxAnswered = 256
+
 var (
+	errTooManyAnswered = errors.NewErrorf(errors.MalformedRequest, "discover has more than %d addresses", MaxAnswered)
 	errTooManyChannels = errors.NewErrorf(errors.MalformedRequest, "presence has more than %d channels", maxPresenceChannels)
 	errLongAddress     = errors.NewErrorf(errors.MalformedRequest, "presence has an address of more than %d bytes", maxAddress)
 )
@@ -40,6 +45,11 @@ type Discover struct {
 	ClientID []byte
 	// Channel is the name of a request channel, see [RequestChannel].
 	Channel []byte
+	// Answered is empty in a first request. If a server has reported more servers than have
+	// responded, the client sends a second request, in which Answered contains the addresses of the
+	// servers that have responded. Only the first of these servers handles the second request. It
+	// asks the others that it knows and, if a server is gone, tells all clients and servers.
+	Answered [][]byte
 }
 
 // ParseDiscover decodes the value of an envelope of kind [KindDiscover].
@@ -51,6 +61,11 @@ func ParseDiscover(value []byte) (d Discover, err error) {
 			d.ClientID = r.text()
 		case discoverTagChannel:
 			d.Channel = r.text()
+		case discoverTagAnswered:
+			if len(d.Answered) == MaxAnswered {
+				return Discover{}, errTooManyAnswered
+			}
+			d.Answered = append(d.Answered, r.text())
 		}
 	}
 	if r.err != nil {
@@ -62,13 +77,15 @@ func ParseDiscover(value []byte) (d Discover, err error) {
 // AppendFrame appends the encoded frame of d to dst. If a field is not valid UTF-8, it returns dst
 // unchanged and an error.
 func (d *Discover) AppendFrame(dst []byte) ([]byte, error) {
-	if !validText(d.ClientID, d.Channel) {
+	if !validText(d.ClientID, d.Channel) || !validText(d.Answered...) {
 		return dst, errInvalidText
 	}
-	size := sizeBytes(discoverTagClientID, len(d.ClientID)) + sizeBytes(discoverTagChannel, len(d.Channel))
+	size := sizeBytes(discoverTagClientID, len(d.ClientID)) + sizeBytes(discoverTagChannel, len(d.Channel)) +
+		sizeRepeated(discoverTagAnswered, d.Answered)
 	frame := beginFrame(dst, discoverName, size, 0)
 	frame = appendBytes(frame, discoverTagClientID, d.ClientID)
-	return appendBytes(frame, discoverTagChannel, d.Channel), nil
+	frame = appendBytes(frame, discoverTagChannel, d.Channel)
+	return appendRepeated(frame, discoverTagAnswered, d.Answered), nil
 }
 
 // PresenceState tells clients whether a server receives the requests that are sent on a channel, and
@@ -90,7 +107,8 @@ const (
 // publishes a Presence on the channel returned by [PresenceChannel]. The server also sends one to a
 // single client in response to a [Discover] message.
 type Presence struct {
-	// ServerID is the ID of the server.
+	// ServerID is the ID of the server. It is empty if another server has found that the server at
+	// Address is gone.
 	ServerID []byte
 	// State is the state of the server on all of the Channels. Clients ignore frames with an
 	// unknown state.
@@ -147,19 +165,32 @@ func (p *Presence) AppendFrame(dst []byte) ([]byte, error) {
 	if !validText(p.ServerID, p.Address, p.Receiver) || !validText(p.Channels...) {
 		return dst, errInvalidText
 	}
-	size := sizeBytes(presenceTagServerID, len(p.ServerID)) + sizeVarint(presenceTagState, uint64(p.State))
-	for _, channel := range p.Channels {
-		size += protowire.SizeVarint(presenceTagChannel) + protowire.SizeBytes(len(channel))
-	}
+	size := sizeBytes(presenceTagServerID, len(p.ServerID)) + sizeVarint(presenceTagState, uint64(p.State)) +
+		sizeRepeated(presenceTagChannel, p.Channels)
 	size += sizeBytes(presenceTagAddress, len(p.Address)) + sizeBytes(presenceTagReceiver, len(p.Receiver)) +
 		sizeVarint(presenceTagMembers, uint64(p.Members))
 	frame := beginFrame(dst, presenceName, size, 0)
 	frame = appendBytes(frame, presenceTagServerID, p.ServerID)
 	frame = appendVarint(frame, presenceTagState, uint64(p.State))
-	for _, channel := range p.Channels {
-		frame = protowire.AppendBytes(protowire.AppendVarint(frame, presenceTagChannel), channel)
-	}
+	frame = appendRepeated(frame, presenceTagChannel, p.Channels)
 	frame = appendBytes(frame, presenceTagAddress, p.Address)
 	frame = appendBytes(frame, presenceTagReceiver, p.Receiver)
 	return appendVarint(frame, presenceTagMembers, uint64(p.Members)), nil
+}
+
+// sizeRepeated returns the encoded size of a repeated field. Unlike other fields, its values are
+// encoded even if they are empty.
+func sizeRepeated(tag uint64, values [][]byte) (size int) {
+	for _, value := range values {
+		size += protowire.SizeVarint(tag) + protowire.SizeBytes(len(value))
+	}
+	return size
+}
+
+// appendRepeated appends a repeated field to dst.
+func appendRepeated(dst []byte, tag uint64, values [][]byte) []byte {
+	for _, value := range values {
+		dst = protowire.AppendBytes(protowire.AppendVarint(dst, tag), value)
+	}
+	return dst
 }

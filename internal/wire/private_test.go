@@ -94,6 +94,10 @@ var privateMessages = map[string]struct {
 		&wire.Discover{ClientID: []byte("client"), Channel: []byte("a|REQ")},
 		wire.KindDiscover, fields{}.bytes(1, "client").bytes(2, "a|REQ"),
 	},
+	"second discover": {
+		&wire.Discover{ClientID: []byte("client"), Channel: []byte("a|REQ"), Answered: [][]byte{[]byte("b"), []byte("c")}},
+		wire.KindDiscover, fields{}.bytes(1, "client").bytes(2, "a|REQ").bytes(3, "b").bytes(3, "c"),
+	},
 	"presence": {
 		&wire.Presence{ServerID: []byte("server"), Channels: [][]byte{[]byte("a|REQ"), []byte("b|REQ")}},
 		wire.KindPresence, fields{}.bytes(1, "server").bytes(3, "a|REQ").bytes(3, "b|REQ"),
@@ -165,4 +169,16 @@ func TestParsePresence_LongAddress(t *testing.T) {
 		_, err = wire.ParsePresence(envelope.Value)
 		require.ErrorContains(t, err, "address of more than 256 bytes")
 	}
+}
+
+// A server compares the addresses in a Discover with those that it knows, so their number is limited.
+func TestParseDiscover_TooManyAddresses(t *testing.T) {
+	t.Parallel()
+	discover := wire.Discover{Answered: make([][]byte, wire.MaxAnswered+1)}
+	frame, err := discover.AppendFrame(nil)
+	require.NoError(t, err)
+	envelope, err := wire.ParseEnvelope(frame)
+	require.NoError(t, err)
+	_, err = wire.ParseDiscover(envelope.Value)
+	require.ErrorContains(t, err, "more than 256 addresses")
 }

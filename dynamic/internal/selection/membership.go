@@ -18,6 +18,12 @@ const maxMembers = 32_768
 // documentation explains when a call is complete. The zero value contains no servers. All methods
 // are safe for concurrent use.
 type Membership struct {
+	// AskAgain is called without locks when another discovery request must be sent. If no server has
+	// responded, but a call is waiting, answered is empty. If fewer servers have responded than one
+	// of them has reported, answered holds the addresses of those that have, and the address of that
+	// one comes first. AskAgain may be nil. It must be set before first use and must not block.
+	AskAgain func(answered []string)
+
 	mu sync.Mutex
 	// members holds the servers passed to the last call to Update, and the servers that have
 	// answered late since then.

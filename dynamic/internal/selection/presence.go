@@ -12,6 +12,10 @@ import (
 // call on a channel waits equally long for psrpc servers, which do not announce themselves.
 const quietTime = 200 * time.Millisecond
 
+// maxUnanswered is the maximum number of discovery requests that are repeated because no server has
+// responded. The wait for a response is twice as long each time, and more than 3 minutes in the end.
+const maxUnanswered = 10
+
 // maxPresent is the maximum number of servers of a channel that a client remembers from their
 // announcements.
 const maxPresent = 100_000
@@ -37,8 +41,8 @@ type presences struct {
 	// disconnects is the bus's count of lost connections at the time of the discovery request. If
 	// the count has changed since then, announcements may have been lost.
 	disconnects uint64
-	// timer runs for quietTime after the last response to the discovery request, and later while a
-	// multi call waits for psrpc servers. Otherwise, it is nil.
+	// timer runs until the first response to the discovery request, for quietTime after the last
+	// response, and later while a multi call waits for psrpc servers. Otherwise, it is nil.
 	timer *time.Timer
 	// servers holds the servers that have announced themselves and have not left, keyed by server
 	// ID.
@@ -46,12 +50,17 @@ type presences struct {
 	// unconfirmed is used after announcements may have been lost. It holds the servers that have
 	// not announced themselves again since then.
 	unconfirmed map[string]struct{}
-	// answered holds the servers that have responded to the current discovery request. A response
-	// says how many servers the channel has, if the responding server knows. expected is the
-	// largest of these numbers. unsure reports whether any response contained no number.
-	answered map[string]struct{}
-	expected int
-	unsure   bool
+	// answered holds the servers that have responded to the current discovery request. The keys are
+	// server IDs, and the values are addresses. A response says how many servers the channel has, if
+	// the responding server knows. expected is the largest of these numbers, and informant is the
+	// address of the server that has sent it. unsure reports whether any response contained no
+	// number.
+	answered  map[string]string
+	expected  int
+	informant string
+	unsure    bool
+	// unanswered is the number of discovery requests since a server has responded to one.
+	unanswered int
 	// changes counts the changes of the fields servers and discovery.
 	changes uint64
 	// waitedForPsrpc reports whether a multi call has waited for psrpc servers, which do not
@@ -95,6 +104,7 @@ func (m *Membership) StartDiscovery(disconnects uint64) bool {
 		return false
 	}
 	p.discovery = asked
+	m.waitForFirstLocked()
 	return true
 }
 
@@ -109,7 +119,7 @@ func (m *Membership) Lost() {
 func (p *presences) lostLocked() {
 	p.discovery = notAsked
 	p.stopTimerLocked()
-	p.answered, p.expected, p.unsure = nil, 0, false
+	p.answered, p.expected, p.informant, p.unsure = nil, 0, "", false
 	p.unconfirmed = make(map[string]struct{}, len(p.servers))
 	for server := range p.servers {
 		p.unconfirmed[server] = struct{}{}
@@ -123,10 +133,11 @@ func (p *presences) stopTimerLocked() {
 	}
 }
 
-// OnAnswer records the response of a server to a discovery request. members is the number of
+// OnAnswer records the response of a server to a discovery request. address is the address of the
+// server, or empty if it has no unicast channel. members is the number of
 // servers of the channel that the server has reported, or zero if it does not know the number. Once
 // as many servers have responded as any response has reported, no further responses are expected.
-func (m *Membership) OnAnswer(server string, members uint32) {
+func (m *Membership) OnAnswer(server, address string, members uint32) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.onPresenceLocked(server, wire.PresenceServing)
@@ -135,10 +146,12 @@ func (m *Membership) OnAnswer(server string, members uint32) {
 		return
 	}
 	if p.answered == nil {
-		p.answered = map[string]struct{}{}
+		p.answered = map[string]string{}
 	}
-	p.answered[server] = struct{}{}
-	p.expected, p.unsure = max(p.expected, int(members)), p.unsure || members == 0
+	p.answered[server] = address
+	if p.unsure = p.unsure || members == 0; int(members) > p.expected {
+		p.expected, p.informant = int(members), address
+	}
 	if !p.unsure && len(p.answered) >= p.expected {
 		p.stopTimerLocked()
 		p.endDiscoveryLocked()
@@ -208,26 +221,70 @@ func (m *Membership) waitForMoreLocked() {
 // onQuiet is called when the timer has run for quietTime.
 func (m *Membership) onQuiet() {
 	m.mu.Lock()
-	defer m.mu.Unlock()
 	p := &m.present
-	// The timer was stopped in the meantime, because announcements may have been lost.
-	if p.timer == nil {
-		return
-	}
+	mustAsk := false
+	var answered []string
+	// If the timer is nil, it was stopped in the meantime, because announcements may have been lost.
+	isAsked, isKnown := p.timer != nil && p.discovery == asked, p.timer != nil && p.discovery == known
 	p.timer = nil
-	switch p.discovery {
-	case asked:
+	switch {
+	case isAsked && len(p.unconfirmed) >= len(p.servers):
+		mustAsk = m.onNoResponseLocked()
+	case isAsked:
+		answered = p.answeredLocked()
+		mustAsk = len(answered) > 0
 		p.endDiscoveryLocked()
-	case known:
+	case isKnown:
 		p.waitedForPsrpc = true
 		p.changedLocked()
-	case notAsked:
 	}
+	m.mu.Unlock()
+	if mustAsk && m.AskAgain != nil {
+		m.AskAgain(answered)
+	}
+}
+
+// waitForFirstLocked starts the wait for the first response to a discovery request.
+func (m *Membership) waitForFirstLocked() {
+	m.present.timer = time.AfterFunc(quietTime<<m.present.unanswered, m.onQuiet)
+}
+
+// onNoResponseLocked is called when no server has responded to the discovery request, which may have
+// been lost. If a call is waiting, onNoResponseLocked returns true, and the request must be sent
+// again. Otherwise, the next call to StartDiscovery returns true. If there is never a response, all
+// servers are probably psrpc servers, and no further requests are sent.
+func (m *Membership) onNoResponseLocked() (ask bool) {
+	p := &m.present
+	if p.unanswered == maxUnanswered {
+		return false
+	}
+	p.unanswered++
+	if len(p.watchers) == 0 {
+		p.discovery = notAsked
+		return false
+	}
+	m.waitForFirstLocked()
+	return true
+}
+
+// answeredLocked returns the addresses of the servers that have responded to the discovery request,
+// beginning with the informant. It returns nil if there is no informant.
+func (p *presences) answeredLocked() []string {
+	if p.unsure || p.informant == "" {
+		return nil
+	}
+	answered := []string{p.informant}
+	for _, address := range p.answered {
+		if address != p.informant {
+			answered = append(answered, address)
+		}
+	}
+	return answered
 }
 
 // endDiscoveryLocked is called when no further responses to the discovery request are expected.
 func (p *presences) endDiscoveryLocked() {
-	p.discovery = known
+	p.discovery, p.unanswered = known, 0
 	for server := range p.unconfirmed {
 		delete(p.servers, server)
 	}
@@ -327,6 +384,7 @@ func (m *Membership) forgetSilentLocked(responders *Responders) {
 	for server, presence := range m.present.servers {
 		if presence.isExpected(responders.since) && !responders.Has(server) {
 			delete(m.present.servers, server)
+			delete(m.present.unconfirmed, server)
 		}
 	}
 }

@@ -2,6 +2,7 @@ package selection
 
 import (
 	"strconv"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -177,6 +178,53 @@ func TestPresence_PsrpcServersAreAwaited(t *testing.T) {
 		call := watch(m).answer("a")
 		m.Update(bus.Unknown, &call.Responders)
 		assert.True(t, watch(m).answer("a").isComplete())
+	})
+}
+
+// If no server responds, the discovery request may have been lost. It is repeated a few times, but
+// only while a call is waiting.
+func TestPresence_LostRequest(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var repeated atomic.Int64
+		m := &Membership{AskAgain: func(answered []string) {
+			assert.Empty(t, answered)
+			repeated.Add(1)
+		}}
+		assert.True(t, m.StartDiscovery(0))
+		call := watch(m)
+		<-time.After(time.Second)
+		synctest.Wait()
+		assert.EqualValues(t, 2, repeated.Load())
+		m.OnAnswer("a", "address", 1)
+		assert.True(t, call.answer("a").isLikelyComplete())
+		m.Lost()
+		assert.True(t, m.StartDiscovery(0))
+		m.Unwatch(call.wakeup)
+		<-time.After(time.Second)
+		synctest.Wait()
+		assert.EqualValues(t, 2, repeated.Load())
+		assert.True(t, m.StartDiscovery(0))
+		watch(m)
+		<-time.After(24 * time.Hour)
+		synctest.Wait()
+		assert.EqualValues(t, 2+maxUnanswered-1, repeated.Load())
+		assert.False(t, m.StartDiscovery(0))
+	})
+}
+
+// If fewer servers respond than one of them has reported, that server is told which have responded.
+func TestPresence_MissingServer(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var told []string
+		m := &Membership{AskAgain: func(answered []string) { told = answered }}
+		assert.True(t, m.StartDiscovery(0))
+		m.OnAnswer("a", "address-a", 2)
+		m.OnAnswer("b", "address-b", 3)
+		<-time.After(time.Second)
+		synctest.Wait()
+		assert.Equal(t, []string{"address-b", "address-a"}, told)
 	})
 }
 
