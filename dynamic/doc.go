@@ -117,8 +117,10 @@
 //
 // # Testing
 //
-// bus.NewLocal returns an in-process bus that needs no broker. It delivers frames synchronously and
-// starts no goroutines, so tests can run in a testing/synctest bubble.
+// Package dynamictest serves a service for the duration of a test, and provides fakes for the
+// clients of a program. It uses bus.NewLocal, an in-process bus that needs no broker. This bus
+// delivers frames synchronously and starts no goroutines, so tests can run in a testing/synctest
+// bubble.
 //
 // # Concurrency
 //

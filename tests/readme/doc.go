@@ -1,2 +1,3 @@
-// Package readme compiles and runs the code and the commands shown in README.md.
+// Package readme compiles and runs the code and the commands shown in README.md, docs/compiled.md
+// and docs/testing.md.
 package readme

@@ -1,0 +1,36 @@
+package dynamictest
+
+import (
+	"github.com/dynpsrpc/dynpsrpc/bus"
+	"github.com/dynpsrpc/dynpsrpc/dynamic"
+)
+
+// Option configures a [Fixture].
+type Option func(*options)
+
+type options struct {
+	bus      bus.Bus
+	server   []dynamic.ServerOption
+	register []dynamic.RegisterOption
+	conn     []dynamic.ConnOption
+}
+
+// WithBus makes the fixture use the bus b, for example a bustest.FaultBus or the bus of a broker.
+// The fixture closes b when the test ends. The default is a new in-process bus.
+func WithBus(b bus.Bus) Option { return func(o *options) { o.bus = b } }
+
+// WithServerOptions adds options for all servers of the fixture.
+func WithServerOptions(opts ...dynamic.ServerOption) Option {
+	return func(o *options) { o.server = append(o.server, opts...) }
+}
+
+// WithRegisterOptions adds options for the registration of the service on all servers of the
+// fixture.
+func WithRegisterOptions(opts ...dynamic.RegisterOption) Option {
+	return func(o *options) { o.register = append(o.register, opts...) }
+}
+
+// WithConnOptions adds options for all conns of the fixture.
+func WithConnOptions(opts ...dynamic.ConnOption) Option {
+	return func(o *options) { o.conn = append(o.conn, opts...) }
+}
