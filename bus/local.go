@@ -7,6 +7,7 @@ import (
 
 	"github.com/dynpsrpc/dynpsrpc/errors"
 	"github.com/dynpsrpc/dynpsrpc/internal/fanout"
+	"github.com/dynpsrpc/dynpsrpc/internal/nilarg"
 )
 
 // DefaultMaxFrameSize is the default maximum size of a frame on the in-process bus, in bytes.
@@ -44,7 +45,9 @@ func NewLocal(opts ...LocalOption) *Local {
 		done:         make(chan struct{}),
 	}
 	for _, opt := range opts {
-		opt(b)
+		if opt != nil {
+			opt(b)
+		}
 	}
 	return b
 }
@@ -52,7 +55,7 @@ func NewLocal(opts ...LocalOption) *Local {
 // Publish delivers frame to the subscribers of channel, and then calls report.Delivered with the
 // number of receivers.
 func (b *Local) Publish(ctx context.Context, channel Channel, frame []byte, report DeliveryReport) error {
-	if err := ctx.Err(); err != nil {
+	if err := nilarg.ContextErr(ctx); err != nil {
 		return err
 	}
 	if b.maxFrameSize > 0 && len(frame) > b.maxFrameSize {
@@ -105,8 +108,11 @@ func (b *Local) subscribers(channel string) *fanout.Subscribers {
 
 // Subscribe registers handler to be called for each frame published on channel from now on.
 func (b *Local) Subscribe(ctx context.Context, channel Channel, mode Mode, handler Handler) (Subscription, error) {
-	if err := ctx.Err(); err != nil {
+	if err := nilarg.ContextErr(ctx); err != nil {
 		return nil, err
+	}
+	if handler == nil {
+		return nil, nilarg.ErrHandler
 	}
 	subscriber := fanout.NewSubscriber(mode == Queue, handler)
 	b.mu.Lock()

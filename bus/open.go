@@ -15,6 +15,7 @@ import (
 
 	"github.com/dynpsrpc/dynpsrpc/errors"
 	"github.com/dynpsrpc/dynpsrpc/internal/busurl"
+	"github.com/dynpsrpc/dynpsrpc/internal/nilarg"
 )
 
 // Driver creates a bus from a URL. It returns when the bus is ready for use, or returns an error if
@@ -56,6 +57,9 @@ func MustRegister(scheme string, driver Driver) {
 // if the broker is not reachable, and unauthenticated if the broker refuses the credentials. No
 // error repeats a part of the URL that may belong to a password.
 func Open(ctx context.Context, rawURL string) (Bus, error) {
+	if ctx == nil {
+		return nil, nilarg.ErrContext
+	}
 	u, err := busurl.Parse(rawURL)
 	if err != nil {
 		return nil, err

@@ -51,7 +51,9 @@ func AllowMissingFields() BindOption {
 func Bind(c *Conn, service string, clients any, opts ...BindOption) error {
 	var o bindOptions
 	for _, opt := range opts {
-		opt.applyBind(&o)
+		if opt != nil {
+			opt.applyBind(&o)
+		}
 	}
 	if c == nil {
 		return errors.NewErrorf(errors.InvalidArgument, "dynamic.Bind: the conn is nil")

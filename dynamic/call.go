@@ -9,10 +9,12 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// resolveCall validates the method, the request and the options of a call. It returns the route,
+// resolveCall validates the arguments of a call. It returns the route,
 // which holds the channels that the call uses.
-func (p *clientPlan) resolveCall(kind registry.Kind, bound *route, request proto.Message, o *requestOptions) (*route, error) {
-	if err := p.check(kind); err != nil {
+func (p *clientPlan) resolveCall(
+	ctx context.Context, kind registry.Kind, bound *route, request proto.Message, o *requestOptions,
+) (*route, error) {
+	if err := p.check(ctx, kind); err != nil {
 		return nil, err
 	}
 	if err := p.requests.Check(request); err != nil {
@@ -30,7 +32,7 @@ func (p *clientPlan) call(
 	ctx context.Context, bound *route, request proto.Message, opts []RequestOption,
 ) (response proto.Message, err error) {
 	o := newRequestOptions(opts)
-	route, err := p.resolveCall(registry.KindSingle, bound, request, &o)
+	route, err := p.resolveCall(ctx, registry.KindSingle, bound, request, &o)
 	if err != nil {
 		return nil, err
 	}

@@ -133,7 +133,7 @@ func (p *clientPlan) callMulti(
 	ctx context.Context, bound *route, request proto.Message, opts []RequestOption,
 ) (call *multiCall, err error) {
 	o := newRequestOptions(opts)
-	route, err := p.resolveCall(registry.KindMulti, bound, request, &o)
+	route, err := p.resolveCall(ctx, registry.KindMulti, bound, request, &o)
 	if err != nil {
 		return nil, err
 	}

@@ -80,14 +80,23 @@ var (
 	}
 )
 
-// check returns an error if the kind of the method is not kind. The error names the functions that
-// fit the method.
-func (p *clientPlan) check(kind registry.Kind) error {
+// check returns an error if ctx is nil, or if the kind of the method is not kind. In the latter
+// case, the error names the functions that fit the method.
+func (p *clientPlan) check(ctx context.Context, kind registry.Kind) error {
+	if ctx == nil {
+		return nilContextError(p.method.FullName())
+	}
 	if actual := p.method.Kind(); actual != kind {
 		return errors.NewErrorf(errors.InvalidArgument, "method %s is a %s, not a %s: use %s",
 			p.method.FullName(), kindNouns[actual], kindNouns[kind], kindVerbs[actual])
 	}
 	return nil
+}
+
+// nilContextError returns the error for a nil context that was passed with the full name of a
+// method.
+func nilContextError(method string) error {
+	return errors.NewErrorf(errors.InvalidArgument, "method %s: the context is nil", method)
 }
 
 // decodeUpdate decodes the frame of an update and returns its message and metadata. size is the

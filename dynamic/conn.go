@@ -15,6 +15,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 	"github.com/dynpsrpc/dynpsrpc/internal/dedup"
 	"github.com/dynpsrpc/dynpsrpc/internal/logthrottle"
+	"github.com/dynpsrpc/dynpsrpc/internal/nilarg"
 	"github.com/dynpsrpc/dynpsrpc/internal/timer"
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 	"github.com/dynpsrpc/dynpsrpc/registry"
@@ -101,7 +102,7 @@ type ConnStats struct {
 // client ID is not valid UTF-8. It returns [bus.ErrClosed] if b is closed, and another error if an
 // option is invalid.
 func NewConn(b bus.Bus, reg *registry.Registry, opts ...ConnOption) (*Conn, error) {
-	if b == nil || reg == nil {
+	if nilarg.Is(b) || reg == nil {
 		return nil, errors.NewErrorf(errors.InvalidArgument, "cannot create conn: bus or registry is nil")
 	}
 	select {

@@ -49,7 +49,7 @@ func (c *Conn) discardsUnknown(opts []RequestOption) bool {
 // creates a new plan.
 func (c *Conn) methodPlan(ctx context.Context, name string) (*clientPlan, error) {
 	if ctx == nil {
-		return nil, errors.NewErrorf(errors.InvalidArgument, "method %s: the context is nil", name)
+		return nil, nilContextError(name)
 	}
 	method, err := c.lookUpMethod(name)
 	if err != nil {

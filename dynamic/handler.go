@@ -166,6 +166,9 @@ func (u unaryHandler[Req, Resp]) bind(method *registry.Method) (*boundHandler, e
 // function does not accept the handler's request type.
 func (b *boundHandler) apply(options []HandlerOption, method *registry.Method) error {
 	for _, option := range options {
+		if option == nil {
+			continue
+		}
 		if err := option.bindOption(b, method); err != nil {
 			return err
 		}

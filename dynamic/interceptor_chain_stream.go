@@ -30,9 +30,10 @@ func StreamContext(next StreamHandler) context.Context {
 // context. On a server, ctx becomes the context of the stream. On a client, ctx replaces the
 // context passed to OpenStream, so the metadata in ctx is sent when the stream is opened.
 // SetStreamContext must be called before the interceptor returns its handler; later calls have no
-// effect. A call also has no effect if next is not a handler that was passed to an interceptor.
+// effect. A call also has no effect if next is not a handler that was passed to an interceptor, or
+// if ctx is nil.
 func SetStreamContext(next StreamHandler, ctx context.Context) {
-	if stage, ok := next.(streamStage); ok && !stage.chain.built {
+	if stage, ok := next.(streamStage); ok && !stage.chain.built && ctx != nil {
 		stage.chain.context = ctx
 	}
 }

@@ -35,6 +35,9 @@ type outgoingMetadataKey struct{}
 // belongs. It returns false if ctx is not derived from the context passed to a handler or a
 // [DeliveryHandler].
 func RequestInfoFromContext(ctx context.Context) (RequestInfo, bool) {
+	if ctx == nil {
+		return RequestInfo{}, false
+	}
 	provider, ok := ctx.Value(lazyctx.InfoKey{}).(requestInfoProvider)
 	if !ok {
 		return RequestInfo{}, false
@@ -49,11 +52,15 @@ type requestInfoProvider interface{ requestInfo() RequestInfo }
 // ContextWithMetadata returns a copy of ctx to which metadata has been added. The metadata that ctx
 // already carries is kept. If both contain the same key, the value in the argument is used. The
 // metadata is sent with every call, stream and update that uses the returned context. Keys are
-// case-sensitive. Keys and values must be valid UTF-8. The map is copied.
+// case-sensitive. Keys and values must be valid UTF-8. The map is copied. If ctx is nil,
+// context.Background() is used.
 //
 // If a handler makes calls, they do not carry the metadata that the handler has received. To
 // forward it, pass the field Metadata of [RequestInfo] to ContextWithMetadata.
 func ContextWithMetadata(ctx context.Context, metadata map[string]string) context.Context {
+	if ctx == nil {
+		ctx = context.Background()
+	}
 	merged := maps.Clone(outgoingMetadata(ctx))
 	if merged == nil {
 		merged = map[string]string{}

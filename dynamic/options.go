@@ -113,22 +113,27 @@ type commonOption struct {
 	ConnOption
 }
 
-// CommonOptions combines an option for servers and services with an option for conns.
+// CommonOptions combines an option for servers and services with an option for conns. Either of
+// them may be nil.
 func CommonOptions(service ServiceOption, conn ConnOption) CommonOption {
-	return commonOption{service, conn}
+	return commonOption{ServiceOptions(service), ConnOptions(conn)}
 }
 
 type serviceOptionGroup []ServiceOption
 
 func (g serviceOptionGroup) applyServer(o *serverOptions) {
 	for _, option := range g {
-		option.applyServer(o)
+		if option != nil {
+			option.applyServer(o)
+		}
 	}
 }
 
 func (g serviceOptionGroup) applyRegister(o *registerOptions) {
 	for _, option := range g {
-		option.applyRegister(o)
+		if option != nil {
+			option.applyRegister(o)
+		}
 	}
 }
 
@@ -140,7 +145,9 @@ type serverOptionGroup []ServerOption
 
 func (g serverOptionGroup) applyServer(o *serverOptions) {
 	for _, option := range g {
-		option.applyServer(o)
+		if option != nil {
+			option.applyServer(o)
+		}
 	}
 }
 
@@ -152,7 +159,9 @@ type connOptionGroup []ConnOption
 
 func (g connOptionGroup) applyConn(o *connOptions) {
 	for _, option := range g {
-		option.applyConn(o)
+		if option != nil {
+			option.applyConn(o)
+		}
 	}
 }
 

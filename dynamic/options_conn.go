@@ -6,6 +6,7 @@ import (
 
 	"github.com/dynpsrpc/dynpsrpc/dynamic/internal/transport"
 	"github.com/dynpsrpc/dynpsrpc/internal/id"
+	"github.com/dynpsrpc/dynpsrpc/internal/nilarg"
 )
 
 // DefaultClientTimeout is the timeout of a call if neither an option sets a timeout nor the context
@@ -47,7 +48,9 @@ func newConnOptions(opts []ConnOption) connOptions {
 		decompressed: decompressionOptions{maxMemory: DefaultDecompressionMemory},
 	}
 	for _, opt := range opts {
-		opt.applyConn(&o)
+		if opt != nil {
+			opt.applyConn(&o)
+		}
 	}
 	if o.id == "" {
 		o.id = id.NewClient()
@@ -92,15 +95,26 @@ func WithSelectionTimeout(timeout time.Duration) ConnOption {
 type ConnOption interface{ applyConn(o *connOptions) }
 
 // WithRequestHooks adds hooks that are called for each request, in the order in which they are
-// passed. psrpc has the same hooks. Interceptors can do more; see [ClientRPCInterceptor].
+// passed. psrpc has the same hooks. Interceptors can do more; see [ClientRPCInterceptor]. Nil hooks
+// are ignored.
 func WithRequestHooks(hooks ...RequestHook) ConnOption {
-	return connOption(func(o *connOptions) { o.requestHooks = append(o.requestHooks, hooks...) })
+	return connOption(func(o *connOptions) { o.requestHooks = appendHooks(o.requestHooks, hooks) })
 }
 
 // WithResponseHooks adds hooks that are called for each response or error, in the order in which
-// they are passed.
+// they are passed. Nil hooks are ignored.
 func WithResponseHooks(hooks ...ResponseHook) ConnOption {
-	return connOption(func(o *connOptions) { o.responseHooks = append(o.responseHooks, hooks...) })
+	return connOption(func(o *connOptions) { o.responseHooks = appendHooks(o.responseHooks, hooks) })
+}
+
+// appendHooks appends the hooks that are not nil to list.
+func appendHooks[H any](list, hooks []H) []H {
+	for _, hook := range hooks {
+		if !nilarg.Is(hook) {
+			list = append(list, hook)
+		}
+	}
+	return list
 }
 
 // maxTimeout is the maximum timeout of a call. Longer timeouts are reduced to maxTimeout. The

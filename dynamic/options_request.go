@@ -42,7 +42,9 @@ func newRequestOptions(opts []RequestOption) requestOptions {
 	}
 	var o requestOptions
 	for _, opt := range opts {
-		opt.applyRequest(&o)
+		if opt != nil {
+			opt.applyRequest(&o)
+		}
 	}
 	return o
 }
@@ -112,9 +114,13 @@ func (o *requestOptions) outgoingMetadata(ctx context.Context) map[string]string
 // WithPeer tells the caller which server has answered a single call. When the call ends, the ID of
 // that server is stored in *serverID. If no server has answered, the ID of the selected server is
 // stored, or an empty string if no server was selected. The option may be used several times, so an
-// interceptor can pass a variable of its own.
+// interceptor can pass a variable of its own. If serverID is nil, the option has no effect.
 func WithPeer(serverID *string) RequestOption {
-	return requestOption(func(o *requestOptions) { o.serverIDs = append(o.serverIDs, serverID) })
+	return requestOption(func(o *requestOptions) {
+		if serverID != nil {
+			o.serverIDs = append(o.serverIDs, serverID)
+		}
+	})
 }
 
 // RequestOption configures a call, stream, subscription or update.

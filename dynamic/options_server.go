@@ -61,7 +61,9 @@ func newServerOptions(opts []ServerOption) serverOptions {
 		maxStreams:   DefaultMaxStreams, maxSilentStreams: DefaultMaxStreamsWithoutKeepalive,
 	}
 	for _, opt := range opts {
-		opt.applyServer(&o)
+		if opt != nil {
+			opt.applyServer(&o)
+		}
 	}
 	if o.id == "" {
 		o.id = id.NewServer()
@@ -82,7 +84,9 @@ type registerOptions struct {
 
 func newRegisterOptions(opts []RegisterOption) (o registerOptions) {
 	for _, opt := range opts {
-		opt.applyRegister(&o)
+		if opt != nil {
+			opt.applyRegister(&o)
+		}
 	}
 	return o
 }

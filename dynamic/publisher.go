@@ -41,6 +41,9 @@ func updateChannel(method *registry.Method, topic []string) bus.Channel {
 // publish checks an update and sends it.
 func (p *publisher) publish(ctx context.Context, message proto.Message, opts []RequestOption) error {
 	method := p.method
+	if ctx == nil {
+		return nilContextError(method.FullName())
+	}
 	if kind := method.Kind(); kind != registry.KindSubscription {
 		return errors.NewErrorf(errors.InvalidArgument, "method %s is a %s, not a subscription: use %s",
 			method.FullName(), kindNouns[kind], kindVerbs[kind])

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/dynpsrpc/dynpsrpc/errors"
+	"github.com/dynpsrpc/dynpsrpc/internal/nilarg"
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 )
 
@@ -44,6 +45,9 @@ type registrationEnd struct {
 // Every call to Close waits for running handlers, not just the first. After Close, the service can
 // be registered again, unless this registration has been replaced (see [Registration.Replace]).
 func (r *Registration) Close(ctx context.Context) error {
+	if ctx == nil {
+		return nilarg.ErrContext
+	}
 	end := r.startEnd()
 	defer r.server.forget(r, end)
 	if err := waitWithGrace(ctx, end.drained); err != nil {

@@ -46,6 +46,9 @@ func newRPCInfo(method *registry.Method, topic []string) RPCInfo {
 // For streams, for subscriptions and on a server, Deadline returns the deadline of ctx, or the zero
 // time if ctx has none.
 func (i RPCInfo) Deadline(ctx context.Context, opts ...RequestOption) time.Time {
+	if ctx == nil {
+		ctx = context.Background()
+	}
 	if i.client == nil {
 		deadline, _ := ctx.Deadline()
 		return deadline

@@ -15,6 +15,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/dedup"
 	"github.com/dynpsrpc/dynpsrpc/internal/lifecycle"
 	"github.com/dynpsrpc/dynpsrpc/internal/logthrottle"
+	"github.com/dynpsrpc/dynpsrpc/internal/nilarg"
 	"github.com/dynpsrpc/dynpsrpc/internal/semaphore"
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 	"github.com/dynpsrpc/dynpsrpc/registry"
@@ -115,6 +116,9 @@ type task interface{ serve() }
 // NewServer returns a server that uses the bus b and has no services yet. If b is nil or an option
 // is invalid, NewServer still returns a server, but Register returns an error.
 func NewServer(b bus.Bus, opts ...ServerOption) *Server {
+	if nilarg.Is(b) {
+		b = nil
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	options := newServerOptions(opts)
 	s := &Server{
@@ -321,6 +325,9 @@ func (s *Server) publishToClient(
 // also does so if the bus has not ended all subscriptions by then; see [Registration.Close]. Every
 // call to Shutdown waits for running handlers, even if Shutdown or Kill has been called before.
 func (s *Server) Shutdown(ctx context.Context) error {
+	if ctx == nil {
+		return nilarg.ErrContext
+	}
 	services := s.markClosed()
 	errs := make([]error, len(services))
 	var closing sync.WaitGroup

@@ -80,6 +80,9 @@ func (h streamHandler[Send, Recv]) bind(method *registry.Method) (*boundHandler,
 		},
 	}
 	for _, option := range h.options {
+		if option == nil {
+			continue
+		}
 		if err := option.bindStream(bound, method); err != nil {
 			return nil, err
 		}

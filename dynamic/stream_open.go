@@ -17,7 +17,7 @@ import (
 func openStream[Send, Recv proto.Message](
 	ctx context.Context, p *clientPlan, bound *route, o *requestOptions,
 ) (ClientStream[Send, Recv], error) {
-	if err := p.check(registry.KindStream); err != nil {
+	if err := p.check(ctx, registry.KindStream); err != nil {
 		return nil, err
 	}
 	route, err := p.route(bound, o)

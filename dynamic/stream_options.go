@@ -22,7 +22,9 @@ type sendOptions struct {
 func newSendOptions(opts []StreamOption, s *stream) sendOptions {
 	o := sendOptions{timeout: s.timeout, ctx: s.context}
 	for _, opt := range opts {
-		opt.applySend(&o)
+		if opt != nil {
+			opt.applySend(&o)
+		}
 	}
 	return o
 }
@@ -45,9 +47,14 @@ func WithStreamTimeout(timeout time.Duration) StreamOption {
 }
 
 // WithStreamContext sets a context for one call to Send. If ctx ends before Send has succeeded,
-// Send returns an error, but the other side may still have received the message.
+// Send returns an error, but the other side may still have received the message. If ctx is nil, the
+// option has no effect.
 func WithStreamContext(ctx context.Context) StreamOption {
-	return sendOption(func(o *sendOptions) { o.ctx, o.done = ctx, ctx.Done() })
+	return sendOption(func(o *sendOptions) {
+		if ctx != nil {
+			o.ctx, o.done = ctx, ctx.Done()
+		}
+	})
 }
 
 // StreamSetting configures either side of a stream. Pass it to [Client.OpenStream] on a client or

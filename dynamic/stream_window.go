@@ -111,6 +111,9 @@ func (s *stream) takeWindowErr() error {
 // Flush waits until all messages sent so far have been acknowledged. It returns an error if a
 // message was not acknowledged or if ctx ends first.
 func (s *stream) Flush(ctx context.Context) error {
+	if ctx == nil {
+		return nilContextError(s.method.FullName())
+	}
 	for {
 		allAcked := s.waitAllAcked()
 		if err := s.takeWindowErr(); err != nil || allAcked == nil {

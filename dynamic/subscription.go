@@ -114,7 +114,7 @@ type subscription[Resp proto.Message] struct {
 func subscribe[Resp proto.Message](
 	ctx context.Context, p *clientPlan, bound *route, o *requestOptions,
 ) (Subscription[Resp], error) {
-	if err := p.check(registry.KindSubscription); err != nil {
+	if err := p.check(ctx, registry.KindSubscription); err != nil {
 		return nil, err
 	}
 	route, err := p.route(bound, o)
@@ -223,6 +223,9 @@ func (s *subscription[Resp]) startEnd(err error) {
 
 // Drain implements Subscription.
 func (s *subscription[Resp]) Drain(ctx context.Context) error {
+	if ctx == nil {
+		return nilContextError(s.plan.method.FullName())
+	}
 	s.startDrain(ctx)
 	if err := waitWithGrace(ctx, s.ended); err != nil {
 		return s.drainError(err, "it has not ended")

@@ -81,7 +81,9 @@ type auth struct {
 func newAuth(opts []AuthOption) *auth {
 	a := &auth{key: "authorization", scheme: "Bearer"}
 	for _, opt := range opts {
-		opt(a)
+		if opt != nil {
+			opt(a)
+		}
 	}
 	return a
 }

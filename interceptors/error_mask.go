@@ -43,7 +43,9 @@ func WithMaskHook(hook func(ctx context.Context, info dynamic.RPCInfo, err error
 func ErrorMask(logger *slog.Logger, opts ...ErrorMaskOption) dynamic.ServiceOption {
 	m := &errorMask{logger: loggerOrDefault(logger), codes: []errors.ErrorCode{errors.Unknown, errors.Internal}}
 	for _, opt := range opts {
-		opt(m)
+		if opt != nil {
+			opt(m)
+		}
 	}
 	return dynamic.ServiceOptions(dynamic.WithServerRPCInterceptors(m.serve), dynamic.WithServerStreamInterceptors(m.stream))
 }

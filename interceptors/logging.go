@@ -80,7 +80,9 @@ func DefaultLevel(info dynamic.RPCInfo, code errors.ErrorCode) slog.Level {
 func Logging(logger *slog.Logger, opts ...LoggingOption) dynamic.CommonOption {
 	l := &logging{logger: loggerOrDefault(logger), level: DefaultLevel}
 	for _, opt := range opts {
-		opt(l)
+		if opt != nil {
+			opt(l)
+		}
 	}
 	return dynamic.CommonOptions(
 		dynamic.ServiceOptions(

@@ -38,7 +38,9 @@ func newRetrier(opts []RetryOption) *retrier {
 		idempotent:  declaredIdempotent,
 	}
 	for _, opt := range opts {
-		opt(r)
+		if opt != nil {
+			opt(r)
+		}
 	}
 	return r
 }

@@ -127,6 +127,9 @@ type attemptKey struct{}
 // Attempt returns the number of the current attempt made by [Retry], starting at 1. It returns 1 if
 // ctx does not come from a Retry interceptor.
 func Attempt(ctx context.Context) int {
+	if ctx == nil {
+		return 1
+	}
 	if number, ok := ctx.Value(attemptKey{}).(int); ok {
 		return number
 	}

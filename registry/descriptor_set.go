@@ -12,6 +12,7 @@ import (
 	"google.golang.org/protobuf/types/descriptorpb"
 
 	"github.com/dynpsrpc/dynpsrpc/errors"
+	"github.com/dynpsrpc/dynpsrpc/internal/nilarg"
 )
 
 // RegisterDescriptorSet adds all services declared in the files of a descriptor set. If it returns
@@ -49,7 +50,7 @@ func (r *Registry) RegisterDescriptorSet(fds *descriptorpb.FileDescriptorSet) er
 // [Registry.RegisterDescriptorSet]. The file must contain an encoded descriptor set, such as those
 // that protoc -o and buf build write. If the file does not exist, the error wraps fs.ErrNotExist.
 func (r *Registry) LoadDescriptorSet(fsys fs.FS, name string) error {
-	if isNil(fsys) {
+	if nilarg.Is(fsys) {
 		return fmt.Errorf("%w: the file system is nil", ErrNoService)
 	}
 	encoded, err := fs.ReadFile(fsys, name)

@@ -2,7 +2,6 @@ package registry
 
 import (
 	"fmt"
-	"reflect"
 
 	"google.golang.org/protobuf/reflect/protoreflect"
 
@@ -83,14 +82,4 @@ func recoverToError(f func() error) (err error) {
 		}
 	}()
 	return f()
-}
-
-// isNil reports whether v is nil or contains a nil pointer. In either case, the methods of v must
-// not be called.
-func isNil(v any) bool {
-	if v == nil {
-		return true
-	}
-	value := reflect.ValueOf(v)
-	return value.Kind() == reflect.Pointer && value.IsNil()
 }

@@ -4,6 +4,7 @@ import (
 	"io/fs"
 
 	"github.com/dynpsrpc/dynpsrpc/errors"
+	"github.com/dynpsrpc/dynpsrpc/internal/nilarg"
 )
 
 // ImportRoots joins several directories of .proto files into one file system for
@@ -21,7 +22,7 @@ type importRoots []fs.FS
 // Open implements fs.FS.
 func (r importRoots) Open(name string) (fs.File, error) {
 	for _, root := range r {
-		if isNil(root) {
+		if nilarg.Is(root) {
 			continue
 		}
 		file, err := root.Open(name)

@@ -5,6 +5,8 @@ import (
 	"slices"
 
 	"google.golang.org/protobuf/reflect/protoreflect"
+
+	"github.com/dynpsrpc/dynpsrpc/internal/nilarg"
 )
 
 // newMethod creates a method from its descriptor and options. It returns an error for each mistake
@@ -67,7 +69,7 @@ func (m *Method) checkTypes() []error {
 		md   protoreflect.MessageDescriptor
 	}{{"request", md.Input()}, {"response", md.Output()}} {
 		switch {
-		case isNil(t.md):
+		case nilarg.Is(t.md):
 			problems = append(problems, m.problem("the %s type is missing", t.role))
 		case t.md.IsPlaceholder():
 			problems = append(problems, m.problem("the %s type %s is not resolved: load the file that declares it as well",

@@ -6,6 +6,8 @@ import (
 	"slices"
 
 	"google.golang.org/protobuf/reflect/protoreflect"
+
+	"github.com/dynpsrpc/dynpsrpc/internal/nilarg"
 )
 
 // ParseProto compiles .proto files and adds all services declared in the named files. If it returns
@@ -27,7 +29,7 @@ import (
 // line and 100 levels of nested brackets. Its size is limited to 4 MiB, unless [WithMaxSourceSize]
 // is used. Descriptor sets have no such limits.
 func (r *Registry) ParseProto(fsys fs.FS, files ...string) error {
-	if isNil(fsys) {
+	if nilarg.Is(fsys) {
 		return fmt.Errorf("%w: the file system is nil", ErrNoService)
 	}
 	if len(files) == 0 {

@@ -7,6 +7,7 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 
 	"github.com/dynpsrpc/dynpsrpc/errors"
+	"github.com/dynpsrpc/dynpsrpc/internal/nilarg"
 )
 
 // Registry stores services by name and resolves the message types that they use (see
@@ -72,7 +73,7 @@ func (r *Registry) Register(sd any, opts ...Option) (*Service, error) {
 // other service. A service may already be registered with the same schema, but under another wire
 // name than the default. In that case, it remains registered under that name.
 func (r *Registry) RegisterFile(fd protoreflect.FileDescriptor, opts ...Option) error {
-	if isNil(fd) {
+	if nilarg.Is(fd) {
 		return fmt.Errorf("%w: the file descriptor is nil", ErrNoService)
 	}
 	if fd.IsPlaceholder() {

@@ -10,6 +10,7 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 
 	"github.com/dynpsrpc/dynpsrpc/errors"
+	"github.com/dynpsrpc/dynpsrpc/internal/nilarg"
 )
 
 // Option configures a [Service] when it is created.
@@ -140,7 +141,7 @@ func (s *Service) checkGroups() []error {
 func serviceDescriptor(sd any) (protoreflect.ServiceDescriptor, error) {
 	const accepted = "pass a protoreflect.ServiceDescriptor or a value with the method " +
 		"UnwrapService() protoreflect.ServiceDescriptor, such as *desc.ServiceDescriptor"
-	if isNil(sd) {
+	if nilarg.Is(sd) {
 		return nil, fmt.Errorf("%w: the service descriptor is nil: %s", ErrNoService, accepted)
 	}
 	switch sd := sd.(type) {
@@ -167,7 +168,7 @@ func firstService(file protoreflect.FileDescriptor) protoreflect.Name {
 }
 
 func checkDescriptor(sd protoreflect.ServiceDescriptor) (protoreflect.ServiceDescriptor, error) {
-	if isNil(sd) {
+	if nilarg.Is(sd) {
 		return nil, fmt.Errorf("%w: the wrapped service descriptor is nil", ErrNoService)
 	}
 	if sd.IsPlaceholder() {

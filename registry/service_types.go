@@ -6,6 +6,8 @@ import (
 
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/reflect/protoregistry"
+
+	"github.com/dynpsrpc/dynpsrpc/internal/nilarg"
 )
 
 // FindMessageByName is like [Registry.FindMessageByName], but the file of the service and its
@@ -109,7 +111,7 @@ func (t *serviceTypes) index() {
 	seen := make(map[protoreflect.FileDescriptor]bool)
 	var add func(protoreflect.FileDescriptor)
 	add = func(file protoreflect.FileDescriptor) {
-		if isNil(file) || file.IsPlaceholder() || seen[file] {
+		if nilarg.Is(file) || file.IsPlaceholder() || seen[file] {
 			return
 		}
 		seen[file] = true

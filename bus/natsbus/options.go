@@ -88,7 +88,9 @@ func newOptions(opts []Option) (options, error) {
 		logger:         slog.Default(),
 	}
 	for _, opt := range opts {
-		opt(&o)
+		if opt != nil {
+			opt(&o)
+		}
 	}
 	if o.onEvent == nil {
 		o.onEvent = o.log

@@ -10,6 +10,7 @@ import (
 
 	"github.com/dynpsrpc/dynpsrpc/bus"
 	"github.com/dynpsrpc/dynpsrpc/errors"
+	"github.com/dynpsrpc/dynpsrpc/internal/nilarg"
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 )
 
@@ -35,7 +36,7 @@ var scratch = sync.Pool{New: func() any { return new([]byte) }}
 // server denies permission or if the frame cannot be sent. The same happens if the connection fails
 // before the server has confirmed the frame.
 func (b *Bus) Publish(ctx context.Context, channel bus.Channel, frame []byte, report bus.DeliveryReport) error {
-	if err := ctx.Err(); err != nil {
+	if err := nilarg.ContextErr(ctx); err != nil {
 		return err
 	}
 	if err := b.checkConnected(); err != nil {

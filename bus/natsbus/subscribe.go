@@ -6,6 +6,7 @@ import (
 
 	"github.com/dynpsrpc/dynpsrpc/bus"
 	"github.com/dynpsrpc/dynpsrpc/internal/fanout"
+	"github.com/dynpsrpc/dynpsrpc/internal/nilarg"
 )
 
 // subscription implements bus.Subscription.
@@ -39,8 +40,11 @@ type subscription struct {
 func (b *Bus) Subscribe(
 	ctx context.Context, channel bus.Channel, mode bus.Mode, handler bus.Handler,
 ) (bus.Subscription, error) {
-	if err := ctx.Err(); err != nil {
+	if err := nilarg.ContextErr(ctx); err != nil {
 		return nil, err
+	}
+	if handler == nil {
+		return nil, nilarg.ErrHandler
 	}
 	if err := b.checkConnected(); err != nil {
 		return nil, err

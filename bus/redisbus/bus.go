@@ -16,6 +16,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/fanout"
 	"github.com/dynpsrpc/dynpsrpc/internal/id"
 	"github.com/dynpsrpc/dynpsrpc/internal/lifecycle"
+	"github.com/dynpsrpc/dynpsrpc/internal/nilarg"
 )
 
 // Bus is a bus over Redis pub/sub. Create one with [New] or bus.Open. All methods are safe for
@@ -188,7 +189,7 @@ func (b *Bus) supervisorAt(key string) *supervisor {
 // bus.ErrFrameTooLarge if frame is too large. It returns an error with code unavailable if there is
 // no connection to Redis.
 func (b *Bus) Publish(ctx context.Context, channel bus.Channel, frame []byte, report bus.DeliveryReport) error {
-	if err := ctx.Err(); err != nil {
+	if err := nilarg.ContextErr(ctx); err != nil {
 		return err
 	}
 	if len(frame) > b.options.maxFrameSize {
@@ -232,8 +233,11 @@ func (b *Bus) ReceiverID() string { return b.receiverID }
 func (b *Bus) Subscribe(
 	ctx context.Context, channel bus.Channel, mode bus.Mode, handler bus.Handler,
 ) (bus.Subscription, error) {
-	if err := ctx.Err(); err != nil {
+	if err := nilarg.ContextErr(ctx); err != nil {
 		return nil, err
+	}
+	if handler == nil {
+		return nil, nilarg.ErrHandler
 	}
 	name := b.options.prefix + channel.Name
 	sup, err := b.supervisorFor(ctx, name)

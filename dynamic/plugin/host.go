@@ -10,6 +10,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 	"github.com/dynpsrpc/dynpsrpc/internal/guard"
 	"github.com/dynpsrpc/dynpsrpc/internal/lifecycle"
+	"github.com/dynpsrpc/dynpsrpc/internal/nilarg"
 )
 
 // ErrHostClosed is returned by [Host.Load], [Host.Unload] and [Host.Watch] after the host has been
@@ -94,8 +95,11 @@ func (h *Host) emit(e Event) {
 
 // enter registers a call to a method of the host. It returns a context that ends when ctx or
 // hostCtx ends. hostCtx must be runCtx or drainCtx. The method must call leave before it returns.
-// After Shutdown has begun, enter returns ErrHostClosed.
+// After Shutdown has begun, enter returns ErrHostClosed. If ctx is nil, it returns another error.
 func (h *Host) enter(ctx, hostCtx context.Context) (bounded context.Context, leave func(), err error) {
+	if ctx == nil {
+		return nil, nil, nilarg.ErrContext
+	}
 	if !h.calls.Enter() {
 		return nil, nil, ErrHostClosed
 	}
@@ -113,6 +117,9 @@ func (h *Host) enter(ctx, hostCtx context.Context) (bounded context.Context, lea
 // cancels the contexts of the running handlers and returns an error that wraps the error of ctx.
 // Shutdown may be called more than once; every call waits until the host has been shut down.
 func (h *Host) Shutdown(ctx context.Context) error {
+	if ctx == nil {
+		return nilarg.ErrContext
+	}
 	h.cancelRun()
 	detach := context.AfterFunc(ctx, h.cancelDrain)
 	defer detach()

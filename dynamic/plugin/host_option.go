@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/dynpsrpc/dynpsrpc/errors"
+	"github.com/dynpsrpc/dynpsrpc/internal/nilarg"
 )
 
 const (
@@ -36,7 +37,9 @@ func newHostOptions(opts []Option) hostOptions {
 		logger: slog.Default(),
 	}
 	for _, opt := range opts {
-		opt(&o)
+		if opt != nil {
+			opt(&o)
+		}
 	}
 	if o.onEvent == nil {
 		o.onEvent = o.logEvent
@@ -50,7 +53,7 @@ func WithLoaders(loaders ...Loader) Option {
 	return func(o *hostOptions) {
 		for i, loader := range loaders {
 			switch {
-			case loader == nil:
+			case nilarg.Is(loader):
 				o.problems = append(o.problems, invalid("WithLoaders: loader %d is nil", i+1))
 			case o.loaders[loader.Name()] != nil:
 				o.problems = append(o.problems,

@@ -37,7 +37,9 @@ func newBreakers(opts []Option) *breakers {
 		key:   func(info dynamic.RPCInfo) string { return info.Descriptor.FullName() },
 	}
 	for _, opt := range opts {
-		opt(b)
+		if opt != nil {
+			opt(b)
+		}
 	}
 	return b
 }

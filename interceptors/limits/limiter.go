@@ -27,7 +27,9 @@ type limiter struct {
 func newLimiter(reason string, newQuota func() quota, opts []Option) dynamic.CommonOption {
 	l := &limiter{reason: reason, newQuota: newQuota, shared: newQuota()}
 	for _, opt := range opts {
-		opt(l)
+		if opt != nil {
+			opt(l)
+		}
 	}
 	return l.interceptors()
 }

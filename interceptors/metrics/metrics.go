@@ -8,6 +8,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/dynpsrpc/dynpsrpc/dynamic"
+	"github.com/dynpsrpc/dynpsrpc/internal/nilarg"
 )
 
 // Option configures [New].
@@ -42,10 +43,17 @@ func WithMaxTopics(maximum int) Option {
 // Pass this option before other interceptors to include the time they take. On a conn, the order
 // also matters for retries. If interceptors.Retry is passed after this option, all attempts are
 // measured together as one call. If Retry is passed before it, each attempt is measured separately.
+//
+// If observer is nil, nothing is measured.
 func New(observer Observer, opts ...Option) dynamic.CommonOption {
+	if nilarg.Is(observer) {
+		return dynamic.CommonOptions(nil, nil)
+	}
 	m := &metrics{instruments: withoutTopics, observer: observer}
 	for _, opt := range opts {
-		opt(m)
+		if opt != nil {
+			opt(m)
+		}
 	}
 	if m.topics.maximum <= 0 {
 		m.topics.maximum = DefaultMaxTopics

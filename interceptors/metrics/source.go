@@ -5,6 +5,7 @@ import (
 
 	"github.com/dynpsrpc/dynpsrpc/bus"
 	"github.com/dynpsrpc/dynpsrpc/dynamic"
+	"github.com/dynpsrpc/dynpsrpc/internal/nilarg"
 )
 
 // Record receives one value from a [Source]: the total of a [Counter] or the current value of a
@@ -14,6 +15,9 @@ type Record func(instrument *Instrument, value float64, labels ...string)
 // Source reports the current state of an object by calling report once for each value. A Source
 // must be safe for concurrent use, and must report the same instruments every time it is called.
 type Source func(report Record)
+
+// nothing is a source that reports nothing.
+func nothing(Record) {}
 
 func counter(name, description, unit string, keys ...string) *Instrument {
 	return &Instrument{Name: name, Description: description, Unit: unit, Kind: Counter, Keys: keys}
@@ -44,13 +48,13 @@ var (
 // of reconnects, and the numbers of frames published, received and dropped. Dropped frames are
 // reported by the reasons in [bus.Stats.DroppedBy], and as "unknown" if they are not in that map.
 // name identifies the bus and must be unique. If the bus does not implement [bus.Monitored], as is
-// the case for the in-process bus, the source reports nothing.
+// the case for the in-process bus, or is nil, the source reports nothing.
 func BusSource(name string, b bus.Bus) Source {
 	monitored, isMonitored := b.(bus.Monitored)
+	if !isMonitored || nilarg.Is(b) {
+		return nothing
+	}
 	return func(report Record) {
-		if !isMonitored {
-			return
-		}
 		stats := monitored.Stats()
 		connected, reconnects := 0.0, float64(stats.Disconnects)
 		if stats.Connected {
@@ -80,8 +84,11 @@ var (
 
 // ServerSource returns a source that reports the state of a server: the number of unread messages
 // in its streams, and the number of dropped frames by reason (see [dynamic.ServerStats]). name
-// identifies the server and must be unique.
+// identifies the server and must be unique. If server is nil, the source reports nothing.
 func ServerSource(name string, server *dynamic.Server) Source {
+	if server == nil {
+		return nothing
+	}
 	return func(report Record) {
 		stats := server.Stats()
 		report(serverWaiting, float64(stats.Waiting), name)
@@ -103,8 +110,11 @@ var (
 
 // ConnSource returns a source that reports the state of a conn: the number of unread messages in
 // its streams, and the number of dropped frames by reason (see [dynamic.ConnStats]). name
-// identifies the conn and must be unique.
+// identifies the conn and must be unique. If conn is nil, the source reports nothing.
 func ConnSource(name string, conn *dynamic.Conn) Source {
+	if conn == nil {
+		return nothing
+	}
 	return func(report Record) {
 		stats := conn.Stats()
 		report(connWaiting, float64(stats.Waiting), name)
@@ -124,8 +134,12 @@ var (
 
 // SubscriptionSource returns a source that reports the state of a subscription: the numbers of
 // unread and received updates, and the number of dropped updates by reason (see
-// [dynamic.SubscriptionStats]). name identifies the subscription and must be unique.
+// [dynamic.SubscriptionStats]). name identifies the subscription and must be unique. If subscription
+// is nil, the source reports nothing.
 func SubscriptionSource[Resp proto.Message](name string, subscription dynamic.Subscription[Resp]) Source {
+	if nilarg.Is(subscription) {
+		return nothing
+	}
 	return func(report Record) {
 		stats := subscription.Stats()
 		report(subscriptionWaiting, float64(stats.Waiting), name)

@@ -6,6 +6,7 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/dynpsrpc/dynpsrpc/bus"
 	"github.com/dynpsrpc/dynpsrpc/dynamic"
@@ -87,4 +88,16 @@ func TestEndpointSources_Report(t *testing.T) {
 		"dynpsrpc.subscription.dropped feed overflow": 0, "dynpsrpc.subscription.dropped feed bad_frame": 0,
 		"dynpsrpc.subscription.dropped feed refused": 0,
 	}, reported(t, metrics.ServerSource("s", w.Server), metrics.ConnSource("c", w.Conn), metrics.SubscriptionSource("feed", subscription)))
+}
+
+// Sources of nil objects must report nothing, and a nil observer or option must be ignored.
+func TestNilArguments(t *testing.T) {
+	t.Parallel()
+	var subscription dynamic.Subscription[proto.Message]
+	var b *monitored
+	assert.Empty(t, reported(t,
+		metrics.BusSource("bus", nil), metrics.BusSource("bus", b), metrics.ServerSource("server", nil),
+		metrics.ConnSource("conn", nil), metrics.SubscriptionSource("subscription", subscription)))
+	server := dynamic.NewServer(bus.NewLocal(), metrics.New(nil, nil))
+	require.NoError(t, server.Shutdown(t.Context()))
 }

@@ -50,7 +50,9 @@ func WithoutMessageEvents() Option {
 func New(opts ...Option) dynamic.CommonOption {
 	t := &tracer{provider: otel.GetTracerProvider(), propagator: propagation.TraceContext{}}
 	for _, opt := range opts {
-		opt(t)
+		if opt != nil {
+			opt(t)
+		}
 	}
 	t.otelTracer = t.provider.Tracer("github.com/dynpsrpc/dynpsrpc/interceptors/tracing")
 	return dynamic.CommonOptions(

@@ -36,7 +36,9 @@ func WithValidator(validator protovalidate.Validator) Option {
 func New(opts ...Option) dynamic.CommonOption {
 	v := validation{protovalidate.GlobalValidator}
 	for _, opt := range opts {
-		opt(&v)
+		if opt != nil {
+			opt(&v)
+		}
 	}
 	return dynamic.CommonOptions(
 		dynamic.ServiceOptions(

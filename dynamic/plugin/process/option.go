@@ -36,7 +36,9 @@ func newOptions(opts []Option) options {
 		logger:       slog.Default(),
 	}
 	for _, opt := range opts {
-		opt(&o)
+		if opt != nil {
+			opt(&o)
+		}
 	}
 	return o
 }

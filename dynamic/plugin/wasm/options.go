@@ -58,7 +58,9 @@ func newOptions(opts []Option) (options, error) {
 		maxResponse: DefaultMaxResponse,
 	}
 	for _, option := range opts {
-		option(&o)
+		if option != nil {
+			option(&o)
+		}
 	}
 	err := errors.Join(checkLimits(o.defaultLimits), checkLimits(o.maxLimits))
 	if o.maxResponse <= 0 || o.maxResponse > math.MaxInt32 {

@@ -2,6 +2,7 @@ package otelmetrics
 
 import (
 	"context"
+	"slices"
 	"sync"
 
 	"go.opentelemetry.io/otel"
@@ -86,8 +87,9 @@ func handle(err error) {
 
 // Watch exports the values reported by sources until stop is called. Each source is called once by
 // Watch itself and then on every collection. If an instrument cannot be created or the callback
-// cannot be registered, Watch returns the meter's error.
+// cannot be registered, Watch returns the meter's error. Nil sources are ignored.
 func (m *Metrics) Watch(sources ...metrics.Source) (stop func(), err error) {
+	sources = slices.DeleteFunc(slices.Clone(sources), func(source metrics.Source) bool { return source == nil })
 	observables := map[*metrics.Instrument]metric.Float64Observable{}
 	instruments := []metric.Observable{}
 	for _, source := range sources {

@@ -50,7 +50,9 @@ func New(registerer prometheus.Registerer, opts ...Option) (*Metrics, error) {
 		families: map[string]*family{refusedName: {kind: metrics.Counter, from: fromCollect}},
 	}
 	for _, opt := range opts {
-		opt(m)
+		if opt != nil {
+			opt(m)
+		}
 	}
 	for instrument, boundaries := range m.buckets {
 		if !slices.IsSorted(boundaries) || len(slices.Compact(slices.Clone(boundaries))) != len(boundaries) {
@@ -128,13 +130,15 @@ func (identity) Collect(chan<- prometheus.Metric) {}
 
 // Watch exports the values reported by sources until stop is called. Each source is called on every
 // collection. If two sources report the same instrument and labels, the value of the earlier source
-// counts.
+// counts. Nil sources are ignored.
 func (m *Metrics) Watch(sources ...metrics.Source) (stop func()) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	watched := make([]*metrics.Source, len(sources))
+	var watched []*metrics.Source
 	for i := range sources {
-		watched[i] = &sources[i]
+		if sources[i] != nil {
+			watched = append(watched, &sources[i])
+		}
 	}
 	// The slice is copied because Collect reads the previous slice without holding the lock.
 	m.sources = slices.Concat(m.sources, watched)

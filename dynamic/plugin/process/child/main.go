@@ -37,6 +37,9 @@ const (
 // The context passed to register ends when the program is asked to stop. Use this context for
 // background work that register starts.
 func Main(register func(ctx context.Context, server *dynamic.Server) error, opts ...dynamic.ServerOption) {
+	if register == nil {
+		register = func(context.Context, *dynamic.Server) error { return errors.New("child.Main: the function is nil") }
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
 	err := run(ctx, environment{os.Getenv, os.Stdin, os.Stdout}, func(ctx context.Context, server *dynamic.Server) error {
 		// Programs that handlers start must not inherit the URL, which may contain a password.

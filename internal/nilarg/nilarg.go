@@ -1,0 +1,32 @@
+package nilarg
+
+import (
+	"context"
+	"reflect"
+
+	"github.com/dynpsrpc/dynpsrpc/errors"
+)
+
+// ErrContext is the error of a function whose context is nil.
+var ErrContext = errors.NewErrorf(errors.InvalidArgument, "the context is nil")
+
+// ErrHandler is the error of a function of a bus whose handler is nil.
+var ErrHandler = errors.NewErrorf(errors.InvalidArgument, "the handler is nil")
+
+// ContextErr returns ErrContext if ctx is nil, and otherwise the error of ctx.
+func ContextErr(ctx context.Context) error {
+	if ctx == nil {
+		return ErrContext
+	}
+	return ctx.Err()
+}
+
+// Is reports whether value is nil or contains a nil pointer or a nil function. In either case, its
+// methods must not be called.
+func Is(value any) bool {
+	if value == nil {
+		return true
+	}
+	v := reflect.ValueOf(value)
+	return (v.Kind() == reflect.Pointer || v.Kind() == reflect.Func) && v.IsNil()
+}
