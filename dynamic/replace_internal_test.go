@@ -74,7 +74,7 @@ func TestInbound_Replace(t *testing.T) {
 	}
 	defer entering.Wait()
 	defer stop.Store(true)
-	for number := 2; number < 1000 && !t.Failed(); number++ {
+	for number := 2; number < 300 && !t.Failed(); number++ {
 		next, err := r.Replace(service, version(number))
 		require.NoError(t, err)
 		require.NoError(t, r.Close(context.Background()))

@@ -117,22 +117,23 @@ func largeFeed(t testing.TB, w *seenWorld, updates, size int, opts ...dynamic.Re
 // updates. Updates that are already in the channel must count too.
 func TestSubscription_LargeUpdatesAreBoundedByBytes(t *testing.T) {
 	t.Parallel()
-	const updates, size = 100, 1 << 20
+	const size = 64 << 10
+	bytes := dynamic.WithBufferBytes(10 * size)
 	for _, test := range []struct {
-		name    string
-		options []dynamic.RequestOption
-		kept    int
-		newest  bool
+		name                string
+		options             []dynamic.RequestOption
+		updates, size, kept int
+		newest              bool
 	}{
-		{"default", nil, dynamic.DefaultBacklogBytes / size, true},
-		{"drop newest", []dynamic.RequestOption{dynamic.WithOverflow(dynamic.DropNewest)}, dynamic.DefaultBacklogBytes / size, false},
-		{"bytes", []dynamic.RequestOption{dynamic.WithBufferBytes(10 * size)}, 10, true},
-		{"bytes and number", []dynamic.RequestOption{dynamic.WithBufferBytes(10 * size), dynamic.WithBufferSize(5)}, 5, true},
-		{"number", []dynamic.RequestOption{dynamic.WithBufferSize(80)}, 80, true},
+		{"default", nil, dynamic.DefaultBacklogBytes>>20 + 6, 1 << 20, dynamic.DefaultBacklogBytes >> 20, true},
+		{"drop newest", []dynamic.RequestOption{bytes, dynamic.WithOverflow(dynamic.DropNewest)}, 100, size, 10, false},
+		{"bytes", []dynamic.RequestOption{bytes}, 100, size, 10, true},
+		{"bytes and number", []dynamic.RequestOption{bytes, dynamic.WithBufferSize(5)}, 100, size, 5, true},
+		{"number", []dynamic.RequestOption{dynamic.WithBufferSize(80)}, 100, size, 80, true},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			w := newSeenWorld(t, with{})
-			subscription := largeFeed(t, w, updates, size, test.options...)
+			subscription := largeFeed(t, w, test.updates, test.size, test.options...)
 			assert.InDelta(t, test.kept, subscription.Stats().Waiting, 2)
 			stats, previous := subscription.Stats(), -1
 			for range stats.Received - stats.Dropped {
@@ -142,7 +143,7 @@ func TestSubscription_LargeUpdatesAreBoundedByBytes(t *testing.T) {
 				previous = i
 			}
 			if test.newest {
-				assert.Equal(t, updates-1, previous)
+				assert.Equal(t, test.updates-1, previous)
 			} else {
 				assert.Less(t, previous, test.kept+2)
 			}
@@ -154,7 +155,7 @@ func TestSubscription_LargeUpdatesAreBoundedByBytes(t *testing.T) {
 // their decompressed size.
 func TestSubscription_CompressedUpdatesAreBoundedByBytes(t *testing.T) {
 	t.Parallel()
-	const updates, size, kept = 40, 1 << 20, 10
+	const updates, size, kept = 40, 64 << 10, 10
 	for _, overflow := range []dynamic.OverflowPolicy{dynamic.DropOldest, dynamic.DropNewest} {
 		w := newSeenWorldOn(t, compressingBus(t), with{})
 		subscription := largeFeed(t, w, updates, size, dynamic.WithBufferBytes(kept*size), dynamic.WithOverflow(overflow))

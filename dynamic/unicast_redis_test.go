@@ -79,7 +79,7 @@ func callers(t *testing.T, client *dynamic.Client[text, text]) (stop func() (cal
 func TestUnicast_Redis_SharesAreEven(t *testing.T) {
 	t.Parallel()
 	redis, caller := testenv.Redis(t), &countingRedis{}
-	const servers, rounds = 30, 100
+	const servers, rounds = 30, 50
 	var calls [servers]*atomic.Int64
 	for i := range calls {
 		_, _, calls[i] = echoServer(t, redisBus(t, redis))
