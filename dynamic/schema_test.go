@@ -16,6 +16,7 @@ import (
 
 	"github.com/dynpsrpc/dynpsrpc/bus"
 	"github.com/dynpsrpc/dynpsrpc/dynamic"
+	"github.com/dynpsrpc/dynpsrpc/dynamic/dynamictest"
 	"github.com/dynpsrpc/dynpsrpc/errors"
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
@@ -34,18 +35,11 @@ func TestSchema_RegisteredMessageWinsOverLinkedType(t *testing.T) {
 		message Duration { int64 seconds = 1; int32 nanos = 2; string zone = 3; }
 		service Clock { rpc Echo(Duration) returns (Duration); }`)
 	clock, _ := reg.Service("google.protobuf.Clock")
-	b := bus.NewLocal()
-	server := dynamic.NewServer(b)
-	t.Cleanup(func() { server.Kill() })
-	_, err := server.Register(clock, dynamic.Handlers{
+	conn := dynamictest.Serve(t, clock, dynamic.Handlers{
 		"Echo": dynamic.Unary(func(_ context.Context, request proto.Message) (proto.Message, error) {
 			assert.IsType(t, (*dynamicpb.Message)(nil), request)
 			return request, nil
 		})})
-	require.NoError(t, err)
-	conn, err := dynamic.NewConn(b, reg)
-	require.NoError(t, err)
-	t.Cleanup(func() { assert.NoError(t, conn.Close()) })
 	response, err := dynamic.Invoke(t.Context(), conn, "google.protobuf.Clock/Echo", nil)
 	require.NoError(t, err)
 	zone := response.ProtoReflect().Descriptor().Fields().ByName("zone")
@@ -74,14 +68,7 @@ func TestSchema_ExtensionsOfTheRegistryArrive(t *testing.T) {
 			return r, err
 		}),
 	} {
-		b := bus.NewLocal()
-		server := dynamic.NewServer(b)
-		t.Cleanup(func() { server.Kill() })
-		_, err := server.Register(orders, dynamic.Handlers{"Put": handler})
-		require.NoError(t, err, label)
-		conn, err := dynamic.NewConn(b, reg)
-		require.NoError(t, err, label)
-		t.Cleanup(func() { assert.NoError(t, conn.Close()) })
+		conn := dynamictest.Serve(t, orders, dynamic.Handlers{"Put": handler}, dynamictest.WithRegistry(reg))
 		response, err := dynamic.Invoke(t.Context(), conn, "ext.Orders/Put", json.RawMessage(box))
 		require.NoError(t, err, label)
 		text, err := protojson.MarshalOptions{Resolver: reg}.Marshal(response)
@@ -113,19 +100,11 @@ func echoConn[M proto.Message](t *testing.T, reg *registry.Registry, service str
 	t.Helper()
 	described, ok := reg.Service(service)
 	require.True(t, ok)
-	b := bus.NewLocal()
-	server := dynamic.NewServer(b)
-	t.Cleanup(func() { server.Kill() })
-	_, err := server.Register(described, dynamic.Handlers{"Do": dynamic.Unary(
+	return dynamictest.Serve(t, described, dynamic.Handlers{"Do": dynamic.Unary(
 		func(_ context.Context, request M) (M, error) {
 			assert.Empty(t, request.ProtoReflect().GetUnknown())
 			return request, nil
-		})})
-	require.NoError(t, err)
-	conn, err := dynamic.NewConn(b, reg)
-	require.NoError(t, err)
-	t.Cleanup(func() { assert.NoError(t, conn.Close()) })
-	return conn
+		})}, dynamictest.WithRegistry(reg))
 }
 
 func TestSchema_ExtensionsOfALinkedMessage(t *testing.T) {
@@ -178,15 +157,8 @@ func TestSchema_EditionsFromSourcesAreEnforced(t *testing.T) {
 			"dynamic":     dynamic.Unary(func(_ context.Context, r *dynamicpb.Message) (*dynamicpb.Message, error) { return r, nil }),
 			"any message": dynamic.Unary(func(_ context.Context, r proto.Message) (proto.Message, error) { return r, nil }),
 		} {
-			b := bus.NewLocal()
-			server := dynamic.NewServer(b)
-			t.Cleanup(func() { server.Kill() })
-			_, err := server.Register(described, dynamic.Handlers{"Do": handler})
-			require.NoError(t, err)
-			conn, err := dynamic.NewConn(b, loose)
-			require.NoError(t, err)
-			t.Cleanup(func() { assert.NoError(t, conn.Close()) })
-			_, err = dynamic.Invoke(t.Context(), conn, "ed.S/Do", json.RawMessage(request))
+			conn := dynamictest.Serve(t, described, dynamic.Handlers{"Do": handler}, dynamictest.WithRegistry(loose))
+			_, err := dynamic.Invoke(t.Context(), conn, "ed.S/Do", json.RawMessage(request))
 			requireCode(t, errors.MalformedRequest, err)
 			_, err = dynamic.Invoke(t.Context(), conn, "ed.S/Do", json.RawMessage(`{"s": "aGk="}`))
 			require.NoError(t, err, "%s, %s", label, kind)

@@ -28,7 +28,7 @@ type Fixture struct {
 	tb      testing.TB
 	options options
 	service any
-	// registry contains only the service.
+	// registry is the registry of the conns.
 	registry *registry.Registry
 	logger   *slog.Logger
 	servers  []*dynamic.Server
@@ -39,8 +39,8 @@ type Fixture struct {
 // have been canceled.
 const closeTimeout = 10 * time.Second
 
-// Serve serves a service until the test ends. It returns a conn whose registry contains only this
-// service. For the arguments, see [New].
+// Serve serves a service until the test ends. It returns a conn that can call it. For the
+// arguments, see [New].
 func Serve(tb testing.TB, service any, handlers dynamic.Handlers, opts ...Option) *dynamic.Conn {
 	tb.Helper()
 	return New(tb, service, handlers, opts...).Conn
@@ -59,7 +59,7 @@ func New(tb testing.TB, service any, handlers dynamic.Handlers, opts ...Option) 
 	tb.Helper()
 	log := &testLog{tb: tb}
 	f := &Fixture{
-		tb: tb, service: service, registry: registry.New(),
+		tb: tb, service: service,
 		logger: slog.New(slog.NewTextHandler(log, nil)),
 	}
 	for _, opt := range opts {
@@ -75,9 +75,13 @@ func New(tb testing.TB, service any, handlers dynamic.Handlers, opts ...Option) 
 		log.close()
 	})
 	f.Server, f.Registration = f.AddServer(handlers)
-	served := f.Registration.Service()
-	_, err := f.registry.Register(served.Descriptor(), registry.WithWireName(served.WireName()))
-	f.require(err)
+	f.registry = f.options.registry
+	if f.registry == nil {
+		f.registry = registry.New()
+		served := f.Registration.Service()
+		_, err := f.registry.Register(served.Descriptor(), registry.WithWireName(served.WireName()))
+		f.require(err)
+	}
 	f.Conn = f.AddConn()
 	return f
 }

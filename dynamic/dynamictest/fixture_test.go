@@ -17,6 +17,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/dynamic"
 	"github.com/dynpsrpc/dynpsrpc/dynamic/dynamictest"
 	"github.com/dynpsrpc/dynpsrpc/errors"
+	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -69,6 +70,20 @@ func TestNew_Options(t *testing.T) {
 	answer, err := callHello(t.Context(), conn)
 	require.NoError(t, err)
 	assert.Equal(t, "Hello, Ada", answer)
+}
+
+// TestNew_Registry checks that the conns can use the registry of the program.
+func TestNew_Registry(t *testing.T) {
+	t.Parallel()
+	reg := registry.New()
+	service, err := reg.Register(greeter().Descriptor(), registry.WithWireName("Renamed"))
+	require.NoError(t, err)
+	f := dynamictest.New(t, service, dynamic.Handlers{"Hello": dynamic.Unary(hello)}, dynamictest.WithRegistry(reg))
+	for _, conn := range []*dynamic.Conn{f.Conn, f.AddConn()} {
+		answer, err := callHello(t.Context(), conn)
+		require.NoError(t, err)
+		assert.Equal(t, "Hello, Ada", answer)
+	}
 }
 
 func TestNew_WrongHandlers(t *testing.T) {

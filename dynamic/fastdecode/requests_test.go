@@ -17,6 +17,7 @@ import (
 
 	"github.com/dynpsrpc/dynpsrpc/bus"
 	"github.com/dynpsrpc/dynpsrpc/dynamic"
+	"github.com/dynpsrpc/dynpsrpc/dynamic/dynamictest"
 	"github.com/dynpsrpc/dynpsrpc/dynamic/fastdecode"
 	"github.com/dynpsrpc/dynpsrpc/errors"
 	"github.com/dynpsrpc/dynpsrpc/registry"
@@ -55,19 +56,8 @@ func newRegistry(t testing.TB, source string) *registry.Registry {
 // that the client uses.
 func newConn(t testing.TB, handlers dynamic.Handlers, source string) *dynamic.Conn {
 	t.Helper()
-	b := bus.NewLocal()
-	server := dynamic.NewServer(b)
 	service, _ := newRegistry(t, chats).Service("chat.Chats")
-	_, err := server.Register(service, handlers, dynamic.AllowMissing())
-	require.NoError(t, err)
-	conn, err := dynamic.NewConn(b, newRegistry(t, source))
-	require.NoError(t, err)
-	t.Cleanup(func() {
-		require.NoError(t, conn.Close())
-		require.NoError(t, server.Shutdown(context.Background()))
-		require.NoError(t, b.Close())
-	})
-	return conn
+	return dynamictest.Serve(t, service, handlers, dynamictest.WithRegistry(newRegistry(t, source)))
 }
 
 func say(t testing.TB, conn *dynamic.Conn, line map[string]any) (proto.Message, error) {
@@ -171,23 +161,15 @@ service Linked { rpc Echo(google.protobuf.StringValue) returns (google.protobuf.
 `
 	reg := newRegistry(t, source)
 	service, _ := reg.Service("linked.Linked")
-	b := bus.NewLocal()
-	server := dynamic.NewServer(b)
-	_, err := server.Register(service, dynamic.Handlers{
+	conn := dynamictest.Serve(t, service, dynamic.Handlers{
 		"Echo": dynamic.Unary(func(_ context.Context, request proto.Message) (proto.Message, error) {
 			assert.NotImplements(t, (*interface{ GetValue() string })(nil), request)
 			return request, nil
 		}, fastdecode.Requests()),
 	})
-	require.NoError(t, err)
-	conn, err := dynamic.NewConn(b, reg)
-	require.NoError(t, err)
 	response, err := dynamic.Invoke(t.Context(), conn, "linked.Linked/Echo", wrapperspb.String("hi"))
 	require.NoError(t, err)
 	assert.True(t, proto.Equal(wrapperspb.String("hi"), response), "%T %v", response, response)
-	require.NoError(t, conn.Close())
-	require.NoError(t, server.Shutdown(t.Context()))
-	require.NoError(t, b.Close())
 }
 
 func requireCode(t testing.TB, code errors.ErrorCode, err error) {
@@ -216,10 +198,7 @@ func TestRequests_ExtensionsOfTheRegistry(t *testing.T) {
 		require.NoError(t, err)
 		assert.JSONEq(t, lines, string(text))
 	}
-	b := bus.NewLocal()
-	server := dynamic.NewServer(b)
-	t.Cleanup(func() { server.Kill() })
-	_, err := server.Register(service, dynamic.Handlers{
+	conn := dynamictest.Serve(t, service, dynamic.Handlers{
 		"Say": dynamic.Unary(func(_ context.Context, request proto.Message) (proto.Message, error) {
 			check(request)
 			return request, nil
@@ -229,11 +208,7 @@ func TestRequests_ExtensionsOfTheRegistry(t *testing.T) {
 			check(request)
 			return stream.Send(request)
 		}, fastdecode.Requests()),
-	})
-	require.NoError(t, err)
-	conn, err := dynamic.NewConn(b, reg)
-	require.NoError(t, err)
-	t.Cleanup(func() { assert.NoError(t, conn.Close()) })
+	}, dynamictest.WithRegistry(reg))
 	response, err := dynamic.Invoke(t.Context(), conn, "chat.Chats/Say", json.RawMessage(lines))
 	require.NoError(t, err)
 	check(response)

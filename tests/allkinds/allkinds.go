@@ -3,7 +3,6 @@ package allkinds
 import (
 	"context"
 	_ "embed" // embeds all.proto
-	"log/slog"
 	"testing"
 	"testing/fstest"
 	"time"
@@ -12,6 +11,7 @@ import (
 
 	"github.com/dynpsrpc/dynpsrpc/bus"
 	"github.com/dynpsrpc/dynpsrpc/dynamic"
+	"github.com/dynpsrpc/dynpsrpc/dynamic/dynamictest"
 	"github.com/dynpsrpc/dynpsrpc/errors"
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
@@ -51,19 +51,11 @@ func New(t testing.TB, server dynamic.ServiceOption, conn dynamic.ConnOption) *W
 	t.Helper()
 	reg, err := Registry()
 	require.NoError(t, err)
-	b, silent := bus.NewLocal(), dynamic.WithLogger(slog.New(slog.DiscardHandler))
-	w := &World{Bus: b, Registry: reg, Server: dynamic.NewServer(b, silent, server, dynamic.WithServerID("SRV_all"))}
-	w.Service, err = w.Server.Register(Descriptor(t, reg), Handlers())
-	require.NoError(t, err)
-	require.NoError(t, w.Service.RegisterTopic("Region", "eu"))
-	w.Conn, err = dynamic.NewConn(b, reg, silent, conn, dynamic.WithClientID("CLI_all"))
-	require.NoError(t, err)
-	t.Cleanup(func() {
-		require.NoError(t, w.Conn.Close())
-		require.NoError(t, w.Server.Shutdown(context.Background()))
-		require.NoError(t, b.Close())
-	})
-	return w
+	f := dynamictest.New(t, Descriptor(t, reg), Handlers(), dynamictest.WithRegistry(reg),
+		dynamictest.WithServerOptions(dynamic.WithServerID("SRV_all"), server),
+		dynamictest.WithConnOptions(dynamic.WithClientID("CLI_all"), conn))
+	require.NoError(t, f.Registration.RegisterTopic("Region", "eu"))
+	return &World{Bus: f.Bus, Registry: reg, Server: f.Server, Service: f.Registration, Conn: f.Conn}
 }
 
 // NewConn returns another conn on the bus of w. The conn is closed when the test ends.
