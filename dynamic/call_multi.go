@@ -175,7 +175,7 @@ func (c *multiCall) pop() (response serverResponse, ok, done bool) {
 		c.queueBytes -= len(next.Body.Raw)
 		response = serverResponse{serverID: string(next.ServerID), raw: next.Body.Raw}
 		if next.Error != "" {
-			response.err = serverError(&next)
+			response.err = c.plan.serverError(&next, c.route)
 		}
 		return response, true, false
 	case c.publishErr != nil:

@@ -364,7 +364,7 @@ func (c *unaryCall) step(ctx context.Context) (response []byte, isFinal bool, er
 		if time.Since(c.started) >= c.expiry {
 			return nil, true, c.contextError(context.DeadlineExceeded)
 		}
-		return nil, true, serverError(state.failure)
+		return nil, true, c.plan.serverError(state.failure, c.route)
 	case state.answered && state.failure == nil && !c.selecting:
 		if c.server != "" {
 			c.claims.UpdateMembership(state.claims, state.receivers)
@@ -442,13 +442,19 @@ func (c *unaryCall) isFinal(response *wire.Response) bool {
 }
 
 // serverError returns the error in a response, with the server's code, text and details. If the
-// response is marked as unprocessed, the error is marked too.
-func serverError(response *wire.Response) error {
+// response is marked as unprocessed, the error is marked too. The text of errors.ErrUnimplemented,
+// which must be the same on the bus for all methods, gets the name of the method.
+func (p *clientPlan) serverError(response *wire.Response, r *route) error {
 	// If a detail of the error cannot be decoded, the caller still gets the error.
 	_ = response.DecodeDetails()
 	err := errors.FromWire(errors.ErrorCode(response.Code), response.Error, response.Details)
 	if response.Unprocessed {
 		return remoteUnprocessedError{err}
+	}
+	if errors.Is(err, errors.ErrUnimplemented) {
+		return errors.WithFacts(err, errors.CallFacts{
+			Method: p.method.FullName(), Topic: r.topic, ServerID: string(response.ServerID),
+		})
 	}
 	return err
 }
@@ -518,7 +524,7 @@ func (c *unaryCall) selectServer(ctx context.Context) error {
 	}
 	c.plan.cancel(c.inbox.id)
 	if state.isError() {
-		return serverError(state.failure)
+		return c.plan.serverError(state.failure, c.route)
 	}
 	return c.withFacts(c.claims.Err())
 }
@@ -578,7 +584,7 @@ func (c *unaryCall) contextError(err error) error {
 		return c.withFacts(coded, errors.ReasonClaimedButSilent)
 	case c.selecting:
 		if state := c.inbox.snapshot(); state.isError() {
-			return serverError(state.failure)
+			return c.plan.serverError(state.failure, c.route)
 		}
 		if c.claims.HasAcceptable() {
 			// A server was available, but the timeout passed before the selection ended.

@@ -248,5 +248,5 @@ func ExampleWithOverflow() {
 	fmt.Println("received all:", received == 100, "error:", complete.Err())
 	// Output:
 	// last value: 99 some dropped: true
-	// received all: false error: stream message discarded by slow consumer
+	// received all: false error: the subscription to example.Counter/Changed has ended: its reader was too slow and its buffer was full
 }

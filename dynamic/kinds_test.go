@@ -322,7 +322,7 @@ func TestConn_Hooks(t *testing.T) {
 	_, err = textClient(t, conn, direct).Call(t.Context(), wrapperspb.String("ho"))
 	require.ErrorIs(t, err, errors.ErrUnimplemented)
 	assert.Equal(t, []string{
-		"test.Echoes Echo hi", "true <nil>", "test.Echoes Direct ho", "false method is not implemented",
+		"test.Echoes Echo hi", "true <nil>", "test.Echoes Direct ho", "false method is not implemented (test.Echoes/Direct: server " + server.ID() + ")",
 	}, seen)
 }
 

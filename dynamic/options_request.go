@@ -139,7 +139,7 @@ const (
 	DropOldest OverflowPolicy = iota
 	// DropNewest drops the new update.
 	DropNewest
-	// EndSubscription ends the subscription with errors.ErrSlowConsumer.
+	// EndSubscription ends the subscription with an error that wraps errors.ErrSlowConsumer.
 	EndSubscription
 )
 

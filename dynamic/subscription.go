@@ -44,7 +44,8 @@ type Subscription[Resp proto.Message] interface {
 	//   - errors.ErrClientClosed if the conn was closed,
 	//   - bus.ErrClosed if the bus was closed,
 	//   - the error of the context passed to Subscribe if that context ended,
-	//   - errors.ErrSlowConsumer if the buffer overflowed with [EndSubscription] set,
+	//   - an error that wraps errors.ErrSlowConsumer if the buffer overflowed with
+	//     [EndSubscription] set,
 	//   - an error with code [errors.Internal] if an interceptor panicked.
 	Err() error
 	// Stats returns the counters of the subscription.
@@ -367,6 +368,16 @@ func (s *subscription[Resp]) enqueue(frame []byte) (overflowed bool) {
 	return overflowed
 }
 
+// slowReaderError is the reason why a subscription with [EndSubscription] ends. It wraps
+// errors.ErrSlowConsumer, whose text, which psrpc peers know, speaks of streams.
+type slowReaderError struct{ method string }
+
+func (e slowReaderError) Error() string {
+	return "the subscription to " + e.method + " has ended: its reader was too slow and its buffer was full"
+}
+
+func (slowReaderError) Unwrap() error { return errors.ErrSlowConsumer }
+
 // overflowLocked applies the overflow policy once. It returns false if the new update is the one
 // that is dropped.
 func (s *subscription[Resp]) overflowLocked() bool {
@@ -378,7 +389,7 @@ func (s *subscription[Resp]) overflowLocked() bool {
 	}
 	s.dropped.Add(1)
 	if s.overflow == EndSubscription && !s.slowConsumer.Swap(true) {
-		s.startEnd(errors.ErrSlowConsumer)
+		s.startEnd(errors.NewError(errors.Unavailable, slowReaderError{s.plan.method.FullName()}))
 	}
 	return false
 }

@@ -90,13 +90,22 @@ type CallFacts struct {
 func (f CallFacts) String() string {
 	call := joinNonEmpty(" ", f.Method, labeled("topic", topicText(f.Topic)))
 	facts := joinNonEmpty("; ",
-		string(f.Reason),
+		f.reason(),
 		f.claims(),
 		labeled("declined", strings.Join(f.Declined, ", ")),
 		labeled("server", f.ServerID),
 		f.times(),
 	)
 	return joinNonEmpty(": ", call, facts)
+}
+
+// reason returns the reason as text. The text for a stream message without an acknowledgement says
+// more than the reason itself.
+func (f CallFacts) reason() string {
+	if f.Phase == PhaseStream && f.Reason == ReasonSilent {
+		return "no acknowledgement: the other side does not read its messages, or it is gone"
+	}
+	return string(f.Reason)
 }
 
 // topicText returns the parts of a topic in quotes, so that the topics ["a.b" "c"] and ["a" "b.c"]

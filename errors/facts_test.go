@@ -45,6 +45,11 @@ func TestCallFacts_String(t *testing.T) {
 			errors.CallFacts{Method: method, Phase: errors.PhaseStream, Reason: errors.ReasonClosed, ServerID: "SRV_a"},
 			method + ": closed; server SRV_a; during stream",
 		},
+		{
+			"stream without an acknowledgement",
+			errors.CallFacts{Method: method, Phase: errors.PhaseStream, Reason: errors.ReasonSilent},
+			method + ": no acknowledgement: the other side does not read its messages, or it is gone; during stream",
+		},
 		{"one claim", errors.CallFacts{Claims: 1}, "1 claim"},
 		{"affinity alone", errors.CallFacts{BestAffinity: -1}, "best affinity -1"},
 		{

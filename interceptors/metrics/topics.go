@@ -2,9 +2,10 @@ package metrics
 
 import (
 	"maps"
-	"strings"
 	"sync"
 	"sync/atomic"
+
+	"github.com/dynpsrpc/dynpsrpc/internal/topictext"
 )
 
 const (
@@ -30,7 +31,7 @@ type topics struct {
 
 // label returns the label of a topic.
 func (t *topics) label(topic []string) string {
-	label := strings.ToValidUTF8(strings.Join(topic, "."), "?")
+	label := topictext.Join(topic)
 	known := t.known.Load()
 	switch {
 	case known != nil && (*known)[label]:

@@ -43,8 +43,8 @@ func TestTopics_Labels(t *testing.T) {
 		topic []string
 		want  string
 	}{
-		{nil, ""}, {[]string{"eu"}, "eu"}, {[]string{"eu", "\xff"}, "eu.?"}, {[]string{strings.Repeat("x", 257)}, otherTopic},
-		{[]string{"x", "y"}, "x.y"}, {[]string{"us"}, otherTopic}, {[]string{"eu"}, "eu"}, {nil, ""},
+		{nil, ""}, {[]string{"eu"}, "eu"}, {[]string{"eu", "\xff"}, `eu."\xff"`}, {[]string{strings.Repeat("x", 257)}, otherTopic},
+		{[]string{"x.y", "z"}, `"x.y".z`}, {[]string{"us"}, otherTopic}, {[]string{"eu"}, "eu"}, {nil, ""},
 	} {
 		assert.Equal(t, test.want, topics.label(test.topic))
 	}

@@ -21,7 +21,8 @@
 // psrpc. The rpc.message event and its attributes come from earlier versions, because version
 // 1.43.0 does not define such an event. The following attributes are specific to dynpsrpc:
 //
-//	dynpsrpc.topic       the topic of the call, with its parts separated by dots
+//	dynpsrpc.topic       the topic of the call, with its parts separated by dots; a part that
+//	                     contains a dot is quoted
 //	dynpsrpc.client.id   on server spans, the ID of the client that sent the request
 //	dynpsrpc.server.id   on client spans, the ID of the server that responded
 //	dynpsrpc.attempt     the number of the attempt, set only for retries (see interceptors.Attempt)

@@ -3,7 +3,6 @@ package tracing
 import (
 	"context"
 	"slices"
-	"strings"
 
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/propagation"
@@ -13,6 +12,7 @@ import (
 
 	"github.com/dynpsrpc/dynpsrpc/dynamic"
 	"github.com/dynpsrpc/dynpsrpc/interceptors"
+	"github.com/dynpsrpc/dynpsrpc/internal/topictext"
 )
 
 // tracer holds the state shared by all interceptors of one New option.
@@ -30,7 +30,7 @@ func (t *tracer) start(
 	attributes := make([]attribute.KeyValue, 0, 5)
 	attributes = append(attributes, semconv.RPCSystemNameKey.String("psrpc"), semconv.RPCMethod(info.Descriptor.FullName()))
 	if len(info.Topic) > 0 {
-		attributes = append(attributes, keyTopic.String(strings.ToValidUTF8(strings.Join(info.Topic, "."), "?")))
+		attributes = append(attributes, keyTopic.String(topictext.Join(info.Topic)))
 	}
 	if attempt := interceptors.Attempt(ctx); attempt > 1 && kind == trace.SpanKindClient {
 		attributes = append(attributes, keyAttempt.Int(attempt))

@@ -26,6 +26,9 @@ type guestLog struct {
 	ctx context.Context //nolint:containedctx // see above
 	// remaining is the number of bytes that the current request may still log.
 	remaining int
+	// crash contains the beginning of the report that Go's runtime writes to standard error before
+	// it ends a module. It is empty if there is no report.
+	crash []byte
 }
 
 // reset prepares the log for a new request with the context ctx. The request may log up to
@@ -33,6 +36,35 @@ type guestLog struct {
 func (l *guestLog) reset(ctx context.Context) {
 	l.ctx, l.remaining = ctx, maxLogPerRequest
 }
+
+// writeError logs a line that the module has written to standard error. The lines of a crash report,
+// which may be hundreds, become one message, which logCrash logs.
+func (l *guestLog) writeError(line string) {
+	if len(l.crash) == 0 && !beginsCrash(line) {
+		l.write(slog.LevelWarn, line)
+		return
+	}
+	if free := maxLineLength - len(l.crash); free > 0 {
+		l.crash = append(l.crash, line[:min(len(line), free)]...)
+		l.crash = append(l.crash, '\n')
+	}
+}
+
+// beginsCrash reports whether line is the first line of a crash report of Go's runtime.
+func beginsCrash(line string) bool {
+	return strings.HasPrefix(line, "panic: ") || strings.HasPrefix(line, "fatal error: ") || strings.HasPrefix(line, "runtime: ")
+}
+
+// logCrash logs the crash report of the request that has ended, if there is one.
+func (l *guestLog) logCrash() {
+	if len(l.crash) > 0 {
+		l.write(slog.LevelWarn, strings.TrimSpace(string(l.crash)))
+		l.crash = nil
+	}
+}
+
+// writeInfo logs a line that the module has written to standard output.
+func (l *guestLog) writeInfo(line string) { l.write(slog.LevelInfo, line) }
 
 // write logs a message. It drops empty messages. If the request exceeds its limit with this
 // message, write logs one warning and drops this message and all later ones.
@@ -51,8 +83,9 @@ func (l *guestLog) write(level slog.Level, message string) {
 // lineWriter logs the lines that are written to standard output or standard error. The beginning of
 // a line is kept until its end is written, possibly in a later request.
 type lineWriter struct {
-	log   *guestLog
-	level slog.Level
+	log *guestLog
+	// write is the method of log that logs a line.
+	write func(line string)
 	line  []byte
 }
 
@@ -68,7 +101,7 @@ func (w *lineWriter) Write(output []byte) (int, error) {
 		w.line = append(w.line, line...)
 		output = rest
 		if ended {
-			w.log.write(w.level, strings.TrimRight(string(w.line), "\r"))
+			w.write(strings.TrimRight(string(w.line), "\r"))
 			w.line = w.line[:0]
 		}
 	}

@@ -115,9 +115,10 @@ func (p *loadedPlugin) newInstance(ctx context.Context) (*instance, error) {
 		WithStartFunctions("_initialize").
 		WithSysWalltime().WithSysNanotime().WithNanosleep(in.sleep).
 		WithRandSource(in).
-		WithStdout(&lineWriter{log: &in.log, level: slog.LevelInfo}).
-		WithStderr(&lineWriter{log: &in.log, level: slog.LevelWarn})
+		WithStdout(&lineWriter{log: &in.log, write: in.log.writeInfo}).
+		WithStderr(&lineWriter{log: &in.log, write: in.log.writeError})
 	module, err := p.runtime.InstantiateModule(experimental.WithMemoryAllocator(ctx, &in.memory), p.compiled, config)
+	in.log.logCrash()
 	if err == nil && module.IsClosed() {
 		err = errors.New("module exited while it was initialized")
 	}
@@ -234,6 +235,7 @@ func (p *loadedPlugin) run(ctx context.Context, index uint32, request []byte, de
 		return nil, err
 	}
 	response, err := in.call(ctx, index, request, deadline)
+	in.log.logCrash()
 	if _, failed := errors.AsType[*fault](err); failed {
 		p.pool.discard(in)
 	} else {

@@ -59,12 +59,28 @@ func TestSandbox_LogIsBounded(t *testing.T) {
 	assert.Contains(t, code.log.String(), "by stderr: the next request")
 }
 
+// The report of a crash must be one message of limited size.
+func TestSandbox_LogsACrashOnce(t *testing.T) {
+	t.Parallel()
+	code := loadBytes(t, plugin.Limits{Instances: 1})
+	for _, method := range []string{"Throw", "Grow"} {
+		before := len(code.log.String())
+		_, err := code.call(t.Context(), method, "")
+		require.Error(t, err)
+		logged := code.log.String()[before:]
+		assert.Equal(t, 1, strings.Count(logged, "level=WARN"), logged)
+		assert.Contains(t, logged, "goroutine ")
+		assert.Equal(t, 1, strings.Count(logged, "plugin instance discarded"), logged)
+		assert.Less(t, len(logged), 2*maxLineLength)
+	}
+}
+
 func TestLineWriter_CutsLongLines(t *testing.T) {
 	t.Parallel()
 	log := &logText{}
 	journal := &guestLog{logger: log.logger()}
 	journal.reset(t.Context())
-	writer := &lineWriter{log: journal}
+	writer := &lineWriter{log: journal, write: journal.writeInfo}
 	for _, output := range []string{"one\ntwo", " and\r\n\n", strings.Repeat("x", maxLineLength+1), "\nleft"} {
 		n, err := writer.Write([]byte(output))
 		require.NoError(t, err)
