@@ -22,6 +22,8 @@ type loadOptions struct {
 	maxSourceSize int
 	// logger is the logger for notices. If it is nil, slog.Default() is used.
 	logger *slog.Logger
+	// lint reports whether services with problems that Lint reports are refused.
+	lint bool
 }
 
 // WithWireNames sets the names of services on the bus. The keys are full names of services, and the
@@ -45,8 +47,15 @@ func WithMaxSourceSize(bytes int) LoadOption {
 	return func(o *loadOptions) { o.maxSourceSize = max(bytes, 0) }
 }
 
-// WithLogger sets the logger for notices about gRPC services that the registry leaves out. See
-// [Registry.GRPCServices]. By default, or if logger is nil, slog.Default() is used.
+// WithLint makes a registry refuse services about which [Lint] reports a problem. By default, the
+// registry logs a warning, because services with such schemas may already be in use.
+func WithLint() LoadOption {
+	return func(o *loadOptions) { o.lint = true }
+}
+
+// WithLogger sets the logger for notices about gRPC services that the registry leaves out (see
+// [Registry.GRPCServices]) and for the problems that [Lint] reports. By default, or if logger is
+// nil, slog.Default() is used.
 func WithLogger(logger *slog.Logger) LoadOption {
 	return func(o *loadOptions) { o.logger = logger }
 }

@@ -26,6 +26,11 @@ const (
 	fieldType         protowire.Number = 8
 )
 
+// olderRouting contains the names of the members of the oneof "routing".
+var olderRouting = map[protowire.Number]string{
+	fieldMulti: "multi", fieldAffinityFunc: "affinity_func", fieldQueue: "queue",
+}
+
 // These are the field numbers of psrpc.TopicParamOptions.
 const (
 	fieldGroup        protowire.Number = 1
@@ -46,9 +51,11 @@ type methodOptions struct {
 	// routingOneof is the field number of the member of the oneof "routing" that was read last. It
 	// is 0 if no member has been read.
 	routingOneof protowire.Number
-	group        string
-	topicNames   []string
-	singleServer bool
+	// routingOneofValue is the value of that member. It does not matter for the routing.
+	routingOneofValue bool
+	group             string
+	topicNames        []string
+	singleServer      bool
 }
 
 // readOptions reads the psrpc options of md. It encodes the options message and then parses the
@@ -96,7 +103,7 @@ func (o *methodOptions) merge(raw []byte) error {
 			f.matches(fieldAffinityFunc, protowire.VarintType),
 			f.matches(fieldQueue, protowire.VarintType):
 			// psrpc checks only which member of the oneof is present and ignores its value.
-			o.routingOneof = f.number
+			o.routingOneof, o.routingOneofValue = f.number, f.bool()
 		case f.matches(fieldType, protowire.VarintType):
 			o.routingType = int32(f.varint) //nolint:gosec // protobuf truncates enum values to 32 bits.
 		}

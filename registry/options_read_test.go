@@ -164,7 +164,7 @@ func optionsModel(t *testing.T, types *protoregistry.Types, raw []byte) (want me
 	want.stream = field(options, "stream").Bool()
 	want.routingType = int32(field(options, "type").Enum())
 	if member := options.WhichOneof(options.Descriptor().Oneofs().ByName("routing")); member != nil {
-		want.routingOneof = member.Number()
+		want.routingOneof, want.routingOneofValue = member.Number(), options.Get(member).Bool()
 	}
 	params := field(options, "topic_params").Message()
 	want.group = field(params, "group").String()

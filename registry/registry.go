@@ -54,6 +54,9 @@ func (r *Registry) Register(sd any, opts ...Option) (*Service, error) {
 		return nil, err
 	}
 	s, err := NewService(descriptor, r.options.serviceOptions(descriptor, opts)...)
+	if err == nil {
+		err = r.options.refusal(s)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -112,6 +115,9 @@ func (r *Registry) buildAll(descriptors []protoreflect.ServiceDescriptor, opts [
 	var problems []error
 	for _, descriptor := range descriptors {
 		s, err := buildService(descriptor, r.options.serviceOptions(descriptor, opts))
+		if err == nil {
+			err = r.options.refusal(s)
+		}
 		if err != nil {
 			problems = append(problems, err)
 			continue
@@ -130,10 +136,24 @@ func (r *Registry) isRenamed(s *Service) bool {
 	return ok && s.wireName == s.defaultWireName() && old.wireName != s.wireName && sameService(old, s)
 }
 
-// add adds services to the registry. If it returns an error, no service has been added. For each
-// element of services, the result contains the registered service, which is the element itself or
-// an existing service that is equal.
+// add adds services to the registry and logs what [Lint] reports about them. If it returns an error,
+// no service has been added. For each element of services, the result contains the registered
+// service, which is the element itself or an existing service that is equal.
 func (r *Registry) add(services []*Service) ([]*Service, error) {
+	registered, err := r.store(services)
+	if err != nil {
+		return nil, err
+	}
+	for i, s := range services {
+		if registered[i] == s {
+			r.options.warn(s)
+		}
+	}
+	return registered, nil
+}
+
+// store is like add, but logs nothing.
+func (r *Registry) store(services []*Service) ([]*Service, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 

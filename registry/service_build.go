@@ -37,18 +37,22 @@ func WithWireName(name string) Option {
 // Mistakes in the schema are reported as errors of type *[SchemaError], joined into one error. A
 // service without methods is reported as a mistake as well.
 //
-// A method that has topic parameters or a topic group but does not set the option topics has no
-// topics. Such a method is not reported as a mistake, because services with such schemas may
-// already be in use.
+// Options that contradict each other or have no effect are not reported, because services with such
+// schemas may already be in use. [Lint] reports them. For example, a method that has topic
+// parameters but does not set the option topics has no topics.
 func NewService(sd any, opts ...Option) (*Service, error) {
 	descriptor, err := serviceDescriptor(sd)
 	if err != nil {
 		return nil, err
 	}
 	if descriptor.Methods().Len() == 0 {
-		return nil, schemaError(descriptor, string(descriptor.FullName()), errors.New("the service declares no methods"))
+		return nil, noMethodsError(descriptor)
 	}
 	return buildService(descriptor, opts)
+}
+
+func noMethodsError(descriptor protoreflect.ServiceDescriptor) error {
+	return schemaError(descriptor, string(descriptor.FullName()), errors.New("the service declares no methods"))
 }
 
 // buildService creates a service from a valid descriptor. Unlike NewService, it accepts a service
