@@ -205,7 +205,7 @@ func drawMessage(t *rapid.T, kind wire.Kind) (message, map[string]string) {
 	case wire.KindCancel:
 		return &wire.Cancel{RequestID: first}, nil
 	case wire.KindDiscover:
-		return &wire.Discover{ClientID: first, Channel: second}, nil
+		return &wire.Discover{ClientID: first, Channel: second, Answered: rapid.SliceOfN(id, 0, 3).Draw(t, "answered")}, nil
 	case wire.KindPresence:
 		return &wire.Presence{
 			ServerID: first, State: wire.PresenceState(rapid.Uint64().Draw(t, "state")),

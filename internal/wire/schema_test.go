@@ -163,15 +163,13 @@ func toReference(t require.TestingT, m message) *dynamicpb.Message {
 		ref := newReference(t, "Discover")
 		setText(ref, "client_id", string(m.ClientID))
 		setText(ref, "channel", string(m.Channel))
+		appendTexts(ref, "answered", m.Answered)
 		return ref
 	case *wire.Presence:
 		ref := newReference(t, "Presence")
 		setText(ref, "server_id", string(m.ServerID))
 		set(ref, "state", protoreflect.ValueOfUint64(uint64(m.State)))
-		channels := ref.Mutable(ref.Descriptor().Fields().ByName("channel")).List()
-		for _, channel := range m.Channels {
-			channels.Append(protoreflect.ValueOfString(string(channel)))
-		}
+		appendTexts(ref, "channel", m.Channels)
 		setText(ref, "address", string(m.Address))
 		setText(ref, "receiver", string(m.Receiver))
 		set(ref, "members", protoreflect.ValueOfUint32(m.Members))
@@ -246,6 +244,13 @@ func field(m protoreflect.Message, name protoreflect.Name) protoreflect.FieldDes
 
 func set(m protoreflect.Message, name protoreflect.Name, value protoreflect.Value) {
 	m.Set(field(m, name), value)
+}
+
+// appendTexts appends the texts to a repeated field.
+func appendTexts(ref *dynamicpb.Message, field protoreflect.Name, texts [][]byte) {
+	for _, text := range texts {
+		ref.Mutable(ref.Descriptor().Fields().ByName(field)).List().Append(protoreflect.ValueOfString(string(text)))
+	}
 }
 
 func setText(m protoreflect.Message, name protoreflect.Name, text string) {
