@@ -357,7 +357,7 @@ func (c *Conn) subscribeReplies(ctx context.Context, s *registry.Service) (*repl
 	if replies == nil {
 		replies = newReplySubscriptions(c.bus, c, s.WireName(), c.options.id, c.options.logger)
 		if slices.ContainsFunc(s.Methods(), c.traits.Announces) {
-			replies.presence = newConnPresence(c, s.WireName())
+			replies.presence = newConnPresence(c, s)
 		}
 		c.replies[s.WireName()] = replies
 	}

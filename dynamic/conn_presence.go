@@ -11,6 +11,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 	"github.com/dynpsrpc/dynpsrpc/internal/queue"
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
+	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
 // connPresence keeps track of the servers of one service; see [transport.Traits.Announces]. Servers
@@ -32,12 +33,14 @@ type connPresence struct {
 	// denied reports whether the broker denies access to the channels for discovery. unicastDenied
 	// reports whether it denies access to the channels of single servers.
 	denied, unicastDenied atomic.Bool
+	namesakes             namesakes
 }
 
-func newConnPresence(c *Conn, service string) *connPresence {
+func newConnPresence(c *Conn, service *registry.Service) *connPresence {
 	return &connPresence{
 		conn:          c,
-		service:       service,
+		service:       service.WireName(),
+		namesakes:     namesakes{service: service, logger: c.options.logger},
 		announcements: transport.LazySubscription{ClosedErr: errors.ErrClientClosed},
 		answers:       transport.LazySubscription{ClosedErr: errors.ErrClientClosed},
 	}
@@ -91,6 +94,7 @@ func (p *connPresence) onPresence(frame []byte, isAnswer bool) {
 		c.drops.addBad(bus.Channel(wire.PresenceChannel(p.service)), err)
 		return
 	}
+	p.namesakes.check(&presence)
 	server := string(presence.ServerID)
 	for _, channel := range presence.Channels {
 		c.mu.Lock()

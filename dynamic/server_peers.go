@@ -255,6 +255,8 @@ func (u *unicastReceiver) decodePresence(frame []byte) (wire.Presence, bool) {
 	presence, _, err := transport.Decode(frame, wire.KindPresence, server.options.decompression(), wire.ParsePresence)
 	if err != nil {
 		server.drops.addBad(u.channel(), err)
+	} else {
+		u.namesakes.check(&presence)
 	}
 	return presence, err == nil && len(presence.Address) > 0 && string(presence.Address) != u.address
 }

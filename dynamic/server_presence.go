@@ -124,7 +124,10 @@ func (r *Registration) announce(state wire.PresenceState, endpoints ...*endpoint
 // the value of [wire.Presence.Members].
 func (r *Registration) publishPresence(receiver bus.Channel, state wire.PresenceState, members int, channels [][]byte) {
 	//nolint:gosec // the number is limited by memory
-	presence := wire.Presence{ServerID: r.server.wireID, State: state, Members: uint32(members), Channels: channels}
+	presence := wire.Presence{
+		ServerID: r.server.wireID, State: state, Members: uint32(members), Channels: channels,
+		Service: []byte(r.service.Name()),
+	}
 	if r.unicast.requests.IsOpen() {
 		presence.Address, presence.Receiver = []byte(r.unicast.address), []byte(r.server.traits.ReceiverID)
 	}

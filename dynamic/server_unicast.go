@@ -23,6 +23,7 @@ type unicastReceiver struct {
 	peers peers
 	// registration is the current version of the service.
 	registration atomic.Pointer[Registration]
+	namesakes    namesakes
 }
 
 func newUnicastReceiver(r *Registration) *unicastReceiver {
@@ -30,6 +31,8 @@ func newUnicastReceiver(r *Registration) *unicastReceiver {
 		address:  id.NewServer(),
 		requests: transport.LazySubscription{ClosedErr: errors.ErrServerClosed},
 		peers:    peers{announcements: transport.LazySubscription{ClosedErr: errors.ErrServerClosed}},
+
+		namesakes: namesakes{service: r.service, logger: r.server.options.logger},
 	}
 	u.registration.Store(r)
 	return u

@@ -17,13 +17,14 @@ const (
 	presenceTagAddress  = 4<<wireTypeBits | wireBytes
 	presenceTagReceiver = 5<<wireTypeBits | wireBytes
 	presenceTagMembers  = 6<<wireTypeBits | wireVarint
+	presenceTagService  = 7<<wireTypeBits | wireBytes
 )
 
 // maxPresenceChannels is the maximum number of channels in a [Presence] that ParsePresence accepts.
 const maxPresenceChannels = 10_000
 
-// maxAddress is the maximum length, in bytes, of the Address and the Receiver of a [Presence] that
-// ParsePresence accepts. Peers remember both of many servers.
+// maxAddress is the maximum length, in bytes, of the Address, the Receiver and the Service of a
+// [Presence] that ParsePresence accepts. Peers remember the first two of many servers.
 const maxAddress = 256
 
 // MaxAnswered is the maximum number of addresses in a [Discover] that ParseDiscover accepts.
@@ -32,7 +33,7 @@ const MaxAnswered = 256
 var (
 	errTooManyAnswered = errors.NewErrorf(errors.MalformedRequest, "discover has more than %d addresses", MaxAnswered)
 	errTooManyChannels = errors.NewErrorf(errors.MalformedRequest, "presence has more than %d channels", maxPresenceChannels)
-	errLongAddress     = errors.NewErrorf(errors.MalformedRequest, "presence has an address of more than %d bytes", maxAddress)
+	errLongAddress     = errors.NewErrorf(errors.MalformedRequest, "presence has an address or name of more than %d bytes", maxAddress)
 )
 
 // Discover is a discovery request, which asks the servers of a service which of them receive
@@ -126,6 +127,9 @@ type Presence struct {
 	// as far as this server knows. It is zero if the server does not know the number, and in messages
 	// to all clients.
 	Members uint32
+	// Service is the full name of the service in its descriptor. Two services with the same name on
+	// the bus may have different full names. It is empty if the full name is longer than 256 bytes.
+	Service []byte
 }
 
 // ParsePresence decodes the value of an envelope of kind [KindPresence].
@@ -148,12 +152,14 @@ func ParsePresence(value []byte) (p Presence, err error) {
 			p.Receiver = r.text()
 		case presenceTagMembers:
 			p.Members = uint32(r.number)
+		case presenceTagService:
+			p.Service = r.text()
 		}
 	}
 	if r.err != nil {
 		return Presence{}, r.err
 	}
-	if len(p.Address) > maxAddress || len(p.Receiver) > maxAddress {
+	if len(p.Address) > maxAddress || len(p.Receiver) > maxAddress || len(p.Service) > maxAddress {
 		return Presence{}, errLongAddress
 	}
 	return p, nil
@@ -162,20 +168,25 @@ func ParsePresence(value []byte) (p Presence, err error) {
 // AppendFrame appends the encoded frame of p to dst. If a text field is not valid UTF-8, it returns
 // dst unchanged and an error.
 func (p *Presence) AppendFrame(dst []byte) ([]byte, error) {
-	if !validText(p.ServerID, p.Address, p.Receiver) || !validText(p.Channels...) {
+	service := p.Service
+	if len(service) > maxAddress {
+		service = nil
+	}
+	if !validText(p.ServerID, p.Address, p.Receiver, service) || !validText(p.Channels...) {
 		return dst, errInvalidText
 	}
 	size := sizeBytes(presenceTagServerID, len(p.ServerID)) + sizeVarint(presenceTagState, uint64(p.State)) +
 		sizeRepeated(presenceTagChannel, p.Channels)
 	size += sizeBytes(presenceTagAddress, len(p.Address)) + sizeBytes(presenceTagReceiver, len(p.Receiver)) +
-		sizeVarint(presenceTagMembers, uint64(p.Members))
+		sizeVarint(presenceTagMembers, uint64(p.Members)) + sizeBytes(presenceTagService, len(service))
 	frame := beginFrame(dst, presenceName, size, 0)
 	frame = appendBytes(frame, presenceTagServerID, p.ServerID)
 	frame = appendVarint(frame, presenceTagState, uint64(p.State))
 	frame = appendRepeated(frame, presenceTagChannel, p.Channels)
 	frame = appendBytes(frame, presenceTagAddress, p.Address)
 	frame = appendBytes(frame, presenceTagReceiver, p.Receiver)
-	return appendVarint(frame, presenceTagMembers, uint64(p.Members)), nil
+	frame = appendVarint(frame, presenceTagMembers, uint64(p.Members))
+	return appendBytes(frame, presenceTagService, service), nil
 }
 
 // sizeRepeated returns the encoded size of a repeated field. Unlike other fields, its values are

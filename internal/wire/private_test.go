@@ -109,9 +109,10 @@ var privateMessages = map[string]struct {
 	"unicast presence": {
 		&wire.Presence{
 			ServerID: []byte("server"), Channels: [][]byte{[]byte("a|REQ")}, Address: []byte("address"), Receiver: []byte("bus"),
-			Members: 3,
+			Members: 3, Service: []byte("a.B"),
 		},
-		wire.KindPresence, fields{}.bytes(1, "server").bytes(3, "a|REQ").bytes(4, "address").bytes(5, "bus").varint(6, 3),
+		wire.KindPresence, fields{}.bytes(1, "server").bytes(3, "a|REQ").bytes(4, "address").bytes(5, "bus").varint(6, 3).
+			bytes(7, "a.B"),
 	},
 }
 
@@ -167,7 +168,7 @@ func TestParsePresence_LongAddress(t *testing.T) {
 		envelope, err := wire.ParseEnvelope(frame)
 		require.NoError(t, err)
 		_, err = wire.ParsePresence(envelope.Value)
-		require.ErrorContains(t, err, "address of more than 256 bytes")
+		require.ErrorContains(t, err, "address or name of more than 256 bytes")
 	}
 }
 

@@ -211,7 +211,7 @@ func drawMessage(t *rapid.T, kind wire.Kind) (message, map[string]string) {
 			ServerID: first, State: wire.PresenceState(rapid.Uint64().Draw(t, "state")),
 			Channels: rapid.SliceOf(id).Draw(t, "channels"),
 			Address:  id.Draw(t, "address"), Receiver: id.Draw(t, "receiver"),
-			Members: rapid.Uint32().Draw(t, "members"),
+			Members: rapid.Uint32().Draw(t, "members"), Service: id.Draw(t, "service"),
 		}, nil
 	default:
 		return &wire.Stream{

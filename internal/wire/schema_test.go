@@ -173,6 +173,7 @@ func toReference(t require.TestingT, m message) *dynamicpb.Message {
 		setText(ref, "address", string(m.Address))
 		setText(ref, "receiver", string(m.Receiver))
 		set(ref, "members", protoreflect.ValueOfUint32(m.Members))
+		setText(ref, "service", string(m.Service))
 		return ref
 	default:
 		require.Fail(t, "no such message")
