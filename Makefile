@@ -42,7 +42,6 @@ test race: export GOFLAGS += $(RACE_FLAGS)
 
 test: redis-server ## Run all tests with the race detector; sets up what they need
 	$(GO) test $(TEST_FLAGS) -count=$(COUNT) $(TEST_PACKAGES)
-	$(GO) -C tests/bench test -vet=off -count=$(COUNT) ./...
 
 chaos: redis-server ## Run the tests that break brokers, links and processes; 10 minutes on 2 cores
 	$(GO) test $(CHAOS_FLAGS) -timeout=15m ./tests/chaos
@@ -50,8 +49,9 @@ chaos: redis-server ## Run the tests that break brokers, links and processes; 10
 soak: redis-server ## Break both brokers and the processes on them every 5 s for DURATION (10m)
 	$(GO) test $(CHAOS_FLAGS) -timeout=0 -run=TestSoak ./tests/chaos -duration=$(DURATION)
 
-interop: redis-server ## Run the tests beside the real psrpc
+interop: redis-server ## Run the tests beside the real psrpc, and those of the benchmarks
 	$(GO) -C tests/interop test -vet=off -count=1 -v ./...
+	$(GO) -C tests/bench test -vet=off -count=1 ./...
 
 race: COUNT = 5
 race: redis-server ## Run all tests with the race detector, five times over, on 1, 2 and 4 processors

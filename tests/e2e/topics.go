@@ -15,7 +15,7 @@ import (
 const (
 	manyTopics = 2000
 	// topicWorkers is the number of goroutines that register, call and deregister topics.
-	topicWorkers = 4
+	topicWorkers = 16
 	// keptHeap is the maximum heap growth, in bytes, after all topics have been deregistered. Some
 	// growth is expected, because a conn remembers the servers of each topic for a while.
 	keptHeap = 3 << 20

@@ -14,12 +14,12 @@ import (
 )
 
 const (
-	churnedTopics = 10_000
+	churnedTopics = 4_000
 	// fewGoroutines is the maximum number of additional goroutines. The buses and the test run some
 	// goroutines from time to time.
 	fewGoroutines = 10
 	// heapGrowth is the maximum heap growth in bytes. Pools and buffers may have grown.
-	heapGrowth = 4 << 20
+	heapGrowth = 2 << 20
 )
 
 // Many topics are registered and deregistered on a server, and many subscriptions are opened and

@@ -43,7 +43,7 @@ func TestReady_RegisterAndCall(t *testing.T) {
 	scene.OnBrokers(t, func(t *testing.T, network scene.Network) {
 		_, registration := scene.Serve(t, network.Connect(t), dynamic.Handlers{"MoveRegion": dynamic.Unary(scene.Echo)})
 		client := scene.Caller(t, scene.Conn(t, network.Connect(t)), "MoveRegion")
-		repeat(t, scaled(5000), func(i int) error {
+		repeat(t, scaled(2000), func(i int) error {
 			topic := fmt.Sprintf("region-%d", i)
 			if err := registration.RegisterTopic("MoveRegion", topic); err != nil {
 				return err
