@@ -64,9 +64,9 @@ type callState struct {
 	fromClaimer bool
 	// timedOut reports whether the call's deadline has passed.
 	timedOut bool
-	// queued reports whether the request was first sent to a single server, which did not accept
-	// it, and then to the queue.
-	queued bool
+	// resent reports whether the request was first sent to some servers, which did not accept it,
+	// and then to the queue or to all servers.
+	resent bool
 }
 
 var emptyState = callState{receivers: bus.Unknown}
@@ -183,13 +183,13 @@ func (s *callState) isUndelivered() bool {
 		slices.ContainsFunc(s.claims, func(claim wire.ClaimRequest) bool { return claim.Declined })
 }
 
-// prepareQueue prepares the inbox for sending the request to the queue, because the single server
-// to which it was first sent has not accepted it.
-func (in *callInbox) prepareQueue() {
+// prepareResend prepares the inbox for sending the request to the queue or to all servers, because
+// the servers to which it was first sent have not accepted it.
+func (in *callInbox) prepareResend(requireClaim bool) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	in.state = emptyState
-	in.state.queued = true
+	in.state, in.requireClaim = emptyState, requireClaim
+	in.state.resent = true
 }
 
 // isError reports whether a server has answered with an error.

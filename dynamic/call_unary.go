@@ -80,10 +80,12 @@ type unaryCall struct {
 	frame   []byte
 	keySize int
 	// candidates holds the servers to which the request was sent because of
-	// SelectionOpts.Candidates. It is nil if the request was sent to all servers. selection holds
-	// the options for a selection among all servers, which follows if no candidate is selected.
+	// SelectionOpts.Candidates. It is nil if the request was sent to all servers.
 	candidates []*selection.Member
-	selection  *SelectionOpts
+	// selection holds the options for a selection among all servers. That selection follows if the
+	// request is first sent to some servers, or to one, and none of them accepts it. selection is
+	// nil if the request cannot be sent to some servers only.
+	selection *SelectionOpts
 	// member is the server to which the request was sent as a unicast request. It is nil if the
 	// request was sent to all servers or to the queue.
 	member *selection.Member
@@ -97,11 +99,22 @@ func newUnaryCall(p *clientPlan, r *route) unaryCall {
 // this to the client.
 const maxAnnounceAfter = 200 * time.Millisecond
 
-// announceAfter returns the value of [wire.Request.AnnounceAfter]. It is a small part of the
-// selection timeout, so that most of that time is left for the announcement to arrive.
-func (o *connOptions) announceAfter() uint32 {
+// announceAfterOf returns the value of [wire.Request.AnnounceAfter] for a call that waits for a
+// confirmation for the time signTimeout. It is a small part of that time, so that most of it is
+// left for the announcement to arrive.
+func announceAfterOf(signTimeout time.Duration) uint32 {
 	const share = 4
-	return uint32(max(min(maxAnnounceAfter, o.selectionTimeout/share).Milliseconds(), 1)) //nolint:gosec // at most 200
+	return uint32(max(min(maxAnnounceAfter, signTimeout/share).Milliseconds(), 1)) //nolint:gosec // at most 200
+}
+
+// signTimeout returns how long the call waits until a server confirms that it has received the
+// request. It is used only if the call accepts a response without a claim.
+func (c *unaryCall) signTimeout() time.Duration {
+	timeout := c.plan.conn.options.selectionTimeout
+	if c.selection != nil && c.selection.AffinityTimeout > 0 {
+		timeout = min(timeout, c.selection.AffinityTimeout)
+	}
+	return timeout
 }
 
 // callUnary sends a request to one server and returns the encoded response.
@@ -119,15 +132,15 @@ func (p *clientPlan) callUnary(ctx context.Context, r *route, request proto.Mess
 	c.expiry = expiry.Sub(c.started)
 	announceAfter := uint32(0)
 	if c.acceptDirect && p.method.RequireClaim() {
-		announceAfter, c.awaitsSign = p.conn.options.announceAfter(), true
+		announceAfter, c.awaitsSign = announceAfterOf(c.signTimeout()), true
 	}
 	outgoing := wire.Request{
 		RequestID: c.inbox.id[:], ClientID: p.conn.wireID,
 		SentAt: c.started.UnixNano(), Expiry: expiry.UnixNano(),
 		Metadata: o.outgoingMetadata(ctx), Body: p.requests.Body(request),
-		SkipClaim: c.awaitsSign, AnnounceAfter: announceAfter, AcceptDecline: c.selecting,
+		SkipClaim: c.awaitsSign && p.method.Queue(), AnnounceAfter: announceAfter,
+		AcceptDecline: c.selecting || c.selection != nil,
 	}
-	c.chooseServers(o)
 	if c.member != nil || c.candidates != nil {
 		defer c.leaveMember()
 		outgoing.RoutingKey = r.requests.Name
@@ -138,18 +151,16 @@ func (p *clientPlan) callUnary(ctx context.Context, r *route, request proto.Mess
 		return nil, errors.NewErrorf(errors.MalformedRequest, "request of %s cannot be encoded: %w", p.method.FullName(), err)
 	}
 	response, err := c.run(ctx, r.requests, frame, timeout)
-	if err != nil && c.member != nil && isUnanswered(err) {
-		r.unicast.suspect(c.member)
-	}
+	c.updateMembers(err)
 	for _, serverID := range o.serverIDs {
 		*serverID = c.responder()
 	}
 	return response, err
 }
 
-// chooseSelection determines how the server for the call is selected. queued reports whether the
-// bus delivers the request to a single server. This is the case for calls to queue methods, but not
-// for streams.
+// chooseSelection determines how the server for the call is selected, and whether the request is
+// sent only to some servers. queued reports whether the bus delivers the request to a single
+// server. This is the case for calls to queue methods, but not for streams.
 func (c *unaryCall) chooseSelection(o *requestOptions, queued bool) {
 	method := c.plan.method
 	options := &c.plan.conn.options
@@ -157,7 +168,7 @@ func (c *unaryCall) chooseSelection(o *requestOptions, queued bool) {
 	case !method.RequireClaim():
 		c.acceptDirect = true
 	case o.selection != nil:
-		c.startSelection(*o.selection, nil)
+		c.selectWith(o.selection)
 	case queued:
 		c.acceptDirect = true
 	case method.Routing() == registry.RoutingAffinity:
@@ -167,23 +178,34 @@ func (c *unaryCall) chooseSelection(o *requestOptions, queued bool) {
 		// claims it is selected.
 		c.startSelection(SelectionOpts{AcceptFirstAvailable: true, AffinityTimeout: options.selectionTimeout}, nil)
 	}
-}
-
-// chooseServers determines whether the request is sent as a unicast request, and to which servers.
-func (c *unaryCall) chooseServers(o *requestOptions) {
-	unicast := c.route.unicast
-	switch {
-	case unicast == nil:
-	case c.plan.method.Queue() && !c.selecting:
+	if unicast := c.route.unicast; unicast != nil && queued && !c.selecting {
 		c.inbox.unicast = unicast
 		c.member = unicast.choose(c.started)
-	case !c.plan.method.Queue() && o.selection != nil && o.selection.Candidates > 0 && c.selecting:
-		if c.plan.presence != nil {
-			c.plan.presence.ask(c.route)
+	}
+}
+
+// selectWith determines how the server is selected if the caller has set SelectionOpts, and to which
+// servers the request is sent.
+func (c *unaryCall) selectWith(opts *SelectionOpts) {
+	unicast := c.route.unicast
+	if unicast == nil || c.plan.method.Queue() || opts.Candidates <= 0 && !opts.acceptsAnyServer() {
+		c.startSelection(*opts, nil)
+		return
+	}
+	c.inbox.unicast, c.selection = unicast, opts
+	if opts.acceptsAnyServer() {
+		if c.member = unicast.chooseWilling(c.started); c.member != nil {
+			c.acceptDirect = true
+			return
 		}
-		c.inbox.unicast, c.selection = unicast, o.selection
-		if c.candidates = unicast.candidates(o.selection.Candidates, c.started); c.candidates != nil {
-			c.claims = selection.NewCandidatesCollector(o.selection.internal(), len(c.candidates))
+	}
+	if c.plan.presence != nil {
+		c.plan.presence.ask(c.route)
+	}
+	c.startSelection(*opts, nil)
+	if opts.Candidates > 0 {
+		if c.candidates = unicast.candidates(opts.Candidates, c.started); c.candidates != nil {
+			c.claims = selection.NewCandidatesCollector(opts.internal(), len(c.candidates))
 		}
 	}
 }
@@ -217,9 +239,12 @@ func (c *unaryCall) run(ctx context.Context, channel bus.Channel, frame []byte, 
 		return nil, c.withFacts(transport.ClassifyError(err))
 	}
 	c.sent, c.published = true, time.Since(c.started)
+	if c.selecting || c.selection != nil {
+		// A selection may also start later, in askAll.
+		defer func() { c.claims.Stop() }()
+	}
 	if c.selecting {
 		c.claims.Start(&conn.timers)
-		defer func() { c.claims.Stop() }()
 		if c.candidates != nil {
 			c.claims.Limit(DefaultShortCircuitTimeout)
 		}
@@ -230,8 +255,8 @@ func (c *unaryCall) run(ctx context.Context, channel bus.Channel, frame []byte, 
 	return c.wait(ctx)
 }
 
-// publish sends the request to c.member. If there is no such server, publish sends the request to
-// channel. It also does so if the bus does not accept the request for the server.
+// publish sends the request to c.candidates or to c.member. If there are none, publish sends it to
+// channel. If the bus does not accept the request for a member of a queue, publish does so too.
 func (c *unaryCall) publish(ctx context.Context, channel bus.Channel, frame []byte) error {
 	conn := c.plan.conn
 	if c.candidates != nil {
@@ -246,9 +271,17 @@ func (c *unaryCall) publish(ctx context.Context, channel bus.Channel, frame []by
 	}
 	if c.member != nil {
 		c.frame = frame
-		err := conn.bus.Publish(ctx, bus.Channel(c.member.Channel), frame, &unicastReport{c.inbox, c.inbox.id})
-		if err == nil {
+		report := &unicastReport{c.inbox, c.inbox.id}
+		err := conn.bus.Publish(ctx, bus.Channel(c.member.Channel), frame, report)
+		switch {
+		case err == nil:
 			return nil
+		case c.selection == nil:
+		case transport.IsPermissionDenied(err):
+			report.Delivered(bus.Unknown, err)
+			return nil
+		default:
+			return err
 		}
 		c.leaveMember()
 		// The bus may append to the frame. Because of Clip, this does not overwrite the bytes of
@@ -258,12 +291,17 @@ func (c *unaryCall) publish(ctx context.Context, channel bus.Channel, frame []by
 	return conn.bus.Publish(ctx, channel, frame, &requestReport{c.inbox, c.inbox.id})
 }
 
-// sendToQueue sends the request to the queue after a unicast request has not been delivered. No
-// server has run the request.
-func (c *unaryCall) sendToQueue(ctx context.Context, state *callState) error {
+// sendElsewhere sends the request to the queue or to all servers after a unicast request has not been
+// accepted. No server has run the request.
+func (c *unaryCall) sendElsewhere(ctx context.Context, state *callState) error {
+	if c.selection != nil {
+		c.route.unicast.onNotAccepted(c.member, state)
+		c.leaveMember()
+		return c.askAll(ctx)
+	}
 	c.route.unicast.onUndelivered(c.member, state)
 	c.leaveMember()
-	c.inbox.prepareQueue()
+	c.inbox.prepareResend(false)
 	frame := slices.Clip(c.frame[:len(c.frame)-c.keySize])
 	if err := c.publish(ctx, c.route.requests, frame); err != nil {
 		return c.withFacts(transport.ClassifyError(err))
@@ -273,19 +311,39 @@ func (c *unaryCall) sendToQueue(ctx context.Context, state *callState) error {
 	return nil
 }
 
-// askAll sends the request to all servers. It is called when none of the candidates has made an
-// acceptable claim.
+// askAll sends the request to all servers, and starts a selection among them. It is called when none
+// of the candidates has made an acceptable claim, and when a single server has not accepted the
+// request.
 func (c *unaryCall) askAll(ctx context.Context) error {
-	c.candidates = nil
+	frame, err := c.frameForAll()
+	if err != nil {
+		return err
+	}
 	c.claims.Stop()
-	c.inbox.prepareQueue()
+	c.inbox.prepareResend(true)
+	c.candidates, c.server, c.acceptDirect, c.awaitsSign = nil, "", false, false
 	c.startSelection(*c.selection, nil)
-	if err := c.publish(ctx, c.route.requests, slices.Clip(c.frame[:len(c.frame)-c.keySize])); err != nil {
+	if err := c.publish(ctx, c.route.requests, frame); err != nil {
 		return c.withFacts(transport.ClassifyError(err))
 	}
 	c.published = time.Since(c.started)
+	c.inbox.extend(c.started, c.timeout)
 	c.claims.Start(&c.plan.conn.timers)
 	return nil
+}
+
+// frameForAll returns the frame of the request without what is sent only to single servers.
+func (c *unaryCall) frameForAll() ([]byte, error) {
+	envelope, err := wire.ParseEnvelope(c.frame)
+	if err != nil {
+		return nil, err
+	}
+	request, err := wire.ParseRequest(envelope.Value)
+	if err != nil {
+		return nil, err
+	}
+	request.AnnounceAfter = 0
+	return request.AppendFrame(nil)
 }
 
 // leaveMember records that the call no longer waits for c.member. It does nothing if c.member is
@@ -294,6 +352,21 @@ func (c *unaryCall) leaveMember() {
 	if c.member != nil {
 		c.member.Done()
 		c.member = nil
+	}
+}
+
+// updateMembers is called at the end of the call with its error. It records how the servers have
+// handled the request, for the choice of servers in later calls.
+func (c *unaryCall) updateMembers(err error) {
+	unicast := c.route.unicast
+	acceptsAny := c.selection != nil && c.selection.acceptsAnyServer()
+	switch {
+	case c.member != nil && err != nil && isUnanswered(err):
+		unicast.suspect(c.member)
+	case acceptsAny && c.member != nil && err == nil:
+		unicast.directory().OnAccepted()
+	case acceptsAny && c.member == nil:
+		unicast.onClaims(c.inbox.snapshot().claims)
 	}
 }
 
@@ -371,7 +444,7 @@ func (c *unaryCall) step(ctx context.Context) (response []byte, isFinal bool, er
 		}
 		return state.body, true, nil
 	case c.member != nil && state.isUndelivered():
-		return nil, false, c.sendToQueue(ctx, &state)
+		return nil, false, c.sendElsewhere(ctx, &state)
 	case state.publishErr != nil:
 		return nil, true, c.withFacts(transport.ClassifyError(state.publishErr))
 	case c.server == "" && c.claims.HasNew(state.claims, state.receivers):
@@ -397,7 +470,7 @@ func (c *unaryCall) nextDeadline(from time.Duration) time.Duration {
 	if !c.awaitsSign {
 		return c.timeout
 	}
-	wait := c.plan.conn.options.selectionTimeout
+	wait := c.signTimeout()
 	if c.awaitsSign = from+wait < c.timeout; c.awaitsSign {
 		c.signDeadline = from + wait - wait/20
 	} else {

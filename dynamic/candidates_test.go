@@ -30,8 +30,11 @@ func (b connectedBus) ReceiverID() string { return b.id }
 // decline all requests.
 type candidatesFleet struct {
 	conn      *dynamic.Conn
+	servers   []*dynamic.Server
 	unwilling [20]atomic.Bool
 	runs      atomic.Int64
+	// slowAffinity and slowHandler are how long the functions of the servers take, in nanoseconds.
+	slowAffinity, slowHandler atomic.Int64
 }
 
 // newCandidatesFleet calls busOf with the number of each server, and with -1 for the conn.
@@ -41,11 +44,14 @@ func newCandidatesFleet(t *testing.T, busOf func(server int) bus.Bus) *candidate
 	for i := range f.unwilling {
 		server := dynamic.NewServer(busOf(i), dynamic.WithServerID(fmt.Sprint("SRV_", i)))
 		t.Cleanup(func() { require.NoError(t, server.Shutdown(context.Background())) })
+		f.servers = append(f.servers, server)
 		answer := func(context.Context, text) (text, error) {
 			f.runs.Add(1)
+			sleep(&f.slowHandler)
 			return wrapperspb.String(server.ID()), nil
 		}
 		affinity := func(context.Context, text) float32 {
+			sleep(&f.slowAffinity)
 			if f.unwilling[i].Load() {
 				return -1
 			}
@@ -62,14 +68,37 @@ func newCandidatesFleet(t *testing.T, busOf func(server int) bus.Bus) *candidate
 	return f
 }
 
+func sleep(duration *atomic.Int64) {
+	if d := time.Duration(duration.Load()); d > 0 {
+		<-time.After(d)
+	}
+}
+
 func (f *candidatesFleet) call(t *testing.T) string {
 	t.Helper()
-	answer, err := textClient(t, f.conn, "kinds.Fleet/Best").Call(t.Context(), wrapperspb.String("x"),
-		dynamic.WithSelectionOpts(dynamic.SelectionOpts{
-			Candidates: 2, AffinityTimeout: time.Second, ShortCircuitTimeout: time.Millisecond,
-		}))
+	return f.callWith(t, dynamic.SelectionOpts{
+		Candidates: 2, AffinityTimeout: time.Second, ShortCircuitTimeout: time.Millisecond,
+	})
+}
+
+func (f *candidatesFleet) callWith(t *testing.T, opts dynamic.SelectionOpts) string {
+	t.Helper()
+	answer, err := textClient(t, f.conn, "kinds.Fleet/Best").Call(
+		t.Context(), wrapperspb.String("x"), dynamic.WithSelectionOpts(opts))
 	require.NoError(t, err)
 	return answer.GetValue()
+}
+
+// fleetBuses contains functions that return a bus and a function for newCandidatesFleet.
+var fleetBuses = map[string]func() (*fakeBus, func(server int) bus.Bus){
+	"not counting": func() (*fakeBus, func(int) bus.Bus) {
+		b := newBlindBus(blindDelay)
+		return b.fakeBus, func(int) bus.Bus { return b }
+	},
+	"competing": func() (*fakeBus, func(int) bus.Bus) {
+		b := newCompetingBus()
+		return b.fakeBus, func(server int) bus.Bus { return connectedBus{b, fmt.Sprint("BUS_", server)} }
+	},
 }
 
 // sentTo returns how many frames were sent to single servers, and how many to all, since the last
@@ -93,16 +122,7 @@ func sentTo(b *fakeBus) (one, all int) {
 // and the other one declines, all servers are asked.
 func TestCandidates(t *testing.T) {
 	t.Parallel()
-	for name, newBus := range map[string]func() (*fakeBus, func(server int) bus.Bus){
-		"not counting": func() (*fakeBus, func(int) bus.Bus) {
-			b := newBlindBus(blindDelay)
-			return b.fakeBus, func(int) bus.Bus { return b }
-		},
-		"competing": func() (*fakeBus, func(int) bus.Bus) {
-			b := newCompetingBus()
-			return b.fakeBus, func(server int) bus.Bus { return connectedBus{b, fmt.Sprint("BUS_", server)} }
-		},
-	} {
+	for name, newBus := range fleetBuses {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {

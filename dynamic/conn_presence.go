@@ -118,7 +118,7 @@ func (p *connPresence) updateDirectory(directory *selection.Directory, presence 
 	switch {
 	case len(presence.Address) == 0:
 	case presence.State == wire.PresenceServing:
-		directory.Add(p.service, string(presence.Address), string(presence.Receiver))
+		directory.Add(p.service, string(presence.ServerID), string(presence.Address), string(presence.Receiver))
 	case presence.State == wire.PresenceDraining, presence.State == wire.PresenceLeft:
 		directory.Remove(string(presence.Address))
 	}

@@ -12,7 +12,8 @@ import (
 )
 
 // unicastRoute chooses some of the servers of a method, so that a request is sent only to them. It
-// is used for queue methods, and for calls with [SelectionOpts.Candidates]. While the conn does not
+// is used for queue methods, and for calls with [SelectionOpts.Candidates] or
+// [SelectionOpts.AcceptFirstAvailable]. While the conn does not
 // know all servers of the method and topic, requests are sent to all of them; see
 // [selection.Directory]. It is immutable.
 //
@@ -43,6 +44,12 @@ func (u *unicastRoute) choose(now time.Time) *selection.Member {
 	return u.directory().Choose(u.sinceEpoch(now))
 }
 
+// chooseWilling returns the server to which a request that any server may handle is sent, or nil if
+// the request must be sent to all servers.
+func (u *unicastRoute) chooseWilling(now time.Time) *selection.Member {
+	return u.directory().ChooseWilling(u.sinceEpoch(now))
+}
+
 func (u *unicastRoute) sinceEpoch(now time.Time) time.Duration {
 	return now.Sub(u.presence.conn.inboxes.epoch)
 }
@@ -68,18 +75,47 @@ func (u *unicastRoute) ask() {
 	}
 }
 
-// onUndelivered handles a unicast request that no server has accepted. state is the state of the
-// call.
+// onUndelivered handles a request of a queue that was sent to a single server, which has not
+// accepted it. state is the state of the call.
 func (u *unicastRoute) onUndelivered(member *selection.Member, state *callState) {
-	if !transport.IsPermissionDenied(state.publishErr) {
-		u.directory().RemoveMember(member)
+	if transport.IsPermissionDenied(state.publishErr) {
+		u.deny(state.publishErr, "the more servers a queue has, the more a queue call costs")
 		return
 	}
+	u.directory().RemoveMember(member)
+}
+
+// deny stops sending requests to single servers and logs a warning. It is called when the broker
+// denies access to their channels.
+func (u *unicastRoute) deny(err error, consequence string) {
 	u.directory().Disable()
 	if p := u.presence; p.unicastDenied.CompareAndSwap(false, true) {
-		p.conn.options.logger.Warn("dynpsrpc: the broker does not permit to publish to single servers: the more servers a "+
-			"queue has, the more a queue call costs", slog.String("service", p.service), slog.Any("error", state.publishErr))
+		p.conn.options.logger.Warn("dynpsrpc: the broker does not permit to publish to single servers: "+consequence,
+			slog.String("service", p.service), slog.Any("error", err))
 	}
+}
+
+// onNotAccepted handles a request that any server may handle, and that was sent to a single server,
+// which has not accepted it. state is the state of the call.
+func (u *unicastRoute) onNotAccepted(member *selection.Member, state *callState) {
+	switch {
+	case transport.IsPermissionDenied(state.publishErr):
+		u.deny(state.publishErr, "affinity calls ask all servers")
+	case state.receivers == 0:
+		u.directory().RemoveMember(member)
+	default:
+		u.directory().OnDeclined(member, u.sinceEpoch(time.Now()))
+	}
+}
+
+// onClaims is called at the end of a call that any server may handle, if the request was sent to all
+// servers. claims holds the claims that have arrived.
+func (u *unicastRoute) onClaims(claims []wire.ClaimRequest) {
+	complete := u.directory().AccountsForAll()
+	if !u.presence.conn.traits.CountsReceivers {
+		complete = u.membership.KnowsAll()
+	}
+	u.directory().OnClaims(claims, complete, u.sinceEpoch(time.Now()))
 }
 
 // suspect is called when a server, which is a member of the directory, has not answered a request
@@ -127,7 +163,7 @@ func (r *candidateReport) Delivered(receivers int, err error) {
 	in := r.inbox
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	if in.id == r.call && !in.state.queued {
+	if in.id == r.call && !in.state.resent {
 		in.state.claims = append(in.state.claims, wire.ClaimRequest{ServerID: []byte(r.member.Channel.Name), Declined: true})
 		in.wakeup.Send()
 	}
@@ -148,7 +184,7 @@ func (r *unicastReport) Delivered(receivers int, err error) {
 	in := r.inbox
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	if in.id == r.call && !in.state.queued {
+	if in.id == r.call && !in.state.resent {
 		in.state.receivers, in.state.publishErr = receivers, err
 		in.wakeup.Send()
 	}

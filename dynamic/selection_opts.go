@@ -35,6 +35,15 @@ type SelectionOpts struct {
 	MaximumAffinity float32
 	// AcceptFirstAvailable selects the first acceptable claim immediately, even if its affinity is
 	// zero.
+	//
+	// If the method has AFFINITY routing and neither MinimumAffinity nor Candidates is set, most calls
+	// ask only one server, and save a round trip. The client sends the request to a server that has
+	// claimed a request in the last 3 seconds, chosen by how many calls of this client are waiting for
+	// it. The server handles the request without a claim, or declines it if its affinity is negative.
+	// If it declines or is gone, the client asks all servers. If the server does not answer, the call
+	// fails with errors.ReasonNoSign after AffinityTimeout or the conn's selection timeout, whichever
+	// is shorter. The client does this only if it knows all servers; see Candidates. It asks all
+	// servers once per second, and for 3 seconds after a psrpc server has claimed a request.
 	AcceptFirstAvailable bool
 	// AffinityTimeout limits the duration of the selection. If it is zero or negative, only the
 	// timeout of the call limits the selection.
@@ -64,6 +73,11 @@ type Claim struct {
 	// Affinity says how well the server suits the request, as estimated by the server itself.
 	// Higher is better.
 	Affinity float32
+}
+
+// acceptsAnyServer reports whether any server that is willing to handle the request may be selected.
+func (o *SelectionOpts) acceptsAnyServer() bool {
+	return o.AcceptFirstAvailable && o.MinimumAffinity <= 0 && o.Candidates <= 0
 }
 
 func (o *SelectionOpts) internal() selection.Opts {

@@ -55,21 +55,25 @@ type serverCall struct {
 	// acceptDirect reports whether the client accepts a response without a claim. acceptDecline
 	// reports whether the client understands claims that decline a request.
 	acceptDirect, acceptDecline bool
+	// mayDecline reports whether the client has sent the request to this server only, without knowing
+	// whether the server is willing to handle it.
+	mayDecline bool
 	// granted reports whether the client has selected this server.
 	granted bool
 	// refused reports whether Server.decompressed had no room for the request.
 	refused bool
 }
 
-// startServerCall decodes a request for e and starts a worker that serves the request. token is the
-// value that e.inFlight.Enter returned for this request. If startServerCall returns true, the
-// worker passes the token to Leave when it is done. If startServerCall returns false, it has
-// dropped the request, and the caller must pass the token to Leave. startServerCall never blocks.
+// startServerCall decodes a request for e and starts a worker that serves the request. unicast
+// reports whether the request was sent to this server only. token is the value that
+// e.inFlight.Enter returned for this request. If startServerCall returns true, the worker passes
+// the token to Leave when it is done. If startServerCall returns false, it has dropped the request,
+// and the caller must pass the token to Leave. startServerCall never blocks.
 //
 // Some requests are handled as soon as they arrive. If the bus delivers such a request a second
 // time, startServerCall must drop it. Other requests are handled only after their client has
 // selected this server. They need no such check, because the client selects a server only once.
-func startServerCall(e *endpoint, frame []byte, token *lifecycle.Token) bool {
+func startServerCall(e *endpoint, frame []byte, unicast bool, token *lifecycle.Token) bool {
 	r := e.plan.registration
 	request, expanded, err := transport.Decode(
 		frame, wire.KindRequest, r.server.options.decompression(), wire.ParseRequest)
@@ -90,7 +94,8 @@ func startServerCall(e *endpoint, frame []byte, token *lifecycle.Token) bool {
 		r.server.drops.add(dropExpired, droppedFrame{method: e.plan.method, peer: request.ClientID})
 		return false
 	}
-	needsGrant := c.needsGrant(request.SkipClaim)
+	needsGrant := c.needsGrant(unicast, request.SkipClaim)
+	c.mayDecline = unicast && !needsGrant && e.plan.method.RequireClaim() && !e.plan.method.Queue()
 	if request.AnnounceAfter > 0 && !needsGrant {
 		c.announceAt = r.server.announcer.deadline(now, request.AnnounceAfter)
 	}
@@ -242,6 +247,10 @@ func (c *serverCall) handle() (frame []byte, parked bool) {
 		// The server sends no claim, because another server may have enough memory for the request.
 		return nil, false
 	}
+	if c.refused && c.mayDecline {
+		c.decline()
+		return nil, false
+	}
 	if c.refused {
 		return c.errorFrame(Unprocessed(errors.NewErrorf(errors.ResourceExhausted,
 			"method %s: server %s has reached its limit of memory for decompressed requests",
@@ -302,12 +311,15 @@ func (c *serverCall) mapKilled(err error) error {
 // needs no grant, but must still send a claim. A psrpc client accepts responses only from servers
 // whose claim it has received.
 //
+// A dynpsrpc client may also send a request of another method to this server only, with
+// AnnounceAfter. It has then selected this server already.
+//
 // A request that may have expired always needs a grant, which proves that the client is still
 // waiting.
-func (c *serverCall) needsGrant(skipClaim bool) bool {
+func (c *serverCall) needsGrant(unicast, skipClaim bool) bool {
 	method := c.plan.method
-	decided := method.Queue() && (c.acceptDirect || skipClaim) && !c.maybeExpired
-	return method.RequireClaim() && !decided
+	decided := unicast && c.acceptDirect || method.Queue() && (c.acceptDirect || skipClaim)
+	return method.RequireClaim() && (!decided || c.maybeExpired)
 }
 
 // sendsClaim reports whether the server must send a claim before the response. Even if no grant is
@@ -322,14 +334,36 @@ func (c *serverCall) sendsClaim() bool {
 // client's decision. In that case, the caller must not use c any more, because another goroutine
 // continues the call.
 func (c *serverCall) obtainGrant(request wire.Body) (granted, decided bool) {
-	if c.sendsClaim() && !c.sendClaim(request) {
+	switch {
+	case c.mayDecline && !c.accepts(request):
+		c.decline()
 		return false, true
-	}
-	if c.claim == nil {
+	case c.sendsClaim() && !c.sendClaim(request):
+		return false, true
+	case c.claim == nil:
 		return true, true
 	}
 	c.claim.request = request
 	return c.plan.server.pendingClaims.park(c.claim)
+}
+
+// accepts reports whether this server handles a request for which mayDecline is set. It returns
+// false if the affinity is negative, if the server has been killed, and if the client has canceled
+// the request.
+func (c *serverCall) accepts(request wire.Body) bool {
+	affinity := c.plan.callAffinity(&c.context, func() float32 { return c.affinity(request) })
+	return !(affinity < 0) && c.context.Err() == nil
+}
+
+// decline tells the client that this server does not handle the request.
+func (c *serverCall) decline() {
+	declined := declinedRequest{
+		server: c.plan.server, method: c.plan.method, client: c.client,
+		claim: wire.ClaimRequest{
+			RequestID: c.requestID, ServerID: c.plan.server.wireID, Affinity: -1, Declined: true, Subscribers: c.subscribers,
+		},
+	}
+	declined.serve()
 }
 
 // sendClaim sends a claim. It returns false if the claim declines the request or could not be sent.

@@ -94,7 +94,7 @@ func (i *inbound) subscribe(ctx context.Context, claims bool) error {
 			return err
 		}
 	}
-	deliver := func(frame []byte) { i.onRequest(frame) }
+	deliver := func(frame []byte) { i.onRequest(frame, false) }
 	if i.isStream {
 		deliver = i.onStream
 	}
@@ -135,14 +135,15 @@ func (i *inbound) acquire() (*endpoint, *lifecycle.Token) {
 	}
 }
 
-// onRequest handles a request. It returns false, without handling the request, if the endpoint is
-// closed. The bus calls onRequest, so it must not block.
-func (i *inbound) onRequest(frame []byte) (open bool) {
+// onRequest handles a request. unicast reports whether the request was sent to this server only. If
+// the endpoint is closed, onRequest returns false without handling the request. The bus calls
+// onRequest, so it must not block.
+func (i *inbound) onRequest(frame []byte, unicast bool) (open bool) {
 	e, token := i.acquire()
 	if e == nil {
 		return false
 	}
-	if !startServerCall(e, frame, token) {
+	if !startServerCall(e, frame, unicast, token) {
 		e.inFlight.Leave(token)
 	}
 	return true

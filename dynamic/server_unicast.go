@@ -73,7 +73,7 @@ func (u *unicastReceiver) onFrame(frame []byte) {
 // declines the request at once, so that the client can send it elsewhere.
 func (r *Registration) onUnicastRequest(frame, requests []byte) {
 	e := r.endpoint(requests)
-	if e != nil && e.plan.method.Kind() == registry.KindSingle && e.inbound.onRequest(frame) {
+	if e != nil && e.plan.method.Kind() == registry.KindSingle && e.inbound.onRequest(frame, true) {
 		return
 	}
 	if request, ok := r.decodeDeclined(r.unicast.channel(), frame); ok {

@@ -76,9 +76,9 @@ func (c *Collector) Start(timers *timer.Pool) {
 	}
 }
 
-// Stop releases the timer.
+// Stop releases the timer. For a nil Collector, it does nothing.
 func (c *Collector) Stop() {
-	if c.timer != nil {
+	if c != nil && c.timer != nil {
 		c.timers.Stop(c.timer)
 	}
 }

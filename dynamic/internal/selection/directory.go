@@ -48,10 +48,15 @@ type Directory struct {
 	// receivers is the latest number of receivers that the bus has reported. It is zero if the bus
 	// has not reported any.
 	receivers atomic.Int64
+	// willing holds the members from which ChooseWilling chooses.
+	willing willingMembers
 
 	mu sync.Mutex
 	// members holds all members, keyed by address.
 	members map[string]*Member
+	// servers holds the members, keyed by server ID. If a server was restarted with the same ID, it
+	// holds the latest one.
+	servers map[string]*Member
 	// connections contains the number of members for each connection to the bus. The keys are the
 	// values of Member.receiver.
 	connections map[string]int
@@ -72,7 +77,10 @@ type Member struct {
 	// Channel is the unicast channel of the server. It is immutable.
 	Channel wire.Channel
 
-	address, receiver string
+	server, address, receiver string
+	// willingUntil is the time until which the server counts as willing; see [willingMembers]. It is
+	// zero if the server has made no claim. Directory.mu guards this field.
+	willingUntil time.Duration
 	// suspected reports whether the server has not answered a request in time and has not announced
 	// itself since then. Directory.mu guards this field.
 	suspected bool
@@ -91,7 +99,12 @@ func (d *Directory) Choose(now time.Duration) *Member {
 	if choices == nil || d.isCountDue(now) {
 		return nil
 	}
-	members := *choices
+	return lessLoaded(*choices)
+}
+
+// lessLoaded returns one of two members chosen at random, namely the one that has fewer calls
+// waiting for it. It counts one more call for that member.
+func lessLoaded(members []*Member) *Member {
 	first, second := twoOf(len(members))
 	chosen := members[first]
 	if other := members[second]; other.calls.Load() < chosen.calls.Load() {
@@ -135,6 +148,9 @@ func twoOf(n int) (first, second int) {
 	}
 	return first, second
 }
+
+// AccountsForAll reports whether the bus has counted the receivers, and all of them are members.
+func (d *Directory) AccountsForAll() bool { return d.choices.Load() != nil }
 
 // isCountDue reports whether the caller must send its request to the queue, so that the bus counts
 // the receivers.
@@ -193,9 +209,12 @@ func (d *Directory) isSettledLocked() bool {
 	return d.asks >= maxAsks || d.accountsForAllLocked() && len(d.available) == len(d.members)
 }
 
-// publishLocked updates the fields choices and settled after the other fields have changed.
+// publishLocked updates the fields choices, willing and settled after the other fields have changed.
 func (d *Directory) publishLocked() {
 	d.settled.Store(d.isSettledLocked())
+	if !d.accountsForAllLocked() || d.disabled {
+		d.willing.members.Store(nil)
+	}
 	if !d.accountsForAllLocked() || d.disabled || len(d.available) == 0 || d.receivers.Load() == 0 {
 		d.choices.Store(nil)
 		return
@@ -205,9 +224,9 @@ func (d *Directory) publishLocked() {
 }
 
 // Add adds a server that has announced itself. If the server is already a member, but suspected,
-// Add makes it available again. service is the wire name of the service. address and receiver are
-// the values that the server has announced; see [wire.Presence].
-func (d *Directory) Add(service, address, receiver string) {
+// Add makes it available again. service is the wire name of the service. server, address and
+// receiver are the values that the server has announced; see [wire.Presence].
+func (d *Directory) Add(service, server, address, receiver string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	member := d.members[address]
@@ -215,11 +234,13 @@ func (d *Directory) Add(service, address, receiver string) {
 	case member == nil && len(d.members) >= maxPresent, member != nil && !member.suspected:
 		return
 	case member == nil:
-		member = &Member{Channel: wire.UnicastChannel(service, address), address: address, receiver: receiver}
-		if d.members == nil {
-			d.members, d.connections = map[string]*Member{}, map[string]int{}
+		member = &Member{
+			Channel: wire.UnicastChannel(service, address), server: server, address: address, receiver: receiver,
 		}
-		d.members[address] = member
+		if d.members == nil {
+			d.members, d.servers, d.connections = map[string]*Member{}, map[string]*Member{}, map[string]int{}
+		}
+		d.members[address], d.servers[server] = member, member
 		d.connections[receiver]++
 	}
 	member.suspected = false
@@ -237,6 +258,9 @@ func (d *Directory) Remove(address string) {
 		return
 	}
 	delete(d.members, address)
+	if d.servers[member.server] == member {
+		delete(d.servers, member.server)
+	}
 	if d.connections[member.receiver]--; d.connections[member.receiver] == 0 {
 		delete(d.connections, member.receiver)
 	}
@@ -265,11 +289,12 @@ func (d *Directory) Suspect(m *Member) (ask bool) {
 // withdrawLocked removes a member from the field available.
 func (d *Directory) withdrawLocked(m *Member) {
 	d.available = slices.DeleteFunc(slices.Clone(d.available), func(other *Member) bool { return other == m })
+	d.notWillingLocked(m)
 	d.publishLocked()
 }
 
-// Disable makes Choose return nil from now on, because the broker denies access to the unicast
-// channels.
+// Disable makes Choose and ChooseWilling return nil from now on, because the broker denies access to
+// the unicast channels.
 func (d *Directory) Disable() {
 	d.mu.Lock()
 	defer d.mu.Unlock()

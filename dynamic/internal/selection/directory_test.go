@@ -16,7 +16,7 @@ import (
 func directoryOf(servers int) *Directory {
 	d := &Directory{}
 	for i := range servers {
-		d.Add("S", fmt.Sprint(i), fmt.Sprint("bus", i))
+		d.Add("S", fmt.Sprint("SRV_", i), fmt.Sprint(i), fmt.Sprint("bus", i))
 	}
 	return d
 }
@@ -30,7 +30,7 @@ func TestDirectory_OnlyIfAllReceiversAreMembers(t *testing.T) {
 		for i := range servers {
 			receiver := fmt.Sprint(rapid.IntRange(0, 5).Draw(t, "bus"))
 			connections[receiver] = true
-			d.Add("S", fmt.Sprint(i), receiver)
+			d.Add("S", fmt.Sprint("SRV_", i), fmt.Sprint(i), receiver)
 		}
 		assert.Nil(t, d.Choose(0), "nothing has been counted")
 		receivers := rapid.IntRange(0, 7).Draw(t, "receivers")
@@ -108,9 +108,9 @@ func TestDirectory_Asks(t *testing.T) {
 	assert.Len(t, ask(3, 2*time.Minute), maxAsks, "the number has changed")
 	d.Remove("0")
 	assert.Len(t, ask(3, 2*time.Minute), maxAsks, "a member has left")
-	d.Add("S", "0", "bus0")
-	d.Add("S", "1", "bus1")
-	d.Add("S", "2", "bus2")
+	d.Add("S", "SRV_0", "0", "bus0")
+	d.Add("S", "SRV_1", "1", "bus1")
+	d.Add("S", "SRV_2", "2", "bus2")
 	assert.Empty(t, ask(3, time.Minute))
 	d.Choose(time.Hour) // this request goes to the queue, so that the receivers are counted
 	assert.NotNil(t, d.Choose(time.Hour))
@@ -130,7 +130,7 @@ func TestDirectory_Suspect(t *testing.T) {
 	}
 	assert.False(t, d.OnCounted(2, 0))
 	assert.True(t, d.OnCounted(2, time.Second), "its answer may be lost")
-	d.Add("S", suspected.address, suspected.receiver)
+	d.Add("S", suspected.server, suspected.address, suspected.receiver)
 	assert.False(t, d.OnCounted(2, time.Minute))
 	assert.Same(t, suspected, d.Choose(1))
 	assert.Len(t, d.available, 2)
@@ -150,7 +150,7 @@ func TestDirectory_Disable(t *testing.T) {
 	d.Disable()
 	assert.Nil(t, d.Choose(1))
 	d.OnCounted(2, 0)
-	d.Add("S", "1", "bus1")
+	d.Add("S", "SRV_1", "1", "bus1")
 	assert.Nil(t, d.Choose(1))
 }
 
@@ -169,7 +169,7 @@ func TestDirectory_Concurrent(t *testing.T) {
 					m.Done()
 				}
 				d.Remove(fmt.Sprint(i))
-				d.Add("S", fmt.Sprint(i), fmt.Sprint("bus", i))
+				d.Add("S", fmt.Sprint("SRV_", i), fmt.Sprint(i), fmt.Sprint("bus", i))
 			}
 		})
 	}

@@ -1,0 +1,136 @@
+package selection
+
+import (
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"github.com/dynpsrpc/dynpsrpc/internal/wire"
+)
+
+const (
+	// willingTime is how long a member stays willing after its latest claim.
+	willingTime = 3 * recountInterval
+	// updateInterval is the shortest time between two updates of the willing members while many
+	// requests are sent to all servers. It is also how long the first claims are collected before
+	// the first update. If it were shorter, the servers with the very first claims would get all
+	// requests.
+	updateInterval = 50 * time.Millisecond
+	// othersPause is how long requests are sent to all servers after a server has made a claim
+	// without being a member. A server that has just joined or left may do so, too.
+	othersPause = 3 * time.Second
+	// maxDeclinePause is the longest time for which requests are sent to all servers after members
+	// have declined requests.
+	maxDeclinePause = time.Minute
+)
+
+// willingMembers holds the members of a [Directory] that have lately claimed requests that were sent
+// to all servers. A client that accepts the first available server sends most requests to one of
+// these members, without waiting for a claim. This saves a round trip, and all other servers need
+// not handle the request.
+//
+// Once a second, a request is sent to all servers nevertheless. Any member that claims it before the
+// call ends is willing from then on. A member that is slow, far away or busy does not do so. It is
+// willing no longer when its latest claim is older than willingTime. Such a server would rarely be
+// the first available one if each request were sent to all servers.
+type willingMembers struct {
+	// members is nil while requests must be sent to all servers. The slice is immutable.
+	members atomic.Pointer[[]*Member]
+	// declines is the number of requests that members have declined since one was accepted. It does
+	// not count those that were declined while requests are sent to all servers.
+	declines atomic.Int32
+
+	// Directory.mu guards the following fields.
+
+	// pausedUntil is the time until which requests must be sent to all servers.
+	pausedUntil time.Duration
+	// nextUpdate is the earliest time of the next update. It is zero before the first claim.
+	nextUpdate time.Duration
+}
+
+// ChooseWilling returns the member to which a request is to be sent that any server may handle. It
+// returns nil if the request must be sent to all servers. In that case, the caller must pass the
+// claims to [Directory.OnClaims] at the end of the call. Otherwise, the caller must call
+// [Member.Done] when the call has ended.
+func (d *Directory) ChooseWilling(now time.Duration) *Member {
+	members := d.willing.members.Load()
+	if members == nil || d.isCountDue(now) {
+		return nil
+	}
+	return lessLoaded(*members)
+}
+
+// OnClaims records which members have claimed a request that was sent to all servers. complete
+// reports whether all servers are known to be members.
+func (d *Directory) OnClaims(claims []wire.ClaimRequest, complete bool, now time.Duration) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	w := &d.willing
+	for _, claim := range claims {
+		switch member := d.servers[string(claim.ServerID)]; {
+		case member == nil && !complete:
+			// The server may not have announced itself yet.
+		case member == nil:
+			// This is a psrpc server, for example. If requests were sent to members only, it would
+			// get none.
+			w.pausedUntil = max(w.pausedUntil, now+othersPause)
+		case claim.Declined:
+			member.willingUntil = 0
+		default:
+			member.willingUntil = now + willingTime
+		}
+	}
+	switch {
+	case !complete || d.disabled || now < w.pausedUntil:
+		w.members.Store(nil)
+	case w.nextUpdate == 0 && len(claims) > 0:
+		w.nextUpdate = now + updateInterval
+	case now >= w.nextUpdate:
+		w.nextUpdate = now + updateInterval
+		d.nextCount.Store(int64(now + recountInterval))
+		d.setWillingLocked(slices.DeleteFunc(slices.Clone(d.available), func(m *Member) bool { return m.willingUntil <= now }))
+	}
+}
+
+// setWillingLocked sets the members from which ChooseWilling chooses.
+func (d *Directory) setWillingLocked(members []*Member) {
+	if len(members) == 0 {
+		d.willing.members.Store(nil)
+	} else {
+		d.willing.members.Store(&members)
+	}
+}
+
+// notWillingLocked records that a member is not willing.
+func (d *Directory) notWillingLocked(m *Member) {
+	m.willingUntil = 0
+	if members := d.willing.members.Load(); members != nil && slices.Contains(*members, m) {
+		d.setWillingLocked(slices.DeleteFunc(slices.Clone(*members), func(other *Member) bool { return other == m }))
+	}
+}
+
+// OnAccepted records that a willing member has accepted a request.
+func (d *Directory) OnAccepted() {
+	if d.willing.declines.Load() != 0 {
+		d.willing.declines.Store(0)
+	}
+}
+
+// OnDeclined records that a willing member has declined a request. Each request that is declined
+// costs a round trip more than if it had been sent to all servers at once. If two requests in a row
+// are declined, all requests are therefore sent to all servers for a second. The next time, they are
+// so for two seconds, and so on.
+func (d *Directory) OnDeclined(m *Member, now time.Duration) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.notWillingLocked(m)
+	w := &d.willing
+	if now < w.pausedUntil {
+		return
+	}
+	const maxDoublings = 10
+	if declines := w.declines.Add(1); declines > 1 {
+		w.pausedUntil = now + min(recountInterval<<min(declines-2, maxDoublings), maxDeclinePause)
+		w.members.Store(nil)
+	}
+}
