@@ -29,6 +29,9 @@ TEST_PACKAGES := ./tests/e2e ./tests/faults ./dynamic/plugin/... ./...
 CHAOS_FLAGS := -tags=chaos -vet=off -count=1 -v
 DURATION    ?= 10m
 
+INTEROP_FLAGS := -vet=off -count=1 -v -parallel=4
+OLDEST_PSRPC  := -modfile=oldest.mod -tags=psrpc_oldest
+
 # What make bench is given: see go -C tests/bench run . -h
 BENCH_FLAGS ?= -rounds 5 -time 1s -json $(CURDIR)/bench.json
 
@@ -49,8 +52,9 @@ chaos: redis-server ## Run the tests that break brokers, links and processes; 10
 soak: redis-server ## Break both brokers and the processes on them every 5 s for DURATION (10m)
 	$(GO) test $(CHAOS_FLAGS) -timeout=0 -run=TestSoak ./tests/chaos -duration=$(DURATION)
 
-interop: redis-server ## Run the tests beside the real psrpc, and those of the benchmarks
-	$(GO) -C tests/interop test -vet=off -count=1 -v ./...
+interop: redis-server ## Run the tests beside the real psrpc, two versions of it, and those of the benchmarks; 3 minutes
+	$(GO) -C tests/interop test $(INTEROP_FLAGS) ./...
+	$(GO) -C tests/interop test $(INTEROP_FLAGS) $(OLDEST_PSRPC) ./...
 	$(GO) -C tests/bench test -vet=off -count=1 ./...
 
 race: COUNT = 5
@@ -94,6 +98,8 @@ tidy: ## Tidy go.mod and format the code
 	$(GO) mod tidy
 	$(GO) -C tests/bench mod tidy
 	$(GO) -C tests/interop mod tidy
+	sed 's/psrpc v0.8.2$$/psrpc v0.7.2/' tests/interop/go.mod >tests/interop/oldest.mod
+	$(GO) -C tests/interop list -mod=mod $(OLDEST_PSRPC) -deps -test ./... >/dev/null
 	gofmt -w .
 
 generate: $(TOOLS)/protoc-gen-go-$(PROTOC_GEN_GO_VERSION) ## Regenerate the checked-in messages (needs protoc)

@@ -1,3 +1,5 @@
+//go:build !psrpc_oldest
+
 package interop
 
 import (

@@ -1,9 +1,13 @@
+//go:build !psrpc_oldest
+
 package interop
 
 import (
+	"context"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -18,11 +22,11 @@ import (
 func TestPeers_QueueWithOtherMembers(t *testing.T) {
 	for _, from := range []library{ours, theirs} {
 		t.Run(from.name+" calls", func(t *testing.T) {
-			b := natsBroker(t)
-			theirs.server(t, b, 1, func(request string) string { return request })
+			b := brokers[1].start(t)
+			theirs.server(t, b, answers("A"))
 			for range 5 {
 				other := bus.Channel{Subject: "SRV.Peer.Q", Key: "Other.REQ"}
-				_, err := b.ours(t).Subscribe(t.Context(), other, bus.Queue, func([]byte) {})
+				_, err := b.dynpsrpc(t).Subscribe(t.Context(), other, bus.Queue, func([]byte) {})
 				require.NoError(t, err)
 			}
 			c := from.client(t, b)
@@ -32,9 +36,11 @@ func TestPeers_QueueWithOtherMembers(t *testing.T) {
 			for range callers {
 				all.Go(func() {
 					for range each {
-						if _, err := c.call("Queue", nil, "x"); err != nil {
+						ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+						if _, err := c.call(ctx, "Queue", nil, "x"); err != nil {
 							failed.Add(1)
 						}
+						cancel()
 					}
 				})
 			}

@@ -1,6 +1,9 @@
+//go:build !psrpc_oldest
+
 package interop
 
 import (
+	"context"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -20,20 +23,20 @@ func TestPeers_ShareOfAQueue(t *testing.T) {
 		from       library
 	}{{1, 3, ours}, {1, 3, theirs}, {2, 2, ours}, {3, 1, ours}} {
 		t.Run(fmt.Sprintf("%d of %d, %s calls", test.ours, test.ours+test.real, test.from.name), func(t *testing.T) {
-			b := redisBroker(t)
+			b := brokers[0].start(t)
 			var byOurs, byReal atomic.Int64
-			counted := func(n *atomic.Int64) work {
-				return func(request string) string {
+			counted := func(n *atomic.Int64) handlers {
+				return handlers{unary: func(_ context.Context, request string) (string, error) {
 					n.Add(1)
 					<-time.After(20 * time.Millisecond)
-					return request
-				}
+					return request, nil
+				}}
 			}
 			for range test.ours {
-				ours.server(t, b, 1, counted(&byOurs))
+				ours.server(t, b, counted(&byOurs))
 			}
 			for range test.real {
-				theirs.server(t, b, 1, counted(&byReal))
+				theirs.server(t, b, counted(&byReal))
 			}
 			c := test.from.client(t, b)
 			callMany := func(calls int64) {
@@ -42,7 +45,7 @@ func TestPeers_ShareOfAQueue(t *testing.T) {
 				for range 32 {
 					callers.Go(func() {
 						for started.Add(1) <= calls {
-							_, err := c.call("Queue", nil, "x")
+							_, err := c.call(t.Context(), "Queue", nil, "x")
 							assert.NoError(t, err)
 						}
 					})
