@@ -21,6 +21,9 @@ const (
 	// servers there are. If all of them listened, each server that joins would cause too many
 	// messages.
 	maxPeers = 100
+	// crowdAnswers is how many servers of a channel with more than maxPeers servers answer an
+	// announcement, on average. Even one answer tells the new server how many there are.
+	crowdAnswers = 10
 	// maxPeerAnnouncements is the maximum number of times that a server announces that it has
 	// joined a channel. It repeats the announcement if, according to the answers, there are more
 	// servers than have answered. This happens if other servers leave at the same time.
@@ -149,6 +152,14 @@ func (p *peers) onCount(count int) (stop bool) {
 	return p.deaf
 }
 
+// mustAnswer reports whether this server must answer an announcement of another server.
+func (p *peers) mustAnswer() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	//nolint:gosec // the choice need not be unpredictable
+	return p.crowd == 0 || rand.IntN(maxPeers) < crowdAnswers
+}
+
 // isDeaf reports whether this server has stopped listening to announcements.
 func (p *peers) isDeaf() bool {
 	p.mu.Lock()
@@ -219,7 +230,9 @@ func (u *unicastReceiver) onAnnouncement(frame []byte) {
 	}
 	peer := bus.Channel(wire.UnicastChannel(r.service.WireName(), address))
 	for count, channels := range channelsByCount {
-		r.server.workers.Go(&presenceAnswer{r, peer, count, channels})
+		if u.peers.mustAnswer() {
+			r.server.workers.Go(&presenceAnswer{r, peer, count, channels})
+		}
 		u.onCount(count)
 	}
 }
@@ -286,7 +299,7 @@ type missingPeer struct {
 // serve implements task.
 func (m *missingPeer) serve() {
 	r := m.registration.Load()
-	r.server.publishMessage(bus.Channel(wire.UnicastChannel(r.service.WireName(), m.peer)), &m.discover, m)
+	r.server.publishMessage(answerTimeout, bus.Channel(wire.UnicastChannel(r.service.WireName(), m.peer)), &m.discover, m)
 }
 
 // Delivered implements bus.DeliveryReport. If the channel of the other server has no subscriber, the
@@ -311,6 +324,6 @@ func (g *gonePeer) serve() {
 	all := bus.Channel(wire.PresenceChannel(r.service.WireName()))
 	for channels := range slices.Chunk(g.peers.channelsOf(g.peer), maxAnnouncedChannels) {
 		presence := wire.Presence{State: wire.PresenceLeft, Address: []byte(g.peer), Channels: channels}
-		r.server.publishMessage(all, &presence, nil)
+		r.server.publishMessage(answerTimeout, all, &presence, nil)
 	}
 }

@@ -69,20 +69,25 @@ func TestPeers_TooFewAnswers(t *testing.T) {
 	})
 }
 
-// If a channel has more than maxPeers servers, only some of them still listen to announcements. No
-// server then reports the number of servers.
+// If a channel has more than maxPeers servers, only some of them still listen to announcements, and
+// only a few answer them. No server then reports the number of servers.
 func TestPeers_LargeFleet(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		const servers = 400
 		var fleet []*peers
+		answers := 0
 		for i := range servers {
 			joining, address := newPeers(t), fmt.Sprint(i)
 			for j, p := range fleet {
-				if count := p.add("c", address); count > 0 {
-					p.onCount(count)
+				count := p.add("c", address)
+				if count > 0 && p.mustAnswer() {
 					joining.onCount(joining.addAnswer("c", fmt.Sprint(j), count))
+					if i >= servers/2 {
+						answers++
+					}
 				}
+				p.onCount(count)
 			}
 			fleet = append(fleet, joining)
 		}
@@ -96,5 +101,7 @@ func TestPeers_LargeFleet(t *testing.T) {
 		}
 		assert.Greater(t, listening, maxPeers/2)
 		assert.Less(t, listening, 2*maxPeers)
+		assert.Greater(t, answers, servers/2)
+		assert.Less(t, answers, servers/2*3*crowdAnswers)
 	})
 }

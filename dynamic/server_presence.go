@@ -14,6 +14,9 @@ import (
 const (
 	// announceTimeout limits how long it may take to publish an announcement on a busy bus.
 	announceTimeout = 100 * time.Millisecond
+	// answerTimeout does the same for other messages about servers, which a worker publishes. It is
+	// longer because no method of the server waits for them.
+	answerTimeout = time.Second
 	// maxAnnouncedChannels is the maximum number of channels in one announcement.
 	maxAnnouncedChannels = 100
 )
@@ -97,7 +100,7 @@ type presenceAnswer struct {
 
 // serve implements task.
 func (a *presenceAnswer) serve() {
-	a.registration.publishPresence(a.receiver, wire.PresenceServing, a.members, a.channels)
+	a.registration.publishPresence(answerTimeout, a.receiver, wire.PresenceServing, a.members, a.channels)
 }
 
 // announce tells all clients of the service whether this server receives requests on the channels
@@ -116,13 +119,15 @@ func (r *Registration) announce(state wire.PresenceState, endpoints ...*endpoint
 		channels = append(channels, []byte(e.name))
 	}
 	for part := range slices.Chunk(channels, maxAnnouncedChannels) {
-		r.publishPresence(bus.Channel(wire.PresenceChannel(r.service.WireName())), state, 0, part)
+		r.publishPresence(announceTimeout, bus.Channel(wire.PresenceChannel(r.service.WireName())), state, 0, part)
 	}
 }
 
 // publishPresence publishes a message about the state of this server on the channels. members is
 // the value of [wire.Presence.Members].
-func (r *Registration) publishPresence(receiver bus.Channel, state wire.PresenceState, members int, channels [][]byte) {
+func (r *Registration) publishPresence(
+	timeout time.Duration, receiver bus.Channel, state wire.PresenceState, members int, channels [][]byte,
+) {
 	//nolint:gosec // the number is limited by memory
 	presence := wire.Presence{
 		ServerID: r.server.wireID, State: state, Members: uint32(members), Channels: channels,
@@ -132,7 +137,7 @@ func (r *Registration) publishPresence(receiver bus.Channel, state wire.Presence
 		presence.Address, presence.Receiver = []byte(r.unicast.address), []byte(r.server.traits.ReceiverID)
 	}
 	// If the announcement is lost, clients discover this server when it responds to a call.
-	r.server.publishMessage(receiver, &presence, nil)
+	r.server.publishMessage(timeout, receiver, &presence, nil)
 }
 
 // appender is a message of package wire.
@@ -141,13 +146,13 @@ type appender interface {
 }
 
 // publishMessage publishes a message about servers. report may be nil.
-func (s *Server) publishMessage(receiver bus.Channel, message appender, report bus.DeliveryReport) {
+func (s *Server) publishMessage(timeout time.Duration, receiver bus.Channel, message appender, report bus.DeliveryReport) {
 	frame, err := message.AppendFrame(nil)
 	if err != nil {
 		// This cannot happen, because IDs, addresses and channel names are valid UTF-8.
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), announceTimeout)
+	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
 	_ = s.bus.Publish(ctx, receiver, frame, report)
 }

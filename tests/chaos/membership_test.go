@@ -1,0 +1,302 @@
+//go:build chaos && unix
+
+package chaos_test
+
+import (
+	"context"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/dynpsrpc/dynpsrpc/bus"
+	"github.com/dynpsrpc/dynpsrpc/dynamic"
+	"github.com/dynpsrpc/dynpsrpc/example/compiled/api"
+	"github.com/dynpsrpc/dynpsrpc/internal/testenv"
+	"github.com/dynpsrpc/dynpsrpc/internal/wire"
+	"github.com/dynpsrpc/dynpsrpc/tests/faults/scene"
+)
+
+// wrappedBus embeds a bus and implements the same optional interfaces.
+type wrappedBus struct{ bus.Bus }
+
+func (b wrappedBus) CountsReceivers() bool {
+	counter, ok := b.Bus.(bus.ReceiverCounter)
+	return !ok || counter.CountsReceivers()
+}
+
+func (b wrappedBus) ReceiverID() string {
+	if competing, ok := b.Bus.(bus.Competing); ok {
+		return competing.ReceiverID()
+	}
+	return ""
+}
+
+func (b wrappedBus) Stats() bus.Stats {
+	if monitored, ok := b.Bus.(bus.Monitored); ok {
+		return monitored.Stats()
+	}
+	return bus.Stats{}
+}
+
+// loss is a plan that selects the frames that are lost.
+type loss struct {
+	mu   sync.Mutex
+	plan *rand.Rand
+	lost int
+}
+
+func newLoss(t *testing.T) *loss {
+	t.Helper()
+	t.Logf("seed %d", *seed)
+	return &loss{plan: rand.New(rand.NewPCG(*seed, 0))} //nolint:gosec // a run must be repeatable
+}
+
+// take reports whether a frame is lost. One frame in 20 is.
+func (l *loss) take() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	lost := l.plan.Float64() < 0.05
+	if lost {
+		l.lost++
+	}
+	return lost
+}
+
+// lossyBus loses some of the frames by which clients and servers learn of each other.
+type lossyBus struct {
+	wrappedBus
+
+	*loss
+}
+
+func (b lossyBus) Publish(ctx context.Context, channel bus.Channel, frame []byte, report bus.DeliveryReport) error {
+	envelope, _ := wire.ParseEnvelope(frame)
+	if (envelope.Kind == wire.KindDiscover || envelope.Kind == wire.KindPresence) && b.take() {
+		return nil
+	}
+	return b.Bus.Publish(ctx, channel, frame, report)
+}
+
+// memberFleet is a changing group of servers, each on a bus of its own.
+type memberFleet struct {
+	t       *testing.T
+	connect func() bus.Bus
+	servers []*dynamic.Server
+	conn    *dynamic.Conn
+	// missed counts the multi calls of the current conn that a server should have answered but has
+	// not.
+	missed map[string]int
+	// calls, failed, multis, incomplete and slow count calls to one server, those of them that have
+	// failed, multi calls, those of them that have missed a server, and those that have lasted until
+	// their timeout.
+	calls, failed, multis, incomplete, slow int
+}
+
+var memberHandlers = dynamic.Handlers{
+	"NormalRPC": dynamic.Unary(scene.Echo), "IntensiveRPC": dynamic.Unary(scene.Echo), "GetStats": dynamic.Unary(scene.Echo),
+}
+
+func newMemberFleet(t *testing.T, connect func() bus.Bus) *memberFleet {
+	t.Helper()
+	f := &memberFleet{t: t, connect: connect}
+	for range 5 {
+		f.join()
+	}
+	f.dial()
+	return f
+}
+
+func (f *memberFleet) join() {
+	f.t.Helper()
+	server, _ := scene.Serve(f.t, f.connect(), memberHandlers)
+	f.servers = append(f.servers, server)
+}
+
+func (f *memberFleet) leave() {
+	f.t.Helper()
+	require.NoError(f.t, f.servers[0].Shutdown(f.t.Context()))
+	f.servers = f.servers[1:]
+}
+
+// dial replaces the conn.
+func (f *memberFleet) dial() {
+	f.t.Helper()
+	f.conn, f.missed = scene.Conn(f.t, f.connect()), map[string]int{}
+}
+
+const multiTimeout = time.Second
+
+// use makes calls of each kind.
+func (f *memberFleet) use() {
+	f.t.Helper()
+	for range 3 {
+		f.callAll()
+		for _, method := range []string{"NormalRPC", "NormalRPC", "NormalRPC", "IntensiveRPC"} {
+			f.calls++
+			if _, err := scene.Caller(f.t, f.conn, method).Call(f.t.Context(), &api.MyRequest{}); err != nil {
+				f.failed++
+				f.t.Log(method, err)
+			}
+		}
+	}
+}
+
+func (f *memberFleet) callAll() {
+	f.t.Helper()
+	started, answered := time.Now(), map[string]bool{}
+	all := scene.Caller(f.t, f.conn, "GetStats")
+	for response := range all.Responses(f.t.Context(), &api.MyRequest{}, dynamic.WithRequestTimeout(multiTimeout)) {
+		answered[response.ServerID] = response.Err == nil
+	}
+	f.multis++
+	if time.Since(started) >= multiTimeout {
+		f.slow++
+	}
+	complete := true
+	for _, server := range f.servers {
+		if !answered[server.ID()] {
+			f.missed[server.ID()]++
+			complete = false
+		}
+	}
+	if !complete {
+		f.incomplete++
+	}
+}
+
+// requireWhole requires that no call has failed, and that the conn has missed each server once at
+// most.
+func (f *memberFleet) requireWhole() {
+	f.t.Helper()
+	for server, times := range f.missed {
+		assert.LessOrEqual(f.t, times, 1, "multi calls without %s", server)
+	}
+	assert.Zero(f.t, f.failed)
+}
+
+func (f *memberFleet) log(what string) {
+	f.t.Helper()
+	f.t.Logf("%s: %d calls, %d failed; %d multi calls, %d incomplete, %d until the timeout", what, f.calls, f.failed, f.multis,
+		f.incomplete, f.slow)
+}
+
+// Servers join and leave, and from time to time all servers and the client are replaced, while one in
+// 20 frames by which they learn of each other is lost. No call may fail, and each multi call but the
+// first one must reach a new server.
+func TestMembership_AnnouncementsLost(t *testing.T) {
+	onEveryBus(t, func(t *testing.T, connect connect) {
+		plan := newLoss(t)
+		f := newMemberFleet(t, func() bus.Bus {
+			b, _ := connect()
+			return lossyBus{wrappedBus{b}, plan}
+		})
+		for round := range 40 {
+			switch {
+			case round%10 == 9:
+				for range f.servers {
+					f.join()
+					f.leave()
+				}
+				f.dial()
+			case round%2 == 0:
+				f.join()
+			default:
+				f.leave()
+			}
+			pause(5 * time.Millisecond) // announcements may still be on their way
+			f.use()
+			f.requireWhole()
+		}
+		f.log("5 % lost")
+		t.Logf("%d frames lost", plan.lost)
+		assert.LessOrEqual(t, f.slow, plan.lost)
+	})
+}
+
+// The broker is restarted, so that all servers and the client connect again. As soon as they have
+// done so, all calls must succeed.
+func TestMembership_BrokerRestarted(t *testing.T) {
+	onRestartable(t, func(t *testing.T, n restartable) {
+		f := newMemberFleet(t, n.connect)
+		f.use()
+		for range 3 {
+			n.Kill()
+			n.Start()
+			scene.Eventually(t, func() bool {
+				count := 0
+				for response := range scene.Caller(t, f.conn, "GetStats").Responses(t.Context(), &api.MyRequest{}) {
+					if response.Err == nil {
+						count++
+					}
+				}
+				return count == len(f.servers)
+			}, "all servers answer")
+			f.use()
+			f.requireWhole()
+		}
+		f.log("broker restarted")
+		assert.Zero(t, f.incomplete)
+	})
+}
+
+// The network is split: two of five servers can reach neither the broker nor the client, and their
+// connections stay open. Calls may fail for a short time. When the split has ended, all servers are
+// members again.
+func TestMembership_NetworkSplit(t *testing.T) {
+	test := func(t *testing.T, addr string, connect func(addr string) bus.Bus) {
+		t.Helper()
+		links := make([]*testenv.Proxy, 0, 6)
+		f := newMemberFleet(t, func() bus.Bus {
+			link := testenv.NewProxy(t, addr)
+			links = append(links, link)
+			return connect(link.Addr())
+		})
+		for range 3 {
+			f.use()
+		}
+		f.requireWhole()
+		for _, link := range links[:2] {
+			link.BlackHoleAll()
+		}
+		whole := f.servers
+		f.servers = whole[2:]
+		calls, failed, slow := f.calls, f.failed, f.slow
+		for started := time.Now(); time.Since(started) < 10*time.Second; {
+			f.use()
+		}
+		t.Logf("during the split: %d calls, %d failed, %d multi calls until their timeout", f.calls-calls, f.failed-failed, f.slow-slow)
+		for _, link := range links[:2] {
+			link.Heal()
+		}
+		f.servers, f.failed = whole, 0
+		var reached atomic.Int64
+		scene.Eventually(t, func() bool {
+			reached.Store(0)
+			for response := range scene.Caller(t, f.conn, "GetStats").Responses(t.Context(), &api.MyRequest{}) {
+				if response.Err == nil {
+					reached.Add(1)
+				}
+			}
+			return reached.Load() == int64(len(whole))
+		}, "all servers answer")
+		f.missed = map[string]int{}
+		incomplete, slow := f.incomplete, f.slow
+		for range 10 {
+			f.use()
+		}
+		f.requireWhole()
+		assert.Equal(t, incomplete, f.incomplete)
+		assert.Equal(t, slow, f.slow)
+	}
+	t.Run(scene.RedisName, func(t *testing.T) {
+		test(t, testenv.Redis(t).Addr(), func(addr string) bus.Bus { return scene.Redis(t, addr) })
+	})
+	t.Run(scene.NATSName, func(t *testing.T) {
+		test(t, testenv.NATSProcess(t).Addr(), func(addr string) bus.Bus { return scene.NATS(t, "nats://"+addr) })
+	})
+}
