@@ -141,7 +141,7 @@ func TestNew_CredentialsProviderFails(t *testing.T) {
 	client := redis.NewClient(&redis.Options{Addr: server.Addr(), StreamingCredentialsProvider: provider})
 	defer client.Close()
 	_, err := redisbus.New(client) // Redis does not know the provider's user
-	requireCode(t, errors.Unavailable, err)
+	requireCode(t, errors.Unauthenticated, err)
 	require.ErrorContains(t, err, "WRONGPASS")
 	assert.Zero(t, provider.subscriptions())
 
