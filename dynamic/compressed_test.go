@@ -196,8 +196,8 @@ func TestCompressed_BadUpdates(t *testing.T) {
 	requireText(t, "hi", news.Channel())
 }
 
-// TestCompressed_NeverSent checks that this library does not compress frames itself, because older
-// peers would not understand them.
+// TestCompressed_NeverSent checks that this library does not compress frames by default, because
+// older peers would not understand them.
 func TestCompressed_NeverSent(t *testing.T) {
 	t.Parallel()
 	b := newFakeBus()

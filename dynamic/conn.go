@@ -7,7 +7,6 @@ import (
 	"slices"
 	"sync"
 	"time"
-	"unicode/utf8"
 
 	"github.com/dynpsrpc/dynpsrpc/bus"
 	"github.com/dynpsrpc/dynpsrpc/dynamic/internal/selection"
@@ -28,7 +27,7 @@ import (
 type Conn struct {
 	bus bus.Bus
 	// rawBus is the bus that was passed to NewConn. The field bus wraps it to limit the size of
-	// frames.
+	// frames and to compress them.
 	rawBus   bus.Bus
 	traits   transport.Traits
 	registry *registry.Registry
@@ -111,10 +110,7 @@ func NewConn(b bus.Bus, reg *registry.Registry, opts ...ConnOption) (*Conn, erro
 	default:
 	}
 	options := newConnOptions(opts)
-	if !utf8.ValidString(options.id) {
-		return nil, errors.NewErrorf(errors.InvalidArgument, "client id %q is not valid UTF-8", options.id)
-	}
-	if err := options.interceptors.err; err != nil {
+	if err := options.check(); err != nil {
 		return nil, err
 	}
 	ctx, cancel := context.WithCancelCause(context.Background())
@@ -134,7 +130,7 @@ func NewConn(b bus.Bus, reg *registry.Registry, opts ...ConnOption) (*Conn, erro
 	c.drops.logger = options.logger
 	c.decompressed.Max = int64(options.decompressed.maxMemory)
 	c.inboxes.epoch = time.Now()
-	c.bus = transport.LimitFrames(b, options.maxFrameSize, c.drops.addBad)
+	c.bus = transport.LimitFrames(transport.CompressFrames(b, options.compression), options.maxFrameSize, c.drops.addBad)
 	c.goroutines.Go(c.closeChildren)
 	return c, nil
 }

@@ -2,8 +2,10 @@ package dynamic
 
 import (
 	"log/slog"
+	"unicode/utf8"
 
 	"github.com/dynpsrpc/dynpsrpc/dynamic/internal/transport"
+	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
 // Option configures both [NewServer] and [NewConn].
@@ -12,6 +14,38 @@ type Option interface {
 	ConnOption
 }
 
+// checkID returns an error if the ID of a server or client is not valid UTF-8. owner is "server" or
+// "client".
+func checkID(owner, id string) error {
+	if utf8.ValidString(id) {
+		return nil
+	}
+	return errors.NewErrorf(errors.InvalidArgument, "%s id %q is not valid UTF-8", owner, id)
+}
+
+type optionGroup []Option
+
+func (g optionGroup) applyServer(o *serverOptions) {
+	for _, option := range g {
+		if option != nil {
+			option.applyServer(o)
+		}
+	}
+}
+
+func (g optionGroup) applyConn(o *connOptions) {
+	for _, option := range g {
+		if option != nil {
+			option.applyConn(o)
+		}
+	}
+}
+
+// Options combines several options into one. The options are applied in the order in which they are
+// passed. [ServerOptions], [ServiceOptions], [ConnOptions] and [CommonOptions] combine options for
+// some targets only.
+func Options(options ...Option) Option { return optionGroup(options) }
+
 type frameSizeOption int
 
 func (f frameSizeOption) applyServer(o *serverOptions) { o.maxFrameSize = int(f) }
@@ -19,8 +53,8 @@ func (f frameSizeOption) applyConn(o *connOptions)     { o.maxFrameSize = int(f)
 
 // WithMaxFrameSize limits the size of frames in bytes, in addition to the limit of the bus. Sending
 // a larger frame fails with code resource_exhausted. A larger frame that is received is dropped and
-// counted as a bad frame. If psrpc has compressed a frame, the limit also applies to the
-// decompressed size. By default, or if bytes is zero or negative, only the limit of the bus applies
+// counted as a bad frame. If a frame is compressed, the limit also applies to the size before
+// compression. By default, or if bytes is zero or negative, only the limit of the bus applies
 // to frames, and the decompressed size is limited to [DefaultMaxDecompressedSize].
 func WithMaxFrameSize(bytes int) Option {
 	return frameSizeOption(max(bytes, 0))
@@ -36,7 +70,7 @@ const (
 	DefaultDecompressionMemory = 256 << 20
 )
 
-// decompressionOptions holds the limits for frames that psrpc peers have compressed.
+// decompressionOptions holds the limits for compressed frames from other peers.
 type decompressionOptions struct {
 	// maxRatio is the ratio passed to WithMaxCompressionRatio. 0 stands for the default.
 	maxRatio int
@@ -49,9 +83,9 @@ type compressionRatioOption int
 func (r compressionRatioOption) applyServer(o *serverOptions) { o.decompressed.maxRatio = int(r) }
 func (r compressionRatioOption) applyConn(o *connOptions)     { o.decompressed.maxRatio = int(r) }
 
-// WithMaxCompressionRatio limits the ratio of the decompressed size of a frame to its compressed
-// size. Only psrpc peers compress frames. The limit does not apply to frames that are at most 2 MiB
-// large after decompression. Frames with a higher ratio are dropped and counted as bad frames. By
+// WithMaxCompressionRatio limits the ratio of the decompressed size of a received frame to its
+// compressed size. The limit does not apply to frames that are at most 2 MiB large after
+// decompression. Frames with a higher ratio are dropped and counted as bad frames. By
 // default, or if ratio is zero or negative, the limit is [DefaultMaxCompressionRatio].
 func WithMaxCompressionRatio(ratio int) Option { return compressionRatioOption(max(ratio, 0)) }
 
@@ -61,9 +95,8 @@ func (m decompressionMemoryOption) applyServer(o *serverOptions) { o.decompresse
 func (m decompressionMemoryOption) applyConn(o *connOptions)     { o.decompressed.maxMemory = int(m) }
 
 // WithDecompressionMemory limits the total size in bytes of the decompressed frames that a server
-// or conn keeps in memory. Only psrpc peers compress frames. A server keeps requests while they
-// wait for a grant or are being handled. Servers and conns keep stream messages until they are
-// read.
+// or conn keeps in memory. A server keeps requests while they wait for a grant or are being
+// handled. Servers and conns keep stream messages until they are read.
 //
 // When the limit is reached, a server refuses further compressed requests and counts them in the
 // field Refused of [ServerStats]. It answers requests to queue, single_server and MULTI methods

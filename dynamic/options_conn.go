@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/dynpsrpc/dynpsrpc/dynamic/internal/transport"
+	"github.com/dynpsrpc/dynpsrpc/errors"
 	"github.com/dynpsrpc/dynpsrpc/internal/id"
 	"github.com/dynpsrpc/dynpsrpc/internal/nilarg"
 )
@@ -20,6 +21,7 @@ type connOptions struct {
 	selectionTimeout time.Duration
 	// maxFrameSize is the maximum size of a frame in bytes. 0 means that there is no limit.
 	maxFrameSize int
+	compression  transport.Compression
 	decompressed decompressionOptions
 	// keepalive is the argument of WithKeepalive. The function keepaliveInterval interprets it.
 	keepalive     time.Duration
@@ -40,6 +42,11 @@ func (o *connOptions) adaptiveSelection() SelectionOpts {
 // decompression returns the limits for compressed frames.
 func (o *connOptions) decompression() transport.Limits {
 	return transport.Limits{MaxSize: o.maxFrameSize, MaxRatio: o.decompressed.maxRatio}
+}
+
+// check returns an error that joins one error for each invalid option, or nil if all are valid.
+func (o *connOptions) check() error {
+	return errors.Join(checkID("client", o.id), o.interceptors.err, checkCompression(o.compression))
 }
 
 func newConnOptions(opts []ConnOption) connOptions {

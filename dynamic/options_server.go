@@ -26,6 +26,7 @@ type serverOptions struct {
 	logger  *slog.Logger
 	// maxFrameSize is the maximum size of a frame in bytes. 0 means that there is no limit.
 	maxFrameSize int
+	compression  transport.Compression
 	decompressed decompressionOptions
 	// maxConcurrent is the maximum number of requests that are handled at the same time. 0 means
 	// that there is no limit.
@@ -50,6 +51,11 @@ type serverOptions struct {
 // decompression returns the limits for compressed frames.
 func (o *serverOptions) decompression() transport.Limits {
 	return transport.Limits{MaxSize: o.maxFrameSize, MaxRatio: o.decompressed.maxRatio}
+}
+
+// check returns an error that joins one error for each invalid option, or nil if all are valid.
+func (o *serverOptions) check() error {
+	return errors.Join(checkID("server", o.id), o.interceptors.err, checkCompression(o.compression))
 }
 
 func newServerOptions(opts []ServerOption) serverOptions {

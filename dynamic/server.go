@@ -7,7 +7,6 @@ import (
 	"slices"
 	"sync"
 	"time"
-	"unicode/utf8"
 
 	"github.com/dynpsrpc/dynpsrpc/bus"
 	"github.com/dynpsrpc/dynpsrpc/dynamic/internal/transport"
@@ -131,13 +130,9 @@ func NewServer(b bus.Bus, opts ...ServerOption) *Server {
 		services: map[string]*Registration{},
 		draining: map[*Registration]struct{}{},
 	}
-	switch {
-	case b == nil:
+	s.configErr = options.check()
+	if b == nil {
 		s.configErr = errors.NewErrorf(errors.InvalidArgument, "dynamic.NewServer: bus is nil")
-	case !utf8.ValidString(options.id):
-		s.configErr = errors.NewErrorf(errors.InvalidArgument, "server id %q is not valid UTF-8", options.id)
-	default:
-		s.configErr = options.interceptors.err
 	}
 	s.announcer.epoch, s.announcer.running, s.announcer.workers = time.Now(), &s.running, s.workers
 	s.announcer.next.Store(noAnnouncement)
@@ -146,7 +141,7 @@ func NewServer(b bus.Bus, opts ...ServerOption) *Server {
 		s.traits = transport.TraitsOf(b)
 	}
 	s.drops.logger = options.logger
-	s.bus = transport.LimitFrames(b, options.maxFrameSize, s.drops.addBad)
+	s.bus = transport.LimitFrames(transport.CompressFrames(b, options.compression), options.maxFrameSize, s.drops.addBad)
 	s.semaphore.Max = int64(options.maxConcurrent)
 	s.decompressed.Max = int64(options.decompressed.maxMemory)
 	s.streams.Max, s.silentStreams.Max = int64(options.maxStreams), int64(options.maxSilentStreams)

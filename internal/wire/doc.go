@@ -40,7 +40,8 @@
 // Since v0.7.6, psrpc may compress the inner message. Field 4 of the envelope names the codec: 0
 // for none and 1 for gzip. [ParseEnvelope] rejects frames with any other codec. A gzip stream
 // starts with bytes that no protobuf message starts with. Receivers pass every value to
-// [Decompress] before they parse it. This package never compresses.
+// [Decompress] before they parse it. The AppendFrame methods never compress. [ReplaceValue] puts a
+// compressed message into a frame.
 //
 // # Private fields
 //

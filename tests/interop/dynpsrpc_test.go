@@ -1,6 +1,7 @@
 package interop
 
 import (
+	"compress/gzip"
 	"context"
 	"log/slog"
 	"testing"
@@ -45,7 +46,7 @@ func dynpsrpcWith(f features) library {
 func dynpsrpcOptions(f features) dynamic.Option {
 	logger := dynamic.WithLogger(slog.New(slog.DiscardHandler))
 	if f.compression {
-		return logger
+		return dynamic.Options(logger, dynamic.WithCompression(gzip.BestSpeed), dynamic.WithCompressionThreshold(1))
 	}
 	return logger
 }

@@ -186,7 +186,9 @@ func testCompression(t *testing.T, f fleet) {
 	}
 	require.NoError(t, flow.close(nil))
 	t.Logf("%d frames were compressed, %d were not", compressed.Load(), others.Load())
-	assert.GreaterOrEqual(t, compressed.Load(), int64(80))
+	// Both sides compress 60 requests, 60 responses, 40 stream messages and 40 updates. The observer
+	// may lag behind.
+	assert.Greater(t, compressed.Load(), int64(150), "one side alone would compress 120")
 }
 
 // testSkipClaim checks that a psrpc server that skips claims does so for requests of dynpsrpc, and

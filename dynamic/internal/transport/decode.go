@@ -80,7 +80,12 @@ func Decompress(value []byte, limits Limits) ([]byte, error) {
 	if !wire.IsCompressed(value) {
 		return value, nil
 	}
-	maxSize, maxRatio := limits.MaxSize, limits.MaxRatio
+	return wire.Decompress(value, limits.maxSize(value))
+}
+
+// maxSize returns the maximum size, in bytes, that a compressed value may have after decompression.
+func (l Limits) maxSize(compressed []byte) int {
+	maxSize, maxRatio := l.MaxSize, l.MaxRatio
 	if maxSize <= 0 {
 		maxSize = DefaultMaxDecompressedSize
 	}
@@ -89,7 +94,7 @@ func Decompress(value []byte, limits Limits) ([]byte, error) {
 	}
 	// A ratio of maxSize or more has no effect, and multiplying by it could overflow.
 	if maxRatio < maxSize {
-		maxSize = min(maxSize, max(anyRatio, maxRatio*len(value)))
+		maxSize = min(maxSize, max(anyRatio, maxRatio*len(compressed)))
 	}
-	return wire.Decompress(value, maxSize)
+	return maxSize
 }
