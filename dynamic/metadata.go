@@ -69,6 +69,16 @@ func ContextWithMetadata(ctx context.Context, metadata map[string]string) contex
 	return context.WithValue(ctx, outgoingMetadataKey{}, merged)
 }
 
+// OutgoingMetadataFromContext returns a copy of the metadata that is sent with calls, streams and
+// updates that use ctx; see [ContextWithMetadata]. It returns nil if there is none. The copy does not
+// contain the metadata that a handler has received; see [RequestInfoFromContext].
+func OutgoingMetadataFromContext(ctx context.Context) map[string]string {
+	if ctx == nil {
+		return nil
+	}
+	return maps.Clone(outgoingMetadata(ctx))
+}
+
 // outgoingMetadata returns the metadata carried by ctx. The map must not be modified.
 func outgoingMetadata(ctx context.Context) map[string]string {
 	metadata, _ := ctx.Value(outgoingMetadataKey{}).(map[string]string)

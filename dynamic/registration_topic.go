@@ -18,7 +18,8 @@ import (
 // replaced. Topics of subscription methods are not registered; pass the topic to Publish with
 // [WithTopic] instead.
 func (r *Registration) RegisterTopic(method string, parts ...string) error {
-	return r.changeTopics(r.plansOfMethod, method, parts, r.registerTopics)
+	_, err := r.registerUndoable(r.plansOfMethod, method, parts)
+	return err
 }
 
 // DeregisterTopic stops accepting requests for a method on a topic. Running handlers continue, but
@@ -34,7 +35,8 @@ func (r *Registration) DeregisterTopic(method string, parts ...string) error {
 // subscriptions. For each method, it does the same as RegisterTopic. If this fails for one method,
 // no method is registered on the topic.
 func (r *Registration) RegisterTopicGroup(group string, parts ...string) error {
-	return r.changeTopics(r.plansOfGroup, group, parts, r.registerTopics)
+	_, err := r.registerUndoable(r.plansOfGroup, group, parts)
+	return err
 }
 
 // DeregisterTopicGroup undoes RegisterTopicGroup. It deregisters the topic for every method of the
@@ -108,21 +110,44 @@ func (r *Registration) plansOfGroup(group string) ([]*serverPlan, error) {
 	return plans, nil
 }
 
-// registerTopics registers a topic for the methods of all plans. If that fails for one method, the
-// topic is registered for none of them.
-func (r *Registration) registerTopics(plans []*serverPlan, parts []string) error {
-	var undo []func()
+// registerUndoable registers a topic for the methods whose plans find returns. It returns a
+// function that undoes the registration. That function does nothing if r has been replaced or
+// closed since.
+func (r *Registration) registerUndoable(
+	find func(name string) ([]*serverPlan, error), name string, parts []string,
+) (undo func(), err error) {
+	var undoAll func()
+	err = r.changeTopics(find, name, parts, func(plans []*serverPlan, parts []string) (err error) {
+		undoAll, err = r.registerTopics(plans, parts)
+		return err
+	})
+	return func() {
+		r.changeMu.RLock()
+		defer r.changeMu.RUnlock()
+		if r.checkReplaceable() == nil {
+			undoAll()
+		}
+	}, err
+}
+
+// registerTopics registers a topic for the methods of all plans. It returns a function that undoes
+// this. If registerTopics fails for one method, the topic is registered for none of them.
+func (r *Registration) registerTopics(plans []*serverPlan, parts []string) (undo func(), err error) {
+	var undos []func()
+	undo = func() {
+		for _, undoOne := range undos {
+			undoOne()
+		}
+	}
 	for _, plan := range plans {
 		undoOne, err := r.registerTopic(plan, parts)
 		if err != nil {
-			for _, undoOne := range undo {
-				undoOne()
-			}
-			return err
+			undo()
+			return nil, err
 		}
-		undo = append(undo, undoOne)
+		undos = append(undos, undoOne)
 	}
-	return nil
+	return undo, nil
 }
 
 // registerTopic registers a topic for a method and returns a function that undoes the registration.
