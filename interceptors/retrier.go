@@ -20,13 +20,16 @@ import (
 type retrier struct {
 	maxAttempts int
 	backoff     backoff
-	// attemptTimeout limits the duration of an attempt. If it is 0, there is no limit.
+	// attemptTimeout limits the duration of an attempt, unless decide returns another limit. If it is
+	// 0, there is no limit.
 	attemptTimeout time.Duration
 	codes          []errors.ErrorCode
 	budget         *retryBudget
 	idempotent     func(*registry.Method) bool
 	// trustedServers reports whether WithTrustedServers is used.
 	trustedServers bool
+	// decide is the function set with WithRetryFunc. It is nil if that option is not used.
+	decide func(failed FailedAttempt, decision RetryDecision) RetryDecision
 }
 
 func newRetrier(opts []RetryOption) *retrier {
@@ -52,6 +55,7 @@ func declaredIdempotent(method *registry.Method) bool {
 
 // operation is a call or message that may be attempted several times.
 type operation struct {
+	method *registry.Method
 	// deadline is zero if the operation has no deadline.
 	deadline   time.Time
 	idempotent bool
@@ -67,29 +71,45 @@ func (op *operation) canceled(ctx context.Context) bool {
 
 // run runs op and retries it until it succeeds or no further attempt is allowed or worthwhile.
 func (r *retrier) run(ctx context.Context, op operation) error {
+	timeout := r.attemptTimeout
 	for attempt := 1; ; attempt++ {
-		err := r.attempt(ctx, op, attempt)
+		err := r.attempt(ctx, op, attempt, timeout)
 		if err == nil {
 			r.budget.onSuccess()
 			return nil
 		}
-		if attempt == r.maxAttempts || op.canceled(ctx) || !r.retryable(err, op.idempotent) {
+		if attempt == r.maxAttempts || op.canceled(ctx) || errors.Is(err, bus.ErrClosed) {
 			return err
 		}
-		wait := max(r.backoff.wait(attempt, err), requestedDelay(err))
-		if !op.deadline.IsZero() && time.Until(op.deadline) <= wait || !r.budget.take() {
+		next := r.decision(op, attempt, err)
+		if !next.Retry || !op.deadline.IsZero() && time.Until(op.deadline) <= next.Wait || !r.budget.take() {
 			return err
 		}
-		if waitErr := sleep(ctx, op.streamCtx, wait); waitErr != nil {
+		timeout = next.AttemptTimeout
+		if waitErr := sleep(ctx, op.streamCtx, next.Wait); waitErr != nil {
 			return errors.NewErrorf(waitErr.Code(), "%w while waiting to retry after: %w", waitErr, err)
 		}
 	}
 }
 
-// attempt runs op once. The first attempt uses ctx itself unless an attempt timeout is set. Later
+// decision decides whether and how an operation is retried after an attempt has failed with err.
+func (r *retrier) decision(op operation, attempt int, err error) RetryDecision {
+	safe := r.safe(err, op.idempotent)
+	decision := RetryDecision{
+		Retry:          safe && r.maySucceed(err),
+		Wait:           max(r.backoff.wait(attempt, err), requestedDelay(err)),
+		AttemptTimeout: r.attemptTimeout,
+	}
+	if r.decide != nil {
+		decision = r.decide(FailedAttempt{Method: op.method, Err: err, Number: attempt, Safe: safe}, decision)
+	}
+	return decision
+}
+
+// attempt runs op once. The first attempt uses ctx itself unless the attempt has a timeout. Later
 // attempts use a context that contains the number of the attempt (see [Attempt]) and ends at the
-// deadline of the operation.
-func (r *retrier) attempt(ctx context.Context, op operation, attempt int) error {
+// deadline of the operation. If timeout is zero or negative, the attempt has no timeout of its own.
+func (r *retrier) attempt(ctx context.Context, op operation, attempt int, timeout time.Duration) error {
 	if attempt > 1 {
 		ctx = context.WithValue(ctx, attemptKey{}, attempt)
 		if !op.deadline.IsZero() {
@@ -98,21 +118,22 @@ func (r *retrier) attempt(ctx context.Context, op operation, attempt int) error 
 			defer cancel()
 		}
 	}
-	if r.attemptTimeout > 0 {
+	if timeout > 0 {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, r.attemptTimeout)
+		ctx, cancel = context.WithTimeout(ctx, timeout)
 		defer cancel()
 	}
 	return op.do(ctx)
 }
 
-// retryable reports whether another attempt is safe and may succeed.
-func (r *retrier) retryable(err error, idempotent bool) bool {
-	if errors.Is(err, bus.ErrClosed) {
-		return false
-	}
-	maySucceed := slices.Contains(r.codes, codeOf(err)) || dynamic.IsUnprocessed(err) || retryInfo(err) != nil
-	return maySucceed && (idempotent || neverStarted(err) || r.trustedServers && dynamic.IsUnprocessed(err))
+// maySucceed reports whether another attempt may succeed.
+func (r *retrier) maySucceed(err error) bool {
+	return slices.Contains(r.codes, codeOf(err)) || dynamic.IsUnprocessed(err) || retryInfo(err) != nil
+}
+
+// safe reports whether another attempt is safe, although a server may have run the request.
+func (r *retrier) safe(err error, idempotent bool) bool {
+	return idempotent || neverStarted(err) || r.trustedServers && dynamic.IsUnprocessed(err)
 }
 
 // neverStarted reports whether it is certain that no server ran the request, because the request
@@ -167,7 +188,7 @@ func (r *retrier) call(info dynamic.RPCInfo, next dynamic.ClientRPCHandler) dyna
 	idempotent := r.idempotent(info.Descriptor)
 	return func(ctx context.Context, request proto.Message, opts ...dynamic.RequestOption) (response proto.Message, err error) {
 		err = r.run(ctx, operation{
-			deadline: info.Deadline(ctx, opts...), idempotent: idempotent,
+			method: info.Descriptor, deadline: info.Deadline(ctx, opts...), idempotent: idempotent,
 			do: func(ctx context.Context) (err error) {
 				response, err = next(ctx, request, opts...)
 				return err
@@ -182,5 +203,5 @@ func (r *retrier) multi(info dynamic.RPCInfo, next dynamic.ClientMultiRPCHandler
 }
 
 func (r *retrier) stream(info dynamic.RPCInfo, next dynamic.StreamHandler) dynamic.StreamHandler {
-	return retryStream{next, r, r.idempotent(info.Descriptor)}
+	return retryStream{next, r, info.Descriptor, r.idempotent(info.Descriptor)}
 }

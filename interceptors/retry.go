@@ -83,6 +83,42 @@ func WithTrustedServers() RetryOption {
 	return func(r *retrier) { r.trustedServers = true }
 }
 
+// FailedAttempt describes an attempt of a call or message that has failed.
+type FailedAttempt struct {
+	// Method is the method of the call or stream.
+	Method *registry.Method
+	// Err is the error of the attempt.
+	Err error
+	// Number is the number of the attempt, starting at 1.
+	Number int
+	// Safe reports whether a retry is safe, as described for [Retry]. If Safe is false, a server may
+	// have run the request, and the method is not known to be idempotent.
+	Safe bool
+}
+
+// RetryDecision says whether and how a call or message is retried after an attempt has failed.
+type RetryDecision struct {
+	// Retry reports whether there is another attempt.
+	Retry bool
+	// Wait is the delay before the next attempt. A negative delay is none.
+	Wait time.Duration
+	// AttemptTimeout limits the duration of the next attempt. If it is zero or negative, there is no
+	// such limit.
+	AttemptTimeout time.Duration
+}
+
+// WithRetryFunc sets a function that decides whether and how to retry after an attempt has failed.
+// Its argument decision is what [Retry] decides without the function. The function may return it
+// unchanged. decide must be safe for concurrent use.
+//
+// The function can only decide about attempts that are still possible. It is not called after the
+// last attempt (see [WithAttempts]), when the context of the call has ended, or when the bus is
+// closed. Whatever it returns, the deadline of the call and the retry budget apply. If it retries
+// an attempt whose field Safe is false, the request may be run twice.
+func WithRetryFunc(decide func(failed FailedAttempt, decision RetryDecision) RetryDecision) RetryOption {
+	return func(r *retrier) { r.decide = decide }
+}
+
 // Retry retries single calls that fail. If the request of a multi call or a stream message cannot
 // be sent, Retry retries sending it. Stream messages are retried on both clients and servers.
 //
@@ -100,6 +136,8 @@ func WithTrustedServers() RetryOption {
 //     budget is not empty (see [WithRetryBudget]).
 //   - The next delay ends before the deadline or timeout of the call. Otherwise the call fails with
 //     the last error.
+//
+// [WithRetryFunc] sets a function that can decide otherwise about the first two conditions.
 //
 // The delay between attempts is random (see [WithBackoff]). If no server was listening or the bus
 // was down, the delay is at least half of its ceiling. If the error details include a RetryInfo,

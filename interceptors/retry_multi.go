@@ -17,7 +17,7 @@ type retryMulti struct {
 
 func (m retryMulti) Send(ctx context.Context, request proto.Message, opts ...dynamic.RequestOption) error {
 	return m.retrier.run(ctx, operation{
-		deadline: m.info.Deadline(ctx, opts...), idempotent: m.retrier.idempotent(m.info.Descriptor),
+		method: m.info.Descriptor, deadline: m.info.Deadline(ctx, opts...), idempotent: m.retrier.idempotent(m.info.Descriptor),
 		do: func(ctx context.Context) error { return m.ClientMultiRPCHandler.Send(ctx, request, opts...) },
 	})
 }

@@ -7,12 +7,14 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/dynpsrpc/dynpsrpc/dynamic"
+	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
 type retryStream struct {
 	dynamic.StreamHandler
 
 	retrier    *retrier
+	method     *registry.Method
 	idempotent bool
 }
 
@@ -22,7 +24,7 @@ func (s retryStream) Send(message proto.Message, opts ...dynamic.StreamOption) e
 		return s.StreamHandler.Send(message, opts...)
 	}
 	return s.retrier.run(sendCtx, operation{
-		deadline: deadline, idempotent: s.idempotent, streamCtx: dynamic.StreamContext(s.StreamHandler),
+		method: s.method, deadline: deadline, idempotent: s.idempotent, streamCtx: dynamic.StreamContext(s.StreamHandler),
 		do: func(ctx context.Context) error {
 			if ctx == sendCtx {
 				return s.StreamHandler.Send(message, opts...)

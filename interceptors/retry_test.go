@@ -123,14 +123,88 @@ func TestRetry_Worthwhile(t *testing.T) {
 		{"not found", errors.NewErrorf(errors.NotFound, "oh"), false, false},
 		{"no code", errors.New("oh"), false, false},
 	} {
-		r := newRetrier(nil)
-		assert.Equal(t, tt.idempotent, r.retryable(tt.err, true), "%s, idempotent", tt.name)
-		assert.Equal(t, tt.other, r.retryable(tt.err, false), "%s, not idempotent", tt.name)
+		assert.Equal(t, tt.idempotent, retries(nil, tt.err, true), "%s, idempotent", tt.name)
+		assert.Equal(t, tt.other, retries(nil, tt.err, false), "%s, not idempotent", tt.name)
 	}
-	r := newRetrier([]RetryOption{WithRetryCodes(errors.Aborted)})
-	assert.True(t, r.retryable(errors.NewErrorf(errors.Aborted, "oh"), true))
-	assert.False(t, r.retryable(errors.NewErrorf(errors.Aborted, "oh"), false))
-	assert.False(t, r.retryable(errNoServer, true))
+	opts := []RetryOption{WithRetryCodes(errors.Aborted)}
+	assert.True(t, retries(opts, errors.NewErrorf(errors.Aborted, "oh"), true))
+	assert.False(t, retries(opts, errors.NewErrorf(errors.Aborted, "oh"), false))
+	assert.False(t, retries(opts, errNoServer, true))
+}
+
+// retries reports whether a call is retried after an attempt has failed with err.
+func retries(opts []RetryOption, err error, idempotent bool) bool {
+	attempts := 0
+	opts = append([]RetryOption{WithAttempts(2), WithBackoff(1, 1)}, opts...)
+	_ = newRetrier(opts).run(context.Background(), operation{
+		idempotent: idempotent,
+		do:         func(context.Context) error { attempts++; return err },
+	})
+	return attempts == 2
+}
+
+// TestRetry_Func checks that the function set with WithRetryFunc decides after each attempt but the
+// last.
+func TestRetry_Func(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var failed []FailedAttempt
+		var usual []RetryDecision
+		r := newRetrier([]RetryOption{WithAttempts(4), WithRetryFunc(func(f FailedAttempt, d RetryDecision) RetryDecision {
+			failed, usual = append(failed, f), append(usual, d)
+			return RetryDecision{Retry: true, Wait: time.Duration(f.Number) * time.Hour, AttemptTimeout: time.Second}
+		})})
+		// The method is not idempotent, so Retry itself would not retry this error.
+		a := &fakeCall{err: errBusy, failures: 10, takes: 2 * time.Second}
+		_, err := r.call(testservice.Info(testservice.Ask), a.call)(t.Context(), say("hi"))
+		requireCode(t, errors.DeadlineExceeded, err)
+		assert.Equal(t, []time.Duration{2*time.Second + time.Hour, time.Second + 2*time.Hour, time.Second + 3*time.Hour}, a.waits())
+		require.Len(t, failed, 3)
+		for i, f := range failed {
+			assert.Equal(t, testservice.Info(testservice.Ask).Descriptor, f.Method)
+			assert.Equal(t, i+1, f.Number)
+			assert.False(t, f.Safe)
+			assert.False(t, usual[i].Retry)
+		}
+		assert.Equal(t, errBusy, failed[0].Err)
+	})
+}
+
+func TestRetry_FuncRefuses(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := newRetrier([]RetryOption{WithRetryFunc(func(f FailedAttempt, d RetryDecision) RetryDecision {
+			assert.True(t, d.Retry)
+			assert.True(t, f.Safe)
+			d.Retry = f.Number < 2
+			return d
+		})})
+		a := &fakeCall{err: errNoServer, failures: 10}
+		_, err := r.call(testservice.Info(testservice.Ask), a.call)(t.Context(), say("hi"))
+		assert.Equal(t, errNoServer, err)
+		assert.Len(t, a.started, 2)
+	})
+}
+
+// TestRetry_FuncIsBounded checks that the number of attempts, the deadline and the budget also apply
+// to a function that always retries.
+func TestRetry_FuncIsBounded(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		always := WithRetryFunc(func(FailedAttempt, RetryDecision) RetryDecision { return RetryDecision{Retry: true, Wait: -1} })
+		attempts := func(ctx context.Context, err error, opts ...RetryOption) int {
+			a := &fakeCall{err: err, failures: 1000}
+			r := newRetrier(append(opts, always))
+			_, _ = r.call(testservice.Info(testservice.Ask), a.call)(ctx, say("hi"))
+			return len(a.started)
+		}
+		assert.Equal(t, 3, attempts(t.Context(), errBusy))
+		assert.Equal(t, 5, attempts(t.Context(), errBusy, WithAttempts(1000), WithRetryBudget(4, 0)))
+		assert.Equal(t, 1, attempts(t.Context(), bus.ErrClosed))
+		expired, cancel := context.WithCancel(t.Context())
+		cancel()
+		assert.Equal(t, 1, attempts(expired, errBusy))
+	})
 }
 
 func TestRetry_Idempotency(t *testing.T) {

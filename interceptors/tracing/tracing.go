@@ -54,7 +54,8 @@ func New(opts ...Option) dynamic.CommonOption {
 			opt(t)
 		}
 	}
-	t.otelTracer = t.provider.Tracer("github.com/dynpsrpc/dynpsrpc/interceptors/tracing")
+	t.otelTracer = t.provider.Tracer("github.com/dynpsrpc/dynpsrpc/interceptors/tracing",
+		trace.WithInstrumentationVersion(dynamic.Version))
 	return dynamic.CommonOptions(
 		dynamic.ServiceOptions(
 			dynamic.WithServerRPCInterceptors(t.serve),

@@ -9,6 +9,7 @@ import (
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
 
+	"github.com/dynpsrpc/dynpsrpc/dynamic"
 	"github.com/dynpsrpc/dynpsrpc/errors"
 	"github.com/dynpsrpc/dynpsrpc/interceptors/metrics"
 )
@@ -30,7 +31,8 @@ func New(provider metric.MeterProvider) *Metrics {
 	if provider == nil {
 		provider = otel.GetMeterProvider()
 	}
-	return &Metrics{meter: provider.Meter("github.com/dynpsrpc/dynpsrpc/interceptors/metrics/otelmetrics")}
+	return &Metrics{meter: provider.Meter("github.com/dynpsrpc/dynpsrpc/interceptors/metrics/otelmetrics",
+		metric.WithInstrumentationVersion(dynamic.Version))}
 }
 
 // Observe implements [metrics.Observer].
