@@ -87,7 +87,7 @@ func (c *Client[Req, Resp]) OpenStream(ctx context.Context, opts ...RequestOptio
 	if c.err != nil {
 		return nil, c.err
 	}
-	o := newRequestOptions(opts)
+	o := newRequestOptions(withDefaults(c.plan.conn.options.streamDefaults, opts))
 	return openStream[Req, Resp](ctx, c.plan, c.bound, &o)
 }
 
@@ -102,6 +102,6 @@ func (c *Client[Req, Resp]) Subscribe(ctx context.Context, opts ...RequestOption
 	if c.err != nil {
 		return nil, c.err
 	}
-	o := newRequestOptions(opts)
+	o := newRequestOptions(withDefaults(c.plan.conn.options.subscriptionDefaults, opts))
 	return subscribe[Resp](ctx, c.plan, c.bound, &o)
 }

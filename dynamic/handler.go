@@ -283,6 +283,10 @@ func bindHandlers(r *Registration, handlers Handlers, o *registerOptions) (map[s
 		if bound == nil {
 			continue
 		}
+		if bound.stream != nil {
+			o.streamDefaults.applyDefault(bound.stream)
+			r.server.options.streamDefaults.applyDefault(bound.stream)
+		}
 		plans[method.Name()] = newServerPlan(r, method, bound)
 		if o.requireAffinity && given && bound.lacksAffinity(method) {
 			problem(method.Name(), "the method has AFFINITY routing, but its handler has no affinity function: use %s",

@@ -29,6 +29,9 @@ type connOptions struct {
 	responseHooks []ResponseHook
 	interceptors  clientInterceptors
 	logger        *slog.Logger
+	// subscriptionDefaults and streamDefaults are applied to each subscription and stream, before the
+	// options that are passed to Subscribe or OpenStream.
+	subscriptionDefaults, streamDefaults []RequestOption
 	// discardUnknown reports whether WithDiscardUnknown is used.
 	discardUnknown bool
 }

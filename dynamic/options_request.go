@@ -2,6 +2,7 @@ package dynamic
 
 import (
 	"context"
+	"slices"
 	"time"
 )
 
@@ -49,6 +50,15 @@ func newRequestOptions(opts []RequestOption) requestOptions {
 	return o
 }
 
+// withDefaults returns the options of a conn followed by those of a request. Later options take
+// precedence.
+func withDefaults(defaults, opts []RequestOption) []RequestOption {
+	if len(defaults) == 0 {
+		return opts
+	}
+	return slices.Concat(defaults, opts)
+}
+
 type requestOption func(*requestOptions)
 
 func (f requestOption) applyRequest(o *requestOptions) { f(o) }
@@ -79,12 +89,27 @@ func WithExpectedResponses(n int) RequestOption {
 	return requestOption(func(o *requestOptions) { o.expected = max(n, 0) })
 }
 
+// SubscriptionSetting configures a subscription. Pass it to [Client.Subscribe], or to [NewConn] as
+// the default for all subscriptions of the conn.
+type SubscriptionSetting interface { //nolint:iface // InvokeOption configures something else
+	ConnOption
+	RequestOption
+}
+
+type subscriptionSetting func(*requestOptions)
+
+func (f subscriptionSetting) applyRequest(o *requestOptions) { f(o) }
+
+func (f subscriptionSetting) applyConn(o *connOptions) {
+	o.subscriptionDefaults = append(o.subscriptionDefaults, f)
+}
+
 // WithBufferSize sets how many updates a subscription buffers if its reader is slow. The
 // subscription may hold one more update outside the buffer. By default, or if the argument is zero
 // or negative, the subscription buffers as many updates as fit into [DefaultBacklogBytes]. With a
 // positive argument, their total size is limited only if [WithBufferBytes] is used, too.
-func WithBufferSize(updates int) RequestOption {
-	return requestOption(func(o *requestOptions) { o.bufferSize = max(updates, 0) })
+func WithBufferSize(updates int) SubscriptionSetting {
+	return subscriptionSetting(func(o *requestOptions) { o.bufferSize = max(updates, 0) })
 }
 
 // WithBufferBytes sets the maximum total size, in bytes, of the updates that a subscription buffers
@@ -92,14 +117,14 @@ func WithBufferSize(updates int) RequestOption {
 // used. If both options are used, both limits apply. Small updates in the channel, and the update
 // that is about to be put into it, are not counted: they add at most a quarter of the limit and one
 // update. If the argument is zero or negative, the default applies.
-func WithBufferBytes(bytes int) RequestOption {
-	return requestOption(func(o *requestOptions) { o.bufferBytes = max(bytes, 0) })
+func WithBufferBytes(bytes int) SubscriptionSetting {
+	return subscriptionSetting(func(o *requestOptions) { o.bufferBytes = max(bytes, 0) })
 }
 
 // WithOverflow sets what happens to updates that arrive while the buffer of a subscription is full.
 // The default is [DropOldest].
-func WithOverflow(overflow OverflowPolicy) RequestOption {
-	return requestOption(func(o *requestOptions) { o.overflow = overflow })
+func WithOverflow(overflow OverflowPolicy) SubscriptionSetting {
+	return subscriptionSetting(func(o *requestOptions) { o.overflow = overflow })
 }
 
 // outgoingMetadata returns the metadata to send with the request. It contains the metadata of ctx
@@ -151,7 +176,7 @@ func WithMetadata(metadata map[string]string) RequestOption {
 
 // InvokeOption configures the Invoke functions and [Publish]. It can be passed to a single call, or
 // to [NewConn] for all calls.
-type InvokeOption interface {
+type InvokeOption interface { //nolint:iface // SubscriptionSetting configures something else
 	ConnOption
 	RequestOption
 }

@@ -44,8 +44,10 @@ type serverOptions struct {
 	// no limit.
 	streamIdleTimeout time.Duration
 	// keepalive is the argument of WithKeepalive. The function keepaliveInterval interprets it.
-	keepalive    time.Duration
-	interceptors serverInterceptors
+	keepalive time.Duration
+	// streamDefaults applies to streams unless options of the service or handler set other values.
+	streamDefaults streamSetting
+	interceptors   serverInterceptors
 }
 
 // decompression returns the limits for compressed frames.
@@ -85,7 +87,9 @@ type registerOptions struct {
 	wireName        string
 	allowMissing    bool
 	requireAffinity bool
-	interceptors    serverInterceptors
+	// streamDefaults applies to streams unless options of the handler set other values.
+	streamDefaults streamSetting
+	interceptors   serverInterceptors
 }
 
 func newRegisterOptions(opts []RegisterOption) (o registerOptions) {

@@ -58,8 +58,10 @@ func WithStreamContext(ctx context.Context) StreamOption {
 }
 
 // StreamSetting configures either side of a stream. Pass it to [Client.OpenStream] on a client or
-// to [Stream] on a server.
+// to [Stream] on a server. If it is passed to [NewConn], [NewServer] or [Server.Register], it is the
+// default for all streams of the conn, server or service.
 type StreamSetting interface {
+	CommonOption
 	RequestOption
 	StreamHandlerOption
 }
@@ -68,6 +70,16 @@ type StreamSetting interface {
 type streamSetting struct{ buffer, window int }
 
 func (s streamSetting) applyRequest(o *requestOptions) { s.apply(&o.bufferSize, &o.window) }
+
+func (s streamSetting) applyConn(o *connOptions) { o.streamDefaults = append(o.streamDefaults, s) }
+
+func (s streamSetting) applyServer(o *serverOptions) {
+	s.apply(&o.streamDefaults.buffer, &o.streamDefaults.window)
+}
+
+func (s streamSetting) applyRegister(o *registerOptions) {
+	s.apply(&o.streamDefaults.buffer, &o.streamDefaults.window)
+}
 
 func (s streamSetting) bindStream(bound *boundStream, _ *registry.Method) error {
 	s.apply(&bound.buffer, &bound.window)
@@ -78,10 +90,20 @@ func (s streamSetting) apply(buffer, window *int) {
 	*buffer, *window = cmp.Or(s.buffer, *buffer), cmp.Or(s.window, *window)
 }
 
+// applyDefault sets the fields of bound that the options of the handler have not set.
+func (s streamSetting) applyDefault(bound *boundStream) {
+	bound.buffer, bound.window = cmp.Or(bound.buffer, s.buffer), cmp.Or(bound.window, s.window)
+}
+
 // WithStreamBuffer sets the capacity of the stream's channel, in messages. The channel holds
 // messages that have been acknowledged but not read. If capacity is zero or negative,
 // [DefaultStreamBuffer] is used.
-func WithStreamBuffer(capacity int) StreamSetting { return streamSetting{buffer: max(capacity, 0)} }
+func WithStreamBuffer(capacity int) StreamSetting {
+	if capacity <= 0 {
+		capacity = DefaultStreamBuffer
+	}
+	return streamSetting{buffer: capacity}
+}
 
 // WithStreamWindow sets the size of the stream's send window. This is the maximum number of
 // messages that may be waiting for an acknowledgement. With a window, Send waits only for a free
@@ -97,4 +119,4 @@ func WithStreamBuffer(capacity int) StreamSetting { return streamSetting{buffer:
 // By default, or if n is at most 1, there is no window. Send then waits for the acknowledgement of
 // its message, which takes one round trip. Windows of 64 to 1024 messages increase the throughput
 // by a factor of 13 to 40.
-func WithStreamWindow(n int) StreamSetting { return streamSetting{window: max(n, 0)} }
+func WithStreamWindow(n int) StreamSetting { return streamSetting{window: max(n, 1)} }
