@@ -2,6 +2,7 @@ package bus
 
 import (
 	"context"
+	"log/slog"
 	"sync"
 	"sync/atomic"
 
@@ -17,7 +18,9 @@ const DefaultMaxFrameSize = 64 << 20
 // returns, and reports the exact number of receivers. Local starts no goroutines.
 type Local struct {
 	maxFrameSize int
-	done         chan struct{}
+	// logger is nil if WithLocalLogger is not used.
+	logger *slog.Logger
+	done   chan struct{}
 
 	// channels maps each Channel.Name to a non-empty *fanout.Subscribers.
 	channels sync.Map
@@ -26,7 +29,7 @@ type Local struct {
 	mu sync.Mutex
 }
 
-var _ Bus = (*Local)(nil)
+var _ Logging = (*Local)(nil)
 
 // LocalOption configures [NewLocal].
 type LocalOption func(*Local)
@@ -50,6 +53,14 @@ func NewLocal(opts ...LocalOption) *Local {
 		}
 	}
 	return b
+}
+
+// Logger implements [Logging].
+func (b *Local) Logger() *slog.Logger {
+	if b.logger == nil {
+		return slog.Default()
+	}
+	return b.logger
 }
 
 // Publish delivers frame to the subscribers of channel, and then calls report.Delivered with the

@@ -19,7 +19,8 @@ import (
 )
 
 // Driver creates a bus from a URL. It returns when the bus is ready for use, or returns an error if
-// ctx ends first. Errors must not contain the password from the URL.
+// ctx ends first. Errors must not contain the password from the URL. [LoggerFromContext] returns the
+// logger that the bus must use.
 type Driver func(ctx context.Context, u *url.URL) (Bus, error)
 
 var drivers = struct {
@@ -56,9 +57,18 @@ func MustRegister(scheme string, driver Driver) {
 // driver contains the address of the broker and often says what to check. Its code is unavailable
 // if the broker is not reachable, and unauthenticated if the broker refuses the credentials. No
 // error repeats a part of the URL that may belong to a password.
-func Open(ctx context.Context, rawURL string) (Bus, error) {
+func Open(ctx context.Context, rawURL string, opts ...OpenOption) (Bus, error) {
 	if ctx == nil {
 		return nil, nilarg.ErrContext
+	}
+	var o openOptions
+	for _, opt := range opts {
+		if opt != nil {
+			opt(&o)
+		}
+	}
+	if o.logger != nil {
+		ctx = context.WithValue(ctx, loggerKey{}, o.logger)
 	}
 	u, err := busurl.Parse(rawURL)
 	if err != nil {
@@ -113,7 +123,7 @@ func openWithin(ctx context.Context, wait time.Duration, open func() (Bus, error
 			return b, err
 		}
 		if pause == minOpenPause {
-			slog.Default().Warn("dynpsrpc: waiting for the broker", slog.Duration("at_most", wait), slog.Any("error", err))
+			LoggerFromContext(ctx).Warn("dynpsrpc: waiting for the broker", slog.Duration("at_most", wait), slog.Any("error", err))
 		}
 		timer := time.NewTimer(min(remaining, pause/2+rand.N(pause/2))) //nolint:gosec // jitter is not secret
 		select {
@@ -151,11 +161,11 @@ func importHint(scheme string) string {
 }
 
 // openLocal is the driver for the in-process bus.
-func openLocal(_ context.Context, u *url.URL) (Bus, error) {
+func openLocal(ctx context.Context, u *url.URL) (Bus, error) {
 	if u.Host != "" || u.Path != "" || u.Opaque != "" {
 		return nil, errors.NewErrorf(errors.InvalidArgument, "bus URL local:// takes neither host nor path")
 	}
-	var opts []LocalOption
+	opts := []LocalOption{WithLocalLogger(LoggerFromContext(ctx))}
 	for key, values := range u.Query() {
 		size, err := strconv.Atoi(values[len(values)-1])
 		if key != "max_frame_size" || err != nil {

@@ -109,7 +109,7 @@ func NewConn(b bus.Bus, reg *registry.Registry, opts ...ConnOption) (*Conn, erro
 		return nil, bus.ErrClosed
 	default:
 	}
-	options := newConnOptions(opts)
+	options := newConnOptions(b, opts)
 	if err := options.check(); err != nil {
 		return nil, err
 	}

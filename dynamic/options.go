@@ -118,8 +118,8 @@ func (l loggerOption) applyConn(o *connOptions)     { o.logger = l.logger }
 
 // WithLogger sets the logger of a server or conn. A server logs panics in handlers and frames that
 // it could not send. A conn logs panics in interceptors if the panics do not reach a caller. By
-// default, a server or conn uses the logger that slog.Default() returns when the server or conn is
-// created. If logger is nil, slog.Default() is called by WithLogger instead.
+// default, a server or conn uses the logger of its bus; see [bus.LoggerOf]. If logger is nil,
+// slog.Default() is used.
 func WithLogger(logger *slog.Logger) Option {
 	if logger == nil {
 		logger = slog.Default()

@@ -4,6 +4,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/dynpsrpc/dynpsrpc/bus"
 	"github.com/dynpsrpc/dynpsrpc/dynamic/internal/transport"
 	"github.com/dynpsrpc/dynpsrpc/errors"
 	"github.com/dynpsrpc/dynpsrpc/internal/id"
@@ -52,9 +53,9 @@ func (o *connOptions) check() error {
 	return errors.Join(checkID("client", o.id), o.interceptors.err, checkCompression(o.compression))
 }
 
-func newConnOptions(opts []ConnOption) connOptions {
+func newConnOptions(b bus.Bus, opts []ConnOption) connOptions {
 	o := connOptions{
-		selectionTimeout: DefaultSelectionTimeout, logger: slog.Default(),
+		selectionTimeout: DefaultSelectionTimeout, logger: bus.LoggerOf(b),
 		decompressed: decompressionOptions{maxMemory: DefaultDecompressionMemory},
 	}
 	for _, opt := range opts {

@@ -4,6 +4,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/dynpsrpc/dynpsrpc/bus"
 	"github.com/dynpsrpc/dynpsrpc/dynamic/internal/transport"
 	"github.com/dynpsrpc/dynpsrpc/errors"
 	"github.com/dynpsrpc/dynpsrpc/internal/id"
@@ -60,9 +61,9 @@ func (o *serverOptions) check() error {
 	return errors.Join(checkID("server", o.id), o.interceptors.err, checkCompression(o.compression))
 }
 
-func newServerOptions(opts []ServerOption) serverOptions {
+func newServerOptions(b bus.Bus, opts []ServerOption) serverOptions {
 	o := serverOptions{
-		timeout: DefaultServerTimeout, logger: slog.Default(),
+		timeout: DefaultServerTimeout, logger: bus.LoggerOf(b),
 		maxPendingClaims: DefaultMaxPendingClaims, maxPendingClaimBytes: DefaultMaxPendingClaimBytes,
 		decompressed: decompressionOptions{maxMemory: DefaultDecompressionMemory},
 		grantTimeout: DefaultGrantTimeout,

@@ -3,6 +3,7 @@ package dynamic
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"maps"
 	"slices"
 	"sync"
@@ -119,7 +120,7 @@ func NewServer(b bus.Bus, opts ...ServerOption) *Server {
 		b = nil
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	options := newServerOptions(opts)
+	options := newServerOptions(b, opts)
 	s := &Server{
 		options:  options,
 		wireID:   []byte(options.id),
@@ -155,6 +156,9 @@ func (s *Server) ID() string { return s.options.id }
 // print all fields, which other goroutines may change and which may contain the password for the
 // broker.
 func (s *Server) Format(f fmt.State, _ rune) { _, _ = fmt.Fprintf(f, "dynamic.Server(%s)", s.ID()) }
+
+// Logger returns the logger of the server; see [WithLogger].
+func (s *Server) Logger() *slog.Logger { return s.options.logger }
 
 // Stats returns the current counters.
 func (s *Server) Stats() ServerStats {

@@ -3,6 +3,7 @@ package bustest
 import (
 	"bytes"
 	"context"
+	"log/slog"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -23,9 +24,10 @@ import (
 // frame is disturbed once, and a cut link separates all of them from each other. If they use
 // different FaultBuses over the same bus, each of them has a link of its own.
 //
-// FaultBus forwards [bus.Monitored], [bus.Competing] and [bus.ReceiverCounter] to the other bus. If
-// the other bus does not implement them, Stats contains no more than Connected, ReceiverID returns
-// an empty string, and CountsReceivers returns true.
+// FaultBus forwards [bus.Monitored], [bus.Competing], [bus.ReceiverCounter] and [bus.Logging] to the
+// other bus. If the other bus does not implement them, Stats contains no more than Connected,
+// ReceiverID returns an empty string, CountsReceivers returns true, and Logger returns
+// slog.Default().
 type FaultBus struct {
 	// Bus is the other bus. It must not be modified.
 	bus.Bus
@@ -52,6 +54,7 @@ type FaultBus struct {
 var (
 	_ bus.Monitored       = (*FaultBus)(nil)
 	_ bus.Competing       = (*FaultBus)(nil)
+	_ bus.Logging         = (*FaultBus)(nil)
 	_ bus.ReceiverCounter = (*FaultBus)(nil)
 )
 
@@ -300,6 +303,9 @@ func (b *FaultBus) CountsReceivers() bool {
 	counter, ok := b.Bus.(bus.ReceiverCounter)
 	return !ok || counter.CountsReceivers()
 }
+
+// Logger implements [bus.Logging]. It returns the logger of the other bus.
+func (b *FaultBus) Logger() *slog.Logger { return bus.LoggerOf(b.Bus) }
 
 // ReceiverID implements [bus.Competing].
 func (b *FaultBus) ReceiverID() string {

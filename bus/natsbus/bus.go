@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"log/slog"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -103,7 +104,10 @@ type Bus struct {
 	published, publishErrors, received, disconnects atomic.Uint64
 }
 
-var _ bus.Monitored = (*Bus)(nil)
+var (
+	_ bus.Monitored = (*Bus)(nil)
+	_ bus.Logging   = (*Bus)(nil)
+)
 
 // New returns a bus that uses nc. If nc is disconnected, the bus is disconnected until nc connects.
 //
@@ -262,6 +266,9 @@ func (b *Bus) closeWith(reason error) error {
 	close(b.done)
 	return nil
 }
+
+// Logger implements [bus.Logging].
+func (b *Bus) Logger() *slog.Logger { return b.options.logger }
 
 // Done returns a channel that is closed when the bus has been closed. This happens when Close is
 // called, or when nats.go closes a connection that the bus does not own.

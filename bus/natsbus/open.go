@@ -39,7 +39,7 @@ func open(ctx context.Context, u *url.URL) (bus.Bus, error) {
 		return nil, errors.NewErrorf(code, "nats bus cannot connect to %s: %w", u.Host, err)
 	}
 	owner.closeConn = closeConn
-	b, err := newBus(nc, owner, settings.bus)
+	b, err := newBus(nc, owner, append([]Option{WithLogger(bus.LoggerFromContext(ctx))}, settings.bus...))
 	if err != nil {
 		closeConn()
 		return nil, err

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"io"
+	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
@@ -225,4 +226,13 @@ func TestOpen_FailedAttemptsAreClosed(t *testing.T) {
 	for range attempts {
 		require.NoError(t, soon(t, closed, "end of a failed attempt"))
 	}
+}
+
+func TestOpen_Logger(t *testing.T) {
+	t.Parallel()
+	logger := slog.New(slog.DiscardHandler)
+	b, err := bus.Open(t.Context(), testenv.NATS(t).URL(), bus.WithLogger(logger))
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, b.Close()) })
+	assert.Same(t, logger, bus.LoggerOf(b))
 }

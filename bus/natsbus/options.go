@@ -69,8 +69,9 @@ func WithPendingLimit(frames int) Option { return func(o *options) { o.pendingLi
 // client IDs are parts of subjects. The minimum is 1. The default is [DefaultMaxControlLine].
 func WithMaxControlLine(bytes int) Option { return func(o *options) { o.maxControlLine = bytes } }
 
-// WithLogger sets the logger for warnings, and for events if [WithEventHandler] is not used. The
-// default is slog.Default().
+// WithLogger sets the logger for warnings, and for events if [WithEventHandler] is not used. Servers
+// and conns that use the bus log to it, too, unless they have a logger of their own; see
+// [bus.LoggerOf]. The default is slog.Default().
 func WithLogger(logger *slog.Logger) Option { return func(o *options) { o.logger = logger } }
 
 // WithEventHandler registers handler to be called for each event of the bus, instead of logging the

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"log/slog"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -389,6 +390,9 @@ func (b *Bus) Close() error {
 	close(b.done)
 	return nil
 }
+
+// Logger implements [bus.Logging].
+func (b *Bus) Logger() *slog.Logger { return b.options.logger }
 
 // Done returns a channel that is closed when Close is complete.
 func (b *Bus) Done() <-chan struct{} { return b.done }

@@ -127,7 +127,8 @@ func newDriver(scheme string, newClient clientFunc) bus.Driver {
 		if err != nil {
 			return nil, urlError(u, err)
 		}
-		b, err := newBus(ctx, client, append(opts, func(o *options) { o.ownsClient = true }))
+		opts = append(opts, WithLogger(bus.LoggerFromContext(ctx)), func(o *options) { o.ownsClient = true })
+		b, err := newBus(ctx, client, opts)
 		if err != nil {
 			_ = client.Close() // ignore this error, because err already describes the failure
 			return nil, err

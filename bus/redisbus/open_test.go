@@ -3,6 +3,7 @@ package redisbus_test
 import (
 	"bufio"
 	"context"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -225,4 +226,13 @@ func requireCode(t testing.TB, code errors.ErrorCode, err error) {
 	coded, ok := errors.AsType[errors.Error](err)
 	require.True(t, ok, "%T: %v", err, err)
 	require.Equal(t, code, coded.Code(), "%v", err)
+}
+
+func TestOpen_Logger(t *testing.T) {
+	t.Parallel()
+	logger := slog.New(slog.DiscardHandler)
+	b, err := bus.Open(t.Context(), testenv.Redis(t).URL(), bus.WithLogger(logger))
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, b.Close()) })
+	assert.Same(t, logger, bus.LoggerOf(b))
 }

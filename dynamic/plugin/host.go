@@ -55,7 +55,7 @@ type Host struct {
 // NewHost returns a host without any plugins. If several options are invalid, the returned error
 // reports all of them.
 func NewHost(server *dynamic.Server, opts ...Option) (*Host, error) {
-	options := newHostOptions(opts)
+	options := newHostOptions(server, opts)
 	if server == nil {
 		options.problems = append(options.problems, invalid("server is nil: a plugin host needs one"))
 	}

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/dynpsrpc/dynpsrpc/dynamic"
 	"github.com/dynpsrpc/dynpsrpc/errors"
 	"github.com/dynpsrpc/dynpsrpc/internal/nilarg"
 )
@@ -30,11 +31,14 @@ type hostOptions struct {
 	problems               []error
 }
 
-func newHostOptions(opts []Option) hostOptions {
+func newHostOptions(server *dynamic.Server, opts []Option) hostOptions {
 	o := hostOptions{
 		loaders: map[string]Loader{}, drainTimeout: DefaultDrainTimeout,
 		debounce: DefaultDebounce, pollInterval: DefaultPollInterval,
 		logger: slog.Default(),
+	}
+	if server != nil {
+		o.logger = server.Logger()
 	}
 	for _, opt := range opts {
 		if opt != nil {
@@ -107,7 +111,7 @@ func WithPollInterval(interval time.Duration) Option {
 
 // WithLogger sets the logger. The host logs problems that no method can return, such as a replaced
 // version whose handlers did not finish in time. It also logs events if [WithEvents] is not used.
-// If logger is nil or the option is not used, the host uses slog.Default().
+// If logger is nil or the option is not used, the host uses the logger of its server.
 func WithLogger(logger *slog.Logger) Option {
 	return func(o *hostOptions) {
 		if logger != nil {

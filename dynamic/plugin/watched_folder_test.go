@@ -62,7 +62,7 @@ func TestWatchedFolder_FilesOfEqualSizeAndTime(t *testing.T) {
 func TestWatcher_RemovesWatchesOnOldReleases(t *testing.T) {
 	t.Parallel()
 	root := t.TempDir()
-	host := &Host{options: newHostOptions(nil)}
+	host := &Host{options: newHostOptions(nil, nil)}
 	writeRelease(t, filepath.Join(root, "releases", "0"), "0")
 	link := filepath.Join(root, "plugins", "greeter")
 	require.NoError(t, os.Mkdir(filepath.Dir(link), 0o700))
