@@ -54,6 +54,8 @@ type unaryCall struct {
 	// server is the ID of the server to which the call was granted. It is empty before the grant,
 	// and if a server responds without a claim.
 	server string
+	// handling reports whether the server in the field server handles the request without a grant.
+	handling bool
 
 	started time.Time
 	// expiry is the time at which the request expires. published is the time at which it was
@@ -155,6 +157,7 @@ func (p *clientPlan) callUnary(ctx context.Context, r *route, request proto.Mess
 	for _, serverID := range o.serverIDs {
 		*serverID = c.responder()
 	}
+	c.emitClaim(err)
 	return response, err
 }
 
@@ -544,7 +547,7 @@ func (c *unaryCall) onClaims(ctx context.Context, state *callState) error {
 	server, selected, complete := c.claims.Add(state.claims, state.receivers)
 	switch {
 	case selected && !c.inbox.requireClaim && isHandling(state.claims, server):
-		c.server, c.granted = server, time.Since(c.started)
+		c.server, c.handling, c.granted = server, true, time.Since(c.started)
 		return nil
 	case selected:
 		return c.grant(ctx, server)

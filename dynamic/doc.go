@@ -113,6 +113,7 @@
 // [Server.Stats], [Conn.Stats] and [Subscription] count what was dropped, by reason. [WithLogger]
 // sets the logger for panics, for dropped frames and for frames that cannot be sent. By default,
 // servers and conns use the logger of their bus, so that bus.WithLogger sets all of them.
+// [WithRequestEvents] sets a handler for what happens to requests before they reach interceptors.
 // [WithPanicHook] sets a hook for panics. The statistics and events of a bus tell about its
 // connection to the broker.
 //

@@ -14,6 +14,7 @@ type serverInterceptors struct {
 	stream  []StreamInterceptor
 	publish []PublishInterceptor
 	panics  []PanicHook
+	events  []RequestEventHandler
 	// err names the options to which a nil interceptor was passed. It is nil if there are none.
 	err error
 }
@@ -27,6 +28,7 @@ type clientInterceptors struct {
 	publish      []PublishInterceptor
 	subscription []SubscriptionInterceptor
 	panics       []PanicHook
+	events       []RequestEventHandler
 	// err names the options to which a nil interceptor was passed. It is nil if there are none.
 	err error
 }
@@ -173,5 +175,6 @@ func (s *serverInterceptors) concat(service *serverInterceptors) serverIntercept
 		stream:  slices.Concat(s.stream, service.stream),
 		publish: slices.Concat(s.publish, service.publish),
 		panics:  slices.Concat(s.panics, service.panics),
+		events:  slices.Concat(s.events, service.events),
 	}
 }

@@ -90,8 +90,11 @@ func startServerCall(e *endpoint, frame []byte, unicast bool, token *lifecycle.T
 	c.context.Info = c
 	c.context.Parent = r.ctx
 	now := time.Now()
+	if e.hasEvents() {
+		e.emit(RequestEvent{Kind: RequestReceived, Peer: c.client.id})
+	}
 	if !c.computeDeadline(now, request.Expiry, &c.context, e.plan.method.RequireClaim()) {
-		r.server.drops.add(dropExpired, droppedFrame{method: e.plan.method, peer: request.ClientID})
+		e.dropExpired(c.client, now.Sub(time.Unix(0, request.Expiry)))
 		return false
 	}
 	needsGrant := c.needsGrant(unicast, request.SkipClaim)
@@ -244,6 +247,7 @@ func (c *serverCall) handle() (frame []byte, parked bool) {
 		return nil, false
 	}
 	if c.refused && c.sendsClaim() {
+		c.emitUnawaited(ClaimDeclined)
 		// The server sends no claim, because another server may have enough memory for the request.
 		return nil, false
 	}
@@ -336,11 +340,14 @@ func (c *serverCall) sendsClaim() bool {
 func (c *serverCall) obtainGrant(request wire.Body) (granted, decided bool) {
 	switch {
 	case c.mayDecline && !c.accepts(request):
+		c.emitUnawaited(ClaimDeclined)
 		c.decline()
 		return false, true
 	case c.sendsClaim() && !c.sendClaim(request):
+		c.emitUnawaited(ClaimDeclined)
 		return false, true
 	case c.claim == nil:
+		c.emitUnawaited(ClaimSkipped)
 		return true, true
 	}
 	c.claim.request = request
@@ -366,6 +373,14 @@ func (c *serverCall) decline() {
 	declined.serve()
 }
 
+// emitUnawaited emits an event about a request for which the server does not wait until it is
+// selected. If the server does wait, or if the method requires no claim, it does nothing.
+func (c *serverCall) emitUnawaited(outcome ClaimOutcome) {
+	if c.claim == nil && c.plan.method.RequireClaim() && c.endpoint.hasEvents() {
+		c.endpoint.emit(RequestEvent{Kind: ClaimDecided, Peer: c.client.id, Outcome: outcome})
+	}
+}
+
 // sendClaim sends a claim. It returns false if the claim declines the request or could not be sent.
 func (c *serverCall) sendClaim(request wire.Body) bool {
 	offer := claimOffer{
@@ -384,7 +399,7 @@ func (c *serverCall) sendClaim(request wire.Body) bool {
 // expired when it arrived, countUngranted counts it as expired.
 func (c *serverCall) countUngranted() {
 	if c.maybeExpired {
-		c.plan.server.drops.add(dropExpired, droppedFrame{method: c.plan.method, peer: []byte(c.client.id)})
+		c.endpoint.dropExpired(c.client, 0)
 	}
 }
 

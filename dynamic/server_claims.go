@@ -42,6 +42,7 @@ type pendingClaims struct {
 
 // claimant is a request that is handled only if the client selects this server.
 type claimant interface {
+	requestInfoProvider
 	// grantDecided is called when the client has selected a server, or when the request has been
 	// given up. If granted is true, the client has selected this server, and grantDecided starts to
 	// handle the request on another goroutine. Otherwise, it releases the request. grantDecided
@@ -56,6 +57,8 @@ type pendingClaim struct {
 	requestID string
 	size      int
 	timer     *time.Timer
+	// arrived is the time at which the request arrived.
+	arrived time.Time
 	// request is the decoded message of a call that waits for the client to select a server. Only
 	// the code that handles the call uses this field.
 	request wire.Body
@@ -64,9 +67,13 @@ type pendingClaim struct {
 	// parked is set by the method park if the client has not selected a server yet. The request
 	// then waits without a goroutine, and the decision is passed to claimant. Otherwise, park
 	// returns the decision to the goroutine that has sent the claim.
-	parked           bool
-	decided, granted bool
+	parked bool
+	// outcome is the decision. It is 0 until there is one.
+	outcome ClaimOutcome
 }
+
+func (c *pendingClaim) decided() bool { return c.outcome != 0 }
+func (c *pendingClaim) granted() bool { return c.outcome == ClaimGranted }
 
 // register adds a request that waits for the client to select a server. It must be called before
 // the claim is sent, because the client may select a server as soon as it has received the claim.
@@ -76,7 +83,8 @@ type pendingClaim struct {
 func (p *pendingClaims) register(
 	requestID []byte, claimant claimant, e *endpoint, size int, expiry time.Time,
 ) *pendingClaim {
-	claim := &pendingClaim{claimant: claimant, endpoint: e, requestID: string(requestID), size: size}
+	now := time.Now()
+	claim := &pendingClaim{claimant: claimant, endpoint: e, requestID: string(requestID), size: size, arrived: now}
 	p.mu.Lock()
 	if p.byID == nil {
 		p.byID = map[string]*pendingClaim{}
@@ -84,8 +92,8 @@ func (p *pendingClaims) register(
 	p.byID[claim.requestID] = claim
 	claim.element = p.arrivals.PushBack(claim)
 	p.bytes += size
-	if untilExpiry := time.Until(expiry); untilExpiry <= p.options.grantTimeout {
-		claim.timer = time.AfterFunc(untilExpiry, func() { p.decide(claim, false) })
+	if untilExpiry := expiry.Sub(now); untilExpiry <= p.options.grantTimeout {
+		claim.timer = time.AfterFunc(untilExpiry, func() { p.decide(claim, ClaimTimedOut) })
 	} else {
 		claim.timer = time.AfterFunc(p.options.grantTimeout, func() { p.evict(claim) })
 	}
@@ -101,7 +109,7 @@ func (p *pendingClaims) register(
 // evict drops a request that has waited for the maximum time, but for which the client has not
 // selected a server.
 func (p *pendingClaims) evict(claim *pendingClaim) {
-	if p.decide(claim, false) {
+	if p.decide(claim, ClaimTimedOut) {
 		p.evicted(claim)
 	}
 }
@@ -113,7 +121,7 @@ func (p *pendingClaims) removeExcessLocked() (removed []*pendingClaim) {
 	for p.arrivals.Len() > p.options.maxPendingClaims ||
 		p.bytes > p.options.maxPendingClaimBytes && p.arrivals.Len() > 1 {
 		oldest := p.arrivals.Front().Value.(*pendingClaim)
-		p.decideLocked(oldest, false)
+		p.decideLocked(oldest, ClaimTimedOut)
 		removed = append(removed, oldest)
 	}
 	return removed
@@ -124,7 +132,7 @@ func (p *pendingClaims) removeExcessLocked() (removed []*pendingClaim) {
 func (p *pendingClaims) isRejected(claim *pendingClaim) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return claim.decided && !claim.granted
+	return claim.decided() && !claim.granted()
 }
 
 // park is called when the claim for a request has been sent. If the client has already selected a
@@ -133,19 +141,15 @@ func (p *pendingClaims) isRejected(claim *pendingClaim) bool {
 func (p *pendingClaims) park(claim *pendingClaim) (granted, decided bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if !claim.decided {
+	if !claim.decided() {
 		claim.parked = true
 	}
-	return claim.granted, claim.decided
+	return claim.granted(), claim.decided()
 }
 
-// remove removes a request that needs no decision any more. It does nothing if the request has
-// already been removed.
-func (p *pendingClaims) remove(claim *pendingClaim) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.decideLocked(claim, false)
-}
+// remove removes a request that needs no decision any more, because the server has not claimed it.
+// It does nothing if the request has already been removed.
+func (p *pendingClaims) remove(claim *pendingClaim) { p.decide(claim, ClaimDeclined) }
 
 // resolve tells a waiting request whether the client has selected this server. Only the first
 // decision about a request counts. A decision about an unknown request is ignored. A request may be
@@ -155,8 +159,12 @@ func (p *pendingClaims) resolve(requestID []byte, granted bool) {
 	p.mu.Lock()
 	claim := p.byID[string(requestID)]
 	p.mu.Unlock()
-	if claim != nil {
-		p.decide(claim, granted)
+	switch {
+	case claim == nil:
+	case granted:
+		p.decide(claim, ClaimGranted)
+	default:
+		p.decide(claim, ClaimLost)
 	}
 }
 
@@ -169,7 +177,7 @@ func (p *pendingClaims) abandon(ended func(e *endpoint) bool) {
 		claim := element.Value.(*pendingClaim)
 		element = element.Next()
 		if ended(claim.endpoint) {
-			p.decideLocked(claim, false)
+			p.decideLocked(claim, ClaimTimedOut)
 			abandoned = append(abandoned, claim)
 		}
 	}
@@ -179,11 +187,11 @@ func (p *pendingClaims) abandon(ended func(e *endpoint) bool) {
 	}
 }
 
-// decide removes a waiting request and tells it whether the client has selected this server. It
-// returns false if the request has already been removed.
-func (p *pendingClaims) decide(claim *pendingClaim, granted bool) bool {
+// decide removes a waiting request and tells it the decision. It returns false if the request has
+// already been removed.
+func (p *pendingClaims) decide(claim *pendingClaim, outcome ClaimOutcome) bool {
 	p.mu.Lock()
-	first := p.decideLocked(claim, granted)
+	first := p.decideLocked(claim, outcome)
 	p.mu.Unlock()
 	if first {
 		claim.release()
@@ -191,14 +199,13 @@ func (p *pendingClaims) decide(claim *pendingClaim, granted bool) bool {
 	return first
 }
 
-// decideLocked removes a waiting request and records whether the client has selected this server.
-// It returns false if the request has already been removed. The caller must hold mu, and must call
-// release after it has unlocked mu.
-func (p *pendingClaims) decideLocked(claim *pendingClaim, granted bool) bool {
-	if claim.decided {
+// decideLocked removes a waiting request and records the decision. It returns false if the request
+// has already been removed. The caller must hold mu, and must call release after it has unlocked mu.
+func (p *pendingClaims) decideLocked(claim *pendingClaim, outcome ClaimOutcome) bool {
+	if claim.decided() {
 		return false
 	}
-	claim.decided, claim.granted = true, granted
+	claim.outcome = outcome
 	claim.timer.Stop()
 	p.arrivals.Remove(claim.element)
 	p.bytes -= claim.size
@@ -208,11 +215,17 @@ func (p *pendingClaims) decideLocked(claim *pendingClaim, granted bool) bool {
 	return true
 }
 
-// release passes the decision to the request if the request is waiting for it. It may read c.parked
-// without a lock, because this field does not change after the decision.
+// release emits an event about the decision, and passes the decision to the request if the request
+// is waiting for it. It may read the fields of c without a lock, because they do not change after
+// the decision.
 func (c *pendingClaim) release() {
+	if c.endpoint.hasEvents() {
+		c.endpoint.emit(RequestEvent{
+			Kind: ClaimDecided, Peer: c.claimant.requestInfo().ClientID, Outcome: c.outcome, Wait: time.Since(c.arrived),
+		})
+	}
 	if c.parked {
-		c.claimant.grantDecided(c.granted)
+		c.claimant.grantDecided(c.granted())
 	}
 }
 

@@ -14,9 +14,9 @@ func TestServerCall_SelectedElsewhere(t *testing.T) {
 	t.Parallel()
 	s := &Server{}
 	s.pendingClaims.options = &serverOptions{grantTimeout: time.Hour, maxPendingClaims: 1}
-	call := &serverCall{plan: &serverPlan{server: s}}
+	call := &serverCall{plan: &serverPlan{server: s, registration: &Registration{}}}
 	id := []byte("REQ_1")
-	call.claim = s.pendingClaims.register(id, call, nil, 0, time.Now().Add(time.Minute))
+	call.claim = s.pendingClaims.register(id, call, &endpoint{plan: call.plan}, 0, time.Now().Add(time.Minute))
 	s.pendingClaims.resolve(id, false)
 	frame, parked := call.handle()
 	assert.Nil(t, frame)

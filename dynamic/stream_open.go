@@ -108,7 +108,9 @@ func (p *clientPlan) tryOpenStream(ctx context.Context, route *route, o *request
 		s.markClosed(err)
 		return nil, c.withFacts(p.conn.closeError())
 	}
-	if _, err := c.run(ctx, route.streams, frame, timeout); err != nil {
+	_, err = c.run(ctx, route.streams, frame, timeout)
+	c.emitClaim(err)
+	if err != nil {
 		c.abortOpening(ctx, s, err)
 		return nil, err
 	}

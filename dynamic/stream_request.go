@@ -56,8 +56,11 @@ func startStreamRequest(e *endpoint, open *wire.Stream, size int, token *lifecyc
 	req.context.Parent = r.ctx
 	now := time.Now()
 	needsGrant := e.plan.method.RequireClaim()
+	if e.hasEvents() {
+		e.emit(RequestEvent{Kind: RequestReceived, Peer: req.client.id})
+	}
 	if !req.computeDeadline(now, open.Expiry, &req.context, needsGrant) {
-		r.server.drops.add(dropExpired, droppedFrame{method: e.plan.method, peer: open.NodeID})
+		e.dropExpired(req.client, now.Sub(time.Unix(0, open.Expiry)))
 		return false
 	}
 	if !needsGrant && r.server.requestDedup.Seen(0, req.request.RequestID, req.request.SentAt, now) {
@@ -114,7 +117,7 @@ func (req *streamRequest) grantDecided(granted bool) {
 // expired when it arrived, countUngranted counts it as expired.
 func (req *streamRequest) countUngranted() {
 	if req.maybeExpired {
-		req.plan.server.drops.add(dropExpired, droppedFrame{method: req.plan.method, peer: req.request.NodeID})
+		req.endpoint.dropExpired(req.client, 0)
 	}
 }
 

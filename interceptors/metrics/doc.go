@@ -35,6 +35,16 @@
 //	dynpsrpc.delivery.duration    s   processing of a received update by the inner interceptors
 //	dynpsrpc.delivery.size        By  received updates
 //
+// With the option [WithRequestEvents], there are also:
+//
+//	dynpsrpc.server.requests            requests that arrive or have expired, by dynpsrpc.event
+//	dynpsrpc.server.claim.duration  s   arrival of a request until the outcome of the server's claim
+//	dynpsrpc.client.claim.duration  s   publication of a request until a server is selected
+//
+// The attribute dynpsrpc.event is received or expired. Requests that have expired are counted as
+// both. The histograms have the attribute dynpsrpc.claim, which is the outcome of the claims: granted,
+// lost, timed_out, skipped or declined (see [dynamic.ClaimOutcome]).
+//
 // All of these instruments have the attributes rpc.system.name, which is psrpc, and rpc.method. The
 // duration histograms and the counter of responses to multi calls also have two attributes that
 // describe the result. The attribute rpc.response.status_code is ok, the code of the error, or

@@ -10,6 +10,8 @@ const (
 	keyStatus = "rpc.response.status_code"
 	keyError  = "error.type"
 	keyTopic  = "dynpsrpc.topic"
+	keyEvent  = "dynpsrpc.event"
+	keyClaim  = "dynpsrpc.claim"
 
 	system = "psrpc"
 	ok     = "ok"
@@ -31,6 +33,10 @@ type callInstruments struct {
 // topic attribute. All interceptors share them.
 type instruments struct {
 	client, server, publication, delivery callInstruments
+
+	// requests counts the events of requests on a server. serverClaims and clientClaims measure how
+	// long the outcome of the claims takes. They are observed only with WithRequestEvents.
+	requests, serverClaims, clientClaims *Instrument
 }
 
 var (
@@ -50,7 +56,16 @@ func newInstruments(topic []string) *instruments {
 	active := func(name, description string) *Instrument {
 		return &Instrument{name, description, "{call}", UpDown, subject, nil}
 	}
+	claims := func(name, description string) *Instrument {
+		return &Instrument{name, description, "s", Histogram, slices.Concat(subject, []string{keyClaim}), secondBuckets}
+	}
 	return &instruments{
+		requests: &Instrument{
+			"dynpsrpc.server.requests", "Requests that have arrived at a server, or that it has dropped because they had expired.",
+			"{request}", Counter, slices.Concat(subject, []string{keyEvent}), nil,
+		},
+		serverClaims: claims("dynpsrpc.server.claim.duration", "Time from the arrival of a request until the outcome of the server's claim."),
+		clientClaims: claims("dynpsrpc.client.claim.duration", "Time from the publication of a request until a server is selected."),
 		client: callInstruments{
 			duration: seconds("rpc.client.call.duration", "Measures the duration of an outgoing Remote Procedure Call (RPC)."),
 			active:   active("dynpsrpc.client.active_calls", "Outgoing calls and streams in progress."),

@@ -36,6 +36,13 @@ func WithMaxTopics(maximum int) Option {
 	}
 }
 
+// WithRequestEvents also measures what happens to requests before interceptors see them: how many
+// arrive at a server and how many have expired, and the outcome of claims on servers and conns. See
+// [dynamic.WithRequestEvents].
+func WithRequestEvents() Option {
+	return func(m *metrics) { m.events = true }
+}
+
 // New returns an option that measures calls. On a server or service, it measures incoming calls,
 // incoming streams and published updates. On a conn, it measures outgoing calls, multi calls and
 // streams, as well as published and received updates.
@@ -58,13 +65,19 @@ func New(observer Observer, opts ...Option) dynamic.CommonOption {
 	if m.topics.maximum <= 0 {
 		m.topics.maximum = DefaultMaxTopics
 	}
+	var ofService, ofConn dynamic.RequestEventHandler
+	if m.events {
+		ofService, ofConn = m.serverEvent, m.clientEvent
+	}
 	return dynamic.CommonOptions(
 		dynamic.ServiceOptions(
+			dynamic.WithRequestEvents(ofService),
 			dynamic.WithServerRPCInterceptors(m.serve),
 			dynamic.WithServerStreamInterceptors(m.serverStream),
 			dynamic.WithServerPublishInterceptors(m.publish),
 		),
 		dynamic.ConnOptions(
+			dynamic.WithRequestEvents(ofConn),
 			dynamic.WithClientRPCInterceptors(m.call),
 			dynamic.WithClientMultiRPCInterceptors(m.multi),
 			dynamic.WithClientStreamInterceptors(m.clientStream),
@@ -80,15 +93,23 @@ type metrics struct {
 
 	observer Observer
 	topics   topics
+	// events reports whether WithRequestEvents is used.
+	events bool
 }
 
-func (m *metrics) begin(ctx context.Context, set *callInstruments, info dynamic.RPCInfo) *call {
+// subject returns the labels of a method and, if WithTopics is used, of the topic. The result has no
+// spare capacity, so appending to it always copies it.
+func (m *metrics) subject(info dynamic.RPCInfo) []string {
 	labels := make([]string, 0, 3)
 	labels = append(labels, system, info.Descriptor.FullName())
 	if m.topics.enabled {
 		labels = append(labels, m.topics.label(info.Topic))
 	}
-	c := &call{callInstruments: set, observer: m.observer, context: ctx, labels: slices.Clip(labels), started: time.Now()}
+	return slices.Clip(labels)
+}
+
+func (m *metrics) begin(ctx context.Context, set *callInstruments, info dynamic.RPCInfo) *call {
+	c := &call{callInstruments: set, observer: m.observer, context: ctx, labels: m.subject(info), started: time.Now()}
 	c.observe(c.active, 1)
 	return c
 }
