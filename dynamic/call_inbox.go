@@ -92,14 +92,14 @@ type inboxPool struct {
 	epoch time.Time
 }
 
-// get returns an inbox with a new request ID. When the call has ended, the inbox must be passed to
+// get returns an inbox for the request with the ID call. When the call has ended, the inbox must be passed to
 // put. The inbox of a call that opens a stream is an exception, because the stream keeps it.
-func (p *inboxPool) get() *callInbox {
+func (p *inboxPool) get(call id.Call) *callInbox {
 	in, ok := p.pool.Get().(*callInbox)
 	if !ok {
 		in = newCallInbox(p.epoch)
 	}
-	in.reset(id.NewRequest())
+	in.reset(call)
 	return in
 }
 

@@ -71,7 +71,7 @@ type multiCall struct {
 // when the call is no longer needed.
 func (p *clientPlan) startMulti(ctx context.Context, r *route, request proto.Message, o *requestOptions) (*multiCall, error) {
 	c := &multiCall{
-		plan: p, route: r, id: id.NewRequest(), request: request, expected: o.expected, wakeup: queue.NewWakeup(),
+		plan: p, route: r, id: p.conn.newRequestID(), request: request, expected: o.expected, wakeup: queue.NewWakeup(),
 		started: time.Now(), receivers: bus.Unknown,
 	}
 	if err := ctx.Err(); err != nil {

@@ -94,7 +94,7 @@ type unaryCall struct {
 }
 
 func newUnaryCall(p *clientPlan, r *route) unaryCall {
-	return unaryCall{plan: p, route: r, inbox: p.conn.inboxes.get(), started: time.Now()}
+	return unaryCall{plan: p, route: r, inbox: p.conn.inboxes.get(p.conn.newRequestID()), started: time.Now()}
 }
 
 // maxAnnounceAfter is the longest time for which a server handles a request before it announces

@@ -28,7 +28,7 @@ func TestUnaryCall_LateTimer(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			c := unaryCall{
-				plan: &clientPlan{conn: conn}, inbox: conn.inboxes.get(), started: time.Now().Add(-test.elapsed),
+				plan: &clientPlan{conn: conn}, inbox: conn.inboxes.get(conn.newRequestID()), started: time.Now().Add(-test.elapsed),
 				timeout: test.timeout, awaitsSign: true, signDeadline: time.Second,
 			}
 			_, isFinal, err := c.onTimeout()

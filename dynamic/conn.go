@@ -42,6 +42,8 @@ type Conn struct {
 	decompressed transport.Budget
 	// skewLog limits how often the conn logs warnings about servers with wrong clocks.
 	skewLog logthrottle.Throttle
+	// idLog limits how often the conn logs errors about invalid IDs from its generator.
+	idLog logthrottle.Throttle
 	// messageDedup recognizes stream messages that the bus delivers a second time. They are
 	// dropped.
 	messageDedup dedup.Cache

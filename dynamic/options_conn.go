@@ -7,7 +7,6 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/bus"
 	"github.com/dynpsrpc/dynpsrpc/dynamic/internal/transport"
 	"github.com/dynpsrpc/dynpsrpc/errors"
-	"github.com/dynpsrpc/dynpsrpc/internal/id"
 	"github.com/dynpsrpc/dynpsrpc/internal/nilarg"
 )
 
@@ -17,6 +16,10 @@ const DefaultClientTimeout = 3 * time.Second
 
 type connOptions struct {
 	id string
+	// newID is the function set with WithIDGenerator, or nil. idErr is the error of the ID that it
+	// has returned for the conn.
+	newID IDGenerator
+	idErr error
 	// timeout is the timeout set with WithClientTimeout, or 0 if the option is not used.
 	timeout          time.Duration
 	selectionTimeout time.Duration
@@ -50,7 +53,7 @@ func (o *connOptions) decompression() transport.Limits {
 
 // check returns an error that joins one error for each invalid option, or nil if all are valid.
 func (o *connOptions) check() error {
-	return errors.Join(checkID("client", o.id), o.interceptors.err, checkCompression(o.compression))
+	return errors.Join(o.idErr, checkID("client", o.id), o.interceptors.err, checkCompression(o.compression))
 }
 
 func newConnOptions(b bus.Bus, opts []ConnOption) connOptions {
@@ -64,7 +67,7 @@ func newConnOptions(b bus.Bus, opts []ConnOption) connOptions {
 		}
 	}
 	if o.id == "" {
-		o.id = id.NewClient()
+		o.id, o.idErr = o.newID.ownID(ClientIDPrefix)
 	}
 	return o
 }

@@ -7,7 +7,6 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/bus"
 	"github.com/dynpsrpc/dynpsrpc/dynamic/internal/transport"
 	"github.com/dynpsrpc/dynpsrpc/errors"
-	"github.com/dynpsrpc/dynpsrpc/internal/id"
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
@@ -22,7 +21,11 @@ const (
 )
 
 type serverOptions struct {
-	id      string
+	id string
+	// newID is the function set with WithIDGenerator, or nil. idErr is the error of the ID that it
+	// has returned for the server.
+	newID   IDGenerator
+	idErr   error
 	timeout time.Duration
 	logger  *slog.Logger
 	// maxFrameSize is the maximum size of a frame in bytes. 0 means that there is no limit.
@@ -58,7 +61,7 @@ func (o *serverOptions) decompression() transport.Limits {
 
 // check returns an error that joins one error for each invalid option, or nil if all are valid.
 func (o *serverOptions) check() error {
-	return errors.Join(checkID("server", o.id), o.interceptors.err, checkCompression(o.compression))
+	return errors.Join(o.idErr, checkID("server", o.id), o.interceptors.err, checkCompression(o.compression))
 }
 
 func newServerOptions(b bus.Bus, opts []ServerOption) serverOptions {
@@ -75,7 +78,7 @@ func newServerOptions(b bus.Bus, opts []ServerOption) serverOptions {
 		}
 	}
 	if o.id == "" {
-		o.id = id.NewServer()
+		o.id, o.idErr = o.newID.ownID(ServerIDPrefix)
 	}
 	return o
 }

@@ -9,7 +9,6 @@ import (
 
 	"github.com/dynpsrpc/dynpsrpc/errors"
 	"github.com/dynpsrpc/dynpsrpc/internal/clockskew"
-	"github.com/dynpsrpc/dynpsrpc/internal/id"
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
@@ -129,7 +128,7 @@ func (p *clientPlan) tryOpenStream(ctx context.Context, route *route, o *request
 func (p *clientPlan) newStream(
 	ctx context.Context, r *route, timeout time.Duration, o *requestOptions, opening *streamOpening,
 ) *stream {
-	streamID := id.NewStream()
+	streamID := p.conn.newStreamID()
 	s := newStream(ctx, streamConfig{
 		id: streamID[:], method: p.method, topic: r.topic, bus: p.conn.bus, remote: r.streams, timeout: timeout,
 		sendType: p.requests, recvType: p.responses, buffer: o.bufferSize, window: o.window,

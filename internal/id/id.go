@@ -12,6 +12,14 @@ const (
 	randomSize = 12
 )
 
+// The prefixes of the IDs that this package creates, except for those of buses.
+const (
+	ServerPrefix  = "SRV_"
+	ClientPrefix  = "CLI_"
+	RequestPrefix = "REQ_"
+	StreamPrefix  = "STR_"
+)
+
 // Call is the ID of a request or stream. It is an array so that it is comparable and needs no heap
 // allocation of its own.
 type Call [prefixSize + randomSize]byte
@@ -21,29 +29,23 @@ type Call [prefixSize + randomSize]byte
 // different indexes, so that the CPUs do not contend for the same shard.
 func (c Call) Shard() int { return int(c[len(c)-1]) % shard.Count }
 
-// NewClient returns a new client ID.
-func NewClient() string {
-	id := withRandomSuffix("CLI_")
-	return string(id[:])
-}
-
 // NewServer returns a new server ID.
-func NewServer() string {
-	id := withRandomSuffix("SRV_")
-	return string(id[:])
+func NewServer() string { return New(ServerPrefix) }
+
+// New returns an ID with any prefix.
+func New(prefix string) string {
+	id := withRandomSuffix("")
+	return prefix + string(id[prefixSize:])
 }
 
 // NewBus returns a new ID for a connection to a bus.
-func NewBus() string {
-	id := withRandomSuffix("BUS_")
-	return string(id[:])
-}
+func NewBus() string { return New("BUS_") }
 
 // NewRequest returns a new request ID.
-func NewRequest() Call { return onCurrentShard("REQ_") }
+func NewRequest() Call { return onCurrentShard(RequestPrefix) }
 
 // NewStream returns a new stream ID.
-func NewStream() Call { return onCurrentShard("STR_") }
+func NewStream() Call { return onCurrentShard(StreamPrefix) }
 
 // ParseCall converts b to a Call. It returns false if b is not as long as the IDs created by this
 // package. Other implementations may create IDs of a different length.

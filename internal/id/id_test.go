@@ -13,7 +13,7 @@ func TestNew_ShapeOfIDs(t *testing.T) {
 	t.Parallel()
 	request, stream := NewRequest(), NewStream()
 	for prefix, id := range map[string]string{
-		"CLI_": NewClient(), "SRV_": NewServer(), "REQ_": string(request[:]), "STR_": string(stream[:]),
+		"CLI_": New(ClientPrefix), "": New(""), "long-prefix_": New("long-prefix_"), "SRV_": NewServer(), "REQ_": string(request[:]), "STR_": string(stream[:]),
 	} {
 		assert.Regexp(t, "^"+prefix+"[a-zA-Z0-9]{12}$", id)
 	}
