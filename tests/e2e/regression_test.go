@@ -56,8 +56,8 @@ func TestConn_CloseWithUnreadClosedStream(t *testing.T) {
 	assert.Less(t, time.Since(started), 5*time.Second)
 }
 
-// One of three servers responds too late to a multi call. The next multi calls must wait for its
-// response again.
+// One of three servers responds too late to a multi call. Once this response has arrived, multi calls
+// must wait for the server again.
 func TestMulti_SlowServerIsNotForgotten(t *testing.T) {
 	w := newWorld(t, newLocalNetwork())
 	var slow atomic.Bool
@@ -76,7 +76,8 @@ func TestMulti_SlowServerIsNotForgotten(t *testing.T) {
 			}),
 		})
 	}
-	client := newClient[*api.MyRequest, *api.MyResponse](t, w.conn(), fullName(calls, kindMulti), nil)
+	conn := w.conn()
+	client := newClient[*api.MyRequest, *api.MyResponse](t, conn, fullName(calls, kindMulti), nil)
 	count := func(opts ...dynamic.RequestOption) (count int) {
 		for response := range client.Responses(t.Context(), sample("Ada"), opts...) {
 			require.NoError(t, response.Err)
@@ -87,6 +88,7 @@ func TestMulti_SlowServerIsNotForgotten(t *testing.T) {
 	require.Equal(t, 2, count(dynamic.WithRequestTimeout(100*time.Millisecond)))
 	slow.Store(false)
 	close(release)
+	require.Eventually(t, func() bool { return conn.Stats().Unmatched == 1 }, patience, time.Millisecond, "its response arrives")
 	for range 3 {
 		assert.Equal(t, 3, count(dynamic.WithRequestTimeout(5*time.Second)))
 	}

@@ -31,6 +31,11 @@ type Membership struct {
 	// receivers is the number of receivers passed to the last call to Update. It is bus.Unknown if
 	// the bus did not report a number.
 	receivers int
+	// hasSilent reports whether the bus counted receivers that had not answered when Update was last
+	// called. The last call therefore lasted until its timeout, unless it did not wait for them
+	// either. They may be processes that hang, or connections that the broker does not know to be
+	// dead.
+	hasSilent bool
 	present   presences
 	// Directory holds the servers that have a unicast channel. It has a lock of its own.
 	Directory Directory
@@ -38,14 +43,17 @@ type Membership struct {
 
 // IsComplete reports whether every server that got a request has answered it. receivers is the
 // number of receivers that the bus reported, or negative if it does not report a number. responders
-// holds the servers that have answered. If receivers is negative, two groups of servers must have
-// answered: those that have announced themselves, and those that answered the previous call.
-// IsComplete returns false if receivers is zero.
+// holds the servers that have answered. IsComplete returns false if receivers is zero.
+//
+// If receivers is negative, two groups of servers must have answered: those that have announced
+// themselves, and those that answered the previous call. Otherwise, IsComplete does not wait for
+// receivers that have let the previous call time out, as long as the number of receivers is the same
+// and those servers do not answer late.
 func (m *Membership) IsComplete(receivers int, responders *Responders) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if receivers >= 0 {
-		return m.isCompleteLocked(receivers, responders)
+		return m.isCompleteLocked(receivers, responders) || m.hasSilent && m.resemblesLastLocked(receivers, responders)
 	}
 	return m.presentAnsweredLocked(responders) && m.waitForPsrpcLocked()
 }
@@ -88,6 +96,13 @@ func (m *Membership) LikelyComplete(receivers int, responders *Responders) bool 
 	if receivers < 0 && m.present.isKnownLocked() {
 		return m.presentAnsweredLocked(responders)
 	}
+	return m.resemblesLastLocked(receivers, responders)
+}
+
+// resemblesLastLocked reports whether all servers that answered the previous call have answered this
+// one with the same weight, and the bus has reported the same number of receivers. It returns false
+// if no server answered the previous call.
+func (m *Membership) resemblesLastLocked(receivers int, responders *Responders) bool {
 	if m.members.Count() == 0 || receivers > 0 && receivers != m.receivers {
 		return false
 	}
@@ -99,6 +114,7 @@ func (m *Membership) LikelyComplete(receivers int, responders *Responders) bool 
 func (m *Membership) Update(receivers int, responders *Responders) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	m.hasSilent = receivers > 0 && !m.isCompleteLocked(receivers, responders)
 	m.receivers = receivers
 	m.forgetSilentLocked(responders)
 	if responders.Count() > maxMembers {

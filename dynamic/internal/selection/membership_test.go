@@ -114,6 +114,27 @@ func TestMembership_UsualWithoutTheSilent(t *testing.T) {
 	}
 }
 
+// If the bus counts a receiver that has let a call time out, the next call does not wait for it. It
+// waits again if the receiver answers late, or if the number of receivers has changed.
+func TestMembership_SilentReceiver(t *testing.T) {
+	t.Parallel()
+	var m Membership
+	m.Update(3, respondersOf(1, 1, 1))
+	assert.False(t, m.IsComplete(3, respondersOf(1, 1)))
+	m.Update(3, respondersOf(1, 1))
+	assert.True(t, m.IsComplete(3, respondersOf(1, 1)))
+	assert.False(t, m.IsComplete(3, respondersOf(1)))
+	assert.False(t, m.IsComplete(4, respondersOf(1, 1)))
+	assert.True(t, m.IsComplete(2, respondersOf(1, 1)))
+	m.Update(3, respondersOf(1, 1))
+	assert.True(t, m.IsComplete(3, respondersOf(1, 1)))
+	m.add("2", OneReceiver)
+	assert.False(t, m.IsComplete(3, respondersOf(1, 1)))
+	assert.True(t, m.IsComplete(3, respondersOf(1, 1, 1)))
+	m.Update(3, respondersOf(1, 1, 1))
+	assert.False(t, m.IsComplete(3, respondersOf(1, 1)))
+}
+
 func TestMembership_FloodOfLateNames(t *testing.T) {
 	t.Parallel()
 	var r Membership
