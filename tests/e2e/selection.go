@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -11,6 +12,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/dynpsrpc/dynpsrpc/bus"
 	"github.com/dynpsrpc/dynpsrpc/dynamic"
 	"github.com/dynpsrpc/dynpsrpc/errors"
 	"github.com/dynpsrpc/dynpsrpc/example/compiled/api"
@@ -37,7 +39,7 @@ func newFleet(t testing.TB, network Network, size int) *fleet {
 		all := dynamic.Unary(func(context.Context, *api.MyRequest) (*api.MyResponse, error) {
 			return &api.MyResponse{Text: server.ID()}, nil
 		})
-		f.serve(server, calls, dynamic.Handlers{kindAffinity: answer, kindMulti: all})
+		f.serve(server, calls, dynamic.Handlers{kindAffinity: answer, kindMulti: all, kindQueue: all})
 		f.serve(server, streams, dynamic.Handlers{
 			kindAffinity: dynamic.Stream(func(stream dynamic.ServerStream[*api.MyServerMessage, *api.MyClientMessage]) error {
 				return stream.Send(&api.MyServerMessage{Text: server.ID()})
@@ -73,6 +75,8 @@ func testSelection(t *testing.T, network Network) {
 		"AllDecline":     testAllDecline,
 		"Multi":          testMulti,
 		"MultiStream":    testMultiStream,
+		"Candidates":     testCandidates,
+		"OneOfAQueue":    testOneOfAQueue,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -157,6 +161,91 @@ func testMultiStream(t *testing.T, network Network) {
 	slices.Sort(names)
 	assert.Equal(t, f.ids(), names)
 	require.NoError(t, stream.Close(nil))
+}
+
+// requestCounter is the bus of a client. It counts the requests and grants that are sent to single
+// servers, and those that are sent to all.
+type requestCounter struct {
+	bus.Bus
+
+	one, all atomic.Int64
+}
+
+func (b *requestCounter) CountsReceivers() bool {
+	counter, ok := b.Bus.(bus.ReceiverCounter)
+	return !ok || counter.CountsReceivers()
+}
+
+func (b *requestCounter) ReceiverID() string {
+	if competing, ok := b.Bus.(bus.Competing); ok {
+		return competing.ReceiverID()
+	}
+	return ""
+}
+
+func (b *requestCounter) Publish(ctx context.Context, channel bus.Channel, frame []byte, report bus.DeliveryReport) error {
+	switch {
+	case strings.HasSuffix(channel.Name, "|UNICAST"):
+		b.one.Add(1)
+	case strings.HasSuffix(channel.Name, "|REQ"), strings.HasSuffix(channel.Name, "|RCLAIM"):
+		b.all.Add(1)
+	}
+	return b.Bus.Publish(ctx, channel, frame, report)
+}
+
+// testCandidates checks that a call with SelectionOpts.Candidates is sent to that many servers once
+// the client knows them. In process, and while the client does not know them, it is sent to all.
+func testCandidates(t *testing.T, network Network) {
+	f := newFleet(t, network, 6)
+	b := &requestCounter{Bus: f.connect()}
+	sendsToOne := !b.CountsReceivers() || b.ReceiverID() != ""
+	testFewServers(t, f, b, kindAffinity, sendsToOne, 4, dynamic.WithSelectionOpts(dynamic.SelectionOpts{
+		Candidates: 2, AffinityTimeout: patience, ShortCircuitTimeout: 10 * time.Millisecond,
+	}))
+}
+
+// testOneOfAQueue checks that a queue call is sent to one server if the servers would otherwise
+// compete for it.
+func testOneOfAQueue(t *testing.T, network Network) {
+	f := newFleet(t, network, 6)
+	b := &requestCounter{Bus: f.connect()}
+	testFewServers(t, f, b, kindQueue, b.CountsReceivers() && b.ReceiverID() != "", 1)
+}
+
+// testFewServers makes calls and checks that a part of the servers answers each of them. frames is
+// the number of frames per call that are then sent to single servers.
+func testFewServers(
+	t *testing.T, f *fleet, b *requestCounter, kind string, sendsToOne bool, frames int64, opts ...dynamic.RequestOption,
+) {
+	t.Helper()
+	conn, err := dynamic.NewConn(b, f.registry, dynamic.WithSelectionTimeout(patience))
+	require.NoError(t, err)
+	f.atEnd(func() { assert.NoError(t, conn.Close()) })
+	client := newClient[*api.MyRequest, *api.MyResponse](t, conn, fullName(calls, kind), nil)
+	answered := map[string]bool{}
+	call := func() {
+		response, err := client.Call(t.Context(), sample("Ada"), append(opts, dynamic.WithRequestTimeout(patience))...)
+		require.NoError(t, err)
+		answered[response.GetText()] = true
+	}
+	for started := time.Now(); sendsToOne && b.one.Load() < frames; {
+		require.Less(t, time.Since(started), patience, "the client knows the servers")
+		call()
+	}
+	b.one.Store(0)
+	b.all.Store(0)
+	const many = 50
+	for range many {
+		call()
+	}
+	if !sendsToOne {
+		assert.Zero(t, b.one.Load())
+		return
+	}
+	// On Redis, a request is sent to all servers once a second.
+	assert.GreaterOrEqual(t, b.one.Load(), many*frames/2)
+	assert.Less(t, b.all.Load(), int64(many))
+	assert.Greater(t, len(answered), 2)
 }
 
 func benchmarkAffinity(b *testing.B, network Network) {

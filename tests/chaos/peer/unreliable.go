@@ -27,6 +27,21 @@ func newUnreliable(link bus.Bus, s settings) *unreliable {
 	}
 }
 
+// CountsReceivers implements bus.ReceiverCounter.
+func (u *unreliable) CountsReceivers() bool {
+	counter, ok := u.Bus.(bus.ReceiverCounter)
+	return !ok || counter.CountsReceivers()
+}
+
+// ReceiverID implements bus.Competing. It returns an empty ID if the queues of the bus do not
+// compete.
+func (u *unreliable) ReceiverID() string {
+	if competing, ok := u.Bus.(bus.Competing); ok {
+		return competing.ReceiverID()
+	}
+	return ""
+}
+
 // Publish implements bus.Bus.
 func (u *unreliable) Publish(ctx context.Context, channel bus.Channel, frame []byte, report bus.DeliveryReport) error {
 	u.mu.Lock()
