@@ -53,10 +53,15 @@ type multiCall struct {
 	// calling goroutine accesses it.
 	done bool
 
-	mu    sync.Mutex
-	queue []wire.Response
+	mu sync.Mutex
+	// queue holds the responses that the calling goroutine has not taken yet, from the index taken.
+	// When all have been taken, the slice is used again from its beginning.
+	queue []queuedResponse
+	taken int
 	// queueBytes is the total size of the messages in queue.
 	queueBytes int
+	// recorded is the number of responders at the last update of the membership.
+	recorded int
 	// responders holds the servers that have answered. Further responses from them are discarded.
 	responders selection.Responders
 	// receivers is the number of receivers that the bus reported for the request. It is bus.Unknown
@@ -65,6 +70,16 @@ type multiCall struct {
 	// publishErr is the error with which the bus reported that it has lost the request. Without
 	// such a report, it is nil.
 	publishErr error
+}
+
+// queuedResponse is the response of one server in the queue of a multiCall. It is much smaller than
+// a [wire.Response], and a call may have hundreds of them.
+type queuedResponse struct {
+	serverID string
+	// raw is the encoded response message.
+	raw []byte
+	// failure is the response if the server has returned an error. Otherwise, it is nil.
+	failure *wire.Response
 }
 
 // startMulti publishes a request to all servers. If startMulti succeeds, the caller must call stop
@@ -93,6 +108,7 @@ func (p *clientPlan) startMulti(ctx context.Context, r *route, request proto.Mes
 	if err != nil {
 		return nil, errors.NewErrorf(errors.MalformedRequest, "request of %s cannot be encoded: %w", p.method.FullName(), err)
 	}
+	c.responders.Grow(r.membership.Count())
 	p.watch(r, c.wakeup, &c.responders)
 	p.conn.pending.add(c.id, c)
 	if err := p.conn.bus.Publish(ctx, r.requests, frame, c); err != nil {
@@ -118,8 +134,10 @@ func (c *multiCall) stop() {
 	c.plan.conn.timers.Stop(c.timer)
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	// Some servers may have answered since the membership was last updated.
-	c.route.membership.AddAll(&c.responders)
+	if c.responders.Count() > c.recorded {
+		// Some servers have answered since the membership was last updated.
+		c.route.membership.AddAll(&c.responders)
+	}
 }
 
 // next waits for the next response and returns it. It returns false if there are no more responses.
@@ -166,16 +184,18 @@ func (c *multiCall) pop() (response serverResponse, ok, done bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch {
-	case len(c.queue) > 0:
-		next := c.queue[0]
+	case c.taken < len(c.queue):
+		next := c.queue[c.taken]
 		// The queue drops its reference to the response, so that the message can be garbage
 		// collected.
-		c.queue[0] = wire.Response{}
-		c.queue = c.queue[1:]
-		c.queueBytes -= len(next.Body.Raw)
-		response = serverResponse{serverID: string(next.ServerID), raw: next.Body.Raw}
-		if next.Error != "" {
-			response.err = c.plan.serverError(&next, c.route)
+		c.queue[c.taken] = queuedResponse{}
+		if c.taken++; c.taken == len(c.queue) {
+			c.queue, c.taken = c.queue[:0], 0
+		}
+		c.queueBytes -= len(next.raw)
+		response = serverResponse{serverID: next.serverID, raw: next.raw}
+		if next.failure != nil {
+			response.err = c.plan.serverError(next.failure, c.route)
 		}
 		return response, true, false
 	case c.publishErr != nil:
@@ -185,7 +205,7 @@ func (c *multiCall) pop() (response serverResponse, ok, done bool) {
 	case c.expected > 0 && c.responders.Count() >= c.expected:
 		return serverResponse{}, false, true
 	case c.route.membership.IsComplete(c.receivers, &c.responders):
-		c.route.membership.Update(c.receivers, &c.responders)
+		c.updateMembershipLocked()
 		return serverResponse{}, false, true
 	}
 	return serverResponse{}, false, false
@@ -196,7 +216,12 @@ func (c *multiCall) pop() (response serverResponse, ok, done bool) {
 func (c *multiCall) updateMembership() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.updateMembershipLocked()
+}
+
+func (c *multiCall) updateMembershipLocked() {
 	c.route.membership.Update(c.receivers, &c.responders)
+	c.recorded = c.responders.Count()
 }
 
 // onResponse implements pendingCall. It accepts only the first response from each server.
@@ -204,12 +229,18 @@ func (c *multiCall) onResponse(response wire.Response) bool {
 	c.mu.Lock()
 	server := string(response.ServerID)
 	size := len(response.Body.Raw)
-	hasRoom := len(c.queue) == 0 || len(c.queue) < maxResponses && c.queueBytes+size <= maxResponseBytes
+	queued := len(c.queue) - c.taken
+	hasRoom := queued == 0 || queued < maxResponses && c.queueBytes+size <= maxResponseBytes
 	useful := hasRoom && !c.responders.Has(server)
 	if useful {
 		c.queueBytes += size
 		c.responders.Add(server, selection.WeightOf(response.Subscribers))
-		c.queue = append(c.queue, response)
+		answer := queuedResponse{serverID: server, raw: response.Body.Raw}
+		if response.Error != "" {
+			failure := response
+			answer.failure = &failure
+		}
+		c.queue = append(c.queue, answer)
 	}
 	c.mu.Unlock()
 	c.wakeup.Send()

@@ -127,17 +127,31 @@ func (m *Membership) Update(receivers int, responders *Responders) {
 	m.members = Responders{weights: maps.Clone(responders.weights), total: responders.total}
 }
 
+// Count returns the number of servers that answered the previous call.
+func (m *Membership) Count() int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.members.Count()
+}
+
 // AddAll adds servers that answered after their call was complete.
 func (m *Membership) AddAll(responders *Responders) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	for server, weight := range responders.weights {
-		m.add(server, weight)
+		m.addLocked(server, weight)
 	}
 }
 
-// add adds a server that answered late. It does nothing if the membership is full.
+// add adds a server that answered late.
 func (m *Membership) add(server string, weight Weight) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	m.addLocked(server, weight)
+}
+
+// addLocked adds a server that answered late. It does nothing if the membership is full.
+func (m *Membership) addLocked(server string, weight Weight) {
 	if m.members.Count() < MaxClaims || m.members.Has(server) {
 		m.members.Add(server, weight)
 	}

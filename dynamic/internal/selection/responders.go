@@ -29,6 +29,13 @@ type Responders struct {
 	since uint64
 }
 
+// Grow makes room for the given number of servers. It may be called only while r is empty.
+func (r *Responders) Grow(servers int) {
+	if servers > 0 {
+		r.weights = make(map[string]Weight, servers)
+	}
+}
+
 // Count returns the number of servers.
 func (r *Responders) Count() int { return len(r.weights) }
 
