@@ -28,7 +28,7 @@ const (
 
 // olderRouting contains the names of the members of the oneof "routing".
 var olderRouting = map[protowire.Number]string{
-	fieldMulti: "multi", fieldAffinityFunc: "affinity_func", fieldQueue: "queue",
+	fieldMulti: RoutingMulti.String(), fieldAffinityFunc: "affinity_func", fieldQueue: RoutingQueue.String(),
 }
 
 // These are the field numbers of psrpc.TopicParamOptions.
