@@ -2,6 +2,7 @@ package natsbus
 
 import (
 	"context"
+	"crypto/x509"
 	"net"
 	"net/url"
 	"slices"
@@ -36,7 +37,7 @@ func open(ctx context.Context, u *url.URL) (bus.Bus, error) {
 		if errors.Is(err, nats.ErrAuthorization) {
 			code = errors.Unauthenticated
 		}
-		return nil, errors.NewErrorf(code, "nats bus cannot connect to %s: %w", u.Host, err)
+		return nil, errors.NewErrorf(code, "nats bus cannot connect to %s: %w%s", u.Host, err, connectAdvice(err))
 	}
 	owner.closeConn = closeConn
 	b, err := newBus(nc, owner, append([]Option{WithLogger(bus.LoggerFromContext(ctx))}, settings.bus...))
@@ -59,11 +60,12 @@ func dial(
 	connCtx, cancel := context.WithCancel(context.Background())
 	detach := context.AfterFunc(ctx, cancel)
 	closed := make(chan struct{})
+	network := &dialer{ctx: connCtx, timeout: settings.connectTimeout}
 	nc, err := nats.Connect(servers(u), slices.Concat(
 		connOptions(settings.probeInterval),
 		[]nats.Option{
 			nats.Timeout(settings.connectTimeout),
-			nats.SetCustomDialer(&dialer{ctx: connCtx, timeout: settings.connectTimeout}),
+			nats.SetCustomDialer(network),
 			// The default handler prints to stderr.
 			nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}),
 			nats.ReconnectErrHandler(func(_ *nats.Conn, err error) { onReconnectError(err) }),
@@ -85,9 +87,30 @@ func dial(
 		return nil, nil, ctx.Err()
 	case !beforeCtxEnd:
 		err = ctx.Err()
+	case errors.Is(err, nats.ErrNoServers) && network.err != nil:
+		err = network.err
 	}
 	cancel()
 	return nil, nil, err
+}
+
+// connectAdvice says what to check if an attempt to connect has failed, as the end of the text of an
+// error. If there is no advice, it returns an empty string.
+func connectAdvice(cause error) string {
+	var unknownAuthority x509.UnknownAuthorityError
+	var unresponsive interface{ Timeout() bool }
+	switch {
+	case errors.Is(cause, nats.ErrAuthorization):
+		return ": check the user name, the password, the token or the file with credentials"
+	case errors.Is(cause, nats.ErrSecureConnWanted):
+		return ": if the server does not use TLS, the scheme is nats instead of tls"
+	case errors.As(cause, &unknownAuthority):
+		return ": if the authority is a private one, set tls_ca to the file with its certificate"
+	case errors.Is(cause, nats.ErrNoInfoReceived), errors.As(cause, &unresponsive) && unresponsive.Timeout():
+		return ": check that this is the address of a NATS server"
+	default:
+		return ""
+	}
 }
 
 // servers returns the hosts of u in the form that nats.Connect expects. It omits the credentials,
@@ -107,6 +130,8 @@ type dialer struct {
 	timeout time.Duration
 	// last is the connection that Dial has returned most recently, or nil.
 	last net.Conn
+	// err is the error that Dial has returned most recently, or nil. nats.Connect does not repeat it.
+	err error
 }
 
 // Dial implements nats.CustomDialer. It opens a connection to addr within the dialer's timeout.
@@ -121,6 +146,7 @@ func (d *dialer) Dial(network, addr string) (net.Conn, error) {
 	defer cancel()
 	c, err := new(net.Dialer).DialContext(ctx, network, addr)
 	if err != nil {
+		d.err = err
 		return nil, err
 	}
 	d.last = &trackedConn{Conn: c, release: context.AfterFunc(d.ctx, func() { _ = c.Close() })}

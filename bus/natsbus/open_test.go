@@ -104,6 +104,38 @@ func TestOpen_TLS(t *testing.T) {
 	requireCode(t, errors.Unavailable, err)
 }
 
+// If Open cannot connect because of a likely mistake, the error must contain the address and say
+// what to check.
+func TestOpen_Advice(t *testing.T) {
+	t.Parallel()
+	certificate := testenv.NewCertificate(t)
+	encrypted := testenv.NATS(t, func(o *server.Options) {
+		o.TLSConfig = &tls.Config{Certificates: []tls.Certificate{certificate.Certificate}, MinVersion: tls.VersionTLS12}
+		o.TLSTimeout = 5
+	})
+	protected := testenv.NATS(t, func(o *server.Options) { o.Username, o.Password = "user", "password" })
+	free := testenv.NewProxy(t, "127.0.0.1:1")
+	free.Refuse()
+	other, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // it is closed when the test ends
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, other.Close()) })
+	for _, tt := range []struct{ name, scheme, address, want string }{
+		{"nobody", "nats", free.Addr(), "connection refused"},
+		{"password", "nats", addr(protected.URL()), "check the user name, the password, the token"},
+		{"no TLS", "tls", addr(protected.URL()), "if the server does not use TLS, the scheme is nats instead of tls"},
+		{"private authority", "tls", strings.TrimPrefix(addr(encrypted.URL()), "tls://"), "set tls_ca to the file with its certificate"},
+		{"not NATS", "nats", other.Addr().String(), "check that this is the address of a NATS server"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			_, err := bus.Open(t.Context(), tt.scheme+"://user:secret@"+tt.address+"?connect_timeout=300ms")
+			require.ErrorContains(t, err, "nats bus cannot connect to "+tt.address+": ")
+			require.ErrorContains(t, err, tt.want)
+			assert.NotContains(t, err.Error(), "secret")
+		})
+	}
+}
+
 func TestOpen_WrongURLs(t *testing.T) {
 	t.Parallel()
 	for url, says := range map[string]string{
