@@ -109,7 +109,7 @@ func newBus(ctx context.Context, client redis.UniversalClient, opts []Option) (*
 		observers:   newObservers(),
 		peerSigns:   peerSigns{wakeup: make(chan struct{}, 1)},
 	}
-	b.ctx, b.cancel = context.WithCancelCause(context.Background())
+	b.ctx, b.cancel = context.WithCancelCause(ofBus(context.Background()))
 	b.workers.Go(func() { b.events.Run(b.ctx.Done(), b.options.onEvent) })
 	_, sharded := topology.(shardedCluster)
 	// psrpc does not use sharded pub/sub, so sharded channels have no psrpc subscribers to find.

@@ -1,8 +1,6 @@
 package redisbus_test
 
 import (
-	"context"
-	"fmt"
 	"testing"
 
 	"github.com/redis/go-redis/v9"
@@ -16,18 +14,12 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	redis.SetLogger(&goRedisLog)
+	redis.SetLogger(redisbus.NewClientLogger(&goRedisLog))
 	goleak.VerifyTestMain(m)
 }
 
 // goRedisLog contains what go-redis has logged.
-var goRedisLog clientLog
-
-type clientLog struct{ lockedBuffer }
-
-func (l *clientLog) Printf(_ context.Context, format string, args ...any) {
-	_, _ = fmt.Fprintf(l, format+"\n", args...)
-}
+var goRedisLog lockedBuffer
 
 const maxFrameSize = 1 << 20
 

@@ -17,12 +17,20 @@ import (
 // connectError returns the error of an attempt to connect with the options of a client. The error
 // contains the address and, if a mistake in the configuration is likely, says what to check.
 func connectError(options *redis.Options, cause error) error {
-	advice := connectAdvice(cause, options.TLSConfig != nil)
-	if advice != "" {
-		advice = ": " + advice
-	}
 	return errors.NewErrorf(errors.Unavailable, "redis bus: cannot connect to redis at %s: %w%s",
-		addressOf(options), withoutArguments(cause), advice)
+		addressOf(options), withoutArguments(cause), connectAdvice(cause, options.TLSConfig != nil))
+}
+
+// nodeError returns the error of an attempt to find a node of a Cluster. client is the client of
+// the bus.
+func nodeError(client redis.UniversalClient, cause error) error {
+	cluster, ok := client.(*redis.ClusterClient)
+	if !ok {
+		return errors.NewErrorf(errors.Unavailable, "redis bus: cannot find a node to connect to: %w", withoutArguments(cause))
+	}
+	options := cluster.Options()
+	return errors.NewErrorf(errors.Unavailable, "redis bus: cannot find a node of the cluster at %s: %w%s",
+		strings.Join(options.Addrs, ", "), withoutArguments(cause), connectAdvice(cause, options.TLSConfig != nil))
 }
 
 // addressOf returns the address to which a client with these options connects.
@@ -34,16 +42,26 @@ func addressOf(options *redis.Options) string {
 	return options.Addr
 }
 
-// connectAdvice says what to check if an attempt to connect has failed with the error cause.
-// encrypted reports whether the connection uses TLS. If there is no advice, connectAdvice returns
-// an empty string.
+// connectAdvice says what to check if an attempt to connect has failed with the error cause, as the
+// end of the text of an error. encrypted reports whether the connection uses TLS. If there is no
+// advice, connectAdvice returns an empty string.
 func connectAdvice(cause error, encrypted bool) string {
+	advice := adviceFor(cause, encrypted)
+	if advice == "" {
+		return ""
+	}
+	return ": " + advice
+}
+
+func adviceFor(cause error, encrypted bool) string {
 	var notTLS tls.RecordHeaderError
 	var unknownAuthority x509.UnknownAuthorityError
 	var unresponsive interface{ Timeout() bool }
 	timedOut := errors.Is(cause, context.DeadlineExceeded) || errors.As(cause, &unresponsive) && unresponsive.Timeout()
 	disconnected := errors.Is(cause, io.EOF) || errors.Is(cause, syscall.ECONNRESET) || errors.Is(cause, os.ErrClosed)
 	switch {
+	case strings.Contains(redisReply(cause), "cluster support disabled"):
+		return "if the server is not part of a Cluster, the scheme is redis instead of redis-cluster"
 	case hasCode(cause, "NOAUTH"):
 		return "the server requires a password"
 	case hasCode(cause, "WRONGPASS"):

@@ -136,10 +136,9 @@
 //   - Reconnected is emitted when Redis has confirmed all subscriptions again.
 //   - Dropped means that Redis has refused a channel, for example because of an ACL.
 //
-// go-redis writes lines of its own to standard error while a Cluster or Sentinel client looks for
-// nodes. It has one logger for the whole program, which the bus leaves alone: redis.SetLogger
-// replaces it, and package logging of go-redis silences it. With a single server, the bus dials in
-// such a way that go-redis writes nothing.
+// go-redis has one logger for the whole program, which writes to standard error by default. This
+// package replaces it with one that omits the lines about connections of buses, which the events
+// report, and writes all others. A program that calls redis.SetLogger gets all lines.
 //
 // A Dropped event is also emitted if queue frames were lost because Redis refused their locks. The
 // error of the event contains the error reply from Redis. There is at most one such event per

@@ -46,6 +46,7 @@ func newSingle(u *url.URL, files tlsFiles) (redis.UniversalClient, error) {
 	if err := files.apply(options.TLSConfig); err != nil {
 		return nil, err
 	}
+	options.Dialer = newDialer(options.DialTimeout, options.TLSConfig)
 	return redis.NewClient(options), nil
 }
 
@@ -63,6 +64,7 @@ func newSentinel(u *url.URL, files tlsFiles) (redis.UniversalClient, error) {
 	if err := files.apply(options.TLSConfig); err != nil {
 		return nil, err
 	}
+	options.Dialer = newDialer(options.DialTimeout, options.TLSConfig)
 	return redis.NewFailoverClient(options), nil
 }
 
@@ -89,6 +91,7 @@ func newCluster(u *url.URL, files tlsFiles) (redis.UniversalClient, error) {
 	if err := files.apply(options.TLSConfig); err != nil {
 		return nil, err
 	}
+	options.Dialer = newDialer(options.DialTimeout, options.TLSConfig)
 	return redis.NewClusterClient(options), nil
 }
 

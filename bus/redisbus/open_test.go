@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -77,7 +78,9 @@ func TestOpen_Advice(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			_, err := bus.Open(t.Context(), tt.scheme+"://:secret@"+tt.address+"?connect_timeout=500ms")
+			start := time.Now()
+			_, err := bus.Open(t.Context(), tt.scheme+"://:secret@"+tt.address+"?connect_timeout=500ms&dial_timeout=1m")
+			assert.Less(t, time.Since(start), 30*time.Second)
 			require.ErrorContains(t, err, "redis bus: cannot connect to redis at "+tt.address+": ")
 			require.ErrorContains(t, err, tt.want)
 			assert.NotContains(t, err.Error(), "secret")

@@ -154,11 +154,11 @@ func (sup *supervisor) waitReconciled(ctx context.Context, s *session, c *channe
 // all channels of the supervisor. It does not wait for Redis to confirm the channels.
 func (sup *supervisor) openSession(ctx context.Context) (*session, error) {
 	b := sup.bus
-	ctx, cancel := context.WithTimeout(ctx, b.options.connectTimeout)
+	ctx, cancel := context.WithTimeout(ofBus(ctx), b.options.connectTimeout)
 	defer cancel()
 	node, err := b.topology.node(ctx, sup.channel)
 	if err != nil {
-		return nil, errors.NewErrorf(errors.Unavailable, "redis bus: cannot find a node to connect to: %w", withoutArguments(err))
+		return nil, nodeError(b.client, err)
 	}
 	s := newSession(sup, node.WithTimeout(b.options.probeInterval))
 	sup.attach(s)

@@ -1,0 +1,60 @@
+package redisbus
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log"
+	"os"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/dynpsrpc/dynpsrpc/errors"
+)
+
+// go-redis has one logger for the whole program, which by default writes to standard error. A bus
+// reports by itself that it cannot connect. Without this logger, go-redis would write further lines
+// for each attempt, and two lines for each connection that it finds with Sentinel. A program that
+// calls redis.SetLogger replaces this logger and gets all lines.
+func init() { //nolint:gochecknoinits // a later call could replace a logger that the program has set
+	redis.SetLogger(newClientLogger(os.Stderr))
+}
+
+// clientLogger is a logger for go-redis. It omits the lines about connections of a bus. All other
+// lines look as go-redis writes them by default.
+type clientLogger struct{ log *log.Logger }
+
+func newClientLogger(w io.Writer) clientLogger {
+	return clientLogger{log.New(w, "redis: ", log.LstdFlags|log.Lshortfile)}
+}
+
+// Printf implements the interface that redis.SetLogger needs.
+func (l clientLogger) Printf(ctx context.Context, format string, args ...any) {
+	if ctx.Value(ofBusKey{}) != nil {
+		return
+	}
+	for _, arg := range args {
+		if err, ok := arg.(error); ok && isDialerError(err) {
+			return
+		}
+	}
+	const caller = 3 // the function of go-redis that has called its logger
+	_ = l.log.Output(caller, fmt.Sprintf(format, args...))
+}
+
+// ofBusKey is the context key by which clientLogger recognizes the lines about connections of a bus.
+type ofBusKey struct{}
+
+// ofBus returns a context for calls of go-redis about which clientLogger logs nothing.
+func ofBus(ctx context.Context) context.Context { return context.WithValue(ctx, ofBusKey{}, true) }
+
+// dialerError is the error of an attempt of a dialer to connect; see newDialer. go-redis logs such
+// errors with contexts of its own.
+type dialerError struct{ error }
+
+func (e dialerError) Unwrap() error { return e.error }
+
+func isDialerError(err error) bool {
+	_, ok := errors.AsType[dialerError](err)
+	return ok
+}

@@ -1,0 +1,4 @@
+package redisbus
+
+// NewClientLogger gives tests access to newClientLogger.
+var NewClientLogger = newClientLogger
