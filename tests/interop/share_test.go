@@ -12,6 +12,9 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"google.golang.org/protobuf/types/known/wrapperspb"
+
+	"github.com/dynpsrpc/dynpsrpc/dynamic"
 )
 
 // On Redis, servers of both libraries share the requests of a queue. The dynpsrpc servers must not
@@ -62,6 +65,44 @@ func TestPeers_ShareOfAQueue(t *testing.T) {
 			share, fair := float64(byOurs.Load())/calls, float64(test.ours)/float64(test.ours+test.real)
 			t.Logf("%.0f %% of the requests; a fair share is %.0f %%", 100*share, 100*fair)
 			assert.Less(t, share, fair*1.5, "psrpc's servers do not get their share")
+		})
+	}
+}
+
+// If a client accepts the first available server, psrpc servers must still get requests, although the
+// client cannot send requests to one of them only.
+func TestPeers_ShareOfFirstAvailable(t *testing.T) {
+	for _, b := range brokers {
+		t.Run(b.name, func(t *testing.T) {
+			b := b.start(t)
+			var byOurs, byReal atomic.Int64
+			for _, servers := range []struct {
+				of    library
+				calls *atomic.Int64
+			}{{ours, &byOurs}, {theirs, &byReal}, {ours, &byOurs}, {theirs, &byReal}} {
+				servers.of.server(t, b, handlers{affinity: 0.5, unary: func(_ context.Context, request string) (string, error) {
+					servers.calls.Add(1)
+					return request, nil
+				}})
+			}
+			best, err := ours.client(t, b).(dynpsrpcClient).method("Best")
+			require.NoError(t, err)
+			first := dynamic.WithSelectionOpts(dynamic.SelectionOpts{AcceptFirstAvailable: true})
+			const callers, each = 8, 250
+			var running sync.WaitGroup
+			for range callers {
+				running.Go(func() {
+					for range each {
+						_, err := best.Call(t.Context(), wrapperspb.String("x"), first)
+						assert.NoError(t, err)
+					}
+				})
+			}
+			running.Wait()
+			assert.EqualValues(t, callers*each, byOurs.Load()+byReal.Load())
+			share := float64(byReal.Load()) / (callers * each)
+			t.Logf("%.0f %% of the requests are psrpc's", 100*share)
+			assert.Greater(t, share, 0.05)
 		})
 	}
 }
