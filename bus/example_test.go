@@ -3,6 +3,8 @@ package bus_test
 import (
 	"context"
 	"fmt"
+	"log/slog"
+	"os"
 
 	"github.com/dynpsrpc/dynpsrpc/bus"
 )
@@ -45,4 +47,17 @@ func ExampleOpen() {
 	// Output:
 	// frame is too large for the bus: 5 bytes on channel greetings, the limit is 4
 	// true
+}
+
+// The logger of a bus is also that of the servers and conns that use it.
+func ExampleWithLogger() {
+	logger := slog.New(slog.NewTextHandler(os.Stderr, nil)).With("part", "rpc")
+	b, err := bus.Open(context.Background(), "local://", bus.WithLogger(logger))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer b.Close()
+	fmt.Println(bus.LoggerOf(b) == logger)
+	// Output: true
 }

@@ -157,7 +157,9 @@ func (p *clientPlan) callUnary(ctx context.Context, r *route, request proto.Mess
 	for _, serverID := range o.serverIDs {
 		*serverID = c.responder()
 	}
-	c.emitClaim(err)
+	if len(p.conn.options.interceptors.events) > 0 {
+		c.emitClaim(err)
+	}
 	return response, err
 }
 

@@ -146,8 +146,7 @@ func (e *endpoint) dropExpired(client *clientEntry, late time.Duration) {
 // known, for example because the caller has canceled the call, emitClaim does nothing.
 func (c *unaryCall) emitClaim(err error) {
 	conn := c.plan.conn
-	handlers := conn.options.interceptors.events
-	if len(handlers) == 0 || !c.sent || !c.plan.method.RequireClaim() {
+	if !c.sent || !c.plan.method.RequireClaim() {
 		return
 	}
 	event := RequestEvent{
@@ -162,7 +161,7 @@ func (c *unaryCall) emitClaim(err error) {
 		event.Outcome, event.Wait = unclaimed(err), time.Since(c.started)-c.published
 	}
 	if event.Outcome != 0 {
-		emitRequestEvent(handlers, conn.panics(), event)
+		emitRequestEvent(conn.options.interceptors.events, conn.panics(), event)
 	}
 }
 

@@ -108,7 +108,9 @@ func (p *clientPlan) tryOpenStream(ctx context.Context, route *route, o *request
 		return nil, c.withFacts(p.conn.closeError())
 	}
 	_, err = c.run(ctx, route.streams, frame, timeout)
-	c.emitClaim(err)
+	if len(p.conn.options.interceptors.events) > 0 {
+		c.emitClaim(err)
+	}
 	if err != nil {
 		c.abortOpening(ctx, s, err)
 		return nil, err

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"time"
 
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
@@ -35,6 +36,32 @@ func ExampleRetry() {
 	// Output:
 	//  in the clouds
 	// rain in Rome <nil>
+}
+
+// A function can decide for each error whether, and how fast, a call is retried.
+func ExampleWithRetryFunc() {
+	patient := interceptors.WithRetryFunc(
+		func(failed interceptors.FailedAttempt, decision interceptors.RetryDecision) interceptors.RetryDecision {
+			if errors.Is(failed.Err, errors.ResourceExhausted) {
+				decision.Retry, decision.Wait = true, time.Millisecond
+			}
+			return decision
+		})
+	failures := 2
+	s := testservice.Start(testservice.Config{
+		Conn: []dynamic.ConnOption{interceptors.Retry(patient)},
+		Handle: func(_ context.Context, place testservice.Text) (testservice.Text, error) {
+			if failures > 0 {
+				failures--
+				return nil, errors.NewErrorf(errors.ResourceExhausted, "too many questions")
+			}
+			return wrapperspb.String("rain in " + place.GetValue()), nil
+		},
+	})
+	defer s.Close()
+
+	fmt.Println(s.Call(context.Background(), testservice.Ask, "Rome"))
+	// Output: rain in Rome <nil>
 }
 
 func ExampleRecovery() {
