@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -225,6 +226,40 @@ func TestMulti_KilledServer(t *testing.T) {
 			if call > 0 {
 				assert.Less(t, took, time.Second)
 			}
+		}
+	})
+}
+
+// The first affinity call of a conn waits until the conn knows all servers. After a server was
+// killed, the others count it until a conn has missed it. Later conns must not wait for it.
+func TestAffinity_FirstCallsAfterAKill(t *testing.T) {
+	onEveryBus(t, func(t *testing.T, connect connect) {
+		var last *lifeline
+		for range 4 {
+			var b bus.Bus
+			b, last = connect()
+			scene.Serve(t, b, dynamic.Handlers{"IntensiveRPC": dynamic.Unary(scene.Echo)})
+		}
+		first := func() time.Duration {
+			pause(300 * time.Millisecond) // the servers know each other 0.2 s after they have joined
+			b, _ := connect()
+			conn := scene.Conn(t, b)
+			client := scene.Caller(t, conn, "IntensiveRPC")
+			started := time.Now()
+			_, err := client.Call(t.Context(), &api.MyRequest{})
+			require.NoError(t, err)
+			return time.Since(started)
+		}
+		alive := first()
+		if last == nil {
+			t.Skip("a server on this bus ends together with its client")
+		}
+		last.kill()
+		pause(100 * time.Millisecond) // the broker notices
+		missed, later := first(), median([]time.Duration{first(), first(), first()})
+		t.Logf("%v before the kill, %v for the first conn after it, %v for later ones", alive, missed, later)
+		if !strings.Contains(t.Name(), "/cluster") { // PUBLISH reports no receivers there
+			assert.Less(t, later, 150*time.Millisecond)
 		}
 	})
 }
