@@ -54,7 +54,7 @@ type loss struct {
 func newLoss(t *testing.T) *loss {
 	t.Helper()
 	t.Logf("seed %d", *seed)
-	return &loss{plan: rand.New(rand.NewPCG(*seed, 0))} //nolint:gosec // a run must be repeatable
+	return &loss{plan: rand.New(rand.NewPCG(*seed, 0))}
 }
 
 // take reports whether a frame is lost. One frame in 20 is.
