@@ -138,7 +138,8 @@
 //
 // go-redis has one logger for the whole program, which writes to standard error by default. This
 // package replaces it with one that omits the lines about connections of buses, which the events
-// report, and writes all others. A program that calls redis.SetLogger gets all lines.
+// report, and writes all others, such as one when Sentinel reports a new master. A program that
+// calls redis.SetLogger gets all lines.
 //
 // A Dropped event is also emitted if queue frames were lost because Redis refused their locks. The
 // error of the event contains the error reply from Redis. There is at most one such event per
