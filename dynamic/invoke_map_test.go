@@ -207,6 +207,13 @@ func TestInvoke_MapWithAWrongValueNamesTheField(t *testing.T) {
 		"no type":               {m{"one": &dynamicpb.Message{}}, "one: "},
 		"unknown field":         {m{"nothing": ada}, "nothing"},
 		"not a number, in JSON": {m{"free": m{"x": math.NaN()}}, "NaN"},
+		"wrong type":            {m{"text": "x", "number": "y"}, `cannot parse as maps.Req: number: invalid value for int64 field number: "y"`},
+		"wrong type, nested":    {m{"one": m{"next": m{"name": 5}}}, "cannot parse as maps.Req: one: next: name: invalid value for string field name: 5"},
+		"wrong type, in a list": {m{"many": []any{m{"name": 5}}}, "cannot parse as maps.Req: many: invalid value for string field name: 5"},
+		"string for a list":     {m{"many": "x"}, `cannot parse as maps.Req: many: unexpected token "x"`},
+		"misspelt":              {m{"one": m{"nme": "x"}}, `cannot parse as maps.Req: one: nme: unknown field "nme"`},
+		"channel":               {m{"text": make(chan int)}, "cannot parse as maps.Req: text: json: unsupported type: chan int"},
+		"both of a oneof":       {m{"left": m{}, "right": "x"}, "oneof maps.Req.choice is already set"},
 		"cycle":                 {cyclic, "nested too deeply, or it contains itself"},
 	} {
 		_, err := dynamic.Invoke(t.Context(), conn, "maps.Maps/Echo", test.request)

@@ -46,11 +46,7 @@ func (t *Type) From(value any, discardUnknown bool) (proto.Message, error) {
 		if value == nil {
 			return message, nil
 		}
-		encoded, err := jsonOfMap(value, message.ProtoReflect().Descriptor(), t.resolver)
-		if err != nil {
-			return nil, err
-		}
-		return message, t.setJSON(message, encoded, discardUnknown)
+		return message, t.setMap(message, value, discardUnknown)
 	case string, []byte:
 		return nil, fmt.Errorf("a %T is no proto.Message, json.RawMessage or map[string]any: convert JSON with json.RawMessage(text)", value)
 	default:

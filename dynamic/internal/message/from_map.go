@@ -4,8 +4,10 @@ import (
 	"encoding"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"math"
 	"reflect"
+	"slices"
 	"strings"
 	"time"
 
@@ -13,6 +15,7 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/types/dynamicpb"
 	"google.golang.org/protobuf/types/known/anypb"
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
@@ -20,24 +23,68 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// jsonOfMap encodes a map that describes a message. descriptor is the descriptor of the message.
-// The result follows the protobuf JSON mapping. Package encoding/json alone is not enough: it would
-// encode the exported fields of the Go structs of messages. For many messages, this is wrong, and
-// it loses the content of dynamic messages.
-func jsonOfMap(value map[string]any, descriptor protoreflect.MessageDescriptor, resolver Resolver) ([]byte, error) {
-	var encodable any = value
+// setMap stores the content of a map in message, which must be empty. It converts the map to JSON
+// according to the protobuf JSON mapping. Package encoding/json alone is not enough: it would encode
+// the exported fields of the Go structs of messages. For many messages, this is wrong, and it loses
+// the content of dynamic messages.
+func (t *Type) setMap(message proto.Message, value map[string]any, discardUnknown bool) error {
+	descriptor := message.ProtoReflect().Descriptor()
 	if !isPlain(value, 0) {
-		var err error
-		encodable, err = mapConverter{resolver}.convert(value, wantedMessage(descriptor), 0)
+		converted, err := mapConverter{t.resolver}.convert(value, wantedMessage(descriptor), 0)
 		if err != nil {
-			return nil, err
+			return err
 		}
+		value, _ = converted.(map[string]any) // convert keeps the type of such a map
 	}
-	encoded, err := json.Marshal(encodable)
+	options := protojson.UnmarshalOptions{Resolver: t.resolver, DiscardUnknown: discardUnknown}
+	err := unmarshalMap(value, message, options)
+	if err == nil {
+		return nil
+	}
+	if problem := wrongEntry(value, descriptor, options); problem != "" {
+		return fmt.Errorf("cannot parse as %s: %s", t.Name, problem)
+	}
+	return fmt.Errorf("cannot parse as %s: %w", t.Name, err)
+}
+
+func unmarshalMap(value map[string]any, message proto.Message, options protojson.UnmarshalOptions) error {
+	encoded, err := json.Marshal(value)
 	if err != nil {
-		return nil, fmt.Errorf("map cannot be encoded as JSON: %w", err)
+		return err
 	}
-	return encoded, nil
+	return options.Unmarshal(encoded, message)
+}
+
+// wrongEntry describes the first entry of a map that cannot be stored in a message: its key, which is
+// preceded by the keys of the maps that contain it, and what is wrong. The errors of protojson have
+// positions instead, in a text that the user has not written. wrongEntry returns an empty string if
+// there is no such entry, for example because a required field is missing.
+func wrongEntry(value map[string]any, descriptor protoreflect.MessageDescriptor, options protojson.UnmarshalOptions) string {
+	options.AllowPartial = true
+	for _, key := range slices.Sorted(maps.Keys(value)) {
+		cause := unmarshalMap(map[string]any{key: value[key]}, dynamicpb.NewMessage(descriptor), options)
+		if cause == nil {
+			continue
+		}
+		nested, isMap := value[key].(map[string]any)
+		w := wantedField(mapConverter{options.Resolver}.field(descriptor, key))
+		if isMap && !w.elements && w.message != nil && !w.holdsJSON() {
+			if inner := wrongEntry(nested, w.message, options); inner != "" {
+				return key + ": " + inner
+			}
+		}
+		return key + ": " + withoutPosition(cause)
+	}
+	return ""
+}
+
+// withoutPosition returns the text of an error of protojson without the position in the JSON.
+func withoutPosition(err error) string {
+	position, problem, found := strings.Cut(err.Error(), "): ")
+	if found && strings.Contains(position, "(line ") {
+		return problem
+	}
+	return err.Error()
 }
 
 // maxMapDepth is the maximum depth of nested values in a map. protojson has the same limit.
