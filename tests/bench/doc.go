@@ -56,7 +56,8 @@
 // back. grpc-unary and grpc-stream-echo use grpc-go over loopback TCP. nats-request uses the
 // Request and Respond methods of nats.go with a queue group. redis-pingpong answers each published
 // message by publishing another one. With -claims-3srv or -answers-3srv, there are three servers
-// and as many messages as in an affinity or multi call. Each side has one connection for its
+// and as many messages as in an affinity or multi call. With -acked-echo, there are as many messages
+// as on a stream whose handler sends each message back. Each side has one connection for its
 // subscription and one for publishing; with -batched, all messages that are waiting to be published
 // are sent in one pipeline. nats-pub and redis-pub publish to N subscribers. With -frames, messages
 // are also encoded into psrpc frames, decoded, and passed to another goroutine.

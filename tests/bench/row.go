@@ -126,9 +126,10 @@ func bareRows(bus string) []*row {
 // These constants describe the messages that a raw transport exchanges. Benchmarks of calls are
 // compared to benchmarks of raw transports.
 const (
-	pingPong = ""              // one request and one response
-	claims3  = "-claims-3srv"  // as many messages as in an affinity call to three servers
-	answers3 = "-answers-3srv" // as many messages as in a multi call to three servers
+	pingPong  = ""              // one request and one response
+	claims3   = "-claims-3srv"  // as many messages as in an affinity call to three servers
+	answers3  = "-answers-3srv" // as many messages as in a multi call to three servers
+	ackedEcho = "-acked-echo"   // as many messages as on a stream whose handler sends each message back
 )
 
 // callLimits returns the names of the benchmarks to which the benchmarks of calls are compared. The

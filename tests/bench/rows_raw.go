@@ -22,7 +22,8 @@ type rawConn struct {
 }
 
 // rawCallRows returns benchmarks that exchange messages over a raw transport. The number of
-// messages is the same as in affinity calls and multi calls to three servers.
+// messages is the same as in affinity calls and multi calls to three servers, and as on streams
+// whose handlers send each message back.
 func rawCallRows(bus string) []*row {
 	var rows []*row
 	for _, n := range []int{1, 64} {
@@ -30,6 +31,9 @@ func rawCallRows(bus string) []*row {
 	}
 	for _, n := range []int{1, 16} {
 		rows = append(rows, &row{name: fmt.Sprintf("%s%s/c%d", bus, answers3, n), open: func(s *scene) load { return s.rawCalls(3, n, false) }})
+	}
+	for _, n := range []int{1, 16} {
+		rows = append(rows, &row{name: fmt.Sprintf("%s%s/c%d", bus, ackedEcho, n), open: func(s *scene) load { return s.rawEchoes(n) }})
 	}
 	return rows
 }
@@ -77,17 +81,7 @@ func (s *scene) rawCalls(servers, n int, withGrants bool) load {
 	}
 	conn := s.rawConn(n > 1)
 	request, grant := conn.publisher(requests), conn.publisher(grants)
-	all := make([]rawCaller, n)
-	for i := range all {
-		all[i] = rawCaller{prefix: strconv.Itoa(i) + "|", arrived: make(chan string, 1)}
-	}
-	conn.subscribe(func(_, payload string) {
-		number, rest, _ := strings.Cut(payload, "|")
-		exchange, _, _ := strings.Cut(rest, "|")
-		if i, err := strconv.Atoi(number); err == nil && i < n {
-			all[i].receive(exchange, payload)
-		}
-	}, replies)
+	all := conn.callers(n)
 	return callers(perCaller(n, func(i int) func() error {
 		caller := &all[i]
 		return func() error {
@@ -106,6 +100,55 @@ func (s *scene) rawCalls(servers, n int, withGrants bool) load {
 				err = errWrongAnswer
 			}
 			return err
+		}
+	}))
+}
+
+// callers returns n callers that receive the replies that arrive on the connection. Publishers must
+// be created before; see [rawConn].
+func (c *rawConn) callers(n int) []rawCaller {
+	all := make([]rawCaller, n)
+	for i := range all {
+		all[i] = rawCaller{prefix: strconv.Itoa(i) + "|", arrived: make(chan string, 1)}
+	}
+	c.subscribe(func(_, payload string) {
+		number, rest, _ := strings.Cut(payload, "|")
+		exchange, _, _ := strings.Cut(rest, "|")
+		if i, err := strconv.Atoi(number); err == nil && i < n {
+			all[i].receive(exchange, payload)
+		}
+	}, replies)
+	return all
+}
+
+// rawEchoes returns a [load] in which n concurrent callers exchange messages with a server. It sends
+// as many messages as dynpsrpc does on streams whose handlers send each message back: the message, an
+// acknowledgement of it, the same message from the server, and an acknowledgement of that one.
+func (s *scene) rawEchoes(n int) load {
+	server := s.rawConn(n > 1)
+	reply := server.publisher(replies)
+	server.subscribe(func(channel, payload string) {
+		if channel == requests {
+			_ = reply(payload[:strings.LastIndexByte(payload, '|')+1])
+			_ = reply(payload)
+		}
+	}, requests, grants)
+	conn := s.rawConn(n > 1)
+	message, acknowledgement := conn.publisher(requests), conn.publisher(grants)
+	all := conn.callers(n)
+	return callers(perCaller(n, func(i int) func() error {
+		caller := &all[i]
+		return func() error {
+			mark := caller.begin(2)
+			payload := s.pad(mark)
+			answer, err := caller.exchange(message, payload, s.overdue)
+			if err == nil && answer != payload {
+				err = errWrongAnswer
+			}
+			if err != nil {
+				return err
+			}
+			return acknowledgement(mark)
 		}
 	}))
 }

@@ -16,7 +16,7 @@ import (
 func streamRows(bus string) []*row {
 	var rows []*row
 	for _, n := range []int{1, 16} {
-		echoLimits := callLimits(bus, n, pingPong)
+		echoLimits := callLimits(bus, n, ackedEcho)
 		if bus == onLocal {
 			echoLimits = []string{fmt.Sprintf("go-chan-pingpong/c%d", n), fmt.Sprintf("grpc-stream-echo/c%d", n)}
 		}
