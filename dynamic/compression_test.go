@@ -2,6 +2,7 @@ package dynamic_test
 
 import (
 	"compress/gzip"
+	"slices"
 	"strings"
 	"testing"
 
@@ -11,6 +12,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/bus"
 	"github.com/dynpsrpc/dynpsrpc/dynamic"
 	"github.com/dynpsrpc/dynpsrpc/errors"
+	"github.com/dynpsrpc/dynpsrpc/internal/testenv"
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 )
 
@@ -142,4 +144,30 @@ func TestWithCompression_InvalidLevel(t *testing.T) {
 			descriptor(t, reg, "test.Echoes"), nil, dynamic.AllowMissing())
 		requireCode(t, errors.InvalidArgument, err)
 	}
+}
+
+// TestWithCompression_Unicast checks that servers on Redis accept compressed requests that are sent
+// to one of them, and requests that go to the queue because that server is gone.
+func TestWithCompression_Unicast(t *testing.T) {
+	t.Parallel()
+	redis, caller := testenv.Redis(t), &countingRedis{}
+	first, _, _ := echoServer(t, redisBus(t, redis))
+	second, _, _ := echoServer(t, redisBus(t, redis))
+	caller.Bus = redisBus(t, redis)
+	client := echoClient(t, caller, append(slices.Clone(patient), dynamic.WithCompression(gzip.BestSpeed))...)
+	caller.callUntilUnicast(t, client)
+	large := strings.Repeat("x", 5000)
+	call := func(times int) {
+		for range times {
+			response, err := client.Call(t.Context(), say(large))
+			require.NoError(t, err)
+			require.Equal(t, large, response.GetValue())
+		}
+	}
+	before := caller.unicast.Load()
+	call(20)
+	assert.Greater(t, caller.unicast.Load(), before+10)
+	require.NoError(t, first.Shutdown(t.Context()))
+	call(20)
+	assert.Equal(t, dynamic.ServerStats{}, second.Stats())
 }

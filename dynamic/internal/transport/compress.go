@@ -80,7 +80,7 @@ func (b *compressingBus) compress(frame []byte) []byte {
 		return frame
 	}
 	envelope, err := wire.ParseEnvelope(frame)
-	if err != nil || !isCompressible(envelope.Kind) {
+	if err != nil || !isCompressible(envelope.Kind) || wire.IsCompressed(envelope.Value) {
 		return frame
 	}
 	if size := len(envelope.Value); size < b.threshold || size > DefaultMaxDecompressedSize {

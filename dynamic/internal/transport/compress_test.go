@@ -161,3 +161,32 @@ func TestCompression_Valid(t *testing.T) {
 		assert.Equal(t, valid, Compression{Level: level}.Valid(), level)
 	}
 }
+
+// FuzzCompressFrames compresses arbitrary frames. A receiver must get the same message, or the same
+// bytes if the frame is malformed.
+func FuzzCompressFrames(f *testing.F) {
+	body := wire.Body{Raw: make([]byte, 100)}
+	f.Add(encoded(f, &wire.Request{RequestID: []byte("REQ_1"), Body: body, RoutingKey: "Echo.REQ"}))
+	f.Add(encoded(f, &wire.Stream{StreamID: []byte("STR_1"), Op: wire.StreamMessage, Body: body}))
+	f.Add([]byte("\x12\x01a\x12\x01b"))
+	compressed, err := wire.AppendMessageFrame(nil, wire.Body{Raw: gzipped(f, make([]byte, 5000))}, "test.Update", 0)
+	require.NoError(f, err)
+	f.Add(compressed)
+	f.Add([]byte("\xff"))
+	f.Add([]byte{})
+	f.Fuzz(func(t *testing.T, frame []byte) {
+		got := publishCompressed(t, Compression{Level: gzip.BestSpeed, Threshold: 1}, frame)
+		want, err := wire.ParseEnvelope(frame)
+		if err != nil {
+			require.Equal(t, frame, got)
+			return
+		}
+		envelope, err := wire.ParseEnvelope(got)
+		require.NoError(t, err)
+		if !wire.IsCompressed(want.Value) {
+			envelope.Value, err = Decompress(envelope.Value, Limits{})
+			require.NoError(t, err)
+		}
+		require.Equal(t, want, envelope)
+	})
+}
