@@ -18,7 +18,7 @@ const (
 	// cluster, it drops the frames of further attempts instead (see [pipeline.enqueue]).
 	lockCapacity = 8 << 10
 	// lockValue is the value that this bus stores for a lock. It differs from the random numbers
-	// that psrpc stores (see [Bus.watchPeers]).
+	// that psrpc stores (see [Bus.findPSRPC]).
 	lockValue = "0"
 )
 

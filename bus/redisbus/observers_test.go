@@ -74,7 +74,7 @@ func TestBus_ObserversDenied(t *testing.T) {
 		t.Run(strings.ReplaceAll(command, "|", " "), func(t *testing.T) {
 			t.Parallel()
 			server := testenv.Redis(t)
-			b, log := connectWithout(t, server, command)
+			b, log := connectWith(t, server, "&*", "-"+command)
 			observe(t, server, "*")
 			warned := func() bool {
 				assert.Equal(t, 1, count(t, b, "nobody"))

@@ -2,11 +2,13 @@ package redisbus
 
 import (
 	"context"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/dynpsrpc/dynpsrpc/bus"
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
@@ -16,19 +18,25 @@ const (
 	// maxPeerSigns is the maximum number of values of type [peerSign] that are collected for one
 	// check.
 	maxPeerSigns = 64
-	// peerExpiry is how long a channel is assumed to have psrpc processes as subscribers after one
-	// of them has taken a lock.
+	// peerExpiry is how long a channel without frames stays watched.
 	peerExpiry = 10 * time.Second
+	// psrpcPatience is how long psrpc processes may take no lock before this process stops leaving
+	// frames to them. They may stand still, or be too slow.
+	psrpcPatience = 10 * time.Second
+	// psrpcPause is how long this process then leaves no frames to them.
+	psrpcPause = 30 * time.Second
 	// maxChannelsPerCommand is the maximum number of channels in one PUBSUB NUMSUB command.
 	maxChannelsPerCommand = 256
+	// markerSuffix is added to the name of a channel to get the name of its marker channel; see
+	// [Bus.watchPeers].
+	markerSuffix = "|MARKER"
 )
 
-// peerSign is a reason to check which other processes subscribe to a channel. Either another
-// process has taken a lock, or this process has taken many locks in a row.
+// peerSign is a reason to check which other processes subscribe to a channel: another process has
+// taken a lock, or this process has asked for many locks.
 type peerSign struct {
 	channel *channelState
-	// lostLock is the key of a lock that another process has taken. It is empty if this process has
-	// taken many locks in a row.
+	// lostLock is the key of a lock that another process has taken, or empty.
 	lostLock string
 }
 
@@ -40,21 +48,18 @@ type peerSigns struct {
 	signs  []peerSign
 }
 
-// onLock handles the reply to a lock attempt. It adds a sign if another process has taken the lock,
-// or if this process has taken many locks in a row.
+// onLock handles the reply to a lock attempt.
 func (p *peerSigns) onLock(c *channelState, frame []byte, taken bool) {
-	if taken {
-		if c.share.isTrialDue() {
-			p.add(c, nil)
-		}
-		return
+	switch check := c.share.countFrame(); {
+	case !taken:
+		p.add(c, frame)
+	case check:
+		p.add(c, nil)
 	}
-	c.share.wins.Store(0)
-	p.add(c, frame)
 }
 
 // add adds a sign, unless there are enough signs for a check. frame is the frame whose lock another
-// process has taken. It is nil if this process has taken many locks in a row.
+// process has taken, or nil.
 func (p *peerSigns) add(c *channelState, frame []byte) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -80,17 +85,31 @@ func (p *peerSigns) take() []peerSign {
 	return signs
 }
 
+// watchedChannel is a channel with a queue for whose frames other processes compete.
+type watchedChannel struct {
+	// marker is the subscription to the marker channel.
+	marker bus.Subscription
+	// frames is the value of share.frames at the last check, and changed the time when it changed.
+	frames  int64
+	changed time.Time
+	// psrpcSince is the time since which there are psrpc processes, or zero.
+	psrpcSince time.Time
+	// psrpcSeen is the last time at which a psrpc process is known to have taken a lock. When this
+	// process starts to leave frames to psrpc processes, psrpcSeen is set as well.
+	psrpcSeen time.Time
+}
+
 // watchPeers finds out which channels have psrpc processes among their queue subscribers, and how
 // many processes subscribe to them. This process takes no more than its share of the frames of
 // these channels (see [share]). watchPeers returns when the bus is closed, or when Redis denies a
-// command.
+// command or a marker channel.
 //
-// Redis does not tell which process has taken a lock. However, the value of a lock shows whether
-// psrpc has taken it: psrpc stores a random number, and this bus stores lockValue. If this process
-// takes all locks, it sometimes delays a lock attempt to give psrpc processes a chance to take that
-// lock. It does not do so if no other process subscribes to the channel.
+// Redis tells how many processes subscribe to a channel, but not which ones. Each dynpsrpc process
+// that competes for the frames of a channel therefore subscribes to a second channel, the marker
+// channel. Nothing is published there. The number of psrpc processes is the difference between the
+// numbers of subscribers to the two channels.
 func (b *Bus) watchPeers() {
-	shared := map[*channelState]bool{}
+	watched := map[*channelState]*watchedChannel{}
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
@@ -100,49 +119,51 @@ func (b *Bus) watchPeers() {
 		case <-b.ctx.Done():
 			return
 		}
-		err := b.checkPeers(shared)
-		if hasCode(err, "NOPERM") {
+		err := b.checkPeers(watched)
+		if hasCode(err, "NOPERM") || errors.Is(err, errors.PermissionDenied) {
 			b.options.logger.Warn("redis bus may take more than its share of the frames of a queue, because it"+
 				" cannot tell psrpc processes from others", "error", err)
-			for c := range shared {
-				c.share.setLimit(false, 0)
+			for c := range watched {
+				unwatch(watched, c)
 			}
 			return
 		}
 		if !b.sleep(peerCheckInterval) {
 			return
 		}
-		if len(shared) > 0 {
+		if len(watched) > 0 {
 			timer.Reset(0)
 		}
 	}
 }
 
-// checkPeers looks at the collected signs. It updates shared, which is the set of channels that
-// have psrpc processes as subscribers. It also sets the limit on how many frames of these channels
-// this process takes.
-func (b *Bus) checkPeers(shared map[*channelState]bool) error {
+func unwatch(watched map[*channelState]*watchedChannel, c *channelState) {
+	c.share.setLimit(false, 0)
+	watched[c].marker.Close()
+	delete(watched, c)
+}
+
+// checkPeers looks at the collected signs. It updates watched, and sets the limit on how many frames
+// of these channels this process takes.
+func (b *Bus) checkPeers(watched map[*channelState]*watchedChannel) error {
 	ctx, cancel := context.WithTimeout(b.ctx, b.options.probeInterval)
 	defer cancel()
 	signs := b.peerSigns.take()
 	if !b.isConnected() {
 		return nil
 	}
-	if err := b.findPSRPC(ctx, signs, shared); err != nil {
-		return err
-	}
+	now := time.Now()
 	names := map[string]bool{}
 	for _, sign := range signs {
-		if sign.lostLock == "" {
-			names[sign.channel.name] = true
-		}
+		names[sign.channel.name] = true
 	}
-	for c := range shared {
-		if time.Since(c.share.psrpcSeen) > peerExpiry {
-			delete(shared, c)
-			c.share.setLimit(false, 0)
-		} else {
-			names[c.name] = true
+	for c, w := range watched {
+		if frames := c.share.frames.Load(); frames != w.frames {
+			w.frames, w.changed = frames, now
+			names[c.name], names[c.name+markerSuffix] = true, true
+		}
+		if now.Sub(w.changed) > peerExpiry || !c.snapshot.Load().subscribers.HasQueue() {
+			unwatch(watched, c)
 		}
 	}
 	if len(names) == 0 {
@@ -153,35 +174,65 @@ func (b *Bus) checkPeers(shared map[*channelState]bool) error {
 		return err
 	}
 	for _, sign := range signs {
-		if c := sign.channel; sign.lostLock == "" && !shared[c] && processes[c.name] > 1 {
-			c.share.trial.Store(true)
+		if c := sign.channel; watched[c] == nil && processes[c.name] > 1 && c.snapshot.Load().subscribers.HasQueue() {
+			if err := b.watch(ctx, watched, c); err != nil {
+				return err
+			}
 		}
 	}
-	for c := range shared {
-		c.share.setLimit(processes[c.name] > 1, int(processes[c.name]))
+	for c, w := range watched {
+		if names[c.name+markerSuffix] {
+			w.setPSRPC(now, processes[c.name] > processes[c.name+markerSuffix])
+			c.share.setLimit(w.isLimited(now), int(processes[c.name]))
+		}
 	}
+	return b.findPSRPC(ctx, signs, watched)
+}
+
+// watch subscribes to the marker channel of c and adds c to watched.
+func (b *Bus) watch(ctx context.Context, watched map[*channelState]*watchedChannel, c *channelState) error {
+	marker := bus.Channel{Name: strings.TrimPrefix(c.name, b.options.prefix) + markerSuffix}
+	subscription, err := b.Subscribe(ctx, marker, bus.Broadcast, func([]byte) {})
+	if err != nil {
+		return err
+	}
+	watched[c] = &watchedChannel{marker: subscription, frames: -1, changed: time.Now()}
 	return nil
 }
 
-// findPSRPC finds the channels on which a psrpc process has taken a lock, and adds them to shared.
-func (b *Bus) findPSRPC(ctx context.Context, signs []peerSign, shared map[*channelState]bool) error {
-	values := map[*redis.StringCmd]*channelState{}
+// setPSRPC sets whether the channel has psrpc processes among its subscribers.
+func (w *watchedChannel) setPSRPC(now time.Time, exist bool) {
+	switch {
+	case !exist:
+		w.psrpcSince = time.Time{}
+	case w.psrpcSince.IsZero():
+		w.psrpcSince, w.psrpcSeen = now, now
+	case now.Sub(w.psrpcSeen) > psrpcPatience+psrpcPause:
+		w.psrpcSeen = now
+	}
+}
+
+// isLimited reports whether this process must leave frames to psrpc processes. A dynpsrpc process
+// that has just subscribed looks like a psrpc process until it has subscribed to the marker channel.
+func (w *watchedChannel) isLimited(now time.Time) bool {
+	return !w.psrpcSince.IsZero() && now.Sub(w.psrpcSince) >= peerCheckInterval && now.Sub(w.psrpcSeen) <= psrpcPatience
+}
+
+// findPSRPC finds the channels on which a psrpc process has taken a lock. The value of a lock shows
+// whether psrpc has taken it: psrpc stores a random number, and this bus stores lockValue.
+func (b *Bus) findPSRPC(ctx context.Context, signs []peerSign, watched map[*channelState]*watchedChannel) error {
+	values := map[*redis.StringCmd]*watchedChannel{}
 	_, err := b.client.Pipelined(ctx, func(p redis.Pipeliner) error {
 		for _, sign := range signs {
-			if sign.lostLock != "" {
-				values[p.Get(ctx, sign.lostLock)] = sign.channel
+			if w := watched[sign.channel]; sign.lostLock != "" && w != nil && !w.psrpcSince.IsZero() {
+				values[p.Get(ctx, sign.lostLock)] = w
 			}
 		}
 		return nil
 	})
-	for value, c := range values {
-		if value.Err() != nil || value.Val() == lockValue {
-			continue
-		}
-		c.share.psrpcSeen = time.Now()
-		if !shared[c] {
-			shared[c] = true
-			c.share.setLimit(true, 0)
+	for value, w := range values {
+		if value.Err() == nil && value.Val() != lockValue {
+			w.psrpcSeen = time.Now()
 		}
 	}
 	if errors.Is(err, redis.Nil) {

@@ -216,7 +216,7 @@ func (s *session) deliver(name, frame []byte) {
 	state.snapshot.Load().subscribers.DeliverBroadcast(frame)
 	if snapshot := state.beginLockAttempt(); snapshot != nil {
 		attempt := lockAttempt{bus: s.bus, channel: state, snapshot: snapshot, frame: frame, arrived: time.Now()}
-		if state.share.mustWait(attempt.arrived) && s.waitForShare(attempt) {
+		if state.share.mustWait() && s.waitForShare(attempt) {
 			return
 		}
 		if err := s.tryLock(attempt); err != nil {

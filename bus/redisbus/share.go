@@ -8,18 +8,15 @@ import (
 
 const (
 	// shareDelay is how long a frame waits while this process has no credit to ask for its lock
-	// (see [share]). During this time, psrpc processes can take the frame.
-	shareDelay = 10 * time.Millisecond
+	// (see [share]). During this time, psrpc processes can take the frame. They ask for one lock
+	// after the other, so under load it takes them some 10 ms to reach a frame.
+	shareDelay = 100 * time.Millisecond
 	// maxShareWaiting is the maximum number of queue frames of a session that wait for credit. If
 	// more frames arrive, their locks are requested at once.
 	maxShareWaiting = 4096
 	// maxShareCredit is the maximum credit of this process, in frames. It limits how much the
 	// process can catch up after others have taken more than their share.
 	maxShareCredit = 4
-	// minWinsForTrial is the number of locks that this process must take in a row before the first
-	// trial. In a trial, the process delays one frame to see whether another process takes it. The
-	// number doubles after each trial.
-	minWinsForTrial = 16
 )
 
 // share limits how many queue frames of a channel this process takes, so that it takes no more than
@@ -38,17 +35,10 @@ const (
 type share struct {
 	// limited is set while the number of frames that this process takes is limited.
 	limited atomic.Bool
-	// trial is set if this process must delay the next frame to see whether another process takes
-	// it (see [minWinsForTrial]).
-	trial atomic.Bool
 	// waiting is the number of frames that wait for credit or for the end of their delay.
 	waiting atomic.Int64
-	// wins is the number of locks that this process has taken since it last lost one.
-	wins atomic.Int64
-
-	// psrpcSeen is the last time at which a psrpc process is known to have taken a lock. Only
-	// Bus.watchPeers uses it.
-	psrpcSeen time.Time
+	// frames is the number of frames for whose lock this process has asked.
+	frames atomic.Int64
 
 	// mu guards the fields below.
 	mu sync.Mutex
@@ -57,25 +47,13 @@ type share struct {
 	processes int
 	// credit is the number of frames that this process may take without a delay.
 	credit float64
-	// trialEnd is the time at which the last trial ends (see [minWinsForTrial]). The frame delayed
-	// by the trial waits until then.
-	trialEnd time.Time
 	// asked is the number of lock attempts that use credit and to which Redis has not replied yet.
 	asked int
 }
 
 // mustWait reports whether this process must wait before it requests the lock on a new frame. It
-// must wait if the field limited is set, if another frame is waiting, or if a trial delays the
-// frame (see [minWinsForTrial]).
-func (s *share) mustWait(arrived time.Time) bool {
-	if s.trial.Load() && s.trial.Swap(false) {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		s.trialEnd = arrived.Add(shareDelay)
-		return true
-	}
-	return s.limited.Load() || s.waiting.Load() > 0
-}
+// must wait if the field limited is set or if another frame is waiting.
+func (s *share) mustWait() bool { return s.limited.Load() || s.waiting.Load() > 0 }
 
 // addFrame counts a frame that must wait, and adds the credit for it.
 func (s *share) addFrame() {
@@ -91,11 +69,11 @@ func (s *share) tryAsk(arrived, now time.Time) (ask, onCredit bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
-	case s.limited.Load() && now.Sub(arrived) >= shareDelay:
-	case s.limited.Load() && s.credit-float64(s.asked) >= 1:
+	case !s.limited.Load() || now.Sub(arrived) >= shareDelay:
+	case s.credit-float64(s.asked) >= 1:
 		s.asked++
 		onCredit = true
-	case s.limited.Load() || now.Before(s.trialEnd):
+	default:
 		return false, false
 	}
 	s.waiting.Add(-1)
@@ -122,11 +100,12 @@ func (s *share) setLimit(limited bool, processes int) {
 	s.limited.Store(limited)
 }
 
-// isTrialDue is called for each lock that this process has taken. It reports whether the process
-// has taken so many locks in a row that a trial must show whether there are psrpc processes.
-func (s *share) isTrialDue() bool {
-	wins := s.wins.Add(1)
-	return wins >= minWinsForTrial && wins&(wins-1) == 0
+// countFrame counts a frame for whose lock this process has asked. It reports whether the number of
+// frames is a reason to check which other processes subscribe to the channel.
+func (s *share) countFrame() (check bool) {
+	const first, interval = 16, 1024
+	frames := s.frames.Add(1)
+	return frames%interval == 0 || frames >= first && frames < interval && frames&(frames-1) == 0
 }
 
 // sharedFrames holds lock attempts of a session that have not been sent yet. Their frames wait for

@@ -144,6 +144,74 @@ func testShare(t *testing.T, ownPeers, psrpcPeers int, newClient func() redis.Un
 	}
 }
 
+// The psrpc processes get their share under full load, too, even if they join later: at any time, 64
+// frames are on their way, and two dynpsrpc processes also compete with each other.
+func TestBus_SharesUnderFullLoad(t *testing.T) {
+	t.Parallel()
+	const publishers, frames = 64, 2000
+	server := testenv.Redis(t)
+	var next atomic.Int64
+	publisher := connect(t, server)
+	publishNext := func() {
+		frame := []byte("frame " + strconv.FormatInt(next.Add(1), 10))
+		assert.NoError(t, publisher.Publish(t.Context(), bus.Channel{Name: "queue"}, frame, nil))
+	}
+	taken := make(chan string, 4096)
+	take := func(frame string) { time.AfterFunc(5*time.Millisecond, func() { taken <- frame }) }
+	own := []*atomic.Int64{ownPeer(t, connect(t, server), "queue", take), ownPeer(t, connect(t, server), "queue", take)}
+	for range publishers {
+		publishNext()
+	}
+	handle := func(frames int) {
+		for range frames {
+			select {
+			case <-taken:
+				publishNext()
+			case <-time.After(waitTimeout):
+				require.FailNow(t, "frames are lost")
+			}
+		}
+	}
+	handle(frames)
+	psrpc := []*atomic.Int64{
+		psrpcPeer(t, newClient(server), "queue", take), psrpcPeer(t, newClient(server), "queue", take),
+	}
+	for joined := time.Now(); ; {
+		handle(frames)
+		byOwn, byPsrpc := own[0].Swap(0)+own[1].Swap(0), psrpc[0].Swap(0)+psrpc[1].Swap(0)
+		share := float64(byOwn) / float64(byOwn+byPsrpc)
+		if share <= 0.6 {
+			t.Logf("%.0f %% of the frames after %v", 100*share, time.Since(joined))
+			return
+		}
+		require.Less(t, time.Since(joined), waitTimeout, "the psrpc processes do not get their share")
+	}
+}
+
+// A bus leaves the marker channel when it has left the queue.
+func TestBus_LeavesTheMarkerChannel(t *testing.T) {
+	t.Parallel()
+	server := testenv.Redis(t)
+	admin := newClient(server)
+	defer admin.Close()
+	taken, work := worker()
+	ownPeer(t, connect(t, server), "queue", work)
+	subscription, err := connect(t, server).Subscribe(t.Context(), bus.Channel{Name: "queue"}, bus.Queue,
+		func(frame []byte) { work(string(frame)) })
+	require.NoError(t, err)
+	markers := func() int64 {
+		counts, err := admin.PubSubNumSub(t.Context(), "queue|MARKER").Result()
+		require.NoError(t, err)
+		return counts["queue|MARKER"]
+	}
+	for first := 0; markers() < 2; first += 100 {
+		publishBursts(t, connect(t, server), "queue", first, 100, taken)
+		require.Less(t, first, 20_000, "the processes do not subscribe to the marker channel")
+	}
+	subscription.Close()
+	require.Eventually(t, func() bool { return markers() == 1 }, waitTimeout, 10*time.Millisecond)
+}
+
 // A psrpc process stops handling frames. The dynpsrpc process on the same queue must receive the
 // remaining frames, in order.
 func TestBus_TakesWhatPSRPCPeersLeave(t *testing.T) {
@@ -180,15 +248,20 @@ func TestBus_TakesWhatPSRPCPeersLeave(t *testing.T) {
 	}
 }
 
-// If the Redis user is not permitted to read locks or to count subscribers, the bus cannot limit
-// its share of a queue. It must log this once and still receive all frames.
+// If the Redis user is not permitted to read locks, to count subscribers or to subscribe to marker
+// channels, the bus cannot limit its share of a queue. It must log this once and still receive all
+// frames.
 func TestBus_ShareDenied(t *testing.T) {
 	t.Parallel()
-	for _, command := range []string{"get", "pubsub|numsub"} {
-		t.Run(strings.ReplaceAll(command, "|", " "), func(t *testing.T) {
+	for name, rules := range map[string][]any{
+		"get":            {"&*", "-get"},
+		"pubsub numsub":  {"&*", "-pubsub|numsub"},
+		"marker channel": {"&queue", "&DYN"},
+	} {
+		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			server := testenv.Redis(t)
-			b, log := connectWithout(t, server, command)
+			b, log := connectWith(t, server, rules...)
 			taken, work := worker()
 			ownPeer(t, b, "queue", work)
 			psrpcPeer(t, newClient(server), "queue", work)
@@ -202,14 +275,14 @@ func TestBus_ShareDenied(t *testing.T) {
 	}
 }
 
-// connectWithout returns a bus whose Redis user is not permitted to run the given command. It also
-// returns the log of the bus.
-func connectWithout(t *testing.T, server *testenv.RedisServer, command string) (*redisbus.Bus, *lockedBuffer) {
+// connectWith returns a bus whose Redis user may access all keys and run all commands, except for
+// the given ACL rules, which must permit channels. It also returns the log of the bus.
+func connectWith(t *testing.T, server *testenv.RedisServer, rules ...any) (*redisbus.Bus, *lockedBuffer) {
 	t.Helper()
 	admin := redis.NewClient(&redis.Options{Addr: server.Addr()})
 	defer admin.Close()
-	rules := []any{"acl", "setuser", "rpc", "on", ">secret", "~*", "&*", "+@all", "-" + command}
-	require.NoError(t, admin.Do(t.Context(), rules...).Err())
+	user := []any{"acl", "setuser", "rpc", "on", ">secret", "~*", "resetchannels", "+@all"}
+	require.NoError(t, admin.Do(t.Context(), append(user, rules...)...).Err())
 	client := redis.NewClient(&redis.Options{Addr: server.Addr(), Username: "rpc", Password: "secret"})
 	log := &lockedBuffer{}
 	b, err := redisbus.New(client, redisbus.WithLogger(slog.New(slog.NewTextHandler(log, nil))))

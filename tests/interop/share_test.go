@@ -5,6 +5,7 @@ package interop
 import (
 	"context"
 	"fmt"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -105,4 +106,43 @@ func TestPeers_ShareOfFirstAvailable(t *testing.T) {
 			assert.Greater(t, share, 0.05)
 		})
 	}
+}
+
+// Half of the servers of a queue on Redis are psrpc's. Each half must get its share of 20,000 calls,
+// within 20 %, and no call may be lost or run twice.
+func TestFleet_ShareOfAQueue(t *testing.T) {
+	const callers, calls = 64, 20_000
+	b := brokers[0].start(t)
+	var byOurs, byTheirs atomic.Int64
+	var ran runs
+	by := func(n *atomic.Int64) handlers {
+		return ran.counted(handlers{unary: func(_ context.Context, request string) (string, error) {
+			n.Add(1)
+			return request, nil
+		}})
+	}
+	for range 2 {
+		ours.server(t, b, by(&byOurs))
+		theirs.server(t, b, by(&byTheirs))
+	}
+	clients := []clientPeer{ours.client(t, b), theirs.client(t, b)}
+	var next, failed atomic.Int64
+	var all sync.WaitGroup
+	started := time.Now()
+	for caller := range callers {
+		all.Go(func() {
+			for request := next.Add(1); request <= calls; request = next.Add(1) {
+				if _, err := clients[caller%2].call(t.Context(), "Queue", nil, strconv.FormatInt(request, 10)); err != nil {
+					failed.Add(1)
+				}
+			}
+		})
+	}
+	all.Wait()
+	share := float64(byOurs.Load()) / calls
+	t.Logf("dynpsrpc ran %.0f %% of the calls; %d failed; %v", 100*share, failed.Load(), time.Since(started))
+	assert.Zero(t, failed.Load())
+	ran.requireOnce(t, calls)
+	assert.InDelta(t, 0.5, share, 0.1, "each half must get its share within 20 %")
+	require.EqualValues(t, calls, byOurs.Load()+byTheirs.Load())
 }
