@@ -248,6 +248,34 @@ func TestPresence_LostDiscoveryRequest(t *testing.T) {
 	})
 }
 
+// If the announcement of a server is lost, the conn asks for it when the server has answered calls.
+// The conn can then send requests to some servers only.
+func TestPresence_LostAnnouncement(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f := newBlindFleet(t, 3)
+		<-time.After(time.Second)
+		conn := f.dial()
+		call := func(opts ...dynamic.RequestOption) {
+			_, err := textClient(t, conn, "kinds.Fleet/Best").Call(t.Context(), wrapperspb.String("x"), opts...)
+			require.NoError(t, err)
+			<-time.After(100 * time.Millisecond)
+		}
+		call()
+		f.bus.lost.Store("Fleet|PRESENCE")
+		f.start()
+		f.bus.lost.Store("")
+		for range 4 {
+			call()
+		}
+		sentTo(f.bus.fakeBus)
+		call(dynamic.WithSelectionOpts(dynamic.SelectionOpts{Candidates: 2, AffinityTimeout: time.Second}))
+		one, all := sentTo(f.bus.fakeBus)
+		assert.Equal(t, 4, one, "requests and grants")
+		assert.Zero(t, all)
+	})
+}
+
 func TestPresence_ServersJoinAndLeave(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

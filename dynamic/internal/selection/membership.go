@@ -18,10 +18,11 @@ const maxMembers = 32_768
 // documentation explains when a call is complete. The zero value contains no servers. All methods
 // are safe for concurrent use.
 type Membership struct {
-	// AskAgain is called without locks when another discovery request must be sent. If no server has
-	// responded, but a call is waiting, answered is empty. If fewer servers have responded than one
-	// of them has reported, answered holds the addresses of those that have, and the address of that
-	// one comes first. AskAgain may be nil. It must be set before first use and must not block.
+	// AskAgain is called without the lock of the Membership when another discovery request must be
+	// sent. If fewer servers have responded than one of them has reported, answered holds the
+	// addresses of those that have, and the address of that one comes first. Otherwise, answered is
+	// empty: no server has responded, but a call is waiting, or a server that has not announced
+	// itself answers calls. AskAgain may be nil. It must be set before first use and must not block.
 	AskAgain func(answered []string)
 
 	mu sync.Mutex
@@ -112,19 +113,28 @@ func (m *Membership) resemblesLastLocked(receivers int, responders *Responders) 
 // Update replaces the members with the servers that have answered a call. The caller must have
 // waited until all servers have answered or until a timeout has expired.
 func (m *Membership) Update(receivers int, responders *Responders) {
+	if m.update(receivers, responders) && m.AskAgain != nil {
+		m.AskAgain(nil)
+	}
+}
+
+// update does the work of Update. It reports whether a discovery request must be sent.
+func (m *Membership) update(receivers int, responders *Responders) (ask bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	ask = m.present.hasNewStrangersLocked(&m.members, responders)
 	m.hasSilent = receivers > 0 && !m.isCompleteLocked(receivers, responders)
 	m.receivers = receivers
 	m.forgetSilentLocked(responders)
 	if responders.Count() > maxMembers {
 		m.members = Responders{}
-		return
+		return ask
 	}
 	if responders.Count() == m.members.Count() && responders.countMatching(&m.members) == responders.Count() {
-		return
+		return ask
 	}
 	m.members = Responders{weights: maps.Clone(responders.weights), total: responders.total}
+	return ask
 }
 
 // Count returns the number of servers that answered the previous call.

@@ -61,6 +61,8 @@ type presences struct {
 	unsure    bool
 	// unanswered is the number of discovery requests since a server has responded to one.
 	unanswered int
+	// strangers is the result of the last count of hasNewStrangersLocked.
+	strangers int
 	// changes counts the changes of the fields servers and discovery.
 	changes uint64
 	// waitedForPsrpc reports whether a multi call has waited for psrpc servers, which do not
@@ -290,6 +292,24 @@ func (p *presences) endDiscoveryLocked() {
 	}
 	p.unconfirmed, p.answered = nil, nil
 	p.changedLocked()
+}
+
+// hasNewStrangersLocked counts the servers that have answered two calls in a row, previous and
+// current, and have not announced themselves. They are psrpc servers, or dynpsrpc servers whose
+// announcements were lost. It returns true if there are any and their number has changed.
+func (p *presences) hasNewStrangersLocked(previous, current *Responders) bool {
+	if p.discovery != known {
+		return false
+	}
+	strangers := 0
+	for server := range previous.weights {
+		if _, announced := p.servers[server]; !announced && current.Has(server) {
+			strangers++
+		}
+	}
+	changed := strangers != p.strangers
+	p.strangers = strangers
+	return changed && strangers > 0
 }
 
 // Watch prepares for a call whose responders will be added to responders. Until Unwatch is called,

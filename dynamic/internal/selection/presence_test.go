@@ -228,6 +228,28 @@ func TestPresence_MissingServer(t *testing.T) {
 	})
 }
 
+// If the announcement of a server is lost, but the server answers calls, it is asked once.
+func TestPresence_LostAnnouncement(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		m := discoveredMembership(t, "a")
+		asked := 0
+		m.AskAgain = func(answered []string) {
+			assert.Empty(t, answered)
+			asked++
+		}
+		for range 4 {
+			m.Update(bus.Unknown, &watch(m).answer("a", "b").Responders)
+		}
+		assert.Equal(t, 1, asked)
+		assert.False(t, m.KnowsAll())
+		m.OnAnswer("b", "address-b", 2)
+		assert.True(t, m.KnowsAll())
+		m.Update(bus.Unknown, &watch(m).answer("a", "b").Responders)
+		assert.Equal(t, 1, asked)
+	})
+}
+
 func TestPresence_LostConnection(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
