@@ -66,12 +66,12 @@ func (p *clientPlan) route(bound *route, o *requestOptions) (*route, error) {
 	case p.defaultRoute != nil:
 		return p.defaultRoute, nil
 	default:
-		return nil, transport.CheckTopic(p.method, nil)
+		return nil, transport.CheckTopic(p.method, nil, false)
 	}
 }
 
 func (p *clientPlan) topicRoute(parts []string) (*route, error) {
-	if err := transport.CheckTopic(p.method, parts); err != nil {
+	if err := transport.CheckTopic(p.method, parts, p.conn.options.allowEmptyParts); err != nil {
 		return nil, err
 	}
 	return p.newRoute(parts)

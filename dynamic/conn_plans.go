@@ -90,7 +90,7 @@ func (c *Conn) publisher(name string) (*publisher, error) {
 	if err != nil {
 		return nil, errors.NewErrorf(errors.InvalidArgument, "update of %s: %w", method.FullName(), err)
 	}
-	p = newPublisher(c.bus, method, c.options.interceptors.publish)
+	p = newPublisher(c.bus, method, c.options.interceptors.publish, c.options.allowEmptyParts)
 	p.updates = updates
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -111,6 +111,18 @@ func WithDecompressionMemory(bytes int) Option {
 	return decompressionMemoryOption(bytes)
 }
 
+type emptyTopicPartsOption struct{}
+
+func (emptyTopicPartsOption) applyServer(o *serverOptions) { o.allowEmptyParts = true }
+func (emptyTopicPartsOption) applyConn(o *connOptions)     { o.allowEmptyParts = true }
+
+// AllowEmptyTopicParts lets a server register, and a conn use, topics with empty parts, which psrpc
+// peers may use. By default, such topics are refused with code invalid_argument, because an empty
+// part is usually a variable that has no value. Even with this option, empty parts may stand only
+// directly before the last part, as in ["", "n"], or all parts must be empty. In psrpc, other topics
+// with empty parts share a subject on NATS with these.
+func AllowEmptyTopicParts() Option { return emptyTopicPartsOption{} }
+
 type loggerOption struct{ logger *slog.Logger }
 
 func (l loggerOption) applyServer(o *serverOptions) { o.logger = l.logger }

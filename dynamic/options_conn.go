@@ -38,6 +38,8 @@ type connOptions struct {
 	subscriptionDefaults, streamDefaults []RequestOption
 	// discardUnknown reports whether WithDiscardUnknown is used.
 	discardUnknown bool
+	// allowEmptyParts reports whether AllowEmptyTopicParts is used.
+	allowEmptyParts bool
 }
 
 // adaptiveSelection returns the SelectionOpts for calls that select a server by affinity, if the

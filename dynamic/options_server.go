@@ -32,6 +32,8 @@ type serverOptions struct {
 	maxFrameSize int
 	compression  transport.Compression
 	decompressed decompressionOptions
+	// allowEmptyParts reports whether AllowEmptyTopicParts is used.
+	allowEmptyParts bool
 	// maxConcurrent is the maximum number of requests that are handled at the same time. 0 means
 	// that there is no limit.
 	maxConcurrent int

@@ -20,13 +20,15 @@ type publisher struct {
 	method       *registry.Method
 	updates      message.Type
 	interceptors []PublishInterceptor
+	// allowEmptyParts reports whether AllowEmptyTopicParts is used.
+	allowEmptyParts bool
 	// defaultChannel is the channel for updates without a topic.
 	defaultChannel bus.Channel
 }
 
-func newPublisher(b bus.Bus, method *registry.Method, interceptors []PublishInterceptor) *publisher {
+func newPublisher(b bus.Bus, method *registry.Method, interceptors []PublishInterceptor, allowEmptyParts bool) *publisher {
 	return &publisher{
-		bus: b, method: method, interceptors: interceptors,
+		bus: b, method: method, interceptors: interceptors, allowEmptyParts: allowEmptyParts,
 		updates:        message.EncodeOnly(method.Output()),
 		defaultChannel: updateChannel(method, nil),
 	}
@@ -49,7 +51,7 @@ func (p *publisher) publish(ctx context.Context, message proto.Message, opts []R
 			method.FullName(), kindNouns[kind], kindVerbs[kind])
 	}
 	o := newRequestOptions(opts)
-	if err := transport.CheckTopic(method, o.topic); err != nil {
+	if err := transport.CheckTopic(method, o.topic, p.allowEmptyParts); err != nil {
 		return err
 	}
 	if err := p.updates.Check(message); err != nil {

@@ -80,7 +80,7 @@ func newRegistration(s *Server, service *registry.Service, interceptors serverIn
 		s.pendingClaims.abandon(func(e *endpoint) bool { return e.plan.registration == r })
 	})
 	for _, method := range service.Methods() {
-		r.publishers[method.Name()] = newPublisher(s.bus, method, interceptors.publish)
+		r.publishers[method.Name()] = newPublisher(s.bus, method, interceptors.publish, s.options.allowEmptyParts)
 	}
 	return r
 }

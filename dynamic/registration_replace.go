@@ -136,7 +136,7 @@ func (r *Registration) newEndpoints(predecessor *Registration) []*endpoint {
 	endpoints := r.newTopiclessEndpoints()
 	for _, e := range predecessor.currentEndpoints() {
 		plan := r.plans[e.plan.method.Name()]
-		if len(e.topic) > 0 && plan != nil && transport.CheckTopic(plan.method, e.topic) == nil {
+		if len(e.topic) > 0 && plan != nil && transport.CheckTopic(plan.method, e.topic, true) == nil {
 			successor := newEndpoint(plan, e.topic)
 			successor.fromPredecessor = true
 			endpoints = append(endpoints, successor)

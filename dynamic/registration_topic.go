@@ -154,7 +154,7 @@ func (r *Registration) registerTopics(plans []*serverPlan, parts []string) (undo
 // If the topic was inherited from the previous version of the service, it is already being served.
 // In that case, registerTopic only clears the field fromPredecessor of the topic's endpoint.
 func (r *Registration) registerTopic(plan *serverPlan, parts []string) (undo func(), err error) {
-	if err := transport.CheckTopic(plan.method, parts); err != nil {
+	if err := transport.CheckTopic(plan.method, parts, r.server.options.allowEmptyParts); err != nil {
 		return nil, err
 	}
 	name := r.endpointName(plan.method, parts)
@@ -211,7 +211,7 @@ func (r *Registration) deregisterTopics(plans []*serverPlan, parts []string) err
 
 // deregisterTopic deregisters a topic for a method.
 func (r *Registration) deregisterTopic(plan *serverPlan, parts []string) error {
-	if err := transport.CheckTopic(plan.method, parts); err != nil {
+	if err := transport.CheckTopic(plan.method, parts, r.server.options.allowEmptyParts); err != nil {
 		return err
 	}
 	drained, ok := r.drainEndpoint(r.endpointName(plan.method, parts))

@@ -31,13 +31,13 @@ func TestErrors_LongTopics(t *testing.T) {
 		_, nobody := client.Topic("us", long).Call(t.Context(), request, timeout)
 		_, parts := client.Topic(long).Call(t.Context(), request, timeout)
 		_, noTopics := scene.Caller(t, conn, "NormalRPC").Topic(long).Call(t.Context(), request, timeout)
-		_, misplaced := client.Topic("", long).Call(t.Context(), request, timeout)
+		_, empty := client.Topic("", long).Call(t.Context(), request, timeout)
 		_, tooLarge := client.Topic("eu", long).Call(t.Context(), &api.MyRequest{Name: strings.Repeat("x", 300<<10)}, timeout)
 		for name, err := range map[string]error{
 			"nobody listens":   nobody,
 			"number of parts":  parts,
 			"no topics":        noTopics,
-			"misplaced":        misplaced,
+			"empty part":       empty,
 			"too large":        tooLarge,
 			"registered twice": registration.RegisterTopic("UpdateRoom", "eu", long),
 			"not registered":   registration.DeregisterTopic("UpdateRoom", "us", long),

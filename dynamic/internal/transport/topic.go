@@ -14,13 +14,14 @@ import (
 // requires. Two further rules ensure that no two topics of a method share a channel:
 //   - Each part must be valid UTF-8, because channel names replace every invalid byte by the same
 //     text.
-//   - NATS subjects omit empty parts, so the topics ["n", ""] and ["", "n"] have the same subject.
-//     CheckTopic accepts only one topic for each subject: all empty parts must be next to each
-//     other, immediately before the last part, as in ["", "n"]. A topic whose parts are all empty
-//     is also accepted.
-func CheckTopic(method *registry.Method, parts []string) error {
+//   - No part may be empty. An empty part is usually a variable that has no value. If allowEmpty is
+//     set, because psrpc peers use such topics, some of them are accepted. NATS subjects omit empty
+//     parts, so the topics ["n", ""] and ["", "n"] have the same subject. CheckTopic accepts only
+//     one topic for each subject: all empty parts must be next to each other, immediately before
+//     the last part, as in ["", "n"]. A topic whose parts are all empty is also accepted.
+func CheckTopic(method *registry.Method, parts []string, allowEmpty bool) error {
 	if len(parts) == method.TopicParts() {
-		return checkParts(method, parts)
+		return checkParts(method, parts, allowEmpty)
 	}
 	if !method.Topics() {
 		return errors.NewErrorf(errors.InvalidArgument, "method %s takes no topic, given %.200q", method.FullName(), parts)
@@ -34,12 +35,16 @@ func CheckTopic(method *registry.Method, parts []string) error {
 }
 
 // checkParts returns an error if another topic of the method might share the channels of parts.
-func checkParts(method *registry.Method, parts []string) error {
+func checkParts(method *registry.Method, parts []string, allowEmpty bool) error {
 	for i, part := range parts {
 		if !utf8.ValidString(part) {
 			return errors.NewErrorf(errors.InvalidArgument, "method %s: part %d of the topic is not valid UTF-8: %.200q",
 				method.FullName(), i+1, part)
 		}
+	}
+	if empty := slices.Index(parts, ""); empty >= 0 && !allowEmpty {
+		return errors.NewErrorf(errors.InvalidArgument, "method %s: part %d of the topic is empty: %.200q",
+			method.FullName(), empty+1, parts)
 	}
 	if hasMisplacedEmptyPart(parts) {
 		return errors.NewErrorf(errors.InvalidArgument,
