@@ -47,6 +47,9 @@ type loggerKey struct{}
 // LoggerFromContext returns the logger that a [Driver] must use. ctx is the context that [Open] has
 // passed to the driver. The logger is never nil.
 func LoggerFromContext(ctx context.Context) *slog.Logger {
+	if ctx == nil {
+		return slog.Default()
+	}
 	if logger, ok := ctx.Value(loggerKey{}).(*slog.Logger); ok {
 		return logger
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"testing"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/dynpsrpc/dynpsrpc/bus"
@@ -16,7 +17,9 @@ func TestNilArguments(t *testing.T) {
 	var noContext context.Context
 	_, err := bus.Open(noContext, "local://")
 	require.ErrorIs(t, err, errors.InvalidArgument)
-	b := bus.NewLocal(nil)
+	assert.NotNil(t, bus.LoggerFromContext(noContext))
+	assert.NotNil(t, bus.LoggerOf(nil))
+	b := bus.NewLocal(nil, bus.WithLocalLogger(nil))
 	require.ErrorIs(t, b.Publish(noContext, bus.Channel{}, nil, nil), errors.InvalidArgument)
 	_, err = b.Subscribe(noContext, bus.Channel{}, bus.Broadcast, func([]byte) {})
 	require.ErrorIs(t, err, errors.InvalidArgument)

@@ -22,7 +22,7 @@ func TestNilArguments(t *testing.T) {
 			interceptors.ErrorMask(nil, nil, interceptors.WithMaskHook(nil)),
 		},
 		Conn: []dynamic.ConnOption{
-			interceptors.Retry(nil, interceptors.WithIdempotent(nil)),
+			interceptors.Retry(nil, interceptors.WithIdempotent(nil), interceptors.WithRetryFunc(nil)),
 			interceptors.AuthToken(interceptors.StaticToken("secret"), nil),
 		},
 		Handle: func(context.Context, testservice.Text) (testservice.Text, error) { return nil, errors.New("masked") },
