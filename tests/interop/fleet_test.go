@@ -193,7 +193,7 @@ func (c *fleetClient) openStreams(t *testing.T) {
 	}
 }
 
-// load makes calls of a queue until it is stopped.
+// load makes calls with queue and affinity routing until it is stopped.
 type load struct {
 	stopped       chan struct{}
 	callers       sync.WaitGroup
@@ -208,14 +208,15 @@ func startLoad(t *testing.T, callers int, clients ...clientPeer) *load {
 	t.Helper()
 	l := &load{stopped: make(chan struct{})}
 	for _, c := range clients {
-		for range callers {
-			l.callers.Go(func() { l.run(t, c) })
+		for caller := range callers {
+			method := []string{"Queue", "Best"}[caller%2]
+			l.callers.Go(func() { l.run(t, c, method) })
 		}
 	}
 	return l
 }
 
-func (l *load) run(t *testing.T, c clientPeer) {
+func (l *load) run(t *testing.T, c clientPeer, method string) {
 	for {
 		select {
 		case <-l.stopped:
@@ -225,9 +226,9 @@ func (l *load) run(t *testing.T, c clientPeer) {
 		request := strconv.FormatInt(requests.Add(1), 10)
 		l.calls.Add(1)
 		ctx, cancel := context.WithTimeout(t.Context(), callTimeout/4)
-		if _, err := c.call(ctx, "Queue", nil, request); err != nil {
+		if _, err := c.call(ctx, method, nil, request); err != nil {
 			l.failed.Add(1)
-			t.Logf("request %s: %v", request, err)
+			t.Logf("%s, request %s: %v", method, request, err)
 		}
 		cancel()
 	}
