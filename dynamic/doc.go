@@ -88,11 +88,12 @@
 //
 // # Errors
 //
-// Every error of a call has a code. To get it, use errors.As with [errors.Error]. The error of a
-// handler keeps its code, text and details. An error that arises on the client contains diagnostic
-// facts about the call; see [errors.FactsOf]. They say which phase failed and why, how long each
-// phase took, and which servers declined the request. If no server receives a request and the bus
-// can detect this, the call fails immediately.
+// Every error of a call has a code. To get it, use errors.AsType with [errors.ErrorCode], or with
+// [errors.Error] for the details as well. The error of a handler keeps its code, text and details.
+// An error that arises on the client contains diagnostic facts about the call; see
+// [errors.FactsOf]. They say which phase failed and why, how long each phase took, and which
+// servers declined the request. If no server receives a request and the bus can detect this, the
+// call fails immediately.
 //
 // # Interceptors
 //

@@ -195,6 +195,9 @@ func (s *Server) waiting() (messages uint64) {
 // subscriptions, and methods without topics can be called. Methods with topics can be called on a
 // topic once [Registration.RegisterTopic] has registered the topic.
 //
+// Requests can arrive before Register returns. A handler that uses the Registration must wait until
+// the program has stored it, for example for a channel that the program closes afterwards.
+//
 // If Register returns an error, no method of the service is served. Register returns an error
 //   - if the psrpc options of the service contradict each other;
 //   - if the types of a handler do not match its method, if there is a handler for an unknown
