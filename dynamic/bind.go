@@ -45,9 +45,10 @@ func AllowMissingFields() BindOption {
 // Bind checks the whole struct and returns a single error that reports all problems. Its code is
 // [errors.InvalidArgument]. Problems are a field whose type does not match its method, a field
 // without a method, and a method without a field (see [AllowMissingFields]). Fields of other types
-// are ignored, unless they have the name of a method. If Bind returns an error, it has set no
-// field. If the conn's registry has no such service, the code is [errors.Unimplemented]. If the
-// conn cannot subscribe to the responses, the code is that of the bus's error; see [NewClient].
+// are ignored, unless they have the name of a method. The fields of embedded structs are filled as
+// well. If Bind returns an error, it has set no field. If the conn's registry has no such service,
+// the code is [errors.Unimplemented]. If the conn cannot subscribe to the responses, the code is
+// that of the bus's error; see [NewClient].
 func Bind(c *Conn, service string, clients any, opts ...BindOption) error {
 	var o bindOptions
 	for _, opt := range opts {
