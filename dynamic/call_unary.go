@@ -66,6 +66,8 @@ type unaryCall struct {
 	timeout time.Duration
 	// acceptDirect reports whether a response is accepted without a claim.
 	acceptDirect bool
+	// acceptsAny reports whether the request may be sent to any server that is willing to handle it.
+	acceptsAny bool
 	// awaitsSign reports whether the call fails at the selection timeout if no server has confirmed
 	// that it received the request. It is used only for calls that accept a response without a
 	// claim. Other calls use the field selecting.
@@ -193,12 +195,13 @@ func (c *unaryCall) chooseSelection(o *requestOptions, queued bool) {
 // servers the request is sent.
 func (c *unaryCall) selectWith(opts *SelectionOpts) {
 	unicast := c.route.unicast
-	if unicast == nil || c.plan.method.Queue() || opts.Candidates <= 0 && !opts.acceptsAnyServer() {
+	c.acceptsAny = unicast != nil && opts.acceptsAnyServer() && c.plan.conn.traits.ReportsNone
+	if unicast == nil || c.plan.method.Queue() || opts.Candidates <= 0 && !c.acceptsAny {
 		c.startSelection(*opts, nil)
 		return
 	}
 	c.inbox.unicast, c.selection = unicast, opts
-	if opts.acceptsAnyServer() {
+	if c.acceptsAny {
 		if c.member = unicast.chooseWilling(c.started); c.member != nil {
 			c.acceptDirect = true
 			return
@@ -364,14 +367,14 @@ func (c *unaryCall) leaveMember() {
 // handled the request, for the choice of servers in later calls.
 func (c *unaryCall) updateMembers(err error) {
 	unicast := c.route.unicast
-	acceptsAny := c.selection != nil && c.selection.acceptsAnyServer()
 	switch {
 	case c.member != nil && err != nil && isUnanswered(err):
 		unicast.suspect(c.member)
-	case acceptsAny && c.member != nil && err == nil:
-		unicast.directory().OnAccepted()
-	case acceptsAny && c.member == nil:
+	case c.selection == nil || !c.acceptsAny:
+	case c.member == nil:
 		unicast.onClaims(c.inbox.snapshot().claims)
+	case err == nil:
+		unicast.directory().OnAccepted()
 	}
 }
 

@@ -89,6 +89,11 @@ func TestFirstAvailable_ServersComeAndGo(t *testing.T) {
 			var running sync.WaitGroup
 			var calls atomic.Int64
 			done := make(chan struct{})
+			stop := sync.OnceFunc(func() {
+				close(done)
+				running.Wait()
+			})
+			defer stop()
 			for range 16 {
 				running.Go(func() {
 					for {
@@ -119,8 +124,7 @@ func TestFirstAvailable_ServersComeAndGo(t *testing.T) {
 			await(&caller.unicast)
 			killed.Kill()
 			await(&caller.unicast)
-			close(done)
-			running.Wait()
+			stop()
 			assert.Greater(t, caller.unicast.Load(), calls.Load()/2)
 		})
 	}

@@ -36,14 +36,16 @@ type SelectionOpts struct {
 	// AcceptFirstAvailable selects the first acceptable claim immediately, even if its affinity is
 	// zero.
 	//
-	// If the method has AFFINITY routing and neither MinimumAffinity nor Candidates is set, most calls
-	// ask only one server, and save a round trip. The client sends the request to a server that has
-	// claimed a request in the last 3 seconds, chosen by how many calls of this client are waiting for
-	// it. The server handles the request without a claim, or declines it if its affinity is negative.
-	// If it declines or is gone, the client asks all servers. If the server does not answer, the call
-	// fails with errors.ReasonNoSign after AffinityTimeout or the conn's selection timeout, whichever
-	// is shorter. The client does this only if it knows all servers; see Candidates. It asks all
-	// servers once per second, and for 3 seconds after a psrpc server has claimed a request.
+	// If the method has AFFINITY routing, neither MinimumAffinity nor Candidates is set, and
+	// AffinityTimeout is not less than 100 ms unless it is zero, most calls ask only one server,
+	// and save a round trip. The client sends the request to a server that has claimed a request in
+	// the last 3 seconds, chosen by how many calls of this client are waiting for it. The server
+	// handles the request without a claim, or declines it if its affinity is negative. If it
+	// declines or is gone, the client asks all servers. If the server does not answer, the call
+	// fails with errors.ReasonNoSign after AffinityTimeout or the conn's selection timeout,
+	// whichever is shorter. The client does this only if it knows all servers (see Candidates), and
+	// not in a Redis Cluster without sharded pub/sub. It asks all servers once per second, and for
+	// 3 seconds after a psrpc server has claimed a request.
 	AcceptFirstAvailable bool
 	// AffinityTimeout limits the duration of the selection. If it is zero or negative, only the
 	// timeout of the call limits the selection.
@@ -75,9 +77,16 @@ type Claim struct {
 	Affinity float32
 }
 
-// acceptsAnyServer reports whether any server that is willing to handle the request may be selected.
+// minUnicastTimeout is the shortest AffinityTimeout with which a request may be sent to one server
+// only. If the handler takes longer than a part of this time, the server must announce this to the
+// client in the rest of the time.
+const minUnicastTimeout = 100 * time.Millisecond
+
+// acceptsAnyServer reports whether the request may be sent to any server that is willing to handle
+// it.
 func (o *SelectionOpts) acceptsAnyServer() bool {
-	return o.AcceptFirstAvailable && o.MinimumAffinity <= 0 && o.Candidates <= 0
+	hasTime := o.AffinityTimeout <= 0 || o.AffinityTimeout >= minUnicastTimeout
+	return o.AcceptFirstAvailable && o.MinimumAffinity <= 0 && o.Candidates <= 0 && hasTime
 }
 
 func (o *SelectionOpts) internal() selection.Opts {

@@ -243,8 +243,13 @@ func (d *Directory) Add(service, server, address, receiver string) {
 		d.members[address], d.servers[server] = member, member
 		d.connections[receiver]++
 	}
-	member.suspected = false
-	d.available = append(d.available, member)
+	d.makeAvailableLocked(member)
+}
+
+// makeAvailableLocked adds a member to the field available.
+func (d *Directory) makeAvailableLocked(m *Member) {
+	m.suspected = false
+	d.available = append(d.available, m)
 	d.publishLocked()
 }
 

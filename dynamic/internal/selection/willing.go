@@ -78,6 +78,9 @@ func (d *Directory) OnClaims(claims []wire.ClaimRequest, complete bool, now time
 			member.willingUntil = 0
 		default:
 			member.willingUntil = now + willingTime
+			if member.suspected {
+				d.makeAvailableLocked(member)
+			}
 		}
 	}
 	switch {

@@ -70,8 +70,11 @@ func TestDirectory_NotWilling(t *testing.T) {
 	assert.Equal(t, []string{"3"}, willing(d))
 	d.Add("S", "SRV_1", "1", "bus1")
 	assert.Equal(t, []string{"3"}, willing(d), "it must claim a request first")
+	d.Suspect(d.members["1"])
 	d.Remove("3")
 	assert.Nil(t, d.ChooseWilling(time.Second))
+	d.OnClaims(claimsOf(1), true, 2*time.Second)
+	assert.Equal(t, []string{"1"}, willing(d), "its claim shows that it is there")
 }
 
 // All requests go to all servers while a server that is not a member makes claims, while servers may

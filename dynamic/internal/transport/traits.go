@@ -13,15 +13,24 @@ type Traits struct {
 	// ReceiverID is the result of [bus.Competing.ReceiverID] if the bus also counts receivers.
 	// Otherwise, it is empty.
 	ReceiverID string
+	// ReportsNone reports whether the bus reports that a frame has had no receivers. Otherwise, a
+	// frame for a single server is lost if that server is gone.
+	ReportsNone bool
 }
 
 // TraitsOf returns the traits of a bus.
 func TraitsOf(b bus.Bus) (t Traits) {
 	counter, ok := b.(bus.ReceiverCounter)
 	t.CountsReceivers = !ok || counter.CountsReceivers()
-	if competing, ok := b.(bus.Competing); ok && t.CountsReceivers {
-		t.ReceiverID = competing.ReceiverID()
+	receiverID := ""
+	if competing, ok := b.(bus.Competing); ok {
+		receiverID = competing.ReceiverID()
 	}
+	if t.CountsReceivers {
+		t.ReceiverID = receiverID
+	}
+	// A node of a Redis Cluster without sharded pub/sub does not know the receivers of other nodes.
+	t.ReportsNone = t.CountsReceivers || receiverID == ""
 	return t
 }
 
