@@ -1,7 +1,9 @@
 package dynamic_test
 
 import (
+	"context"
 	"log/slog"
+	"strings"
 	"testing"
 	"testing/fstest"
 	"testing/synctest"
@@ -68,5 +70,61 @@ func TestNamesakes(t *testing.T) {
 		for _, log := range []*capturedLog{other, another} {
 			assert.Equal(t, []any{"media.v1.Worker"}, namesakes(log))
 		}
+	})
+}
+
+// If two servers of a service have the same ID on a bus that does not count receivers, each must log
+// one warning. The successor of a server that is shutting down must not cause a warning.
+func TestServer_SameID(t *testing.T) {
+	t.Parallel()
+	reg := newRegistry(t, kindsSource)
+	synctest.Test(t, func(t *testing.T) {
+		b := newBlindBus(blindDelay)
+		defer b.Close()
+		running, release := make(chan struct{}), make(chan struct{})
+		start := func() (*dynamic.Server, func() int) {
+			log := &capturedLog{}
+			server := dynamic.NewServer(b, dynamic.WithServerID("SRV_same"), dynamic.WithLogger(slog.New(log)))
+			_, err := server.Register(descriptor(t, reg, "kinds.Fleet"), dynamic.Handlers{
+				"Best": dynamic.Unary(func(_ context.Context, request text) (text, error) {
+					close(running)
+					<-release
+					return request, nil
+				}),
+			}, dynamic.AllowMissing())
+			require.NoError(t, err)
+			t.Cleanup(server.Kill)
+			return server, func() (warnings int) {
+				<-time.After(time.Second)
+				for _, line := range log.all() {
+					if strings.Contains(line["msg"].(string), "has the ID of this server") {
+						warnings++
+					}
+				}
+				return warnings
+			}
+		}
+		first, warningsOfFirst := start()
+		conn, err := dynamic.NewConn(b, reg)
+		require.NoError(t, err)
+		defer conn.Close()
+		called, stopped := make(chan error, 1), make(chan error, 1)
+		go func() { // the test waits for this goroutine
+			_, err := dynamic.Invoke(t.Context(), conn, "kinds.Fleet/Best", nil, dynamic.WithRequestTimeout(time.Minute))
+			called <- err
+		}()
+		<-running
+		go func() { stopped <- first.Shutdown(t.Context()) }()
+		synctest.Wait()
+		_, warningsOfSecond := start()
+		assert.Zero(t, warningsOfFirst())
+		assert.Zero(t, warningsOfSecond())
+		close(release)
+		require.NoError(t, <-called)
+		require.NoError(t, <-stopped)
+
+		_, warningsOfThird := start()
+		assert.Equal(t, 1, warningsOfSecond())
+		assert.Equal(t, 1, warningsOfThird())
 	})
 }

@@ -101,6 +101,13 @@ func (r *Registration) startEnd() *registrationEnd {
 	return r.end
 }
 
+// isEnding reports whether the registration has been closed or is being closed.
+func (r *Registration) isEnding() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.end != nil
+}
+
 // runEnd ends the subscriptions of the registration. It ends the subscriptions to requests at once.
 // Those to grants and cancellations are needed until the running requests have ended or have been
 // abandoned.

@@ -1,6 +1,8 @@
 package dynamic
 
 import (
+	"bytes"
+	"log/slog"
 	"math/rand/v2"
 	"slices"
 	"sync"
@@ -268,10 +270,27 @@ func (u *unicastReceiver) decodePresence(frame []byte) (wire.Presence, bool) {
 	presence, _, err := transport.Decode(frame, wire.KindPresence, server.options.decompression(), wire.ParsePresence)
 	if err != nil {
 		server.drops.addBad(u.channel(), err)
-	} else {
-		u.namesakes.check(&presence)
+		return presence, false
 	}
-	return presence, err == nil && len(presence.Address) > 0 && string(presence.Address) != u.address
+	u.namesakes.check(&presence)
+	if len(presence.Address) == 0 || string(presence.Address) == u.address {
+		return presence, false
+	}
+	u.checkID(&presence)
+	return presence, true
+}
+
+// checkID logs one warning if presence comes from another server that has the ID of this server. If
+// this server is shutting down, the other one is its successor, and there is no warning.
+func (u *unicastReceiver) checkID(presence *wire.Presence) {
+	r := u.registration.Load()
+	if presence.State != wire.PresenceServing || !bytes.Equal(presence.ServerID, r.server.wireID) || r.isEnding() ||
+		u.warnedOfID.Swap(true) {
+		return
+	}
+	r.server.options.logger.Warn("dynpsrpc: another server on the bus has the ID of this server, so that clients take both for one: "+
+		"give each an ID of its own with WithServerID",
+		slog.String("server", r.server.ID()), slog.String("service", string(r.service.Name())))
 }
 
 // onMissing handles a second discovery request of a client; see [wire.Discover.Answered]. It never

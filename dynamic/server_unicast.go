@@ -24,6 +24,8 @@ type unicastReceiver struct {
 	// registration is the current version of the service.
 	registration atomic.Pointer[Registration]
 	namesakes    namesakes
+	// warnedOfID reports whether the server has warned of another server with its ID.
+	warnedOfID atomic.Bool
 }
 
 func newUnicastReceiver(r *Registration) *unicastReceiver {
