@@ -329,7 +329,7 @@ func (c *unaryCall) askAll(ctx context.Context) error {
 	}
 	c.claims.Stop()
 	c.inbox.prepareResend(true)
-	c.candidates, c.server, c.acceptDirect, c.awaitsSign = nil, "", false, false
+	c.candidates, c.server, c.handling, c.acceptDirect, c.awaitsSign = nil, "", false, false, false
 	c.startSelection(*c.selection, nil)
 	if err := c.publish(ctx, c.route.requests, frame); err != nil {
 		return c.withFacts(transport.ClassifyError(err))

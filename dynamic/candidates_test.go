@@ -33,6 +33,8 @@ type candidatesFleet struct {
 	servers   []*dynamic.Server
 	unwilling [20]atomic.Bool
 	runs      atomic.Int64
+	// outcome is the outcome of the claims for the latest call.
+	outcome atomic.Value
 	// slowAffinity and slowHandler are how long the functions of the servers take, in nanoseconds.
 	slowAffinity, slowHandler atomic.Int64
 }
@@ -62,7 +64,9 @@ func newCandidatesFleet(t *testing.T, busOf func(server int) bus.Bus) *candidate
 		require.NoError(t, err)
 	}
 	var err error
-	f.conn, err = dynamic.NewConn(busOf(-1), reg)
+	f.conn, err = dynamic.NewConn(busOf(-1), reg, dynamic.WithRequestEvents(func(event dynamic.RequestEvent) {
+		f.outcome.Store(event.Outcome)
+	}))
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, f.conn.Close()) })
 	return f

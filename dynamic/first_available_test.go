@@ -297,6 +297,7 @@ func TestFirstAvailable_SlowServer(t *testing.T) {
 				require.NoError(t, err)
 				assert.Equal(t, "SRV_7", answer.GetValue())
 				assert.EqualValues(t, 1, f.runs.Load())
+				assert.Equal(t, dynamic.ClaimGranted, f.outcome.Load())
 			})
 		})
 	}

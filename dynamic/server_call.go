@@ -340,7 +340,6 @@ func (c *serverCall) sendsClaim() bool {
 func (c *serverCall) obtainGrant(request wire.Body) (granted, decided bool) {
 	switch {
 	case c.mayDecline && !c.accepts(request):
-		c.emitUnawaited(ClaimDeclined)
 		c.decline()
 		return false, true
 	case c.sendsClaim() && !c.sendClaim(request):
@@ -364,6 +363,7 @@ func (c *serverCall) accepts(request wire.Body) bool {
 
 // decline tells the client that this server does not handle the request.
 func (c *serverCall) decline() {
+	c.emitUnawaited(ClaimDeclined)
 	declined := declinedRequest{
 		server: c.plan.server, method: c.plan.method, client: c.client,
 		claim: wire.ClaimRequest{
