@@ -65,6 +65,7 @@ func ExampleOptions() {
 		return
 	}
 	defer conn.Close()
+	// Output:
 }
 
 // RegisterTopics registers all topics of a list or none of them.

@@ -129,9 +129,10 @@ type registerOption func(*registerOptions)
 
 func (f registerOption) applyRegister(o *registerOptions) { f(o) }
 
-// WithServerID sets the ID that identifies the server on the bus. The ID must be unique on the bus. On
-// NATS, and on a Redis Cluster without sharded pub/sub, servers of the same service that have the
-// same ID log a warning, if clients must know the servers. By default, or if id is empty, a random ID is used.
+// WithServerID sets the ID that identifies the server on the bus. The ID must be unique on the bus.
+// On NATS, and on a Redis Cluster without sharded pub/sub, servers of the same service that have the
+// same ID log a warning, if clients must know the servers. By default, or if id is empty, a random
+// ID is used.
 func WithServerID(id string) ServerOption {
 	return serverOption(func(o *serverOptions) { o.id = id })
 }

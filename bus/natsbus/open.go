@@ -130,7 +130,8 @@ type dialer struct {
 	timeout time.Duration
 	// last is the connection that Dial has returned most recently, or nil.
 	last net.Conn
-	// err is the error that Dial has returned most recently, or nil. nats.Connect does not repeat it.
+	// err is the error that Dial has returned most recently, or nil. The error of nats.Connect does
+	// not contain it.
 	err error
 }
 

@@ -55,10 +55,10 @@ func unmarshalMap(value map[string]any, message proto.Message, options protojson
 	return options.Unmarshal(encoded, message)
 }
 
-// wrongEntry describes the first entry of a map that cannot be stored in a message: its key, which is
-// preceded by the keys of the maps that contain it, and what is wrong. The errors of protojson have
-// positions instead, in a text that the user has not written. wrongEntry returns an empty string if
-// there is no such entry, for example because a required field is missing.
+// wrongEntry describes the first entry of a map that cannot be stored in a message. The description
+// contains the key of the entry, after the keys of the maps around it, and the error. The errors of
+// protojson have positions instead, in a text that the user has not written. wrongEntry returns an
+// empty string if there is no such entry, for example because a required field is missing.
 func wrongEntry(value map[string]any, descriptor protoreflect.MessageDescriptor, options protojson.UnmarshalOptions) string {
 	options.AllowPartial = true
 	for _, key := range slices.Sorted(maps.Keys(value)) {
