@@ -216,8 +216,12 @@ func (s *session) deliver(name, frame []byte) {
 	state.snapshot.Load().subscribers.DeliverBroadcast(frame)
 	if snapshot := state.beginLockAttempt(); snapshot != nil {
 		attempt := lockAttempt{bus: s.bus, channel: state, snapshot: snapshot, frame: frame, arrived: time.Now()}
-		if state.share.mustWait() && s.waitForShare(attempt) {
+		mustWait, onCredit := state.share.addFrame()
+		if mustWait && s.waitForShare(attempt) {
 			return
+		}
+		if onCredit {
+			attempt.onCredit = &s.sharedFrames
 		}
 		if err := s.tryLock(attempt); err != nil {
 			attempt.finish(err)

@@ -16,7 +16,7 @@ const (
 	maxShareWaiting = 4096
 	// maxShareCredit is the maximum credit of this process, in frames. It limits how much the
 	// process can catch up after others have taken more than their share.
-	maxShareCredit = 4
+	maxShareCredit = 16
 )
 
 // share limits how many queue frames of a channel this process takes, so that it takes no more than
@@ -51,16 +51,22 @@ type share struct {
 	asked int
 }
 
-// mustWait reports whether this process must wait before it requests the lock on a new frame. It
-// must wait if the field limited is set or if another frame is waiting.
-func (s *share) mustWait() bool { return s.limited.Load() || s.waiting.Load() > 0 }
-
-// addFrame counts a frame that must wait, and adds the credit for it.
-func (s *share) addFrame() {
-	s.waiting.Add(1)
+// addFrame is called for each frame that arrives. It reports whether this process must wait before
+// it asks for the lock on the frame. Otherwise it reports whether asking uses credit. If it does,
+// the caller must call onReply when Redis has replied.
+func (s *share) addFrame() (mustWait, onCredit bool) {
+	limited, waiting := s.limited.Load(), s.waiting.Load() > 0
+	if !limited && !waiting {
+		return false, false
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.credit = min(s.credit+1/float64(max(s.processes, 2)), maxShareCredit)
+	if limited && !waiting && s.credit-float64(s.asked) >= 1 {
+		s.asked++
+		return false, true
+	}
+	return true, false
 }
 
 // tryAsk reports whether this process may ask for the lock on the oldest waiting frame, and whether
@@ -76,7 +82,6 @@ func (s *share) tryAsk(arrived, now time.Time) (ask, onCredit bool) {
 	default:
 		return false, false
 	}
-	s.waiting.Add(-1)
 	return true, onCredit
 }
 
@@ -135,7 +140,7 @@ func (f *sharedFrames) add(attempt lockAttempt) bool {
 	if f.closed || len(f.waiting) >= maxShareWaiting {
 		return false
 	}
-	attempt.channel.share.addFrame()
+	attempt.channel.share.waiting.Add(1)
 	f.waiting = append(f.waiting, attempt)
 	return true
 }
@@ -206,6 +211,8 @@ func (s *session) shareLoop() {
 			if err := s.tryLock(attempt); err != nil {
 				attempt.finish(err)
 			}
+			// Only now, a frame that arrives later may be next.
+			attempt.channel.share.waiting.Add(-1)
 		}
 		if len(ready) > 0 {
 			s.flushLocks()

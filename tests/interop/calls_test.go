@@ -39,6 +39,13 @@ func (r *runs) counted(h handlers) handlers {
 	return h
 }
 
+// forget forgets all requests.
+func (r *runs) forget() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	clear(r.times)
+}
+
 // requireOnce checks that each of the given number of requests has been run once.
 func (r *runs) requireOnce(t *testing.T, requests int) {
 	t.Helper()

@@ -58,7 +58,7 @@ func TestPeers_ShareOfAQueue(t *testing.T) {
 				require.Equal(t, calls, byOurs.Load()+byReal.Load())
 			}
 			// During these calls, dynpsrpc detects the psrpc servers.
-			callMany(400)
+			callMany(1000)
 			byOurs.Store(0)
 			byReal.Store(0)
 			const calls = 2000
@@ -116,7 +116,7 @@ func TestFleet_ShareOfAQueue(t *testing.T) {
 	var byOurs, byTheirs atomic.Int64
 	var ran runs
 	by := func(n *atomic.Int64) handlers {
-		return ran.counted(handlers{unary: func(_ context.Context, request string) (string, error) {
+		return ran.counted(handlers{affinity: 0.5, unary: func(_ context.Context, request string) (string, error) {
 			n.Add(1)
 			return request, nil
 		}})
@@ -126,6 +126,13 @@ func TestFleet_ShareOfAQueue(t *testing.T) {
 		theirs.server(t, b, by(&byTheirs))
 	}
 	clients := []clientPeer{ours.client(t, b), theirs.client(t, b)}
+	warmUp := startLoad(t, callers/2, clients...) // meanwhile, the dynpsrpc servers notice psrpc's
+	<-time.After(time.Second)
+	assert.Zero(t, warmUp.stop())
+	ran.requireAtMostOnce(t, 1)
+	byOurs.Store(0)
+	byTheirs.Store(0)
+	ran.forget()
 	var next, failed atomic.Int64
 	var all sync.WaitGroup
 	started := time.Now()
