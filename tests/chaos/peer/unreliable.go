@@ -27,16 +27,17 @@ func newUnreliable(link bus.Bus, s settings) *unreliable {
 	}
 }
 
-// CountsReceivers implements bus.ReceiverCounter.
+// CountsReceivers implements bus.ReceiverCounter. The older version of the module, with which the
+// program is also built, does not have this interface.
 func (u *unreliable) CountsReceivers() bool {
-	counter, ok := u.Bus.(bus.ReceiverCounter)
+	counter, ok := u.Bus.(interface{ CountsReceivers() bool })
 	return !ok || counter.CountsReceivers()
 }
 
-// ReceiverID implements bus.Competing. It returns an empty ID if the queues of the bus do not
-// compete.
+// ReceiverID implements bus.Competing, which the older version does not have either. It returns an
+// empty ID if the queues of the bus do not compete.
 func (u *unreliable) ReceiverID() string {
-	if competing, ok := u.Bus.(bus.Competing); ok {
+	if competing, ok := u.Bus.(interface{ ReceiverID() string }); ok {
 		return competing.ReceiverID()
 	}
 	return ""
