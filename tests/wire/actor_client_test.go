@@ -41,7 +41,7 @@ func newClientActor(p *play) (actor, func()) {
 			peer.listen(m.requests(), m.queue, func(frame) {})
 		}
 	}
-	conn, err := dynamic.NewConn(p.bus(), p.registry, dynamic.WithClientID(p.scenario.clientID()))
+	conn, err := dynamic.NewConn(p.bus(), p.registry, dynamic.WithClientID(p.scenario.clientID()), dynamic.AllowEmptyTopicParts())
 	require.NoError(p, err)
 	c, err := dynamic.NewClient[proto.Message, proto.Message](conn, "scenario.Recorded/"+p.scenario.Method.Name)
 	require.NoError(p, err)

@@ -108,7 +108,7 @@ func newPublisherActor(p *play) (actor, func()) {
 			listen(p.scenario.secondTarget(p.service))
 		}
 	}
-	s := dynamic.NewServer(p.bus())
+	s := dynamic.NewServer(p.bus(), dynamic.AllowEmptyTopicParts())
 	a.registration = p.register(s, nil)
 	return a, func() {
 		a.check()
@@ -137,7 +137,7 @@ func newSubscriberActor(p *play) (actor, func()) {
 	a.received = make([][]string, a.subscribers())
 	var ends []func()
 	for i := range a.received {
-		conn, err := dynamic.NewConn(p.bus(), p.registry)
+		conn, err := dynamic.NewConn(p.bus(), p.registry, dynamic.AllowEmptyTopicParts())
 		require.NoError(p, err)
 		ends = append(ends, func() { assert.NoError(p, conn.Close()) })
 		a.subscribe(conn, i, p.scenario.target(p.service))

@@ -44,7 +44,8 @@ func newServerActor(p *play) (actor, func()) {
 	p.server = a
 	p.note("handler_ran", 0)
 	for _, id := range p.scenario.serverIDs() {
-		s := dynamic.NewServer(p.bus(), dynamic.WithServerID(id), dynamic.WithLogger(slog.New(slog.DiscardHandler)))
+		s := dynamic.NewServer(p.bus(), dynamic.WithServerID(id), dynamic.WithLogger(slog.New(slog.DiscardHandler)),
+			dynamic.AllowEmptyTopicParts())
 		p.register(s, dynamic.Handlers{p.scenario.Method.Name: a.handler(id)})
 		a.servers = append(a.servers, s)
 	}
