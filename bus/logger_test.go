@@ -36,15 +36,15 @@ func TestLoggerOf(t *testing.T) {
 func TestLoggerFromContext_InADriver(t *testing.T) {
 	t.Parallel()
 	var given *slog.Logger
-	bus.MustRegister("test-logger", func(ctx context.Context, _ *url.URL) (bus.Bus, error) {
+	scheme := registerDriver(func(ctx context.Context, _ *url.URL) (bus.Bus, error) {
 		given = bus.LoggerFromContext(ctx)
 		return bus.NewLocal(), nil
 	})
 	logger := slog.New(slog.DiscardHandler)
-	_, err := bus.Open(t.Context(), "test-logger://", bus.WithLogger(logger))
+	_, err := bus.Open(t.Context(), scheme+"://", bus.WithLogger(logger))
 	require.NoError(t, err)
 	assert.Same(t, logger, given)
-	_, err = bus.Open(t.Context(), "test-logger://")
+	_, err = bus.Open(t.Context(), scheme+"://")
 	require.NoError(t, err)
 	assert.Same(t, slog.Default(), given)
 }

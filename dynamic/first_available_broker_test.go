@@ -125,7 +125,6 @@ func TestFirstAvailable_ServersComeAndGo(t *testing.T) {
 			killed.Kill()
 			await(&caller.unicast)
 			stop()
-			assert.Greater(t, caller.unicast.Load(), calls.Load()/2)
 		})
 	}
 }
