@@ -18,8 +18,9 @@ const (
 	// fewGoroutines is the maximum number of additional goroutines. The buses and the test run some
 	// goroutines from time to time.
 	fewGoroutines = 10
-	// heapGrowth is the maximum heap growth in bytes. Pools and buffers may have grown.
-	heapGrowth = 2 << 20
+	// heapGrowth is the maximum heap growth in bytes. Pools and buffers may have grown, and a conn
+	// remembers the servers of the latest topics: these are less than 1 KiB for each topic.
+	heapGrowth = churnedTopics << 10
 )
 
 // Many topics are registered and deregistered on a server, and many subscriptions are opened and
