@@ -191,6 +191,9 @@ func (b *binding) problem(field string, err error) {
 	if coded, ok := errors.AsType[errors.Error](err); ok {
 		code = coded.Code()
 	}
-	b.problems = append(b.problems, errors.NewErrorf(code, "service %s, field %s of %s: %w",
-		b.service.Name(), field, b.target.Type(), err))
+	of := b.target.Type().String()
+	if b.target.Type().Name() == "" {
+		of = "the struct" // the string of a type without a name lists all of its fields
+	}
+	b.problems = append(b.problems, errors.NewErrorf(code, "service %s, field %s of %s: %w", b.service.Name(), field, of, err))
 }

@@ -231,6 +231,17 @@ func TestBind_AllProblemsTogether(t *testing.T) {
 	assert.Zero(t, client, "no field is set")
 }
 
+// The errors must not contain the type of a struct without a name, which lists all of its fields.
+func TestBind_StructWithoutName(t *testing.T) {
+	t.Parallel()
+	w := newShopWorld(t)
+	var client struct {
+		Bake func()
+	}
+	err := dynamic.Bind(w.conn, "shop.Shop", &client, dynamic.AllowMissingFields())
+	assert.ErrorContains(t, err, "service shop.Shop, field Bake of the struct: a func() cannot be bound")
+}
+
 func TestBind_BadArguments(t *testing.T) {
 	t.Parallel()
 	w := newShopWorld(t)
