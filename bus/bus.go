@@ -101,8 +101,8 @@ type RefusalNotifier interface {
 	Subscription
 	// NotifyRefused makes the bus call handler with each frame of the queue that the broker has
 	// refused to assign to this process. Another process may handle the frame. Like any Handler,
-	// handler must neither block nor modify the frame. Call NotifyRefused at most once, before or
-	// after frames arrive.
+	// handler must neither block nor modify the frame. Call NotifyRefused at most once. Frames may
+	// have arrived before the call.
 	NotifyRefused(handler Handler)
 }
 
@@ -131,7 +131,7 @@ type Competing interface {
 type DeliveryReport interface {
 	// Delivered reports the outcome. receivers is the number of subscriptions that received the
 	// frame, or [Unknown]. [Multiplexed] subscriptions are counted together as one. If err is not
-	// nil, the frame was lost.
+	// nil, the frame was refused or may have been lost.
 	//
 	// A bus may call Delivered before or after Publish returns. It may call Delivered again when it
 	// knows more about the outcome, in which case the last call is authoritative. If a bus has

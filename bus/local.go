@@ -83,10 +83,10 @@ func (b *Local) Publish(ctx context.Context, channel Channel, frame []byte, repo
 // deliver delivers frame to the subscribers of channel and returns the number of deliveries.
 //
 // deliver loads the current set of subscribers, but this set may change while the frame is being
-// delivered. If all queue subscribers in it have been closed in the meantime, deliver loads the set
-// again. New queue subscribers may have joined before the old ones were closed. A queue that has a
-// subscriber at all times therefore receives every frame. If the set has not changed, deliver does
-// not try again.
+// delivered. If all queue subscribers in the set have been closed in the meantime, new ones may
+// have joined before. deliver therefore loads the set again. It does the same if the frame has
+// reached no subscriber at all. A queue that has a subscriber at all times thus receives every
+// frame. If the set has not changed, deliver does not try again.
 func (b *Local) deliver(channel string, frame []byte) (receivers int, err error) {
 	var previous *fanout.Subscribers
 	for {

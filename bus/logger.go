@@ -14,9 +14,10 @@ type Logging interface {
 	Logger() *slog.Logger
 }
 
-// LoggerOf returns the logger of b. Servers and conns of package dynamic use it unless they have a
-// logger of their own. The logger of a bus is thus a single switch for everything that uses the
-// bus. If b implements [Logging], LoggerOf returns the logger of b, otherwise slog.Default().
+// LoggerOf returns the logger of b if b implements [Logging], and slog.Default() otherwise. Servers
+// and conns of package dynamic log to the logger of their bus unless they have a logger of their
+// own. To set the logger of everything that uses a bus, it is therefore enough to set the logger of
+// the bus.
 func LoggerOf(b Bus) *slog.Logger {
 	if logging, ok := b.(Logging); ok && !nilarg.Is(b) {
 		return logging.Logger()

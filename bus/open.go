@@ -44,10 +44,11 @@ func MustRegister(scheme string, driver Driver) {
 // needs no import: local:// creates a new one. local://?max_frame_size=1048576 also sets its
 // maximum frame size, in bytes.
 //
-// By default, Open fails at once if the broker is not reachable. The parameter wait, for example
+// By default, Open makes only one attempt to reach the broker. The parameter wait, for example
 // redis://127.0.0.1:6379?wait=30s, makes Open try again until the broker is reachable. Open begins
 // no further attempt after that time and then returns the error of the last one. Only errors with
-// code unavailable are followed by another attempt. Drivers do not see the parameter.
+// code unavailable are followed by another attempt. Open removes the parameter from the URL that it
+// passes to the driver.
 //
 // Reserved characters in the user name and the password must be percent-encoded. For example, a
 // slash becomes %2F. The function url.UserPassword encodes both.
@@ -112,8 +113,8 @@ func takeWait(u *url.URL) (*url.URL, time.Duration, error) {
 // then shortens the pause by up to half.
 const minOpenPause, maxOpenPause = 50 * time.Millisecond, time.Second
 
-// openWithin calls open until it succeeds, fails with a code other than unavailable, or has failed
-// after wait has passed. It also returns when ctx ends.
+// openWithin calls open repeatedly. It returns when open succeeds or fails with a code other than
+// unavailable, or when ctx ends. Once wait has passed, it also returns after any failure.
 func openWithin(ctx context.Context, wait time.Duration, open func() (Bus, error)) (Bus, error) {
 	start := time.Now()
 	for pause := minOpenPause; ; pause = min(2*pause, maxOpenPause) {

@@ -36,7 +36,8 @@ const (
 	ReasonBelowMinimum Reason = "below minimum affinity"
 	// ReasonClaimedButSilent means that a server was selected but did not respond.
 	ReasonClaimedButSilent Reason = "claimed but silent"
-	// ReasonSilent means that no server responded to a request that needed no claim.
+	// ReasonSilent means that no server responded to a request that needed no claim. In
+	// [PhaseStream], it means that the other side did not acknowledge a message in time.
 	ReasonSilent Reason = "silent"
 	// ReasonNoSign means that, within the selection timeout, no server responded or announced that
 	// it is handling the request. Most likely the request was lost, but a server may have run it.

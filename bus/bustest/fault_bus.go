@@ -15,19 +15,19 @@ import (
 // and that can cut the link to it. It is meant for tests of programs that must cope with such
 // faults. All methods are safe for concurrent use.
 //
-// The faults are decided by a seed. In every run with the same seed and the same [Faults], the same
-// happens to the nth frame on a channel. The number n counts only frames that Faults.Match selects.
-// The names of the response channels contain the IDs of clients, so give the conns of a test fixed
-// IDs, as package dynamictest does.
+// A seed and the name of the channel decide which faults affect the nth frame on a channel. They
+// are the same in every run with the same seed and the same [Faults]. The number n counts only
+// frames that Faults.Match selects. The names of the response channels contain the IDs of clients,
+// so give the conns of a test fixed IDs, as package dynamictest does.
 //
 // A FaultBus stands for the link of one process. If several servers and conns share a FaultBus, a
 // frame is disturbed once, and a cut link separates all of them from each other. If they use
 // different FaultBuses over the same bus, each of them has a link of its own.
 //
-// FaultBus forwards [bus.Monitored], [bus.Competing], [bus.ReceiverCounter] and [bus.Logging] to the
-// other bus. If the other bus does not implement them, Stats contains no more than Connected,
-// ReceiverID returns an empty string, CountsReceivers returns true, and Logger returns
-// slog.Default().
+// FaultBus forwards [bus.Monitored], [bus.Competing], [bus.ReceiverCounter] and [bus.Logging] to
+// the other bus. The methods of an interface that the other bus does not implement return fixed
+// results. Stats then reports only that the bus is connected, ReceiverID returns an empty string,
+// CountsReceivers returns true, and Logger returns slog.Default().
 type FaultBus struct {
 	// Bus is the other bus. It must not be modified.
 	bus.Bus
@@ -154,8 +154,9 @@ func (b *FaultBus) Publish(ctx context.Context, channel bus.Channel, frame []byt
 	return f.publish(ctx, b.Bus)
 }
 
-// disturb decides what happens to a frame. It returns false if the caller must publish the frame
-// now. It returns true if the frame is lost or waits in the queue of its channel.
+// disturb decides what happens to a frame, and counts the frame and its faults. It returns false if
+// the caller must publish the frame now. It returns true if the frame is lost or waits in the queue
+// of its channel.
 func (b *FaultBus) disturb(f *faultFrame) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -216,8 +217,8 @@ func (b *FaultBus) logLocked(fault string, f *faultFrame) {
 	}
 }
 
-// flush publishes the frames of a channel that are due. Only one goroutine at a time publishes
-// them, so that they stay in order.
+// flush publishes the delayed frames of a channel that are due. While the link is cut, they are
+// lost. Only one goroutine at a time publishes them, so that they stay in order.
 func (b *FaultBus) flush(c *faultChannel) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

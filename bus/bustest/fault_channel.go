@@ -46,9 +46,9 @@ type faultChannel struct {
 // isIdle reports whether no earlier frame of the channel remains to be published.
 func (c *faultChannel) isIdle() bool { return len(c.queue) == 0 && !c.isFlushing }
 
-// add adds a frame to the queue. If the last frame of the queue waits for this, f overtakes it, and
-// add returns the overtaken frame. Otherwise, f itself waits for the next frame if isReordered is
-// set.
+// add adds f to the queue. If the last frame of the queue waits to be overtaken, f overtakes it,
+// and add returns the overtaken frame. Otherwise, if isReordered is set, f itself waits to be
+// overtaken by the next frame.
 func (c *faultChannel) add(f *faultFrame, isReordered bool) (overtaken *faultFrame) {
 	last := len(c.queue) - 1
 	if c.holdsLast && last >= 0 {

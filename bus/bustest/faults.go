@@ -25,8 +25,8 @@ type Faults struct {
 	// Reorder is the probability that a frame is held back until the next frame on its channel has
 	// been published. A frame that no other frame follows is published after [MaxReorderDelay].
 	Reorder float64
-	// Delay is the time by which every frame is delayed. The frames of a channel stay in order, so a
-	// frame never arrives earlier than the frame before it.
+	// Delay is the time by which every frame is delayed. Delay and Jitter do not change the order
+	// of the frames on a channel.
 	Delay time.Duration
 	// Jitter is the maximum of a random time by which a frame is delayed in addition to Delay.
 	Jitter time.Duration
@@ -41,13 +41,14 @@ type Faults struct {
 	Logf func(format string, args ...any)
 }
 
-// MaxReorderDelay is the time for which a frame waits for the next frame on its channel, so that
-// the next frame can overtake it; see [Faults].
+// MaxReorderDelay is the maximum time for which a frame waits to be overtaken by the next frame on
+// its channel; see [Faults].
 const MaxReorderDelay = 20 * time.Millisecond
 
 // FaultCounts tells what a [FaultBus] has done so far.
 type FaultCounts struct {
-	// Published is the number of calls to Publish, without those that returned an error.
+	// Published is the number of calls to Publish, without those that failed because the bus was
+	// closed or their context had ended.
 	Published uint64
 	// Lost is the number of frames that were lost because of Faults.Loss.
 	Lost uint64
@@ -59,8 +60,9 @@ type FaultCounts struct {
 	Delayed uint64
 	// Cuts is the number of times that the link was cut.
 	Cuts uint64
-	// CutOff is the number of frames that were lost because the link was cut. A frame that was
-	// already on the other side counts once for each subscription that did not receive it.
+	// CutOff is the number of frames that were lost because the link was cut. A frame that had
+	// already been published on the other bus counts once for each subscription that did not
+	// receive it.
 	CutOff uint64
 }
 
@@ -83,8 +85,8 @@ func newFaultPlan(seed uint64, channel string) faultPlan {
 	return faultPlan{random: rand.New(rand.NewPCG(seed, hash.Sum64()))}
 }
 
-// next decides the fate of the next frame. It always draws the same number of random values. A
-// probability therefore does not change the effect of the others.
+// next decides the fate of the next frame. It always draws the same number of random values. If one
+// probability is changed, the other faults therefore still affect the same frames.
 func (p *faultPlan) next(f *Faults) fate {
 	p.frames++
 	happens := func(probability float64) bool { return p.random.Float64() < probability }

@@ -149,9 +149,9 @@ func (r *directRoute) forget(now time.Time) {
 }
 
 // missed is called if a sample has not been acknowledged in time. A single missing acknowledgement
-// has no effect, because it may be late, or the member may have ended. If another one is missing
-// before minSamples samples have been acknowledged, missed turns direct publication off. mu must be
-// locked.
+// only restarts the count of acknowledged samples, because it may be late, or the member may have
+// ended. If another one is missing before minSamples samples have been acknowledged, missed turns
+// direct publication off. mu must be locked.
 func (r *directRoute) missed(now time.Time) {
 	if r.acknowledged < minSamples && r.open.Swap(false) {
 		r.closedUntil = now.Add(closedFor)

@@ -20,8 +20,9 @@ var barrier = new(nats.Msg)
 // block.
 //
 // After a reconnect, requests can arrive before the bus is marked as connected. Their responses
-// could not be published yet, so dispatch holds such messages until the state changes. When the
-// flusher has marked the bus as connected, it sends a barrier, which wakes the loop.
+// could not be published yet, so dispatch holds such messages until the state changes, unless there
+// are too many of them. When the flusher has marked the bus as connected, it sends a barrier, which
+// wakes the loop.
 func (b *Bus) dispatch() {
 	var held []*nats.Msg
 	for m := <-b.inbound; m != nil; m = <-b.inbound {

@@ -184,7 +184,8 @@ func (f *misrouted) drop() {
 		f.subject, f.key, f.bus.privatePrefix))
 }
 
-// lose counts f as dropped because it could not be published.
+// lose counts f as dropped because it could not be published, or because the connection was lost
+// before the server confirmed it.
 func (f *misrouted) lose(err error) {
 	f.bus.drop(dropForward, f.subject, errors.NewErrorf(errors.FromContext(err).Code(),
 		"cannot forward a queue frame to another process: %w", err))

@@ -122,7 +122,8 @@ func (b *Bus) onInboxMessage(m *nats.Msg) {
 		return
 	}
 	if m.Header.Get(statusHeader) != noRespondersStatus {
-		// The message may come from JetStream, which acknowledges a frame if a stream has stored it.
+		// The message acknowledges a sample, or it comes from JetStream, which acknowledges a frame
+		// if a stream has stored it. onSampleAcknowledged tells them apart.
 		b.onSampleAcknowledged(token, m.Data)
 		return
 	}

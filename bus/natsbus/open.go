@@ -94,8 +94,9 @@ func dial(
 	return nil, nil, err
 }
 
-// connectAdvice says what to check if an attempt to connect has failed, as the end of the text of an
-// error. If there is no advice, it returns an empty string.
+// connectAdvice returns advice on what to check after an attempt to connect has failed with cause.
+// The advice begins with a colon, so that it can be appended to the text of an error. It is empty
+// if there is nothing to advise.
 func connectAdvice(cause error) string {
 	var unknownAuthority x509.UnknownAuthorityError
 	var unresponsive interface{ Timeout() bool }

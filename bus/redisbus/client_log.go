@@ -12,10 +12,10 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// go-redis has one logger for the whole program, which by default writes to standard error. A bus
-// reports by itself that it cannot connect. Without this logger, go-redis would write further lines
-// for each attempt, and two lines for each connection that it finds with Sentinel. A program that
-// calls redis.SetLogger replaces this logger and gets all lines.
+// go-redis has one logger for the whole program, which by default writes to standard error. If a
+// bus cannot connect, it reports the failure itself. Without clientLogger, go-redis would write
+// further lines for each attempt, and two lines for each connection that it opens with the help of
+// Sentinel. A program that calls redis.SetLogger replaces this logger and gets all lines.
 func init() { //nolint:gochecknoinits // a later call could replace a logger that the program has set
 	redis.SetLogger(newClientLogger(os.Stderr))
 }
@@ -48,8 +48,8 @@ type ofBusKey struct{}
 // ofBus returns a context for calls of go-redis about which clientLogger logs nothing.
 func ofBus(ctx context.Context) context.Context { return context.WithValue(ctx, ofBusKey{}, true) }
 
-// dialerError is the error of an attempt of a dialer to connect; see newDialer. go-redis logs such
-// errors with contexts of its own.
+// dialerError is the error of a dialer that could not connect; see newDialer. go-redis logs such
+// errors with contexts of its own, so clientLogger recognizes them by their type.
 type dialerError struct{ error }
 
 func (e dialerError) Unwrap() error { return e.error }

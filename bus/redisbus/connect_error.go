@@ -42,9 +42,9 @@ func addressOf(options *redis.Options) string {
 	return options.Addr
 }
 
-// connectAdvice says what to check if an attempt to connect has failed with the error cause, as the
-// end of the text of an error. encrypted reports whether the connection uses TLS. If there is no
-// advice, connectAdvice returns an empty string.
+// connectAdvice returns advice on what to check after an attempt to connect has failed with cause.
+// The advice begins with a colon, so that it can be appended to the text of an error. It is empty
+// if there is nothing to advise. encrypted reports whether the connection uses TLS.
 func connectAdvice(cause error, encrypted bool) string {
 	advice := adviceFor(cause, encrypted)
 	if advice == "" {

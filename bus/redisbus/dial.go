@@ -15,7 +15,7 @@ const defaultDialTimeout = 5 * time.Second
 type dialFunc = func(ctx context.Context, network, addr string) (net.Conn, error)
 
 // newDialer returns the dialer of a client that a driver creates. Unlike go-redis' own dialer, it
-// ends with its context also while it performs a TLS handshake. Its errors are of type dialerError.
+// also stops if its context ends during a TLS handshake. Its errors are of type dialerError.
 // timeout is the parameter dial_timeout. config is nil if the connection is not encrypted.
 func newDialer(timeout time.Duration, config *tls.Config) dialFunc {
 	dialer := &net.Dialer{Timeout: max(cmp.Or(timeout, defaultDialTimeout), 0)}

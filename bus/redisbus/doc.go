@@ -71,10 +71,13 @@
 //   - Frames are not distributed evenly. The process closest to Redis may receive a whole burst.
 //     Locks are taken in small batches to give the other processes a chance. psrpc processes ask
 //     for one lock after the other. If psrpc processes serve a queue, a process of this bus takes
-//     only its share of the queue's frames: it waits up to 10 ms before it takes more. The bus
-//     finds psrpc processes by reading the values of locks (GET). It counts the processes of a
-//     queue with PUBSUB NUMSUB. If Redis denies one of these commands, the bus logs a warning and
-//     no longer limits itself to its share.
+//     only its share of the queue's frames: it waits up to 100 ms before it takes more. To find
+//     psrpc processes, each process of this bus that competes for the frames of a queue also
+//     subscribes to a marker channel, whose name is that of the queue's channel with the suffix
+//     |MARKER. If the marker channel has fewer subscribers than the queue's channel (PUBSUB
+//     NUMSUB), there are psrpc processes. The values of locks (GET) show whether these take any
+//     frames. If Redis denies one of these commands or the marker channel, the bus logs a warning
+//     and no longer limits itself to its share.
 //   - A subscriber that is being closed still receives the frames that its process has already
 //     locked.
 //
@@ -136,14 +139,14 @@
 //   - Reconnected is emitted when Redis has confirmed all subscriptions again.
 //   - Dropped means that Redis has refused a channel, for example because of an ACL.
 //
-// go-redis has one logger for the whole program, which writes to standard error by default. This
-// package replaces it with one that omits the lines about connections of buses, which the events
-// report, and writes all others, such as one when Sentinel reports a new master. A program that
-// calls redis.SetLogger gets all lines.
+// A Dropped event is also emitted if queue frames were lost because their locks could not be taken,
+// for example because Redis refused them. The error of the event is the cause. There is at most one
+// such event per reason in five seconds. Stats.DroppedBy counts all of these frames by reason.
 //
-// A Dropped event is also emitted if queue frames were lost because Redis refused their locks. The
-// error of the event contains the error reply from Redis. There is at most one such event per
-// reason in five seconds. Stats.DroppedBy counts all of these frames by reason.
+// go-redis has one logger for the whole program, which writes to standard error by default. This
+// package replaces it with one that omits the lines about connections of buses, because the events
+// report their failures. All other lines are written, for example one when Sentinel reports a new
+// master. A program that calls redis.SetLogger gets all lines.
 //
 // # Testing
 //

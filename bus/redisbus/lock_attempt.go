@@ -61,8 +61,9 @@ func (a lockAttempt) write(w *bufio.Writer) {
 	writeCommand(w, "set", lockKey(a.frame), lockValue, "ex", strconv.Itoa(seconds), "nx")
 }
 
-// complete implements command. It finishes the attempt with the reply from Redis. If the reply
-// shows that the lock belongs on another server, complete tries again there.
+// complete implements command. If the attempt has failed with an error after which it may be
+// repeated, complete starts to repeat it; see [canRetryLock]. Otherwise complete finishes the
+// attempt.
 func (a lockAttempt) complete(_ int64, err error) {
 	if err != nil && canRetryLock(err) {
 		a.bus.retryLock(a, err)
@@ -72,9 +73,9 @@ func (a lockAttempt) complete(_ int64, err error) {
 }
 
 // finish delivers the frame if this process has taken the lock. If err is redis.Nil, another
-// process has taken it. After any other error, it is unknown which process holds the lock, so the
-// frame is dropped, as in psrpc. This is the safer choice: if a request is lost, its caller gets a
-// timeout, whereas a request that is handled twice goes unnoticed.
+// process has taken it. After any other error, it is unknown which process holds the lock, if any,
+// so the frame is dropped, as in psrpc. This is the safer choice: if a request is lost, its caller
+// gets a timeout, whereas a request that is handled twice goes unnoticed.
 func (a lockAttempt) finish(err error) {
 	defer a.snapshot.pendingLocks.Leave()
 	if a.onCredit != nil {

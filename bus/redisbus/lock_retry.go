@@ -92,7 +92,8 @@ func (b *Bus) hasOtherLockNode(a lockAttempt, deadNode string) bool {
 // replaceReadOnlySession replaces the session of a channel whose locks a server refuses because the
 // server is a replica. After a failover, new connections go to the new master, but the existing
 // ones stay open until the session is replaced. The pause between two replacements doubles each
-// time, because the server may be read-only on purpose.
+// time, because the server may be read-only on purpose. Until the pause is over,
+// replaceReadOnlySession does nothing.
 func (b *Bus) replaceReadOnlySession(c *channelState) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

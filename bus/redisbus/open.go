@@ -96,7 +96,7 @@ func newCluster(u *url.URL, files tlsFiles) (redis.UniversalClient, error) {
 }
 
 // parameters contains the query parameters that set options of the bus, each with the function that
-// parses its value. All other parameters are left to go-redis.
+// parses its value. takeTLSFiles handles the parameters of TLS, and go-redis all others.
 var parameters = map[string]func(value string) (Option, error){
 	"prefix":          func(value string) (Option, error) { return WithPrefix(value), nil },
 	"probe_interval":  parsedOption(time.ParseDuration, WithProbeInterval),
@@ -140,9 +140,9 @@ func newDriver(scheme string, newClient clientFunc) bus.Driver {
 	}
 }
 
-// urlError returns the error for a URL that the driver cannot use. The error contains the scheme
-// and the host only, because all other parts of the URL may contain a password. The URL of a Unix
-// socket has no host.
+// urlError returns the error for a URL that the driver cannot use. Besides the text of err, the
+// error contains only the scheme and the host, because all other parts of the URL may contain a
+// password. The URL of a Unix socket has no host.
 func urlError(u *url.URL, err error) error {
 	if strings.HasSuffix(u.Scheme, unixScheme) {
 		return errors.NewErrorf(errors.InvalidArgument, "redis bus: invalid URL %s://: %w", u.Scheme, err)

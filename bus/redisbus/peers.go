@@ -21,9 +21,10 @@ const (
 	// peerExpiry is how long a channel without frames stays watched.
 	peerExpiry = 10 * time.Second
 	// psrpcPatience is how long psrpc processes may take no lock before this process stops leaving
-	// frames to them. They may stand still, or be too slow.
+	// frames to them. This happens if they are suspended or too slow.
 	psrpcPatience = 10 * time.Second
-	// psrpcPause is how long this process then leaves no frames to them.
+	// psrpcPause is how long this process leaves no frames to psrpc processes after psrpcPatience
+	// has passed, unless one of them takes a lock earlier.
 	psrpcPause = 30 * time.Second
 	// maxChannelsPerCommand is the maximum number of channels in one PUBSUB NUMSUB command.
 	maxChannelsPerCommand = 256
@@ -48,7 +49,8 @@ type peerSigns struct {
 	signs  []peerSign
 }
 
-// onLock handles the reply to a lock attempt.
+// onLock is called with the reply to a lock attempt on channel c. It counts the frame. It adds a
+// sign if another process has taken the lock, or if this process has asked for many locks.
 func (p *peerSigns) onLock(c *channelState, frame []byte, taken bool) {
 	switch check := c.share.countFrame(); {
 	case !taken:
@@ -89,7 +91,8 @@ func (p *peerSigns) take() []peerSign {
 type watchedChannel struct {
 	// marker is the subscription to the marker channel.
 	marker bus.Subscription
-	// frames is the value of share.frames at the last check, and changed the time when it changed.
+	// frames is the value of share.frames at the last check. changed is the time of the check at
+	// which this value last changed.
 	frames  int64
 	changed time.Time
 	// psrpcSince is the time since which there are psrpc processes, or zero.
@@ -101,8 +104,8 @@ type watchedChannel struct {
 
 // watchPeers finds out which channels have psrpc processes among their queue subscribers, and how
 // many processes subscribe to them. This process takes no more than its share of the frames of
-// these channels (see [share]). watchPeers returns when the bus is closed, or when Redis denies a
-// command or a marker channel.
+// these channels (see [share]). watchPeers returns when the bus is closed. If Redis denies a
+// command or a marker channel, watchPeers removes all limits and returns.
 //
 // Redis tells how many processes subscribe to a channel, but not which ones. Each dynpsrpc process
 // that competes for the frames of a channel therefore subscribes to a second channel, the marker
@@ -143,8 +146,8 @@ func unwatch(watched map[*channelState]*watchedChannel, c *channelState) {
 	delete(watched, c)
 }
 
-// checkPeers looks at the collected signs. It updates watched, and sets the limit on how many frames
-// of these channels this process takes.
+// checkPeers looks at the collected signs and updates watched. For each channel in watched, it sets
+// the limit on how many frames this process takes.
 func (b *Bus) checkPeers(watched map[*channelState]*watchedChannel) error {
 	ctx, cancel := context.WithTimeout(b.ctx, b.options.probeInterval)
 	defer cancel()
@@ -213,13 +216,16 @@ func (w *watchedChannel) setPSRPC(now time.Time, exist bool) {
 }
 
 // isLimited reports whether this process must leave frames to psrpc processes. A dynpsrpc process
-// that has just subscribed looks like a psrpc process until it has subscribed to the marker channel.
+// that has just subscribed looks like a psrpc process until it has subscribed to the marker
+// channel. isLimited therefore returns false until two consecutive checks have found psrpc
+// processes.
 func (w *watchedChannel) isLimited(now time.Time) bool {
 	return !w.psrpcSince.IsZero() && now.Sub(w.psrpcSince) >= peerCheckInterval && now.Sub(w.psrpcSeen) <= psrpcPatience
 }
 
-// findPSRPC finds the channels on which a psrpc process has taken a lock. The value of a lock shows
-// whether psrpc has taken it: psrpc stores a random number, and this bus stores lockValue.
+// findPSRPC finds the channels on which a psrpc process has taken a lock, and sets their psrpcSeen.
+// The value of a lock shows whether psrpc has taken it: psrpc stores a random number, and this bus
+// stores lockValue.
 func (b *Bus) findPSRPC(ctx context.Context, signs []peerSign, watched map[*channelState]*watchedChannel) error {
 	values := map[*redis.StringCmd]*watchedChannel{}
 	_, err := b.client.Pipelined(ctx, func(p redis.Pipeliner) error {

@@ -26,8 +26,8 @@ const (
 	// maxInFlightBytes is the maximum total size in bytes of the unanswered batches beyond
 	// minInFlight.
 	maxInFlightBytes = 16 << 20
-	// slowReply is a time limit. If waiting commands cannot be sent because no reply has arrived for
-	// this long, the link counts as slow.
+	// slowReply is the duration from which a wait for a reply counts as slow; see
+	// [pipeline.adaptLimit]. Only waits during which commands could not be sent are considered.
 	slowReply = 20 * time.Millisecond
 	// raisedLimitLife is how long the higher limit for a slow link is kept. After that, the next
 	// wait for a reply shows whether the link is still slow.

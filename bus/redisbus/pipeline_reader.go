@@ -174,9 +174,10 @@ func (p *pipeline[T]) drainErrLocked() error {
 
 // checkHealth is called when the socket's read deadline passes. This happens twice in each probe
 // interval, when the session ends, and when a caller leaves a large amount of data to the
-// pipeline's goroutine. checkHealth returns an error if Redis has not replied for a whole interval.
-// If the pipeline is idle, it sends a PING, so that neither Redis nor a proxy closes the connection
-// as unused.
+// pipeline's goroutine. checkHealth writes the waiting commands. It returns an error if Redis has
+// not replied for a whole interval, or if the session has ended and no commands are left. If the
+// pipeline is idle, it sends a PING, so that neither Redis nor a proxy closes the connection as
+// unused.
 func (p *pipeline[T]) checkHealth() error {
 	s, now := p.session, time.Now()
 	interval := s.bus.options.probeInterval

@@ -31,7 +31,8 @@ type prober struct {
 	silent, unanswered int
 }
 
-// tick checks the connection. It returns an error if the connection is dead.
+// tick checks the connection and returns an error if it is dead. At every second check, tick sends
+// a PING, unless an earlier one has no reply yet.
 func (p *prober) tick() error {
 	s := p.session
 	if read := s.pushesRead.Load(); read != p.lastRead {

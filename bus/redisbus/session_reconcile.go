@@ -144,7 +144,8 @@ func (s *session) appendCommandsLocked(subscribe bool, channels []*channelState,
 
 // onConfirmed handles the confirmation that Redis sends for each channel of a SUBSCRIBE or
 // UNSUBSCRIBE command. Redis confirms the channels in the order in which they were sent. The
-// confirmation must therefore be that of the first unconfirmed channel of the oldest command.
+// confirmation must therefore be that of the first unconfirmed channel of the oldest command. Any
+// other confirmation ends the session.
 func (s *session) onConfirmed(confirmation push) {
 	b := s.bus
 	b.mu.Lock()
@@ -153,7 +154,8 @@ func (s *session) onConfirmed(confirmation push) {
 		return
 	}
 	if len(s.sentCommands) == 0 || s.sentCommands[0].channels[s.sentCommands[0].confirmed].name != string(confirmation.channel) {
-		// A cluster sends an unsolicited SUNSUBSCRIBE when a channel's slot moves to another node.
+		// For example, a cluster sends an unsolicited SUNSUBSCRIBE when a channel's slot moves to
+		// another node. The supervisor replaces the failed session.
 		s.fail(fmt.Errorf("unexpected %s of channel %.200s from redis", confirmation.kind, confirmation.channel))
 		return
 	}

@@ -9,7 +9,7 @@ import (
 const (
 	// shareDelay is how long a frame waits while this process has no credit to ask for its lock
 	// (see [share]). During this time, psrpc processes can take the frame. They ask for one lock
-	// after the other, so under load it takes them some 10 ms to reach a frame.
+	// after the other, so under load they reach a frame only after tens of milliseconds.
 	shareDelay = 100 * time.Millisecond
 	// maxShareWaiting is the maximum number of queue frames of a session that wait for credit. If
 	// more frames arrive, their locks are requested at once.
@@ -51,9 +51,10 @@ type share struct {
 	asked int
 }
 
-// addFrame is called for each frame that arrives. It reports whether this process must wait before
-// it asks for the lock on the frame. Otherwise it reports whether asking uses credit. If it does,
-// the caller must call onReply when Redis has replied.
+// addFrame is called for each frame that arrives, and adds the credit that the process gains with
+// the frame. It reports whether this process must wait before it asks for the lock on the frame.
+// Otherwise it reports whether asking uses credit. If it does, the caller must call onReply when
+// Redis has replied.
 func (s *share) addFrame() (mustWait, onCredit bool) {
 	limited, waiting := s.limited.Load(), s.waiting.Load() > 0
 	if !limited && !waiting {
@@ -69,8 +70,9 @@ func (s *share) addFrame() (mustWait, onCredit bool) {
 	return true, false
 }
 
-// tryAsk reports whether this process may ask for the lock on the oldest waiting frame, and whether
-// this uses credit. If it does, the caller must call onReply when Redis has replied.
+// tryAsk reports whether this process may now ask for the lock on a waiting frame, and whether this
+// uses credit. arrived is the time at which the frame arrived. If it does, the caller must call
+// onReply when Redis has replied.
 func (s *share) tryAsk(arrived, now time.Time) (ask, onCredit bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -162,7 +164,7 @@ func (f *sharedFrames) takeReady(now time.Time) (ready []lockAttempt, wait time.
 		}
 		ready = append(ready, attempt)
 	}
-	// Remove the frames that no longer wait from memory.
+	// Let the garbage collector free the frames that no longer wait.
 	clear(f.waiting[len(rest):])
 	if f.waiting = rest; len(rest) > 0 {
 		wait = max(rest[0].arrived.Add(shareDelay).Sub(now), time.Microsecond)
@@ -211,7 +213,8 @@ func (s *session) shareLoop() {
 			if err := s.tryLock(attempt); err != nil {
 				attempt.finish(err)
 			}
-			// Only now, a frame that arrives later may be next.
+			// Decrement the count only now, so that no frame that has arrived in the meantime
+			// overtakes this one.
 			attempt.channel.share.waiting.Add(-1)
 		}
 		if len(ready) > 0 {

@@ -11,8 +11,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// minRetryPause and maxRetryPause limit the pause between two attempts to connect. Random jitter
-// then shortens the pause by up to half.
+// minRetryPause and maxRetryPause limit the pause between two attempts to connect or to take a
+// lock. Between attempts to connect, random jitter shortens the pause by up to half.
 const minRetryPause, maxRetryPause = 25 * time.Millisecond, 400 * time.Millisecond
 
 // supervisor maintains a session with one Redis server. With sharded pub/sub, this is the server

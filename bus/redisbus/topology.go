@@ -40,7 +40,8 @@ type topology interface {
 	reportsReceivers() bool
 	// subscribers returns the number of connections that subscribe to each of the given channels.
 	subscribers(ctx context.Context, channels map[string]bool) (map[string]int64, error)
-	// refresh reloads the mapping from slots to nodes. The bus calls it after a MOVED error.
+	// refresh reloads the mapping from slots to nodes. The bus calls it when the mapping may have
+	// changed, for example after a MOVED error.
 	refresh(ctx context.Context)
 }
 

@@ -90,7 +90,8 @@ func (s *Subscribers) DeliverQueue(frame []byte) bool {
 	}
 	first := int(s.roundRobin.Add(1) % uint64(s.queue.count)) //nolint:gosec // the remainder is less than the count
 	tryDeliver := func(subscriber *Subscriber) bool { return subscriber.tryDeliver(frame) }
-	// If all subscribers after the first one are closed, the search starts again with those before it.
+	// If all subscribers from this index to the end are closed, the search continues at the
+	// beginning.
 	return s.queue.each(first, tryDeliver) || s.queue.each(0, tryDeliver)
 }
 

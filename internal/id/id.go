@@ -32,7 +32,7 @@ func (c Call) Shard() int { return int(c[len(c)-1]) % shard.Count }
 // NewServer returns a new server ID.
 func NewServer() string { return New(ServerPrefix) }
 
-// New returns an ID with any prefix.
+// New returns a new ID with the given prefix, which may have any length.
 func New(prefix string) string {
 	id := withRandomSuffix("")
 	return prefix + string(id[prefixSize:])

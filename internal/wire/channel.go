@@ -12,8 +12,8 @@ type Channel struct {
 	// Subject is the address on NATS.
 	Subject string
 	// Key is the routing key, which is added to the envelope on NATS, where several methods share a
-	// subject. It is empty for the channels of a client and for the cancellation channel of a
-	// service.
+	// subject. It is empty for all channels that have a subject of their own, such as those of a
+	// client.
 	Key string
 }
 

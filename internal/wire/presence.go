@@ -24,7 +24,8 @@ const (
 const maxPresenceChannels = 10_000
 
 // maxAddress is the maximum length, in bytes, of the Address, the Receiver and the Service of a
-// [Presence] that ParsePresence accepts. Peers remember the first two of many servers.
+// [Presence] that ParsePresence accepts. The length is limited because clients and servers store
+// the Address and the Receiver of every server they know.
 const maxAddress = 256
 
 // MaxAnswered is the maximum number of addresses in a [Discover] that ParseDiscover accepts.
@@ -48,8 +49,9 @@ type Discover struct {
 	Channel []byte
 	// Answered is empty in a first request. If a server has reported more servers than have
 	// responded, the client sends a second request, in which Answered contains the addresses of the
-	// servers that have responded. Only the first of these servers handles the second request. It
-	// asks the others that it knows and, if a server is gone, tells all clients and servers.
+	// servers that have responded. Only the server with the first of these addresses handles the
+	// second request. It sends the discovery request to all servers of the channel that it knows
+	// and that have not responded. If one of them is gone, it tells all clients and servers.
 	Answered [][]byte
 }
 
