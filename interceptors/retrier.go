@@ -20,8 +20,8 @@ import (
 type retrier struct {
 	maxAttempts int
 	backoff     backoff
-	// attemptTimeout limits the duration of an attempt, unless decide returns another limit. If it is
-	// 0, there is no limit.
+	// attemptTimeout limits the duration of an attempt, unless decide returns another limit. If it
+	// is 0, there is no limit.
 	attemptTimeout time.Duration
 	codes          []errors.ErrorCode
 	budget         *retryBudget
@@ -53,7 +53,7 @@ func declaredIdempotent(method *registry.Method) bool {
 	return options.GetIdempotencyLevel() != descriptorpb.MethodOptions_IDEMPOTENCY_UNKNOWN
 }
 
-// operation is a call or message that may be attempted several times.
+// operation is a call, or the sending of a message, that may be attempted several times.
 type operation struct {
 	method *registry.Method
 	// deadline is zero if the operation has no deadline.
@@ -131,7 +131,8 @@ func (r *retrier) maySucceed(err error) bool {
 	return slices.Contains(r.codes, codeOf(err)) || dynamic.IsUnprocessed(err) || retryInfo(err) != nil
 }
 
-// safe reports whether another attempt is safe, although a server may have run the request.
+// safe reports whether another attempt is safe. This is the case if the method is idempotent or if
+// no server has run the request.
 func (r *retrier) safe(err error, idempotent bool) bool {
 	return idempotent || neverStarted(err) || r.trustedServers && dynamic.IsUnprocessed(err)
 }

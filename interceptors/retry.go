@@ -83,7 +83,7 @@ func WithTrustedServers() RetryOption {
 	return func(r *retrier) { r.trustedServers = true }
 }
 
-// FailedAttempt describes an attempt of a call or message that has failed.
+// FailedAttempt describes a failed attempt to make a call or to send a stream message.
 type FailedAttempt struct {
 	// Method is the method of the call or stream.
 	Method *registry.Method
@@ -91,19 +91,21 @@ type FailedAttempt struct {
 	Err error
 	// Number is the number of the attempt, starting at 1.
 	Number int
-	// Safe reports whether a retry is safe, as described for [Retry]. If Safe is false, a server may
-	// have run the request, and the method is not known to be idempotent.
+	// Safe reports whether a retry is safe, as described for [Retry]. If Safe is false, a server
+	// may have run the request, and the method is not known to be idempotent.
 	Safe bool
 }
 
-// RetryDecision says whether and how a call or message is retried after an attempt has failed.
+// RetryDecision says whether and how a call or stream message is retried after an attempt has
+// failed.
 type RetryDecision struct {
 	// Retry reports whether there is another attempt.
 	Retry bool
-	// Wait is the delay before the next attempt. A negative delay is none.
+	// Wait is the delay before the next attempt. If it is zero or negative, the next attempt starts
+	// immediately.
 	Wait time.Duration
-	// AttemptTimeout limits the duration of the next attempt. If it is zero or negative, there is no
-	// such limit.
+	// AttemptTimeout limits the duration of the next attempt. If it is zero or negative, there is
+	// no such limit.
 	AttemptTimeout time.Duration
 }
 

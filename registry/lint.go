@@ -7,10 +7,10 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// Lint reports everything about a service that is probably a mistake, although the service can be
-// used as with psrpc. service is a *[Service] or any value that [NewService] accepts. In the latter
-// case, Lint also reports the mistakes that NewService reports. The errors are of type
-// *[SchemaError], joined into one error. Lint returns nil if it has found nothing.
+// Lint reports what is probably a mistake in the schema of a service, although the service can be
+// used. service is a *[Service] or any value that [NewService] accepts. In the latter case, Lint
+// also reports the mistakes that NewService reports. The errors are of type *[SchemaError], joined
+// into one error. Lint returns nil if it has found nothing.
 //
 // Lint reports services without methods, options that contradict each other, and options that have
 // no effect:
@@ -18,12 +18,12 @@ import (
 //   - AFFINITY routing of a subscription, or of a method with single_server, because no server
 //     claims a request;
 //   - single_server of a subscription or of a method with MULTI routing;
-//   - topic parameters and a group without the option topics;
-//   - one of the older options multi, affinity_func and queue that differs from the option type;
-//   - one of the older options with the value false, because only its presence counts.
+//   - topic parameters or a group without the option topics;
+//   - one of the older options multi, affinity_func and queue that contradicts the option type;
+//   - one of the older options with the value false, because it has the same effect as true.
 //
-// A [Registry] logs a warning with these problems, except for services without methods. With
-// [WithLint], it refuses such services.
+// A [Registry] logs these problems as a warning, except that it does not warn about services
+// without methods. With [WithLint], it refuses every service about which Lint reports a problem.
 func Lint(service any) error {
 	s, ok := service.(*Service)
 	if !ok {
@@ -90,8 +90,8 @@ func (o *loadOptions) warn(s *Service) {
 	}
 }
 
-// refusal returns the problems that Lint reports about a service if the registry refuses such
-// services.
+// refusal returns the problems that Lint reports about a service, or nil if the registry does not
+// refuse services because of them.
 func (o *loadOptions) refusal(s *Service) error {
 	if !o.lint {
 		return nil

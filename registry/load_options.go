@@ -11,14 +11,15 @@ import (
 // is used.
 const DefaultMaxSourceSize = 4 << 20
 
-// LoadOption configures how a [Registry] loads schemas. LoadOptions are passed to [New].
+// LoadOption configures how a [Registry] loads schemas. Pass LoadOptions to [New] or [NewLinked].
 type LoadOption func(*loadOptions)
 
 // loadOptions is the configuration of a Registry. The zero value is the default configuration.
 type loadOptions struct {
 	// wireNames maps the full names of services to their wire names.
 	wireNames map[string]string
-	// maxSourceSize is a number of bytes. If it is 0, DefaultMaxSourceSize applies.
+	// maxSourceSize is the maximum size of a .proto source in bytes. If it is 0,
+	// DefaultMaxSourceSize applies.
 	maxSourceSize int
 	// logger is the logger for notices. If it is nil, slog.Default() is used.
 	logger *slog.Logger

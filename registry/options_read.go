@@ -51,7 +51,8 @@ type methodOptions struct {
 	// routingOneof is the field number of the member of the oneof "routing" that was read last. It
 	// is 0 if no member has been read.
 	routingOneof protowire.Number
-	// routingOneofValue is the value of that member. It does not matter for the routing.
+	// routingOneofValue is the value of that member. Only Lint uses it, because the value does not
+	// affect the routing.
 	routingOneofValue bool
 	group             string
 	topicNames        []string

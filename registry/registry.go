@@ -72,9 +72,10 @@ func (r *Registry) Register(sd any, opts ...Option) (*Service, error) {
 // services; for a file without services, it is [ErrNoService]. The option [WithWireName] can be
 // used only if the file declares exactly one service.
 //
-// RegisterFile leaves out gRPC services (see [Registry.GRPCServices]) unless the file declares no
-// other service. A service may already be registered with the same schema, but under another wire
-// name than the default. In that case, it remains registered under that name.
+// RegisterFile leaves out gRPC services (see [Registry.GRPCServices]). If the file declares no
+// other services, RegisterFile returns an error. A service may already be registered with the same
+// schema under a wire name that differs from the default. If neither [WithWireName] nor
+// [WithWireNames] sets another name, the service remains registered under that name.
 func (r *Registry) RegisterFile(fd protoreflect.FileDescriptor, opts ...Option) error {
 	if nilarg.Is(fd) {
 		return fmt.Errorf("%w: the file descriptor is nil", ErrNoService)
@@ -136,9 +137,9 @@ func (r *Registry) isRenamed(s *Service) bool {
 	return ok && s.wireName == s.defaultWireName() && old.wireName != s.wireName && sameService(old, s)
 }
 
-// add adds services to the registry and logs what [Lint] reports about them. If it returns an error,
-// no service has been added. For each element of services, the result contains the registered
-// service, which is the element itself or an existing service that is equal.
+// add adds services to the registry and logs what [Lint] reports about them. If it returns an
+// error, no service has been added. For each element of services, the result contains the
+// registered service, which is the element itself or an existing service that is equal.
 func (r *Registry) add(services []*Service) ([]*Service, error) {
 	registered, err := r.store(services)
 	if err != nil {

@@ -51,7 +51,7 @@ func clearJSONNames(fields []*descriptorpb.FieldDescriptorProto) {
 // compares a registered message with the message of a generated Go type. Two declarations are the
 // same if every encoded message has the same meaning in both. Comments, options and file paths do
 // not matter. The keys of the map are the names of the messages and enums whose comparison has
-// begun.
+// begun. These are not compared again, so the comparison of a recursive message ends.
 type schemaComparison map[protoreflect.FullName]bool
 
 // sameService reports whether two services of the same name have the same methods, with the same

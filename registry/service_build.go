@@ -163,7 +163,8 @@ func serviceDescriptor(sd any) (protoreflect.ServiceDescriptor, error) {
 	}
 }
 
-// firstService returns the name of the first service in a file, or an example if there is none.
+// firstService returns the name of the first service in a file, or an example of a name if there is
+// none. It is used in an error message.
 func firstService(file protoreflect.FileDescriptor) protoreflect.Name {
 	if services := file.Services(); services.Len() > 0 {
 		return services.Get(0).Name()

@@ -12,7 +12,7 @@
 // topics, updates, further servers and further conns. [BindFake] tests the other side: it fills the
 // struct of clients that a program uses (see [dynamic.Bind]) with fakes.
 //
-// The calls take the same path through package dynamic as in production, only the bus is the
+// Calls take the same path through package dynamic as in production. By default, they use the
 // in-process bus. To test how a program copes with a bus that loses or delays frames, pass a
 // bustest.FaultBus to [WithBus].
 //

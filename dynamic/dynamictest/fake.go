@@ -6,10 +6,10 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/dynamic"
 )
 
-// BindFake fills a struct with clients whose calls are answered by the given handlers, for a test
-// of a program that calls a service. clients is a pointer to the struct that the program fills with
-// [dynamic.Bind]. It may have fields for some of the methods only. service, handlers and opts are as
-// for [New].
+// BindFake fills a struct with clients whose calls are answered by the given handlers. Use it to
+// test a program that calls a service. clients is a pointer to the struct that the program fills
+// with [dynamic.Bind]. The struct may have fields for some of the methods only. service, handlers
+// and opts are as for [New].
 //
 // Use the fixture that BindFake returns to register topics and to publish updates. To fake only
 // single calls, it is simpler to set the fields of type [dynamic.UnaryFunc] to functions of the

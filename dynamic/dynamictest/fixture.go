@@ -15,8 +15,9 @@ import (
 // Fixture is a server that serves one service, and a conn that can call it. They are closed when
 // the test ends.
 type Fixture struct {
-	// Bus connects the servers and conns. If a test sets it to another bus, for example to give a
-	// conn a link of its own, the servers and conns that are added afterwards use that bus.
+	// Bus connects the servers and conns. A test may set it to another bus, for example to give a
+	// conn a link of its own. Servers and conns that are added afterwards then use that bus. The
+	// fixture does not close it.
 	Bus bus.Bus
 	// Server is the first server. Its ID is SRV_test1.
 	Server *dynamic.Server
@@ -86,8 +87,8 @@ func New(tb testing.TB, service any, handlers dynamic.Handlers, opts ...Option) 
 	return f
 }
 
-// AddServer serves the service on another server, which shares the bus with the others. It uses the
-// options of the fixture, followed by opts. The IDs of the servers are SRV_test1, SRV_test2 and so
+// AddServer serves the service on another server, which uses f.Bus. The options of the server are
+// those of the fixture, followed by opts. The IDs of the servers are SRV_test1, SRV_test2 and so
 // on, in the order of creation.
 func (f *Fixture) AddServer(
 	handlers dynamic.Handlers, opts ...dynamic.ServerOption,
@@ -103,9 +104,9 @@ func (f *Fixture) AddServer(
 	return server, registration
 }
 
-// AddConn returns another conn, which can call the service. It uses the options of the fixture,
-// followed by opts. The IDs of the conns are CLI_test1, CLI_test2 and so on, in the order of
-// creation.
+// AddConn returns another conn on f.Bus, which can call the service. The options of the conn are
+// those of the fixture, followed by opts. The IDs of the conns are CLI_test1, CLI_test2 and so on,
+// in the order of creation.
 func (f *Fixture) AddConn(opts ...dynamic.ConnOption) *dynamic.Conn {
 	f.tb.Helper()
 	id := dynamic.WithClientID(fmt.Sprintf("CLI_test%d", len(f.conns)+1))
@@ -116,8 +117,9 @@ func (f *Fixture) AddConn(opts ...dynamic.ConnOption) *dynamic.Conn {
 	return conn
 }
 
-// close closes the conns, the servers and the bus b. Kill comes before Shutdown, because Shutdown
-// alone would wait for handlers that wait for their contexts, and for clients to select a server.
+// close closes the conns, the servers and the bus b. It calls Kill before Shutdown. Shutdown alone
+// would wait for handlers that run until their contexts end, and for clients that have not selected
+// a server yet.
 func (f *Fixture) close(b bus.Bus) {
 	f.tb.Helper()
 	for _, conn := range f.conns {

@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// testLog writes to the log of a test until the test ends. A handler that is still running then
-// may use it, but t.Log would panic.
+// testLog writes to the log of a test until the test ends. After that, it discards what is written,
+// because a handler may still be running and t.Log would panic.
 type testLog struct {
 	mu sync.Mutex
 	tb testing.TB // nil once the test has ended

@@ -12,13 +12,13 @@ import (
 )
 
 // Load loads the plugin in a folder and starts serving it. If a plugin with the same name is
-// already served, the new version replaces it. When Load returns, all new requests go to the new
-// version. The handlers of the previous version finish in the background, and then its code is
-// stopped. If the previous version has its own connection to the bus, as a process does, it may
-// still receive a few new requests before it stops.
+// already served, the new version replaces it. The handlers of the previous version finish in the
+// background, and then its code is stopped. When Load returns, all new requests go to the new
+// version, unless the previous version has its own connection to the bus, as a process does. Such a
+// version may receive a few new requests before it stops.
 //
-// If the same content is already being served, Load does nothing. If Load fails, the previous
-// version keeps serving, and [Host.List] reports the error. The error has the code
+// If the same content is already being served, Load does not load it again. If Load fails, the
+// previous version keeps serving, and [Host.List] reports the error. The error has the code
 // [errors.AlreadyExists] if another plugin already serves one of the services. ctx limits only the
 // load itself; the plugin keeps running after ctx has ended.
 func (h *Host) Load(ctx context.Context, folder string) error {

@@ -22,8 +22,8 @@ func (h *Host) Unload(ctx context.Context, name string) error {
 	return h.unload(ctx, name, "")
 }
 
-// unload unloads a plugin. If folder is not empty and the plugin is now in another folder, unload
-// does nothing.
+// unload unloads a plugin. If folder is not empty and the plugin is now in another folder, the
+// plugin keeps serving instead.
 func (h *Host) unload(ctx context.Context, name, folder string) error {
 	h.mu.Lock()
 	p := h.plugins[name]
@@ -53,8 +53,8 @@ func (h *Host) unload(ctx context.Context, name, folder string) error {
 }
 
 // beginUnload marks p as draining, removes its current version and returns that version. v is nil
-// if p is not serving any version. found is false if another goroutine has unloaded p, or if folder
-// is not empty and p is now in another folder.
+// if p is not serving any version. found is false if another goroutine has already unloaded p. If
+// folder is not empty and p is now in another folder, found is false too, and p keeps serving.
 func (h *Host) beginUnload(p *managedPlugin, folder string) (v *version, found bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()

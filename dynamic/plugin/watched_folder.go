@@ -36,12 +36,16 @@ type watchedFolder struct {
 	changedAt time.Time
 	// busy reports whether the folder's plugin is being loaded or unloaded.
 	busy bool
-	// loadErr is the error of the last load, or nil if the load succeeded.
+	// loadErr is the error of the last load, or nil if the load succeeded. It determines whether
+	// the folder is loaded again after another load or unload has finished.
 	loadErr error
-	// completedAtStart is the value that watcher.completed had when the last load started.
+	// completedAtStart is the value that watcher.completed had when the last load started. If that
+	// load fails with a conflict (see isConflict) and watcher.completed has changed since then, the
+	// folder is loaded again.
 	completedAtStart int
 	// loadingPlugin is the name of the plugin whose load from this folder was started most
-	// recently. The name comes from the manifest.
+	// recently. The name comes from the manifest. By this name, startUnload recognizes a plugin
+	// that has moved to this folder.
 	loadingPlugin string
 }
 

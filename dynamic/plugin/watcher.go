@@ -28,7 +28,8 @@ type watcher struct {
 	// loadsRunning is the number of loads whose results have not been received yet.
 	loadsRunning int
 	// completed is the number of loads and unloads that have finished. It does not include loads
-	// that failed because of a conflict; see isConflict.
+	// that failed because of a conflict (see isConflict). The field completedAtStart of
+	// watchedFolder is compared with it.
 	completed int
 	// stopped is closed when Watch returns.
 	stopped chan struct{}
@@ -38,7 +39,8 @@ type watcher struct {
 type changeResult struct {
 	folder *watchedFolder
 	load   bool
-	// plugin is the name of the plugin that was loaded. It is empty if the load failed.
+	// plugin is the name of the plugin that was loaded. It is empty after a failed load and after
+	// an unload.
 	plugin string
 	err    error
 }
@@ -275,8 +277,8 @@ func (w *watcher) startUnload(f *watchedFolder, name string) bool {
 // because their last load failed.
 //
 // After an unload, all folders whose last load failed are retried. After a load, only folders whose
-// last load failed with a conflict (see isConflict) are retried. The finished load may have
-// released the service that such a folder needs, even if it has failed.
+// last load failed with a conflict (see isConflict) are retried. The finished load, even if it
+// failed, may have released the service that such a folder needs.
 //
 // If a load fails with a conflict, no other folders are retried. Otherwise, two conflicting folders
 // would trigger each other's retries forever. The folder itself is retried only if another load or

@@ -82,9 +82,10 @@ func WithStateHook(hook func(key, from, to string)) Option {
 // the trial call succeeds, the breaker closes; otherwise it opens again.
 //
 // A breaker counts single calls, multi calls and the opening of streams. A multi call counts as
-// failed if its request cannot be sent or no server is listening, regardless of the responses.
-// Canceled calls are not counted. Calls to a topic on which no server is listening are not counted
-// either, because they do not indicate a problem with other topics.
+// failed only because of an error that concerns the call as a whole, for example if its request
+// cannot be sent. Errors from single servers do not matter. Canceled calls are not counted. Calls
+// to a topic on which no server is listening are not counted either, because they do not indicate a
+// problem with other topics.
 func New(opts ...Option) dynamic.ConnOption {
 	b := newBreakers(opts)
 	return dynamic.ConnOptions(

@@ -34,8 +34,9 @@ type callInstruments struct {
 type instruments struct {
 	client, server, publication, delivery callInstruments
 
-	// requests counts the events of requests on a server. serverClaims and clientClaims measure how
-	// long the outcome of the claims takes. They are observed only with WithRequestEvents.
+	// requests counts the events of requests on a server. serverClaims and clientClaims measure the
+	// time until the outcome of a claim is known. All three are observed only with
+	// WithRequestEvents.
 	requests, serverClaims, clientClaims *Instrument
 }
 

@@ -37,7 +37,7 @@ func WithMaxTopics(maximum int) Option {
 }
 
 // WithRequestEvents also measures what happens to requests before interceptors see them: how many
-// arrive at a server and how many have expired, and the outcome of claims on servers and conns. See
+// arrive at a server, how many of these have expired, and how claims end on servers and conns. See
 // [dynamic.WithRequestEvents].
 func WithRequestEvents() Option {
 	return func(m *metrics) { m.events = true }
@@ -97,8 +97,8 @@ type metrics struct {
 	events bool
 }
 
-// subject returns the labels of a method and, if WithTopics is used, of the topic. The result has no
-// spare capacity, so appending to it always copies it.
+// subject returns the labels of a method and, if WithTopics is used, of the topic. The result has
+// no spare capacity, so appending to it always copies it.
 func (m *metrics) subject(info dynamic.RPCInfo) []string {
 	labels := make([]string, 0, 3)
 	labels = append(labels, system, info.Descriptor.FullName())

@@ -16,7 +16,7 @@ type Record func(instrument *Instrument, value float64, labels ...string)
 // must be safe for concurrent use, and must report the same instruments every time it is called.
 type Source func(report Record)
 
-// nothing is a source that reports nothing.
+// nothing is the source of an object that is nil or has no statistics. It reports nothing.
 func nothing(Record) {}
 
 func counter(name, description, unit string, keys ...string) *Instrument {
@@ -134,8 +134,8 @@ var (
 
 // SubscriptionSource returns a source that reports the state of a subscription: the numbers of
 // unread and received updates, and the number of dropped updates by reason (see
-// [dynamic.SubscriptionStats]). name identifies the subscription and must be unique. If subscription
-// is nil, the source reports nothing.
+// [dynamic.SubscriptionStats]). name identifies the subscription and must be unique. If
+// subscription is nil, the source reports nothing.
 func SubscriptionSource[Resp proto.Message](name string, subscription dynamic.Subscription[Resp]) Source {
 	if nilarg.Is(subscription) {
 		return nothing

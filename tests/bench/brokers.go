@@ -6,7 +6,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/testenv"
 )
 
-// The names of the buses.
+// These are the names of the buses.
 const (
 	onLocal = "local"
 	onNATS  = "nats"

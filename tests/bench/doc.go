@@ -3,11 +3,10 @@
 //
 //	go -C tests/bench run . -run 'redis/64B' -rounds 5 -time 1s
 //
-// Each benchmark is one row of the printed table. Every benchmark runs once in each round.
-// Benchmarks that are compared with each other run in the same round, so that other load on the
-// machine affects both. The program prints the median of each figure over all rounds. The ratio of
-// two benchmarks is computed for each round, and the median of these ratios is printed. Only ratios
-// are comparable across machines.
+// Each benchmark is one row of the printed table. Every benchmark runs once in each round, so that
+// other load on the machine affects all benchmarks of a round alike. The program prints the median
+// of each figure over all rounds. The ratio of two benchmarks is computed for each round, and the
+// median of these ratios is printed. Only ratios are comparable across machines.
 //
 // With -rivals, the program runs the benchmarks that psrpc v0.8.2 can run too, and measures both
 // libraries. The benchmark of psrpc has the same name with the prefix psrpc/ and runs directly

@@ -21,7 +21,7 @@ type row struct {
 	rival func(s *scene) load
 }
 
-// system is what a benchmark measures.
+// system is the library or the transport that a benchmark measures.
 type system string
 
 const (
@@ -123,8 +123,8 @@ func bareRows(bus string) []*row {
 	return rows
 }
 
-// These constants describe the messages that a raw transport exchanges. Benchmarks of calls are
-// compared to benchmarks of raw transports.
+// These are parts of the names of the benchmarks of raw transports. They tell which messages are
+// exchanged. Benchmarks of calls and streams are compared to these benchmarks.
 const (
 	pingPong  = ""              // one request and one response
 	claims3   = "-claims-3srv"  // as many messages as in an affinity call to three servers

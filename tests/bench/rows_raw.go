@@ -9,7 +9,7 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-// rawConn is a connection to a broker that does not use dynpsrpc.
+// rawConn is a direct connection to a broker, without dynpsrpc.
 type rawConn struct {
 	// publisher returns a function that publishes on a channel. That function may return before the
 	// broker has received the payload.
@@ -73,8 +73,8 @@ func (s *scene) rawConn(batched bool) rawConn {
 // caller publishes the number that arrives first, and the server with that number sends a reply.
 // Without grants, as in a multi call, each server sends a reply at once.
 //
-// An exchange is a payload that a caller publishes together with the replies to it. Each payload
-// begins with the number of the caller and the number of the exchange.
+// An exchange consists of a payload that a caller publishes and the replies to that payload. Each
+// payload begins with the number of the caller and the number of the exchange.
 func (s *scene) rawCalls(servers, n int, withGrants bool) load {
 	for i := range servers {
 		s.rawServer(s.rawConn(n > 1), strconv.Itoa(i), withGrants)
@@ -104,8 +104,8 @@ func (s *scene) rawCalls(servers, n int, withGrants bool) load {
 	}))
 }
 
-// callers returns n callers that receive the replies that arrive on the connection. Publishers must
-// be created before; see [rawConn].
+// callers returns n callers that receive the replies that arrive on the connection. The functions
+// with which they publish must be created before callers is called; see [rawConn].
 func (c *rawConn) callers(n int) []rawCaller {
 	all := make([]rawCaller, n)
 	for i := range all {
@@ -121,9 +121,10 @@ func (c *rawConn) callers(n int) []rawCaller {
 	return all
 }
 
-// rawEchoes returns a [load] in which n concurrent callers exchange messages with a server. It sends
-// as many messages as dynpsrpc does on streams whose handlers send each message back: the message, an
-// acknowledgement of it, the same message from the server, and an acknowledgement of that one.
+// rawEchoes returns a [load] in which n concurrent callers exchange messages with a server. It
+// sends as many messages as dynpsrpc does on streams whose handlers send each message back. These
+// are the message, an acknowledgement of it, the same message from the server, and an
+// acknowledgement of that one.
 func (s *scene) rawEchoes(n int) load {
 	server := s.rawConn(n > 1)
 	reply := server.publisher(replies)

@@ -22,9 +22,9 @@ import (
 
 const (
 	service, feeds = "bench.Bench/", "bench.Feed/"
-	// Names of methods of the service bench.Bench.
+	// These are the names of methods of the service bench.Bench.
 	queue, direct, affinity, multi, flow = "Queue", "Direct", "Affinity", "Multi", "Flow"
-	// Names of methods of the service bench.Feed.
+	// These are the names of methods of the service bench.Feed.
 	jobs, news = "Jobs", "News"
 
 	// patience is the timeout for setting up a benchmark and for tearing it down. Both usually take

@@ -194,7 +194,8 @@ func (b *requestCounter) Publish(ctx context.Context, channel bus.Channel, frame
 }
 
 // testCandidates checks that a call with SelectionOpts.Candidates is sent to that many servers once
-// the client knows them. In process, and while the client does not know them, it is sent to all.
+// the client knows the servers. Before that, and on an in-process bus, the call is sent to all
+// servers.
 func testCandidates(t *testing.T, network Network) {
 	f := newFleet(t, network, 6)
 	b := &requestCounter{Bus: f.connect()}
@@ -204,16 +205,19 @@ func testCandidates(t *testing.T, network Network) {
 	}))
 }
 
-// testOneOfAQueue checks that a queue call is sent to one server if the servers would otherwise
-// compete for it.
+// testOneOfAQueue checks that a queue call is sent to a single server on buses that implement
+// bus.Competing. Otherwise, the broker would deliver the call to all servers, which would compete
+// for it.
 func testOneOfAQueue(t *testing.T, network Network) {
 	f := newFleet(t, network, 6)
 	b := &requestCounter{Bus: f.connect()}
 	testFewServers(t, f, b, kindQueue, b.CountsReceivers() && b.ReceiverID() != "", 1)
 }
 
-// testFewServers makes calls and checks that a part of the servers answers each of them. frames is
-// the number of frames per call that are then sent to single servers.
+// testFewServers makes calls and checks to how many servers their frames are sent. If sendsToOne is
+// false, all frames must be sent to all servers. Otherwise, as soon as the client knows the
+// servers, each call must send most of its frames to single servers; frames is their usual number.
+// More than two servers must then have answered.
 func testFewServers(
 	t *testing.T, f *fleet, b *requestCounter, kind string, sendsToOne bool, frames int64, opts ...dynamic.RequestOption,
 ) {
@@ -242,7 +246,7 @@ func testFewServers(
 		assert.Zero(t, b.one.Load())
 		return
 	}
-	// On Redis, a request is sent to all servers once a second.
+	// On Redis, one request per second is sent to all servers, so that Redis counts the servers.
 	assert.GreaterOrEqual(t, b.one.Load(), many*frames/2)
 	assert.Less(t, b.all.Load(), int64(many))
 	assert.Greater(t, len(answered), 2)

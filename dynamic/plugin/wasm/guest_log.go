@@ -37,8 +37,9 @@ func (l *guestLog) reset(ctx context.Context) {
 	l.ctx, l.remaining = ctx, maxLogPerRequest
 }
 
-// writeError logs a line that the module has written to standard error. The lines of a crash report,
-// which may be hundreds, become one message, which logCrash logs.
+// writeError logs a line that the module has written to standard error. Of a crash
+// report, which may have hundreds of lines, it only keeps the beginning. logCrash then logs this
+// beginning as one message.
 func (l *guestLog) writeError(line string) {
 	if len(l.crash) == 0 && !beginsCrash(line) {
 		l.write(slog.LevelWarn, line)

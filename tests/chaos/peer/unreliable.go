@@ -35,7 +35,7 @@ func (u *unreliable) CountsReceivers() bool {
 }
 
 // ReceiverID implements bus.Competing, which the older version does not have either. It returns an
-// empty ID if the queues of the bus do not compete.
+// empty ID if the underlying bus does not implement that interface.
 func (u *unreliable) ReceiverID() string {
 	if competing, ok := u.Bus.(interface{ ReceiverID() string }); ok {
 		return competing.ReceiverID()

@@ -1,8 +1,9 @@
 //go:build !psrpc_oldest
 
-// Command migrated serves one service with psrpc and with dynpsrpc at once, in one process, and
-// calls it with both. A service that moves from psrpc to dynpsrpc can do the same: both servers
-// have the same implementation, see shop.go, and share the calls. It needs a Redis server:
+// Command migrated serves one service with both psrpc and dynpsrpc in one process, and calls it
+// with both libraries. A service that moves from psrpc to dynpsrpc can do the same. The two servers
+// use the same implementation (see shop.go), and either of them may answer a call. The program
+// needs a Redis server:
 //
 //	go -C tests/interop run ./migrated redis://127.0.0.1:6379
 package main
@@ -81,8 +82,9 @@ func run(ctx context.Context, out io.Writer, url string) error {
 	return callWith(ctx, out, "dynpsrpc", client)
 }
 
-// callWith calls Sell until both servers have answered, Quote, which the server with the higher
-// affinity answers, and Chat, which either server answers.
+// callWith calls all methods with the named library and prints which servers have answered. It
+// repeats the call of Sell until both servers have answered. Quote is answered by the server with
+// the higher affinity, and Chat by either server.
 func callWith(ctx context.Context, out io.Writer, library string, c shopClient) error {
 	const maxCalls = 10_000
 	servers := make(map[string]bool)

@@ -13,7 +13,7 @@ import (
 type text = *wrapperspb.StringValue
 
 // shop implements the service for both libraries. Its methods have the types that psrpc's generated
-// code requires, except for the stream: each library has a type of its own.
+// code requires. Only the method Chat differs, because each library has its own type of stream.
 type shop struct {
 	server   string
 	affinity float32
