@@ -8,16 +8,19 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// namesakes warns of servers that use the name of a service on the bus for another service. The
-// name has no package, so that media.v1.Worker and media.v2.Worker have the same one.
+// namesakes warns of servers of another service that has the same name on the bus. By default, this
+// name is the name of the service without its package. media.v1.Worker and media.v2.Worker, for
+// example, are both named Worker.
 type namesakes struct {
+	// service is the service of this server.
 	service *registry.Service
 	logger  *slog.Logger
 	// warned reports whether the warning has been logged.
 	warned atomic.Bool
 }
 
-// check logs one warning if presence comes from a server of another service.
+// check logs a warning if presence comes from a server of another service. It logs only one,
+// because servers announce themselves often.
 func (n *namesakes) check(presence *wire.Presence) {
 	if len(presence.Service) == 0 || string(presence.Service) == string(n.service.Name()) || n.warned.Swap(true) {
 		return

@@ -71,9 +71,9 @@ func (r *Registration) endError(err error, problem string) error {
 }
 
 // Kill stops accepting requests for the service and cancels the contexts of running handlers. It
-// does not wait for the handlers to return. If the broker does not answer, Kill returns one second
-// after the timeout of the server (see [WithServerTimeout]). The subscriptions then end in the
-// background.
+// does not wait for the handlers to return. If the broker does not answer, Kill returns after the
+// timeout of the server plus one second (see [WithServerTimeout]). The subscriptions then end in
+// the background.
 func (r *Registration) Kill() {
 	end := r.startEnd()
 	defer r.server.forget(r, end)

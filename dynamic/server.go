@@ -42,8 +42,8 @@ type Server struct {
 	// decompressed limits the memory that decompressed requests and stream messages use.
 	decompressed transport.Budget
 	workers      *lifecycle.WorkerPool[task]
-	// running holds the requests that clients can cancel, and announcer announces those that take
-	// long.
+	// running holds the requests that clients can cancel. announcer tells clients that the server
+	// is still handling their requests if these take long.
 	running   runningRequests
 	announcer announcer
 	drops     drops
@@ -73,9 +73,9 @@ type Server struct {
 
 // ServerStats counts the frames that a server has dropped since it was created, by reason. It also
 // counts the stream messages that are waiting to be read. As in psrpc, the server does not respond
-// to a dropped frame. Instead, it logs at most one line per second and reason. The level of the
-// lines about Unmatched and Duplicated is debug, because such frames also arrive in normal
-// operation.
+// to dropped frames. Only what is counted in Refused may be answered with an error. For each
+// reason, the server logs at most one line per second. The level of the lines about Unmatched and
+// Duplicated is debug, because such frames also arrive in normal operation.
 type ServerStats struct {
 	// BadFrames is the number of frames that could not be decoded, or whose kind of message does
 	// not belong on their channel.
@@ -352,8 +352,8 @@ func (s *Server) Shutdown(ctx context.Context) error {
 }
 
 // Kill stops accepting requests and cancels the contexts of running handlers. It does not wait for
-// the handlers to return. If the broker does not answer, Kill returns one second after the timeout
-// of the server (see [WithServerTimeout]). The subscriptions then end in the background.
+// the handlers to return. If the broker does not answer, Kill returns after the timeout of the
+// server plus one second (see [WithServerTimeout]). The subscriptions then end in the background.
 func (s *Server) Kill() {
 	var killing sync.WaitGroup
 	for _, r := range s.markClosed() {
@@ -374,7 +374,8 @@ func (s *Server) markClosed() []*Registration {
 	return s.registrationsLocked()
 }
 
-// registrationsLocked returns all registrations that have not been closed. The caller must hold mu.
+// registrationsLocked returns the current registrations and those in the field draining. The caller
+// must hold mu.
 func (s *Server) registrationsLocked() []*Registration {
 	return slices.AppendSeq(slices.Collect(maps.Values(s.services)), maps.Keys(s.draining))
 }

@@ -20,9 +20,10 @@ type declinedRequest struct {
 	claim  wire.ClaimRequest
 }
 
-// declineRefused declines a request that the broker has refused to assign to this process. To
-// decline it, a worker sends a claim that says so. If the client does not understand such claims,
-// declineRefused does nothing. It never blocks.
+// declineRefused declines a request that the broker has refused to assign to this process; see
+// [bus.RefusalNotifier]. A worker sends a claim that declines the request. If the client does not
+// understand such claims, none is sent. If the frame is malformed, it is counted as a bad frame.
+// declineRefused never blocks.
 func declineRefused(e *endpoint, frame []byte) {
 	r := e.plan.registration
 	request, ok := r.decodeDeclined(e.inbound.channel, frame)
@@ -31,8 +32,8 @@ func declineRefused(e *endpoint, frame []byte) {
 	}
 }
 
-// decodeDeclined decodes a request that this server does not handle. It returns false if the frame is
-// malformed.
+// decodeDeclined decodes a request that this server does not handle. If the frame is malformed,
+// decodeDeclined counts it as a bad frame and returns false.
 func (r *Registration) decodeDeclined(channel bus.Channel, frame []byte) (wire.Request, bool) {
 	server := r.server
 	request, _, err := transport.Decode(frame, wire.KindRequest, server.options.decompression(), wire.ParseRequest)

@@ -51,8 +51,9 @@ func NewCollector(opts Opts, membership *Membership) *Collector {
 	return &Collector{choice: choice{opts: opts}, membership: membership}
 }
 
-// NewCandidatesCollector returns a Collector for a request that was sent to the given number of
-// candidates. The selection ends as soon as all of them have claimed or declined the request.
+// NewCandidatesCollector returns a Collector for a request that was sent to only some of the
+// servers. candidates is their number. The selection ends as soon as all of them have claimed or
+// declined the request.
 func NewCandidatesCollector(opts Opts, candidates int) *Collector {
 	return &Collector{choice: choice{opts: opts}, candidates: candidates}
 }

@@ -78,11 +78,11 @@ type Member struct {
 	Channel wire.Channel
 
 	server, address, receiver string
-	// willingUntil is the time until which the server counts as willing; see [willingMembers]. It is
-	// zero if the server has made no claim. Directory.mu guards this field.
+	// willingUntil is the time until which the server counts as willing; see [willingMembers]. It
+	// is zero if the server is not willing. Directory.mu guards this field.
 	willingUntil time.Duration
-	// suspected reports whether the server has not answered a request in time and has not announced
-	// itself since then. Directory.mu guards this field.
+	// suspected reports whether the server has not answered a request in time, and since then has
+	// neither announced itself nor claimed a request. Directory.mu guards this field.
 	suspected bool
 	// calls is the number of calls of this conn that are waiting for the server.
 	calls atomic.Int64
@@ -153,7 +153,7 @@ func twoOf(n int) (first, second int) {
 func (d *Directory) AccountsForAll() bool { return d.choices.Load() != nil }
 
 // isCountDue reports whether the caller must send its request to the queue, so that the bus counts
-// the receivers.
+// the receivers. It returns true to only one caller in each recountInterval.
 func (d *Directory) isCountDue(now time.Duration) bool {
 	next := d.nextCount.Load()
 	return int64(now) >= next && d.nextCount.CompareAndSwap(next, int64(now+recountInterval))
@@ -178,8 +178,9 @@ func (d *Directory) OnCounted(receivers int, now time.Duration) (ask bool) {
 	return ask
 }
 
-// mustAskLocked reports whether a discovery request must be sent now. The first one is delayed,
-// because the bus often counts a new receiver shortly before the receiver announces itself.
+// mustAskLocked reports whether a discovery request must be sent now. If so, it counts the request
+// in the field asks. The first request is delayed, because the bus often counts a new receiver
+// shortly before the receiver announces itself.
 func (d *Directory) mustAskLocked(now time.Duration) bool {
 	switch {
 	case d.isSettledLocked():
@@ -202,9 +203,9 @@ func (d *Directory) accountsForAllLocked() bool {
 	return int(d.receivers.Load()) <= len(d.connections)
 }
 
-// isSettledLocked reports whether no discovery request is needed as long as nothing changes. It
-// returns false if a member is suspected. That member may have responded to the discovery request
-// that was sent to it alone, but the response may have been lost.
+// isSettledLocked reports whether no discovery request is needed until something changes. None is
+// needed if maxAsks of them have been sent, or if all receivers are members and none is suspected.
+// A suspected member has already been asked alone, but its response may have been lost.
 func (d *Directory) isSettledLocked() bool {
 	return d.asks >= maxAsks || d.accountsForAllLocked() && len(d.available) == len(d.members)
 }
@@ -277,8 +278,8 @@ func (d *Directory) Remove(address string) {
 func (d *Directory) RemoveMember(m *Member) { d.Remove(m.address) }
 
 // Suspect is called when a member has not answered a request in time. Choose does not return the
-// member again until Add has been called for it. If Suspect returns true, the caller must ask the
-// member whether it still receives requests.
+// member again until the member announces itself (see Add) or claims a request (see OnClaims). If
+// Suspect returns true, the caller must ask the member whether it still receives requests.
 func (d *Directory) Suspect(m *Member) (ask bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -19,10 +19,11 @@ const maxMembers = 32_768
 // are safe for concurrent use.
 type Membership struct {
 	// AskAgain is called without the lock of the Membership when another discovery request must be
-	// sent. If fewer servers have responded than one of them has reported, answered holds the
-	// addresses of those that have, and the address of that one comes first. Otherwise, answered is
-	// empty: no server has responded, but a call is waiting, or a server that has not announced
-	// itself answers calls. AskAgain may be nil. It must be set before first use and must not block.
+	// sent. A server that responds may report more servers than have responded. In that case,
+	// answered holds the addresses of the servers that have responded, beginning with the one that
+	// has reported the most servers. Otherwise, answered is empty. This is the case if no server
+	// has responded although a call is waiting, or if a server that has not announced itself
+	// answers calls. AskAgain may be nil. It must be set before first use and must not block.
 	AskAgain func(answered []string)
 
 	mu sync.Mutex
@@ -47,9 +48,9 @@ type Membership struct {
 // holds the servers that have answered. IsComplete returns false if receivers is zero.
 //
 // If receivers is negative, two groups of servers must have answered: those that have announced
-// themselves, and those that answered the previous call. Otherwise, IsComplete does not wait for
-// receivers that have let the previous call time out, as long as the number of receivers is the same
-// and those servers do not answer late.
+// themselves, and those that answered the previous call. If receivers is positive, some receivers
+// may not have answered the previous call before its timeout. IsComplete does not wait for them
+// again, as long as the number of receivers is the same and none of them has answered late.
 func (m *Membership) IsComplete(receivers int, responders *Responders) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -75,16 +76,16 @@ func (m *Membership) hiddenServersLocked() int {
 }
 
 // LikelyComplete reports whether no more answers are expected. Its parameters are those of
-// IsComplete. There are three cases:
+// IsComplete. It returns true if the weights of the answers add up to the number of receivers,
+// because the call is then complete; see the package documentation. Otherwise, one of two rules
+// applies:
 //
-//   - The weights of the answers add up to the number of receivers, so that the call is complete;
-//     see the package documentation.
-//   - The call resembles the previous one: the number of receivers is the same, and every server
-//     that answered the previous call has answered this one with the same [Weight]. A different
-//     weight or number of receivers would mean that servers have joined or left.
-//   - The bus does not count receivers, and servers have announced themselves. Then only this
-//     counts: all of these servers have answered, and so have the other servers that answered the
-//     previous call.
+//   - If the bus does not count receivers and servers have announced themselves, all of these
+//     servers must have answered, and so must all other servers that answered the previous call.
+//   - In all other cases, the call must resemble the previous one: the number of receivers is the
+//     same, and every server that answered the previous call has answered this one with the same
+//     [Weight]. A different weight or number of receivers would mean that servers have joined or
+//     left.
 //
 // LikelyComplete does not wait for servers that never answer. For example, psrpc servers do not
 // answer when they decline a request.

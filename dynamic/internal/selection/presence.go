@@ -59,11 +59,12 @@ type presences struct {
 	expected  int
 	informant string
 	unsure    bool
-	// unanswered is the number of discovery requests since a server has responded to one.
+	// unanswered is the number of discovery requests sent since a server last responded to one.
 	unanswered int
 	// strangers is the result of the last count of hasNewStrangersLocked.
 	strangers int
-	// changes counts the changes of the fields servers and discovery.
+	// changes counts the events that may complete a call: servers join, drain or leave, the
+	// discovery ends, and the wait for psrpc servers ends.
 	changes uint64
 	// waitedForPsrpc reports whether a multi call has waited for psrpc servers, which do not
 	// announce themselves.
@@ -72,9 +73,9 @@ type presences struct {
 	watchers map[queue.Wakeup]struct{}
 }
 
-// presence says when a server has joined a channel and when it has left. Both fields contain values
-// of the counter presences.changes instead of clock times. They show whether a call was sent before
-// or after the server joined or left.
+// presence says when a server has joined a channel and when it has stopped receiving requests. Both
+// fields contain values of the counter presences.changes instead of clock times. They show whether
+// a call was sent before or after each of these events.
 type presence struct {
 	// joined is the number of the change in which the server joined. It is 0 if the server already
 	// served the channel when the client sent the discovery request.
@@ -136,9 +137,9 @@ func (p *presences) stopTimerLocked() {
 }
 
 // OnAnswer records the response of a server to a discovery request. address is the address of the
-// server, or empty if it has no unicast channel. members is the number of
-// servers of the channel that the server has reported, or zero if it does not know the number. Once
-// as many servers have responded as any response has reported, no further responses are expected.
+// server, or empty if it has no unicast channel. members is the number of servers of the channel
+// that the server has reported, or zero if it does not know the number. Once as many servers have
+// responded as any response has reported, no further responses are expected.
 func (m *Membership) OnAnswer(server, address string, members uint32) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -296,7 +297,8 @@ func (p *presences) endDiscoveryLocked() {
 
 // hasNewStrangersLocked counts the servers that have answered two calls in a row, previous and
 // current, and have not announced themselves. They are psrpc servers, or dynpsrpc servers whose
-// announcements were lost. It returns true if there are any and their number has changed.
+// announcements were lost. It returns true if there are any and their number has changed. Until the
+// discovery has ended, it counts nothing and returns false.
 func (p *presences) hasNewStrangersLocked(previous, current *Responders) bool {
 	if p.discovery != known {
 		return false
@@ -313,7 +315,7 @@ func (p *presences) hasNewStrangersLocked(previous, current *Responders) bool {
 }
 
 // Watch prepares for a call whose responders will be added to responders. Until Unwatch is called,
-// the membership wakes w after each change of the servers that have announced themselves.
+// the membership wakes w after each change that Changes counts.
 func (m *Membership) Watch(w queue.Wakeup, responders *Responders) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -29,7 +29,7 @@ type Responders struct {
 	since uint64
 }
 
-// Grow makes room for the given number of servers. It may be called only while r is empty.
+// Grow allocates memory for the expected number of servers. It may be called only while r is empty.
 func (r *Responders) Grow(servers int) {
 	if servers > 0 {
 		r.weights = make(map[string]Weight, servers)

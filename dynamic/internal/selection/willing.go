@@ -60,8 +60,9 @@ func (d *Directory) ChooseWilling(now time.Duration) *Member {
 	return lessLoaded(*members)
 }
 
-// OnClaims records which members have claimed a request that was sent to all servers. complete
-// reports whether all servers are known to be members.
+// OnClaims records which members have claimed a request that was sent to all servers, and updates
+// the members from which ChooseWilling chooses. complete reports whether all servers are known to
+// be members.
 func (d *Directory) OnClaims(claims []wire.ClaimRequest, complete bool, now time.Duration) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -121,8 +122,8 @@ func (d *Directory) OnAccepted() {
 
 // OnDeclined records that a willing member has declined a request. Each request that is declined
 // costs a round trip more than if it had been sent to all servers at once. If two requests in a row
-// are declined, all requests are therefore sent to all servers for a second. The next time, they are
-// so for two seconds, and so on.
+// are declined, all requests are therefore sent to all servers for a second. If the next request
+// after that is declined too, this time is doubled, and so on, up to maxDeclinePause.
 func (d *Directory) OnDeclined(m *Member, now time.Duration) {
 	d.mu.Lock()
 	defer d.mu.Unlock()

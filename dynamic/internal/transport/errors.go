@@ -48,8 +48,8 @@ func WithSubscribeCode(err error, text string) error {
 	return errors.NewErrorf(code, "%s: %w", text, err)
 }
 
-// IsPermissionDenied reports whether a bus returned err because the broker does not permit the
-// client to publish or to subscribe.
+// IsPermissionDenied reports whether a bus returned err because the broker does not permit this
+// process to publish or to subscribe.
 func IsPermissionDenied(err error) bool {
 	coded, ok := errors.AsType[errors.Error](err)
 	return ok && coded.Code() == errors.PermissionDenied

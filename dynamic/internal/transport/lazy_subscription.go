@@ -24,10 +24,10 @@ type LazySubscription struct {
 	subscription bus.Subscription
 }
 
-// Subscribe subscribes to a channel of the bus. If the subscription already exists, Subscribe does
-// nothing and returns nil, so it may be called again after an error. It returns the error of the
-// bus, or ClosedErr if Close is called before Subscribe returns. ctx limits how long Subscribe
-// waits for the bus, but not the lifetime of the subscription.
+// Subscribe subscribes to a channel of the bus. If the bus fails, Subscribe returns the error of
+// the bus, and may be called again. If the subscription already exists, Subscribe does nothing and
+// returns nil. If Close is called before Subscribe returns, Subscribe returns ClosedErr. ctx limits
+// how long Subscribe waits for the bus, but not the lifetime of the subscription.
 //
 // Only one goroutine at a time may call Subscribe. The other methods are safe for concurrent use.
 func (s *LazySubscription) Subscribe(

@@ -14,11 +14,12 @@ import (
 // requires. Two further rules ensure that no two topics of a method share a channel:
 //   - Each part must be valid UTF-8, because channel names replace every invalid byte by the same
 //     text.
-//   - No part may be empty. An empty part is usually a variable that has no value. If allowEmpty is
-//     set, because psrpc peers use such topics, some of them are accepted. NATS subjects omit empty
-//     parts, so the topics ["n", ""] and ["", "n"] have the same subject. CheckTopic accepts only
-//     one topic for each subject: all empty parts must be next to each other, immediately before
-//     the last part, as in ["", "n"]. A topic whose parts are all empty is also accepted.
+//   - Unless allowEmpty is set, no part may be empty. An empty part is usually a variable that has
+//     no value. psrpc peers may use such topics, so allowEmpty makes CheckTopic accept some of
+//     them. NATS subjects omit empty parts, so the topics ["n", ""] and ["", "n"] have the same
+//     subject. CheckTopic accepts only one topic for each subject: all empty parts must be next to
+//     each other, immediately before the last part, as in ["", "n"]. A topic whose parts are all
+//     empty is also accepted.
 func CheckTopic(method *registry.Method, parts []string, allowEmpty bool) error {
 	if len(parts) == method.TopicParts() {
 		return checkParts(method, parts, allowEmpty)
