@@ -99,9 +99,10 @@ func (m decompressionMemoryOption) applyConn(o *connOptions)     { o.decompresse
 // handled. Servers and conns keep stream messages until they are read.
 //
 // When the limit is reached, a server refuses further compressed requests and counts them in the
-// field Refused of [ServerStats]. It answers requests to queue, single_server and MULTI methods
-// with code resource_exhausted. It does not claim requests to other methods. Servers and conns drop
-// further compressed stream messages and count them as overflowed.
+// field Refused of [ServerStats]. It does not claim a refused request. If a refused request
+// requires no claim, the server answers it with code resource_exhausted. Queue methods require a
+// claim only from psrpc clients. Servers and conns drop further compressed stream messages and
+// count them as overflowed.
 //
 // By default, or if bytes is zero or negative, the limit is [DefaultDecompressionMemory].
 func WithDecompressionMemory(bytes int) Option {
@@ -128,10 +129,10 @@ type loggerOption struct{ logger *slog.Logger }
 func (l loggerOption) applyServer(o *serverOptions) { o.logger = l.logger }
 func (l loggerOption) applyConn(o *connOptions)     { o.logger = l.logger }
 
-// WithLogger sets the logger of a server or conn. A server logs panics in handlers and frames that
-// it could not send. A conn logs panics in interceptors if the panics do not reach a caller. By
-// default, a server or conn uses the logger of its bus; see [bus.LoggerOf]. If logger is nil,
-// slog.Default() is used.
+// WithLogger sets the logger of a server or conn. For example, a server logs panics in handlers and
+// frames that it could not send, and a conn logs panics in interceptors if the panics do not reach
+// a caller. By default, a server or conn uses the logger of its bus; see [bus.LoggerOf]. If logger
+// is nil, slog.Default() is used.
 func WithLogger(logger *slog.Logger) Option {
 	if logger == nil {
 		logger = slog.Default()

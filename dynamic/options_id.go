@@ -44,7 +44,8 @@ func WithIDGenerator(generate IDGenerator) Option { return idGeneratorOption(gen
 // maxGeneratedID is the maximum length of a generated ID of a server or client, in bytes.
 const maxGeneratedID = 64
 
-// ownID returns the ID of a server or conn that has none.
+// ownID creates the ID of a server or conn for which the user has set none. It returns an error if
+// the ID that generate returns is invalid.
 func (generate IDGenerator) ownID(prefix string) (string, error) {
 	if generate == nil {
 		return NewID(prefix), nil
@@ -88,7 +89,8 @@ func (c *Conn) newStreamID() id.Call {
 // idLogInterval is the minimum time between two log lines about invalid IDs.
 const idLogInterval = time.Second
 
-// generateID returns an ID from the generator of the conn, or a random one if that is invalid.
+// generateID returns an ID from the generator of the conn. If that ID is invalid, generateID logs
+// an error and returns a random ID.
 func (c *Conn) generateID(prefix string, random func() id.Call) id.Call {
 	generated := c.options.newID(prefix)
 	if callID, ok := id.ParseCall([]byte(generated)); ok && isPlainID(generated) {

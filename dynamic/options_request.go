@@ -174,8 +174,8 @@ func WithMetadata(metadata map[string]string) RequestOption {
 	return requestOption(func(o *requestOptions) { o.metadata = metadata })
 }
 
-// InvokeOption configures the Invoke functions and [Publish]. It can be passed to a single call, or
-// to [NewConn] for all calls.
+// InvokeOption configures the Invoke functions and [Publish]. It can be passed to one call, or to
+// [NewConn] for all calls.
 type InvokeOption interface { //nolint:iface // SubscriptionSetting configures something else
 	ConnOption
 	RequestOption

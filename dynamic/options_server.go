@@ -130,16 +130,18 @@ type registerOption func(*registerOptions)
 func (f registerOption) applyRegister(o *registerOptions) { f(o) }
 
 // WithServerID sets the ID that identifies the server on the bus. The ID must be unique on the bus.
-// On NATS, and on a Redis Cluster without sharded pub/sub, servers of the same service that have the
-// same ID log a warning, if clients must know the servers. By default, or if id is empty, a random
-// ID is used.
+// By default, or if id is empty, a random ID is used.
+//
+// On NATS, and on a Redis Cluster without sharded pub/sub, servers announce themselves to each
+// other if clients must know them. If two servers of the same service then have the same ID, they
+// log a warning.
 func WithServerID(id string) ServerOption {
 	return serverOption(func(o *serverOptions) { o.id = id })
 }
 
-// WithServerTimeout limits how long the server waits for the bus when it subscribes in Register,
-// acknowledges a stream message or sends a response. By default, or if timeout is zero or negative,
-// [DefaultServerTimeout] is used.
+// WithServerTimeout limits how long the server waits for the bus, for example when it subscribes in
+// Register, acknowledges a stream message or sends a response. By default, or if timeout is zero or
+// negative, [DefaultServerTimeout] is used.
 func WithServerTimeout(timeout time.Duration) ServerOption {
 	return serverOption(func(o *serverOptions) {
 		if timeout > 0 {
@@ -159,8 +161,8 @@ func WithMaxConcurrentRequests(requests int) ServerOption {
 
 // WithMaxPendingClaims limits how many claimed requests the server keeps. A claimed request waits
 // until a grant from the client says which server was selected. If too many requests wait, the
-// server drops the oldest and counts them in [ServerStats]. It logs a warning about this at most
-// once a second. By default, or if requests is zero or negative, the limit is
+// server drops the oldest and counts them in the field Evicted of [ServerStats]. It logs a warning
+// about this at most once a second. By default, or if requests is zero or negative, the limit is
 // [DefaultMaxPendingClaims].
 func WithMaxPendingClaims(requests int) ServerOption {
 	return serverOption(func(o *serverOptions) {

@@ -9,10 +9,10 @@ import (
 )
 
 // WithPanicHook adds a hook that is called for each panic recovered by dynpsrpc: panics in
-// handlers, in affinity functions, and in interceptors that run on goroutines started by dynpsrpc.
-// The panic is logged before the hook is called. The error that the caller of the method receives
-// says only that there was a panic. If the hook itself panics, that panic is logged too. A nil hook
-// is ignored.
+// handlers, in affinity functions, in the handlers of [WithRequestEvents], and in interceptors that
+// run on goroutines started by dynpsrpc. The panic is logged before the hook is called. The error
+// that the caller of the method receives says only that there was a panic. If the hook itself
+// panics, that panic is logged too. A nil hook is ignored.
 func WithPanicHook(hook PanicHook) CommonOption {
 	return panicHookOption(hook)
 }

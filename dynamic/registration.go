@@ -37,7 +37,7 @@ type Registration struct {
 	cancelSubscription transport.LazySubscription
 	// discoverySubscription receives the discovery requests of clients.
 	discoverySubscription transport.LazySubscription
-	// unicast receives the requests that clients send to this server only.
+	// unicast receives the frames that are sent to this server only.
 	unicast *unicastReceiver
 	// interceptors holds the server's interceptors, followed by those of the service.
 	interceptors serverInterceptors
@@ -109,7 +109,8 @@ func (r *Registration) newTopiclessEndpoints() (endpoints []*endpoint) {
 	return endpoints
 }
 
-// open subscribes to cancel frames and discovery requests, and opens the endpoints.
+// open subscribes to the channels that all methods of the service share, such as the one for cancel
+// frames, and opens the endpoints.
 func (r *Registration) open(ctx context.Context, endpoints []*endpoint) error {
 	if len(r.plans) == 0 {
 		// All methods are subscriptions, so the service receives nothing from the bus.

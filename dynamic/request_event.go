@@ -17,8 +17,9 @@ const (
 	RequestReceived RequestEventKind = iota + 1
 	// RequestExpired means that a server has dropped a request whose deadline had passed.
 	RequestExpired
-	// ClaimDecided means that it is known which server handles a request whose method requires a
-	// claim. On a server, the event is about the claim of this server.
+	// ClaimDecided means that the claims for a request have led to one of the results in
+	// [ClaimOutcome]. It occurs only if the method of the request requires a claim. On a server,
+	// the event is about the claim of this server only.
 	ClaimDecided
 )
 
@@ -37,9 +38,9 @@ const (
 	// [WithGrantTimeout] and [WithMaxPendingClaims]), or before the service was closed. On a conn, no
 	// server has claimed the request in time, or there is no server.
 	ClaimTimedOut
-	// ClaimSkipped means that a server handles the request, or has answered it, without waiting until
-	// it is selected. This is usual for queue methods, because the bus delivers their requests to one
-	// server only.
+	// ClaimSkipped means that a server handles the request, or has answered it, without waiting
+	// until it is selected. This is usual if only one server receives the request, as with queue
+	// methods.
 	ClaimSkipped
 	// ClaimDeclined means on a server that it did not claim the request, for example because its
 	// affinity was negative, because a limit was reached, or because it could not decode the
@@ -69,7 +70,8 @@ type RequestEvent struct {
 	// selected or has answered, or empty if there is none.
 	Peer string
 	// Late is how long after the deadline the request has arrived, according to the client's clock
-	// and this server's clock. It is set only for RequestExpired, and is 0 if the clocks differ.
+	// and this server's clock. It is set only for RequestExpired. It is 0 if the server cannot
+	// tell, because the two clocks may differ.
 	Late time.Duration
 	// Outcome and Wait are set only for ClaimDecided. Wait is the time from the arrival of the
 	// request on the server, or from its publication by the conn, until the decision. It is 0 for
@@ -126,15 +128,15 @@ func emitRequestEvent(handlers []RequestEventHandler, panics panicReporter, even
 // hasEvents reports whether there are handlers for the events of requests.
 func (e *endpoint) hasEvents() bool { return len(e.plan.registration.interceptors.events) > 0 }
 
-// emit passes an event to the handlers. The argument needs no field Info.
+// emit sets the field Info of an event and passes the event to the handlers.
 func (e *endpoint) emit(event RequestEvent) {
 	r := e.plan.registration
 	event.Info = newRPCInfo(e.plan.method, e.topic)
 	emitRequestEvent(r.interceptors.events, r.panics(), event)
 }
 
-// dropExpired counts a request that has expired and emits an event. late is how late the request
-// has arrived, or zero or negative if that is not known.
+// dropExpired counts a request that has expired and emits an event about it. late is how late the
+// request has arrived, or zero or negative if that is not known.
 func (e *endpoint) dropExpired(client *clientEntry, late time.Duration) {
 	e.plan.server.drops.add(dropExpired, droppedFrame{method: e.plan.method, peer: []byte(client.id)})
 	if e.hasEvents() {
@@ -142,8 +144,8 @@ func (e *endpoint) dropExpired(client *clientEntry, late time.Duration) {
 	}
 }
 
-// emitClaim emits an event about the claims of a call that has ended with err. If the outcome is not
-// known, for example because the caller has canceled the call, emitClaim does nothing.
+// emitClaim emits an event about the claims of a call that has ended with err. If the outcome is
+// not known, for example because the caller has canceled the call, emitClaim emits nothing.
 func (c *unaryCall) emitClaim(err error) {
 	conn := c.plan.conn
 	if !c.sent || !c.plan.method.RequireClaim() {

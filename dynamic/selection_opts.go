@@ -21,11 +21,15 @@ const (
 // Without SelectionOpts, the client selects the first server that claims the request, unless the
 // method has AFFINITY routing. For such a method, the selection is adaptive: the client selects the
 // server with the highest affinity as soon as every server has answered, that is, has claimed or
-// declined the request. The client assumes this in two cases: if as many servers have answered as
-// the bus has counted receivers, or if all servers that answered the previous request to the same
-// method and topic have answered again. If some servers do not answer, the selection ends
-// [DefaultShortCircuitTimeout] after the first claim, and no later than the selection timeout. The
-// next call waits for such a server only if its claim has arrived in the meantime.
+// declined the request.
+//
+// On a bus that counts receivers, the client assumes in two cases that every server has answered:
+// if as many servers have answered as there are receivers, or if all servers that answered the
+// previous request to the same method and topic have answered again. On other buses, such as NATS,
+// it assumes so if all servers that it knows have answered. If some servers do not answer, the
+// selection ends [DefaultShortCircuitTimeout] after the first claim, and no later than the
+// selection timeout. The next call waits for such a server only if its claim has arrived in the
+// meantime.
 type SelectionOpts struct {
 	// MinimumAffinity is the lowest affinity that a claim must have to be acceptable. It is ignored
 	// if it is zero or negative.
@@ -36,16 +40,20 @@ type SelectionOpts struct {
 	// AcceptFirstAvailable selects the first acceptable claim immediately, even if its affinity is
 	// zero.
 	//
-	// If the method has AFFINITY routing, neither MinimumAffinity nor Candidates is set, and
-	// AffinityTimeout is not less than 100 ms unless it is zero, most calls ask only one server,
-	// and save a round trip. The client sends the request to a server that has claimed a request in
-	// the last 3 seconds, chosen by how many calls of this client are waiting for it. The server
-	// handles the request without a claim, or declines it if its affinity is negative. If it
-	// declines or is gone, the client asks all servers. If the server does not answer, the call
-	// fails with errors.ReasonNoSign after AffinityTimeout or the conn's selection timeout,
-	// whichever is shorter. The client does this only if it knows all servers (see Candidates), and
-	// not in a Redis Cluster without sharded pub/sub. It asks all servers once per second, and for
-	// 3 seconds after a psrpc server has claimed a request.
+	// Under the following conditions, most single calls ask only one server and save a round trip:
+	//   - The method has AFFINITY routing.
+	//   - Neither MinimumAffinity nor Candidates is set.
+	//   - AffinityTimeout is not set or is at least 100 ms.
+	//   - The client knows all servers (see Candidates).
+	//   - The bus is neither the in-process bus nor a Redis Cluster without sharded pub/sub.
+	//
+	// Such a call is sent to a server that has claimed a request in the last 3 seconds. Among these
+	// servers, the client prefers those with fewer pending calls of its own. The server handles the
+	// request without a claim, or declines it if its affinity is negative. If it declines or is
+	// gone, the client asks all servers. If the server does not answer, the call fails with
+	// errors.ReasonNoSign after AffinityTimeout or the conn's selection timeout, whichever is
+	// shorter. The client nevertheless asks all servers once per second, and for 3 seconds after a
+	// psrpc server has claimed a request.
 	AcceptFirstAvailable bool
 	// AffinityTimeout limits the duration of the selection. If it is zero or negative, only the
 	// timeout of the call limits the selection.

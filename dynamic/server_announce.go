@@ -43,7 +43,7 @@ func (a *announcer) deadline(now time.Time, announceAfter uint32) int64 {
 	return int64(now.Sub(a.epoch) + after)
 }
 
-// expect makes the timer fire at the given time or earlier. The request to announce must already be
+// expect makes the timer fire no later than at the time at. The request to announce must already be
 // among the running requests.
 //
 // The method fire clears next before it looks at the running requests. Therefore, either fire sees

@@ -248,7 +248,8 @@ func (c *serverCall) handle() (frame []byte, parked bool) {
 	}
 	if c.refused && c.sendsClaim() {
 		c.emitUnawaited(ClaimDeclined)
-		// The server sends no claim, because another server may have enough memory for the request.
+		// The server sends no claim, so that the client selects another server, which may have
+		// enough memory for the request.
 		return nil, false
 	}
 	if c.refused && c.mayDecline {
@@ -354,8 +355,8 @@ func (c *serverCall) obtainGrant(request wire.Body) (granted, decided bool) {
 }
 
 // accepts reports whether this server handles a request for which mayDecline is set. It returns
-// false if the affinity is negative, if the server has been killed, and if the client has canceled
-// the request.
+// false if the affinity is negative or if the context of the call has ended, for example because
+// the client has canceled the request.
 func (c *serverCall) accepts(request wire.Body) bool {
 	affinity := c.plan.callAffinity(&c.context, func() float32 { return c.affinity(request) })
 	return !(affinity < 0) && c.context.Err() == nil
@@ -373,8 +374,8 @@ func (c *serverCall) decline() {
 	declined.serve()
 }
 
-// emitUnawaited emits an event about a request for which the server does not wait until it is
-// selected. If the server does wait, or if the method requires no claim, it does nothing.
+// emitUnawaited emits an event about a request that the server handles or declines without waiting
+// to be selected. If the server does wait, or if the method requires no claim, it does nothing.
 func (c *serverCall) emitUnawaited(outcome ClaimOutcome) {
 	if c.claim == nil && c.plan.method.RequireClaim() && c.endpoint.hasEvents() {
 		c.endpoint.emit(RequestEvent{Kind: ClaimDecided, Peer: c.client.id, Outcome: outcome})

@@ -107,7 +107,7 @@ func (p *pendingClaims) register(
 }
 
 // evict drops a request that has waited for the maximum time, but for which the client has not
-// selected a server.
+// selected a server. Unlike decide, it also calls the function evicted.
 func (p *pendingClaims) evict(claim *pendingClaim) {
 	if p.decide(claim, ClaimTimedOut) {
 		p.evicted(claim)

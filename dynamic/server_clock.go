@@ -18,8 +18,8 @@ type requestClock struct {
 	// nanoseconds since the Unix epoch. It is 0 if the request does not contain the time.
 	sentAt int64
 	// maybeExpired reports whether the request looks expired, but may also come from a client whose
-	// clock is slow. If the client then selects this server, it is still waiting, so its clock must
-	// be slow. See computeDeadline.
+	// clock is slow. If the client then selects this server, the client is still waiting, so its
+	// clock must be slow. See computeDeadline.
 	maybeExpired bool
 	// skewed reports whether the request has shown that the client's clock is wrong.
 	skewed bool
@@ -34,8 +34,8 @@ type requestClock struct {
 // been sent too long ago. The delays of earlier requests from the same client show which of the two
 // is the case (see [clockskew.Offset]). If there are no earlier requests and the method requires
 // claims, computeDeadline sets maybeExpired, so that the server claims the request. If the client
-// then selects this server, it is still waiting. If the method does not require claims, the request
-// is dropped, as in psrpc.
+// then selects this server, the client is still waiting, and the request was not late. If the
+// method does not require claims, the request is dropped, as in psrpc.
 func (c *requestClock) computeDeadline(now time.Time, expiresAt int64, ctx *lazyctx.Context, needsClaim bool) bool {
 	remaining := elapsed(now.UnixNano(), expiresAt)
 	// The value of now includes a reading of the monotonic clock, which Add preserves. The deadline

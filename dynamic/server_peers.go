@@ -121,7 +121,8 @@ func (p *peers) add(channel, address string) (count int) {
 }
 
 // addAnswer adds a server that has answered an announcement of this server. known is the number of
-// servers that the other server knows.
+// servers that the other server knows. addAnswer returns the largest number of servers of the
+// channel that is known, or zero if this server does not receive requests on the channel.
 func (p *peers) addAnswer(channel, address string, known int) (count int) {
 	if p.add(channel, address) == 0 {
 		return 0
@@ -154,7 +155,9 @@ func (p *peers) onCount(count int) (stop bool) {
 	return p.deaf
 }
 
-// mustAnswer reports whether this server must answer an announcement of another server.
+// mustAnswer reports whether this server must answer an announcement of another server. On channels
+// with more than maxPeers servers, this is decided at random, so that about crowdAnswers servers
+// answer.
 func (p *peers) mustAnswer() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -239,7 +242,8 @@ func (u *unicastReceiver) onAnnouncement(frame []byte) {
 	}
 }
 
-// onCount is called with the number of servers of a channel.
+// onCount is called with the number of servers of a channel. If there are too many, this server may
+// stop listening to announcements; see the method onCount of peers.
 func (u *unicastReceiver) onCount(count int) {
 	if u.peers.onCount(count) {
 		u.registration.Load().server.workers.Go(&subscriptionClosing{&u.peers.announcements})
@@ -264,7 +268,9 @@ func (u *unicastReceiver) onPeerAnswer(frame []byte) {
 }
 
 // decodePresence decodes the message of another server. It returns false if the message is
-// malformed, if it comes from this server, or if its sender has no unicast channel.
+// malformed, if it comes from this server, or if its sender has no unicast channel. It also logs a
+// warning if the sender belongs to another service with the same name on the bus, or if it has the
+// ID of this server.
 func (u *unicastReceiver) decodePresence(frame []byte) (wire.Presence, bool) {
 	server := u.registration.Load().server
 	presence, _, err := transport.Decode(frame, wire.KindPresence, server.options.decompression(), wire.ParsePresence)
@@ -281,7 +287,7 @@ func (u *unicastReceiver) decodePresence(frame []byte) (wire.Presence, bool) {
 }
 
 // checkID logs one warning if presence comes from another server that has the ID of this server. If
-// this server is shutting down, the other one is its successor, and there is no warning.
+// this server is shutting down, the other one is probably its successor, and there is no warning.
 func (u *unicastReceiver) checkID(presence *wire.Presence) {
 	r := u.registration.Load()
 	if presence.State != wire.PresenceServing || !bytes.Equal(presence.ServerID, r.server.wireID) || r.isEnding() ||

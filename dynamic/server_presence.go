@@ -103,8 +103,8 @@ func (a *presenceAnswer) serve() {
 	a.registration.publishPresence(answerTimeout, a.receiver, wire.PresenceServing, a.members, a.channels)
 }
 
-// announce tells all clients of the service whether this server receives requests on the channels
-// of endpoints.
+// announce tells all clients and servers of the service whether this server receives requests on
+// the channels of endpoints. It also records this in the field peers of r.unicast.
 func (r *Registration) announce(state wire.PresenceState, endpoints ...*endpoint) {
 	// Topics may be registered and deregistered often, and each announcement reaches all clients of
 	// the service. If the bus counts receivers, topics need no announcements, because clients
@@ -145,7 +145,9 @@ type appender interface {
 	AppendFrame(dst []byte) ([]byte, error)
 }
 
-// publishMessage publishes a message about servers. report may be nil.
+// publishMessage publishes a message about servers. report may be nil. Errors of the bus are
+// ignored, because such messages only save time: clients also discover servers when these respond
+// to calls.
 func (s *Server) publishMessage(timeout time.Duration, receiver bus.Channel, message appender, report bus.DeliveryReport) {
 	frame, err := message.AppendFrame(nil)
 	if err != nil {

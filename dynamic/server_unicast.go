@@ -11,9 +11,9 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// unicastReceiver receives the frames that are sent to this server only: requests of clients and
-// answers of other servers. There is one for each service of a server. All versions of the service
-// share it, so that no request is lost or handled twice during [Registration.Replace].
+// unicastReceiver receives the frames that are sent to this server only, for example requests of
+// clients and answers of other servers. There is one for each service of a server. All versions of
+// the service share it, so that no request is lost or handled twice during [Registration.Replace].
 type unicastReceiver struct {
 	// address identifies the unicast channel; see [wire.Presence.Address].
 	address string

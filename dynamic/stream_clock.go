@@ -48,7 +48,8 @@ func (c *streamClock) deadline(frame *wire.Stream, now time.Time, arrived time.D
 }
 
 // passed records that all further frames were sent after a certain time. sent is the duration
-// between the start of the stream and this time.
+// between the start of the stream and this time. If frames may arrive in another order than they
+// were sent, passed does nothing.
 func (c *streamClock) passed(sent time.Duration) {
 	if c.ordered && int64(sent) > c.sentAfter.Load() {
 		c.sentAfter.Store(int64(sent))

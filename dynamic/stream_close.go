@@ -118,9 +118,9 @@ func closeDetails(cause error) []*anypb.Any {
 	return details
 }
 
-// onRemoteClose closes the stream with the error sent by the other side. The method pump still
-// delivers the messages that arrived earlier; see typedStream.deliverAfterClose. onRemoteClose
-// never blocks.
+// onRemoteClose closes the stream with the error sent by the other side. If the stream is not open
+// yet, the request to open it fails with that error. The method pump still delivers the messages
+// that arrived earlier; see typedStream.deliverAfterClose. onRemoteClose never blocks.
 func (s *stream) onRemoteClose(frame *wire.Stream) {
 	err := errors.FromStreamClose(errors.ErrorCode(frame.Code), frame.Error)
 	if len(frame.Details) > 0 {

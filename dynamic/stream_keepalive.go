@@ -61,6 +61,7 @@ type keepalive struct {
 }
 
 // startKeepalive starts to send and expect keepalives if both sides have announced an interval.
+// local is the interval of this side, and remote that of the other side.
 func (s *stream) startKeepalive(local, remote time.Duration) {
 	if local <= 0 || remote <= 0 {
 		return

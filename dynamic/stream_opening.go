@@ -17,7 +17,7 @@ type streamOpening struct {
 	id    id.Call
 	inbox *callInbox
 	// keepalive is the keepalive interval that the server has announced, in nanoseconds. It is 0
-	// before the acknowledgement has arrived, and if the server has disabled keepalives.
+	// before the acknowledgement has arrived, and if the server has announced none.
 	keepalive atomic.Int64
 	// server is the ID of the server that was selected. It is empty if the method does not require
 	// claims, and nil until the stream is open.

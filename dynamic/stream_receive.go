@@ -104,8 +104,8 @@ func (s *stream) pump() {
 	<-s.tasks.Close()
 }
 
-// pumpNext waits for a message and delivers it. It returns false if the stream is closed and no
-// more messages can be delivered.
+// pumpNext waits for a message and delivers it. If the message cannot be decoded, pumpNext closes
+// the stream. It returns false if the stream is closed and no more messages can be delivered.
 func (s *stream) pumpNext() bool {
 	message, ok := s.dequeue()
 	if !ok {

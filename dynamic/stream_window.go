@@ -10,8 +10,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// acquireSlot waits for a free slot in the send window. It returns an error if no slot becomes free
-// in time, if the stream is closed, or if an earlier message in the window has failed.
+// acquireSlot waits for a free slot in the send window and takes it. It returns an error if no slot
+// becomes free in time, if the stream is closed, or if an earlier message in the window has failed.
 func (s *stream) acquireSlot(o *sendOptions) error {
 	if err := s.waitForSlot(o); err != nil {
 		return err

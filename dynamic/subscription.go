@@ -53,7 +53,8 @@ type Subscription[Resp proto.Message] interface {
 }
 
 // SubscriptionStats contains the counters of a subscription. An update that is counted in Received
-// but in no other field has been read or is about to be put into the channel.
+// but in no other field has been read, has been withheld by an interceptor, or is about to be put
+// into the channel.
 type SubscriptionStats struct {
 	// Received is the number of updates that have arrived from the bus.
 	Received uint64
@@ -369,7 +370,8 @@ func (s *subscription[Resp]) enqueue(frame []byte) (overflowed bool) {
 }
 
 // slowReaderError is the reason why a subscription with [EndSubscription] ends. It wraps
-// errors.ErrSlowConsumer, whose text, which psrpc peers know, speaks of streams.
+// errors.ErrSlowConsumer, but has a text of its own, because the text of ErrSlowConsumer is about
+// streams. That text cannot be changed, because psrpc peers know it.
 type slowReaderError struct{ method string }
 
 func (e slowReaderError) Error() string {

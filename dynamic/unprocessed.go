@@ -7,8 +7,7 @@ import "github.com/dynpsrpc/dynpsrpc/errors"
 // client detects the mark with [IsUnprocessed]. The code, text and details of err are preserved. If
 // err is nil, Unprocessed returns nil.
 //
-// The mark is not sent to psrpc clients. It is also not sent in responses to multi calls or on
-// streams.
+// psrpc clients ignore the mark. It is not sent on streams.
 func Unprocessed(err error) error {
 	if err == nil {
 		return nil
@@ -17,8 +16,8 @@ func Unprocessed(err error) error {
 }
 
 // IsUnprocessed reports whether err is the error of a call that the server rejected before
-// processing the request. A server does so if a concurrency limit has been reached, or if a
-// handler or interceptor returns an error marked with [Unprocessed].
+// processing the request. A server does so if it has reached a limit, for example on concurrent
+// requests, or if a handler or interceptor returns an error marked with [Unprocessed].
 //
 // Frames on the bus do not prove who sent them. Any peer that may publish on the response channels
 // of clients can forge the mark while a server runs the request; see docs/security.md.
