@@ -8,7 +8,7 @@ var (
 	// ErrRequestTimedOut means that a response, or the acknowledgement of a stream message, did not
 	// arrive in time.
 	ErrRequestTimedOut = newSentinel(DeadlineExceeded, "request timed out")
-	// ErrNoResponse means that no server claimed the request.
+	// ErrNoResponse means that no server claimed the request or responded to it.
 	ErrNoResponse = newSentinel(Unavailable, "no response from servers")
 	// ErrUnimplemented means that the server has no handler for the method.
 	ErrUnimplemented = newSentinel(Unimplemented, "method is not implemented")

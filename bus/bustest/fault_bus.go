@@ -29,7 +29,7 @@ import (
 // results. Stats then reports only that the bus is connected, ReceiverID returns an empty string,
 // CountsReceivers returns true, and Logger returns slog.Default().
 type FaultBus struct {
-	// Bus is the other bus. It must not be modified.
+	// Bus is the other bus, on which frames are published. The field must not be modified.
 	bus.Bus
 
 	seed uint64
@@ -76,7 +76,7 @@ func (b *FaultBus) SetFaults(faults Faults) {
 	b.faults = faults
 }
 
-// Counts returns what the bus has done so far.
+// Counts returns how many frames each fault has affected so far, and how often the link was cut.
 func (b *FaultBus) Counts() FaultCounts {
 	b.mu.Lock()
 	defer b.mu.Unlock()

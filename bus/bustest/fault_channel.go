@@ -25,7 +25,7 @@ type faultFrame struct {
 func (f *faultFrame) publish(ctx context.Context, b bus.Bus) error {
 	err := b.Publish(ctx, f.channel, f.frame, f.report)
 	if err == nil && f.duplicate != nil {
-		_ = b.Publish(ctx, f.channel, f.duplicate, nil) // it need not arrive
+		_ = b.Publish(ctx, f.channel, f.duplicate, nil) // losing a duplicate does no harm
 	}
 	return err
 }
@@ -57,7 +57,7 @@ func (c *faultChannel) add(f *faultFrame, isReordered bool) (overtaken *faultFra
 		last--
 	}
 	if last >= 0 && f.due.Before(c.queue[last].due) {
-		f.due = c.queue[last].due // frames stay in order
+		f.due = c.queue[last].due // f must not overtake the last frame
 	}
 	c.queue = append(c.queue, f)
 	c.holdsLast = isReordered && overtaken == nil

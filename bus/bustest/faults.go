@@ -45,7 +45,8 @@ type Faults struct {
 // its channel; see [Faults].
 const MaxReorderDelay = 20 * time.Millisecond
 
-// FaultCounts tells what a [FaultBus] has done so far.
+// FaultCounts counts the frames that were published on a [FaultBus] and the faults that affected
+// them.
 type FaultCounts struct {
 	// Published is the number of calls to Publish, without those that failed because the bus was
 	// closed or their context had ended.
@@ -81,7 +82,7 @@ type faultPlan struct {
 // newFaultPlan returns the plan for a channel. It depends only on the seed and the channel's name.
 func newFaultPlan(seed uint64, channel string) faultPlan {
 	hash := fnv.New64a()
-	_, _ = hash.Write([]byte(channel)) // never fails
+	_, _ = hash.Write([]byte(channel)) // Write of a hash never fails
 	return faultPlan{random: rand.New(rand.NewPCG(seed, hash.Sum64()))}
 }
 

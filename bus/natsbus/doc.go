@@ -117,7 +117,8 @@
 // error is passed to the delivery report and reported as an event.
 //
 // Stats.DroppedBy has these reasons:
-//   - MALFORMED: the frame is not an envelope;
+//   - MALFORMED: the frame is not an envelope, or its routing key does not match the private
+//     subject on which it arrived;
 //   - MISROUTED: a queue frame arrived only at processes that do not serve its method, although
 //     others may serve it;
 //   - FORWARD: the server denied a misrouted frame that this process forwarded, or the connection

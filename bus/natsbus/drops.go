@@ -7,7 +7,8 @@ import (
 
 // These are the keys of bus.Stats.DroppedBy.
 const (
-	// dropMalformed means that a frame contains no routing key because it is malformed.
+	// dropMalformed means that a frame is not an envelope, or that its routing key does not match
+	// the private subject on which it arrived.
 	dropMalformed = "MALFORMED"
 	// dropMisrouted means that a queue frame arrived only at processes that do not serve its routing
 	// key, although others may serve it.

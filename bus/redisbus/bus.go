@@ -26,7 +26,7 @@ type Bus struct {
 	client   redis.UniversalClient
 	topology topology
 	options  options
-	// receiverID is the result of ReceiverID.
+	// receiverID distinguishes this bus from all others; see ReceiverID.
 	receiverID string
 	// credentials is nil unless the client has a StreamingCredentialsProvider.
 	credentials *credentials
@@ -57,7 +57,8 @@ type Bus struct {
 	// drops counts the queue frames that were lost because the attempt to lock them failed with an
 	// error.
 	drops dropcount.Counter
-	// lockRetries is the number of lock attempts that are being repeated.
+	// lockRetries is the number of lock attempts that are being repeated. It is limited to
+	// maxLockRetries.
 	lockRetries atomic.Int64
 	// observers records whether clients with pattern subscriptions receive the frames of the bus.
 	observers *observers

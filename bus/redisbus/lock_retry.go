@@ -14,7 +14,8 @@ const (
 	// process took just before a master failed may be missing on the new master. If the bus still
 	// retried after the failover, the frame could be delivered twice.
 	lockRetryTimeout = 2 * time.Second
-	// maxLockRetries is the maximum number of lock attempts that are repeated at the same time.
+	// maxLockRetries is the maximum number of lock attempts that are repeated at the same time. The
+	// number is limited because each of them needs a goroutine.
 	maxLockRetries = 4096
 )
 

@@ -37,7 +37,8 @@ const (
 // taken a lock, or this process has asked for many locks.
 type peerSign struct {
 	channel *channelState
-	// lostLock is the key of a lock that another process has taken, or empty.
+	// lostLock is the key of the lock that another process has taken. It is empty if the sign is
+	// that this process has asked for many locks.
 	lostLock string
 }
 
@@ -95,7 +96,7 @@ type watchedChannel struct {
 	// which this value last changed.
 	frames  int64
 	changed time.Time
-	// psrpcSince is the time since which there are psrpc processes, or zero.
+	// psrpcSince is the time since which there are psrpc processes. It is zero if there are none.
 	psrpcSince time.Time
 	// psrpcSeen is the last time at which a psrpc process is known to have taken a lock. When this
 	// process starts to leave frames to psrpc processes, psrpcSeen is set as well.

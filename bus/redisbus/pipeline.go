@@ -144,7 +144,8 @@ type pipeline[T command] struct {
 	limitRaised time.Time
 	// replies counts all replies received since the pipeline was created.
 	replies int
-	// repliesAtCheck is the value of replies at the last health check.
+	// repliesAtCheck is the value of replies at the last health check. If it equals replies at the
+	// next check, Redis has sent no reply in between.
 	repliesAtCheck int
 	// lastProgress is the time of the last health check at which the pipeline was idle or had
 	// received new replies. If the process has been suspended, it is the time of the first check

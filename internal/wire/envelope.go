@@ -31,7 +31,7 @@ type Kind uint8
 
 // The kinds of inner messages.
 const (
-	// KindUnknown is a user's message or any other message not listed below.
+	// KindUnknown is the kind of a user's message or of any other message not listed below.
 	KindUnknown Kind = iota
 	KindRequest
 	KindResponse

@@ -31,7 +31,7 @@ type StreamOp uint8
 
 // The operations of a stream.
 const (
-	// StreamNone is a frame that has no operation or an unknown one.
+	// StreamNone means that the frame has no operation or an unknown one.
 	StreamNone StreamOp = iota
 	// StreamOpen asks the servers to open a new stream.
 	StreamOpen
