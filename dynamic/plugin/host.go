@@ -18,15 +18,16 @@ import (
 var ErrHostClosed = errors.NewErrorf(errors.Canceled, "plugin host is closed")
 
 // Host serves plugins on a server. All methods are safe for concurrent use. The host makes only one
-// change to a plugin at a time. To stop a host, call [Host.Shutdown], which waits for running
+// change to each plugin at a time. To stop a host, call [Host.Shutdown], which waits for running
 // handlers, or [Host.Close], which does not. Neither of them shuts down the server.
 type Host struct {
 	server  *dynamic.Server
 	options hostOptions
 
-	// calls tracks the running calls to Load, Unload and Watch.
+	// calls tracks the running calls to Load, Unload and Watch, so that Shutdown can wait for them.
 	calls *lifecycle.Gate
 	// drains tracks the background goroutines that drain replaced versions or unload plugins.
+	// Shutdown waits for them too.
 	drains sync.WaitGroup
 	events lifecycle.EventQueue[Event]
 	// stopEvents is closed after the last event has been queued.
@@ -45,10 +46,11 @@ type Host struct {
 	mu sync.Mutex
 	// plugins maps plugin names to plugins.
 	plugins map[string]*managedPlugin
-	// live contains all versions that are being loaded, served or drained.
+	// live contains all versions that are being loaded, served or drained. As long as a version is
+	// in live, no other plugin can serve its services.
 	live map[*version]struct{}
 	// unreadable contains the status of each folder that could not be read, keyed by the folder's
-	// path.
+	// path. List returns these along with the plugins.
 	unreadable map[string]Status
 }
 

@@ -43,7 +43,8 @@ func (f folderFS) Stat(name string) (fs.FileInfo, error) { return f.root.Stat(na
 // the file system from which the parser reads .proto sources.
 type sourceFiles struct {
 	folder fs.FS
-	// sums contains the checksum of each file that has been read, keyed by file name.
+	// sums contains the checksum of each file that has been read, keyed by file name. The method
+	// fingerprint combines them.
 	sums map[string][sha256.Size]byte
 	// protoBytes is the total size of the files that the parser has opened.
 	protoBytes int

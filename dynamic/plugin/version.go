@@ -25,7 +25,7 @@ type version struct {
 	services []*managedService
 	// rolledBack contains earlier registrations of this version. For each of them, a newer version
 	// took over the service but then failed, so the service was registered again for this version.
-	// Handlers of the earlier registrations may still be running.
+	// Handlers of the earlier registrations may still be running, so shutdown waits for them.
 	rolledBack []*dynamic.Registration
 	counter    requestCounter
 	// closed is closed when none of the version's code is running any more.

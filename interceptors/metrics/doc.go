@@ -42,8 +42,8 @@
 //	dynpsrpc.client.claim.duration  s   publication of a request until a server is selected
 //
 // The attribute dynpsrpc.event is received or expired. Requests that have expired are counted as
-// both. The histograms have the attribute dynpsrpc.claim, which is the outcome of the claims: granted,
-// lost, timed_out, skipped or declined (see [dynamic.ClaimOutcome]).
+// both. The two histograms have the attribute dynpsrpc.claim, which is the outcome of the claim:
+// granted, lost, timed_out, skipped or declined (see [dynamic.ClaimOutcome]).
 //
 // All of these instruments have the attributes rpc.system.name, which is psrpc, and rpc.method. The
 // duration histograms and the counter of responses to multi calls also have two attributes that

@@ -44,7 +44,7 @@ type result struct {
 type ratio struct {
 	To     string  `json:"to"`
 	Median float64 `json:"median"`
-	// ToLost is the median of what the benchmark named To lost, in percent.
+	// ToLost is the median of the field Lost in the measurements of the benchmark named To.
 	ToLost float64 `json:"to_lost_percent"`
 }
 

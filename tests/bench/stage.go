@@ -13,7 +13,8 @@ import (
 // stage sets up and tears down a benchmark or the brokers. It implements [testing.TB], so that it
 // can be passed to the test helpers that start brokers.
 type stage struct {
-	// testing.TB is always nil, because the test helpers call only methods that stage defines.
+	// testing.TB is nil. It is embedded only because other packages cannot implement that interface
+	// otherwise. The test helpers call only methods that stage defines.
 	testing.TB
 
 	mu       sync.Mutex

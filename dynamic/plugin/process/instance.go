@@ -31,7 +31,8 @@ type instance struct {
 	// ctx ends when Close is called. No process is started after that.
 	ctx    context.Context //nolint:containedctx // it lives as long as the instance
 	cancel context.CancelFunc
-	// closeCtx is the context passed to Close. It is set before cancel is called.
+	// closeCtx is the context passed to Close. When it ends, supervise kills the process. It is set
+	// before cancel is called.
 	closeCtx context.Context //nolint:containedctx // it is the context of Close
 	// done is closed when supervise returns.
 	done chan struct{}

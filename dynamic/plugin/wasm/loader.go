@@ -28,7 +28,8 @@ type Loader struct {
 	cache   wazero.CompilationCache
 
 	mu sync.Mutex
-	// loaded is the number of plugin versions that are loaded or being loaded.
+	// loaded is the number of plugin versions that are loaded or being loaded. Close succeeds only
+	// if there are none.
 	loaded int
 	closed bool
 }
