@@ -14,8 +14,8 @@
 //	nats://token@host1:4222,host2:4222?name=gateway&prefix=staging.
 //	tls://host:4222?tls_ca=ca.pem&creds=user.creds
 //
-// If the URL contains several servers and any of them has a port, the last one must have a port,
-// because package net/url rejects the URL otherwise. The URL parameters are:
+// If the URL contains several servers and any of them has a port, the last one must have a port.
+// Otherwise, package net/url rejects the URL. The URL parameters are:
 //
 //	name                connection name shown by the server (default "dynpsrpc")
 //	creds               path of a credentials file
@@ -55,10 +55,10 @@
 //
 // If no dynpsrpc process serves the method, psrpc processes may do so. Then the frame returns to
 // the queue group, at most 16 times, until it reaches one of them. If it does not, it is dropped,
-// its report receives bus.ErrMisrouted, and a bus.Dropped event describes the cause. If the first
-// frames with a method show that no process serves it, later ones are dropped without an event, and
-// their reports receive zero receivers. psrpc processes drop all frames whose method they do not
-// serve.
+// its report receives bus.ErrMisrouted, and a bus.Dropped event describes the cause. The first
+// frames with a method may show that no process serves it. Later ones are then dropped without an
+// event, and their reports receive zero receivers. psrpc processes drop all frames whose method
+// they do not serve.
 //
 // Frames may often reach processes that do not serve their method. If all members of the queue
 // group appear to be dynpsrpc processes, the bus of a publisher then sends most requests directly

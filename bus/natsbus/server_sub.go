@@ -45,9 +45,9 @@ type serverSub struct {
 }
 
 // acquireServerSubs adds the subscriber of s and acquires the NATS subscriptions that s needs. It
-// returns those that the server has not confirmed yet. It subscribes to the private subject first,
-// so that other processes can forward misrouted frames to this process as soon as it is a member of
-// the queue group.
+// returns those that the server has not confirmed yet. It subscribes to the private subject first.
+// As soon as this process is a member of the queue group, other processes can therefore forward
+// misrouted frames to it.
 func (b *Bus) acquireServerSubs(s *subscription) (unconfirmed []*serverSub, err error) {
 	private, hasPrivate := b.privateSubject(s.subKey.subject, s.routingKey)
 	hasPrivate = hasPrivate && s.subKey.queue && !b.privateDenied.Load()

@@ -77,8 +77,8 @@ var (
 
 // New returns a bus that is connected to the same Redis server or cluster as client. client must be
 // a *redis.Client (for a single server, or a Sentinel failover client) or a *redis.ClusterClient.
-// New returns an error with code unavailable if it cannot connect, with code unauthenticated if
-// Redis refuses the credentials, or with code invalid_argument if client or an option is invalid.
+// New returns an error with code unavailable if it cannot connect. The code is unauthenticated if
+// Redis refuses the credentials, and invalid_argument if client or an option is invalid.
 //
 // The caller keeps ownership of client and must not close it before closing the bus. The bus reads
 // the client's options, but dials its own connections, as described in the package documentation.

@@ -16,10 +16,10 @@ const encodeHint = "percent-encode the user name and the password (/ as %2F, ? a
 // urlScheme matches the scheme of a URL that has an authority.
 var urlScheme = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9+.-]*://`)
 
-// Parse parses the URL of a bus. It rejects URLs in which a part of the password has become the
-// host, the path, a parameter or the fragment, because drivers include these parts in their error
-// messages. The errors of Parse contain no part of the URL except the scheme. They do not wrap the
-// errors of package url, which may contain the password.
+// Parse parses the URL of a bus. If a password is not percent-encoded, a part of it may become the
+// host, the path, a parameter or the fragment. Parse rejects such URLs, because drivers include
+// these parts in their error messages. The errors of Parse contain no part of the URL except the
+// scheme. They do not wrap the errors of package url, which may contain the password.
 func Parse(rawURL string) (*url.URL, error) {
 	scheme := strings.TrimSuffix(urlScheme.FindString(rawURL), "://")
 	u, err := url.Parse(rawURL)

@@ -23,8 +23,8 @@ type Context struct {
 	mu sync.Mutex
 	// inner is the underlying standard library context. It is nil until Done is called.
 	inner *deadlineContext
-	// err is the error with which the context ended. It is set by the first call to Cancel, or by
-	// the first call to Err after the context has ended, and does not change after that.
+	// err is the error with which the context ended. It is set by Cancel, or by the first call to
+	// Err after the context has ended. After that, it does not change.
 	err error
 }
 

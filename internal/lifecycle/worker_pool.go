@@ -16,8 +16,8 @@ const maxIdle = 128
 //
 // Goroutines are reused because a new goroutine has a small stack, which must grow by copying while
 // a handler runs. If possible, a task runs on the goroutine that most recently finished a task on
-// the same CPU, because the stack of that goroutine is still in the CPU cache. Without reuse, an
-// in-process call with a single caller takes 1.39 times as long.
+// the same CPU. The stack of that goroutine is still in the CPU cache. Without reuse, an in-process
+// call with a single caller takes 1.39 times as long.
 //
 // All methods are safe for concurrent use. Use [NewWorkerPool] to create a pool.
 type WorkerPool[T any] struct {

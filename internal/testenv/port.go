@@ -25,7 +25,7 @@ const (
 )
 
 // reservedPorts contains the ports used by the tests of this process. A port stays reserved even
-// while nothing listens on it, so that a stopped server or a proxy that refuses connections can
+// while nothing listens on it. A stopped server, or a proxy that refuses connections, can therefore
 // listen on its port again.
 var reservedPorts sync.Map
 

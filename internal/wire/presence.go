@@ -47,11 +47,12 @@ type Discover struct {
 	ClientID []byte
 	// Channel is the name of a request channel, see [RequestChannel].
 	Channel []byte
-	// Answered is empty in a first request. If a server has reported more servers than have
-	// responded, the client sends a second request, in which Answered contains the addresses of the
-	// servers that have responded. Only the server with the first of these addresses handles the
-	// second request. It sends the discovery request to all servers of the channel that it knows
-	// and that have not responded. If one of them is gone, it tells all clients and servers.
+	// Answered is empty in a first request. The client sends a second request if fewer servers have
+	// responded than a server has reported; see [Presence.Members]. Answered then contains the
+	// addresses of the servers that have responded. Only the server with the first of these
+	// addresses handles the second request. It sends the discovery request to all servers of the
+	// channel that it knows and that have not responded. If one of them is gone, it tells all
+	// clients and servers.
 	Answered [][]byte
 }
 
