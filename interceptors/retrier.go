@@ -56,7 +56,7 @@ func declaredIdempotent(method *registry.Method) bool {
 // operation is a call, or the sending of a message, that may be attempted several times.
 type operation struct {
 	method *registry.Method
-	// deadline is zero if the operation has no deadline.
+	// deadline applies to all attempts together. It is zero if the operation has no deadline.
 	deadline   time.Time
 	idempotent bool
 	// streamCtx is the context of the stream. It is nil for calls.

@@ -124,8 +124,8 @@ func (h *Host) replace(ctx context.Context, p *managedPlugin, source *Source) er
 	return nil
 }
 
-// addVersion adds v to the live versions. It returns the version of the plugin that is currently
-// being served, or nil if there is none.
+// addVersion adds v to h.live. It returns the version of the plugin that is currently being served,
+// or nil if there is none. In the latter case, it also sets the state of the plugin to loading.
 func (h *Host) addVersion(v *version) (previous *version) {
 	h.mu.Lock()
 	defer h.mu.Unlock()

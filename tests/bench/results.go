@@ -144,7 +144,7 @@ func (all *results) write(name string) error {
 	return os.WriteFile(name, append(encoded, '\n'), 0o600)
 }
 
-// readResults reads results from a file created by write.
+// readResults reads results from a file that the method write has created.
 func readResults(name string) (*results, error) {
 	encoded, err := os.ReadFile(name) //nolint:gosec // the user passes the name as a flag
 	if err != nil {

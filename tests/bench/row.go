@@ -106,7 +106,7 @@ func allRows(withRivals bool) []*row {
 	return rows
 }
 
-// bareRows returns the benchmarks that measure the raw transport under a bus.
+// bareRows returns the benchmarks of the raw transports with which a bus is compared.
 func bareRows(bus string) []*row {
 	var rows []*row
 	switch bus {

@@ -15,7 +15,7 @@ import (
 
 // Metrics is a [metrics.Observer] and a prometheus.Collector. It is safe for concurrent use.
 type Metrics struct {
-	// buckets maps the names of instruments to their bucket bounds.
+	// buckets contains the bucket bounds set with WithBuckets, keyed by the name of the instrument.
 	buckets map[string][]float64
 	// vectors maps each *metrics.Instrument to its vector. Several instruments may share a vector.
 	vectors sync.Map
@@ -224,7 +224,8 @@ type collection struct {
 	*Metrics
 
 	ch chan<- prometheus.Metric
-	// sent contains the [seriesKey] of each value that send has sent.
+	// sent contains the [seriesKey] of each value that send has sent, so that no time series is
+	// sent twice.
 	sent map[string]bool
 }
 
