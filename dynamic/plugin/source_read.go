@@ -157,8 +157,9 @@ func (s *Source) readServices(files *sourceFiles) error {
 	if s.Descriptors == "" {
 		return nil
 	}
-	// Discard the log output of the registry, which reports the gRPC services that it leaves out.
-	// The host reports them itself, once for each version of the plugin.
+	// Discard the log output of the registry. The host itself reports the gRPC services that the
+	// registry leaves out, once for each version of the plugin. The problems that registry.Lint
+	// finds are not logged for plugins.
 	all := registry.New(registry.WithWireNames(s.WireNames), registry.WithMaxSourceSize(maxDescriptor),
 		registry.WithLogger(slog.New(slog.DiscardHandler)))
 	err := readDescriptors(files, s.Descriptors, all)

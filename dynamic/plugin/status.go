@@ -11,7 +11,8 @@ import (
 type State string
 
 const (
-	// StateLoading means that the first version of the plugin is being loaded.
+	// StateLoading means that a version of the plugin is being loaded and no other version is being
+	// served.
 	StateLoading State = "loading"
 	// StateServing means that the plugin is being served.
 	StateServing State = "serving"
@@ -30,8 +31,8 @@ type Status struct {
 	// Name is the name of the plugin. It is empty for a folder that could not be read.
 	Name string
 	// Version, Loader, Folder and Digest describe the version that is being served. If no version
-	// is being served, they describe the version that could not be loaded. Digest is the SHA-256
-	// checksum of the code, in hex.
+	// is being served, they describe the version that is being loaded or could not be loaded.
+	// Digest is the SHA-256 checksum of the code, in hex.
 	Version, Loader, Folder, Digest string
 	// Services contains the sorted full names of the services that are being served.
 	Services []string
