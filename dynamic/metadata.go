@@ -32,8 +32,9 @@ func newRequestInfo(clientID string, sentAt int64, metadata map[string]string) R
 type outgoingMetadataKey struct{}
 
 // RequestInfoFromContext returns information about the request, stream or update to which ctx
-// belongs. It returns false if ctx is not derived from the context passed to a handler or a
-// [DeliveryHandler].
+// belongs. The contexts of handlers, affinity functions, streams on a server and [DeliveryHandler]s
+// belong to one, and so do contexts derived from them. For any other ctx, RequestInfoFromContext
+// returns false.
 func RequestInfoFromContext(ctx context.Context) (RequestInfo, bool) {
 	if ctx == nil {
 		return RequestInfo{}, false

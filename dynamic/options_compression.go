@@ -25,10 +25,10 @@ func (l compressionOption) applyConn(o *connOptions)     { o.compression.Level =
 // [WithMaxCompressionRatio]).
 //
 // A message is sent uncompressed if it is smaller than the threshold (see
-// [WithCompressionThreshold]), if compression does not make it smaller, or if it exceeds the default
-// limits of the receivers, which are [DefaultMaxDecompressedSize] and [DefaultMaxCompressionRatio].
-// The limit of the bus applies to the compressed frame, that of WithMaxFrameSize to the size before
-// compression.
+// [WithCompressionThreshold]) or if compression does not make it smaller. It is also sent
+// uncompressed if receivers with default limits would reject the compressed message; see
+// [DefaultMaxDecompressedSize] and [DefaultMaxCompressionRatio]. The limit of the bus applies to
+// the compressed frame, that of WithMaxFrameSize to the size before compression.
 func WithCompression(level int) Option { return compressionOption(level) }
 
 type compressionThresholdOption int

@@ -38,9 +38,9 @@ type registrationEnd struct {
 
 // Close stops accepting requests for the service and waits for running handlers to return. If ctx
 // ends first, Close cancels the contexts of the handlers and returns an error that wraps ctx.Err().
-// If the bus has not ended all subscriptions by then, for example because the broker does not
-// answer, Close returns the same kind of error, and the bus ends them in the background. Close
-// returns at most 0.2 s after ctx has ended.
+// It returns the same kind of error if the bus has not ended all subscriptions by then, for example
+// because the broker does not answer. The bus then ends them in the background. Close returns at
+// most 0.2 s after ctx has ended.
 //
 // Every call to Close waits for running handlers, not just the first. After Close, the service can
 // be registered again, unless this registration has been replaced (see [Registration.Replace]).

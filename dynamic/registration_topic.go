@@ -209,7 +209,8 @@ func (r *Registration) deregisterTopics(plans []*serverPlan, parts []string) err
 	return errors.Join(problems...)
 }
 
-// deregisterTopic deregisters a topic for a method.
+// deregisterTopic deregisters a topic for a method. It waits until the bus delivers no more
+// requests, but no longer than the timeout of the server.
 func (r *Registration) deregisterTopic(plan *serverPlan, parts []string) error {
 	if err := transport.CheckTopic(plan.method, parts, r.server.options.allowEmptyParts); err != nil {
 		return err

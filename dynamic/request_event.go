@@ -34,17 +34,18 @@ const (
 	// occurs on servers only.
 	ClaimLost
 	// ClaimTimedOut means that the time ran out. On a server, the client has selected no server
-	// before the request expired, before the limits for waiting requests were reached (see
-	// [WithGrantTimeout] and [WithMaxPendingClaims]), or before the service was closed. On a conn, no
-	// server has claimed the request in time, or there is no server.
+	// before the request was given up. A server gives a request up if it expires, if the limits for
+	// waiting requests are reached (see [WithGrantTimeout] and [WithMaxPendingClaims]), or if the
+	// service is closed. On a conn, no server has claimed the request in time, or there is no
+	// server.
 	ClaimTimedOut
 	// ClaimSkipped means that a server handles the request, or has answered it, without waiting
 	// until it is selected. This is usual if only one server receives the request, as with queue
 	// methods.
 	ClaimSkipped
-	// ClaimDeclined means on a server that it did not claim the request, for example because its
-	// affinity was negative, because a limit was reached, or because it could not decode the
-	// request. On a conn, no claim was acceptable.
+	// ClaimDeclined means on a server that it did not claim the request. For example, its affinity
+	// was negative, a limit was reached, or it could not decode the request. On a conn, no claim
+	// was acceptable.
 	ClaimDeclined
 )
 

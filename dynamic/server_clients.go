@@ -34,7 +34,7 @@ type clientCache struct {
 	// to add entries.
 	byID sync.Map
 	mu   sync.Mutex
-	// size is the number of entries in byID.
+	// size is the number of entries in byID, which a sync.Map does not count itself.
 	size int
 }
 

@@ -327,8 +327,8 @@ func (m *missingPeer) serve() {
 	r.server.publishMessage(answerTimeout, bus.Channel(wire.UnicastChannel(r.service.WireName(), m.peer)), &m.discover, m)
 }
 
-// Delivered implements bus.DeliveryReport. If the channel of the other server has no subscriber, the
-// other server was killed.
+// Delivered implements bus.DeliveryReport. If the channel of the other server has no subscriber,
+// the other server is gone, for example because it was killed.
 func (m *missingPeer) Delivered(receivers int, _ error) {
 	if receivers == 0 {
 		m.registration.Load().server.workers.Go(&gonePeer{m.unicastReceiver, m.peer})

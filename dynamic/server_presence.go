@@ -23,9 +23,10 @@ const (
 
 // subscribePresence subscribes to the channels on which clients and other servers find this server.
 // These are the channel for discovery requests, the unicast channel of the server, and the channel
-// on which servers announce themselves. It does nothing if clients need not know the servers of the
-// service; see [transport.Traits.Announces]. If the broker does not permit one of the
-// subscriptions, subscribePresence logs one warning, skips the remaining ones, and returns nil.
+// on which servers announce themselves. The last one is not needed if the bus counts receivers.
+// subscribePresence does nothing if clients need not know the servers of the service; see
+// [transport.Traits.Announces]. If the broker does not permit one of the subscriptions,
+// subscribePresence logs one warning, skips the remaining ones, and returns nil.
 func (r *Registration) subscribePresence(ctx context.Context) error {
 	traits, service := r.server.traits, r.service.WireName()
 	if !r.hasMethod(traits.Announces) {

@@ -9,9 +9,10 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/shard"
 )
 
-// runningRequests holds the requests that a server is currently handling, keyed by request ID. This
-// includes requests to open a stream. To cancel a request, a client sends a cancel frame with the
-// request ID. Only dynpsrpc clients send such frames, so only their requests are in the table.
+// runningRequests holds the requests that a server has received and that have not ended, keyed by
+// request ID. This includes requests that wait for the client to select a server, and requests to
+// open a stream. To cancel a request, a client sends a cancel frame with the request ID. Only
+// dynpsrpc clients send such frames, so only their requests are in the table.
 //
 // The table is split into shards, because an entry is added and removed for every request. With a
 // single lock, goroutines that handle requests at the same time would wait for each other. The ID
@@ -26,7 +27,7 @@ type runningShard struct {
 	_        [shard.CacheLineSize]byte
 }
 
-// runningRequest is a request that a server is currently handling.
+// runningRequest is a request in runningRequests.
 type runningRequest struct {
 	registration *Registration
 	context      *lazyctx.Context

@@ -52,9 +52,9 @@ type Subscription[Resp proto.Message] interface {
 	Stats() SubscriptionStats
 }
 
-// SubscriptionStats contains the counters of a subscription. An update that is counted in Received
-// but in no other field has been read, has been withheld by an interceptor, or is about to be put
-// into the channel.
+// SubscriptionStats contains the counters of a subscription. If an update is counted in Received
+// but in no other field, it has been read, has been withheld by an interceptor, or is about to be
+// put into the channel.
 type SubscriptionStats struct {
 	// Received is the number of updates that have arrived from the bus.
 	Received uint64
@@ -70,11 +70,11 @@ type SubscriptionStats struct {
 	Waiting uint64
 }
 
-// subscription implements Subscription. Updates reach the user's channel in one of two ways. As
-// long as the reader keeps up and there are no interceptors, the bus callback puts updates directly
-// into the channel. Otherwise, the callback adds them to the backlog, and another goroutine takes
-// them from there. The callback must not block, because its goroutine also serves other
-// subscriptions.
+// subscription implements Subscription. Updates reach the user's channel in one of two ways. The
+// bus callback puts updates directly into the channel as long as the reader keeps up, no large
+// update has arrived, and there are no interceptors. Otherwise, the callback adds them to the
+// backlog, and another goroutine takes them from there. The callback must not block, because its
+// goroutine also serves other subscriptions.
 type subscription[Resp proto.Message] struct {
 	plan     *clientPlan
 	overflow OverflowPolicy

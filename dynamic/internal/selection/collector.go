@@ -94,9 +94,9 @@ func (c *Collector) Timeout() <-chan time.Time {
 }
 
 // HasNew reports whether Add must be called. This is the case if there are claims that Add has not
-// processed yet, or if the number of receivers or the servers of the membership have changed since
-// the last call to Add. HasNew returns false until the first claim arrives. For a nil Collector,
-// all claims are new.
+// processed yet. It is also the case if the number of receivers or the servers of the membership
+// have changed since the last call to Add. HasNew returns false until the first claim arrives. For
+// a nil Collector, all claims are new.
 func (c *Collector) HasNew(claims []wire.ClaimRequest, receivers int) bool {
 	if c == nil {
 		return len(claims) > 0

@@ -247,7 +247,7 @@ func (d *Directory) Add(service, server, address, receiver string) {
 	d.makeAvailableLocked(member)
 }
 
-// makeAvailableLocked adds a member to the field available.
+// makeAvailableLocked adds a member to the field available. The member is then no longer suspected.
 func (d *Directory) makeAvailableLocked(m *Member) {
 	m.suspected = false
 	d.available = append(d.available, m)
@@ -292,7 +292,7 @@ func (d *Directory) Suspect(m *Member) (ask bool) {
 	return true
 }
 
-// withdrawLocked removes a member from the field available.
+// withdrawLocked makes Choose and ChooseWilling no longer return a member.
 func (d *Directory) withdrawLocked(m *Member) {
 	d.available = slices.DeleteFunc(slices.Clone(d.available), func(other *Member) bool { return other == m })
 	d.notWillingLocked(m)

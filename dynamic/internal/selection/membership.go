@@ -101,9 +101,9 @@ func (m *Membership) LikelyComplete(receivers int, responders *Responders) bool 
 	return m.resemblesLastLocked(receivers, responders)
 }
 
-// resemblesLastLocked reports whether all servers that answered the previous call have answered this
-// one with the same weight, and the bus has reported the same number of receivers. It returns false
-// if no server answered the previous call.
+// resemblesLastLocked reports whether a call resembles the previous one: all servers that answered
+// the previous call have answered this one with the same weight, and the number of receivers is the
+// same. It returns false if no server answered the previous call.
 func (m *Membership) resemblesLastLocked(receivers int, responders *Responders) bool {
 	if m.members.Count() == 0 || receivers > 0 && receivers != m.receivers {
 		return false
@@ -111,8 +111,9 @@ func (m *Membership) resemblesLastLocked(receivers int, responders *Responders) 
 	return responders.countMatching(&m.members) == m.members.Count()
 }
 
-// Update replaces the members with the servers that have answered a call. The caller must have
-// waited until all servers have answered or until a timeout has expired.
+// Update replaces the members with the servers that have answered a call. It also forgets the
+// servers that have announced themselves but have not answered. The caller must have waited until
+// all servers have answered or until a timeout has expired.
 func (m *Membership) Update(receivers int, responders *Responders) {
 	if m.update(receivers, responders) && m.AskAgain != nil {
 		m.AskAgain(nil)
@@ -161,7 +162,8 @@ func (m *Membership) add(server string, weight Weight) {
 	m.addLocked(server, weight)
 }
 
-// addLocked adds a server that answered late. It does nothing if the membership is full.
+// addLocked adds a server that answered late. If the membership is full, addLocked ignores servers
+// that it does not contain yet.
 func (m *Membership) addLocked(server string, weight Weight) {
 	if m.members.Count() < MaxClaims || m.members.Has(server) {
 		m.members.Add(server, weight)

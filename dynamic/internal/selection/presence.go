@@ -41,8 +41,8 @@ type presences struct {
 	// disconnects is the bus's count of lost connections at the time of the discovery request. If
 	// the count has changed since then, announcements may have been lost.
 	disconnects uint64
-	// timer runs until the first response to the discovery request, for quietTime after the last
-	// response, and later while a multi call waits for psrpc servers. Otherwise, it is nil.
+	// timer runs in three cases: until the first response to the discovery request, for quietTime
+	// after each response, and while a multi call waits for psrpc servers. Otherwise, it is nil.
 	timer *time.Timer
 	// servers holds the servers that have announced themselves and have not left, keyed by server
 	// ID.

@@ -13,8 +13,8 @@ type Traits struct {
 	// ReceiverID is the result of [bus.Competing.ReceiverID] if the bus also counts receivers.
 	// Otherwise, it is empty.
 	ReceiverID string
-	// ReportsNone reports whether the bus reports that a frame has had no receivers. Otherwise, a
-	// frame for a single server is lost if that server is gone.
+	// ReportsNone reports whether the bus reports that a frame has had no receivers. On other
+	// buses, a client does not notice if a server to which it has sent a frame is gone.
 	ReportsNone bool
 }
 
