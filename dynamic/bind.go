@@ -42,13 +42,15 @@ func AllowMissingFields() BindOption {
 // set to another function of the same type. For topics with more parts, use *Client and
 // [Client.Topic]. Calls use no reflection and cost the same as the methods of [Client].
 //
-// Bind checks the whole struct and returns a single error that reports all problems. Its code is
-// [errors.InvalidArgument]. Problems are a field whose type does not match its method, a field
-// without a method, and a method without a field (see [AllowMissingFields]). Fields of other types
+// Bind checks the whole struct and returns a single error that reports all problems. Problems
+// include a field whose type does not match its method, a field without a method, two fields for
+// the same method, and a method without a field (see [AllowMissingFields]). Fields of other types
 // are ignored, unless they have the name of a method. The fields of embedded structs are filled as
-// well. If Bind returns an error, it has set no field. If the conn's registry has no such service,
-// the code is [errors.Unimplemented]. If the conn cannot subscribe to the responses, the code is
-// that of the bus's error; see [NewClient].
+// well. If Bind returns an error, it has set no field.
+//
+// The code of the error is [errors.InvalidArgument], with two exceptions. If the conn's registry
+// has no such service, the code is [errors.Unimplemented]. If the conn cannot subscribe to the
+// responses, the code is that of the bus's error; see [NewClient].
 func Bind(c *Conn, service string, clients any, opts ...BindOption) error {
 	var o bindOptions
 	for _, opt := range opts {

@@ -35,7 +35,7 @@ type SubscribeFunc[Resp proto.Message] func(
 ) (Subscription[Resp], error)
 
 // TopicUnaryFunc is like [UnaryFunc] for a method whose topics have one part. Topic is string or a
-// type of the user, such as Region.
+// type defined as a string, such as type Region string.
 type TopicUnaryFunc[Topic ~string, Req, Resp proto.Message] func(
 	ctx context.Context, topic Topic, request Req, opts ...RequestOption,
 ) (Resp, error)
@@ -88,8 +88,9 @@ func (c *Client[Req, Resp]) bindMethod(conn *Conn, method *registry.Method) erro
 	return nil
 }
 
-// newBoundClient returns the client that a bound function calls. It returns an error if the
-// function is of another kind than the method, or if it takes another number of topic parts.
+// newBoundClient returns the client that a function in a bound field calls. kind and topicParts
+// describe the type of the function. If they do not match the method, newBoundClient returns an
+// error.
 func newBoundClient[Req, Resp proto.Message](
 	c *Conn, method *registry.Method, kind registry.Kind, topicParts int,
 ) (*Client[Req, Resp], error) {

@@ -9,8 +9,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// resolveCall validates the arguments of a call. It returns the route,
-// which holds the channels that the call uses.
+// resolveCall validates the arguments of a call. It returns the route, which holds the channels
+// that the call uses. bound is the route to which the client is bound, or nil; see [Client.Topic].
 func (p *clientPlan) resolveCall(
 	ctx context.Context, kind registry.Kind, bound *route, request proto.Message, o *requestOptions,
 ) (*route, error) {
@@ -26,8 +26,8 @@ func (p *clientPlan) resolveCall(
 	return p.route(bound, o)
 }
 
-// call sends a request to one server and returns the decoded response. The request hooks run before
-// the interceptors, and the response hooks after them.
+// call sends a request to one server and returns the decoded response. The request passes through
+// the request hooks and then through the interceptors. The response hooks run last.
 func (p *clientPlan) call(
 	ctx context.Context, bound *route, request proto.Message, opts []RequestOption,
 ) (response proto.Message, err error) {

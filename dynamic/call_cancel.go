@@ -12,14 +12,16 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 )
 
-// cancelTimeout limits how long an abandoned call tries to publish its cancellation on a busy bus.
-// The limit is short because the call does not return before the attempt has ended.
+// cancelTimeout limits how long a call tries to publish its cancellation, or a conn a discovery
+// request, on a busy bus. The limit is short because the call does not return before the attempt
+// has ended.
 const cancelTimeout = 100 * time.Millisecond
 
-// cancel publishes a cancellation for a call that the caller has abandoned. Servers then cancel the
-// context of the handler. psrpc servers do not subscribe to the cancel channel, so their handlers
-// run to the end. A call whose request has expired needs no cancellation, because the request
-// itself tells the servers when it expires.
+// cancel publishes a cancellation for a call that the client has given up. dynpsrpc servers then
+// cancel the context of the handler. psrpc servers do not subscribe to the cancel channel, so their
+// handlers run to the end. A call whose request has expired needs no cancellation, because the
+// request itself tells the servers when it expires. Once the broker has denied a cancellation,
+// cancel does nothing.
 func (p *clientPlan) cancel(callID id.Call) {
 	if p.cancels.denied.Load() {
 		return
@@ -37,7 +39,7 @@ func (p *clientPlan) cancel(callID id.Call) {
 	p.cancels.Delivered(bus.Unknown, p.conn.bus.Publish(ctx, channel, frame, p.cancels))
 }
 
-// cancelReport is the delivery report of a conn's cancellations for one service. psrpc sends no
+// cancelReport is the bus.DeliveryReport for a conn's cancellations for one service. psrpc sends no
 // cancellations, so a broker whose access rules were written for psrpc may deny them. In that case,
 // the conn logs a warning and sends no more cancellations for the service.
 type cancelReport struct {
@@ -46,7 +48,7 @@ type cancelReport struct {
 	denied  atomic.Bool
 }
 
-// Delivered implements bus.DeliveryReport.
+// Delivered implements bus.DeliveryReport. It checks whether the broker has denied a cancellation.
 func (r *cancelReport) Delivered(_ int, err error) {
 	if transport.IsPermissionDenied(err) && r.denied.CompareAndSwap(false, true) {
 		r.logger.Warn("dynpsrpc: the broker does not permit to publish cancellations: the handler of an abandoned call "+

@@ -35,9 +35,9 @@ type callInbox struct {
 	// the request. Only the calling goroutine writes it. Once the call is pending, that goroutine
 	// must hold mu to write it.
 	requireClaim bool
-	// unicast is told how many receivers the request had if the request is sent to the queue. It is
-	// nil if the requests of the method are never sent to single servers. Only the calling
-	// goroutine writes it, before the call is pending.
+	// unicast is told how many receivers the request had if it was sent to the queue or to all
+	// servers. It is nil if the call cannot send its request to single servers instead. Only the
+	// calling goroutine writes it, before the call is pending.
 	unicast *unicastRoute
 }
 
@@ -64,8 +64,9 @@ type callState struct {
 	fromClaimer bool
 	// timedOut reports whether the call's deadline has passed.
 	timedOut bool
-	// resent reports whether the request was first sent to some servers, which did not accept it,
-	// and then to the queue or to all servers.
+	// resent reports whether the request was sent again, to the queue or to all servers. This
+	// happens if the request was first sent to one or several servers, and none of them accepted
+	// it.
 	resent bool
 }
 
@@ -92,8 +93,9 @@ type inboxPool struct {
 	epoch time.Time
 }
 
-// get returns an inbox for the request with the ID call. When the call has ended, the inbox must be passed to
-// put. The inbox of a call that opens a stream is an exception, because the stream keeps it.
+// get returns an inbox for the request whose ID is call. When the call has ended, the inbox must be
+// passed to put. The inbox of a call that opens a stream is an exception, because the stream keeps
+// it.
 func (p *inboxPool) get(call id.Call) *callInbox {
 	in, ok := p.pool.Get().(*callInbox)
 	if !ok {
@@ -155,7 +157,8 @@ func (s *callState) hasClaim(server []byte) bool {
 // conn is closed.
 func (in *callInbox) onConnClosed() { in.wakeup.Send() }
 
-// extend sets a later deadline for the current call, after the earlier one has passed.
+// extend replaces the deadline of the current call with the time started + timeout. The call
+// continues even if the earlier deadline has already passed.
 func (in *callInbox) extend(started time.Time, timeout time.Duration) {
 	in.mu.Lock()
 	in.state.timedOut = false
@@ -197,7 +200,7 @@ func (s *callState) isError() bool { return s.answered && s.failure != nil }
 
 // discardUnselectedResponse prepares the inbox for the response from the selected server. It
 // discards a response that has already arrived from another server, or from the selected server
-// before its claim.
+// before its claim. Responses that arrive later need no claim.
 func (in *callInbox) discardUnselectedResponse(server string) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
@@ -207,8 +210,8 @@ func (in *callInbox) discardUnselectedResponse(server string) {
 	}
 }
 
-// onClaim implements pendingCall. It keeps at most selection.MaxClaims claims and discards all
-// others, so that a flood of claims cannot exhaust the memory.
+// onClaim implements pendingCall. It keeps at most selection.MaxClaims claims and discards further
+// ones, so that a flood of claims cannot exhaust the memory.
 func (in *callInbox) onClaim(claim wire.ClaimRequest) bool {
 	in.mu.Lock()
 	hasRoom := len(in.state.claims) < selection.MaxClaims
@@ -220,23 +223,25 @@ func (in *callInbox) onClaim(claim wire.ClaimRequest) bool {
 	return hasRoom
 }
 
-// requestReport is the bus.DeliveryReport for the request of a call.
+// requestReport is the bus.DeliveryReport for a request that is sent to the queue or to all
+// servers. For requests to single servers, see candidateReport and unicastReport.
 type requestReport struct {
 	inbox *callInbox
 	call  id.Call
 }
 
 // Delivered implements bus.DeliveryReport. It records the number of receivers, or the error if the
-// bus lost the request. It wakes the calling goroutine only if the report can end the call or the
-// selection, because each wake-up takes time.
+// bus lost the request. It also passes the number to the unicastRoute, which may then send a
+// discovery request.
 func (r *requestReport) Delivered(receivers int, err error) {
 	if unicast := r.record(receivers, err); unicast != nil && err == nil {
 		unicast.onCounted(receivers)
 	}
 }
 
-// record stores what the bus has reported. It returns the inbox's field unicast, or nil if the call
-// has ended.
+// record stores what the bus has reported. It wakes the calling goroutine only if the report can
+// end the call or the selection, because each wake-up takes time. record returns the inbox's field
+// unicast, or nil if the call has ended.
 func (r *requestReport) record(receivers int, err error) *unicastRoute {
 	in := r.inbox
 	in.mu.Lock()

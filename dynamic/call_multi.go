@@ -29,9 +29,9 @@ const maxResponseBytes = 256 << 20
 // responses to the field queue and never block. The calling goroutine takes the responses out of
 // the queue with the method next.
 //
-// The call ends when, according to the route's membership, every server has answered; see package
-// selection. It also ends when the number of responses in the field expected has arrived, or at its
-// timeout.
+// The call ends when every server has answered, as far as the route's membership can tell; see
+// package selection. It also ends when as many servers have answered as the field expected says.
+// The timeout, the end of the caller's context and the closing of the conn end it earlier.
 type multiCall struct {
 	plan  *clientPlan
 	route *route
@@ -49,13 +49,13 @@ type multiCall struct {
 	// published is the time at which the request was published. Before that, it is zero.
 	published time.Time
 	timer     *time.Timer
-	// done reports whether the call has ended, after which next returns no more responses. Only the
-	// calling goroutine accesses it.
+	// done reports whether the call has ended. The method next then returns no more responses. Only
+	// the calling goroutine accesses it.
 	done bool
 
 	mu sync.Mutex
-	// queue holds the responses that the calling goroutine has not taken yet, from the index taken.
-	// When all have been taken, the slice is used again from its beginning.
+	// queue holds the buffered responses. The calling goroutine has already taken those before the
+	// index taken. When it has taken all of them, the slice is used again from its beginning.
 	queue []queuedResponse
 	taken int
 	// queueBytes is the total size of the messages in queue.
@@ -82,8 +82,8 @@ type queuedResponse struct {
 	failure *wire.Response
 }
 
-// startMulti publishes a request to all servers. If startMulti succeeds, the caller must call stop
-// when the call is no longer needed.
+// startMulti publishes a request to all servers. If it succeeds, the caller must call the method
+// stop of the returned call when the call is no longer needed.
 func (p *clientPlan) startMulti(ctx context.Context, r *route, request proto.Message, o *requestOptions) (*multiCall, error) {
 	c := &multiCall{
 		plan: p, route: r, id: p.conn.newRequestID(), request: request, expected: o.expected, wakeup: queue.NewWakeup(),
@@ -96,8 +96,8 @@ func (p *clientPlan) startMulti(ctx context.Context, r *route, request proto.Mes
 		return nil, c.withFacts(p.conn.closeError())
 	}
 	// If the call's options contain a timeout, the request expires after that timeout, as in psrpc,
-	// even if the deadline of ctx is earlier. In that case, multiCall.next publishes a cancellation
-	// when the deadline of ctx passes.
+	// even if the deadline of ctx is earlier. When ctx ends, multiCall.next therefore publishes a
+	// cancellation.
 	timeout, _ := p.conn.bounds(ctx, c.started, o)
 	outgoing := wire.Request{
 		RequestID: c.id[:], ClientID: p.conn.wireID,
@@ -177,9 +177,9 @@ type serverResponse struct {
 	err     error
 }
 
-// pop returns the oldest buffered response. If there is none, done reports whether the call has
-// ended. A call ends when all servers, or the expected number of servers, have answered. If the
-// call fails, its last response contains the error.
+// pop removes and returns the oldest buffered response. If there is none, done reports whether the
+// call has ended because all servers, or the expected number of servers, have answered. If the call
+// has failed, pop returns a last response that contains the error, and done is true.
 func (c *multiCall) pop() (response serverResponse, ok, done bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -224,7 +224,8 @@ func (c *multiCall) updateMembershipLocked() {
 	c.recorded = c.responders.Count()
 }
 
-// onResponse implements pendingCall. It accepts only the first response from each server.
+// onResponse implements pendingCall. It accepts only the first response from each server, and
+// discards responses for which the buffer has no room.
 func (c *multiCall) onResponse(response wire.Response) bool {
 	c.mu.Lock()
 	server := string(response.ServerID)

@@ -12,7 +12,7 @@ import (
 
 // pendingCalls maps request IDs to the pending calls of a conn. Each call locks it at least three
 // times, so it is split into shards, each with its own lock. In a benchmark with 64 calling
-// goroutines, calls would take 8 to 12 percent longer with a single lock for all calls.
+// goroutines, calls take 8 to 12 percent longer with a single lock for all calls.
 type pendingCalls [shard.Count]struct {
 	mu    sync.Mutex
 	calls map[id.Call]pendingCall

@@ -19,14 +19,14 @@ type route struct {
 	// grants is the channel on which the client announces which server it has selected.
 	grants  bus.Channel
 	streams bus.Channel
-	// membership records which servers answer calls on the route. It is nil for queue methods,
-	// whose clients need not know the servers.
+	// membership records which servers answer calls on the route. It is nil unless each request
+	// reaches all servers, so it is nil for queue methods.
 	membership *selection.Membership
-	// unicast chooses the servers to which unicast requests are sent. It is nil if requests are always
-	// sent to the channel in the field requests.
+	// unicast chooses single servers to which a request is sent instead of the channel in the field
+	// requests. It is nil if requests are never sent to single servers.
 	unicast *unicastRoute
 	// handler passes a request through the conn's interceptors and then makes the call. It is set
-	// only if the conn has interceptors and each call of the method goes to one server.
+	// only for single calls, and only if the conn has interceptors for them.
 	handler ClientRPCHandler
 }
 
@@ -55,8 +55,8 @@ func (p *clientPlan) newRoute(topic []string) (r *route, err error) {
 }
 
 // route returns the route for a call. If the call's options contain a topic, the route is for that
-// topic. Otherwise, route returns bound if it is not nil. If bound is nil, route returns the
-// default route, or an error if the method requires a topic.
+// topic. Otherwise, it is bound, the route to which the client is bound. If bound is nil, route
+// returns the default route, or an error if the method requires a topic.
 func (p *clientPlan) route(bound *route, o *requestOptions) (*route, error) {
 	switch {
 	case o.hasTopic:

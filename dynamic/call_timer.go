@@ -63,7 +63,8 @@ func (t *callTimer) startAt(deadline int64) {
 }
 
 // stop clears the deadline of the current call. If the timer fires at the same time, onDeadline may
-// still be called with this deadline. The inbox then sees that it is not the current one.
+// still be called with this deadline. The inbox then ignores the deadline, because it is not that
+// of the current call.
 func (t *callTimer) stop() { t.deadline.Store(noDeadline) }
 
 // setLocked sets the field timer for a deadline that is d from now. If d exceeds maxTimerDuration,

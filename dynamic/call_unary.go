@@ -21,28 +21,29 @@ import (
 //
 // # Claims and grants
 //
-// Requests for methods with affinity routing and requests to open a stream are broadcast to all
+// Requests for methods with affinity routing and requests to open a stream usually reach all
 // servers. However, only one server may run each request. Each server therefore claims the request
 // and waits for a grant. The client selects one of the claims and publishes a grant with the ID of
-// the selected server. That server runs the request, and the others drop it.
+// the selected server. That server runs the request, and the others drop it. The fields candidates
+// and member say when a request is sent only to some servers.
 //
-// A request for a queue method reaches only one server, which the bus selects. A claim and a grant
-// would add two messages and a round trip. A dynpsrpc server therefore responds without them if
-// AnnounceAfter is set in the request. Such a call takes two messages, whereas psrpc needs four. A
-// psrpc server does not know AnnounceAfter and claims the request. The client then grants the
-// request to that server.
+// A method that is declared to have a single server needs no claim, so that server runs the request
+// immediately. The same applies to streams with MULTI routing, which go to all servers.
+//
+// A request for a queue method is assigned to one server before that server could claim it, usually
+// by the bus. A claim and a grant would add two messages and a round trip without deciding
+// anything. A dynpsrpc server therefore responds without them if AnnounceAfter is set in the
+// request. Such a call takes two messages, whereas psrpc needs four. A psrpc server does not know
+// AnnounceAfter and claims the request. The client then grants the request to that server.
 //
 // # Lost requests
 //
-// Each server that has received a request confirms this within the selection timeout, usually with
-// a claim or a response. If a server handles the request without a claim and takes longer than
-// AnnounceAfter, it sends a claim in which Handling is set. If no confirmation arrives, the call
-// fails, because the request is most likely lost. However, the confirmation may have been lost
-// instead, so the request may have been run. Servers of older versions of dynpsrpc send no
-// announcements. They do not know AnnounceAfter and therefore claim the request.
-//
-// Methods that are declared to have a single server need no claim either, so that server also
-// responds immediately.
+// A server that handles a request confirms this within the selection timeout, usually with a claim
+// or a response. If the server handles the request without a claim and takes longer than
+// AnnounceAfter, it announces this with a claim in which Handling is set. Servers of older versions
+// of dynpsrpc do not know AnnounceAfter and therefore always claim the request. If no confirmation
+// arrives, the call fails, because the request is most likely lost. However, the confirmation may
+// have been lost instead, so the request may have been run.
 type unaryCall struct {
 	plan  *clientPlan
 	route *route
@@ -51,8 +52,9 @@ type unaryCall struct {
 	// claims collects the claims from which a server is selected. It is nil until a selection is
 	// needed.
 	claims *selection.Collector
-	// server is the ID of the server to which the call was granted. It is empty before the grant,
-	// and if a server responds without a claim.
+	// server is the ID of the server to which the request was granted, or of the server that has
+	// announced that it is handling the request. It is empty before that, and if a server responds
+	// without either.
 	server string
 	// handling reports whether the server in the field server handles the request without a grant.
 	handling bool
@@ -66,11 +68,12 @@ type unaryCall struct {
 	timeout time.Duration
 	// acceptDirect reports whether a response is accepted without a claim.
 	acceptDirect bool
-	// acceptsAny reports whether the request may be sent to any server that is willing to handle it.
+	// acceptsAny reports whether the request may be sent to a single server that has recently
+	// claimed another request; see [SelectionOpts.AcceptFirstAvailable].
 	acceptsAny bool
-	// awaitsSign reports whether the call fails at the selection timeout if no server has confirmed
+	// awaitsSign reports whether the call fails at the time signDeadline if no server has confirmed
 	// that it received the request. It is used only for calls that accept a response without a
-	// claim. Other calls use the field selecting.
+	// claim. For other calls, the selection has a timeout of its own; see the field selecting.
 	awaitsSign bool
 	// signDeadline is the time, measured from started, until which the call waits for a server to
 	// confirm that it received the request.
@@ -79,16 +82,17 @@ type unaryCall struct {
 	// selecting reports whether the call is waiting for claims and has not yet selected a server.
 	// It is never true for a call that accepts a response without a claim.
 	selecting bool
-	// frame is the encoded request. Its last keySize bytes are a routing key, which is sent only in
-	// unicast requests.
+	// frame is the encoded request if it was first sent to candidates or to member, so that it can
+	// be sent again. Its last keySize bytes are a routing key, which is sent only to single
+	// servers.
 	frame   []byte
 	keySize int
 	// candidates holds the servers to which the request was sent because of
-	// SelectionOpts.Candidates. It is nil if the request was sent to all servers.
+	// SelectionOpts.Candidates. For all other requests, it is nil.
 	candidates []*selection.Member
-	// selection holds the options for a selection among all servers. That selection follows if the
-	// request is first sent to some servers, or to one, and none of them accepts it. selection is
-	// nil if the request cannot be sent to some servers only.
+	// selection holds the caller's SelectionOpts if they allow the request to be sent to only some
+	// servers. If none of these servers accepts it, a selection among all servers follows, with the
+	// same options. selection is nil for all other calls, including those to queue methods.
 	selection *SelectionOpts
 	// member is the server to which the request was sent as a unicast request. It is nil if the
 	// request was sent to all servers or to the queue.
@@ -104,8 +108,8 @@ func newUnaryCall(p *clientPlan, r *route) unaryCall {
 const maxAnnounceAfter = 200 * time.Millisecond
 
 // announceAfterOf returns the value of [wire.Request.AnnounceAfter] for a call that waits for a
-// confirmation for the time signTimeout. It is a small part of that time, so that most of it is
-// left for the announcement to arrive.
+// confirmation for the time signTimeout. It is at most a quarter of that time, so that most of it
+// is left for the announcement to arrive.
 func announceAfterOf(signTimeout time.Duration) uint32 {
 	const share = 4
 	return uint32(max(min(maxAnnounceAfter, signTimeout/share).Milliseconds(), 1)) //nolint:gosec // at most 200
@@ -123,10 +127,13 @@ func (c *unaryCall) signTimeout() time.Duration {
 
 // callUnary sends a request to one server and returns the encoded response.
 //
-// AnnounceAfter lets dynpsrpc servers run the handler without a claim and a grant, which saves a
-// round trip. psrpc servers do not know AnnounceAfter. callUnary therefore also sets SkipClaim,
-// with which servers of psrpc 0.7.5 and later run the handler right after their claim, without
-// waiting for a grant.
+// If no selection is needed, callUnary sets AnnounceAfter, with which dynpsrpc servers run the
+// handler without a claim and a grant. This saves a round trip. psrpc servers do not know
+// AnnounceAfter. For queue methods, callUnary therefore also sets SkipClaim, with which servers of
+// psrpc 0.7.5 and later run the handler right after their claim, without waiting for a grant.
+//
+// At the end, callUnary sets the variables passed to [WithPeer] and emits an event about the
+// claims.
 func (p *clientPlan) callUnary(ctx context.Context, r *route, request proto.Message, o *requestOptions) ([]byte, error) {
 	c := newUnaryCall(p, r)
 	defer p.conn.inboxes.put(c.inbox)
@@ -191,8 +198,8 @@ func (c *unaryCall) chooseSelection(o *requestOptions, queued bool) {
 	}
 }
 
-// selectWith determines how the server is selected if the caller has set SelectionOpts, and to which
-// servers the request is sent.
+// selectWith is the part of chooseSelection for calls with SelectionOpts. It may also send a
+// discovery request, so that later calls know the servers.
 func (c *unaryCall) selectWith(opts *SelectionOpts) {
 	unicast := c.route.unicast
 	c.acceptsAny = unicast != nil && opts.acceptsAnyServer() && c.plan.conn.traits.ReportsNone
@@ -264,7 +271,8 @@ func (c *unaryCall) run(ctx context.Context, channel bus.Channel, frame []byte, 
 }
 
 // publish sends the request to c.candidates or to c.member. If there are none, publish sends it to
-// channel. If the bus does not accept the request for a member of a queue, publish does so too.
+// channel. If c.member serves a queue and the bus refuses the request to c.member, publish sends it
+// to channel instead.
 func (c *unaryCall) publish(ctx context.Context, channel bus.Channel, frame []byte) error {
 	conn := c.plan.conn
 	if c.candidates != nil {
@@ -299,8 +307,8 @@ func (c *unaryCall) publish(ctx context.Context, channel bus.Channel, frame []by
 	return conn.bus.Publish(ctx, channel, frame, &requestReport{c.inbox, c.inbox.id})
 }
 
-// sendElsewhere sends the request to the queue or to all servers after a unicast request has not been
-// accepted. No server has run the request.
+// sendElsewhere sends the request to the queue or to all servers, because c.member has not accepted
+// it. It must be called only if it is certain that no server has run the request.
 func (c *unaryCall) sendElsewhere(ctx context.Context, state *callState) error {
 	if c.selection != nil {
 		c.route.unicast.onNotAccepted(c.member, state)
@@ -340,7 +348,8 @@ func (c *unaryCall) askAll(ctx context.Context) error {
 	return nil
 }
 
-// frameForAll returns the frame of the request without what is sent only to single servers.
+// frameForAll returns the frame of the request without the routing key and AnnounceAfter, which are
+// sent only to single servers.
 func (c *unaryCall) frameForAll() ([]byte, error) {
 	envelope, err := wire.ParseEnvelope(c.frame)
 	if err != nil {
@@ -363,8 +372,9 @@ func (c *unaryCall) leaveMember() {
 	}
 }
 
-// updateMembers is called at the end of the call with its error. It records how the servers have
-// handled the request, for the choice of servers in later calls.
+// updateMembers is called when the call has ended with the error err, or with nil. It records which
+// servers have accepted the request, so that later calls can be sent to them, and which server has
+// not answered in time.
 func (c *unaryCall) updateMembers(err error) {
 	unicast := c.route.unicast
 	switch {
@@ -523,8 +533,8 @@ func (c *unaryCall) isFinal(response *wire.Response) bool {
 }
 
 // serverError returns the error in a response, with the server's code, text and details. If the
-// response is marked as unprocessed, the error is marked too. The text of errors.ErrUnimplemented,
-// which must be the same on the bus for all methods, gets the name of the method.
+// response is marked as unprocessed, the error is marked too. On the bus, the text of
+// errors.ErrUnimplemented is the same for all methods, so serverError adds the name of the method.
 func (p *clientPlan) serverError(response *wire.Response, r *route) error {
 	// If a detail of the error cannot be decoded, the caller still gets the error.
 	_ = response.DecodeDetails()
@@ -541,12 +551,14 @@ func (p *clientPlan) serverError(response *wire.Response, r *route) error {
 }
 
 // onClaims passes new claims to the collector. If a server has been selected, onClaims grants the
-// request to that server. If no more claims are expected, it ends the selection.
+// request to that server, unless the server is already handling it. If no more claims are expected,
+// onClaims ends the selection.
 func (c *unaryCall) onClaims(ctx context.Context, state *callState) error {
 	if c.claims == nil {
-		// This call needs no claims, but one has arrived. Either a psrpc server has sent it, or a
-		// server declines the request because the broker has not assigned the request to that
-		// server. If all servers decline, the call ends.
+		// This call needs no claims, but one has arrived. It may come from a psrpc server or
+		// announce that a server is handling the request. A server also sends one to decline the
+		// request, for example because the broker has not assigned the request to it. If all
+		// servers decline, the call ends.
 		c.claims = selection.NewCollector(selection.Opts{AcceptFirstAvailable: true}, new(selection.Membership))
 	}
 	server, selected, complete := c.claims.Add(state.claims, state.receivers)
@@ -571,8 +583,8 @@ func isHandling(claims []wire.ClaimRequest, server string) bool {
 }
 
 // selectServer ends the selection. It grants the request to the server with the best claim so far.
-// If no claim can be accepted, it returns an error. It then also tells the servers that have
-// claimed the request not to wait for a grant.
+// If no claim can be accepted, selectServer tells the servers not to wait for a grant, and returns
+// an error. However, if only candidates were asked, it sends the request to all servers instead.
 func (c *unaryCall) selectServer(ctx context.Context) error {
 	state := c.inbox.snapshot()
 	// Claims may have arrived since the last call to step.
@@ -610,8 +622,8 @@ func (c *unaryCall) selectServer(ctx context.Context) error {
 	return c.withFacts(c.claims.Err())
 }
 
-// grant publishes the ID of the selected server to all servers of the method. The selected server
-// then runs the request, and the others drop it.
+// grant publishes the ID of the selected server to all servers that have received the request. The
+// selected server then runs the request, and the others drop it.
 func (c *unaryCall) grant(ctx context.Context, server string) error {
 	selected := wire.ClaimResponse{RequestID: c.inbox.id[:], ServerID: []byte(server)}
 	frame, err := selected.AppendFrame(nil)
@@ -654,8 +666,8 @@ func (c *unaryCall) responder() string {
 }
 
 // contextError returns the error of a call whose context or timeout ended before a response
-// arrived. If the time ran out during the selection of a server, the error says why no server was
-// selected. For example, it may be the error of a server that did not run the request.
+// arrived. If the time ran out before any server had made an acceptable claim, the error says why.
+// For example, it may be the error of a server that did not run the request.
 func (c *unaryCall) contextError(err error) error {
 	coded := errors.FromContext(err)
 	switch {
@@ -703,9 +715,9 @@ func (c *unaryCall) withFacts(err error, reason errors.Reason) error {
 	return errors.WithFacts(err, facts)
 }
 
-// abortOpening closes a stream that could not be opened. If the request was published, a server may
-// have accepted the stream, so abortOpening also sends a close frame. As in psrpc, that frame
-// contains only the error, without the facts about the call.
+// abortOpening closes a stream that could not be opened because of err. If the request was
+// published, a server may have accepted the stream, so abortOpening also sends a close frame. As in
+// psrpc, that frame contains only the error, without the facts about the call.
 func (c *unaryCall) abortOpening(ctx context.Context, s *stream, err error) {
 	defer s.release()
 	if _, ok := errors.FactsOf(err); ok {

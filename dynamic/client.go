@@ -38,8 +38,9 @@ func NewClient[Req, Resp proto.Message](c *Conn, name string) (*Client[Req, Resp
 }
 
 // Topic returns a client for the same method that is bound to a topic. The parts must be in the
-// order of the method's topic parameters. If the number of parts is wrong, every call made with the
-// returned client fails with the code [errors.InvalidArgument].
+// order of the method's topic parameters. If the number of parts is wrong or a part is empty, every
+// call made with the returned client fails with the code [errors.InvalidArgument].
+// [AllowEmptyTopicParts] allows some empty parts.
 func (c *Client[Req, Resp]) Topic(parts ...string) *Client[Req, Resp] {
 	bound, err := c.plan.topicRoute(parts)
 	return &Client[Req, Resp]{plan: c.plan, bound: bound, err: err}
@@ -54,16 +55,15 @@ func (c *Client[Req, Resp]) Topic(parts ...string) *Client[Req, Resp] {
 //
 //   - [errors.Unavailable], immediately and with the reason [errors.ReasonNobodyListening], if the
 //     bus knows that the method has no server;
-//   - [errors.Unavailable] if no server accepted the request, even if the timeout of the call
-//     passed during the selection of a server;
-//   - [errors.DeadlineExceeded] if the timeout passed after the selection, and [errors.Canceled] if
-//     ctx was canceled;
+//   - [errors.Unavailable] if no server accepted the request or confirmed it in time;
+//   - [errors.DeadlineExceeded] if the timeout of the call passed in any other situation, and
+//     [errors.Canceled] if ctx was canceled;
 //   - [errors.ResourceExhausted] if the request is too large for the bus;
 //   - [errors.Unavailable] if the bus is down.
 //
 // A request for a method with affinity routing may be declined by every server. The call then fails
-// immediately if the bus counts receivers or if the same servers answered an earlier call to this
-// method and topic. Otherwise, the call fails when the selection times out; see [SelectionOpts].
+// as soon as the client knows that all servers have declined, and at the latest when the selection
+// times out; see [SelectionOpts].
 func (c *Client[Req, Resp]) Call(ctx context.Context, request Req, opts ...RequestOption) (Resp, error) {
 	var zero Resp
 	if c.err != nil {

@@ -13,9 +13,9 @@ import (
 type Response[Resp proto.Message] struct {
 	// Result is the server's message. It is set only if Err is nil.
 	Result Resp
-	// Err is the error that the server returned. If ServerID is empty, the call as a whole has
-	// failed, and this is the last response. Err then says why: the method has no server, the bus
-	// is down, or the conn was closed.
+	// Err is the error that the server returned. If Err is set and ServerID is empty, the call as a
+	// whole has failed, and this is the last response. For example, the method has no server, the
+	// bus is down, or the conn was closed.
 	Err error
 	// ServerID is the ID of the server that sent the response.
 	ServerID string
@@ -65,7 +65,8 @@ func (c *Client[Req, Resp]) CallMulti(ctx context.Context, request Req, opts ...
 	return responses, nil
 }
 
-// deliver sends a response to the caller. It returns false if the call ends first.
+// deliver sends a response to the caller. It returns false if the call ends first. If ctx ends the
+// call, deliver also publishes a cancellation.
 func deliver[T any](ctx context.Context, call *multiCall, responses chan<- T, response T) bool {
 	// If the channel has room, the response is sent even if the call has ended.
 	select {
@@ -129,7 +130,7 @@ func nextResponse[Resp proto.Message](ctx context.Context, call *multiCall) (*Re
 }
 
 // callMulti validates a request and sends it to every server. It calls the request hooks before the
-// interceptors.
+// interceptors. If the request cannot be sent, callMulti also calls the response hooks.
 func (p *clientPlan) callMulti(
 	ctx context.Context, bound *route, request proto.Message, opts []RequestOption,
 ) (call *multiCall, err error) {

@@ -33,7 +33,8 @@ type clientPlan struct {
 }
 
 // newClientPlan returns a plan for the method. It first waits until the conn has subscribed to the
-// replies of the method's service.
+// replies of the method's service. It may also send a discovery request, so that the first call
+// already knows the servers.
 func newClientPlan[Req, Resp proto.Message](ctx context.Context, c *Conn, method *registry.Method) (*clientPlan, error) {
 	requests, err := message.Resolve[Req](method.Service(), method.Input())
 	if err != nil {

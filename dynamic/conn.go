@@ -60,8 +60,8 @@ type Conn struct {
 	released chan struct{}
 
 	mu sync.Mutex
-	// replies holds the subscriptions for each service. Its keys are the wire names of the
-	// services.
+	// replies holds the subscriptions to the replies from each service. Its keys are the wire names
+	// of the services.
 	replies map[string]*replySubscriptions
 	// plans holds the plans that the Invoke functions use, and publishers the publishers that
 	// Publish uses. The keys of both are full method names.
@@ -70,8 +70,8 @@ type Conn struct {
 	memberships memberships
 	// children holds the open streams and subscriptions.
 	children map[connChild]struct{}
-	// warnedServers contains the servers about whose clocks the conn has logged a warning. Each
-	// server is logged only once.
+	// warnedServers contains the IDs of servers whose clocks are known to be wrong, so that the
+	// conn warns about each of them only once. See warnClockSkew.
 	warnedServers map[string]bool
 }
 
@@ -100,8 +100,8 @@ type ConnStats struct {
 
 // NewConn returns a conn that uses b to call the services in reg, including services that are added
 // to reg later. It fails with the code [errors.InvalidArgument] if b or reg is nil, or if the
-// client ID is not valid UTF-8. It returns [bus.ErrClosed] if b is closed, and another error if an
-// option is invalid.
+// client ID is not valid. It returns [bus.ErrClosed] if b is closed, and another error if an option
+// is invalid.
 func NewConn(b bus.Bus, reg *registry.Registry, opts ...ConnOption) (*Conn, error) {
 	if nilarg.Is(b) || reg == nil {
 		return nil, errors.NewErrorf(errors.InvalidArgument, "cannot create conn: bus or registry is nil")
@@ -178,7 +178,7 @@ func (c *Conn) Close() error {
 // closeTimeout returns the time after which Conn.Close and Subscription.Close stop waiting.
 func (c *Conn) closeTimeout() time.Duration { return max(c.options.timeout, DefaultClientTimeout) }
 
-// release ends the subscriptions of a closed conn and waits for its goroutines.
+// release ends the subscriptions of a closed conn, waits for its goroutines, and closes c.released.
 func (c *Conn) release() {
 	c.mu.Lock()
 	// No more entries are added to c.replies, because c.ctx has ended.
@@ -233,8 +233,8 @@ func (c *Conn) closeError() (error, errors.Reason) { //nolint:staticcheck // pas
 }
 
 // maxMemberships is the maximum number of topics for which a conn remembers which servers have
-// answered. When the limit is reached, the conn forgets all of them to limit its memory use, and
-// begins anew.
+// answered. A topic of several methods counts once for each method. When the limit is reached, the
+// conn forgets all topics, because its memory use would otherwise have no limit.
 const maxMemberships = 10_000
 
 // memberships contains a [selection.Membership] for each method and topic that a conn uses. The
@@ -244,8 +244,9 @@ type memberships struct {
 }
 
 // membership returns the [selection.Membership] of a request channel, which records the servers
-// that answer on it. hasTopic reports whether the channel belongs to a topic. presence sends
-// discovery requests. It is nil if clients need not know the servers.
+// that answer on it. If there is none, membership creates it. hasTopic reports whether the channel
+// belongs to a topic. presence sends further discovery requests. It is nil if clients need not know
+// the servers.
 func (c *Conn) membership(channel string, hasTopic bool, presence *connPresence) *selection.Membership {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -282,7 +283,8 @@ func (m *memberships) add(channel string, hasTopic bool, membership *selection.M
 	}
 }
 
-// onResponse is the bus.Handler for response channels. It never blocks.
+// onResponse is called for each frame on a response channel. It passes the response to the call
+// that is waiting for it. onResponse never blocks.
 func (c *Conn) onResponse(channel bus.Channel, frame []byte) {
 	response, _, err := transport.Decode(frame, wire.KindResponse, c.options.decompression(), wire.ParseUnawaitedResponse)
 	if err != nil {
@@ -298,7 +300,8 @@ func (c *Conn) onResponse(channel bus.Channel, frame []byte) {
 	}
 }
 
-// onClaim is the bus.Handler for claim channels. It never blocks.
+// onClaim is called for each frame on a claim channel. It passes the claim to the call that is
+// waiting for it. onClaim never blocks.
 func (c *Conn) onClaim(channel bus.Channel, frame []byte) {
 	claim, _, err := transport.Decode(frame, wire.KindClaimRequest, c.options.decompression(), wire.ParseClaimRequest)
 	if err != nil {
@@ -403,8 +406,9 @@ func (c *Conn) untrack(child connChild) {
 	delete(c.children, child)
 }
 
-// closeChildren waits until the conn or the bus is closed. It then ends all streams and
-// subscriptions and notifies the pending calls. Close waits for the goroutine of closeChildren.
+// closeChildren waits until the conn or the bus is closed. If it is the bus, closeChildren ends
+// c.ctx. It then ends all streams and subscriptions and notifies the pending calls. Close waits for
+// the goroutine of closeChildren.
 func (c *Conn) closeChildren() {
 	select {
 	case <-c.ctx.Done():

@@ -30,7 +30,7 @@ func (c *Conn) resolveInvocation(
 }
 
 // messageFrom converts value, which was passed to an Invoke function or to Publish, to a message of
-// type t.
+// type t. If value already is a message, messageFrom returns it without checking its type.
 func (c *Conn) messageFrom(t *message.Type, value any, opts []RequestOption) (proto.Message, error) {
 	if message, ok := value.(proto.Message); ok {
 		return message, nil

@@ -19,16 +19,18 @@ import (
 //
 // On a bus that does not count receivers, the conn sends a discovery request when it first uses a
 // method and topic. It sends another one after the bus has lost its connection to the broker. On
-// other buses, a [selection.Directory] determines when the conn sends discovery requests.
+// other buses, it sends one when it first uses a queue method, and further ones when a
+// [selection.Directory] requires them.
 //
-// The broker may deny access to the channels for these messages. The conn then knows only the
-// servers that have answered calls, as it does with psrpc servers.
+// The broker may deny access to the channels for announcements and discovery requests. The conn
+// then knows only the servers that have answered calls. The same applies to psrpc servers on any
+// broker, because they do not announce themselves.
 type connPresence struct {
 	conn *Conn
 	// service is the wire name of the service.
 	service string
-	// announcements receives what servers send to all clients of the service. answers receives the
-	// responses to discovery requests of this conn.
+	// announcements is the subscription to what servers send to all clients of the service. answers
+	// is the subscription to the responses to discovery requests of this conn.
 	announcements, answers transport.LazySubscription
 	// denied reports whether the broker denies access to the channels for discovery. unicastDenied
 	// reports whether it denies access to the channels of single servers.
@@ -46,7 +48,8 @@ func newConnPresence(c *Conn, service *registry.Service) *connPresence {
 	}
 }
 
-// subscribe subscribes to the channels on which servers announce themselves.
+// subscribe subscribes to the channels on which servers announce themselves. If the broker denies
+// access to them, subscribe turns discovery off and returns nil, because calls work without it.
 func (p *connPresence) subscribe(ctx context.Context) error {
 	if p.denied.Load() {
 		return nil
@@ -124,8 +127,9 @@ func (p *connPresence) updateDirectory(directory *selection.Directory, presence 
 	}
 }
 
-// ask sends a discovery request for the request channel of a route. It sends nothing if the servers
-// are already known, or if responses to an earlier discovery request may still arrive.
+// ask sends a discovery request for the request channel of a route. It sends nothing if discovery
+// is turned off, if the servers are already known, or if responses to an earlier discovery request
+// may still arrive.
 func (p *connPresence) ask(r *route) {
 	c := p.conn
 	if p.denied.Load() || !r.membership.StartDiscovery(c.disconnects()) {
@@ -139,10 +143,13 @@ func (p *connPresence) ask(r *route) {
 	}
 }
 
-// askAgain sends another discovery request. If fewer servers have responded to the first one than
-// one of them has reported, answered holds the addresses of those that have responded. Most likely,
-// a server was killed. One of the servers then checks this, so that the next conn does not wait for
-// the killed server; see [wire.Discover.Answered]. askAgain never blocks.
+// askAgain sends another discovery request. If answered is empty, the first one may have been lost,
+// or the conn has heard from a server that it does not know. askAgain never blocks.
+//
+// If answered is not empty, it holds the addresses of the servers that have responded. One of them
+// has reported that there are more servers. The others have most likely been killed. The first
+// server in answered then checks whether they are gone, so that the next conn does not wait for
+// them; see [wire.Discover.Answered].
 func (p *connPresence) askAgain(requests string, answered []string) {
 	if p.denied.Load() || len(answered) > wire.MaxAnswered {
 		return
@@ -157,7 +164,8 @@ func (p *connPresence) askAgain(requests string, answered []string) {
 	})
 }
 
-// discover publishes a discovery request for a request channel. answered is the value of
+// discover publishes a discovery request on channel. The request asks which servers receive
+// requests on the request channel named requests. answered is the value of
 // [wire.Discover.Answered].
 func (p *connPresence) discover(channel bus.Channel, requests string, report bus.DeliveryReport, answered ...[]byte) error {
 	c := p.conn
@@ -171,7 +179,8 @@ func (p *connPresence) discover(channel bus.Channel, requests string, report bus
 	return c.bus.Publish(ctx, channel, frame, report)
 }
 
-// Delivered implements bus.DeliveryReport for discovery requests.
+// Delivered implements bus.DeliveryReport for discovery requests. It turns discovery off if the
+// broker has denied one.
 func (p *connPresence) Delivered(_ int, err error) {
 	if transport.IsPermissionDenied(err) {
 		p.deny(err)

@@ -28,8 +28,8 @@ type replySubscriptions struct {
 	streams transport.LazySubscription
 	// cancels records whether the broker denies the conn's cancellations for the service.
 	cancels cancelReport
-	// presence keeps track of the servers of the service. It is nil if the bus counts receivers, or
-	// if no method of the service needs it.
+	// presence keeps track of the servers of the service. It is nil if no method needs this; see
+	// [transport.Traits.Announces].
 	presence *connPresence
 
 	// opening is a lock that a goroutine holds while it subscribes. It is a channel of capacity

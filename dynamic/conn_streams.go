@@ -69,7 +69,8 @@ func (c *Conn) warnClockSkew(method *registry.Method, server string) {
 	}
 }
 
-// onStream is the bus.Handler for stream channels. It never blocks.
+// onStream is called for each frame on a stream channel. It passes the frame to its stream.
+// onStream never blocks.
 func (c *Conn) onStream(channel bus.Channel, frame []byte) {
 	parsed, expanded, err := transport.Decode(frame, wire.KindStream, c.options.decompression(), wire.ParseStream)
 	if err != nil {

@@ -11,15 +11,15 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 )
 
-// unicastRoute chooses some of the servers of a method, so that a request is sent only to them. It
-// is used for queue methods, and for calls with [SelectionOpts.Candidates] or
-// [SelectionOpts.AcceptFirstAvailable]. While the conn does not
-// know all servers of the method and topic, requests are sent to all of them; see
-// [selection.Directory]. It is immutable.
+// unicastRoute chooses one or several servers of a method, so that a request is sent only to them.
+// It is used for queue methods, and for calls with [SelectionOpts.Candidates] or
+// [SelectionOpts.AcceptFirstAvailable]. While the conn does not know all servers of the method and
+// topic, requests are sent to the queue or to all servers; see [selection.Directory]. A
+// unicastRoute is immutable.
 //
 // On Redis, each server process of a queue receives each request and asks Redis for the lock on it.
-// With many processes, that takes most of the broker's time. A unicast request is received by one
-// server only, so it needs no lock.
+// With many processes, these lock attempts take most of the broker's time. A request that is sent
+// to a single server needs no lock.
 type unicastRoute struct {
 	membership *selection.Membership
 	presence   *connPresence
@@ -29,8 +29,8 @@ type unicastRoute struct {
 
 func (u *unicastRoute) directory() *selection.Directory { return &u.membership.Directory }
 
-// candidates returns n servers to which a request is sent, or nil if the request must be sent to
-// all servers.
+// candidates returns n servers, chosen at random, to which a request is to be sent. It returns nil
+// if the request must be sent to all servers.
 func (u *unicastRoute) candidates(n int, now time.Time) []*selection.Member {
 	if !u.presence.conn.traits.CountsReceivers && !u.membership.KnowsAll() {
 		return nil
@@ -38,14 +38,15 @@ func (u *unicastRoute) candidates(n int, now time.Time) []*selection.Member {
 	return u.directory().Sample(n, u.sinceEpoch(now), u.presence.conn.traits.CountsReceivers)
 }
 
-// choose returns the server to which a request is sent, or nil if the request must be sent to the
-// queue.
+// choose returns the server of a queue to which a request is to be sent, or nil if the request must
+// be sent to the queue. The caller must call [selection.Member.Done] when the call has ended.
 func (u *unicastRoute) choose(now time.Time) *selection.Member {
 	return u.directory().Choose(u.sinceEpoch(now))
 }
 
-// chooseWilling returns the server to which a request that any server may handle is sent, or nil if
-// the request must be sent to all servers.
+// chooseWilling returns a server that has recently claimed a request, or nil if the request must be
+// sent to all servers. It is used for calls with acceptsAny; see [unaryCall]. The caller must call
+// [selection.Member.Done] when the call has ended.
 func (u *unicastRoute) chooseWilling(now time.Time) *selection.Member {
 	return u.directory().ChooseWilling(u.sinceEpoch(now))
 }
@@ -54,8 +55,9 @@ func (u *unicastRoute) sinceEpoch(now time.Time) time.Duration {
 	return now.Sub(u.presence.conn.inboxes.epoch)
 }
 
-// onCounted handles the number of receivers that the bus has reported for a request to the queue.
-// It never blocks.
+// onCounted handles the number of receivers that the bus has reported for a request to the queue or
+// to all servers. If the conn does not know all of them, onCounted may send a discovery request. It
+// never blocks.
 func (u *unicastRoute) onCounted(receivers int) {
 	if u.directory().OnCounted(receivers, u.sinceEpoch(time.Now())) {
 		// goTracked fails only if the conn is closed. The conn then sends no more requests.
@@ -64,7 +66,7 @@ func (u *unicastRoute) onCounted(receivers int) {
 }
 
 // ask sends a discovery request to all servers of the service, to find out which of them receive
-// the requests of the route.
+// the requests of the route. It does nothing if discovery is turned off.
 func (u *unicastRoute) ask() {
 	p := u.presence
 	if p.denied.Load() {
@@ -75,8 +77,10 @@ func (u *unicastRoute) ask() {
 	}
 }
 
-// onUndelivered handles a request of a queue that was sent to a single server, which has not
-// accepted it. state is the state of the call.
+// onUndelivered is called when a server of a queue has not accepted a request that was sent only to
+// it. Later requests are not sent to that server until it announces itself again. If the broker
+// denies access to its channel, no more requests are sent to single servers. state is the state of
+// the call.
 func (u *unicastRoute) onUndelivered(member *selection.Member, state *callState) {
 	if transport.IsPermissionDenied(state.publishErr) {
 		u.deny(state.publishErr, "the more servers a queue has, the more a queue call costs")
@@ -95,8 +99,9 @@ func (u *unicastRoute) deny(err error, consequence string) {
 	}
 }
 
-// onNotAccepted handles a request that any server may handle, and that was sent to a single server,
-// which has not accepted it. state is the state of the call.
+// onNotAccepted is called when a server from chooseWilling has not accepted a request. It records
+// whether the server is gone or has declined, for the choice of servers in later calls. state is
+// the state of the call.
 func (u *unicastRoute) onNotAccepted(member *selection.Member, state *callState) {
 	switch {
 	case transport.IsPermissionDenied(state.publishErr):
@@ -108,8 +113,9 @@ func (u *unicastRoute) onNotAccepted(member *selection.Member, state *callState)
 	}
 }
 
-// onClaims is called at the end of a call that any server may handle, if the request was sent to all
-// servers. claims holds the claims that have arrived.
+// onClaims is called at the end of a call for which chooseWilling could have chosen a server, if
+// the request was sent to all servers. It records which servers have claimed the request, so that
+// chooseWilling can choose them. claims holds the claims that have arrived.
 func (u *unicastRoute) onClaims(claims []wire.ClaimRequest) {
 	complete := u.directory().AccountsForAll()
 	if !u.presence.conn.traits.CountsReceivers {
@@ -118,19 +124,19 @@ func (u *unicastRoute) onClaims(claims []wire.ClaimRequest) {
 	u.directory().OnClaims(claims, complete, u.sinceEpoch(time.Now()))
 }
 
-// suspect is called when a server, which is a member of the directory, has not answered a request
-// in time. suspect sends the member a discovery request, which asks whether the member still
-// receives the requests of the queue. Until the member responds, this conn sends it no other
-// requests.
+// suspect is called when a server has not answered in time a request that was sent only to it.
+// suspect sends the server a discovery request, which asks whether it still receives requests on
+// the route's request channel. Until the server responds, this conn sends it no other requests.
 func (u *unicastRoute) suspect(member *selection.Member) {
 	if u.directory().Suspect(member) {
-		// If the discovery request or the response is lost, the member is asked again together with
+		// If the discovery request or the response is lost, the server is asked again together with
 		// all others; see [selection.Directory.OnCounted].
 		_ = u.presence.discover(bus.Channel(member.Channel), u.requests, &questionReport{u.directory(), member})
 	}
 }
 
-// questionReport is the bus.DeliveryReport of a discovery request to a single member.
+// questionReport is the bus.DeliveryReport for a discovery request to a single server, which is a
+// member of the directory.
 type questionReport struct {
 	directory *selection.Directory
 	member    *selection.Member
@@ -152,7 +158,7 @@ type candidateReport struct {
 }
 
 // Delivered implements bus.DeliveryReport. A candidate that has not received the request is treated
-// as if it had declined it.
+// as if it had declined the request.
 func (r *candidateReport) Delivered(receivers int, err error) {
 	if receivers != 0 && err == nil {
 		return
@@ -169,14 +175,15 @@ func (r *candidateReport) Delivered(receivers int, err error) {
 	}
 }
 
-// unicastReport is the bus.DeliveryReport for a request that is sent to a single server.
+// unicastReport is the bus.DeliveryReport for a request that is sent to the server in the field
+// member of a unaryCall.
 type unicastReport struct {
 	inbox *callInbox
 	call  id.Call
 }
 
-// Delivered implements bus.DeliveryReport. It wakes the calling goroutine if the server has not
-// received the request.
+// Delivered implements bus.DeliveryReport. If the server has not received the request, Delivered
+// records this and wakes the calling goroutine.
 func (r *unicastReport) Delivered(receivers int, err error) {
 	if receivers != 0 && err == nil {
 		return
