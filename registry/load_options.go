@@ -21,7 +21,7 @@ type loadOptions struct {
 	// maxSourceSize is the maximum size of a .proto source in bytes. If it is 0,
 	// DefaultMaxSourceSize applies.
 	maxSourceSize int
-	// logger is the logger for notices. If it is nil, slog.Default() is used.
+	// logger is the argument of WithLogger. If it is nil, slog.Default() is used.
 	logger *slog.Logger
 	// lint reports whether services with problems that Lint reports are refused.
 	lint bool

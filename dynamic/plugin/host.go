@@ -46,8 +46,8 @@ type Host struct {
 	mu sync.Mutex
 	// plugins maps plugin names to plugins.
 	plugins map[string]*managedPlugin
-	// live contains all versions that are being loaded, served or drained. As long as a version is
-	// in live, no other plugin can serve its services.
+	// live contains all versions that are being loaded, served or drained. Other plugins cannot
+	// use the service names that these versions have reserved.
 	live map[*version]struct{}
 	// unreadable contains the status of each folder that could not be read, keyed by the folder's
 	// path. List returns these along with the plugins.

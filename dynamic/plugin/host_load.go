@@ -137,8 +137,9 @@ func (h *Host) addVersion(v *version) (previous *version) {
 	return v.plugin.current
 }
 
-// commit makes v the current version of its plugin and emits an event. If previous is not nil,
-// commit shuts it down in the background.
+// commit makes v the current version of its plugin and emits an event. If the code of v is already
+// unhealthy, commit emits a second event. If previous is not nil, commit shuts it down in the
+// background.
 func (h *Host) commit(previous, v *version) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
