@@ -1,6 +1,9 @@
 package registry
 
-import _ "embed"
+import (
+	_ "embed"
+	"regexp"
+)
 
 // These are the import paths of the built-in psrpc options.
 const (
@@ -9,7 +12,11 @@ const (
 )
 
 //go:embed psrpcoptions/options.proto
-var optionsSource string
+var publishedOptions string
+
+// optionsSource is the built-in source of the psrpc options. It has no go_package option, because
+// only protoc needs this option, and an old descriptor.proto of a user may not declare it.
+var optionsSource = regexp.MustCompile(`(?m)^option go_package = .*$`).ReplaceAllString(publishedOptions, "")
 
 // userFiles is the set of files that the user provides for one compilation.
 type userFiles interface {

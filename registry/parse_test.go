@@ -68,9 +68,12 @@ func TestParseProto_BuiltinOptions(t *testing.T) {
 	}
 	a, b := file("options.proto", "a"), file("psrpc/options.proto", "b")
 	for label, fsys := range map[string]fstest.MapFS{
-		"built in":                  protos("a.proto", a, "b.proto", b),
-		"user's options.proto":      protos("a.proto", a, "b.proto", b, "options.proto", optionsSource),
-		"user's psrpc/options":      protos("a.proto", a, "b.proto", b, "psrpc/options.proto", optionsSource),
+		"built in":             protos("a.proto", a, "b.proto", b),
+		"user's options.proto": protos("a.proto", a, "b.proto", b, "options.proto", publishedOptions),
+		"user's psrpc/options": protos("a.proto", a, "b.proto", b, "psrpc/options.proto", publishedOptions),
+		"user's old descriptor.proto": protos("a.proto", a, "b.proto", b, "google/protobuf/descriptor.proto",
+			`syntax = "proto2"; package google.protobuf; message FileOptions { extensions 1000 to max; }
+				message MethodOptions { extensions 1000 to max; }`),
 		"user's is another message": protos("a.proto", strings.ReplaceAll(a, "options.proto", "psrpc/options.proto"), "b.proto", b, "options.proto", `syntax = "proto3"; message Mine {}`),
 		"user's is broken, unused":  protos("a.proto", strings.ReplaceAll(a, "options.proto", "psrpc/options.proto"), "b.proto", b, "options.proto", `broken`),
 	} {
