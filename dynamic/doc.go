@@ -63,10 +63,11 @@
 // # Ordering and delivery
 //
 // A bus may lose frames, as message brokers do. If a request or its response is lost, the call ends
-// at its timeout. A queue call ends earlier, at the selection timeout, if no server has confirmed
-// the request by then. A request is thus handled at most once. A request that a bus delivers twice
-// within five seconds is handled only once. Calls are independent of each other and may be handled
-// in any order.
+// at its timeout at the latest. A queue call already ends at the selection timeout if no server has
+// confirmed the request by then. A client sends a request again only if no server has handled it. A
+// server drops a request that the bus delivers a second time within five seconds. A request is
+// therefore handled at most once, unless the bus delivers it again later. Calls are independent of
+// each other and may be handled in any order.
 //
 // Messages on a stream arrive in the order in which they were sent, and no message arrives twice.
 // Send returns when the other side has accepted the message, or earlier if the stream has a send

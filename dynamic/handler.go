@@ -23,16 +23,15 @@ import (
 // descriptor.
 type Handlers map[string]Handler
 
-// Handler serves a method. Handlers are created by [Unary], [Raw], [Stream] and [HandlersOf]. The
-// same handler may be registered several times.
+// Handler serves a method. Handlers are created by [Unary], [Raw], [Stream], [HandlersOf] and
+// [HandlersAs]. The same handler may be registered several times.
 type Handler interface {
 	// bind checks the handler's types against the method and returns a handler for this method.
 	bind(method *registry.Method) (*boundHandler, error)
 }
 
 // boundHandler is a handler whose types have been checked against its method. Types and conversions
-// are determined once, when the handler is registered, so that handling a request needs no
-// reflection.
+// are determined once, when the handler is registered. Handling a request then needs no reflection.
 type boundHandler struct {
 	// decode converts an encoded request to the argument of handle.
 	decode func(raw []byte) (wire.Body, error)
@@ -72,8 +71,8 @@ type HandlerOption interface {
 // Req must be the request type of the handler. ctx carries the client's metadata (see
 // [RequestInfoFromContext]) and ends when the request expires or is canceled. The function should
 // return quickly, because the client is waiting for it. If it panics, the server does not handle
-// the request. The function is not called for requests from dynpsrpc clients to QUEUE methods,
-// because the bus has already selected the server.
+// the request. For QUEUE methods, a dynpsrpc client without [WithSelectionOpts] leaves the
+// selection to the bus, and the function is not called.
 func WithAffinity[Req proto.Message](affinity func(ctx context.Context, request Req) float32) HandlerOption {
 	return affinityOption[Req](affinity)
 }
@@ -95,9 +94,10 @@ func (f affinityOption[Req]) bindOption(bound *boundHandler, method *registry.Me
 	return nil
 }
 
-// WithMaxConcurrent limits how many requests of the method are handled at the same time. The option
-// [WithMaxConcurrentRequests] does this for all methods of a server together. By default, or if
-// requests is zero or negative, there is no limit.
+// WithMaxConcurrent limits how many requests of the method are handled at the same time. By
+// default, or if requests is zero or negative, there is no limit. The option
+// [WithMaxConcurrentRequests] sets a limit for all methods of a server together, and explains what
+// happens when a limit is reached.
 func WithMaxConcurrent(requests int) HandlerOption {
 	return concurrencyOption(max(requests, 0))
 }
@@ -110,7 +110,7 @@ func (n concurrencyOption) bindOption(bound *boundHandler, _ *registry.Method) e
 }
 
 // Unary returns a handler that calls handle for each request. handle may keep and modify the
-// request. After handle has returned, it must not modify the response. If handle returns a nil
+// request. The response must not be modified after handle has returned. If handle returns a nil
 // response without an error, an empty message is sent.
 //
 // The context passed to handle ends when the caller stops waiting or the server is killed. If
@@ -181,8 +181,9 @@ func (b *boundHandler) apply(options []HandlerOption, method *registry.Method) e
 }
 
 // Raw returns a handler that calls handle for each request without decoding it. The request and the
-// response are encoded messages; dynpsrpc does not check them. handle must not modify the request,
-// but may keep it. After handle has returned, it must not modify the response.
+// response are encoded messages; dynpsrpc does not check them, unless there are interceptors, which
+// receive decoded messages. handle must not modify the request, but may keep it. The response must
+// not be modified after handle has returned.
 func Raw(
 	handle func(ctx context.Context, method *registry.Method, request []byte) ([]byte, error), opts ...HandlerOption,
 ) Handler {
@@ -297,7 +298,9 @@ func bindHandlers(r *Registration, handlers Handlers, o *registerOptions) (map[s
 }
 
 // bindHandler binds a handler to its method. handler is nil if the user has given no handler for
-// the method. For a subscription method, this is no error, and bindHandler returns nil.
+// the method. For a subscription method, this is no error, and bindHandler returns nil. For other
+// methods, it is an error, unless allowMissing is true. The result is then a handler that returns
+// errors.ErrUnimplemented.
 func bindHandler(method *registry.Method, handler Handler, allowMissing bool) (*boundHandler, error) {
 	switch {
 	case handler != nil:

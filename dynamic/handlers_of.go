@@ -51,7 +51,8 @@ func HandlersAs[Service any](implementation Service) Handlers {
 }
 
 // handlersOf returns a handler for each exported Go method of an implementation. If service is not
-// nil, only the methods of this interface are included.
+// nil, only the methods of this interface are included. If there are no such methods or the
+// implementation is nil, the result makes the registration fail; see problemHandler.
 func handlersOf(given any, service reflect.Type) Handlers {
 	impl := &implementation{value: reflect.ValueOf(given), service: service}
 	switch {
@@ -85,8 +86,8 @@ func handlersOf(given any, service reflect.Type) Handlers {
 
 // implementation is the argument of HandlersOf.
 type implementation struct {
-	// value is a pointer to the receiver of the Go methods. It is the argument itself if that is a
-	// pointer, and a pointer to a copy otherwise.
+	// value is the pointer with which the Go methods are called. It is the argument itself if that
+	// is a pointer, and a pointer to a copy of the argument otherwise.
 	value reflect.Value
 	// goType is the type of the argument.
 	goType reflect.Type
@@ -95,7 +96,8 @@ type implementation struct {
 }
 
 // method returns the Go method with this name. The first parameter of its function is the pointer
-// in the field value.
+// in the field value. method returns false if there is no such method, or if it does not belong to
+// the interface in the field service.
 func (i *implementation) method(name string) (reflect.Method, bool) {
 	for _, t := range []reflect.Type{i.goType, i.service} {
 		if t == nil {

@@ -22,13 +22,14 @@ var (
 	float32Type = reflect.TypeFor[float32]()
 )
 
-// methodFunction converts the function of a Go method to type F. The first parameter of F is the
-// receiver.
+// methodFunction converts the function of a Go method to type F, so that it can be called without
+// reflect.Call. The first parameter of F is the receiver. In a benchmark, reflect.Call makes an
+// in-process call take a sixth longer.
 //
 // The pointer types of messages are known only at run time, so F has unsafe.Pointer in their place.
 // This is sound because Go represents all pointers alike: code that was compiled for one pointer
-// type can be called with another one. The memory behind the pointer must have the right type. The
-// caller must have checked this. reflect.Call would add a sixth to the time of an in-process call.
+// type can be called with another one. However, the memory behind the pointer must have the right
+// type, which callers of the function must ensure.
 func methodFunction[F any](method reflect.Method) F {
 	function := reflect.New(method.Func.Type())
 	function.Elem().Set(method.Func)
@@ -41,7 +42,8 @@ func (i *implementation) receiver() unsafe.Pointer { return i.value.UnsafePointe
 // pointerType is a Go type that is a pointer to a message.
 type pointerType struct{ reflect.Type }
 
-// pointer returns the pointer in a message, which must be of the type t.
+// pointer returns the pointer in a message, or nil if the message is nil. It panics if the message
+// is not of the type t.
 func (t pointerType) pointer(m proto.Message) unsafe.Pointer {
 	if m == nil {
 		return nil
@@ -213,7 +215,8 @@ func (t *typedStream[Send, Recv]) handlerOf(
 	return Stream(func(stream ServerStream[Send, Recv]) error { return function(receiver, stream) }, options...)
 }
 
-// resolvePointer returns the Type for messages that have the Go type t.
+// resolvePointer returns the Type for messages that have the Go type t. noun is "request" or
+// "response" and is used in the error.
 func resolvePointer(
 	noun string, t pointerType, resolver message.Resolver, descriptor protoreflect.MessageDescriptor,
 ) (message.Type, error) {

@@ -18,10 +18,10 @@ import (
 const affinitySuffix = "Affinity"
 
 // goMethodHandler is implemented only by *implementationHandler, whose methods call
-// reflect.Type.MethodByName. In a program that contains this call, the linker keeps all exported
-// methods of all types, which make up a fifth of the program. Because matchImplementation uses this
-// interface instead of the concrete type, the linker can remove the call from programs that do not
-// use HandlersOf.
+// reflect.Type.MethodByName. In a program that contains this call, the linker keeps the exported
+// methods of all types, which makes the program about a fifth larger. Because matchImplementation
+// uses this interface instead of the concrete type, the linker can remove the call from programs
+// that do not use HandlersOf.
 type goMethodHandler interface {
 	Handler
 	// owner returns the type of the implementation.
@@ -92,15 +92,16 @@ func (h *implementationHandler) methodOf(service *registry.Service, key string) 
 	return method
 }
 
-// reportedHandler stands for a handler whose problem has already been reported.
+// reportedHandler stands for a handler whose problem has already been reported, so that no second
+// error about the same method follows.
 type reportedHandler struct{}
 
 func (reportedHandler) bind(*registry.Method) (*boundHandler, error) {
 	return nil, nil //nolint:nilnil // the method is not served
 }
 
-// reportedHandlers returns a reportedHandler for each method, so that an error about the whole
-// service is not followed by one about each of its methods.
+// reportedHandlers returns a reportedHandler for each method of a service. It is used if an error
+// about the whole service has been reported.
 func reportedHandlers(service *registry.Service) Handlers {
 	handlers := Handlers{}
 	for _, method := range service.Methods() {

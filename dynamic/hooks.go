@@ -8,21 +8,23 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// RequestHook is called before each request of a conn is sent. It runs on the caller's goroutine
-// and outside the interceptors. It is thus called once per call, with the request that the caller
-// has passed. It must not modify the request.
+// RequestHook is called at the beginning of each single or multi call on a conn. It runs on the
+// caller's goroutine, before the interceptors. It is therefore called once per call, even if an
+// interceptor sends the request several times, and gets the request that the caller has passed. It
+// must not modify the request.
 type RequestHook func(ctx context.Context, request proto.Message, info RPCInfo)
 
-// ResponseHook is called when a call on a conn has ended. For a multi call, it is called for each
-// response. It runs outside the interceptors, so response and err are what the caller receives. If
-// err is not nil, response is nil. The hook usually runs on the caller's goroutine. For responses
-// to [Client.CallMulti] and [InvokeMulti], it runs on a goroutine started by the conn. It must not
+// ResponseHook is called when a single call on a conn has ended, and for each response to a multi
+// call. It runs after the interceptors, so response and err are what the caller receives. If err is
+// not nil, response is nil. The hook usually runs on the caller's goroutine. For responses to
+// [Client.CallMulti] and [InvokeMulti], it runs on a goroutine started by the conn. It must not
 // modify the request or the response.
 type ResponseHook func(ctx context.Context, request proto.Message, info RPCInfo, response proto.Message, err error)
 
 // Panic describes a panic that dynpsrpc has recovered.
 type Panic struct {
-	// Method is the method whose handler, affinity function or interceptor panicked.
+	// Method is the method whose handler, affinity function, interceptor or [RequestEventHandler]
+	// panicked.
 	Method *registry.Method
 	// Value is the value passed to panic. It is nil if a handler ended its goroutine by calling
 	// runtime.Goexit.
@@ -32,6 +34,6 @@ type Panic struct {
 }
 
 // PanicHook is called for each recovered panic, on the goroutine that panicked. ctx is the context
-// of the request, stream or subscription. If a client interceptor of a multi call panics, ctx is
-// context.Background().
+// of the request, stream or subscription. If a client interceptor of a multi call or a
+// [RequestEventHandler] panics, ctx is context.Background().
 type PanicHook func(ctx context.Context, p Panic)

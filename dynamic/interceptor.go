@@ -7,8 +7,8 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// serverInterceptors holds the interceptors of a server or of one of its services. In each slice,
-// the first interceptor is the outermost.
+// serverInterceptors holds the interceptors, panic hooks and request-event handlers of a server or
+// of one of its services. In each slice of interceptors, the first one is the outermost.
 type serverInterceptors struct {
 	rpc     []ServerRPCInterceptor
 	stream  []StreamInterceptor
@@ -19,8 +19,9 @@ type serverInterceptors struct {
 	err error
 }
 
-// clientInterceptors holds the interceptors of a conn or of a single call. For a call, only rpc,
-// multi and stream are set.
+// clientInterceptors holds the interceptors, panic hooks and request-event handlers of a conn, or
+// the interceptors of one call or stream. For a call or stream, only the fields rpc, multi, stream
+// and err are used.
 type clientInterceptors struct {
 	rpc          []ClientRPCInterceptor
 	multi        []ClientMultiRPCInterceptor
@@ -44,10 +45,10 @@ type ClientRPCHandler func(ctx context.Context, request proto.Message, opts ...R
 // accepted. The returned handler runs on the caller's goroutine, and panics in it are not
 // recovered.
 //
-// The interceptor itself is called when a client is created, including by [Client.Topic], and again
-// for each call that uses [WithTopic] or [WithRequestInterceptors]. Variables that calls share must
-// therefore be declared outside the interceptor. The returned handler must be safe for concurrent
-// use.
+// The interceptor itself is called more than once. An interceptor of a conn is called when a client
+// is created, including by [Client.Topic], and for each call that uses [WithTopic]. An interceptor
+// from [WithRequestInterceptors] is called for each call. Variables that calls share must therefore
+// be declared outside the interceptor. The returned handler must be safe for concurrent use.
 type ClientRPCInterceptor func(info RPCInfo, next ClientRPCHandler) ClientRPCHandler
 
 // ClientMultiRPCHandler handles one multi call. Each method handles one kind of event. To pass an
@@ -92,9 +93,9 @@ type ServerRPCHandler func(ctx context.Context, request proto.Message) (proto.Me
 // types; both generated and dynamic messages are accepted. If the interceptor returns a nil
 // response and a nil error, an empty message is sent.
 //
-// The interceptor runs on the goroutine that serves the request, after the client has selected this
-// server. A panic in the interceptor is treated like a panic in the service's handler. ctx carries
-// the client's ID and metadata; see [RequestInfoFromContext].
+// The interceptor runs on the goroutine that serves the request, once it is certain that this
+// server handles the request. A panic in the interceptor is treated like a panic in the service's
+// handler. ctx carries the client's ID and metadata; see [RequestInfoFromContext].
 type ServerRPCInterceptor func(
 	ctx context.Context, request proto.Message, info RPCInfo, handler ServerRPCHandler,
 ) (proto.Message, error)
@@ -168,7 +169,7 @@ type DeliveryHandler func(ctx context.Context, update proto.Message) error
 // [errors.Internal].
 type SubscriptionInterceptor func(info RPCInfo, next DeliveryHandler) DeliveryHandler
 
-// concat returns the interceptors of s followed by those of service.
+// concat returns the contents of s followed by those of service, except for errors.
 func (s *serverInterceptors) concat(service *serverInterceptors) serverInterceptors {
 	return serverInterceptors{
 		rpc:     slices.Concat(s.rpc, service.rpc),

@@ -241,8 +241,8 @@ func (c *multiChain) setCurrentServer(server string) {
 	c.currentServer = server
 }
 
-// recv calls the Recv method of the handler at index. If index is negative, recv adds the response
-// to ready.
+// recv calls the Recv method of the handler at index, unless that handler has been closed. If index
+// is negative, recv adds the response to ready and wakes the caller.
 func (c *multiChain) recv(index int, response proto.Message, err error) {
 	if index >= 0 {
 		if !c.closed[index].Load() {
@@ -297,8 +297,8 @@ func (c *multiChain) close() {
 }
 
 // closeFrom calls the Close method of the handler at index, unless this has already been done. That
-// method usually calls the Close method of the next handler towards the caller. If index is
-// negative, closeFrom ends the call.
+// method usually passes the event on to the next handler towards the caller. If index is negative,
+// closeFrom ends the call.
 func (c *multiChain) closeFrom(index int) {
 	if index < 0 {
 		c.end()

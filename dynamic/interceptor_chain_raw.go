@@ -11,8 +11,8 @@ import (
 )
 
 // rawCall holds the encoded messages of a call to a raw handler, while the interceptors see the
-// decoded messages. It is stored in the request's context, so it is lost if an interceptor replaces
-// that context with an unrelated one.
+// decoded messages. Because it is stored in the request's context, it is lost if an interceptor
+// replaces that context with an unrelated one.
 type rawCall struct {
 	request []byte
 	// response is the most recent response returned by the handler.

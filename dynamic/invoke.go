@@ -20,11 +20,11 @@ import (
 //   - nil, for an empty message.
 //
 // A map may contain messages, time.Time and time.Duration values at any depth. A message in a map
-// must be of the type of its field, unless the field is an Any, Struct or Value. A duration in a
-// numeric field is sent in nanoseconds. A message with unknown fields is refused, because JSON
-// would lose them.
+// must be of the type of its field, unless the field is an Any, Struct or Value. It must not have
+// unknown fields, because the conversion to JSON would lose them. A duration in a numeric field is
+// sent in nanoseconds.
 //
-// A field in JSON or in a map that the schema does not have is an error, unless
+// If JSON or a map contains a field that the schema does not have, Invoke returns an error, unless
 // [WithDiscardUnknown] is used.
 //
 // If the request cannot be converted to the method's request type, it is not sent, and Invoke fails
@@ -66,7 +66,7 @@ type InvokedStream struct {
 	ClientStream[proto.Message, proto.Message]
 
 	plan *clientPlan
-	// discardUnknown reports whether WithDiscardUnknown applies to the stream.
+	// discardUnknown reports whether Send ignores unknown fields; see [WithDiscardUnknown].
 	discardUnknown bool
 }
 
