@@ -12,9 +12,9 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 )
 
-// cancelTimeout limits how long a call tries to publish its cancellation, or a conn a discovery
-// request, on a busy bus. The limit is short because the call does not return before the attempt
-// has ended.
+// cancelTimeout limits how long it may take to publish a cancellation on a busy bus. The limit is
+// short because the call does not return before the attempt has ended. The same limit applies to
+// discovery requests.
 const cancelTimeout = 100 * time.Millisecond
 
 // cancel publishes a cancellation for a call that the client has given up. dynpsrpc servers then

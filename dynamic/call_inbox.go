@@ -178,9 +178,9 @@ func (in *callInbox) onDeadline(deadline int64) {
 	in.wakeup.Send()
 }
 
-// isUndelivered reports whether it is certain that no server has run a unicast request. This is the
-// case if the server is gone or has declined the request, or if the broker denies access to the
-// server's channel.
+// isUndelivered reports whether it is certain that a request sent only to one server was not run.
+// This is the case if the server is gone or has declined the request, or if the broker denies
+// access to the server's channel.
 func (s *callState) isUndelivered() bool {
 	return s.receivers == 0 || transport.IsPermissionDenied(s.publishErr) ||
 		slices.ContainsFunc(s.claims, func(claim wire.ClaimRequest) bool { return claim.Declined })

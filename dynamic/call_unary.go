@@ -94,8 +94,8 @@ type unaryCall struct {
 	// servers. If none of these servers accepts it, a selection among all servers follows, with the
 	// same options. selection is nil for all other calls, including those to queue methods.
 	selection *SelectionOpts
-	// member is the server to which the request was sent as a unicast request. It is nil if the
-	// request was sent to all servers or to the queue.
+	// member is the only server to which the request was sent. It is nil if the request was sent to
+	// several or all servers or to the queue.
 	member *selection.Member
 }
 

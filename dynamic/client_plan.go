@@ -23,8 +23,8 @@ type clientPlan struct {
 	// presence keeps track of the servers of the service. It is nil if clients of the method need not
 	// know how many answers to expect.
 	presence *connPresence
-	// members keeps track of the servers to which unicast requests can be sent. It is nil if clients
-	// of the method send no unicast requests.
+	// members keeps track of the servers, so that requests can be sent to single servers. It is nil
+	// if clients of the method never do this.
 	members   *connPresence
 	requests  message.Type
 	responses message.Type
@@ -33,8 +33,8 @@ type clientPlan struct {
 }
 
 // newClientPlan returns a plan for the method. It first waits until the conn has subscribed to the
-// replies of the method's service. It may also send a discovery request, so that the first call
-// already knows the servers.
+// replies of the method's service. It may also send a discovery request, so that the conn knows the
+// servers before the first call.
 func newClientPlan[Req, Resp proto.Message](ctx context.Context, c *Conn, method *registry.Method) (*clientPlan, error) {
 	requests, err := message.Resolve[Req](method.Service(), method.Input())
 	if err != nil {
@@ -94,8 +94,8 @@ func (p *clientPlan) check(ctx context.Context, kind registry.Kind) error {
 	return nil
 }
 
-// nilContextError returns the error for a nil context that was passed with the full name of a
-// method.
+// nilContextError returns the error for a call with a nil context. method is the full name of the
+// called method.
 func nilContextError(method string) error {
 	return errors.NewErrorf(errors.InvalidArgument, "method %s: the context is nil", method)
 }

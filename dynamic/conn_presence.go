@@ -147,9 +147,9 @@ func (p *connPresence) ask(r *route) {
 // or the conn has heard from a server that it does not know. askAgain never blocks.
 //
 // If answered is not empty, it holds the addresses of the servers that have responded. One of them
-// has reported that there are more servers. The others have most likely been killed. The first
-// server in answered then checks whether they are gone, so that the next conn does not wait for
-// them; see [wire.Discover.Answered].
+// has reported that there are more servers. Those that have not responded have most likely been
+// killed. The first server in answered checks this, so that the next conn does not wait for them;
+// see [wire.Discover.Answered].
 func (p *connPresence) askAgain(requests string, answered []string) {
 	if p.denied.Load() || len(answered) > wire.MaxAnswered {
 		return

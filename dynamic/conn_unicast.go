@@ -23,7 +23,7 @@ import (
 type unicastRoute struct {
 	membership *selection.Membership
 	presence   *connPresence
-	// requests is the name of the request channel.
+	// requests is the name of the request channel of the method and topic.
 	requests string
 }
 

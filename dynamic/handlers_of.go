@@ -17,8 +17,9 @@ import (
 //	func(ctx context.Context, request Req) (Resp, error)  // single and multi calls, like Unary
 //	func(stream dynamic.ServerStream[Resp, Req]) error    // streams, like Stream
 //
-// A method with AFFINITY routing also needs an affinity function; see [WithAffinity]. It is the Go
-// method whose name ends in Affinity, for example IntensiveRPCAffinity. ctx may be left out:
+// A method with AFFINITY routing also needs an affinity function; see [WithAffinity]. It is a Go
+// method with the same name followed by Affinity, for example IntensiveRPCAffinity. ctx may be left
+// out:
 //
 //	func(ctx context.Context, request Req) float32        // calls
 //	func(ctx context.Context) float32                     // streams
@@ -28,10 +29,10 @@ import (
 // handlers or affinity functions, but belong to no method of the service. Other exported methods
 // are ignored. If implementation contains the handlers of several services, use [HandlersAs].
 //
-// The methods are looked up by reflection when the service is registered. Calls use no
-// reflect.Call and are as fast as calls of a handler from [Unary]. Because of the reflection, the
-// linker keeps all exported methods in a program that uses HandlersOf, which makes the program
-// about a fifth larger. The returned map can be changed, for example to give a method options:
+// The methods are looked up by reflection when the service is registered. Calls use no reflect.Call
+// and are as fast as calls of a handler from [Unary]. However, because of the reflection, the
+// linker keeps all exported methods in a program that uses HandlersOf. This makes the program about
+// a fifth larger. The returned map can be changed, for example to give a method options:
 //
 //	handlers := dynamic.HandlersOf(impl)
 //	handlers["Render"] = dynamic.Unary(impl.Render, dynamic.WithMaxConcurrent(4))

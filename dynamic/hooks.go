@@ -8,15 +8,16 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// RequestHook is called at the beginning of each single or multi call on a conn. It runs on the
-// caller's goroutine, before the interceptors. It is therefore called once per call, even if an
-// interceptor sends the request several times, and gets the request that the caller has passed. It
-// must not modify the request.
+// RequestHook is called at the beginning of each single or multi call on a conn, once the arguments
+// have been found valid. It runs on the caller's goroutine, before the interceptors. It is
+// therefore called once per call, even if an interceptor sends the request several times, and gets
+// the request that the caller has passed. It must not modify the request.
 type RequestHook func(ctx context.Context, request proto.Message, info RPCInfo)
 
 // ResponseHook is called when a single call on a conn has ended, and for each response to a multi
-// call. It runs after the interceptors, so response and err are what the caller receives. If err is
-// not nil, response is nil. The hook usually runs on the caller's goroutine. For responses to
+// call. If the request of a multi call could not be sent, it is called once with the error. It runs
+// after the interceptors, so response and err are what the caller receives. If err is not nil,
+// response is nil. The hook usually runs on the caller's goroutine. For responses to
 // [Client.CallMulti] and [InvokeMulti], it runs on a goroutine started by the conn. It must not
 // modify the request or the response.
 type ResponseHook func(ctx context.Context, request proto.Message, info RPCInfo, response proto.Message, err error)
@@ -26,8 +27,8 @@ type Panic struct {
 	// Method is the method whose handler, affinity function, interceptor or [RequestEventHandler]
 	// panicked.
 	Method *registry.Method
-	// Value is the value passed to panic. It is nil if a handler ended its goroutine by calling
-	// runtime.Goexit.
+	// Value is the value passed to panic. It is nil if the function did not panic, but ended its
+	// goroutine by calling runtime.Goexit.
 	Value any
 	// Stack is the formatted stack trace of the goroutine that panicked.
 	Stack []byte

@@ -52,8 +52,8 @@ type ClientRPCHandler func(ctx context.Context, request proto.Message, opts ...R
 type ClientRPCInterceptor func(info RPCInfo, next ClientRPCHandler) ClientRPCHandler
 
 // ClientMultiRPCHandler handles one multi call. Each method handles one kind of event. To pass an
-// event on, a handler calls the same method of the next handler. If the handler does not call that
-// method, the event is suppressed.
+// event on, a handler calls the same method of the next handler. If the handler does not do this,
+// the event goes no further.
 //
 // The first interceptor is always the one nearest to the caller. Send events pass from the caller
 // through the interceptors to the bus, beginning with the first interceptor. Recv and Close events
@@ -66,11 +66,11 @@ type ClientMultiRPCHandler interface {
 	// request is sent. The caller then receives only the responses that the handler passes to
 	// next.Recv before its Send returns.
 	Send(ctx context.Context, request proto.Message, opts ...RequestOption) error
-	// Recv handles a response or an error from a server. It is never called concurrently. If the
-	// whole call has failed, response is nil and err is the reason. A handler may pass on several
-	// responses when it receives one. All of them then have the same [Response.ServerID], which is
-	// the ID of the server that sent the received response. A panic is logged and ends the call
-	// with code [errors.Internal].
+	// Recv handles a response or an error from a server. This package never calls it concurrently.
+	// If the whole call has failed, response is nil and err is the reason. A handler may pass on
+	// several responses when it receives one. All of them then have the same [Response.ServerID],
+	// which is the ID of the server that sent the received response. A panic is logged and ends the
+	// call with code [errors.Internal].
 	Recv(response proto.Message, err error)
 	// Close is called when the call has ended. An interceptor can end the call early by calling
 	// next.Close. Close is called exactly once for each handler, even if Send failed or panicked.
@@ -101,9 +101,9 @@ type ServerRPCInterceptor func(
 ) (proto.Message, error)
 
 // StreamHandler handles one side of a stream. Each method handles one kind of event. To pass an
-// event on, a handler calls the same method of the next handler. If the handler does not call that
-// method, the event is suppressed. Messages must be of the method's message types; both generated
-// and dynamic messages are accepted.
+// event on, a handler calls the same method of the next handler. If the handler does not do this,
+// the event goes no further. Messages must be of the method's message types; both generated and
+// dynamic messages are accepted.
 //
 // The first interceptor is the outermost: nearest to the user of the stream on a client, and
 // nearest to the bus on a server. Send and Close events pass from the user through all interceptors
