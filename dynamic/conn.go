@@ -86,8 +86,9 @@ type ConnStats struct {
 	// Unmatched counts claims, responses and stream frames that the conn could not use, usually
 	// because their call or stream has already ended.
 	Unmatched uint64
-	// Expired counts stream messages that arrived too late, after the server's call to Send had
-	// timed out. It also counts stream frames without a valid expiry.
+	// Expired counts stream messages that were dropped because the server's call to Send had
+	// already timed out. They have arrived too late, or waited too long for room in the stream's
+	// channel. Expired also counts stream frames without a valid expiry.
 	Expired uint64
 	// Duplicated counts stream messages that were dropped because the bus delivered them a second
 	// time within five seconds.
@@ -237,8 +238,8 @@ func (c *Conn) closeError() (error, errors.Reason) { //nolint:staticcheck // pas
 // conn forgets all topics, because its memory use would otherwise have no limit.
 const maxMemberships = 10_000
 
-// memberships contains a [selection.Membership] for each method and topic that a conn uses. The
-// keys are the names of request channels.
+// memberships contains a [selection.Membership] for each method and topic that a conn uses and
+// whose servers it must know. The keys are the names of request channels.
 type memberships struct {
 	ofMethods, ofTopics map[string]*selection.Membership
 }

@@ -34,7 +34,8 @@ func (c *Conn) trackStream(s *stream) error {
 		c.untrack(child)
 		c.streams.remove(s)
 	}
-	// add cannot fail here, because the stream ID is new.
+	// add fails only if the stream ID is in use. This can happen only if the IDs from
+	// WithIDGenerator are not unique.
 	return c.streams.add(s)
 }
 
