@@ -327,9 +327,9 @@ func (c *unaryCall) sendElsewhere(ctx context.Context, state *callState) error {
 	return nil
 }
 
-// askAll sends the request to all servers, and starts a selection among them. It is called when none
-// of the candidates has made an acceptable claim, and when a single server has not accepted the
-// request.
+// askAll sends the request to all servers, and starts a selection among them. It is called when
+// none of the candidates has made an acceptable claim, and when a single server has not accepted
+// the request.
 func (c *unaryCall) askAll(ctx context.Context) error {
 	frame, err := c.frameForAll()
 	if err != nil {

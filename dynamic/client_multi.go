@@ -35,8 +35,8 @@ type Response[Resp proto.Message] struct {
 // themselves. psrpc servers do not announce themselves, so the client knows only those that
 // answered the previous call. If no server has announced itself, the client cannot tell whether
 // there are further psrpc servers, and the call lasts until its timeout. On every bus, a call also
-// lasts until its timeout if it waits for a server that does not answer. Later calls do not wait for
-// that server, until it answers one of them.
+// lasts until its timeout if it waits for a server that does not answer. Later calls do not wait
+// for that server, until it answers one of them.
 //
 // A caller that stops reading does not hold up other calls. Responses that have not been read
 // before the timeout may be dropped. CallMulti returns an error if the request could not be sent;

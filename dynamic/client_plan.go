@@ -20,8 +20,8 @@ type clientPlan struct {
 	method *registry.Method
 	// defaultRoute is the route for calls without a topic. It is nil if the method has topics.
 	defaultRoute *route
-	// presence keeps track of the servers of the service. It is nil if clients of the method need not
-	// know how many answers to expect.
+	// presence keeps track of the servers of the service. It is nil if clients of the method need
+	// not know how many answers to expect.
 	presence *connPresence
 	// members keeps track of the servers, so that requests can be sent to single servers. It is nil
 	// if clients of the method never do this.
