@@ -24,19 +24,23 @@ func (s connStream) end(err error) {
 }
 
 // trackStream adds s to the streams and to the children of the conn. It sets s.release to a
-// function that removes s again.
+// function that removes s again. If the conn is closed, trackStream fails with the error of the
+// conn. It fails with errStreamExists if the stream ID is in use, because the IDs from
+// WithIDGenerator are not unique.
 func (c *Conn) trackStream(s *stream) error {
 	child := connStream{s}
 	if err := c.track(child); err != nil {
+		return err
+	}
+	if err := c.streams.add(s); err != nil {
+		c.untrack(child)
 		return err
 	}
 	s.release = func() {
 		c.untrack(child)
 		c.streams.remove(s)
 	}
-	// add fails only if the stream ID is in use. This can happen only if the IDs from
-	// WithIDGenerator are not unique.
-	return c.streams.add(s)
+	return nil
 }
 
 // maxWarnedServers is the maximum number of servers with a wrong clock that a conn remembers. When

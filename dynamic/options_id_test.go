@@ -121,3 +121,25 @@ func TestWithIDGenerator_InvalidRequestID(t *testing.T) {
 	require.GreaterOrEqual(t, len(lines), 4, "one for each conn")
 	assert.LessOrEqual(t, len(lines[len(lines)-1]["id"].(string)), 200)
 }
+
+// TestWithIDGenerator_StreamIDInUse checks that a stream cannot be opened with the ID of another open
+// stream, and that the other stream goes on.
+func TestWithIDGenerator_StreamIDInUse(t *testing.T) {
+	t.Parallel()
+	requests := numbered()
+	conn := newFlowWorld(t, newFakeBus(), echoFlow).newConn(t, dynamic.WithIDGenerator(func(prefix string) string {
+		if prefix == dynamic.StreamIDPrefix {
+			return prefix + "000000000001"
+		}
+		return requests(prefix)
+	}))
+	client := textClient(t, conn, flow)
+	first, err := client.OpenStream(t.Context())
+	require.NoError(t, err)
+	second, err := client.OpenStream(t.Context())
+	requireCode(t, errors.AlreadyExists, err)
+	assert.Nil(t, second)
+	require.NoError(t, first.Send(say("hi")))
+	requireText(t, "hi", first.Channel())
+	require.NoError(t, first.Close(nil))
+}

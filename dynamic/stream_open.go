@@ -105,6 +105,9 @@ func (p *clientPlan) tryOpenStream(ctx context.Context, route *route, o *request
 	}
 	if err := p.conn.trackStream(s); err != nil {
 		s.markClosed(err)
+		if errors.Is(err, errStreamExists) {
+			return nil, c.withFacts(err, "")
+		}
 		return nil, c.withFacts(p.conn.closeError())
 	}
 	_, err = c.run(ctx, route.streams, frame, timeout)
