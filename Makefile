@@ -46,7 +46,7 @@ test race: export GOFLAGS += $(RACE_FLAGS)
 test: redis-server ## Run all tests with the race detector; sets up what they need
 	$(GO) test $(TEST_FLAGS) -count=$(COUNT) $(TEST_PACKAGES)
 
-chaos: redis-server ## Run the tests that break brokers, links and processes; 14 minutes on 2 cores
+chaos: redis-server ## Run the tests that break brokers, links and processes; 12 minutes on 2 cores
 	$(GO) test $(CHAOS_FLAGS) -timeout=25m ./tests/chaos
 
 soak: redis-server ## Break both brokers and the processes on them every 5 s for DURATION (10m)
