@@ -10,7 +10,8 @@ import (
 )
 
 // resolveCall validates the arguments of a call. It returns the route, which holds the channels
-// that the call uses. bound is the route to which the client is bound, or nil; see [Client.Topic].
+// that the call uses. bound is the route for the client's topic, or nil if the client has no topic;
+// see [Client.Topic].
 func (p *clientPlan) resolveCall(
 	ctx context.Context, kind registry.Kind, bound *route, request proto.Message, o *requestOptions,
 ) (*route, error) {

@@ -21,7 +21,8 @@ import (
 // Inboxes are reused for later calls; see [inboxPool]. Claims and responses reach an inbox only
 // while its call is pending. However, a delivery report or a timeout may reach an inbox after the
 // inbox has been assigned to another call. A report therefore contains the request ID, and a
-// timeout contains the deadline. If they belong to an earlier call, the inbox ignores them.
+// timeout contains the deadline. With these, the inbox recognizes and ignores what belongs to an
+// earlier call.
 type callInbox struct {
 	wakeup queue.Wakeup
 	timer  callTimer
@@ -35,8 +36,9 @@ type callInbox struct {
 	// the request. Only the calling goroutine writes it. Once the call is pending, that goroutine
 	// must hold mu to write it.
 	requireClaim bool
-	// unicast is told how many receivers the request had if it was sent to the queue or to all
-	// servers. It is nil if the call cannot send its request to single servers instead. Only the
+	// unicast gets the number of receivers of a request that was sent to the queue or to all
+	// servers. It may then send a discovery request, if the conn does not know all of these
+	// receivers. unicast is nil if the request cannot be sent to single servers instead. Only the
 	// calling goroutine writes it, before the call is pending.
 	unicast *unicastRoute
 }
@@ -93,9 +95,9 @@ type inboxPool struct {
 	epoch time.Time
 }
 
-// get returns an inbox for the request whose ID is call. When the call has ended, the inbox must be
-// passed to put. The inbox of a call that opens a stream is an exception, because the stream keeps
-// it.
+// get returns an inbox for a request. The argument call is the ID of the request. When the call has
+// ended, the inbox must be passed to put. The inbox of a call that opens a stream is an exception,
+// because the stream keeps it.
 func (p *inboxPool) get(call id.Call) *callInbox {
 	in, ok := p.pool.Get().(*callInbox)
 	if !ok {
@@ -166,9 +168,9 @@ func (in *callInbox) extend(started time.Time, timeout time.Duration) {
 	in.timer.start(started, timeout)
 }
 
-// onDeadline is called by the timer when the deadline of a call has passed. If deadline is not the
-// deadline of the current call, the timer has fired for an earlier call. onDeadline then only wakes
-// the calling goroutine.
+// onDeadline records that the current call has timed out, and wakes the calling goroutine. The
+// timer calls it when a deadline has passed. If that deadline belongs to an earlier call,
+// onDeadline records nothing, but still wakes the goroutine.
 func (in *callInbox) onDeadline(deadline int64) {
 	in.mu.Lock()
 	if in.timer.deadline.Load() == deadline {
@@ -178,16 +180,16 @@ func (in *callInbox) onDeadline(deadline int64) {
 	in.wakeup.Send()
 }
 
-// isUndelivered reports whether it is certain that a request sent only to one server was not run.
-// This is the case if the server is gone or has declined the request, or if the broker denies
-// access to the server's channel.
+// isUndelivered is called for a request that was sent only to one server. It reports whether that
+// server has certainly not run the request. This is the case if the server is gone or has declined
+// the request, or if the broker denies access to the server's channel.
 func (s *callState) isUndelivered() bool {
 	return s.receivers == 0 || transport.IsPermissionDenied(s.publishErr) ||
 		slices.ContainsFunc(s.claims, func(claim wire.ClaimRequest) bool { return claim.Declined })
 }
 
-// prepareResend prepares the inbox for sending the request to the queue or to all servers, because
-// the servers to which it was first sent have not accepted it.
+// prepareResend clears the inbox before the request is sent again, to the queue or to all servers.
+// The servers to which it was first sent have not accepted it.
 func (in *callInbox) prepareResend(requireClaim bool) {
 	in.mu.Lock()
 	defer in.mu.Unlock()

@@ -30,8 +30,9 @@ const maxResponseBytes = 256 << 20
 // the queue with the method next.
 //
 // The call ends when every server has answered, as far as the route's membership can tell; see
-// package selection. It also ends when as many servers have answered as the field expected says.
-// The timeout, the end of the caller's context and the closing of the conn end it earlier.
+// package selection. It ends earlier if as many servers have answered as the field expected says,
+// if its timeout passes, if the caller's context ends, or if the conn is closed. It also ends if
+// the bus reports that it has lost the request or that the request has no receivers.
 type multiCall struct {
 	plan  *clientPlan
 	route *route
@@ -72,8 +73,8 @@ type multiCall struct {
 	publishErr error
 }
 
-// queuedResponse is the response of one server in the queue of a multiCall. It is much smaller than
-// a [wire.Response], and a call may have hundreds of them.
+// queuedResponse is the response of one server in the queue of a multiCall. It is used because it
+// is much smaller than a [wire.Response], and a call may buffer hundreds of responses.
 type queuedResponse struct {
 	serverID string
 	// raw is the encoded response message.

@@ -19,11 +19,13 @@ type route struct {
 	// grants is the channel on which the client announces which server it has selected.
 	grants  bus.Channel
 	streams bus.Channel
-	// membership records which servers answer calls on the route. It is nil unless each request
-	// reaches all servers, so it is nil for queue methods.
+	// membership records which servers answer calls on the route. It is nil for queue methods,
+	// because only one server answers each of their requests, and for subscriptions, which have no
+	// requests.
 	membership *selection.Membership
-	// unicast chooses single servers to which a request is sent instead of the channel in the field
-	// requests. It is nil if requests are never sent to single servers.
+	// unicast chooses the server or servers for a request that is not sent on the channel in the
+	// field requests, but to each chosen server alone. It is nil if requests of the method are
+	// never sent in this way.
 	unicast *unicastRoute
 	// handler passes a request through the conn's interceptors and then makes the call. It is set
 	// only for single calls, and only if the conn has interceptors for them.
@@ -54,9 +56,10 @@ func (p *clientPlan) newRoute(topic []string) (r *route, err error) {
 	return r, err
 }
 
-// route returns the route for a call. If the call's options contain a topic, the route is for that
-// topic. Otherwise, it is bound, the route to which the client is bound. If bound is nil, route
-// returns the default route, or an error if the method requires a topic.
+// route returns the route for a call. If the call's options contain a topic, it returns the route
+// for that topic. Otherwise, it returns the argument bound, which is the route for the client's
+// topic. If the client has no topic, bound is nil. In that case, the method route returns the
+// default route, or an error if the method requires a topic.
 func (p *clientPlan) route(bound *route, o *requestOptions) (*route, error) {
 	switch {
 	case o.hasTopic:

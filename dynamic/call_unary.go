@@ -107,9 +107,10 @@ func newUnaryCall(p *clientPlan, r *route) unaryCall {
 // this to the client.
 const maxAnnounceAfter = 200 * time.Millisecond
 
-// announceAfterOf returns the value of [wire.Request.AnnounceAfter] for a call that waits for a
-// confirmation for the time signTimeout. It is at most a quarter of that time, so that most of it
-// is left for the announcement to arrive.
+// announceAfterOf returns the value of [wire.Request.AnnounceAfter], in milliseconds. signTimeout
+// is how long the call waits for a server to confirm the request. The value is a quarter of
+// signTimeout, so that most of that time is left for the announcement to arrive. However, it is at
+// least 1 and never more than maxAnnounceAfter.
 func announceAfterOf(signTimeout time.Duration) uint32 {
 	const share = 4
 	return uint32(max(min(maxAnnounceAfter, signTimeout/share).Milliseconds(), 1)) //nolint:gosec // at most 200
@@ -233,8 +234,9 @@ func (c *unaryCall) startSelection(opts SelectionOpts, membership *selection.Mem
 // run publishes the request in frame, waits for the response, and returns the encoded response
 // message.
 //
-// The call is added to the pending calls before run checks whether the conn is closed. If the conn
-// is closed at the same time, run therefore either sees this or is notified.
+// run first adds the call to the pending calls and then checks whether the conn is closed. If the
+// conn is closed at the same time, either this check finds it closed, or the call is notified
+// because it is already pending.
 func (c *unaryCall) run(ctx context.Context, channel bus.Channel, frame []byte, timeout time.Duration) ([]byte, error) {
 	conn := c.plan.conn
 	if err := ctx.Err(); err != nil {
@@ -328,8 +330,8 @@ func (c *unaryCall) sendElsewhere(ctx context.Context, state *callState) error {
 }
 
 // askAll sends the request to all servers, and starts a selection among them. It is called when
-// none of the candidates has made an acceptable claim, and when a single server has not accepted
-// the request.
+// none of the candidates has made an acceptable claim, or when the request was sent to a single
+// server that has not accepted it.
 func (c *unaryCall) askAll(ctx context.Context) error {
 	frame, err := c.frameForAll()
 	if err != nil {
@@ -373,8 +375,9 @@ func (c *unaryCall) leaveMember() {
 }
 
 // updateMembers is called when the call has ended with the error err, or with nil. It records which
-// servers have accepted the request, so that later calls can be sent to them, and which server has
-// not answered in time.
+// servers have claimed or accepted the request, so that later requests can be sent to them. If the
+// request was sent only to one server, and that server has not answered in time, updateMembers
+// sends it a discovery request.
 func (c *unaryCall) updateMembers(err error) {
 	unicast := c.route.unicast
 	switch {
@@ -479,11 +482,13 @@ func (c *unaryCall) step(ctx context.Context) (response []byte, isFinal bool, er
 	return nil, false, nil
 }
 
-// nextDeadline returns the time at which the timer must expire, measured from c.started. It also
-// sets awaitsSign and signDeadline. If the call waits for a server to confirm the request, from is
-// the time at which this wait begins. The wait ends shortly before the selection timeout, so that
-// the caller gets ErrNoResponse within the selection timeout. If the call times out earlier,
-// nextDeadline clears awaitsSign and returns the timeout of the call.
+// nextDeadline returns the time at which the timer must expire. If the call waits for a server to
+// confirm the request, this is the end of the wait, which nextDeadline also stores in signDeadline.
+// If there is no such wait, or if the call times out before the wait ends, it is the timeout of the
+// call. In the latter case, nextDeadline clears awaitsSign.
+//
+// The wait begins at the time from and ends shortly before the selection timeout, so that the
+// caller gets ErrNoResponse within that timeout. All times are measured from c.started.
 func (c *unaryCall) nextDeadline(from time.Duration) time.Duration {
 	if !c.awaitsSign {
 		return c.timeout
@@ -498,15 +503,18 @@ func (c *unaryCall) nextDeadline(from time.Duration) time.Duration {
 }
 
 // maxTimerDelay is the maximum delay with which the timer of a call expires while this process runs
-// normally. A longer delay shows that the process has not been able to run for some time.
+// normally. A longer delay shows that the process has not been able to run for some time, for
+// example because its machine was paused.
 const maxTimerDelay = 20 * time.Millisecond
 
-// onTimeout is called when the timer of the inbox has expired. It ends the call, unless the timer
-// limited only the wait for a confirmation from a server and a server has sent one. In that case,
-// onTimeout sets the timer to the timeout of the call.
+// onTimeout is called when the timer of the inbox has expired. The call then fails, except in two
+// cases, in which onTimeout sets the timer again:
 //
-// If the timer has expired too late, this process has not been able to run for some time. A
-// confirmation may have arrived without having been read, so the wait begins anew.
+//   - The call was waiting for a server to confirm the request, and a server has confirmed it. The
+//     timer is set to the timeout of the call.
+//   - No server has confirmed the request, but the timer has expired too late. This process has then
+//     not been able to run for some time, so a confirmation may have arrived without having been
+//     read. The wait for a confirmation begins anew, unless the timeout of the call has passed.
 func (c *unaryCall) onTimeout() (response []byte, isFinal bool, err error) {
 	now := time.Since(c.started)
 	switch {
@@ -623,7 +631,8 @@ func (c *unaryCall) selectServer(ctx context.Context) error {
 }
 
 // grant publishes the ID of the selected server to all servers that have received the request. The
-// selected server then runs the request, and the others drop it.
+// selected server then runs the request, and the others drop it. If no server has been selected,
+// the ID is empty, and all servers drop the request.
 func (c *unaryCall) grant(ctx context.Context, server string) error {
 	selected := wire.ClaimResponse{RequestID: c.inbox.id[:], ServerID: []byte(server)}
 	frame, err := selected.AppendFrame(nil)

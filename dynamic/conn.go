@@ -234,8 +234,8 @@ func (c *Conn) closeError() (error, errors.Reason) { //nolint:staticcheck // pas
 }
 
 // maxMemberships is the maximum number of topics for which a conn remembers which servers have
-// answered. A topic of several methods counts once for each method. When the limit is reached, the
-// conn forgets all topics, because its memory use would otherwise have no limit.
+// answered. A topic of several methods counts once for each method. The limit is needed because the
+// conn could otherwise use any amount of memory. When it is reached, the conn forgets all topics.
 const maxMemberships = 10_000
 
 // memberships contains a [selection.Membership] for each method and topic that a conn uses and
@@ -407,9 +407,9 @@ func (c *Conn) untrack(child connChild) {
 	delete(c.children, child)
 }
 
-// closeChildren waits until the conn or the bus is closed. If it is the bus, closeChildren ends
-// c.ctx. It then ends all streams and subscriptions and notifies the pending calls. Close waits for
-// the goroutine of closeChildren.
+// closeChildren waits until the conn or the bus is closed. It then ends all streams and
+// subscriptions and notifies the pending calls. If the bus was closed, it ends c.ctx before that.
+// closeChildren runs on a goroutine for which Close waits.
 func (c *Conn) closeChildren() {
 	select {
 	case <-c.ctx.Done():

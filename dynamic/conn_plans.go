@@ -118,9 +118,9 @@ func (c *Conn) lookUpMethod(name string) (*registry.Method, error) {
 	return method, nil
 }
 
-// grpcService takes the full name of a method. If the registry has left out the method's service
-// because it is a gRPC service, grpcService returns the name of the service. Otherwise, it returns
-// an empty string.
+// grpcService finds out whether a method belongs to a gRPC service, which the registry has left
+// out. If so, it returns the name of the service. Otherwise, it returns an empty string. method is
+// the full name of the method.
 func (c *Conn) grpcService(method string) string {
 	method = strings.TrimPrefix(method, "/")
 	for _, service := range c.registry.GRPCServices() {

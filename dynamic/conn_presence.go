@@ -23,8 +23,8 @@ import (
 // [selection.Directory] requires them.
 //
 // The broker may deny access to the channels for announcements and discovery requests. The conn
-// then knows only the servers that have answered calls. The same applies to psrpc servers on any
-// broker, because they do not announce themselves.
+// then knows only the servers that have answered calls. psrpc servers never announce themselves, so
+// the conn also knows only those of them that have answered calls.
 type connPresence struct {
 	conn *Conn
 	// service is the wire name of the service.
@@ -148,8 +148,8 @@ func (p *connPresence) ask(r *route) {
 //
 // If answered is not empty, it holds the addresses of the servers that have responded. One of them
 // has reported that there are more servers. Those that have not responded have most likely been
-// killed. The first server in answered checks this, so that the next conn does not wait for them;
-// see [wire.Discover.Answered].
+// killed. The first server in answered checks whether they are gone and tells all clients, so that
+// no client waits for them; see [wire.Discover.Answered].
 func (p *connPresence) askAgain(requests string, answered []string) {
 	if p.denied.Load() || len(answered) > wire.MaxAnswered {
 		return
@@ -165,8 +165,8 @@ func (p *connPresence) askAgain(requests string, answered []string) {
 }
 
 // discover publishes a discovery request on channel. The request asks which servers receive
-// requests on the request channel named requests. answered is the value of
-// [wire.Discover.Answered].
+// requests on the request channel named requests. answered holds the addresses of the servers that
+// have responded to an earlier discovery request; see [wire.Discover.Answered].
 func (p *connPresence) discover(channel bus.Channel, requests string, report bus.DeliveryReport, answered ...[]byte) error {
 	c := p.conn
 	frame, err := (&wire.Discover{ClientID: c.wireID, Channel: []byte(requests), Answered: answered}).AppendFrame(nil)
@@ -196,9 +196,10 @@ func (c *Conn) disconnects() uint64 {
 	return 0
 }
 
-// watch prepares for a call whose responding servers will be recorded in responders. It must be
-// called before the request is sent. watch sends a discovery request if one is needed. Until
-// unwatch is called, the membership of the route wakes w when servers join or leave.
+// watch lets a call react when servers join or leave. Until unwatch is called, the membership of
+// the route then wakes w. responders must be where the call records the servers that have answered.
+// watch also sends a discovery request if one is needed. It must be called before the request of
+// the call is sent.
 func (p *clientPlan) watch(r *route, w queue.Wakeup, responders *selection.Responders) {
 	if p.presence != nil {
 		p.presence.ask(r)

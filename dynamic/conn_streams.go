@@ -13,9 +13,9 @@ import (
 // connStream implements connChild for a client's stream.
 type connStream struct{ *stream }
 
-// end implements connChild. It closes the stream because the conn or its bus has been closed. If
-// the conn has been closed, the server receives errors.ErrStreamClosed, which means that there was
-// no error. psrpc does the same.
+// end implements connChild. It closes the stream when the conn or its bus has been closed. If it is
+// the conn, the server receives errors.ErrStreamClosed, which stands for a stream that was closed
+// without an error. psrpc does the same.
 func (s connStream) end(err error) {
 	if errors.Is(err, errors.ErrClientClosed) {
 		err = nil
@@ -25,8 +25,8 @@ func (s connStream) end(err error) {
 
 // trackStream adds s to the streams and to the children of the conn. It sets s.release to a
 // function that removes s again. If the conn is closed, trackStream fails with the error of the
-// conn. It fails with errStreamExists if the stream ID is in use, because the IDs from
-// WithIDGenerator are not unique.
+// conn. It fails with errStreamExists if another stream has the same ID. This happens if
+// WithIDGenerator generates IDs that are not unique.
 func (c *Conn) trackStream(s *stream) error {
 	child := connStream{s}
 	if err := c.track(child); err != nil {

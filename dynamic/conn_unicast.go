@@ -45,8 +45,8 @@ func (u *unicastRoute) choose(now time.Time) *selection.Member {
 }
 
 // chooseWilling returns a server that has recently claimed a request, or nil if the request must be
-// sent to all servers. It is used for calls with acceptsAny; see [unaryCall]. The caller must call
-// [selection.Member.Done] when the call has ended.
+// sent to all servers. It is used for calls that accept any server; see the field acceptsAny of
+// [unaryCall]. The caller must call [selection.Member.Done] when the call has ended.
 func (u *unicastRoute) chooseWilling(now time.Time) *selection.Member {
 	return u.directory().ChooseWilling(u.sinceEpoch(now))
 }
@@ -55,7 +55,7 @@ func (u *unicastRoute) sinceEpoch(now time.Time) time.Duration {
 	return now.Sub(u.presence.conn.inboxes.epoch)
 }
 
-// onCounted handles the number of receivers that the bus has reported for a request to the queue or
+// onCounted records the number of receivers that the bus has reported for a request to the queue or
 // to all servers. If the conn does not know all of them, onCounted may send a discovery request. It
 // never blocks.
 func (u *unicastRoute) onCounted(receivers int) {
@@ -78,9 +78,9 @@ func (u *unicastRoute) ask() {
 }
 
 // onUndelivered is called when a server of a queue has not accepted a request that was sent only to
-// it. Later requests are not sent to that server until it announces itself again. If the broker
-// denies access to its channel, no more requests are sent to single servers. state is the state of
-// the call.
+// it. If the broker denies access to the server's channel, no more requests are sent to single
+// servers. Otherwise, no more requests are sent to this server alone until it announces itself
+// again. state is the state of the call.
 func (u *unicastRoute) onUndelivered(member *selection.Member, state *callState) {
 	if transport.IsPermissionDenied(state.publishErr) {
 		u.deny(state.publishErr, "the more servers a queue has, the more a queue call costs")
@@ -100,8 +100,9 @@ func (u *unicastRoute) deny(err error, consequence string) {
 }
 
 // onNotAccepted is called when a server from chooseWilling has not accepted a request. It records
-// whether the server is gone or has declined, for the choice of servers in later calls. state is
-// the state of the call.
+// that the server is gone or has declined, so that later calls choose other servers. If the broker
+// denies access to the server's channel, later requests are sent to all servers. state is the state
+// of the call.
 func (u *unicastRoute) onNotAccepted(member *selection.Member, state *callState) {
 	switch {
 	case transport.IsPermissionDenied(state.publishErr):
@@ -113,9 +114,9 @@ func (u *unicastRoute) onNotAccepted(member *selection.Member, state *callState)
 	}
 }
 
-// onClaims is called at the end of a call for which chooseWilling could have chosen a server, if
-// the request was sent to all servers. It records which servers have claimed the request, so that
-// chooseWilling can choose them. claims holds the claims that have arrived.
+// onClaims records which servers have claimed a request, so that chooseWilling can choose them for
+// later requests. It is called at the end of a call for which chooseWilling is used, if the request
+// was sent to all servers. claims holds the claims that have arrived.
 func (u *unicastRoute) onClaims(claims []wire.ClaimRequest) {
 	complete := u.directory().AccountsForAll()
 	if !u.presence.conn.traits.CountsReceivers {
@@ -124,9 +125,10 @@ func (u *unicastRoute) onClaims(claims []wire.ClaimRequest) {
 	u.directory().OnClaims(claims, complete, u.sinceEpoch(time.Now()))
 }
 
-// suspect is called when a server has not answered in time a request that was sent only to it.
-// suspect sends the server a discovery request, which asks whether it still receives requests on
-// the route's request channel. Until the server responds, this conn sends it no other requests.
+// suspect is called when a request was sent only to one server, and that server has not answered in
+// time. suspect sends the server a discovery request, which asks whether it still receives requests
+// on the route's request channel. Until the server announces itself or claims a request, this conn
+// sends no more requests to it alone.
 func (u *unicastRoute) suspect(member *selection.Member) {
 	if u.directory().Suspect(member) {
 		// If the discovery request or the response is lost, the server is asked again together with
@@ -149,7 +151,8 @@ func (r *questionReport) Delivered(receivers int, _ error) {
 	}
 }
 
-// candidateReport is the bus.DeliveryReport for a request that is sent to a candidate.
+// candidateReport is the bus.DeliveryReport for a request that is sent to one of the servers in the
+// field candidates of a unaryCall.
 type candidateReport struct {
 	inbox  *callInbox
 	call   id.Call

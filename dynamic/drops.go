@@ -97,8 +97,8 @@ func (d *drops) addBad(channel bus.Channel, err error) {
 	d.add(dropBadFrame, droppedFrame{channel: channel.Name, err: err})
 }
 
-// log logs a dropped frame, unless the last log line with the same reason is too recent. The next
-// line contains the number of the frames that were not logged.
+// log logs a dropped frame, unless the last log line with the same reason is too recent. Each line
+// contains the number of frames that were dropped for this reason since the line before it.
 func (d *drops) log(reason dropReason, frame droppedFrame) {
 	ctx, level := context.Background(), reason.level()
 	if !d.logger.Enabled(ctx, level) {

@@ -215,8 +215,8 @@ func (t *typedStream[Send, Recv]) handlerOf(
 	return Stream(func(stream ServerStream[Send, Recv]) error { return function(receiver, stream) }, options...)
 }
 
-// resolvePointer returns the Type for messages that have the Go type t. noun is "request" or
-// "response" and is used in the error.
+// resolvePointer returns the [message.Type] for messages that have the Go type t. noun is "request"
+// or "response" and is used in the error.
 func resolvePointer(
 	noun string, t pointerType, resolver message.Resolver, descriptor protoreflect.MessageDescriptor,
 ) (message.Type, error) {

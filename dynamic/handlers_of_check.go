@@ -17,11 +17,14 @@ import (
 // affinitySuffix is the end of the name of a Go method that is an affinity function.
 const affinitySuffix = "Affinity"
 
-// goMethodHandler is implemented only by *implementationHandler, whose methods call
+// goMethodHandler is a handler that HandlersOf has made from a Go method. Only
+// *implementationHandler implements it.
+//
+// The interface exists to keep programs small. The methods of *implementationHandler call
 // reflect.Type.MethodByName. In a program that contains this call, the linker keeps the exported
 // methods of all types, which makes the program about a fifth larger. Because matchImplementation
-// uses this interface instead of the concrete type, the linker can remove the call from programs
-// that do not use HandlersOf.
+// does not mention the concrete type, the linker can remove the call from programs that do not use
+// HandlersOf.
 type goMethodHandler interface {
 	Handler
 	// owner returns the type of the implementation.

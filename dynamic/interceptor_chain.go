@@ -50,7 +50,7 @@ func ensureCode(err error) error {
 }
 
 // chainServerRPC wraps handler in interceptors. The first interceptor becomes the outermost. The
-// chain is built once for each endpoint, so that calls allocate nothing for it.
+// chain is built before the first request arrives, so that requests allocate nothing for it.
 func chainServerRPC(interceptors []ServerRPCInterceptor, info RPCInfo, handler ServerRPCHandler) ServerRPCHandler {
 	for _, intercept := range slices.Backward(interceptors) {
 		next := handler

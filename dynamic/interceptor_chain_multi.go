@@ -162,8 +162,8 @@ func (c *multiChain) send(index int, ctx context.Context, request proto.Message,
 	return err
 }
 
-// errStarted returns the error for a call to Send that comes too late. The request was already
-// sent, or the first handler's Send has returned.
+// errStarted returns the error for a call to Send that comes too late, because the request was
+// already sent or the first handler's Send has returned.
 func (c *multiChain) errStarted() error {
 	return errors.NewErrorf(
 		errors.Internal, "request of %s was already sent, or Send has returned", c.plan.method.FullName())

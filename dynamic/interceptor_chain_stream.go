@@ -167,8 +167,8 @@ func (c *streamChain) close(s *stream, cause error) error {
 }
 
 // closeFrom calls the Close method of the handler at index, unless this has already been done. If
-// there is no handler with this index, closeFrom closes the stream. If the stream does not exist
-// yet, closeFrom records cause in c.refusal instead.
+// there is no handler with this index, closeFrom closes the stream or, if the stream does not exist
+// yet, records cause in c.refusal.
 func (c *streamChain) closeFrom(index int, cause error) error {
 	s := c.stream.Load()
 	switch {
