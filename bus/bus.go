@@ -101,8 +101,8 @@ type RefusalNotifier interface {
 	Subscription
 	// NotifyRefused makes the bus call handler with each frame of the queue that the broker has
 	// refused to assign to this process. Another process may handle the frame. Like any Handler,
-	// handler must neither block nor modify the frame. Call NotifyRefused at most once. Frames may
-	// have arrived before the call.
+	// handler must neither block nor modify the frame. Frames that were refused before the call are
+	// not passed to handler. Call NotifyRefused at most once.
 	NotifyRefused(handler Handler)
 }
 

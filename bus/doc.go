@@ -39,9 +39,9 @@
 // # Behavior under load
 //
 // A [Handler] never blocks. It stores the frame in the mailbox of a consumer, which is a bounded
-// buffer, or hands the frame to a waiting call. The bus may run a handler on any goroutine,
-// including the publisher's, and may call it from several goroutines at the same time. A slow
-// consumer therefore never delays other consumers. Instead, its own mailbox fills up.
+// buffer, or hands the frame to a waiting call. A slow consumer therefore never delays other
+// consumers. Instead, its own mailbox fills up. The bus may run a handler on any goroutine,
+// including the publisher's, and may call it from several goroutines at the same time.
 //
 // The queue of frames to be sent to the broker is bounded. If it is full, Publish may wait for
 // space until its context ends. While the broker is known to be unreachable, Publish and Subscribe
@@ -74,8 +74,8 @@
 // received. Dropped counts frames that were lost between the broker and a handler, and DroppedBy
 // counts them by reason. The bus also reports each disconnect, reconnect and loss as an [Event].
 // Events go to a handler set by the program or, if there is none, to the log. If a call finds no
-// server, first compare the channel name or NATS subject on both sides. Both are described in
-// docs/wire.md in the repository.
+// server, first check that client and server use the same channel name or NATS subject. The file
+// docs/wire.md in the repository describes both.
 //
 // # Testing
 //

@@ -15,8 +15,8 @@ import (
 // and that can cut the link to it. It is meant for tests of programs that must cope with such
 // faults. All methods are safe for concurrent use.
 //
-// A seed and the name of the channel decide which faults affect the nth frame on a channel. They
-// are the same in every run with the same seed and the same [Faults]. The number n counts only
+// Which faults affect the nth frame on a channel depends only on the seed, the name of the channel
+// and the [Faults]. If these are the same, every run has the same faults. The number n counts only
 // frames that Faults.Match selects. The names of the response channels contain the IDs of clients,
 // so give the conns of a test fixed IDs, as package dynamictest does.
 //
@@ -83,9 +83,9 @@ func (b *FaultBus) Counts() FaultCounts {
 	return b.counts
 }
 
-// Cut cuts the link until [FaultBus.Restore] is called. All frames are lost in both directions,
-// and nobody is told: Publish returns nil. Subscribe waits until the link is restored or its
-// context ends.
+// Cut cuts the link until [FaultBus.Restore] is called. All frames are then lost in both
+// directions. As with a real network failure, nobody is told: Publish returns nil, and Subscribe
+// waits until the link is restored or its context ends.
 func (b *FaultBus) Cut() {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -22,9 +22,9 @@ import (
 // To find out, the bus sends samples. One of 36 frames with a delivery report is a sample (see
 // sampleDigit). Samples are always published on the subject of the queue. While frames are
 // misrouted, dynpsrpc processes acknowledge the samples that they receive. psrpc processes never
-// do. Once minSamples samples in a row have been acknowledged, the bus publishes the other
-// frames directly. It stops doing so when two samples in close succession have not been
-// acknowledged.
+// do. Once minSamples samples in a row have been acknowledged, the bus publishes its other frames
+// with a delivery report directly, unless they are large. It stops doing so when two samples in
+// close succession have not been acknowledged.
 //
 // Frames without a delivery report have no reply subject, so they cannot be samples. Such frames,
 // for example the updates of a subscription method, always go to the queue group.
@@ -42,8 +42,8 @@ const (
 	maxSamples = 64
 	// sampleTimeout is the time after which a sample counts as not acknowledged.
 	sampleTimeout = 500 * time.Millisecond
-	// closedFor is how long the bus publishes no frames directly after it has stopped doing so
-	// because samples were not acknowledged.
+	// closedFor is the time for which the bus suspends direct publication after samples have not
+	// been acknowledged.
 	closedFor = 10 * time.Second
 	// misroutingWindow is the time for which a member acknowledges samples after it has received a
 	// forwarded sample. If no frames are misrouted, members do not acknowledge samples, because direct
@@ -133,7 +133,8 @@ func (r *directRoute) sent(token uint64) {
 }
 
 // forget removes samples, oldest first, until it reaches one whose acknowledgement may still
-// arrive. mu must be locked.
+// arrive. It calls missed for each sample that has not been acknowledged in time. mu must be
+// locked.
 func (r *directRoute) forget(now time.Time) {
 	known := 0
 	for _, s := range r.samples {

@@ -60,11 +60,11 @@
 // event, and their reports receive zero receivers. psrpc processes drop all frames whose method
 // they do not serve.
 //
-// Frames may often reach processes that do not serve their method. If all members of the queue
-// group appear to be dynpsrpc processes, the bus of a publisher then sends most requests directly
-// to the private subject. Calls then cost about the same as if all members served the method. To
-// detect psrpc processes, the bus sends one in 36 requests to the queue group, whose dynpsrpc
-// members acknowledge these requests.
+// Forwarding a frame costs a second delivery. While frames are misrouted and all members of the
+// queue group appear to be dynpsrpc processes, the bus of a publisher therefore sends most requests
+// directly to the private subject. Calls then cost about the same as if all members served the
+// method. To detect psrpc processes, the bus sends one in 36 requests to the queue group, whose
+// dynpsrpc members acknowledge these requests.
 //
 // The private subject takes one NATS subscription, in addition to the shared one, for each subject
 // and queued method. With the option [WithSubjectPerMethod], no frames are misrouted and no private

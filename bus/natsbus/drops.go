@@ -30,7 +30,8 @@ func (b *Bus) drop(reason, subject string, err error) {
 
 // countDropped counts the messages that nats.go has dropped since the last check because too many
 // were waiting for delivery. It emits an event for each affected NATS subscription. If changeMu is
-// locked, countDropped returns at once and leaves the check to the next probe.
+// locked, countDropped returns at once, so that its callers are not blocked. The next probe calls
+// it again.
 func (b *Bus) countDropped() {
 	if !b.changeMu.TryLock() {
 		return

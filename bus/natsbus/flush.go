@@ -12,13 +12,12 @@ import (
 )
 
 const (
-	// bulkBytes is the number of bytes above which a transfer counts as bulk. If more bytes have
-	// been sent since the last answered PING, the time limit of a flush is multiplied by
-	// bulkFactor. The server needs longer to read so many bytes, and the delay must not be mistaken
-	// for a dead connection.
+	// bulkBytes is the number of bytes above which a flush gets more time. If more bytes have been
+	// sent since the last answered PING, the flush may take bulkFactor probe intervals. The server
+	// needs longer to read so many bytes, and the delay must not be mistaken for a dead connection.
 	bulkBytes = 1 << 20
-	// bulkFactor is the number of probe intervals that a flush may take after a bulk transfer. A
-	// write may take as long (see connOptions).
+	// bulkFactor is the number of probe intervals that a flush may take after more than bulkBytes
+	// bytes have been sent. A write may take as long (see connOptions).
 	bulkFactor = 5
 	// receivingFactor is the number of probe intervals that a flush may take while the server sends
 	// messages but has not answered the PING.
@@ -106,12 +105,14 @@ func (b *Bus) waitFlushed(ctx context.Context) error {
 }
 
 // runFlusher runs requested flushes until the bus is closed. A flush that is requested after that
-// never completes, so callers that wait for a flush also wait for the end of the bus's context.
+// never completes, so a goroutine that waits for a flush must stop waiting when the bus's context
+// ends.
 //
-// The order of the steps is important. nats.go receives permission errors before the PONG but may
-// call the error handler later, so runFlusher first waits for the handler. Next, it marks the bus
-// as connected. Finally, it sends the barrier, which makes the dispatcher deliver the messages held
-// since the reconnect.
+// When the server has answered the PING, runFlusher takes three steps, whose order is important.
+// First, it waits until the error handler has been called with all permission errors that nats.go
+// received before the PONG, so that Subscribe can return them. Next, it marks the bus as connected.
+// Finally, it sends the barrier and waits until the dispatcher has delivered all messages received
+// before it. These may be messages that the dispatcher held while the bus was not connected.
 func (b *Bus) runFlusher() {
 	nc := b.conn()
 	confirmed := nc.Stats().OutBytes

@@ -66,11 +66,11 @@ func (n *noResponders) replySubject(token uint64) string {
 // inboxIDSize is the length of the random part of an inbox prefix, which nats.go generates.
 const inboxIDSize = 22
 
-// peerReply returns subject if it is a reply subject of a bus with the same inbox prefix as this
-// bus, and "" otherwise. The sender of a frame chooses its reply subject freely, so this process
-// must not publish to any other subject on the sender's behalf. If the publisher of a forwarded
-// frame has another inbox prefix, it is not told that no process could handle the frame. Its call
-// then ends at its timeout.
+// peerReply returns subject if it is the reply subject of a bus whose connection uses the same
+// prefix for inboxes (by default _INBOX) as that of this bus. Otherwise it returns "". The sender
+// of a frame chooses its reply subject freely, so this process must not publish to any other
+// subject on the sender's behalf. If the publisher of a forwarded frame uses another prefix, it is
+// not told that no process could handle the frame. Its call then ends at its timeout.
 func (n *noResponders) peerReply(subject string) string {
 	common := n.inboxPrefix[:len(n.inboxPrefix)-inboxIDSize-1]
 	inbox, found := strings.CutPrefix(subject, common)

@@ -204,9 +204,9 @@ func (b *Bus) onSubscribeDenied(key subKey, err error) {
 	s.confirmed, s.denied, s.deniedEpoch = false, err, b.state.epoch()
 }
 
-// onPublishDenied fails all pending reports of frames published on subject. The error does not
-// identify the denied frame, but the server rejects every frame that this connection publishes on
-// the subject.
+// onPublishDenied fails all pending reports of frames published on subject, because the error does
+// not identify the denied frame. The other frames have been denied as well: the server checks only
+// the subject. If subject is private, the bus stops using private subjects.
 func (b *Bus) onPublishDenied(subject string, err error) {
 	denied := b.reports.removeSubject(subject)
 	if b.isPrivate(subject) {

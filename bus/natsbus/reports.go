@@ -15,11 +15,12 @@ const maxReports = 4096
 // is identified by a number, its token. Tokens are consecutive. The token modulo maxReports is the
 // index of the report in the ring.
 //
-// NATS does not acknowledge publications. Instead, a report is dropped once a later flush has
-// succeeded, because a no-responders status would have arrived before the PONG. However, a token is
-// issued before its frame is sent, so a flush may overtake the frame. rotate therefore divides the
-// reports into two generations, and is called at most once per confirmInterval. A flush confirms
-// only the previous generation, whose frames were all sent long before the flush.
+// NATS does not acknowledge publications, but it sends a no-responders status if a frame has no
+// receivers. That status arrives before the PONG of a later flush, so the report of a frame is
+// dropped once such a flush has succeeded. However, a token is issued before its frame is sent, so
+// the PING of a flush may be sent before the frame. rotate therefore divides the reports into two
+// generations, and is called at most once per confirmInterval. A flush confirms only the previous
+// generation, whose frames were all sent long before the flush.
 type reports struct {
 	// firstAdded receives a value when a report is added while no other report is pending. Its
 	// capacity is one.

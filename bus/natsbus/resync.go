@@ -41,8 +41,8 @@ func (b *Bus) checkStale(s *serverSub) {
 }
 
 // dropStale forces a reconnect if there may be a stale subscription that no later reconnect has
-// removed. If changeMu is locked, dropStale returns without waiting for it. The next probe calls
-// dropStale again.
+// removed. If changeMu is locked, dropStale returns at once, so that watch is not blocked. The next
+// probe calls it again.
 func (b *Bus) dropStale() {
 	if !b.changeMu.TryLock() {
 		return

@@ -96,8 +96,9 @@ func (b *Bus) onUnserved(f *misrouted) {
 	}
 }
 
-// onTrialTimeout is called if a frame of a trial has not come back in time. It also sends the
-// frames that were waiting for the result back to the queue group.
+// onTrialTimeout is called if a frame of a trial has not come back in time, which means that the
+// trial has succeeded. It sends the frames that were waiting for the result back to the queue
+// group.
 func (b *Bus) onTrialTimeout(f *misrouted) {
 	for _, waiting := range b.unserved.succeed(f) {
 		b.returnToGroup(waiting)

@@ -29,8 +29,9 @@ type settings struct {
 	cert, key string
 }
 
-// parameters maps the names of the URL parameters to functions that apply a value to the settings.
-// The value is never empty.
+// parameters maps the name of each URL parameter to a function. The function parses the value of
+// the parameter, which is never empty, and stores it in the settings. The package documentation
+// describes the parameters.
 var parameters = map[string]func(*settings, string) error{
 	"name":               connParam(nats.Name),
 	"inbox_prefix":       connParam(nats.CustomInboxPrefix),
@@ -49,7 +50,8 @@ var parameters = map[string]func(*settings, string) error{
 }
 
 // fileParam is like connParam for a parameter whose value is the name of a file. It refuses a value
-// that is itself a secret, because nats.go repeats the name of an unreadable file in its error.
+// that looks like the secret itself, because nats.go repeats the name of an unreadable file in its
+// error.
 func fileParam(option func(string) nats.Option) func(*settings, string) error {
 	return func(s *settings, value string) error {
 		if busurl.IsSecret(value) {
@@ -68,7 +70,8 @@ func connParam(option func(string) nats.Option) func(*settings, string) error {
 	}
 }
 
-// durationParam returns the function for a parameter whose value is a positive duration.
+// durationParam returns the function for a parameter whose value is a positive duration. The
+// function calls set with the duration.
 func durationParam(set func(*settings, time.Duration)) func(*settings, string) error {
 	return func(s *settings, value string) error {
 		duration, err := time.ParseDuration(value)

@@ -33,8 +33,7 @@ type Bus struct {
 	// ctx ends when the bus is closed.
 	ctx    context.Context //nolint:containedctx // canceled by Close
 	cancel context.CancelCauseFunc
-	// workers tracks the goroutines of the bus: the supervisors, the event queue and short-lived
-	// cleanup goroutines. Close waits for all of them.
+	// workers tracks the goroutines of the bus, so that Close can wait for them.
 	workers sync.WaitGroup
 	done    chan struct{}
 
@@ -181,11 +180,11 @@ func (b *Bus) supervisorAt(key string) *supervisor {
 	return b.supervisors[key]
 }
 
-// Publish queues frame to be sent to Redis and returns. If the queue is full (see
-// [WithPublishQueue]), Publish waits for space until ctx ends. Once Redis has replied, report
-// receives the number of connections to which Redis sent the frame. A bus counts as one connection
-// no matter how many subscriptions it has, and queue subscribers are counted like any others. On a
-// Cluster without sharded pub/sub, report receives bus.Unknown.
+// Publish writes frame to the connection or queues it, and returns without waiting for a reply from
+// Redis. If the queue is full (see [WithPublishQueue]), Publish waits for space until ctx ends.
+// Once Redis has replied, report receives the number of connections to which Redis sent the frame.
+// A bus counts as one connection no matter how many subscriptions it has, and queue subscribers are
+// counted like any others. On a Cluster without sharded pub/sub, report receives bus.Unknown.
 //
 // Publish returns ctx.Err() if ctx ends first, bus.ErrClosed if the bus is closed, and
 // bus.ErrFrameTooLarge if frame is too large. It returns an error with code unavailable if there is

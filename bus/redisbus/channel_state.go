@@ -63,10 +63,10 @@ func newChannelState(sup *supervisor, name string) *channelState {
 type snapshot struct {
 	// subscribers is nil if there are no subscribers.
 	subscribers *fanout.Subscribers
-	// pendingLocks counts the frames for which this process has asked Redis for the lock and has
-	// got no reply yet. The last queue subscriber to leave closes this gate and waits until it is
-	// empty. Otherwise, this process could take the lock on a frame without having a subscriber
-	// that handles the frame. The next queue subscriber to join creates a new gate.
+	// pendingLocks is a gate that counts the frames on which this process tries to take the lock.
+	// The last queue subscriber to leave closes the gate and waits until it is empty. Otherwise,
+	// this process could take the lock on a frame without having a subscriber that handles the
+	// frame. The next queue subscriber to join creates a new gate.
 	pendingLocks *lifecycle.Gate
 }
 

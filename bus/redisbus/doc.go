@@ -98,8 +98,8 @@
 // The pipelines of go-redis are not used, because they hold a connection until all replies have
 // arrived and allocate memory for each command. On its own connections, the bus writes new commands
 // while Redis is still processing earlier ones. Receiving a frame allocates little more than the
-// frame itself. This reduced the allocations of a unary call from 28 to 13. It increased the rate
-// of messages to one subscriber from 434k to 751k per second.
+// frame itself. Compared with go-redis, a unary call makes 13 instead of 28 allocations, and one
+// subscriber receives 751k instead of 434k messages per second.
 //
 // # Under load
 //
@@ -137,11 +137,12 @@
 //     changes, the event is repeated, at most every five seconds. The errors of Publish and
 //     Subscribe contain this reason, too.
 //   - Reconnected is emitted when Redis has confirmed all subscriptions again.
-//   - Dropped means that Redis has refused a channel, for example because of an ACL.
+//   - Dropped is emitted when Redis has refused a channel, for example because of an ACL, and when
+//     queue frames were lost.
 //
-// A Dropped event is also emitted if queue frames were lost because their locks could not be taken,
-// for example because Redis refused them. The error of the event is the cause. There is at most one
-// such event per reason in five seconds. Stats.DroppedBy counts all of these frames by reason.
+// Queue frames are lost if their locks cannot be taken, for example because Redis refuses them. The
+// error of the Dropped event is the cause. There is at most one such event per reason in five
+// seconds. Stats.DroppedBy counts all of these frames by reason.
 //
 // go-redis has one logger for the whole program, which writes to standard error by default. This
 // package replaces it with one that omits the lines about connections of buses, because the events

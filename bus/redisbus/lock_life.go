@@ -9,9 +9,9 @@ import (
 const (
 	// lockLife is the time to live of the lock on a frame if an identical frame may follow. It is
 	// the same as in psrpc. The key of a lock is a hash of the frame. While the lock exists, no
-	// process can take it for an equal frame, so equal frames are not delivered. Messages that
-	// psrpc publishes to subscribers contain no nonce. If a publisher sends the same message again,
-	// the two frames are equal.
+	// process can take it for an identical frame, so that frame is not delivered. Identical frames
+	// occur because messages that psrpc publishes to subscribers contain no nonce. If a publisher
+	// sends the same message again, the two frames are identical.
 	lockLife = 5 * time.Second
 	// uniqueLockLife is the time to live of the lock on a frame that is unique but has no timeout.
 	// An example is a message that a dynpsrpc process publishes to the subscribers of a queue.

@@ -64,8 +64,9 @@ func (b *Bus) retryLock(a lockAttempt, cause error) {
 
 // takeLockElsewhere takes the lock through the client's own connections, which follow redirections
 // to other servers. It tries until Redis grants or refuses the lock, or until lockRetryTimeout has
-// passed. It returns nil if this process has the lock, redis.Nil if another process has it, or the
-// last error.
+// passed. err is the error of the first attempt. If it is a dialError, takeLockElsewhere waits
+// until another server stores the lock. It returns nil if this process has the lock, redis.Nil if
+// another process has it, or the last error.
 func (b *Bus) takeLockElsewhere(a lockAttempt, err error) error {
 	_, deadNode, _ := b.topology.lockNode(b.ctx, nil, a.frame)
 	options := redis.SetArgs{Mode: "NX", TTL: lifeOfLock(a.frame)}

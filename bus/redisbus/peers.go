@@ -88,7 +88,7 @@ func (p *peerSigns) take() []peerSign {
 	return signs
 }
 
-// watchedChannel is a channel with a queue for whose frames other processes compete.
+// watchedChannel is what watchPeers knows about a queue for whose frames other processes compete.
 type watchedChannel struct {
 	// marker is the subscription to the marker channel.
 	marker bus.Subscription
@@ -98,8 +98,9 @@ type watchedChannel struct {
 	changed time.Time
 	// psrpcSince is the time since which there are psrpc processes. It is zero if there are none.
 	psrpcSince time.Time
-	// psrpcSeen is the last time at which a psrpc process is known to have taken a lock. When this
-	// process starts to leave frames to psrpc processes, psrpcSeen is set as well.
+	// psrpcSeen is the last time at which a psrpc process is known to have taken a lock. It is also
+	// set when this process starts to leave frames to psrpc processes, so that they have
+	// psrpcPatience to take a lock.
 	psrpcSeen time.Time
 }
 
@@ -147,8 +148,13 @@ func unwatch(watched map[*channelState]*watchedChannel, c *channelState) {
 	delete(watched, c)
 }
 
-// checkPeers looks at the collected signs and updates watched. For each channel in watched, it sets
-// the limit on how many frames this process takes.
+// checkPeers counts the processes that subscribe to the channels in watched, and finds out whether
+// some of them are psrpc processes. If so, it limits how many frames of the channel this process
+// takes.
+//
+// checkPeers also changes the set of watched channels. It adds the channel of a collected sign if
+// other processes subscribe to it, too. It removes a channel that has had no frames for peerExpiry
+// or no longer has a queue subscriber in this process.
 func (b *Bus) checkPeers(watched map[*channelState]*watchedChannel) error {
 	ctx, cancel := context.WithTimeout(b.ctx, b.options.probeInterval)
 	defer cancel()
@@ -204,7 +210,8 @@ func (b *Bus) watch(ctx context.Context, watched map[*channelState]*watchedChann
 	return nil
 }
 
-// setPSRPC sets whether the channel has psrpc processes among its subscribers.
+// setPSRPC records whether a check has found psrpc processes among the subscribers of the channel.
+// now is the time of the check.
 func (w *watchedChannel) setPSRPC(now time.Time, exist bool) {
 	switch {
 	case !exist:

@@ -26,8 +26,8 @@ const (
 	// maxInFlightBytes is the maximum total size in bytes of the unanswered batches beyond
 	// minInFlight.
 	maxInFlightBytes = 16 << 20
-	// slowReply is the duration from which a wait for a reply counts as slow; see
-	// [pipeline.adaptLimit]. Only waits during which commands could not be sent are considered.
+	// slowReply is the minimum duration of a slow wait for a reply; see [pipeline.adaptLimit]. Only
+	// waits during which commands could not be sent are measured.
 	slowReply = 20 * time.Millisecond
 	// raisedLimitLife is how long the higher limit for a slow link is kept. After that, the next
 	// wait for a reply shows whether the link is still slow.
@@ -73,7 +73,7 @@ type command interface {
 // which avoids waking another goroutine for each command. Otherwise commands wait. When all replies
 // to an earlier batch have arrived, the waiting commands are sent together as the next batch.
 // Batches therefore grow with the load, and there is no timer or batch size to tune. While callers
-// are concurrent, one of them waits for the commands of the others before it writes; see
+// are concurrent, a caller first lets the others add their commands before it writes; see
 // [pipeline.gather].
 //
 // The pipelines of go-redis cannot do this. They take a connection from the pool, write once, and
@@ -186,8 +186,9 @@ func (p *pipeline[T]) send(ctx context.Context, item T) error {
 }
 
 // gather yields the processor once, so that other goroutines can enqueue their commands for the
-// same batch. It does so only if concurrent callers are expected and a batch may be written now.
-// gather returns false if another goroutine is in gather. That goroutine then flushes the pipeline.
+// same batch. It does so only if concurrent callers are expected and a batch may be written now. It
+// reports whether the caller must flush the pipeline. If another goroutine is in gather, the result
+// is false, because that goroutine flushes the pipeline.
 //
 // In a benchmark, multi calls of 16 concurrent callers took 1.6 times as long without gather, and
 // queue calls of 64 callers 1.4 times as long.
@@ -286,11 +287,13 @@ func (p *pipeline[T]) flush(maxBytes int) (blocked bool) {
 // goroutine calls it.
 func (p *pipeline[T]) flushAll() (blocked bool) { return p.flush(math.MaxInt) }
 
-// readyToWrite returns the number of bytes for which the socket's send buffer needs room, and the
-// socket to which the waiting commands must be written. The socket is nil if no batch may be
-// written now. On a link that is not slow, it is also nil if more than maxBytes bytes are waiting
-// while a batch is in flight. In this case, the reply to that batch wakes the pipeline's goroutine,
-// which then writes the waiting commands. blocked reports whether commands wait for that reply.
+// readyToWrite returns the socket to which the waiting commands must be written, or nil if nothing
+// can be written now. bytes is the number of bytes for which the socket's send buffer needs room.
+// blocked reports whether commands must wait for the reply to a batch in flight.
+//
+// Commands must wait if the limit on batches in flight has been reached. On a fast link, they must
+// also wait if more than maxBytes bytes are waiting while a batch is in flight. The reply to that
+// batch then wakes the pipeline's goroutine, which writes them.
 func (p *pipeline[T]) readyToWrite(maxBytes int) (bytes int, socket *socket, blocked bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

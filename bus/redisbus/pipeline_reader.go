@@ -62,8 +62,8 @@ func (p *pipeline[T]) ensureSocket() error {
 // readReplies reads replies from Redis and completes the commands in flight. It returns an error
 // when the socket has failed, or when the session has ended and no commands are left.
 //
-// The socket needs a Read only when all replies in its buffer have been processed. Before each
-// Read, it calls flushAll, which sends the commands that were enqueued in the meantime as one
+// The socket is read only when all replies in its buffer have been processed. Before each Read,
+// beforeRead writes the commands that have been enqueued since the last Read, so that they share a
 // batch.
 func (p *pipeline[T]) readReplies() error {
 	p.socket.beforeRead, p.socket.onDeadline = p.beforeRead, p.checkHealth
@@ -92,11 +92,15 @@ func (p *pipeline[T]) beforeRead() {
 	}
 }
 
-// adaptLimit is called when a reply arrives after a wait whose start beforeRead has recorded. If
-// long waits take up most of the time, commands cannot be sent although Redis is idle, because two
-// batches per round trip are too few. The limit is then set in proportion to the round-trip time.
-// On a fast link, the waits are short even if Redis is busy, and a higher limit would only make
-// the batches smaller.
+// adaptLimit sets inFlightLimit to suit the link. It is called when a reply arrives while commands
+// are waiting because inFlightLimit has been reached (see beforeRead).
+//
+// If slow waits take up at least half of the time, the link is slow. Commands then wait although
+// Redis is idle, because two batches per round trip are too few. adaptLimit therefore raises the
+// limit to one batch per millisecond of the wait, but to no more than maxInFlight. It restores the
+// lower limit when a short wait shows that the link has become fast, but not before raisedLimitLife
+// has passed. On a fast link, the waits are short even if Redis is busy, and a higher limit would
+// only make the batches smaller.
 func (p *pipeline[T]) adaptLimit() {
 	now := time.Now()
 	waited := now.Sub(p.waitingSince)
@@ -185,9 +189,9 @@ func (p *pipeline[T]) checkHealth() error {
 		// This process was suspended, so there may be unread replies.
 		p.lastProgress = now
 	}
-	// Set the next deadline before the steps below. In the reverse order, it could overwrite a
-	// deadline that interruptRead sets after these steps. Waiting commands, or the end of s.ctx,
-	// would then be noticed late.
+	// Set the next deadline before the steps below. If it were set after them, it could overwrite a
+	// deadline that interruptRead has set in the meantime. New commands, or the end of s.ctx, would
+	// then be noticed late.
 	if err := p.scheduleCheck(interval / 2); err != nil {
 		return err
 	}

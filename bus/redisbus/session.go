@@ -61,7 +61,8 @@ type session struct {
 	// wakeup holds a value if there are dirty channels for reconcileLoop (see [channelState]).
 	wakeup chan struct{}
 
-	// confirmations counts the channels that Redis has confirmed or refused.
+	// confirmations counts the replies to SUBSCRIBE and UNSUBSCRIBE commands: one for each channel
+	// that Redis has confirmed, and one for each command that it has refused.
 	confirmations atomic.Uint64
 	// sentCommands lists the commands to which Redis has not fully replied yet, oldest first. It is
 	// guarded by Bus.mu.

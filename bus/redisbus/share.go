@@ -52,9 +52,9 @@ type share struct {
 }
 
 // addFrame is called for each frame that arrives, and adds the credit that the process gains with
-// the frame. It reports whether this process must wait before it asks for the lock on the frame.
-// Otherwise it reports whether asking uses credit. If it does, the caller must call onReply when
-// Redis has replied.
+// the frame. mustWait reports whether this process must wait before it asks for the lock on the
+// frame. onCredit reports whether it may ask at once by using credit. In this case, the caller must
+// call onReply when Redis has replied.
 func (s *share) addFrame() (mustWait, onCredit bool) {
 	limited, waiting := s.limited.Load(), s.waiting.Load() > 0
 	if !limited && !waiting {
@@ -70,8 +70,8 @@ func (s *share) addFrame() (mustWait, onCredit bool) {
 	return true, false
 }
 
-// tryAsk reports whether this process may now ask for the lock on a waiting frame, and whether this
-// uses credit. arrived is the time at which the frame arrived. If it does, the caller must call
+// tryAsk reports whether this process may now ask for the lock on a waiting frame that arrived at
+// the time arrived. onCredit reports whether asking uses credit. In this case, the caller must call
 // onReply when Redis has replied.
 func (s *share) tryAsk(arrived, now time.Time) (ask, onCredit bool) {
 	s.mu.Lock()
@@ -107,8 +107,9 @@ func (s *share) setLimit(limited bool, processes int) {
 	s.limited.Store(limited)
 }
 
-// countFrame counts a frame for whose lock this process has asked. It reports whether the number of
-// frames is a reason to check which other processes subscribe to the channel.
+// countFrame counts a frame for whose lock this process has asked. It reports whether it is time to
+// check which other processes subscribe to the channel. This is the case after 16, 32, 64 and so on
+// up to 1024 frames, and then after every further 1024 frames.
 func (s *share) countFrame() (check bool) {
 	const first, interval = 16, 1024
 	frames := s.frames.Add(1)
