@@ -31,15 +31,15 @@ func WithMaskHook(hook func(ctx context.Context, info dynamic.RPCInfo, err error
 
 // ErrorMask hides internal errors from callers. It applies to errors returned by calls and to
 // errors that close streams. An error with one of the codes set by [WithMaskedCodes] is logged and
-// replaced by [ErrMasked]. All other errors reach the caller unchanged, including their details. If
-// logger is nil, slog.Default() is used.
+// replaced by [ErrMasked], with one exception that is described below. All other errors reach the
+// caller unchanged, including their details. If logger is nil, slog.Default() is used.
 //
 // An error without a code is treated as an error with the code unknown. The same applies to an
 // error of another module that has a code which package errors does not define.
 //
-// Errors with the code unknown that wrap context.Canceled or context.DeadlineExceeded are an
-// exception. They are not logged, and the caller receives the wrapped error with its usual code
-// instead of [ErrMasked].
+// The exception is an error with the code unknown that wraps context.Canceled or
+// context.DeadlineExceeded. It is not logged, and the caller receives the wrapped error with its
+// usual code.
 func ErrorMask(logger *slog.Logger, opts ...ErrorMaskOption) dynamic.ServiceOption {
 	m := &errorMask{logger: loggerOrDefault(logger), codes: []errors.ErrorCode{errors.Unknown, errors.Internal}}
 	for _, opt := range opts {

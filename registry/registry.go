@@ -73,9 +73,9 @@ func (r *Registry) Register(sd any, opts ...Option) (*Service, error) {
 // used only if the file declares exactly one service.
 //
 // RegisterFile leaves out gRPC services (see [Registry.GRPCServices]). If the file declares no
-// other services, RegisterFile returns an error. A service may already be registered with the same
-// schema under a wire name that differs from the default. If neither [WithWireName] nor
-// [WithWireNames] sets another name, the service remains registered under that name.
+// other services, RegisterFile returns an error. If a service of the file is already registered
+// with the same schema, it keeps its wire name. If [WithWireName] or [WithWireNames] asks for a
+// wire name that is neither this name nor the default, RegisterFile returns an error.
 func (r *Registry) RegisterFile(fd protoreflect.FileDescriptor, opts ...Option) error {
 	if nilarg.Is(fd) {
 		return fmt.Errorf("%w: the file descriptor is nil", ErrNoService)
@@ -109,8 +109,10 @@ func (r *Registry) registerAll(descriptors []protoreflect.ServiceDescriptor, opt
 	return nil
 }
 
-// buildAll creates a service for each descriptor. It omits services for which isRenamed returns
-// true, because they remain registered under their wire names.
+// buildAll creates a service for each descriptor and reports all problems as one error. It leaves
+// out a service that the user has already registered with the same schema, but under another wire
+// name than the default, for example with [WithWireName]. The service then remains registered under
+// that wire name; see isRenamed.
 func (r *Registry) buildAll(descriptors []protoreflect.ServiceDescriptor, opts []Option) ([]*Service, error) {
 	services := make([]*Service, 0, len(descriptors))
 	var problems []error
@@ -138,8 +140,8 @@ func (r *Registry) isRenamed(s *Service) bool {
 }
 
 // add adds services to the registry and logs what [Lint] reports about them. If it returns an
-// error, no service has been added. For each element of services, the result contains the
-// registered service, which is the element itself or an existing service that is equal.
+// error, no service has been added. Otherwise, the result contains one registered service for each
+// element of services: the element itself or an existing service that is equal.
 func (r *Registry) add(services []*Service) ([]*Service, error) {
 	registered, err := r.store(services)
 	if err != nil {
@@ -186,9 +188,9 @@ func (r *Registry) store(services []*Service) ([]*Service, error) {
 	return registered, nil
 }
 
-// checkLocked returns the service to be registered for s, which is s itself or an existing service
-// that is equal. It returns an error if s conflicts with a registered service or with
-// another service in batch. The keys of batch are wire names. The caller must hold r.mu.
+// checkLocked decides which service is registered for s: s itself, or the registered service if
+// that is equal to s. It returns an error if s conflicts with a registered service or with another
+// service in batch. The keys of batch are wire names. The caller must hold r.mu.
 func (r *Registry) checkLocked(s *Service, batch map[string]*Service) (*Service, error) {
 	if old, ok := r.Service(string(s.Name())); ok {
 		if old.descriptor != s.descriptor && !sameDeclaration(old, s) {

@@ -95,9 +95,10 @@ func (h *Host) emit(e Event) {
 	}
 }
 
-// enter registers a call to a method of the host. It returns a context that ends when ctx or
-// hostCtx ends. hostCtx must be runCtx or drainCtx. The method must call leave before it returns.
-// After Shutdown has begun, enter returns ErrHostClosed. If ctx is nil, it returns another error.
+// enter registers an operation, such as a call to Load, Unload or Watch, so that Shutdown waits for
+// it. It returns a context that ends when ctx or hostCtx ends; hostCtx must be runCtx or drainCtx.
+// The caller must call leave when the operation has ended. After Shutdown has begun, enter returns
+// ErrHostClosed. If ctx is nil, it returns another error.
 func (h *Host) enter(ctx, hostCtx context.Context) (bounded context.Context, leave func(), err error) {
 	if ctx == nil {
 		return nil, nil, nilarg.ErrContext

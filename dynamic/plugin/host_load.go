@@ -81,8 +81,8 @@ func (h *Host) acquirePlugin(ctx context.Context, source *Source) (*managedPlugi
 }
 
 // alreadyServing reports whether p is already serving the content of source. If so, alreadyServing
-// clears the error of the last load. It also updates the folder of p, because the folder may have
-// been renamed.
+// clears the error of the last load. It also sets the folder of p to that of source, because the
+// folder may have been renamed.
 func (h *Host) alreadyServing(p *managedPlugin, source *Source) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()

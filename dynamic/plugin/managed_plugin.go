@@ -84,7 +84,7 @@ func (p *managedPlugin) updateStateLocked() {
 	}
 }
 
-// setSourceLocked updates the status fields that are taken from the source. The caller must hold
+// setSourceLocked sets the status fields that are taken from the source. The caller must hold
 // Host.mu.
 func (p *managedPlugin) setSourceLocked(source *Source) {
 	p.status.Name, p.status.Version, p.status.Loader = source.Name, source.Version, source.Loader

@@ -43,9 +43,9 @@ type watchedFolder struct {
 	// load fails with a conflict (see isConflict) and watcher.completed has changed since then, the
 	// folder is loaded again.
 	completedAtStart int
-	// loadingPlugin is the name of the plugin whose load from this folder was started most
-	// recently. The name comes from the manifest. By this name, startUnload recognizes a plugin
-	// that has moved to this folder.
+	// loadingPlugin is the name that the manifest had when the last load of this folder started.
+	// While that load is running, startUnload uses the name to recognize a plugin that has moved to
+	// this folder.
 	loadingPlugin string
 }
 

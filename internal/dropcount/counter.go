@@ -28,8 +28,8 @@ type reason struct {
 	lastReport time.Time
 }
 
-// Add counts frames that were dropped for the given reason. It returns the number of frames that
-// the caller must report now, or zero if the last report with this reason is more recent than
+// Add counts frames that were dropped for the reason called name. It returns the number of frames
+// that the caller must report now, or zero if the last report with this reason is more recent than
 // interval.
 func (c *Counter) Add(name string, frames uint64, interval time.Duration) (unreported uint64) {
 	c.mu.Lock()

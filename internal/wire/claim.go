@@ -23,8 +23,8 @@ type ClaimRequest struct {
 	RequestID []byte
 	// ServerID is the ID of the server that claims or declines the request.
 	ServerID []byte
-	// Affinity rates how well the server suits the request. The client selects the server with the
-	// highest affinity.
+	// Affinity rates how well the server suits the request. If a client waits for several claims,
+	// it selects the server with the highest affinity by default.
 	Affinity float32
 	// Handling reports whether the server handles the request without waiting for the client to
 	// select a server. psrpc introduced this field in v0.7.4.

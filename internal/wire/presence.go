@@ -38,21 +38,21 @@ var (
 )
 
 // Discover is a discovery request, which asks the servers of a service which of them receive
-// requests on a channel. The client publishes it on the channel returned by [DiscoverChannel], or,
-// to ask a single server, on the one returned by [UnicastChannel]. Each server that receives
-// requests on the field Channel responds with a [Presence] on the channel returned by
-// [PresenceClientChannel]. psrpc has no equivalent message.
+// requests on the channel named in Channel. The client publishes it on the channel returned by
+// [DiscoverChannel], or, to ask a single server, on the one returned by [UnicastChannel]. Each
+// server that receives requests on the named channel responds with a [Presence] on the channel
+// returned by [PresenceClientChannel]. psrpc has no equivalent message.
 type Discover struct {
 	// ClientID is the ID of the client that sends the discovery request.
 	ClientID []byte
 	// Channel is the name of a request channel, see [RequestChannel].
 	Channel []byte
-	// Answered is empty in a first request. The client sends a second request if fewer servers have
-	// responded than a server has reported; see [Presence.Members]. Answered then contains the
+	// Answered is empty in a first request. If fewer servers respond than a server has reported
+	// (see [Presence.Members]), the client sends a second request, in which Answered contains the
 	// addresses of the servers that have responded. Only the server with the first of these
-	// addresses handles the second request. It sends the discovery request to all servers of the
-	// channel that it knows and that have not responded. If one of them is gone, it tells all
-	// clients and servers.
+	// addresses handles the second request: it sends a discovery request to each server of the
+	// channel that it knows and that has not responded. If such a server is gone, the first server
+	// tells all clients and servers.
 	Answered [][]byte
 }
 

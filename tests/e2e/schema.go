@@ -54,8 +54,9 @@ var addressings = []addressing{
 	{"Topics", []string{"eu|west", "room 7 ü"}},
 }
 
-// schema parses kinds.proto and the source of its message types, once for all tests. The
-// descriptors that it returns are independent of those in the generated code.
+// schema returns a registry with the services of kinds.proto and of the .proto file that declares
+// their message types. The files are parsed only once for all tests. The tests thus use descriptors
+// that were created at run time, independently of those in the generated code.
 var schema = sync.OnceValues(func() (*registry.Registry, error) {
 	messages, err := messageSource()
 	if err != nil {

@@ -214,10 +214,11 @@ func testOneOfAQueue(t *testing.T, network Network) {
 	testFewServers(t, f, b, kindQueue, b.CountsReceivers() && b.ReceiverID() != "", 1)
 }
 
-// testFewServers makes calls and checks to how many servers their frames are sent. If sendsToOne is
-// false, all frames must be sent to all servers. Otherwise, as soon as the client knows the
-// servers, each call must send most of its frames to single servers; frames is their usual number.
-// More than two servers must then have answered.
+// testFewServers makes calls and checks whether their frames are sent to single servers or to all.
+// If sendsToOne is false, every frame must be sent to all servers. Otherwise, a call usually sends
+// frames to single servers as soon as the client knows the servers; the parameter frames says how
+// many. On average, at least half as many must be sent to single servers, and less than one per
+// call to all servers. More than two different servers must have answered.
 func testFewServers(
 	t *testing.T, f *fleet, b *requestCounter, kind string, sendsToOne bool, frames int64, opts ...dynamic.RequestOption,
 ) {

@@ -57,7 +57,8 @@ func recode(from, into proto.Message) error {
 	return proto.Unmarshal(encoded, into)
 }
 
-// as converts a generated message to the representation M.
+// as converts a generated message to the representation M. It returns message itself if M is its
+// type, and a dynamic message if M is *dynamicpb.Message or an interface.
 func as[M proto.Message](message proto.Message) (M, error) {
 	var none M
 	if _, same := message.(M); same && any(none) != nil {
@@ -74,7 +75,9 @@ func as[M proto.Message](message proto.Message) (M, error) {
 	return any(converted).(M), nil
 }
 
-// from copies a received message of type M into a generated message.
+// from copies a received message of type M into a generated message. If M is an interface, it
+// returns an error for a dynamic message: dynpsrpc must have decoded the message into its generated
+// Go type, which this program contains.
 func from[M proto.Message](message M, into proto.Message) error {
 	var none M
 	if _, isDynamic := any(message).(*dynamicpb.Message); isDynamic && any(none) == nil {

@@ -11,9 +11,9 @@
 //   - If M is *dynamicpb.Message, messages are decoded into dynamic messages. This works for every
 //     message whose descriptor is known at run time, but it is slower. In a benchmark on the
 //     in-process bus, calls with dynamicpb reach 0.57 times the rate of calls with generated types.
-//   - If M is an interface such as proto.Message, the program may contain a generated type with the
-//     descriptor's name and the same schema. If it does, messages are decoded into that type, and
-//     otherwise into dynamic messages.
+//   - If M is an interface such as proto.Message, messages are decoded into the generated type with
+//     the descriptor's name and schema. If the program contains no such type, they are decoded into
+//     dynamic messages.
 //   - Any other M must be a message type with the descriptor's name, usually a pointer to a
 //     generated struct. The Go type alone then guarantees that the message is of the right type, so
 //     outgoing messages are checked only for nil.

@@ -19,13 +19,13 @@ type Resolver interface {
 
 // From converts value to a message. If value is a proto.Message, From returns it as it is, without
 // checking its type. If value is a json.RawMessage or a map[string]any, From parses it according to
-// the protobuf JSON mapping. t.resolver then finds extensions and the types of messages in
+// the protobuf JSON mapping, and uses t.resolver to find extensions and the types of messages in
 // google.protobuf.Any. A map may contain messages, time.Time and time.Duration values. If value is
-// nil, a nil json.RawMessage or a nil map, From returns an empty message. Errors returned by From do
-// not contain the name of the method.
+// nil, a nil json.RawMessage or a nil map, From returns an empty message.
 //
-// JSON or a map may contain a field, or the name of an enum value, that the schema does not have.
-// From then returns an error. If discardUnknown is set, it ignores the field or name instead.
+// If JSON or a map contains a field, or the name of an enum value, that the schema does not have,
+// discardUnknown decides whether From ignores it or returns an error. Errors returned by From do
+// not contain the name of the method.
 func (t *Type) From(value any, discardUnknown bool) (proto.Message, error) {
 	switch value := value.(type) {
 	case nil:

@@ -23,10 +23,10 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// setMap stores the content of a map in message, which must be empty. It converts the map to JSON
-// according to the protobuf JSON mapping. Package encoding/json alone is not enough: it would encode
-// the exported fields of the Go structs of messages. For many messages, this is wrong, and it loses
-// the content of dynamic messages.
+// setMap stores the content of a map in message, which must be empty. To do so, it encodes the map
+// according to the protobuf JSON mapping and decodes the result. Package encoding/json alone would
+// encode messages in the map as ordinary Go structs. For many messages, this is not their protobuf
+// JSON, and a dynamic message would become an empty object.
 func (t *Type) setMap(message proto.Message, value map[string]any, discardUnknown bool) error {
 	descriptor := message.ProtoReflect().Descriptor()
 	if !isPlain(value, 0) {
@@ -55,10 +55,12 @@ func unmarshalMap(value map[string]any, message proto.Message, options protojson
 	return options.Unmarshal(encoded, message)
 }
 
-// wrongEntry describes the first entry of a map that cannot be stored in a message. The description
-// contains the key of the entry, after the keys of the maps around it, and the error. The errors of
-// protojson have positions instead, in a text that the user has not written. wrongEntry returns an
-// empty string if there is no such entry, for example because a required field is missing.
+// wrongEntry finds the first entry of a map that cannot be stored in a message, and returns a text
+// such as "address: port: invalid value for int32 field port". The text consists of the path of
+// keys to the entry and the reason. An error of protojson cannot be shown to the user instead: it
+// contains a line and a column of JSON that the user has never seen. wrongEntry returns an empty
+// string if every entry by itself can be stored, for example because only a required field is
+// missing.
 func wrongEntry(value map[string]any, descriptor protoreflect.MessageDescriptor, options protojson.UnmarshalOptions) string {
 	options.AllowPartial = true
 	for _, key := range slices.Sorted(maps.Keys(value)) {
@@ -90,9 +92,9 @@ func withoutPosition(err error) string {
 // maxMapDepth is the maximum depth of nested values in a map. protojson has the same limit.
 const maxMapDepth = protowire.DefaultRecursionLimit
 
-// isPlain reports whether encoding/json encodes a value according to the protobuf JSON mapping. It
-// knows the most common types and returns false for all others. If a map is plain, it need not be
-// converted.
+// isPlain reports whether encoding/json encodes a value according to the protobuf JSON mapping, so
+// that mapConverter need not convert it. isPlain knows the most common types and returns false for
+// all others.
 func isPlain(value any, depth int) bool {
 	switch value := value.(type) {
 	case nil, bool, string, json.Number, json.RawMessage, []byte, []string, map[string]string,

@@ -17,9 +17,10 @@ const (
 	// askDelay is the delay before the first discovery request if the queue has receivers that are
 	// not members. Each further delay is twice as long as the one before.
 	askDelay = 50 * time.Millisecond
-	// maxAsks is the maximum number of discovery requests while neither the number of receivers nor
-	// the members change and no further member is suspected. The last one follows 25 s after the one
-	// before it.
+	// maxAsks is the maximum number of discovery requests that are sent one after another while a
+	// receiver is not a member or a member is suspected. The count starts again when the number of
+	// receivers changes, a member leaves or a further member is suspected. All delays together are
+	// 51 s.
 	maxAsks = 10
 )
 
@@ -210,7 +211,8 @@ func (d *Directory) isSettledLocked() bool {
 	return d.asks >= maxAsks || d.accountsForAllLocked() && len(d.available) == len(d.members)
 }
 
-// publishLocked updates the fields choices, willing and settled after the other fields have changed.
+// publishLocked sets the fields choices, willing and settled. It must be called after the other
+// fields have changed.
 func (d *Directory) publishLocked() {
 	d.settled.Store(d.isSettledLocked())
 	if !d.accountsForAllLocked() || d.disabled {

@@ -18,12 +18,12 @@ const maxMembers = 32_768
 // documentation explains when a call is complete. The zero value contains no servers. All methods
 // are safe for concurrent use.
 type Membership struct {
-	// AskAgain is called without the lock of the Membership when another discovery request must be
-	// sent. A server that responds may report more servers than have responded. In that case,
-	// answered holds the addresses of the servers that have responded, beginning with the one that
-	// has reported the most servers. Otherwise, answered is empty. This is the case if no server
-	// has responded although a call is waiting, or if a server that has not announced itself
-	// answers calls. AskAgain may be nil. It must be set before first use and must not block.
+	// AskAgain is called when another discovery request must be sent. If a server has reported more
+	// servers than have responded, answered holds the addresses of those that have responded,
+	// beginning with the server that has reported the most. In two other cases, answered is empty:
+	// no server has responded although a call is waiting, or a server that has not announced itself
+	// answers calls. AskAgain may be nil. It must be set before first use and must not block. It is
+	// called without the lock of the Membership.
 	AskAgain func(answered []string)
 
 	mu sync.Mutex
@@ -33,10 +33,9 @@ type Membership struct {
 	// receivers is the number of receivers passed to the last call to Update. It is bus.Unknown if
 	// the bus did not report a number.
 	receivers int
-	// hasSilent reports whether the bus counted receivers that had not answered when Update was last
-	// called. The last call therefore lasted until its timeout, unless it did not wait for them
-	// either. They may be processes that hang, or connections that the broker does not know to be
-	// dead.
+	// hasSilent reports whether some receivers had not answered the call for which Update was last
+	// called. They may be processes that hang, or connections that the broker does not know to be
+	// dead. IsComplete does not make the next call wait for them again.
 	hasSilent bool
 	present   presences
 	// Directory holds the servers that have a unicast channel. It has a lock of its own.
@@ -48,9 +47,11 @@ type Membership struct {
 // holds the servers that have answered. IsComplete returns false if receivers is zero.
 //
 // If receivers is negative, two groups of servers must have answered: those that have announced
-// themselves, and those that answered the previous call. If receivers is positive, some receivers
-// may not have answered the previous call before its timeout. IsComplete does not wait for them
-// again, as long as the number of receivers is the same and none of them has answered late.
+// themselves, and those that answered the previous call. The first multi call also waits for psrpc
+// servers; see quietTime. If receivers is positive, the weights of the responders must add up to
+// that number; see the package documentation. There is one exception: as long as the number of
+// receivers is the same and no server has answered late, IsComplete does not wait again for
+// receivers that did not answer the previous call before its timeout.
 func (m *Membership) IsComplete(receivers int, responders *Responders) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -295,10 +295,10 @@ func (p *presences) endDiscoveryLocked() {
 	p.changedLocked()
 }
 
-// hasNewStrangersLocked counts the servers that have answered two calls in a row, previous and
-// current, and have not announced themselves. They are psrpc servers, or dynpsrpc servers whose
-// announcements were lost. It returns true if there are any and their number has changed. Until the
-// discovery has ended, it counts nothing and returns false.
+// hasNewStrangersLocked reports whether the number of strangers has changed and is not zero.
+// Strangers are servers that have not announced themselves although they have answered two calls in
+// a row, previous and current. They are psrpc servers, or dynpsrpc servers whose announcements were
+// lost. Until the discovery has ended, hasNewStrangersLocked returns false.
 func (p *presences) hasNewStrangersLocked(previous, current *Responders) bool {
 	if p.discovery != known {
 		return false

@@ -1,8 +1,9 @@
 package selection
 
-// Weight is the part of a receiver for which one server counts, in units of 1/[OneReceiver]. A
-// receiver is a connection to the bus. If several servers share a receiver, each of them counts for
-// an equal part.
+// Weight says how much the answer of one server counts towards the number of receivers that the bus
+// has reported. A receiver is a connection to the bus, which several servers may share; each of
+// them then has an equal part of [OneReceiver]. For example, if three servers share a receiver,
+// each of them has a third of OneReceiver, and their three answers together count as one receiver.
 type Weight int64
 
 // OneReceiver is the weight of a server that does not share its receiver. Weights are rounded up by

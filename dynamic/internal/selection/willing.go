@@ -12,12 +12,12 @@ const (
 	// willingTime is how long a member stays willing after its latest claim.
 	willingTime = 3 * recountInterval
 	// updateInterval is the shortest time between two updates of the willing members while many
-	// requests are sent to all servers. It is also how long the first claims are collected before
-	// the first update. If it were shorter, the servers with the very first claims would get all
-	// requests.
+	// requests are sent to all servers. When a client has received its first claims, it waits for
+	// this time before the first update. If it waited for a shorter time, the few servers whose
+	// claims happened to arrive first would get all requests.
 	updateInterval = 50 * time.Millisecond
-	// othersPause is how long requests are sent to all servers after a server has made a claim
-	// without being a member. A server that has just joined or left may do so, too.
+	// othersPause is how long requests are sent to all servers after a server that is not a member
+	// has made a claim. Such a server may be a psrpc server, or it may have just joined or left.
 	othersPause = 3 * time.Second
 	// maxDeclinePause is the longest time for which requests are sent to all servers after members
 	// have declined requests.
@@ -29,10 +29,10 @@ const (
 // these members, without waiting for a claim. This saves a round trip, and all other servers need
 // not handle the request.
 //
-// Once a second, a request is sent to all servers nevertheless. Any member that claims it before the
-// call ends is willing from then on. A member that is slow, far away or busy does not do so. It is
-// willing no longer when its latest claim is older than willingTime. Such a server would rarely be
-// the first available one if each request were sent to all servers.
+// Once a second, a request is sent to all servers nevertheless. Each member that claims it before
+// the call ends is then willing for willingTime. A member that is slow, far away or busy makes no
+// claim in that time and stops being willing. It would also rarely be the first available server if
+// each request were sent to all servers.
 type willingMembers struct {
 	// members is nil while requests must be sent to all servers. The slice is immutable.
 	members atomic.Pointer[[]*Member]
@@ -48,10 +48,10 @@ type willingMembers struct {
 	nextUpdate time.Duration
 }
 
-// ChooseWilling returns the member to which a request is to be sent that any server may handle. It
-// returns nil if the request must be sent to all servers. In that case, the caller must pass the
-// claims to [Directory.OnClaims] at the end of the call. Otherwise, the caller must call
-// [Member.Done] when the call has ended.
+// ChooseWilling chooses a willing member for a request that any server may handle. It returns nil
+// if the request must be sent to all servers. In that case, the caller must pass the claims to
+// [Directory.OnClaims] at the end of the call. Otherwise, the caller must call [Member.Done] when
+// the call has ended.
 func (d *Directory) ChooseWilling(now time.Duration) *Member {
 	members := d.willing.members.Load()
 	if members == nil || d.isCountDue(now) {

@@ -83,8 +83,8 @@ func openFile(path string) (services servicesFunc, err error) {
 	return services, err
 }
 
-// withAdvice adds advice to an error returned by plugin.Open. These errors do not differ in type,
-// so withAdvice looks at their text.
+// withAdvice adds advice to an error returned by plugin.Open. It recognizes these errors by their
+// text, because they all have the same type.
 func withAdvice(err error) error {
 	advice := "rebuild it in the same way as the host"
 	switch {

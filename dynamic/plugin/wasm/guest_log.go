@@ -37,9 +37,9 @@ func (l *guestLog) reset(ctx context.Context) {
 	l.ctx, l.remaining = ctx, maxLogPerRequest
 }
 
-// writeError logs a line that the module has written to standard error. Of a crash
-// report, which may have hundreds of lines, it only keeps the beginning. logCrash then logs this
-// beginning as one message.
+// writeError logs a line that the module has written to standard error. If the line belongs to a
+// crash report, writeError instead adds it to the field crash, so that logCrash can log the report
+// as one message. A report may have hundreds of lines; only its beginning is kept.
 func (l *guestLog) writeError(line string) {
 	if len(l.crash) == 0 && !beginsCrash(line) {
 		l.write(slog.LevelWarn, line)

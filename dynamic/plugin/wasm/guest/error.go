@@ -42,10 +42,10 @@ func (e *Error) Error() string {
 // Unwrap returns Err.
 func (e *Error) Unwrap() error { return e.Err }
 
-// findError returns the first *Error in err's tree. If there is none, it returns an *Error with the
-// code Unknown that wraps err. The linter does not allow errors.As of the standard library. The
-// package errors of dynpsrpc cannot be used instead, because it imports protobuf, which would make
-// plugins larger.
+// findError returns the first *Error in err's tree, like errors.As. If there is none, it returns an
+// *Error with the code Unknown that wraps err. It uses neither the standard library's errors.As,
+// which the linter of this module forbids, nor its replacement in package errors of dynpsrpc. That
+// package imports protobuf, which would make plugins larger.
 func findError(err error) *Error {
 	if found := searchError(err); found != nil {
 		return found

@@ -15,12 +15,11 @@ const abiVersion = 1
 const errorFlag = 1 << 31
 
 var (
-	// inputBuffer is the buffer for requests from the host. This variable prevents the garbage
-	// collector from freeing the buffer, because the program itself does not use it between
-	// requests.
+	// inputBuffer is the buffer into which the host writes requests. The variable keeps the buffer
+	// from being garbage-collected between requests, when nothing else in the program refers to it.
 	inputBuffer []byte
-	// result holds the bytes that were last returned to the host. This variable prevents the
-	// garbage collector from freeing the bytes before the host has copied them.
+	// result holds the bytes that were last returned to the host. The variable keeps the bytes from
+	// being garbage-collected before the host has copied them.
 	result []byte
 )
 
