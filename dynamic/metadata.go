@@ -32,9 +32,9 @@ func newRequestInfo(clientID string, sentAt int64, metadata map[string]string) R
 type outgoingMetadataKey struct{}
 
 // RequestInfoFromContext returns information about the request, stream or update to which ctx
-// belongs. The contexts of handlers, affinity functions, streams on a server and [DeliveryHandler]s
-// belong to one, and so do contexts derived from them. For any other ctx, RequestInfoFromContext
-// returns false.
+// belongs. ctx must be the context of a handler, an affinity function, a stream on a server or a
+// [DeliveryHandler], or must be derived from such a context. For any other ctx,
+// RequestInfoFromContext returns false.
 func RequestInfoFromContext(ctx context.Context) (RequestInfo, bool) {
 	if ctx == nil {
 		return RequestInfo{}, false

@@ -95,8 +95,9 @@ func (m decompressionMemoryOption) applyServer(o *serverOptions) { o.decompresse
 func (m decompressionMemoryOption) applyConn(o *connOptions)     { o.decompressed.maxMemory = int(m) }
 
 // WithDecompressionMemory limits the total size in bytes of the decompressed frames that a server
-// or conn keeps in memory. A server keeps requests while they wait for a grant or are being
-// handled. Servers and conns keep stream messages until they are read.
+// or conn keeps in memory. A server keeps requests while they wait for the client to select a
+// server and while they are being handled. Servers and conns keep stream messages until they are
+// read.
 //
 // When the limit is reached, a server refuses further compressed requests and counts them in the
 // field Refused of [ServerStats]. It does not claim a refused request. If a refused request
@@ -120,8 +121,9 @@ func (emptyTopicPartsOption) applyConn(o *connOptions)     { o.allowEmptyParts =
 // AllowEmptyTopicParts lets a server register, and a conn use, topics with empty parts, which psrpc
 // peers may use. By default, such topics are refused with code invalid_argument, because an empty
 // part is usually a variable that has no value. Even with this option, empty parts may stand only
-// directly before the last part, as in ["", "n"], or all parts must be empty. In psrpc, other topics
-// with empty parts share a subject on NATS with these.
+// directly before the last part, as in ["", "n"], or all parts must be empty. The reason is that
+// psrpc omits empty parts from NATS subjects. A topic such as ["n", ""] would therefore have the
+// same subject as ["", "n"].
 func AllowEmptyTopicParts() Option { return emptyTopicPartsOption{} }
 
 type loggerOption struct{ logger *slog.Logger }

@@ -19,9 +19,9 @@ func (l compressionOption) applyConn(o *connOptions)     { o.compression.Level =
 // gzip.BestSpeed or gzip.DefaultCompression. The default is gzip.NoCompression, with which nothing
 // is compressed. Any other level makes [NewConn] and [Server.Register] return an error.
 //
-// Use the option only if all peers can decompress messages. psrpc can do so since v0.7.6, and drops
-// compressed messages silently before. Peers need no option, because every dynpsrpc server and conn
-// decompresses what it receives, within limits (see [WithMaxFrameSize] and
+// Use the option only if all peers can decompress messages. psrpc can do so since v0.7.6. Older
+// versions of psrpc drop compressed messages silently. Peers need no option, because every dynpsrpc
+// server and conn decompresses what it receives, within limits (see [WithMaxFrameSize] and
 // [WithMaxCompressionRatio]).
 //
 // A message is sent uncompressed if it is smaller than the threshold (see

@@ -16,8 +16,8 @@ const DefaultClientTimeout = 3 * time.Second
 
 type connOptions struct {
 	id string
-	// newID is the function set with WithIDGenerator, or nil. idErr is the error of the ID that it
-	// has returned for the conn.
+	// newID is the function set with WithIDGenerator, or nil. idErr is the error to report if the
+	// ID that it has returned for the conn is invalid.
 	newID IDGenerator
 	idErr error
 	// timeout is the timeout set with WithClientTimeout, or 0 if the option is not used.
@@ -93,12 +93,14 @@ func WithClientTimeout(timeout time.Duration) ConnOption {
 }
 
 // WithSelectionTimeout limits how long a call waits for a server to confirm that it has received
-// the request. The limit applies only to calls that do not use [WithSelectionOpts]. For most
-// methods, a server confirms the receipt with a claim. For a queue method, a single server receives
-// the request and sends no claim. If the handler takes long, that server announces that it is
-// handling the request. It does so after a fifth of a second or a quarter of timeout, whichever is
-// shorter. If the confirmation does not arrive in time, the call fails with code unavailable. By
-// default, or if timeout is zero or negative, [DefaultSelectionTimeout] is used.
+// the request. If no confirmation arrives in time, the call fails with code unavailable. The limit
+// applies only to calls that do not use [WithSelectionOpts]. By default, or if timeout is zero or
+// negative, [DefaultSelectionTimeout] is used.
+//
+// For most methods, a server confirms the receipt with a claim. For a queue method, a single server
+// receives the request and sends no claim. If the handler takes long, that server announces that it
+// is handling the request. It does so after a fifth of a second or a quarter of timeout, whichever
+// is shorter.
 func WithSelectionTimeout(timeout time.Duration) ConnOption {
 	return connOption(func(o *connOptions) {
 		if timeout > 0 {

@@ -21,10 +21,11 @@ const (
 // for concurrent use.
 func NewID(prefix string) string { return id.New(prefix) }
 
-// IDGenerator returns a new ID. prefix is one of the prefixes in this package, and tells what the ID
-// is for. The ID need not begin with it. IDs must be unique on the bus, and must consist of ASCII
-// letters, digits, underscores and hyphens. An ID of a server or client has at most 64 of them, and
-// an ID of a request or stream has exactly 16. An IDGenerator must be safe for concurrent use.
+// IDGenerator returns a new ID. prefix is one of the prefixes in this package, and tells what the
+// ID is for. The ID need not begin with it. IDs must be unique on the bus, and must consist of
+// ASCII letters, digits, underscores and hyphens. An ID of a server or client has at most 64
+// characters, and an ID of a request or stream has exactly 16. An IDGenerator must be safe for
+// concurrent use.
 type IDGenerator func(prefix string) string
 
 type idGeneratorOption IDGenerator

@@ -114,9 +114,9 @@ func WithBufferSize(updates int) SubscriptionSetting {
 
 // WithBufferBytes sets the maximum total size, in bytes, of the updates that a subscription buffers
 // if its reader is slow. The default is [DefaultBacklogBytes], or no limit if [WithBufferSize] is
-// used. If both options are used, both limits apply. Small updates in the channel, and the update
-// that is about to be put into it, are not counted: they add at most a quarter of the limit and one
-// update. If the argument is zero or negative, the default applies.
+// used. If both options are used, both limits apply. The total may exceed the limit by a quarter
+// and by the size of one update, because small updates in the channel, and the update that is about
+// to be put into it, are not counted. If the argument is zero or negative, the default applies.
 func WithBufferBytes(bytes int) SubscriptionSetting {
 	return subscriptionSetting(func(o *requestOptions) { o.bufferBytes = max(bytes, 0) })
 }
@@ -158,9 +158,10 @@ type OverflowPolicy uint8
 const (
 	// DropOldest drops the oldest unread update to make room for the new one. It is the default.
 	//
-	// The subscription's channel holds the oldest unread updates, at most 1024. If [WithBufferSize]
-	// is not used and all updates are smaller than about 16 KiB, updates in the channel are never
-	// dropped. DropOldest then drops the oldest update that is not in the channel yet.
+	// The subscription's channel holds the oldest unread updates, at most 1024. If neither
+	// [WithBufferSize] nor [WithBufferBytes] is used, and all updates are smaller than about 16
+	// KiB, updates in the channel are never dropped. DropOldest then drops the oldest update that
+	// is not in the channel yet.
 	DropOldest OverflowPolicy = iota
 	// DropNewest drops the new update.
 	DropNewest

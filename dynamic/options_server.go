@@ -22,8 +22,8 @@ const (
 
 type serverOptions struct {
 	id string
-	// newID is the function set with WithIDGenerator, or nil. idErr is the error of the ID that it
-	// has returned for the server.
+	// newID is the function set with WithIDGenerator, or nil. idErr is the error to report if the
+	// ID that it has returned for the server is invalid.
 	newID   IDGenerator
 	idErr   error
 	timeout time.Duration
@@ -37,8 +37,8 @@ type serverOptions struct {
 	// maxConcurrent is the maximum number of requests that are handled at the same time. 0 means
 	// that there is no limit.
 	maxConcurrent int
-	// maxPendingClaims, maxPendingClaimBytes and grantTimeout limit the requests that wait for a
-	// grant.
+	// maxPendingClaims, maxPendingClaimBytes and grantTimeout limit the number, the total size and
+	// the waiting time of requests for which the client has not selected a server yet.
 	maxPendingClaims     int
 	maxPendingClaimBytes int
 	grantTimeout         time.Duration
@@ -172,10 +172,10 @@ func WithMaxPendingClaims(requests int) ServerOption {
 	})
 }
 
-// WithMaxPendingClaimBytes limits the total size of the encoded requests that wait for a grant, in
-// bytes. If the total is larger, the server drops the oldest requests; see [WithMaxPendingClaims].
-// A single request may have any size. By default, or if bytes is zero or negative, the limit is
-// [DefaultMaxPendingClaimBytes].
+// WithMaxPendingClaimBytes limits the total size, in bytes, of the encoded requests for which the
+// client has not selected a server yet. If the total is larger, the server drops the oldest
+// requests; see [WithMaxPendingClaims]. A single request may have any size. By default, or if bytes
+// is zero or negative, the limit is [DefaultMaxPendingClaimBytes].
 func WithMaxPendingClaimBytes(bytes int) ServerOption {
 	return serverOption(func(o *serverOptions) {
 		if bytes > 0 {
@@ -184,9 +184,11 @@ func WithMaxPendingClaimBytes(bytes int) ServerOption {
 	})
 }
 
-// WithGrantTimeout limits how long a claimed request waits for a grant, even if the request itself
-// expires later. The timeout must not be shorter than the longest selection of a client; see
-// [SelectionOpts]. By default, or if timeout is zero or negative, [DefaultGrantTimeout] is used.
+// WithGrantTimeout limits how long a claimed request waits for a grant, in which the client says
+// which server it has selected. After the timeout, the server drops the request, even if the
+// request itself expires later. The timeout must not be shorter than the longest selection of a
+// client; see [SelectionOpts]. By default, or if timeout is zero or negative, [DefaultGrantTimeout]
+// is used.
 func WithGrantTimeout(timeout time.Duration) ServerOption {
 	return serverOption(func(o *serverOptions) {
 		if timeout > 0 {

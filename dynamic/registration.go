@@ -176,9 +176,10 @@ func (r *Registration) openEndpoint(ctx context.Context, e *endpoint) error {
 	return nil
 }
 
-// closeUntil calls f, which ends bus subscriptions of the registration, and waits until f has
-// returned or ctx has ended. It reports whether f has returned. If the broker does not answer, f
-// continues in the background. Close waits for that goroutine, unless Close was called earlier.
+// closeUntil calls f, which ends bus subscriptions of the registration. It waits until f has
+// returned, but no longer than closeGrace after ctx has ended. It reports whether f has returned.
+// If the broker does not answer, f continues in the background. Close waits for that goroutine,
+// unless Close was called earlier.
 func (r *Registration) closeUntil(ctx context.Context, f func()) bool {
 	tracked, done := r.drainingEndpoints.Enter(), make(chan struct{})
 	go func() {

@@ -9,12 +9,12 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 )
 
-// Replace replaces the service with another version without an interruption. All methods move to
-// the new version at the same moment. Each request is handled by exactly one of the two versions.
-// Requests sent after Replace has returned are never handled by r. Requests and streams that r is
-// already handling continue. To end the streams and wait for the handlers, call Close on r. To
-// cancel the handlers, call Kill on r. Replace returns the registration of the new version. Use
-// only that registration from then on.
+// Replace replaces the service with another version without an interruption. All methods that the
+// two versions have in common move to the new version at the same moment. Each request is handled
+// by exactly one of the two versions. Requests sent after Replace has returned are never handled by
+// r. Requests and streams that r is already handling continue. To end the streams and wait for the
+// handlers, call Close on r. To cancel the handlers, call Kill on r. For everything else, use the
+// registration of the new version, which Replace returns.
 //
 // The arguments are the same as for [Server.Register]. Methods may be added, removed and changed.
 // Topics registered on r are also registered for the new version if the method still takes such a
@@ -80,9 +80,9 @@ func (r *Registration) checkReplaceable() error {
 //
 // Both versions share the bus subscriptions of the methods that they have in common. If one version
 // unsubscribed before the other subscribed, requests sent in between would be lost. If the
-// subscriptions overlapped, requests would be handled twice. replaceWith subscribes to the channels
-// that only next needs. A single atomic store then switches the shared subscriptions to next.
-// Afterwards, Replace closes the subscriptions that only r needs.
+// subscriptions overlapped, requests would be handled twice. replaceWith therefore first subscribes
+// to the channels that only next needs. A single atomic store then switches the shared
+// subscriptions to next. Afterwards, Replace closes the subscriptions that only r needs.
 func (r *Registration) replaceWith(next *Registration) (err error) {
 	ctx, cancel := context.WithTimeout(r.ctx, r.server.options.timeout)
 	defer cancel()

@@ -18,9 +18,10 @@ import (
 // returns an error, the registration fails.
 //
 // The function decode is called for each request and must be safe for concurrent use. It returns a
-// new message whose descriptor is request. The handler may keep and modify the message. The message
-// may refer to the encoded bytes, because these are never modified. If decode returns an error or
-// panics, the call fails with code malformed_request, or the stream is closed with this code.
+// new message with the same descriptor as the argument request. The handler may keep and modify the
+// message. The message may refer to the encoded bytes, because these are never modified. If decode
+// returns an error or panics, the call fails with code malformed_request, or the stream is closed
+// with this code.
 type RequestDecoder func(request protoreflect.MessageDescriptor) (
 	decode func(encoded []byte) (proto.Message, error), err error)
 

@@ -17,9 +17,9 @@ const (
 	RequestReceived RequestEventKind = iota + 1
 	// RequestExpired means that a server has dropped a request whose deadline had passed.
 	RequestExpired
-	// ClaimDecided means that the claims for a request have led to one of the results in
-	// [ClaimOutcome]. It occurs only if the method of the request requires a claim. On a server,
-	// the event is about the claim of this server only.
+	// ClaimDecided reports the outcome of the claims for a request; see [ClaimOutcome]. It occurs
+	// only if the method of the request requires a claim. On a server, the event is about the claim
+	// of this server only.
 	ClaimDecided
 )
 
@@ -33,11 +33,11 @@ const (
 	// ClaimLost means that the client has selected another server, or has given up the call. It
 	// occurs on servers only.
 	ClaimLost
-	// ClaimTimedOut means that the time ran out. On a server, the client has selected no server
-	// before the request was given up. A server gives a request up if it expires, if the limits for
-	// waiting requests are reached (see [WithGrantTimeout] and [WithMaxPendingClaims]), or if the
-	// service is closed. On a conn, no server has claimed the request in time, or there is no
-	// server.
+	// ClaimTimedOut means that no server was selected in time. On a server, it means that this
+	// server has given the request up before the client selected a server. A server does so if the
+	// request expires, if a limit for waiting requests is reached (see [WithGrantTimeout] and
+	// [WithMaxPendingClaims]), or if it stops serving the method or topic. On a conn, no server has
+	// claimed the request in time, or there is no server.
 	ClaimTimedOut
 	// ClaimSkipped means that a server handles the request, or has answered it, without waiting
 	// until it is selected. This is usual if only one server receives the request, as with queue
@@ -70,12 +70,13 @@ type RequestEvent struct {
 	// Peer is the ID of the client on a server. On a conn, it is the ID of the server that was
 	// selected or has answered, or empty if there is none.
 	Peer string
-	// Late is how long after the deadline the request has arrived, according to the client's clock
-	// and this server's clock. It is set only for RequestExpired. It is 0 if the server cannot
-	// tell, because the two clocks may differ.
+	// Late is the time from the deadline, by the client's clock, to the arrival of the request, by
+	// this server's clock. It is set only for RequestExpired. It is 0 if the server cannot tell how
+	// late the request is, because the two clocks may differ.
 	Late time.Duration
 	// Outcome and Wait are set only for ClaimDecided. Wait is the time from the arrival of the
-	// request on the server, or from its publication by the conn, until the decision. It is 0 for
+	// request on the server, or from its publication by the conn, until the decision. It is 0 if
+	// the server handles or declines the request without waiting for the client, as with
 	// ClaimSkipped.
 	Outcome ClaimOutcome
 	Wait    time.Duration
@@ -90,8 +91,9 @@ type RequestEventHandler func(event RequestEvent)
 // a server run only once it handles a request.
 //
 // On a server or service, the handler is called for each request that arrives, for each request
-// that has expired, and for the outcome of each claim. On a conn, it is called when a single call
-// or the opening of a stream has ended, with the outcome of the claims. Multi calls and methods of a
+// that has expired, and for the outcome of each claim. On a conn, it is called with the outcome of
+// the claims when a single call or the opening of a stream has ended. It is not called if there is
+// no outcome, for example because the caller has canceled the call. Multi calls and methods of a
 // single server have no claims. Other facts about calls are available to interceptors. Package
 // interceptors/metrics measures the events with its option WithRequestEvents.
 //
@@ -136,8 +138,9 @@ func (e *endpoint) emit(event RequestEvent) {
 	emitRequestEvent(r.interceptors.events, r.panics(), event)
 }
 
-// dropExpired counts a request that has expired and emits an event about it. late is how late the
-// request has arrived, or zero or negative if that is not known.
+// dropExpired counts a request that has expired and emits an event about it. late is the value for
+// [RequestEvent.Late]. A negative value means that the server cannot tell how late the request is,
+// and is replaced by 0.
 func (e *endpoint) dropExpired(client *clientEntry, late time.Duration) {
 	e.plan.server.drops.add(dropExpired, droppedFrame{method: e.plan.method, peer: []byte(client.id)})
 	if e.hasEvents() {
@@ -145,8 +148,9 @@ func (e *endpoint) dropExpired(client *clientEntry, late time.Duration) {
 	}
 }
 
-// emitClaim emits an event about the claims of a call that has ended with err. If the outcome is
-// not known, for example because the caller has canceled the call, emitClaim emits nothing.
+// emitClaim emits an event about the claims of a call that has ended. err is the error of the call,
+// or nil. emitClaim emits nothing if the request was not sent, if its method requires no claims, or
+// if there is no outcome, for example because the caller has canceled the call.
 func (c *unaryCall) emitClaim(err error) {
 	conn := c.plan.conn
 	if !c.sent || !c.plan.method.RequireClaim() {

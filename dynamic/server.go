@@ -291,8 +291,8 @@ func (s *Server) remove(r *Registration) {
 	delete(s.draining, r)
 }
 
-// forget frees the wire name of r, which has been closed or killed. It keeps r in s.draining until
-// the subscriptions of r have ended, so that Shutdown waits for them.
+// forget frees the wire name of r, which has been closed or killed. If the subscriptions of r have
+// not ended yet, forget keeps r in s.draining, so that Shutdown waits for them.
 func (s *Server) forget(r *Registration, end *registrationEnd) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

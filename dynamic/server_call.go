@@ -43,8 +43,9 @@ type serverCall struct {
 	body     []byte
 	metadata map[string]string
 
-	// subscribers is the result of the method endpoint.subscribers. It is determined when the
-	// request arrives, because it changes as servers start and stop.
+	// subscribers is the number of servers, including this one, that shared this server's
+	// subscription when the request arrived. It is 0 if there was no sharing, and for queue
+	// methods. Clients need the number, because the bus counts these servers as one receiver.
 	subscribers uint32
 	// expanded is the number of bytes that are reserved in Server.decompressed for the request.
 	expanded uint32
@@ -55,7 +56,8 @@ type serverCall struct {
 	// acceptDirect reports whether the client accepts a response without a claim. acceptDecline
 	// reports whether the client understands claims that decline a request.
 	acceptDirect, acceptDecline bool
-	// mayDecline reports whether the client has sent the request to this server only, without knowing
+	// mayDecline reports whether the server may decline the request although it needs no claim.
+	// This is the case if the client has sent the request to this server only, without knowing
 	// whether the server is willing to handle it.
 	mayDecline bool
 	// granted reports whether the client has selected this server.
@@ -333,11 +335,12 @@ func (c *serverCall) sendsClaim() bool {
 	return c.claim != nil || c.plan.method.RequireClaim() && !c.acceptDirect
 }
 
-// obtainGrant sends a claim if the client expects one. granted reports whether the server may
-// handle the request. This is the case if the client has selected this server, or if no grant is
-// needed. If the client has not decided yet, decided is false and the request waits for the
-// client's decision. In that case, the caller must not use c any more, because another goroutine
-// continues the call.
+// obtainGrant sends a claim if the client expects one. If mayDecline is set and this server is not
+// willing to handle the request, obtainGrant declines it instead. granted reports whether the
+// server may handle the request. This is the case if the client has selected this server, or if no
+// grant is needed. If the client has not decided yet, decided is false and the request waits for
+// the client's decision. In that case, the caller must not use c any more, because another
+// goroutine continues the call.
 func (c *serverCall) obtainGrant(request wire.Body) (granted, decided bool) {
 	switch {
 	case c.mayDecline && !c.accepts(request):
@@ -396,8 +399,8 @@ func (c *serverCall) sendClaim(request wire.Body) bool {
 	return offer.send(&c.context)
 }
 
-// countUngranted is called if the client has not selected this server. If the request looked
-// expired when it arrived, countUngranted counts it as expired.
+// countUngranted counts the request as expired if it looked expired when it arrived. It is called
+// if the client has not selected this server.
 func (c *serverCall) countUngranted() {
 	if c.maybeExpired {
 		c.endpoint.dropExpired(c.client, 0)

@@ -65,8 +65,8 @@ type pendingClaim struct {
 
 	element *list.Element
 	// parked is set by the method park if the client has not selected a server yet. The request
-	// then waits without a goroutine, and the decision is passed to claimant. Otherwise, park
-	// returns the decision to the goroutine that has sent the claim.
+	// then waits without a goroutine, and the decision is passed to claimant.grantDecided.
+	// Otherwise, park returns the decision to its caller.
 	parked bool
 	// outcome is the decision. It is 0 until there is one.
 	outcome ClaimOutcome
@@ -79,7 +79,8 @@ func (c *pendingClaim) granted() bool { return c.outcome == ClaimGranted }
 // the claim is sent, because the client may select a server as soon as it has received the claim.
 // As in psrpc, the client can then no longer select this server for an earlier request with the
 // same ID. size is the number of bytes that the request keeps in memory. expiry is the time at
-// which the client stops waiting.
+// which the client stops waiting. If too many requests are then waiting, register drops the oldest
+// ones.
 func (p *pendingClaims) register(
 	requestID []byte, claimant claimant, e *endpoint, size int, expiry time.Time,
 ) *pendingClaim {
@@ -135,9 +136,10 @@ func (p *pendingClaims) isRejected(claim *pendingClaim) bool {
 	return claim.decided() && !claim.granted()
 }
 
-// park is called when the claim for a request has been sent. If the client has already selected a
-// server, decided is true and granted is the decision. Otherwise the request waits, and the caller
-// must not use it any more.
+// park lets a request wait for the client's decision. It is called when the claim for the request
+// has been sent. If there already is a decision, park returns decided as true, and granted reports
+// whether the client has selected this server. Otherwise, the caller must not use the request any
+// more.
 func (p *pendingClaims) park(claim *pendingClaim) (granted, decided bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -242,8 +244,9 @@ type claimOffer struct {
 	// needsGrant reports whether the server waits until the client has selected it.
 	needsGrant bool
 	client     *clientEntry
-	// subscribers is the result of the method endpoint.subscribers. It is determined when the
-	// request arrives, because it changes as servers start and stop.
+	// subscribers is the number of servers, including this one, that shared this server's
+	// subscription when the request arrived. It is 0 if there was no sharing, and for queue
+	// methods. Clients need the number, because the bus counts these servers as one receiver.
 	subscribers uint32
 	affinity    func() float32
 	// acceptDecline reports whether the client understands claims that decline a request.

@@ -94,10 +94,10 @@ func (c *requestClock) applySkew(now time.Time, ctx *lazyctx.Context, skew time.
 	return now.Before(ctx.Expiry)
 }
 
-// confirmFresh is called when the server may handle the request. If the request looked expired, the
-// client has nevertheless selected this server and is thus still waiting. The request was therefore
-// not late, and its delay is the offset of the client's clock. confirmFresh then records this
-// offset.
+// confirmFresh records the offset of the client's clock if the request looked expired when it
+// arrived. It is called when the server may handle the request. The client has then selected this
+// server and is thus still waiting. The request was therefore not late, and its delay is the offset
+// of the client's clock.
 func (c *requestClock) confirmFresh() {
 	if c.maybeExpired {
 		now := time.Now()

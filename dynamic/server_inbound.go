@@ -209,9 +209,10 @@ func (i *inbound) detach(e *endpoint) {
 	}
 }
 
-// releaseGrants is called once for each endpoint, when the endpoint no longer needs grants. A grant
-// is a frame in which a client names the server that it has selected. If requests of the endpoint
-// are still waiting for grants, these grants may be lost.
+// releaseGrants closes the subscription to grants when no endpoint needs them any more. A grant is
+// a frame in which a client names the server that it has selected. releaseGrants is called once for
+// each endpoint, when that endpoint needs no more grants. If requests of the endpoint are still
+// waiting for grants, these grants may be lost.
 func (i *inbound) releaseGrants() {
 	if i.grantsOpen.Add(-1) == 0 {
 		i.grants.Close()

@@ -121,8 +121,9 @@ func (p *peers) add(channel, address string) (count int) {
 }
 
 // addAnswer adds a server that has answered an announcement of this server. known is the number of
-// servers that the other server knows. addAnswer returns the largest number of servers of the
-// channel that is known, or zero if this server does not receive requests on the channel.
+// servers that the other server knows. addAnswer returns the number of servers of the channel that
+// this server knows or that another server has reported, whichever is larger. If this server does
+// not receive requests on the channel, addAnswer returns zero.
 func (p *peers) addAnswer(channel, address string, known int) (count int) {
 	if p.add(channel, address) == 0 {
 		return 0
@@ -137,9 +138,9 @@ func (p *peers) addAnswer(channel, address string, known int) (count int) {
 	return max(c.count(), c.expected)
 }
 
-// onCount is called with the number of servers of a channel. If there are more than maxPeers,
-// onCount chooses at random whether this server still listens to announcements, so that about
-// maxPeers servers do. If onCount returns true, the caller must close the subscription to
+// onCount decides whether this server stops listening to announcements. count is the number of
+// servers of a channel. If there are more than maxPeers, onCount decides at random, so that about
+// maxPeers servers still listen. If onCount returns true, the caller must close the subscription to
 // announcements.
 func (p *peers) onCount(count int) (stop bool) {
 	p.mu.Lock()
@@ -216,7 +217,9 @@ func (p *peers) channelsOf(address string) (channels [][]byte) {
 	return channels
 }
 
-// onAnnouncement is the bus.Handler for what the servers of the service announce. It never blocks.
+// onAnnouncement is the bus.Handler for the announcements of the servers of the service. It records
+// which channels the other servers serve, and answers servers that have joined a channel. It never
+// blocks.
 func (u *unicastReceiver) onAnnouncement(frame []byte) {
 	presence, ok := u.decodePresence(frame)
 	if !ok {
@@ -242,8 +245,8 @@ func (u *unicastReceiver) onAnnouncement(frame []byte) {
 	}
 }
 
-// onCount is called with the number of servers of a channel. If there are too many, this server may
-// stop listening to announcements; see the method onCount of peers.
+// onCount makes this server stop listening to announcements if the method onCount of peers says so.
+// count is the number of servers of a channel.
 func (u *unicastReceiver) onCount(count int) {
 	if u.peers.onCount(count) {
 		u.registration.Load().server.workers.Go(&subscriptionClosing{&u.peers.announcements})
@@ -299,8 +302,10 @@ func (u *unicastReceiver) checkID(presence *wire.Presence) {
 		slog.String("server", r.server.ID()), slog.String("service", string(r.service.Name())))
 }
 
-// onMissing handles a second discovery request of a client; see [wire.Discover.Answered]. It never
-// blocks.
+// onMissing handles the second discovery request of a client, which contains the addresses of the
+// servers that have responded to the first. Only the first of these servers acts: it passes the
+// discovery request on to those servers that it knows and that have not responded. onMissing never
+// blocks. See [wire.Discover.Answered].
 func (u *unicastReceiver) onMissing(discover *wire.Discover) {
 	if string(discover.Answered[0]) != u.address {
 		return

@@ -94,7 +94,8 @@ func (r *Registration) onDiscover(frame []byte) {
 type presenceAnswer struct {
 	registration *Registration
 	receiver     bus.Channel
-	// members is the value of [wire.Presence.Members] in the message.
+	// members is the number of servers that receive the requests on these channels, or 0 if it is
+	// not known or not needed; see [wire.Presence.Members].
 	members  int
 	channels [][]byte
 }
@@ -124,8 +125,9 @@ func (r *Registration) announce(state wire.PresenceState, endpoints ...*endpoint
 	}
 }
 
-// publishPresence publishes a message about the state of this server on the channels. members is
-// the value of [wire.Presence.Members].
+// publishPresence tells the subscribers of receiver whether this server receives the requests on
+// channels, according to state. members is the number of servers that do so, or 0 if it is not
+// known or not needed; see [wire.Presence.Members].
 func (r *Registration) publishPresence(
 	timeout time.Duration, receiver bus.Channel, state wire.PresenceState, members int, channels [][]byte,
 ) {
@@ -137,7 +139,7 @@ func (r *Registration) publishPresence(
 	if r.unicast.requests.IsOpen() {
 		presence.Address, presence.Receiver = []byte(r.unicast.address), []byte(r.server.traits.ReceiverID)
 	}
-	// If the announcement is lost, clients discover this server when it responds to a call.
+	// If the message is lost, clients discover this server when it responds to a call.
 	r.server.publishMessage(timeout, receiver, &presence, nil)
 }
 

@@ -12,7 +12,8 @@ import (
 // runningRequests holds the requests that a server has received and that have not ended, keyed by
 // request ID. This includes requests that wait for the client to select a server, and requests to
 // open a stream. To cancel a request, a client sends a cancel frame with the request ID. Only
-// dynpsrpc clients send such frames, so only their requests are in the table.
+// dynpsrpc clients send such frames, so requests whose IDs do not have the length of dynpsrpc's IDs
+// are not in the table.
 //
 // The table is split into shards, because an entry is added and removed for every request. With a
 // single lock, goroutines that handle requests at the same time would wait for each other. The ID
@@ -36,7 +37,7 @@ type runningRequest struct {
 	unannounced *serverCall
 }
 
-// add adds a request. If requestID does not have the format of dynpsrpc's IDs, add does nothing.
+// add adds a request. If requestID does not have the length of dynpsrpc's IDs, add does nothing.
 func (t *runningRequests) add(requestID []byte, request runningRequest) {
 	callID, ok := id.ParseCall(requestID)
 	if !ok {

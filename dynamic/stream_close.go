@@ -108,7 +108,7 @@ func (s *stream) sendTooLarge(ctx context.Context, last wire.Stream, tooLarge er
 
 // closeDetails returns the error details of cause. They are sent in addition to the results of
 // [errors.ToStreamClose]. psrpc peers ignore them. If the code that is sent is not the code of
-// cause, there are no details.
+// cause, as with a gRPC status, there are no details, because they belong to the code of cause.
 func closeDetails(cause error) []*anypb.Any {
 	sent, _ := errors.ToStreamClose(cause)
 	code, _, details := errors.ToWire(cause)

@@ -13,8 +13,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 )
 
-// streamRequest is a client's request to open a stream. If the server accepts the request, the same
-// goroutine then runs the handler of the stream.
+// streamRequest is a client's request to open a stream. The goroutine that accepts the request also
+// runs the handler of the stream.
 type streamRequest struct {
 	endpoint *endpoint
 	plan     *serverPlan
@@ -26,8 +26,9 @@ type streamRequest struct {
 	// context ends when the request expires, when the client cancels the request, or when the
 	// context of the registration ends.
 	context lazyctx.Context
-	// subscribers is the result of the method endpoint.subscribers. It is determined when the
-	// request arrives, because it changes as servers start and stop.
+	// subscribers is the number of servers, including this one, that shared this server's
+	// subscription when the request arrived. It is 0 if there was no sharing, and for queue
+	// methods. Clients need the number, because the bus counts these servers as one receiver.
 	subscribers uint32
 	// claim is the entry of the request in the server's pending claims. It is nil if the method
 	// does not require a claim.
@@ -113,17 +114,18 @@ func (req *streamRequest) grantDecided(granted bool) {
 	}
 }
 
-// countUngranted is called if the client has not selected this server. If the request looked
-// expired when it arrived, countUngranted counts it as expired.
+// countUngranted counts the request as expired if it looked expired when it arrived. It is called
+// if the client has not selected this server.
 func (req *streamRequest) countUngranted() {
 	if req.maybeExpired {
 		req.endpoint.dropExpired(req.client, 0)
 	}
 }
 
-// serve accepts the stream and runs its handler. When it returns, all goroutines of the stream have
-// ended. If the client has not selected a server yet, serve returns early. It is called again once
-// the client has selected this server.
+// serve claims the request if the method requires a claim, then accepts the stream and runs its
+// handler. If the client has not selected a server yet, serve returns after the claim. It is called
+// again once the client has selected this server. When serve returns after the handler, all
+// goroutines of the stream have ended.
 func (req *streamRequest) serve() {
 	parked := false
 	defer func() {

@@ -53,10 +53,11 @@ func (s *stream) releaseSlot() {
 	}
 }
 
-// UnacknowledgedError means that earlier messages were not acknowledged in time. Send and Flush of
-// a stream with a send window return it. It wraps the error of the message that failed first, so
-// [errors.Is] and [errors.AsType] find that error and its code. Each message is reported only once.
-// The other side may have received some of the messages, because acknowledgements can be lost.
+// UnacknowledgedError means that earlier messages were not acknowledged, for example because they
+// timed out or the stream was closed. Send and Flush of a stream with a send window return it. It
+// wraps the error of the message that failed first, so [errors.Is] and [errors.AsType] find that
+// error and its code. Each message is reported only once. The other side may have received some of
+// the messages, because acknowledgements can be lost.
 //
 // Use errors.AsType[*dynamic.UnacknowledgedError] to get this error.
 type UnacknowledgedError struct {
@@ -81,8 +82,9 @@ func (e *UnacknowledgedError) Error() string {
 // Unwrap returns Err.
 func (e *UnacknowledgedError) Unwrap() error { return e.Err }
 
-// noteUnacknowledgedLocked is called when m has failed with err. If m belongs to the send window,
-// its number is added to s.unacknowledged. The caller must hold s.mu.
+// noteUnacknowledgedLocked records that m has failed with err, so that the next Send or Flush
+// returns an error with the number of m. It does nothing if m does not belong to the send window.
+// The caller must hold s.mu.
 func (s *stream) noteUnacknowledgedLocked(m *inFlightMessage, err error) {
 	// If m does not belong to the send window, the call to Send that sent m returns the error.
 	if m.result != nil {

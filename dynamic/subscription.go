@@ -396,9 +396,10 @@ func (s *subscription[Resp]) overflowLocked() bool {
 	return false
 }
 
-// dropOldestLocked drops the oldest update that counts towards the limit, unless the user takes it
-// out of the channel at the same moment. While the updates in the channel do not count, it drops
-// the oldest update in the backlog.
+// dropOldestLocked drops the oldest unread update that counts towards the limits. If the channel is
+// empty, or if the updates in it do not count, that is the first update in the backlog.
+// dropOldestLocked returns false if there is no update to drop, because the user has just emptied
+// the channel.
 func (s *subscription[Resp]) dropOldestLocked() bool {
 	if s.backlog.limit > 0 || s.backlog.sent.Len() > 0 {
 		select {
