@@ -34,8 +34,7 @@ type callTimer struct {
 	deadline atomic.Int64
 	// armed reports whether the field timer is set. If so, the method fire will check the deadline.
 	armed atomic.Bool
-	// nextFire is the earliest time at which the field timer fires. It is valid only while armed is
-	// true.
+	// nextFire is the time for which the field timer is set. It is valid only while armed is true.
 	nextFire atomic.Int64
 
 	// mu is locked while the field timer is being set.

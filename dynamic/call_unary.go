@@ -512,9 +512,9 @@ const maxTimerDelay = 20 * time.Millisecond
 //
 //   - The call was waiting for a server to confirm the request, and a server has confirmed it. The
 //     timer is set to the timeout of the call.
-//   - No server has confirmed the request, but the timer has expired too late. This process has then
-//     not been able to run for some time, so a confirmation may have arrived without having been
-//     read. The wait for a confirmation begins anew, unless the timeout of the call has passed.
+//   - No server has confirmed the request, but the timer has expired too late. This process has
+//     then not been able to run for some time, so a confirmation may have arrived without having
+//     been read. The wait for a confirmation begins anew, unless the timeout of the call has passed.
 func (c *unaryCall) onTimeout() (response []byte, isFinal bool, err error) {
 	now := time.Since(c.started)
 	switch {
@@ -558,13 +558,13 @@ func (p *clientPlan) serverError(response *wire.Response, r *route) error {
 	return err
 }
 
-// onClaims passes new claims to the collector. If a server has been selected, onClaims grants the
-// request to that server, unless the server is already handling it. If no more claims are expected,
-// onClaims ends the selection.
+// onClaims passes new claims to c.claims. If this selects a server, onClaims grants the request to
+// that server, unless the server is already handling it. If no more claims are expected, onClaims
+// ends the selection.
 func (c *unaryCall) onClaims(ctx context.Context, state *callState) error {
 	if c.claims == nil {
-		// This call needs no claims, but one has arrived. It may come from a psrpc server or
-		// announce that a server is handling the request. A server also sends one to decline the
+		// This call needs no claims, but one has arrived. It may come from a psrpc server. A
+		// dynpsrpc server sends one to announce that it is handling the request, or to decline the
 		// request, for example because the broker has not assigned the request to it. If all
 		// servers decline, the call ends.
 		c.claims = selection.NewCollector(selection.Opts{AcceptFirstAvailable: true}, new(selection.Membership))

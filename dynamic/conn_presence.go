@@ -158,7 +158,7 @@ func (p *connPresence) askAgain(requests string, answered []string) {
 	for i, address := range answered {
 		addresses[i] = []byte(address)
 	}
-	// goTracked fails only if the conn is closed.
+	// goTracked fails only if the conn is closed. No discovery request is needed then.
 	_ = p.conn.goTracked(func() {
 		_ = p.discover(bus.Channel(wire.DiscoverChannel(p.service)), requests, p, addresses...)
 	})
@@ -196,10 +196,9 @@ func (c *Conn) disconnects() uint64 {
 	return 0
 }
 
-// watch lets a call react when servers join or leave. Until unwatch is called, the membership of
-// the route then wakes w. responders must be where the call records the servers that have answered.
-// watch also sends a discovery request if one is needed. It must be called before the request of
-// the call is sent.
+// watch makes the membership of the route wake w when servers join or leave, until unwatch is
+// called. The call must add each server that has answered to responders. watch also sends a
+// discovery request if one is needed. It must be called before the request of the call is sent.
 func (p *clientPlan) watch(r *route, w queue.Wakeup, responders *selection.Responders) {
 	if p.presence != nil {
 		p.presence.ask(r)

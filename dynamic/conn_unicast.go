@@ -128,7 +128,7 @@ func (u *unicastRoute) onClaims(claims []wire.ClaimRequest) {
 // suspect is called when a request was sent only to one server, and that server has not answered in
 // time. suspect sends the server a discovery request, which asks whether it still receives requests
 // on the route's request channel. Until the server announces itself or claims a request, this conn
-// sends no more requests to it alone.
+// sends no more requests to it alone, and suspect does not ask it again.
 func (u *unicastRoute) suspect(member *selection.Member) {
 	if u.directory().Suspect(member) {
 		// If the discovery request or the response is lost, the server is asked again together with
@@ -144,7 +144,8 @@ type questionReport struct {
 	member    *selection.Member
 }
 
-// Delivered implements bus.DeliveryReport. It removes the member if its channel has no subscriber.
+// Delivered implements bus.DeliveryReport. If the channel of the member has no subscriber, the
+// server is gone, and Delivered removes the member.
 func (r *questionReport) Delivered(receivers int, _ error) {
 	if receivers == 0 {
 		r.directory.RemoveMember(r.member)
@@ -161,7 +162,8 @@ type candidateReport struct {
 }
 
 // Delivered implements bus.DeliveryReport. A candidate that has not received the request is treated
-// as if it had declined the request.
+// as if it had declined the request. If its channel has no subscriber, the candidate is also
+// removed from the directory.
 func (r *candidateReport) Delivered(receivers int, err error) {
 	if receivers != 0 && err == nil {
 		return

@@ -129,5 +129,5 @@
 // # Concurrency
 //
 // All types in this package are safe for concurrent use unless their documentation says otherwise.
-// Server.Shutdown and Conn.Close return when the goroutines of the server or conn have ended.
+// When Server.Shutdown or Conn.Close returns nil, the goroutines of the server or conn have ended.
 package dynamic

@@ -63,7 +63,7 @@ const (
 )
 
 // drops counts the frames that a server or conn drops, and logs some of them. The field logger must
-// be set before the first call of a method.
+// be set before first use.
 type drops struct {
 	logger *slog.Logger
 	frames [dropReasons]atomic.Uint64

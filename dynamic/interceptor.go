@@ -169,7 +169,7 @@ type DeliveryHandler func(ctx context.Context, update proto.Message) error
 // [errors.Internal].
 type SubscriptionInterceptor func(info RPCInfo, next DeliveryHandler) DeliveryHandler
 
-// concat returns the contents of s followed by those of service, except for errors.
+// concat returns the contents of s followed by those of service. It leaves out the field err.
 func (s *serverInterceptors) concat(service *serverInterceptors) serverInterceptors {
 	return serverInterceptors{
 		rpc:     slices.Concat(s.rpc, service.rpc),

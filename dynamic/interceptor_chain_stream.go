@@ -202,7 +202,8 @@ func (c *streamChain) finish(cause error) {
 }
 
 // receive passes a message through the handlers into the user's channel. It returns false if no
-// more messages can be delivered. It is called only by the pump, the stream's delivery goroutine.
+// more messages can be delivered. Only the goroutine that delivers the stream's messages calls it;
+// see [stream.pump].
 //
 // If the handlers pass the message on, the method recv acknowledges it. Otherwise, receive does so.
 // The field pendingAck ensures that the message is acknowledged only once, even if a handler passes
