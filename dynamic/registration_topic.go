@@ -11,12 +11,15 @@ import (
 )
 
 // RegisterTopic starts serving a method on a topic. The parts must be in the order of the method's
-// topic parameters. When RegisterTopic returns, the bus has confirmed the subscription.
-// RegisterTopic returns an error if this registration does not serve the method, or if the topic is
-// already registered. It returns an error if the method takes no topic or a different number of
-// parts. It also returns an error if the bus fails, or if the registration has been closed or
-// replaced. Topics of subscription methods are not registered; pass the topic to Publish with
-// [WithTopic] instead.
+// topic parameters. When RegisterTopic returns, the bus has confirmed the subscription. Topics of
+// subscription methods are not registered; pass the topic to Publish with [WithTopic] instead.
+//
+// RegisterTopic returns an error
+//   - if this registration does not serve the method;
+//   - if the method takes no topic or a different number of parts;
+//   - if the topic is already registered;
+//   - if the registration has been closed or replaced;
+//   - if the bus fails.
 func (r *Registration) RegisterTopic(method string, parts ...string) error {
 	_, err := r.registerUndoable(r.plansOfMethod, method, parts)
 	return err

@@ -86,8 +86,8 @@ type Claim struct {
 }
 
 // minUnicastTimeout is the shortest AffinityTimeout with which a request may be sent to one server
-// only. If the handler takes longer than a part of this time, the server must announce this to the
-// client in the rest of the time.
+// only. Within the timeout, the server must respond or announce that its handler takes longer. A
+// shorter timeout would leave too little time for the announcement.
 const minUnicastTimeout = 100 * time.Millisecond
 
 // acceptsAnyServer reports whether the request may be sent to any server that is willing to handle

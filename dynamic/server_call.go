@@ -313,10 +313,10 @@ func (c *serverCall) mapKilled(err error) error {
 //
 // A psrpc call takes four messages: request, claim, grant and response. For a queue method, the bus
 // selects a server, because it delivers the request to only one. The claim and the grant would add
-// a round trip without deciding anything. A dynpsrpc client therefore sets AnnounceAfter, and the
-// call takes two messages if the handler is quick. If a psrpc client sets SkipClaim, the server
-// needs no grant, but must still send a claim. A psrpc client accepts responses only from servers
-// whose claim it has received.
+// a round trip without deciding anything. A dynpsrpc client therefore sets AnnounceAfter in the
+// request, and the call takes two messages if the handler is quick. If a psrpc client sets
+// SkipClaim, the server needs no grant, but must still send a claim, because the client accepts
+// responses only from servers whose claim it has received.
 //
 // A dynpsrpc client may also send a request of another method to this server only, with
 // AnnounceAfter. It has then selected this server already.

@@ -19,9 +19,9 @@ const (
 	// answers.
 	peersQuietTime = 200 * time.Millisecond
 	// maxPeers is the maximum number of servers of a channel that know each other. If a channel has
-	// more servers, only about maxPeers of them listen to announcements, and none reports how many
-	// servers there are. If all of them listened, each server that joins would cause too many
-	// messages.
+	// more servers, only about maxPeers of them listen to announcements, and none of them tells
+	// clients how many servers there are. If all of them listened, each server that joins would
+	// cause too many messages.
 	maxPeers = 100
 	// crowdAnswers is how many servers of a channel with more than maxPeers servers answer an
 	// announcement, on average. Even one answer tells the new server how many there are.

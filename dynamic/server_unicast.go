@@ -71,9 +71,9 @@ func (u *unicastReceiver) onFrame(frame []byte) {
 }
 
 // onUnicastRequest handles a request that a client has sent to this server only. requests is the
-// name of the channel on which all servers of the method receive requests. If this server does not
-// receive requests on that channel, it declines the request at once, so that the client can send it
-// elsewhere.
+// name of the channel on which the servers of the method receive all other requests. If this server
+// does not receive requests on that channel, it declines the request at once, so that the client
+// can send it elsewhere.
 func (r *Registration) onUnicastRequest(frame, requests []byte) {
 	e := r.endpoint(requests)
 	if e != nil && e.plan.method.Kind() == registry.KindSingle && e.inbound.onRequest(frame, true) {

@@ -95,9 +95,9 @@ func unimplementedStream(ServerStream[proto.Message, proto.Message]) error {
 	return errors.ErrUnimplemented
 }
 
-// WithStreamAffinity sets the function that rates how suitable this server is for another stream.
-// The option is for methods for which the client selects one of the servers that claim the stream.
-// If the method has AFFINITY routing, the client selects the server with the highest affinity by
+// WithStreamAffinity sets the function that rates how suitable this server is for a new stream. The
+// option is for methods for which the client selects one of the servers that claim the stream. If
+// the method has AFFINITY routing, the client selects the server with the highest affinity by
 // default. For other methods, it selects the first server that claims the stream. [SelectionOpts]
 // can change both. Without this option, the affinity is 1.
 //

@@ -32,9 +32,10 @@ type ClientStream[Send, Recv proto.Message] interface {
 	// errors.ErrNoResponse.
 	Send(message Send, opts ...StreamOption) error
 	// Close closes the stream on both sides and sends cause to the other side. If cause is an
-	// [errors.Error], its code, text and details are sent, but psrpc peers ignore the details. Any
-	// other error is sent with code unknown. A nil cause is sent as errors.ErrStreamClosed. If
-	// cause is too large for the bus, resource_exhausted is sent instead.
+	// [errors.Error] or an error of psrpc, its code, text and details are sent, but psrpc peers
+	// ignore the details. Any other error is sent with code unknown. A nil cause is sent as
+	// errors.ErrStreamClosed. If cause is too large for the bus, resource_exhausted is sent
+	// instead.
 	//
 	// If the stream was already closed, Close returns the same error as Err. Otherwise, it returns
 	// nil, or the error of the bus if the other side may not have been notified. In all cases, the
