@@ -514,7 +514,8 @@ const maxTimerDelay = 20 * time.Millisecond
 //     timer is set to the timeout of the call.
 //   - No server has confirmed the request, but the timer has expired too late. This process has
 //     then not been able to run for some time, so a confirmation may have arrived without having
-//     been read. The wait for a confirmation begins anew, unless the timeout of the call has passed.
+//     been read. Unless the timeout of the call has passed, the wait for a confirmation begins
+//     anew.
 func (c *unaryCall) onTimeout() (response []byte, isFinal bool, err error) {
 	now := time.Since(c.started)
 	switch {
