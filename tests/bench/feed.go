@@ -29,10 +29,10 @@ type feed struct {
 	// wrong is the number of all other received updates.
 	delivered atomic.Uint64
 	wrong     atomic.Uint64
-	// pending has one counter for each slot of the window. Updates use the slots in turn, and each
-	// received copy of an update increments the counter of its slot. When all subscribers have
-	// received an update, its counter is a multiple of copies. pending is empty if the window is
-	// unlimited.
+	// pending tells the feed when all subscribers have received an update. It has one counter for
+	// each slot of the window. Updates use the slots in turn, and each received copy of an update
+	// increments the counter of its slot. When all subscribers have received an update, its counter
+	// is a multiple of copies. pending is empty if the window is unlimited.
 	pending []atomic.Uint64
 	// arrived receives a value whenever all subscribers have received an update. It is not used if
 	// the window is unlimited.
@@ -56,7 +56,7 @@ func newFeed(copies, window int) *feed {
 // subscriber returns a new subscriber of f.
 func (f *feed) subscriber() *subscriber { return &subscriber{feed: f} }
 
-// got counts a received update. correct tells got whether the content of the update is as expected.
+// got counts a received update. correct reports whether the content of the update is as expected.
 // All calls for one subscriber must be made from the same goroutine. Updates have no sequence
 // numbers, so got assumes that the nth update that a subscriber receives is the nth one published.
 // This is true unless an update is lost.

@@ -26,13 +26,14 @@ var growthCounts = []int{1, 100, 10_000}
 const growthBusy = 16
 
 // growthRows returns benchmarks that show how the cost of a call grows with the number of services,
-// methods, topics, waiting calls or servers. Most of them make sequential in-process calls;
-// fleetRows returns the others. For each n in growthCounts, there are benchmarks with n services, n
-// methods, n topics and n pending calls. The benchmarks with pending calls call one method while n
-// other calls wait for their responses. The benchmarks whose names end in "/each" call all n
-// services, methods or topics in turn. If n is large, the data that the next call needs is then
-// never in the CPU cache. The other benchmarks call about growthBusy services, methods or topics in
-// turn.
+// methods, topics, waiting calls or servers. fleetRows returns those with many servers; all others
+// make sequential in-process calls.
+//
+// For each n in growthCounts, there are benchmarks with n services, n methods, n topics and n
+// pending calls. The benchmarks with pending calls call one method while n other calls wait for
+// their responses. Each of the others calls about growthBusy services, methods or topics in turn.
+// For large n, there are also benchmarks whose names end in "/each". They call all n services,
+// methods or topics in turn, so that the data for the next call is never in the CPU cache.
 func growthRows() []*row {
 	var rows []*row
 	for _, dimension := range []struct {

@@ -106,7 +106,7 @@ func (s *scene) register(service string, handlers dynamic.Handlers) *dynamic.Reg
 // conn returns a new [dynamic.Conn] that uses a bus obtained from connect.
 func (s *scene) conn() *dynamic.Conn { return s.connTo(s.schema()) }
 
-// connOptions is empty, except in tests.
+// connOptions holds options for every conn. Only tests of this program set it.
 var connOptions []dynamic.ConnOption
 
 func (s *scene) connTo(reg *registry.Registry) *dynamic.Conn {

@@ -26,8 +26,8 @@ type Collector struct {
 	responders Responders
 	// watching reports whether Watch has been called.
 	watching bool
-	// changes is the result of membership.Changes at the last call to Add. It is used only if
-	// watching is true.
+	// changes is what membership.Changes returned at the last call to Add. If the value differs
+	// now, servers have joined or left since then. The field is used only if watching is true.
 	changes uint64
 	// declined holds the IDs of the servers that have declined the request.
 	declined []string
@@ -130,9 +130,9 @@ func (c *Collector) Add(claims []wire.ClaimRequest, receivers int) (serverID str
 	}
 	complete = c.membership != nil && c.membership.LikelyComplete(receivers, &c.responders)
 	if complete && c.membership.mayMissPsrpc(receivers) {
-		// All servers that have announced themselves have answered. psrpc servers, which do not
-		// announce themselves, get as much time again as these servers needed. Then the timer ends
-		// the selection.
+		// All servers that have announced themselves have answered. psrpc servers do not announce
+		// themselves, so the selection waits for them as long again as it took until now. Then the
+		// timer ends it.
 		if !c.graced {
 			c.graced = true
 			c.Limit(time.Since(c.started))

@@ -35,16 +35,16 @@ const (
 // receivers other than members. Once a second, a request is sent to the queue nevertheless, so that
 // the bus counts again.
 //
-// All times are measured from the same moment, which the caller chooses. All methods are safe for
-// concurrent use. The zero value has no members.
+// All times, such as the parameter now of the methods, are measured from the same moment, which the
+// caller chooses. All methods are safe for concurrent use. The zero value has no members.
 type Directory struct {
 	// choices holds the members from which Choose chooses. It is nil while all requests must be
 	// sent to the queue. The slice is immutable.
 	choices atomic.Pointer[[]*Member]
 	// nextCount is the time at which the next request must be sent to the queue.
 	nextCount atomic.Int64
-	// settled reports whether OnCounted has nothing to do as long as the number of receivers does
-	// not change.
+	// settled is a copy of the result of isSettledLocked. It allows OnCounted to return without
+	// locking mu as long as the number of receivers does not change.
 	settled atomic.Bool
 	// receivers is the latest number of receivers that the bus has reported. It is zero if the bus
 	// has not reported any.

@@ -7,9 +7,10 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 )
 
-// After each response to its discovery request, a client waits for another one for quietTime. If
-// none arrives in that time, the client knows all servers that announce themselves. The first multi
-// call on a channel waits equally long for psrpc servers, which do not announce themselves.
+// quietTime is how long a client waits for a further response after each response to its discovery
+// request. If none arrives in that time, the client knows all servers that announce themselves. The
+// first multi call on a channel waits equally long for psrpc servers, which do not announce
+// themselves.
 const quietTime = 200 * time.Millisecond
 
 // maxUnanswered is the maximum number of discovery requests that are repeated because no server has
@@ -61,7 +62,8 @@ type presences struct {
 	unsure    bool
 	// unanswered is the number of discovery requests sent since a server last responded to one.
 	unanswered int
-	// strangers is the result of the last count of hasNewStrangersLocked.
+	// strangers is the number of strangers that hasNewStrangersLocked found when it was last
+	// called.
 	strangers int
 	// changes counts the events that may complete a call: servers join, drain or leave, the
 	// discovery ends, and the wait for psrpc servers ends.

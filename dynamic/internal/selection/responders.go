@@ -26,7 +26,9 @@ type Responders struct {
 	weights map[string]Weight
 	// total is the sum of the weights.
 	total Weight
-	// since is the number that [Membership.Changes] returned when the call started.
+	// since is the number that [Membership.Changes] returned when the call started. Servers that
+	// have joined later, or had already stopped receiving requests by then, need not answer the
+	// call.
 	since uint64
 }
 

@@ -11,9 +11,10 @@ import (
 	"syscall"
 )
 
-// guardianScript reads its standard input until the host dies, which closes the input. It then
-// kills the process group whose ID is the last line of the input. It also kills all processes whose
-// environment contains $1; on systems without /proc, it finds no such processes. Finally, it
+// guardianScript is the shell script that cleans up after a host that was killed. It reads its
+// standard input until the host dies, because the operating system then closes that input. It then
+// kills the process group whose ID is the last line of the input, and all processes whose
+// environment contains $1. On systems without /proc, it finds no such processes. Finally, it
 // deletes the folder $2.
 const guardianScript = `
 trap '' HUP INT TERM

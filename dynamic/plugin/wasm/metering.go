@@ -9,10 +9,10 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// The host must be able to stop a module at its deadline. The module may be in a loop, a recursion
-// or a long instruction at that time. A module must also return to Go regularly. Go's garbage
-// collector cannot stop a goroutine that runs compiled WebAssembly, so the whole process would have
-// to wait for that goroutine.
+// The code in this file lets the host stop a module at its deadline, even if the module is in a
+// loop, a recursion or a long instruction. It also makes modules return to Go regularly. Without
+// that, a garbage collection, and with it the whole process, would have to wait until a module
+// returns, because Go cannot interrupt compiled WebAssembly.
 //
 // wazero has an option for this, WithCloseOnContextDone. With this option, compiled code calls into
 // Go in every loop iteration to check a flag. This made computations in guests ten times slower,
@@ -38,12 +38,12 @@ const (
 	meterInterval = 10_000
 	// stepCost is the cost of entering a function or starting a loop iteration.
 	stepCost = 1
-	// bulkCost is the cost of a bulk memory instruction, such as memory.fill. The duration of such
-	// an instruction ranges from nanoseconds to milliseconds and depends on an operand that is
-	// known only at run time.
+	// bulkCost is the cost of a bulk memory instruction, such as memory.fill. It is a guess: such
+	// an instruction takes from nanoseconds to milliseconds, depending on an operand that is known
+	// only at run time.
 	bulkCost = 1000
-	// importCost is the cost of calling an imported function. The duration of a host function is
-	// unknown. The cost therefore uses up the whole meter, so that the host checks the deadline
+	// importCost is the cost of calling an imported function. Because the duration of a host
+	// function is unknown, the cost uses up the whole meter. The host thus checks the deadline
 	// before each such call.
 	importCost = meterInterval
 )
@@ -60,8 +60,8 @@ func onMeterPoint(ctx context.Context, module api.Module, _ []uint64) {
 	}
 }
 
-// injected counts the types, imported functions and globals of a module, and records what has been
-// added to the module.
+// injected describes the type, the import and the global that are added to a module for metering:
+// their indexes, their encodings, and whether they have been added yet.
 //
 // WebAssembly refers to types, functions and globals by index. The added type and the added global
 // are the last of their kind, so the other indexes do not change. The added import cannot be the
@@ -76,9 +76,9 @@ type injected struct {
 	// hasType, hasImport and hasGlobal report whether the type, the import and the global have been
 	// added.
 	hasType, hasImport, hasGlobal bool
-	// stepMeter, bulkMeter and importMeter are the encoded meter points for stepCost, bulkCost and
-	// importCost. makeMeterPoints sets them before the code section is read. At that time, the
-	// indexes of the added import and the added global are known.
+	// stepMeter, bulkMeter and importMeter are the encoded meter points with the costs stepCost,
+	// bulkCost and importCost. They contain the indexes of the added import and the added global,
+	// so makeMeterPoints sets them when these are known, before the code section is read.
 	stepMeter, bulkMeter, importMeter []byte
 }
 

@@ -40,8 +40,9 @@ func (p *pool) acquire(ctx context.Context) (*instance, error) {
 	}
 	in, err := p.popIdle()
 	if in == nil && err == nil {
-		// An instance continues to start even if the request ends. Otherwise, requests with little
-		// time left could abort one start after another, and the pool would never have an instance.
+		// An instance continues to start even if the request ends, so that later requests can use
+		// it. Otherwise, requests with little time left could abort one start after another, and
+		// the pool would never have an instance.
 		in, err = p.newInstance(context.WithoutCancel(ctx))
 	}
 	if err != nil {

@@ -214,8 +214,9 @@ func (w *rewriter) globalIndex() {
 
 // injectSections adds a type section, an import section and a global section if the module does not
 // have them. An added section contains only the injected element. injectSections is called before
-// each section is read; next is the id of that section. Sections are sorted by id, except for
-// custom sections, whose id is zero.
+// each section is read; next is the id of that section. Sections are sorted by id, so a missing
+// section is added before the first section with a higher id. Custom sections, whose id is zero,
+// may be anywhere.
 func (w *rewriter) injectSections(next byte) {
 	const types, imports, globals, exports = 1, 2, 6, 7
 	section := func(id byte, element []byte) {
