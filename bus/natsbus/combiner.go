@@ -22,9 +22,9 @@ const (
 // Publishers that call nats.go directly contend for the mutex of the nats.Conn, which is also held
 // while nats.go writes to the socket. With the combiner, a publisher holds a lock only while it
 // appends its frame. Frames published at the same time are sent in a single write. In a benchmark
-// with 64 concurrent callers, servers in a queue group handled 69k instead of 37.9k calls per
-// second. This is 1.19 times the rate of plain nats.go requests. The cost for a single publisher is
-// two uncontended locks.
+// with 64 concurrent callers, servers in a queue group handled 69k calls per second with the
+// combiner and 37.9k without it. The rate with the combiner is 1.19 times that of plain nats.go
+// requests. The cost for a single publisher is two uncontended locks.
 //
 // The sender sends its own frame first and then the queued frames in order, so the frames of each
 // goroutine stay in order. Publish validates a frame before it is queued. If sending the frame

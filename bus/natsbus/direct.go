@@ -229,8 +229,8 @@ type directReport struct {
 	out outgoing
 }
 
-// Delivered implements bus.DeliveryReport. If no process serves the routing key on the private
-// subject, or the server has denied that subject, it publishes the frame to the queue group.
+// Delivered implements bus.DeliveryReport. It publishes the frame to the queue group if no process
+// has received it on the private subject, or if the server has denied that subject.
 func (r *directReport) Delivered(receivers int, err error) {
 	if !isDenied(err) && (err != nil || receivers != 0) {
 		r.out.report.Delivered(receivers, err)

@@ -49,9 +49,9 @@
 // queued methods. The server may therefore deliver a frame to a process that does not serve the
 // frame's method. For example, a request may reach a process that only subscribes to updates. That
 // process forwards the frame to a private subject, which only the dynpsrpc processes that serve the
-// method subscribe to. So no frame is lost, whichever dynpsrpc processes serve which methods. If
-// the NATS server denies the private subject, the frame returns to the queue group instead. A
-// forwarded frame may arrive after frames that were published later.
+// method subscribe to. A frame thus reaches a process that serves its method if any dynpsrpc
+// process does. If the NATS server denies the private subject, the frame returns to the queue group
+// instead. A forwarded frame may arrive after frames that were published later.
 //
 // If no dynpsrpc process serves the method, psrpc processes may do so. Then the frame returns to
 // the queue group, at most 16 times, until it reaches one of them. If it does not, it is dropped,
@@ -60,11 +60,11 @@
 // event, and their reports receive zero receivers. psrpc processes drop all frames whose method
 // they do not serve.
 //
-// Forwarding a frame costs a second delivery. While frames are misrouted and all members of the
-// queue group appear to be dynpsrpc processes, the bus of a publisher therefore sends most requests
-// directly to the private subject. Calls then cost about the same as if all members served the
-// method. To detect psrpc processes, the bus sends one in 36 requests to the queue group, whose
-// dynpsrpc members acknowledge these requests.
+// Forwarding a frame costs a second delivery. The bus of a publisher therefore sends most requests
+// directly to the private subject while frames are misrouted. It does so only if all members of the
+// queue group appear to be dynpsrpc processes. Calls then cost about the same as if all members
+// served the method. To detect psrpc processes, the bus sends one in 36 requests to the queue
+// group, whose dynpsrpc members acknowledge these requests.
 //
 // The private subject takes one NATS subscription, in addition to the shared one, for each subject
 // and queued method. With the option [WithSubjectPerMethod], no frames are misrouted and no private

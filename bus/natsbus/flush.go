@@ -109,10 +109,10 @@ func (b *Bus) waitFlushed(ctx context.Context) error {
 // ends.
 //
 // When the server has answered the PING, runFlusher takes three steps, whose order is important.
-// First, it waits until the error handler has been called with all permission errors that nats.go
-// received before the PONG, so that Subscribe can return them. Next, it marks the bus as connected.
-// Finally, it sends the barrier and waits until the dispatcher has delivered all messages received
-// before it. These may be messages that the dispatcher held while the bus was not connected.
+// First, it waits until nats.go has called the error handler with the permission errors received
+// before the PONG. Subscribe can then return them. Next, it marks the bus as connected. Finally, it
+// sends the barrier and waits until the dispatcher has delivered all messages received before it.
+// These may be messages that the dispatcher held while the bus was not connected.
 func (b *Bus) runFlusher() {
 	nc := b.conn()
 	confirmed := nc.Stats().OutBytes

@@ -66,9 +66,9 @@ func (n *noResponders) replySubject(token uint64) string {
 // inboxIDSize is the length of the random part of an inbox prefix, which nats.go generates.
 const inboxIDSize = 22
 
-// peerReply returns subject if it is the reply subject of a bus whose connection uses the same
-// prefix for inboxes (by default _INBOX) as that of this bus. Otherwise it returns "". The sender
-// of a frame chooses its reply subject freely, so this process must not publish to any other
+// peerReply returns subject if it has the form of a reply subject that a bus creates, and begins
+// with the same prefix as those of this bus (_INBOX by default). Otherwise it returns "". The
+// sender of a frame chooses its reply subject freely, so this process must not publish to any other
 // subject on the sender's behalf. If the publisher of a forwarded frame uses another prefix, it is
 // not told that no process could handle the frame. Its call then ends at its timeout.
 func (n *noResponders) peerReply(subject string) string {

@@ -63,8 +63,8 @@ func (b *Bus) Publish(ctx context.Context, channel bus.Channel, frame []byte, re
 	return nil
 }
 
-// validate performs the same checks as nats.go, so that Publish can return an error even if another
-// goroutine sends the frame.
+// validate performs the same checks as nats.go and also limits the length of the subject. It lets
+// Publish return an error even if another goroutine sends the frame.
 func (b *Bus) validate(channel bus.Channel, subject string, size int) error {
 	if limit := b.maxPayload.Load(); limit > 0 && int64(size) > limit {
 		// The server may have announced another limit.

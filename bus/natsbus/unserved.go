@@ -105,7 +105,10 @@ func (b *Bus) onTrialTimeout(f *misrouted) {
 	}
 }
 
-// onCameBack handles a frame that has come back from the queue group.
+// onCameBack handles a frame that has come back from the queue group, and notifies its publisher.
+// If other processes may serve the routing key, the frame counts as dropped. Otherwise it is a
+// frame without receivers. If a trial has now failed, the same is true of the frames that were
+// waiting for its result.
 func (b *Bus) onCameBack(f *misrouted) {
 	served, dropped := b.unserved.cameBack(f)
 	if served || b.privateDenied.Load() {
@@ -161,8 +164,8 @@ func (u *unserved) decide(f *misrouted, onTimeout func(*misrouted)) decision {
 	return wait
 }
 
-// key returns the state of the routing key of f. It returns nil if the states of too many other
-// routing keys are stored.
+// key returns the state of the routing key of f, and creates it if necessary. It returns nil if the
+// states of too many other routing keys are stored.
 func (u *unserved) key(f *misrouted) *unservedKey {
 	key := queueKey{subject: f.subject, routingKey: f.key}
 	if k := u.keys[key]; k != nil {

@@ -11,7 +11,8 @@ import (
 
 // confirmInterval is the minimum time between two calls to reports.rotate. It must be much longer
 // than the time between adding a report and sending its frame. It must also be much longer than the
-// time needed to forward a queue frame to another process.
+// time needed to forward a queue frame to another process. Otherwise, the bus could drop a report
+// before a no-responders status arrives.
 const confirmInterval = 250 * time.Millisecond
 
 var watchedStatuses = []nats.Status{

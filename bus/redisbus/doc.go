@@ -72,12 +72,13 @@
 //     Locks are taken in small batches to give the other processes a chance. psrpc processes ask
 //     for one lock after the other. If psrpc processes serve a queue, a process of this bus takes
 //     only its share of the queue's frames: it waits up to 100 ms before it takes more. To find
-//     psrpc processes, each process of this bus that competes for the frames of a queue also
-//     subscribes to a marker channel, whose name is that of the queue's channel with the suffix
-//     |MARKER. If the marker channel has fewer subscribers than the queue's channel (PUBSUB
-//     NUMSUB), there are psrpc processes. The values of locks (GET) show whether these take any
-//     frames. If Redis denies one of these commands or the marker channel, the bus logs a warning
-//     and no longer limits itself to its share.
+//     psrpc processes, each dynpsrpc process that competes for the frames of a queue also
+//     subscribes to a marker channel. The name of this channel is that of the queue's channel with
+//     the suffix |MARKER. If PUBSUB NUMSUB shows that the marker channel has fewer subscribers
+//     than the queue's channel, there are psrpc processes. The bus then reads the values of locks
+//     with GET to find out whether these processes take any frames. If Redis denies one of these
+//     commands or the marker channel, the bus logs a warning and no longer limits itself to its
+//     share.
 //   - A subscriber that is being closed still receives the frames that its process has already
 //     locked.
 //

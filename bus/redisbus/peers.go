@@ -104,10 +104,11 @@ type watchedChannel struct {
 	psrpcSeen time.Time
 }
 
-// watchPeers finds out which channels have psrpc processes among their queue subscribers, and how
-// many processes subscribe to them. This process takes no more than its share of the frames of
-// these channels (see [share]). watchPeers returns when the bus is closed. If Redis denies a
-// command or a marker channel, watchPeers removes all limits and returns.
+// watchPeers limits how many queue frames this process takes while psrpc processes compete for the
+// same frames (see [share]). For this purpose, it finds out which channels have psrpc processes
+// among their queue subscribers, and how many processes subscribe to them. watchPeers returns when
+// the bus is closed. If Redis denies a command or a marker channel, watchPeers removes all limits
+// and returns.
 //
 // Redis tells how many processes subscribe to a channel, but not which ones. Each dynpsrpc process
 // that competes for the frames of a channel therefore subscribes to a second channel, the marker

@@ -98,8 +98,8 @@ func unexpectedError(input any) error { return fmt.Errorf("unexpected %q from re
 
 // readReply reads the reply to a command sent through a pipeline. It returns the value of an
 // integer reply, zero for a simple string, redis.Nil for a nil reply, or another redis.Error for an
-// error reply. The reply to PUBSUB NUMSUB with one channel is an array of the channel's name and a
-// number; readReply returns the number. Any other error means that the connection has failed.
+// error reply. Any other error means that the connection has failed. The reply to PUBSUB NUMSUB
+// with one channel is an array of the channel's name and a number. readReply returns this number.
 func readReply(r *bufio.Reader) (int64, error) {
 	kind, content, err := readLine(r)
 	switch {

@@ -188,8 +188,8 @@ func (s *session) onMessage(message push) {
 	s.deliver(message.channel, message.message)
 }
 
-// activate delivers the buffered frames and marks the session as active. From then on, readLoop
-// delivers frames as they arrive.
+// activate delivers the buffered frames, sends the lock attempts for them, and marks the session as
+// active. From then on, readLoop delivers frames as they arrive.
 func (s *session) activate() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
