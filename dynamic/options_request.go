@@ -35,8 +35,9 @@ type requestOptions struct {
 	interceptors *clientInterceptors
 }
 
-// newRequestOptions applies opts and returns the result. Most requests have no options. For these,
-// newRequestOptions returns before it declares the variable o, which is allocated on the heap.
+// newRequestOptions applies opts and returns the result. Most requests have no options. To save an
+// allocation for these, newRequestOptions returns before it declares the variable o, which is
+// allocated on the heap.
 func newRequestOptions(opts []RequestOption) requestOptions {
 	if len(opts) == 0 {
 		return requestOptions{}

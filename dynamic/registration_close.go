@@ -135,7 +135,8 @@ func (r *Registration) stopHandlers(end *registrationEnd) {
 	r.rejectRequests(end.endpoints)
 }
 
-// rejectRequests makes the endpoints reject further requests.
+// rejectRequests makes the endpoints reject further requests. It also closes r.drainingEndpoints,
+// which then counts no further endpoints.
 func (r *Registration) rejectRequests(endpoints []*endpoint) {
 	for _, e := range endpoints {
 		e.inFlight.Close()

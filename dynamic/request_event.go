@@ -114,7 +114,8 @@ func (h requestEventOption) add(to *[]RequestEventHandler) {
 	}
 }
 
-// emitRequestEvent passes an event to the handlers. Panics are passed to panics.
+// emitRequestEvent passes an event to the handlers. If a handler panics, the panic is logged and
+// passed to the panic hooks.
 func emitRequestEvent(handlers []RequestEventHandler, panics panicReporter, event RequestEvent) {
 	for _, handler := range handlers {
 		func() {

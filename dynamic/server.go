@@ -242,7 +242,8 @@ func (s *Server) buildRegistration(descriptor any, handlers Handlers, opts []Reg
 	return r, nil
 }
 
-// activate adds r to the server and subscribes to the channels of its methods.
+// activate adds r to the server, subscribes to the channels of its methods, and announces this to
+// clients and other servers.
 func (s *Server) activate(r *Registration) error {
 	if err := s.add(r); err != nil {
 		return err

@@ -80,7 +80,8 @@ func (a *announcer) fire() {
 	now := int64(time.Since(a.epoch))
 	next := a.running.takeUnannounced(now, func(c *serverCall) { a.workers.Go(announcement{c}) })
 	if next != noAnnouncement {
-		// Wait at least minAnnounceAfter, because fire looks at all running requests each time.
+		// The timer waits for at least minAnnounceAfter, because each call to fire goes through all
+		// running requests.
 		a.setLocked(max(next, now+int64(minAnnounceAfter)))
 	}
 }

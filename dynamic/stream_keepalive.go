@@ -78,7 +78,8 @@ func (s *stream) startIdleTimeout(timeout time.Duration) {
 	}
 }
 
-// start sets the timer for the first check.
+// start sets the timer for the first check. The time without frames from the other side counts from
+// now on.
 func (k *keepalive) start(after time.Duration) {
 	s := k.stream
 	s.lastRecv.Store(int64(time.Since(s.started)))
