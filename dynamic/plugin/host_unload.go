@@ -95,7 +95,8 @@ func (h *Host) endUnload(p *managedPlugin) {
 	}
 }
 
-// unloadAll unloads all plugins. Afterwards it closes h.stopEvents, because no more events follow.
+// unloadAll unloads all plugins, waits for all background unloads, and stores the errors in
+// h.drainErr. It then closes h.stopEvents, because no more events follow, and cancels h.drainCtx.
 // The caller must have closed h.calls, so that no other goroutine can change plugins.
 func (h *Host) unloadAll() {
 	h.mu.Lock()

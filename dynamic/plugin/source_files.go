@@ -54,8 +54,8 @@ func newSourceFiles(folder fs.FS) *sourceFiles {
 	return &sourceFiles{folder: folder, sums: map[string][sha256.Size]byte{}}
 }
 
-// read returns the content of a regular file. It returns an error if the file is larger than limit
-// bytes.
+// read returns the content of a regular file and records its checksum. It returns an error if the
+// file is larger than limit bytes.
 func (f *sourceFiles) read(name string, limit int64) ([]byte, error) {
 	if !fs.ValidPath(name) || name == "." {
 		return nil, invalid("%q is not a path inside the plugin's folder: use forward slashes, and no . or .. elements", name)

@@ -75,8 +75,9 @@ func (v *version) start(ctx context.Context) error {
 	return nil
 }
 
-// onHealth records the health of the plugin's code. The loader calls it (see [Loader.Load]).
-// onHealth emits an event if the version is being served and has become degraded or has recovered.
+// onHealth records the health of the plugin's code: err is the reason why the code does not serve,
+// or nil. The loader calls onHealth (see [Loader.Load]). While the version is being served,
+// onHealth emits an event for each error, and another one when the code has recovered.
 func (v *version) onHealth(err error) {
 	h := v.host
 	h.mu.Lock()

@@ -31,9 +31,9 @@ func (v *version) dryRun(services []Service) ([]*managedService, error) {
 }
 
 // swap starts serving all services of v. A service that the previous version also serves is
-// replaced atomically, so no request is lost. If a service cannot be served, swap returns an error,
-// and the previous version serves all of its services again. previous is nil if there is no
-// previous version.
+// replaced atomically, so no request is lost. If a service cannot be served or its Registered
+// function fails, swap returns an error, and the previous version serves all of its services again.
+// If even that fails, the error says so. previous is nil if there is no previous version.
 func (v *version) swap(previous *version) (err error) {
 	var undo []func() error
 	defer func() {

@@ -45,8 +45,9 @@ type changeResult struct {
 	err    error
 }
 
-// newWatcher scans root and returns a watcher for it. It returns an error if root cannot be read.
-// Existing folders are read at once, without waiting for the debounce interval.
+// newWatcher scans root and returns a watcher for it. It returns an error if root cannot be read or
+// watched. The method run loads the existing folders at once, without waiting for the debounce
+// interval.
 func newWatcher(h *Host, root string) (*watcher, error) {
 	root, err := filepath.Abs(root)
 	if err != nil {
@@ -127,8 +128,9 @@ func (w *watcher) onFSEvent(path string) {
 	}
 }
 
-// scanDir looks for changes that were not reported as events. It also watches root again, because
-// root may have been replaced, and removes the watches that are no longer needed.
+// scanDir adds new folders to the watched folders, and marks as changed those whose fingerprint
+// differs from the last one. It thus finds changes that no event has reported. It also watches root
+// again, because root may have been replaced, and removes the watches that are no longer needed.
 func (w *watcher) scanDir() {
 	w.rootPlace = resolve(w.root)
 	defer w.removeOldWatches()
@@ -199,9 +201,10 @@ func (w *watcher) debounce(ctx context.Context) (next time.Duration) {
 	return next
 }
 
-// ready returns the changed folders whose last change is at least one debounce interval ago. The
-// slice changed contains those that have a manifest, and removed contains those without one. next
-// is the time until the next folder may be ready, or 0 if no folder is waiting.
+// ready returns the changed folders that have since been unchanged for at least one debounce
+// interval. The slice changed contains those that have a manifest, and removed contains those
+// without one. ready checks these folders once more, in case no event has reported the latest
+// change. next is the time until the next folder may be ready, or 0 if no folder is waiting.
 func (w *watcher) ready() (changed, removed []*watchedFolder, next time.Duration) {
 	interval := w.host.options.debounce
 	for _, f := range w.folders {
@@ -235,9 +238,10 @@ func (w *watcher) load(ctx context.Context, f *watchedFolder) {
 	}()
 }
 
-// unload unloads the plugin of a folder that no longer has a manifest. If the same plugin is being
-// loaded from another folder, the folder was renamed, and the plugin keeps serving. In that case
-// unload returns true, and the caller must call it again later.
+// unload handles a folder that no longer has a manifest. It starts to unload the plugin that was
+// loaded from the folder. If there is none, it removes the folder from the watched folders. If the
+// same plugin is being loaded from another folder, the folder was renamed, and the plugin keeps
+// serving. In that case unload returns true, and the caller must call it again later.
 func (w *watcher) unload(f *watchedFolder) (wait bool) {
 	name := w.host.pluginInFolder(f.path, "")
 	if name == "" {

@@ -25,7 +25,8 @@ type Folder struct {
 	lock *os.File
 }
 
-// New makes a folder in directory. The name of the folder begins with prefix.
+// New makes a folder in directory and locks it, so that RemoveStale does not delete it while this
+// process runs. The name of the folder begins with prefix.
 func New(directory, prefix string) (*Folder, error) {
 	for range maxAttempts {
 		path, err := os.MkdirTemp(directory, prefix+"*")
@@ -75,7 +76,7 @@ func (f *Folder) WriteProgram(name string, content []byte) (path string, err err
 	return path, os.WriteFile(path, content, 0o700) //nolint:gosec // the file is executed
 }
 
-// Remove deletes the folder with its content.
+// Remove deletes the folder with its content and releases its lock.
 func (f *Folder) Remove() error { return errors.Join(os.RemoveAll(f.Path), f.lock.Close()) }
 
 // RemoveStale deletes the folders that New has made with the same directory and prefix in processes
