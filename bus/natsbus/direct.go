@@ -67,7 +67,8 @@ func (b *Bus) acknowledgeSample(m *nats.Msg, key []byte, served bool) {
 	}
 }
 
-// directRoutes contains a route for each routing key for which samples have been acknowledged.
+// directRoutes contains a [directRoute] for each routing key for which samples have been
+// acknowledged.
 type directRoutes struct {
 	// byKey is nil until a sample has been acknowledged. The map is never modified. Instead, add
 	// replaces it with a larger one.

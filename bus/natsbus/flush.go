@@ -112,7 +112,7 @@ func (b *Bus) waitFlushed(ctx context.Context) error {
 // First, it waits until nats.go has called the error handler with the permission errors received
 // before the PONG. Subscribe can then return them. Next, it marks the bus as connected. Finally, it
 // sends the barrier and waits until the dispatcher has delivered all messages received before it.
-// These may be messages that the dispatcher held while the bus was not connected.
+// They include the messages that the dispatcher has held since a reconnect.
 func (b *Bus) runFlusher() {
 	nc := b.conn()
 	confirmed := nc.Stats().OutBytes

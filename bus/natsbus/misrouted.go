@@ -52,8 +52,8 @@ type misrouted struct {
 	// publisher is the publisher's reply subject. It is empty if the publisher does not want a
 	// report.
 	publisher string
-	// trial is the trial to which the frame belongs, or nil. timer fires if the frame has not come
-	// back from the trial in time. See unserved.go.
+	// trial is nil unless the frame belongs to a trial, which finds out whether psrpc processes
+	// serve the routing key. timer fires if the frame has not come back in time. See unserved.go.
 	trial *trial
 	timer *time.Timer
 }

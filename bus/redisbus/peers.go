@@ -18,13 +18,13 @@ const (
 	// maxPeerSigns is the maximum number of values of type [peerSign] that are collected for one
 	// check.
 	maxPeerSigns = 64
-	// peerExpiry is how long a channel without frames stays watched.
+	// peerExpiry is the time without frames after which watchPeers no longer watches a channel.
 	peerExpiry = 10 * time.Second
-	// psrpcPatience is how long psrpc processes may take no lock before this process stops leaving
-	// frames to them. This happens if they are suspended or too slow.
+	// psrpcPatience is the time after which this process stops leaving frames to psrpc processes if
+	// none of them has taken a lock. They may be suspended or too slow.
 	psrpcPatience = 10 * time.Second
-	// psrpcPause is how long this process leaves no frames to psrpc processes after psrpcPatience
-	// has passed, unless one of them takes a lock earlier.
+	// psrpcPause is the time after which this process leaves frames to psrpc processes again. It
+	// does so earlier if one of them takes a lock.
 	psrpcPause = 30 * time.Second
 	// maxChannelsPerCommand is the maximum number of channels in one PUBSUB NUMSUB command.
 	maxChannelsPerCommand = 256
@@ -50,8 +50,9 @@ type peerSigns struct {
 	signs  []peerSign
 }
 
-// onLock is called with the reply to a lock attempt on channel c. It counts the frame. It adds a
-// sign if another process has taken the lock, or if this process has asked for many locks.
+// onLock is called with the reply to a lock attempt on channel c. It counts the frame. If another
+// process has taken the lock, or if this process has asked for many locks, onLock makes watchPeers
+// check which other processes subscribe to the channel.
 func (p *peerSigns) onLock(c *channelState, frame []byte, taken bool) {
 	switch check := c.share.countFrame(); {
 	case !taken:
@@ -61,8 +62,8 @@ func (p *peerSigns) onLock(c *channelState, frame []byte, taken bool) {
 	}
 }
 
-// add adds a sign, unless there are enough signs for a check. frame is the frame whose lock another
-// process has taken, or nil.
+// add stores a sign for channel c and wakes watchPeers. If maxPeerSigns signs are already stored,
+// it does nothing. frame is the frame whose lock another process has taken, or nil.
 func (p *peerSigns) add(c *channelState, frame []byte) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -90,7 +91,7 @@ func (p *peerSigns) take() []peerSign {
 
 // watchedChannel is what watchPeers knows about a queue for whose frames other processes compete.
 type watchedChannel struct {
-	// marker is the subscription to the marker channel.
+	// marker is the subscription to the marker channel; see [Bus.watchPeers].
 	marker bus.Subscription
 	// frames is the value of share.frames at the last check. changed is the time of the check at
 	// which this value last changed.

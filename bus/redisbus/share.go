@@ -7,9 +7,10 @@ import (
 )
 
 const (
-	// shareDelay is how long a frame waits while this process has no credit to ask for its lock
-	// (see [share]). During this time, psrpc processes can take the frame. They ask for one lock
-	// after the other, so under load they reach a frame only after tens of milliseconds.
+	// shareDelay is how long this process waits before it asks for the lock on a frame, if it has
+	// used up its share of the frames (see [share]). During this time, psrpc processes can take the
+	// frame. They ask for one lock after the other, so under load they reach a frame only after
+	// tens of milliseconds.
 	shareDelay = 100 * time.Millisecond
 	// maxShareWaiting is the maximum number of queue frames of a session that wait for credit. If
 	// more frames arrive, their locks are requested at once.
@@ -35,7 +36,7 @@ const (
 type share struct {
 	// limited is set while the number of frames that this process takes is limited.
 	limited atomic.Bool
-	// waiting is the number of frames that wait for credit or for the end of their delay.
+	// waiting is the number of frames that wait until this process may ask for their locks.
 	waiting atomic.Int64
 	// frames is the number of frames for whose lock this process has asked.
 	frames atomic.Int64
