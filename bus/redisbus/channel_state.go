@@ -38,8 +38,8 @@ type channelState struct {
 
 	// The fields below describe the channel's state in the session attached to the supervisor.
 
-	// dirty is set while the channel waits for the reconcile loop to handle a change of its
-	// subscribers.
+	// dirty is set while the channel waits for the reconcile loop to compare its desired state with
+	// its actual one.
 	dirty bool
 	// subscribeSent is set if the last command sent for the channel was a SUBSCRIBE.
 	subscribeSent bool

@@ -23,8 +23,8 @@ const (
 	// psrpcPatience is the time after which this process stops leaving frames to psrpc processes if
 	// none of them has taken a lock. They may be suspended or too slow.
 	psrpcPatience = 10 * time.Second
-	// psrpcPause is the time after which this process leaves frames to psrpc processes again. It
-	// does so earlier if one of them takes a lock.
+	// psrpcPause is the time that follows psrpcPatience. After it, this process leaves frames to
+	// psrpc processes again. It does so earlier if one of them takes a lock.
 	psrpcPause = 30 * time.Second
 	// maxChannelsPerCommand is the maximum number of channels in one PUBSUB NUMSUB command.
 	maxChannelsPerCommand = 256
