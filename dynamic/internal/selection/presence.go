@@ -93,10 +93,10 @@ func (s presence) isExpected(since uint64) bool {
 	return s.joined <= since && (s.drained == 0 || s.drained > since)
 }
 
-// StartDiscovery reports whether the caller must send a discovery request. It returns true for the
-// first call, and again if announcements may have been lost. This is the case after Lost has been
-// called, and if disconnects has changed since the last call. disconnects is the number of times
-// that the bus has lost its connection.
+// StartDiscovery reports whether the caller must send a discovery request, and if so, starts to
+// wait for the responses. It returns true for the first call, and again if announcements may have
+// been lost. This is the case after Lost has been called, and if disconnects has changed since the
+// last call. disconnects is the number of times that the bus has lost its connection.
 func (m *Membership) StartDiscovery(disconnects uint64) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -223,7 +223,8 @@ func (m *Membership) waitForMoreLocked() {
 	p.timer = time.AfterFunc(quietTime, m.onQuiet)
 }
 
-// onQuiet is called when the timer has run for quietTime.
+// onQuiet is called when the timer fires: no further response to the discovery request has arrived
+// in time, or the wait for psrpc servers is over.
 func (m *Membership) onQuiet() {
 	m.mu.Lock()
 	p := &m.present

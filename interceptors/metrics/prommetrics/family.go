@@ -33,7 +33,8 @@ type keyedVector struct {
 	keys []string
 }
 
-// vector returns the vector for an instrument. Instruments with the same name and keys share one.
+// vector returns the vector for an instrument, and creates it if necessary. Instruments with the
+// same name and keys share one.
 func (f *family) vector(instrument *metrics.Instrument, buckets []float64) vector {
 	sorted := strings.Join(slices.Sorted(slices.Values(instrument.Keys)), "\x00")
 	v, known := f.vectors[sorted]
@@ -59,8 +60,8 @@ const (
 	fromCollect origin = "Collect"
 )
 
-// familyLocked returns the family of an instrument, or nil if Prometheus would refuse the
-// instrument. The caller must hold m.mu.
+// familyLocked returns the family of an instrument, and creates it if necessary. It returns nil if
+// Prometheus would refuse the instrument. The caller must hold m.mu.
 func (m *Metrics) familyLocked(instrument *metrics.Instrument, from origin) *family {
 	name := name(instrument)
 	f, known := m.families[name]

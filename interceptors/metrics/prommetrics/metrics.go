@@ -129,8 +129,8 @@ func (i identity) Describe(ch chan<- *prometheus.Desc) { ch <- i.desc }
 func (identity) Collect(chan<- prometheus.Metric) {}
 
 // Watch exports the values reported by sources until stop is called. Each source is called on every
-// collection. If two sources report the same instrument and labels, the value of the earlier source
-// counts. Nil sources are ignored.
+// collection. If two sources report the same instrument and labels, only the value of the earlier
+// source is exported. Nil sources are ignored.
 func (m *Metrics) Watch(sources ...metrics.Source) (stop func()) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -191,8 +191,8 @@ func (m *Metrics) Describe(chan<- *prometheus.Desc) {}
 
 // Collect implements prometheus.Collector. It sends all measurements and the values reported by all
 // sources. It leaves out values that Prometheus would refuse, because a single one would make the
-// whole scrape fail. The counter dynpsrpc_metrics_refused_total counts the values that are left
-// out.
+// whole scrape fail. The counter dynpsrpc_metrics_refused_total counts the values that are left out
+// and the sources that panic.
 func (m *Metrics) Collect(ch chan<- prometheus.Metric) {
 	m.mu.Lock()
 	sources := m.sources
