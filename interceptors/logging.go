@@ -74,7 +74,9 @@ func DefaultLevel(info dynamic.RPCInfo, code errors.ErrorCode) slog.Level {
 //   - duration: the time since the call, stream, publication or delivery started
 //   - request_size, response_size, update_size, sent_size, received_size: the sizes of the messages
 //     in bytes
-//   - sent, received: the numbers of messages sent and received on a stream
+//   - request, response, update: the content of the message as JSON, only with [WithPayloads]
+//   - sent, received: the numbers of messages sent and received on a stream or, in the line of a
+//     single message, its content as JSON
 //   - responses, failures: the numbers of successful and failed responses to a multi call
 //   - attempt: the number of the attempt, only for attempts after the first (see [Attempt])
 func Logging(logger *slog.Logger, opts ...LoggingOption) dynamic.CommonOption {
