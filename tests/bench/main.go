@@ -106,7 +106,8 @@ func (s *settings) results(rows []*row) (*results, error) {
 }
 
 // choose returns the benchmarks selected by the flags. With -limits, it also returns the benchmarks
-// to which these are compared.
+// to which these are compared. With -rivals, it returns only benchmarks that psrpc can run too, and
+// also those of psrpc.
 func (s *settings) choose(rows []*row) ([]*row, error) {
 	name, err := regexp.Compile(s.rows)
 	bus, busErr := regexp.Compile(s.buses)

@@ -13,8 +13,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/example/compiled/api"
 )
 
-// testCancellation checks that a call returns immediately when its context is canceled, and that
-// the handler's context ends long before the request expires.
+// testCancellation checks that a call, stream or subscription ends immediately when its context is
+// canceled, and that the handler's context ends long before the request expires.
 func testCancellation(t *testing.T, network Network) {
 	w := newWorld(t, network)
 	handlers := newWaiting()
@@ -75,7 +75,8 @@ func testCancellation(t *testing.T, network Network) {
 	}
 }
 
-// testDeadlines checks that calls and their handlers end at the caller's deadline.
+// testDeadlines checks that calls and their handlers end at the caller's deadline, and that a
+// stream stays open when the sending of a message times out.
 func testDeadlines(t *testing.T, network Network) {
 	// On a busy machine, a shorter timeout could expire before the request reaches a handler. The
 	// call would then fail with another error, or no handler would run.

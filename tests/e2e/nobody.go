@@ -12,9 +12,10 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/example/compiled/api"
 )
 
-// testNobodyListening checks that calls fail if no server serves the method. If the bus reports
-// that a channel has no subscribers, the calls must fail immediately and with the code Unavailable.
-// On other buses, the code may also be DeadlineExceeded.
+// testNobodyListening checks that calls and new streams fail if no server serves the method. If the
+// bus reports that a channel has no subscribers, they must fail immediately and with the code
+// Unavailable. On other buses, the code may also be DeadlineExceeded. Publishing an update without
+// subscribers must succeed.
 func testNobodyListening(t *testing.T, network Network) {
 	w := newWorld(t, network)
 	handlers := dynamic.Handlers{}
