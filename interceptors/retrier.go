@@ -131,9 +131,9 @@ func (r *retrier) maySucceed(err error) bool {
 	return slices.Contains(r.codes, codeOf(err)) || dynamic.IsUnprocessed(err) || retryInfo(err) != nil
 }
 
-// safe reports whether another attempt is safe. This is the case if the method is idempotent, if it
-// is certain that no server has run the request, or if a trusted server reports that it has not
-// (see WithTrustedServers).
+// safe reports whether another attempt is safe. This is the case if the method is idempotent or if
+// it is certain that no server has run the request. With WithTrustedServers, it is also the case if
+// a server reports that it has not run the request.
 func (r *retrier) safe(err error, idempotent bool) bool {
 	return idempotent || neverStarted(err) || r.trustedServers && dynamic.IsUnprocessed(err)
 }

@@ -76,8 +76,8 @@ type Envelope struct {
 const codecGzip = 1
 
 // ParseEnvelope decodes the outer message of a frame but not the inner message. It returns an error
-// if the frame is not a valid envelope, if the inner message is compressed with anything but gzip,
-// or if the envelope says gzip and the inner message is not a gzip stream.
+// if the frame is not a valid envelope or names an unknown codec. It also returns an error if the
+// codec is gzip, but the inner message is neither empty nor a gzip stream.
 func ParseEnvelope(frame []byte) (Envelope, error) {
 	var env Envelope
 	codec := int32(0)

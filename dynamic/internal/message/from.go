@@ -23,9 +23,9 @@ type Resolver interface {
 // google.protobuf.Any. A map may contain messages, time.Time and time.Duration values. If value is
 // nil, a nil json.RawMessage or a nil map, From returns an empty message.
 //
-// If JSON or a map contains a field, or the name of an enum value, that the schema does not have,
-// discardUnknown decides whether From ignores it or returns an error. Errors returned by From do
-// not contain the name of the method.
+// The schema may lack a field of the JSON or the map, or the name of an enum value. discardUnknown
+// decides whether From ignores such names or returns an error. Errors returned by From do not
+// contain the name of the method.
 func (t *Type) From(value any, discardUnknown bool) (proto.Message, error) {
 	switch value := value.(type) {
 	case nil:

@@ -48,10 +48,12 @@ type Membership struct {
 //
 // If receivers is negative, two groups of servers must have answered: those that have announced
 // themselves, and those that answered the previous call. The first multi call also waits for psrpc
-// servers; see quietTime. If receivers is positive, the weights of the responders must add up to
-// that number; see the package documentation. There is one exception: as long as the number of
-// receivers is the same and no server has answered late, IsComplete does not wait again for
-// receivers that did not answer the previous call before its timeout.
+// servers; see quietTime.
+//
+// If receivers is positive, the weights of the responders must add up to that number; see the
+// package documentation. There is one exception: IsComplete does not wait twice for receivers that
+// do not answer. If they did not answer the previous call before its timeout, they need not answer
+// this one. The exception ends when the number of receivers changes or a server answers late.
 func (m *Membership) IsComplete(receivers int, responders *Responders) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
