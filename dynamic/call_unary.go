@@ -385,7 +385,7 @@ func (c *unaryCall) updateMembers(err error) {
 		unicast.suspect(c.member)
 	case c.selection == nil || !c.acceptsAny:
 	case c.member == nil:
-		unicast.onClaims(c.inbox.snapshot().claims)
+		unicast.onClaims(c.inbox.snapshot().claims, c.started.Add(c.published))
 	case err == nil:
 		unicast.directory().OnAccepted()
 	}

@@ -116,13 +116,14 @@ func (u *unicastRoute) onNotAccepted(member *selection.Member, state *callState)
 
 // onClaims records which servers have claimed a request, so that chooseWilling can choose them for
 // later requests. It is called at the end of a call for which chooseWilling is used, if the request
-// was sent to all servers. claims holds the claims that have arrived.
-func (u *unicastRoute) onClaims(claims []wire.ClaimRequest) {
+// was sent to all servers. claims holds the claims that have arrived, and asked is the time at which
+// the request was sent.
+func (u *unicastRoute) onClaims(claims []wire.ClaimRequest, asked time.Time) {
 	complete := u.directory().AccountsForAll()
 	if !u.presence.conn.traits.CountsReceivers {
 		complete = u.membership.KnowsAll()
 	}
-	u.directory().OnClaims(claims, complete, u.sinceEpoch(time.Now()))
+	u.directory().OnClaims(claims, complete, u.sinceEpoch(asked), u.sinceEpoch(time.Now()))
 }
 
 // suspect is called when a request was sent only to one server, and that server has not answered in

@@ -316,6 +316,30 @@ func TestFirstAvailable_SlowServer(t *testing.T) {
 	}
 }
 
+// The claims for a call that has lasted long say nothing about the servers that are willing now.
+func TestFirstAvailable_OldClaims(t *testing.T) {
+	t.Parallel()
+	for name, newBus := range fleetBuses {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				f := newFirstAvailableFleet(t, newBus)
+				<-time.After(time.Second) // the next request is sent to all
+				f.slowHandler.Store(int64(10 * time.Second))
+				_, err := textClient(t, f.conn, "kinds.Fleet/Best").Call(t.Context(), wrapperspb.String("x"),
+					dynamic.WithSelectionOpts(firstAvailable), dynamic.WithRequestTimeout(time.Minute))
+				require.NoError(t, err)
+				f.slowHandler.Store(0)
+				sentTo(f.frames)
+				f.call(t)
+				one, all := sentTo(f.frames)
+				assert.Zero(t, one)
+				assert.Equal(t, 2, all)
+			})
+		})
+	}
+}
+
 // If the options exclude some servers, or if the caller names a number of candidates, the request
 // does not go to one server.
 func TestFirstAvailable_NotWithOtherOptions(t *testing.T) {

@@ -79,9 +79,10 @@ type Member struct {
 	Channel wire.Channel
 
 	server, address, receiver string
-	// willingUntil is the time until which the server counts as willing; see [willingMembers]. It
-	// is zero if the server is not willing. Directory.mu guards this field.
-	willingUntil time.Duration
+	// willingUntil is the time until which the server counts as willing, in nanoseconds; see
+	// [willingMembers]. It is zero if the server is not willing. It is written only with
+	// Directory.mu held.
+	willingUntil atomic.Int64
 	// suspected reports whether the server has not answered a request in time, and since then has
 	// neither announced itself nor claimed a request. Directory.mu guards this field.
 	suspected bool

@@ -30,9 +30,10 @@ const (
 // not handle the request.
 //
 // Once a second, a request is sent to all servers nevertheless. Each member that claims it before
-// the call ends is then willing for willingTime. A member that is slow, far away or busy makes no
-// claim in that time and stops being willing. It would also rarely be the first available server if
-// each request were sent to all servers.
+// the call ends is willing until willingTime after the request. The claims are recorded at the end
+// of the call, which may last long. A member that is slow, far away or busy makes no claim in that
+// time and stops being willing. It would also rarely be the first available server if each request
+// were sent to all servers.
 type willingMembers struct {
 	// members is nil while requests must be sent to all servers. The slice is immutable.
 	members atomic.Pointer[[]*Member]
@@ -57,13 +58,21 @@ func (d *Directory) ChooseWilling(now time.Duration) *Member {
 	if members == nil || d.isCountDue(now) {
 		return nil
 	}
-	return lessLoaded(*members)
+	chosen := lessLoaded(*members)
+	if !chosen.isWilling(now) {
+		chosen.Done()
+		return nil
+	}
+	return chosen
 }
+
+// isWilling reports whether the latest claim of the member is recent.
+func (m *Member) isWilling(now time.Duration) bool { return int64(now) < m.willingUntil.Load() }
 
 // OnClaims records which members have claimed a request that was sent to all servers, and updates
 // the members from which ChooseWilling chooses. complete reports whether all servers are known to
-// be members.
-func (d *Directory) OnClaims(claims []wire.ClaimRequest, complete bool, now time.Duration) {
+// be members. asked is the time at which the request was sent.
+func (d *Directory) OnClaims(claims []wire.ClaimRequest, complete bool, asked, now time.Duration) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	w := &d.willing
@@ -76,10 +85,10 @@ func (d *Directory) OnClaims(claims []wire.ClaimRequest, complete bool, now time
 			// get none.
 			w.pausedUntil = max(w.pausedUntil, now+othersPause)
 		case claim.Declined:
-			member.willingUntil = 0
+			member.willingUntil.Store(0)
 		default:
-			member.willingUntil = now + willingTime
-			if member.suspected {
+			member.willingUntil.Store(max(member.willingUntil.Load(), int64(asked+willingTime)))
+			if member.suspected && member.isWilling(now) {
 				d.makeAvailableLocked(member)
 			}
 		}
@@ -92,7 +101,7 @@ func (d *Directory) OnClaims(claims []wire.ClaimRequest, complete bool, now time
 	case now >= w.nextUpdate:
 		w.nextUpdate = now + updateInterval
 		d.nextCount.Store(int64(now + recountInterval))
-		d.setWillingLocked(slices.DeleteFunc(slices.Clone(d.available), func(m *Member) bool { return m.willingUntil <= now }))
+		d.setWillingLocked(slices.DeleteFunc(slices.Clone(d.available), func(m *Member) bool { return !m.isWilling(now) }))
 	}
 }
 
@@ -107,7 +116,7 @@ func (d *Directory) setWillingLocked(members []*Member) {
 
 // notWillingLocked records that a member is not willing.
 func (d *Directory) notWillingLocked(m *Member) {
-	m.willingUntil = 0
+	m.willingUntil.Store(0)
 	if members := d.willing.members.Load(); members != nil && slices.Contains(*members, m) {
 		d.setWillingLocked(slices.DeleteFunc(slices.Clone(*members), func(other *Member) bool { return other == m }))
 	}

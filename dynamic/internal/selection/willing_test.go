@@ -37,10 +37,10 @@ func TestDirectory_Willing(t *testing.T) {
 	t.Parallel()
 	d := directoryOf(5)
 	start := time.Hour
-	d.OnClaims(claimsOf(0), true, start)
-	d.OnClaims(claimsOf(1, -2, 3), true, start+updateInterval-1)
+	d.OnClaims(claimsOf(0), true, start, start)
+	d.OnClaims(claimsOf(1, -2, 3), true, start+updateInterval-1, start+updateInterval-1)
 	require.Nil(t, d.ChooseWilling(start+updateInterval-1))
-	d.OnClaims(claimsOf(0, -3), true, start+updateInterval)
+	d.OnClaims(claimsOf(0, -3), true, start+updateInterval, start+updateInterval)
 	assert.Equal(t, []string{"0", "1"}, willing(d))
 	for range 5 {
 		require.NotNil(t, d.ChooseWilling(start+updateInterval+1))
@@ -49,11 +49,11 @@ func TestDirectory_Willing(t *testing.T) {
 	now := start + updateInterval + recountInterval
 	assert.Nil(t, d.ChooseWilling(now), "this request goes to all servers")
 	assert.NotNil(t, d.ChooseWilling(now))
-	d.OnClaims(claimsOf(2), true, now)
+	d.OnClaims(claimsOf(2), true, now, now)
 	assert.Equal(t, []string{"0", "1", "2"}, willing(d))
-	d.OnClaims(claimsOf(2), true, start+willingTime+updateInterval-1)
+	d.OnClaims(claimsOf(2), true, start+willingTime+updateInterval-1, start+willingTime+updateInterval-1)
 	assert.Equal(t, []string{"0", "2"}, willing(d))
-	d.OnClaims(nil, true, now+2*willingTime)
+	d.OnClaims(nil, true, now+2*willingTime, now+2*willingTime)
 	assert.Nil(t, d.ChooseWilling(now+2*willingTime))
 }
 
@@ -61,8 +61,8 @@ func TestDirectory_Willing(t *testing.T) {
 func TestDirectory_NotWilling(t *testing.T) {
 	t.Parallel()
 	d := directoryOf(4)
-	d.OnClaims(claimsOf(0, 1, 2, 3), true, 1)
-	d.OnClaims(claimsOf(0, 1, 2, 3), true, time.Second)
+	d.OnClaims(claimsOf(0, 1, 2, 3), true, 1, 1)
+	d.OnClaims(claimsOf(0, 1, 2, 3), true, time.Second, time.Second)
 	require.Len(t, willing(d), 4)
 	d.Remove("0")
 	d.Suspect(d.members["1"])
@@ -73,8 +73,32 @@ func TestDirectory_NotWilling(t *testing.T) {
 	d.Suspect(d.members["1"])
 	d.Remove("3")
 	assert.Nil(t, d.ChooseWilling(time.Second))
-	d.OnClaims(claimsOf(1), true, 2*time.Second)
+	d.OnClaims(claimsOf(1), true, 2*time.Second, 2*time.Second)
 	assert.Equal(t, []string{"1"}, willing(d), "its claim shows that it is there")
+}
+
+// A claim counts from the time of the request, even if the call ends much later. A member whose
+// latest claim is old is not chosen, even if there were no requests since then.
+func TestDirectory_NotWillingAfterOldClaims(t *testing.T) {
+	t.Parallel()
+	d := directoryOf(2)
+	start, end := time.Hour, time.Hour+willingTime
+	d.OnClaims(claimsOf(0, 1), true, start, end)
+	d.OnClaims(claimsOf(0, 1), true, start, end+updateInterval)
+	assert.Empty(t, willing(d))
+	d.OnClaims(claimsOf(0), true, end+updateInterval, end+2*updateInterval)
+	d.OnClaims(claimsOf(0), true, start, end+3*updateInterval)
+	assert.Equal(t, []string{"0"}, willing(d), "an older claim changes nothing")
+
+	d.Suspect(d.members["1"])
+	d.OnClaims(claimsOf(1), true, start, end+4*updateInterval)
+	require.True(t, d.members["1"].suspected, "the claim may be older than the suspicion")
+
+	idle := end + updateInterval + willingTime
+	require.Nil(t, d.ChooseWilling(idle-1), "this request goes to all servers")
+	require.NotNil(t, d.ChooseWilling(idle-1))
+	assert.Nil(t, d.ChooseWilling(idle))
+	assert.EqualValues(t, 1, d.members["0"].calls.Load())
 }
 
 // All requests go to all servers while a server that is not a member makes claims, while servers may
@@ -85,7 +109,7 @@ func TestDirectory_NoneWillingBesideOthers(t *testing.T) {
 	now := time.Hour
 	update := func(complete bool, servers ...int) []string {
 		now += updateInterval
-		d.OnClaims(claimsOf(servers...), complete, now)
+		d.OnClaims(claimsOf(servers...), complete, now, now)
 		return willing(d)
 	}
 	update(true, 0, 1)
@@ -112,9 +136,9 @@ func TestDirectory_PausesAfterDeclines(t *testing.T) {
 	t.Parallel()
 	d := directoryOf(3)
 	now := time.Hour
-	d.OnClaims(claimsOf(0, 1, 2), true, now)
+	d.OnClaims(claimsOf(0, 1, 2), true, now, now)
 	now += updateInterval
-	d.OnClaims(claimsOf(0, 1, 2), true, now)
+	d.OnClaims(claimsOf(0, 1, 2), true, now, now)
 	d.OnDeclined(d.members["0"], now)
 	require.Len(t, willing(d), 2)
 	d.OnAccepted()
@@ -125,10 +149,10 @@ func TestDirectory_PausesAfterDeclines(t *testing.T) {
 		d.OnDeclined(d.members["2"], now) // counts only once
 		require.Empty(t, willing(d))
 		now += min(time.Second<<pause, time.Minute) - 1
-		d.OnClaims(claimsOf(0, 1, 2), true, now)
+		d.OnClaims(claimsOf(0, 1, 2), true, now, now)
 		require.Empty(t, willing(d))
 		now++
-		d.OnClaims(claimsOf(0, 1, 2), true, now)
+		d.OnClaims(claimsOf(0, 1, 2), true, now, now)
 		require.Len(t, willing(d), 3)
 	}
 }
