@@ -89,6 +89,10 @@ func (u *unicastRoute) onUndelivered(member *selection.Member, state *callState)
 	u.directory().RemoveMember(member)
 }
 
+// askAllConsequence says what happens if a request of an affinity method cannot be sent to a single
+// server.
+const askAllConsequence = "affinity calls ask all servers"
+
 // deny stops sending requests to single servers and logs a warning. It is called when the broker
 // denies access to their channels.
 func (u *unicastRoute) deny(err error, consequence string) {
@@ -106,7 +110,7 @@ func (u *unicastRoute) deny(err error, consequence string) {
 func (u *unicastRoute) onNotAccepted(member *selection.Member, state *callState) {
 	switch {
 	case transport.IsPermissionDenied(state.publishErr):
-		u.deny(state.publishErr, "affinity calls ask all servers")
+		u.deny(state.publishErr, askAllConsequence)
 	case state.receivers == 0:
 		u.directory().RemoveMember(member)
 	default:
@@ -169,8 +173,11 @@ func (r *candidateReport) Delivered(receivers int, err error) {
 	if receivers != 0 && err == nil {
 		return
 	}
-	if receivers == 0 {
+	switch {
+	case receivers == 0:
 		r.route.directory().RemoveMember(r.member)
+	case transport.IsPermissionDenied(err):
+		r.route.deny(err, askAllConsequence)
 	}
 	in := r.inbox
 	in.mu.Lock()

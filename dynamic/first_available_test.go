@@ -2,6 +2,7 @@ package dynamic_test
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"strings"
 	"sync/atomic"
@@ -394,6 +395,7 @@ func TestFirstAvailable_NotIfTheBusDoesNotReportNone(t *testing.T) {
 // the conn logs one warning.
 func TestFirstAvailable_Denied(t *testing.T) {
 	t.Parallel()
+	candidates := dynamic.SelectionOpts{Candidates: 2, AffinityTimeout: time.Second, ShortCircuitTimeout: time.Millisecond}
 	for name, deny := range map[string]func(report bus.DeliveryReport) error{
 		"Publish fails": func(bus.DeliveryReport) error { return errDenied },
 		"the report fails": func(report bus.DeliveryReport) error {
@@ -401,32 +403,34 @@ func TestFirstAvailable_Denied(t *testing.T) {
 			return nil
 		},
 	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			synctest.Test(t, func(t *testing.T) {
-				f := newBlindFleet(t, 3)
-				<-time.After(time.Second)
-				synctest.Wait()
-				publish, log, denied := f.bus.publish, &capturedLog{}, atomic.Int64{}
-				f.bus.publish = func(ctx context.Context, channel bus.Channel, frame []byte, report bus.DeliveryReport) error {
-					if strings.HasSuffix(channel.Name, "|UNICAST") && report != nil {
-						denied.Add(1)
-						return deny(report)
+		for asked, opts := range map[int64]dynamic.SelectionOpts{1: firstAvailable, 2: candidates} {
+			t.Run(fmt.Sprintf("%s for %d", name, asked), func(t *testing.T) {
+				t.Parallel()
+				synctest.Test(t, func(t *testing.T) {
+					f := newBlindFleet(t, 3)
+					<-time.After(time.Second)
+					synctest.Wait()
+					publish, log, denied := f.bus.publish, &capturedLog{}, atomic.Int64{}
+					f.bus.publish = func(ctx context.Context, channel bus.Channel, frame []byte, report bus.DeliveryReport) error {
+						if strings.HasSuffix(channel.Name, "|UNICAST") && report != nil {
+							denied.Add(1)
+							return deny(report)
+						}
+						return publish(ctx, channel, frame, report)
 					}
-					return publish(ctx, channel, frame, report)
-				}
-				conn, err := dynamic.NewConn(f.bus, f.registry, dynamic.WithLogger(slog.New(log)))
-				require.NoError(t, err)
-				defer conn.Close()
-				for range 30 {
-					_, err := textClient(t, conn, "kinds.Fleet/Best").Call(t.Context(), wrapperspb.String("x"),
-						dynamic.WithSelectionOpts(firstAvailable))
+					conn, err := dynamic.NewConn(f.bus, f.registry, dynamic.WithLogger(slog.New(log)))
 					require.NoError(t, err)
-					<-time.After(time.Second / 10)
-				}
-				assert.EqualValues(t, 1, denied.Load())
-				assert.Len(t, log.all(), 1)
+					defer conn.Close()
+					for range 30 {
+						_, err := textClient(t, conn, "kinds.Fleet/Best").Call(t.Context(), wrapperspb.String("x"),
+							dynamic.WithSelectionOpts(opts))
+						require.NoError(t, err)
+						<-time.After(time.Second / 10)
+					}
+					assert.Equal(t, asked, denied.Load())
+					assert.Len(t, log.all(), 1)
+				})
 			})
-		})
+		}
 	}
 }
