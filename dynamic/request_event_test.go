@@ -14,6 +14,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/bus"
 	"github.com/dynpsrpc/dynpsrpc/dynamic"
 	"github.com/dynpsrpc/dynpsrpc/errors"
+	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 )
 
 // eventLog records the events of the requests of one server or conn.
@@ -164,6 +165,22 @@ func TestRequestEvents_Deadlines(t *testing.T) {
 		assert.Equal(t, "test.Echoes", event.Info.Service)
 		assert.EqualValues(t, 1, w.server.Stats().Expired)
 	})
+}
+
+// TestRequestEvents_Malformed checks the outcome for requests that the server cannot decode. It
+// answers all of them, but only a request for an affinity method waits for a claim.
+func TestRequestEvents_Malformed(t *testing.T) {
+	t.Parallel()
+	log := newEventLog()
+	w := newWorldOn(t, bus.NewLocal(), log.option())
+	w.serve(t, dynamic.Handlers{"Echo": dynamic.Unary(echoHandler), "Best": dynamic.Unary(
+		echoHandler, dynamic.WithAffinity(func(context.Context, text) float32 { return 1 }))})
+	for method, outcome := range map[string]string{"Echo": "skipped", "Best": "declined"} {
+		request := newRequest("REQ_malformed_"+method, "")
+		request.Body, request.AnnounceAfter = wire.Body{Raw: []byte{0xff}}, 100
+		peer{t, w.bus}.send(requestChannel(method), request)
+		assert.Equal(t, []string{method + " from CLI_peer received", method + " from CLI_peer " + outcome}, log.next(t, 2))
+	}
 }
 
 func TestRequestEvents_Stream(t *testing.T) {

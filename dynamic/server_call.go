@@ -259,6 +259,7 @@ func (c *serverCall) handle() (frame []byte, parked bool) {
 		return nil, false
 	}
 	if c.refused {
+		c.emitUnawaited(ClaimSkipped)
 		return c.errorFrame(Unprocessed(errors.NewErrorf(errors.ResourceExhausted,
 			"method %s: server %s has reached its limit of memory for decompressed requests",
 			c.plan.method.FullName(), c.plan.server.ID()))), false
@@ -267,6 +268,7 @@ func (c *serverCall) handle() (frame []byte, parked bool) {
 	if err != nil {
 		// No other server could decode this request either, so the error is sent without a claim,
 		// as in psrpc.
+		c.emitUnawaited(ClaimSkipped)
 		return c.errorFrame(errors.NewError(errors.MalformedRequest, err)), false
 	}
 	c.body = nil
