@@ -64,7 +64,9 @@ func New(tb testing.TB, service any, handlers dynamic.Handlers, opts ...Option) 
 		logger: slog.New(slog.NewTextHandler(log, nil)),
 	}
 	for _, opt := range opts {
-		opt(&f.options)
+		if opt != nil {
+			opt(&f.options)
+		}
 	}
 	b := f.options.bus
 	if b == nil {

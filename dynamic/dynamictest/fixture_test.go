@@ -55,11 +55,11 @@ func TestNew_ClosesEverything(t *testing.T) {
 }
 
 // TestNew_Options checks that options apply to all servers and conns, and that the options of a
-// single server or conn take precedence.
+// single server or conn take precedence. Nil options are ignored.
 func TestNew_Options(t *testing.T) {
 	t.Parallel()
 	f := dynamictest.New(t, greeter(), dynamic.Handlers{"Hello": dynamic.Unary(hello)},
-		dynamictest.WithServerOptions(dynamic.WithServerID("SRV_own")),
+		nil, dynamictest.WithServerOptions(dynamic.WithServerID("SRV_own")),
 		dynamictest.WithRegisterOptions(dynamic.WithWireName("OtherName")),
 		dynamictest.WithConnOptions(dynamic.WithClientID("CLI_own")))
 	assert.Equal(t, "SRV_own", f.Server.ID())

@@ -6,7 +6,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// Option configures a [Fixture].
+// Option configures a [Fixture]. Nil options are ignored.
 type Option func(*options)
 
 type options struct {
