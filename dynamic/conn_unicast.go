@@ -60,9 +60,14 @@ func (u *unicastRoute) sinceEpoch(now time.Time) time.Duration {
 // never blocks.
 func (u *unicastRoute) onCounted(receivers int) {
 	if u.directory().OnCounted(receivers, u.sinceEpoch(time.Now())) {
-		// goTracked fails only if the conn is closed. The conn then sends no more requests.
-		_ = u.presence.conn.goTracked(u.ask)
+		u.askSoon()
 	}
+}
+
+// askSoon makes another goroutine call ask. It never blocks.
+func (u *unicastRoute) askSoon() {
+	// goTracked fails only if the conn is closed. The conn then sends no more requests.
+	_ = u.presence.conn.goTracked(u.ask)
 }
 
 // ask sends a discovery request to all servers of the service, to find out which of them receive
@@ -127,7 +132,9 @@ func (u *unicastRoute) onClaims(claims []wire.ClaimRequest, asked time.Time) {
 	if !u.presence.conn.traits.CountsReceivers {
 		complete = u.membership.KnowsAll()
 	}
-	u.directory().OnClaims(claims, complete, u.sinceEpoch(asked), u.sinceEpoch(time.Now()))
+	if u.directory().OnClaims(claims, complete, u.sinceEpoch(asked), u.sinceEpoch(time.Now())) {
+		u.askSoon()
+	}
 }
 
 // suspect is called when a request was sent only to one server, and that server has not answered in

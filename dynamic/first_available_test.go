@@ -17,6 +17,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/bus"
 	"github.com/dynpsrpc/dynpsrpc/dynamic"
 	"github.com/dynpsrpc/dynpsrpc/errors"
+	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 )
 
 var firstAvailable = dynamic.SelectionOpts{AcceptFirstAvailable: true, AffinityTimeout: time.Second}
@@ -240,6 +241,39 @@ func TestFirstAvailable_NotWithOtherServers(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A server that was taken for gone, because it had no connection to the broker for a moment, is found
+// again when it claims requests.
+func TestFirstAvailable_ServerReturns(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f := newFirstAvailableFleet(t, fleetBuses["not counting"])
+		f.call(t)
+		f.frames.mu.Lock()
+		lost := ""
+		for _, sent := range f.frames.frames {
+			if isUnicast(sent.channel) {
+				lost = sent.channel
+			}
+		}
+		f.frames.mu.Unlock()
+		require.NotEmpty(t, lost)
+		peer{t, f.frames}.send(bus.Channel(wire.PresenceChannel("Fleet")), &wire.Presence{
+			State: wire.PresenceLeft, Address: []byte(strings.Split(lost, "|")[1]),
+			Channels: [][]byte{[]byte(wire.RequestChannel("Fleet", "Best", nil, false).Name)},
+		})
+		for range 20 {
+			f.call(t)
+			<-time.After(time.Second / 4)
+		}
+		f.call(t)
+		sentTo(f.frames)
+		f.call(t)
+		one, all := sentTo(f.frames)
+		assert.Equal(t, 1, one)
+		assert.Zero(t, all)
+	})
 }
 
 // If a server does not answer a request, the call fails, because the server may have handled the

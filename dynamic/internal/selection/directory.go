@@ -184,8 +184,14 @@ func (d *Directory) OnCounted(receivers int, now time.Duration) (ask bool) {
 // in the field asks. The first request is delayed, because the bus often counts a new receiver
 // shortly before the receiver announces itself.
 func (d *Directory) mustAskLocked(now time.Duration) bool {
+	return !d.isSettledLocked() && d.isAskDueLocked(now)
+}
+
+// isAskDueLocked reports whether it is time for the next discovery request. If it returns true, the
+// caller must send one.
+func (d *Directory) isAskDueLocked(now time.Duration) bool {
 	switch {
-	case d.isSettledLocked():
+	case d.asks >= maxAsks:
 		return false
 	case d.nextAsk == 0:
 		d.nextAsk = now + askDelay

@@ -71,11 +71,14 @@ func (m *Member) isWilling(now time.Duration) bool { return int64(now) < m.willi
 
 // OnClaims records which members have claimed a request that was sent to all servers, and updates
 // the members from which ChooseWilling chooses. complete reports whether all servers are known to
-// be members. asked is the time at which the request was sent.
-func (d *Directory) OnClaims(claims []wire.ClaimRequest, complete bool, asked, now time.Duration) {
+// be members. asked is the time at which the request was sent. If OnClaims returns true, a server
+// has made a claim without being a member, and the caller must send a discovery request to all
+// servers. The server may have been removed while it had no connection to the broker.
+func (d *Directory) OnClaims(claims []wire.ClaimRequest, complete bool, asked, now time.Duration) (ask bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	w := &d.willing
+	hasStrangers := false
 	for _, claim := range claims {
 		switch member := d.servers[string(claim.ServerID)]; {
 		case member == nil && !complete:
@@ -84,6 +87,7 @@ func (d *Directory) OnClaims(claims []wire.ClaimRequest, complete bool, asked, n
 			// This is a psrpc server, for example. If requests were sent to members only, it would
 			// get none.
 			w.pausedUntil = max(w.pausedUntil, now+othersPause)
+			hasStrangers = true
 		case claim.Declined:
 			member.willingUntil.Store(0)
 		default:
@@ -103,6 +107,7 @@ func (d *Directory) OnClaims(claims []wire.ClaimRequest, complete bool, asked, n
 		d.nextCount.Store(int64(now + recountInterval))
 		d.setWillingLocked(slices.DeleteFunc(slices.Clone(d.available), func(m *Member) bool { return !m.isWilling(now) }))
 	}
+	return hasStrangers && d.isAskDueLocked(now)
 }
 
 // setWillingLocked sets the members from which ChooseWilling chooses.

@@ -130,6 +130,28 @@ func TestDirectory_NoneWillingBesideOthers(t *testing.T) {
 	assert.Empty(t, update(true, 0, 1))
 }
 
+// If a server that is not a member makes claims, a few discovery requests find out whether it can
+// become one. The interval between them doubles.
+func TestDirectory_AsksOthers(t *testing.T) {
+	t.Parallel()
+	d := directoryOf(2)
+	asks := func(start time.Duration) (asks int) {
+		for now := start; now < start+2*time.Minute; now += askDelay / 2 {
+			if d.OnClaims(claimsOf(0, 7), true, now, now) {
+				asks++
+			}
+		}
+		return asks
+	}
+	assert.False(t, d.OnClaims(claimsOf(0, 7), false, 0, 0), "the server may not have announced itself yet")
+	assert.False(t, d.OnClaims(claimsOf(0, 1), true, 0, 0))
+	assert.Equal(t, maxAsks, asks(time.Hour))
+	d.Remove("1")
+	assert.Equal(t, maxAsks, asks(2*time.Hour))
+	d.Add("S", "SRV_7", "7", "bus7")
+	assert.Zero(t, asks(3*time.Hour))
+}
+
 // After two declines in a row, the requests go to all servers for a second, and then for twice as
 // long each time, but for at most a minute.
 func TestDirectory_PausesAfterDeclines(t *testing.T) {
