@@ -14,7 +14,7 @@ var (
 	// Nothing has been sent in this case.
 	ErrFrameTooLarge = errors.NewErrorf(errors.ResourceExhausted, "frame is too large for the bus")
 	// ErrMisrouted is passed to a [DeliveryReport] if the broker gave the frame only to processes
-	// that do not serve its channel. Nobody has handled the frame, although other processes may
+	// that do not serve its channel. The frame was not handled, although other processes may
 	// serve the channel.
 	ErrMisrouted = errors.NewErrorf(errors.Unavailable, "the broker gave the frame to processes that do not serve its channel")
 )

@@ -40,10 +40,15 @@ func (b *fakeBus) Publish(ctx context.Context, channel bus.Channel, frame []byte
 	b.mu.Lock()
 	b.frames = append(b.frames, published{channel.Name, frame})
 	b.mu.Unlock()
+	return b.publisher()(ctx, channel, frame, report)
+}
+
+// publisher returns the function that publishes the frames at the moment.
+func (b *fakeBus) publisher() func(context.Context, bus.Channel, []byte, bus.DeliveryReport) error {
 	if b.publish != nil {
-		return b.publish(ctx, channel, frame, report)
+		return b.publish
 	}
-	return b.Bus.Publish(ctx, channel, frame, report)
+	return b.Bus.Publish
 }
 
 func (b *fakeBus) Subscribe(

@@ -27,6 +27,8 @@ type firstAvailableFleet struct {
 	*candidatesFleet
 
 	frames *fakeBus
+	// busName is the name of the bus in fleetBuses, if onEachFleet has created the fleet.
+	busName string
 }
 
 // newFirstAvailableFleet returns a fleet whose conn has made calls until it knows which servers are
@@ -34,11 +36,7 @@ type firstAvailableFleet struct {
 func newFirstAvailableFleet(t *testing.T, newBus func() (*fakeBus, func(server int) bus.Bus)) firstAvailableFleet {
 	t.Helper()
 	frames, busOf := newBus()
-	original := frames.publish
-	publish := original
-	if publish == nil {
-		publish = frames.Bus.Publish
-	}
+	original, publish := frames.publish, frames.publisher()
 	frames.publish = func(ctx context.Context, channel bus.Channel, frame []byte, report bus.DeliveryReport) error {
 		// The claims of all servers arrive before the first one is granted, as on most networks.
 		if strings.HasSuffix(channel.Name, "|RCLAIM") {
@@ -46,7 +44,7 @@ func newFirstAvailableFleet(t *testing.T, newBus func() (*fakeBus, func(server i
 		}
 		return publish(ctx, channel, frame, report)
 	}
-	f := firstAvailableFleet{newCandidatesFleet(t, busOf), frames}
+	f := firstAvailableFleet{candidatesFleet: newCandidatesFleet(t, busOf), frames: frames}
 	for range 12 {
 		f.call(t)
 		<-time.After(time.Second / 4)
@@ -59,6 +57,21 @@ func newFirstAvailableFleet(t *testing.T, newBus func() (*fakeBus, func(server i
 	return f
 }
 
+// onEachFleet runs test as parallel subtests, with a fleet on each of fleetBuses.
+func onEachFleet(t *testing.T, test func(t *testing.T, f firstAvailableFleet)) {
+	t.Helper()
+	for name, newBus := range fleetBuses {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				f := newFirstAvailableFleet(t, newBus)
+				f.busName = name
+				test(t, f)
+			})
+		})
+	}
+}
+
 func (f firstAvailableFleet) call(t *testing.T) string {
 	t.Helper()
 	return f.callWith(t, firstAvailable)
@@ -68,179 +81,146 @@ func (f firstAvailableFleet) call(t *testing.T) string {
 // goes to all servers.
 func TestFirstAvailable_OneServerIsAsked(t *testing.T) {
 	t.Parallel()
-	for name, newBus := range fleetBuses {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			synctest.Test(t, func(t *testing.T) {
-				f := newFirstAvailableFleet(t, newBus)
-				servers := map[string]bool{}
-				const calls = 100
-				for range calls {
-					servers[f.call(t)] = true
-				}
-				one, all := sentTo(f.frames)
-				assert.Equal(t, calls, one)
-				assert.Zero(t, all)
-				assert.EqualValues(t, calls, f.runs.Load())
-				if name == "not counting" {
-					// On the other bus, a response can arrive before the claims of most servers.
-					assert.Greater(t, len(servers), 15)
-				}
-				for range 5 {
-					<-time.After(time.Second)
-					f.call(t)
-					f.call(t)
-					one, all = sentTo(f.frames)
-					assert.Equal(t, 1, one)
-					assert.Equal(t, 2, all, "a request and a grant")
-				}
-			})
-		})
-	}
+	onEachFleet(t, func(t *testing.T, f firstAvailableFleet) {
+		servers := map[string]bool{}
+		const calls = 100
+		for range calls {
+			servers[f.call(t)] = true
+		}
+		one, all := sentTo(f.frames)
+		assert.Equal(t, calls, one)
+		assert.Zero(t, all)
+		assert.EqualValues(t, calls, f.runs.Load())
+		if f.busName == "not counting" {
+			// On the other bus, a response can arrive before the claims of most servers.
+			assert.Greater(t, len(servers), 15)
+		}
+		for range 5 {
+			<-time.After(time.Second)
+			f.call(t)
+			f.call(t)
+			one, all = sentTo(f.frames)
+			assert.Equal(t, 1, one)
+			assert.Equal(t, 2, all, "a request and a grant")
+		}
+	})
 }
 
 // A server that declines is not asked again, and the request goes to all servers. If most servers
 // decline, requests go to all servers at once, so that few calls take longer.
 func TestFirstAvailable_ServersDecline(t *testing.T) {
 	t.Parallel()
-	for name, newBus := range fleetBuses {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			synctest.Test(t, func(t *testing.T) {
-				f := newFirstAvailableFleet(t, newBus)
-				for i := range f.unwilling {
-					f.unwilling[i].Store(i != 7)
-				}
-				const calls = 100
-				for range calls {
-					require.Equal(t, "SRV_7", f.call(t))
-				}
-				assert.EqualValues(t, calls, f.runs.Load())
-				for range 20 {
-					f.call(t)
-					<-time.After(time.Second / 4)
-				}
-				f.call(t)
-				sentTo(f.frames)
-				for range calls {
-					require.Equal(t, "SRV_7", f.call(t))
-				}
-				one, all := sentTo(f.frames)
-				assert.Equal(t, calls, one, "only the willing server is asked")
-				assert.Zero(t, all)
-			})
-		})
-	}
+	onEachFleet(t, func(t *testing.T, f firstAvailableFleet) {
+		for i := range f.unwilling {
+			f.unwilling[i].Store(i != 7)
+		}
+		const calls = 100
+		for range calls {
+			require.Equal(t, "SRV_7", f.call(t))
+		}
+		assert.EqualValues(t, calls, f.runs.Load())
+		for range 20 {
+			f.call(t)
+			<-time.After(time.Second / 4)
+		}
+		f.call(t)
+		sentTo(f.frames)
+		for range calls {
+			require.Equal(t, "SRV_7", f.call(t))
+		}
+		one, all := sentTo(f.frames)
+		assert.Equal(t, calls, one, "only the willing server is asked")
+		assert.Zero(t, all)
+	})
 }
 
 // If each request has another willing server, all servers are asked for nearly all requests.
 func TestFirstAvailable_ServersDependOnTheRequest(t *testing.T) {
 	t.Parallel()
-	for name, newBus := range fleetBuses {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			synctest.Test(t, func(t *testing.T) {
-				f := newFirstAvailableFleet(t, newBus)
-				declined := 0
-				const calls = 200
-				for call := range calls {
-					for i := range f.unwilling {
-						f.unwilling[i].Store(i != call*7%20)
-					}
-					f.call(t)
-					if one, all := sentTo(f.frames); one > 0 && all > 0 {
-						declined++
-					}
-					<-time.After(50 * time.Millisecond)
-				}
-				assert.EqualValues(t, calls, f.runs.Load())
-				assert.Less(t, declined, 10)
-			})
-		})
-	}
+	onEachFleet(t, func(t *testing.T, f firstAvailableFleet) {
+		declined := 0
+		const calls = 200
+		for call := range calls {
+			for i := range f.unwilling {
+				f.unwilling[i].Store(i != call*7%20)
+			}
+			f.call(t)
+			if one, all := sentTo(f.frames); one > 0 && all > 0 {
+				declined++
+			}
+			<-time.After(50 * time.Millisecond)
+		}
+		assert.EqualValues(t, calls, f.runs.Load())
+		assert.Less(t, declined, 10)
+	})
 }
 
-// If a server is gone, the bus reports that nobody has received the request. The request then goes
-// to all servers at once.
+// If a server is gone, the bus reports that the request has no receivers. The request then goes to
+// all servers at once.
 func TestFirstAvailable_ServerIsGone(t *testing.T) {
 	t.Parallel()
-	for name, newBus := range fleetBuses {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			synctest.Test(t, func(t *testing.T) {
-				f := newFirstAvailableFleet(t, newBus)
-				publish := f.frames.publish
-				if publish == nil {
-					publish = f.frames.Bus.Publish
-				}
-				f.frames.publish = func(ctx context.Context, channel bus.Channel, frame []byte, report bus.DeliveryReport) error {
-					if strings.HasSuffix(channel.Name, "|PRESENCE") {
-						return nil
-					}
-					return publish(ctx, channel, frame, report)
-				}
-				const gone = 5
-				for _, server := range f.servers[:gone] {
-					require.NoError(t, server.Shutdown(t.Context()))
-				}
-				sentTo(f.frames)
-				const calls = 100
-				for range calls {
-					started := time.Now()
-					f.call(t)
-					require.LessOrEqual(t, time.Since(started), 5*blindDelay)
-				}
-				assert.EqualValues(t, calls, f.runs.Load())
-				one, all := sentTo(f.frames)
-				assert.Equal(t, calls, one)
-				assert.Positive(t, all)
-				assert.LessOrEqual(t, all, 2*gone)
-			})
-		})
-	}
+	onEachFleet(t, func(t *testing.T, f firstAvailableFleet) {
+		publish := f.frames.publisher()
+		f.frames.publish = func(ctx context.Context, channel bus.Channel, frame []byte, report bus.DeliveryReport) error {
+			if strings.HasSuffix(channel.Name, "|PRESENCE") {
+				return nil
+			}
+			return publish(ctx, channel, frame, report)
+		}
+		const gone = 5
+		for _, server := range f.servers[:gone] {
+			require.NoError(t, server.Shutdown(t.Context()))
+		}
+		sentTo(f.frames)
+		const calls = 100
+		for range calls {
+			started := time.Now()
+			f.call(t)
+			require.LessOrEqual(t, time.Since(started), 5*blindDelay)
+		}
+		assert.EqualValues(t, calls, f.runs.Load())
+		one, all := sentTo(f.frames)
+		assert.Equal(t, calls, one)
+		assert.Positive(t, all)
+		assert.LessOrEqual(t, all, 2*gone)
+	})
 }
 
 // A server that does not announce itself, such as one of psrpc, must still get requests. If it
 // claims a request, all requests go to all servers.
 func TestFirstAvailable_NotWithOtherServers(t *testing.T) {
 	t.Parallel()
-	for name, newBus := range fleetBuses {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			synctest.Test(t, func(t *testing.T) {
-				f := newFirstAvailableFleet(t, newBus)
-				other := dynamic.NewServer(struct{ bus.Bus }{f.frames}, dynamic.WithServerID("SRV_other"))
-				answer := func(context.Context, text) (text, error) { return wrapperspb.String("other"), nil }
-				registration, err := other.Register(descriptor(t, newRegistry(t, kindsSource), "kinds.Fleet"),
-					dynamic.Handlers{"Best": dynamic.Unary(answer, dynamic.WithAffinity(func(context.Context, text) float32 { return 1 }))},
-					dynamic.AllowMissing())
-				require.NoError(t, err)
-				defer other.Shutdown(context.Background())
-				for range 8 {
-					f.call(t)
-					<-time.After(time.Second / 4)
-				}
-				sentTo(f.frames)
-				for range 50 {
-					f.call(t)
-				}
-				one, all := sentTo(f.frames)
-				assert.Zero(t, one)
-				assert.Equal(t, 2*50, all)
+	onEachFleet(t, func(t *testing.T, f firstAvailableFleet) {
+		other := dynamic.NewServer(struct{ bus.Bus }{f.frames}, dynamic.WithServerID("SRV_other"))
+		answer := func(context.Context, text) (text, error) { return wrapperspb.String("other"), nil }
+		registration, err := other.Register(descriptor(t, newRegistry(t, kindsSource), "kinds.Fleet"),
+			dynamic.Handlers{"Best": dynamic.Unary(answer, dynamic.WithAffinity(func(context.Context, text) float32 { return 1 }))},
+			dynamic.AllowMissing())
+		require.NoError(t, err)
+		defer other.Shutdown(context.Background())
+		for range 8 {
+			f.call(t)
+			<-time.After(time.Second / 4)
+		}
+		sentTo(f.frames)
+		for range 50 {
+			f.call(t)
+		}
+		one, all := sentTo(f.frames)
+		assert.Zero(t, one)
+		assert.Equal(t, 2*50, all)
 
-				require.NoError(t, registration.Close(t.Context()))
-				for range 20 {
-					f.call(t)
-					<-time.After(time.Second / 4)
-				}
-				sentTo(f.frames)
-				f.call(t)
-				f.call(t)
-				one, _ = sentTo(f.frames)
-				assert.NotZero(t, one)
-			})
-		})
-	}
+		require.NoError(t, registration.Close(t.Context()))
+		for range 20 {
+			f.call(t)
+			<-time.After(time.Second / 4)
+		}
+		sentTo(f.frames)
+		f.call(t)
+		f.call(t)
+		one, _ = sentTo(f.frames)
+		assert.NotZero(t, one)
+	})
 }
 
 // A server that was taken for gone, because it had no connection to the broker for a moment, is found
@@ -280,103 +260,82 @@ func TestFirstAvailable_ServerReturns(t *testing.T) {
 // request. Until the server has answered a question, it gets no further requests.
 func TestFirstAvailable_SilentServer(t *testing.T) {
 	t.Parallel()
-	for name, newBus := range fleetBuses {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			synctest.Test(t, func(t *testing.T) {
-				f := newFirstAvailableFleet(t, newBus)
-				publish, silent := f.frames.publish, ""
-				if publish == nil {
-					publish = f.frames.Bus.Publish
-				}
-				f.frames.publish = func(ctx context.Context, channel bus.Channel, frame []byte, report bus.DeliveryReport) error {
-					if silent == "" && isUnicast(channel.Name) {
-						silent = channel.Name
-					}
-					if channel.Name == silent {
-						return nil
-					}
-					return publish(ctx, channel, frame, report)
-				}
-				client := textClient(t, f.conn, "kinds.Fleet/Best")
-				started := time.Now()
-				opts := firstAvailable
-				opts.AffinityTimeout = time.Second / 10
-				_, err := client.Call(t.Context(), wrapperspb.String("x"), dynamic.WithSelectionOpts(opts))
-				requireFacts(t, errors.ReasonNoSign, err)
-				assert.LessOrEqual(t, time.Since(started), time.Second/10)
-				assert.Zero(t, f.runs.Load())
-				for range 100 {
-					f.call(t)
-				}
-				assert.EqualValues(t, 100, f.runs.Load())
-			})
-		})
-	}
+	onEachFleet(t, func(t *testing.T, f firstAvailableFleet) {
+		publish, silent := f.frames.publisher(), ""
+		f.frames.publish = func(ctx context.Context, channel bus.Channel, frame []byte, report bus.DeliveryReport) error {
+			if silent == "" && isUnicast(channel.Name) {
+				silent = channel.Name
+			}
+			if channel.Name == silent {
+				return nil
+			}
+			return publish(ctx, channel, frame, report)
+		}
+		client := textClient(t, f.conn, "kinds.Fleet/Best")
+		started := time.Now()
+		opts := firstAvailable
+		opts.AffinityTimeout = time.Second / 10
+		_, err := client.Call(t.Context(), wrapperspb.String("x"), dynamic.WithSelectionOpts(opts))
+		requireFacts(t, errors.ReasonNoSign, err)
+		assert.LessOrEqual(t, time.Since(started), time.Second/10)
+		assert.Zero(t, f.runs.Load())
+		for range 100 {
+			f.call(t)
+		}
+		assert.EqualValues(t, 100, f.runs.Load())
+	})
 }
 
 // A slow handler or a slow affinity function makes the call neither fail nor run twice.
 func TestFirstAvailable_SlowServer(t *testing.T) {
 	t.Parallel()
-	for name, newBus := range fleetBuses {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			synctest.Test(t, func(t *testing.T) {
-				f := newFirstAvailableFleet(t, newBus)
-				f.slowAffinity.Store(int64(3 * time.Second / 2))
-				f.call(t)
-				assert.EqualValues(t, 1, f.runs.Load())
-				f.slowAffinity.Store(0)
-				f.call(t) // may be sent to all
-				f.slowHandler.Store(int64(3 * time.Second / 2))
-				f.call(t)
-				assert.EqualValues(t, 3, f.runs.Load())
-				f.slowHandler.Store(0)
-				f.call(t)
-				f.slowAffinity.Store(int64(3 * time.Second / 2))
-				for i := range f.unwilling {
-					f.unwilling[i].Store(i != 7)
-				}
-				sentTo(f.frames)
-				f.runs.Store(0)
-				answer, err := textClient(t, f.conn, "kinds.Fleet/Best").Call(t.Context(), wrapperspb.String("x"),
-					dynamic.WithSelectionOpts(dynamic.SelectionOpts{AcceptFirstAvailable: true}),
-					dynamic.WithRequestTimeout(time.Minute))
-				require.NoError(t, err)
-				assert.Equal(t, "SRV_7", answer.GetValue())
-				assert.EqualValues(t, 1, f.runs.Load())
-				want := dynamic.ClaimGranted
-				if _, all := sentTo(f.frames); all == 0 {
-					want = dynamic.ClaimSkipped // SRV_7 was asked alone
-				}
-				assert.Equal(t, want, f.outcome.Load())
-			})
-		})
-	}
+	onEachFleet(t, func(t *testing.T, f firstAvailableFleet) {
+		f.slowAffinity.Store(int64(3 * time.Second / 2))
+		f.call(t)
+		assert.EqualValues(t, 1, f.runs.Load())
+		f.slowAffinity.Store(0)
+		f.call(t) // may be sent to all
+		f.slowHandler.Store(int64(3 * time.Second / 2))
+		f.call(t)
+		assert.EqualValues(t, 3, f.runs.Load())
+		f.slowHandler.Store(0)
+		f.call(t)
+		f.slowAffinity.Store(int64(3 * time.Second / 2))
+		for i := range f.unwilling {
+			f.unwilling[i].Store(i != 7)
+		}
+		sentTo(f.frames)
+		f.runs.Store(0)
+		answer, err := textClient(t, f.conn, "kinds.Fleet/Best").Call(t.Context(), wrapperspb.String("x"),
+			dynamic.WithSelectionOpts(dynamic.SelectionOpts{AcceptFirstAvailable: true}),
+			dynamic.WithRequestTimeout(time.Minute))
+		require.NoError(t, err)
+		assert.Equal(t, "SRV_7", answer.GetValue())
+		assert.EqualValues(t, 1, f.runs.Load())
+		want := dynamic.ClaimGranted
+		if _, all := sentTo(f.frames); all == 0 {
+			want = dynamic.ClaimSkipped // SRV_7 was asked alone
+		}
+		assert.Equal(t, want, f.outcome.Load())
+	})
 }
 
 // The claims for a call that has lasted long say nothing about the servers that are willing now.
 func TestFirstAvailable_OldClaims(t *testing.T) {
 	t.Parallel()
-	for name, newBus := range fleetBuses {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			synctest.Test(t, func(t *testing.T) {
-				f := newFirstAvailableFleet(t, newBus)
-				<-time.After(time.Second) // the next request is sent to all
-				f.slowHandler.Store(int64(10 * time.Second))
-				_, err := textClient(t, f.conn, "kinds.Fleet/Best").Call(t.Context(), wrapperspb.String("x"),
-					dynamic.WithSelectionOpts(firstAvailable), dynamic.WithRequestTimeout(time.Minute))
-				require.NoError(t, err)
-				f.slowHandler.Store(0)
-				sentTo(f.frames)
-				f.call(t)
-				one, all := sentTo(f.frames)
-				assert.Zero(t, one)
-				assert.Equal(t, 2, all)
-			})
-		})
-	}
+	onEachFleet(t, func(t *testing.T, f firstAvailableFleet) {
+		<-time.After(time.Second) // the next request is sent to all
+		f.slowHandler.Store(int64(10 * time.Second))
+		_, err := textClient(t, f.conn, "kinds.Fleet/Best").Call(t.Context(), wrapperspb.String("x"),
+			dynamic.WithSelectionOpts(firstAvailable), dynamic.WithRequestTimeout(time.Minute))
+		require.NoError(t, err)
+		f.slowHandler.Store(0)
+		sentTo(f.frames)
+		f.call(t)
+		one, all := sentTo(f.frames)
+		assert.Zero(t, one)
+		assert.Equal(t, 2, all)
+	})
 }
 
 // If the options exclude some servers, or if the caller names a number of candidates, the request

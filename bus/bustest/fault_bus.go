@@ -84,7 +84,7 @@ func (b *FaultBus) Counts() FaultCounts {
 }
 
 // Cut cuts the link until [FaultBus.Restore] is called. All frames are then lost in both
-// directions. As with a real network failure, nobody is told: Publish returns nil, and Subscribe
+// directions. As with a real network failure, there are no errors: Publish returns nil, and Subscribe
 // waits until the link is restored or its context ends.
 func (b *FaultBus) Cut() {
 	b.mu.Lock()

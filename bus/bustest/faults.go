@@ -48,8 +48,8 @@ const MaxReorderDelay = 20 * time.Millisecond
 // FaultCounts counts the frames that were published on a [FaultBus] and the faults that affected
 // them.
 type FaultCounts struct {
-	// Published is the number of calls to Publish, without those that failed because the bus was
-	// closed or their context had ended.
+	// Published is the number of calls to Publish. Calls that failed because the bus was closed, or
+	// because their context had ended, are not counted.
 	Published uint64
 	// Lost is the number of frames that were lost because of Faults.Loss.
 	Lost uint64

@@ -105,7 +105,7 @@ func (b *Bus) onTrialTimeout(f *misrouted) {
 	}
 }
 
-// onCameBack handles a frame that has come back from the queue group, and notifies its publisher.
+// onCameBack handles a frame that the queue group has returned, and notifies its publisher.
 // If other processes may serve the routing key, the frame counts as dropped. Otherwise it is a
 // frame without receivers. If a trial has now failed, the same is true of the frames that were
 // waiting for its result.

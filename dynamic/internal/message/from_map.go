@@ -59,8 +59,8 @@ func unmarshalMap(value map[string]any, message proto.Message, options protojson
 // such as "address: port: invalid value for int32 field port". The text consists of the path of
 // keys to the entry and the reason. An error of protojson cannot be shown to the user instead: it
 // contains a line and a column of JSON that the user has never seen. wrongEntry returns an empty
-// string if every entry by itself can be stored, for example because only a required field is
-// missing.
+// string if each entry can be stored. The error then has another reason, such as a missing required
+// field.
 func wrongEntry(value map[string]any, descriptor protoreflect.MessageDescriptor, options protojson.UnmarshalOptions) string {
 	options.AllowPartial = true
 	for _, key := range slices.Sorted(maps.Keys(value)) {

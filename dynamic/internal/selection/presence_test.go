@@ -213,7 +213,7 @@ func TestPresence_LostRequest(t *testing.T) {
 	})
 }
 
-// If fewer servers respond than one of them has reported, that server is told which have responded.
+// If one server reports more servers than respond, the client sends it a list of those that have.
 func TestPresence_MissingServer(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
