@@ -14,11 +14,12 @@ import (
 // route holds the channels on which the client and the servers of one method and topic communicate.
 // A route is immutable.
 type route struct {
-	topic    []string
-	requests bus.Channel
-	// grants is the channel on which the client announces which server it has selected.
-	grants  bus.Channel
-	streams bus.Channel
+	// The fields that every call uses come first, so that they share a cache line; see
+	// [message.Type].
+
+	// handler passes a request through the conn's interceptors and then makes the call. It is set
+	// only for single calls, and only if the conn has interceptors for them.
+	handler ClientRPCHandler
 	// membership records which servers answer calls on the route. It is nil for queue methods,
 	// because only one server answers each of their requests, and for subscriptions, which have no
 	// requests.
@@ -26,10 +27,13 @@ type route struct {
 	// unicast chooses the server or servers for a request that is not sent on the channel in the
 	// field requests, but to each chosen server alone. It is nil if requests of the method are
 	// never sent in this way.
-	unicast *unicastRoute
-	// handler passes a request through the conn's interceptors and then makes the call. It is set
-	// only for single calls, and only if the conn has interceptors for them.
-	handler ClientRPCHandler
+	unicast  *unicastRoute
+	requests bus.Channel
+
+	topic []string
+	// grants is the channel on which the client announces which server it has selected.
+	grants  bus.Channel
+	streams bus.Channel
 }
 
 func (p *clientPlan) newRoute(topic []string) (r *route, err error) {

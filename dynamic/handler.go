@@ -33,20 +33,23 @@ type Handler interface {
 // boundHandler is a handler whose types have been checked against its method. Types and conversions
 // are determined once, when the handler is registered. Handling a request then needs no reflection.
 type boundHandler struct {
+	// The fields that calls use come first, so that they share a cache line; see [message.Type].
+
 	// decode converts an encoded request to the argument of handle.
 	decode func(raw []byte) (wire.Body, error)
 	// handle calls the user's function.
 	handle func(ctx context.Context, request wire.Body) (wire.Body, error)
-	// requestType and responseType are the types of the request and response messages.
-	requestType, responseType message.Type
-	// raw reports whether the function handle takes and returns encoded messages.
-	raw bool
-	// affinity returns the server's affinity for a request. If it is nil, the affinity is 1.
-	affinity func(ctx context.Context, request wire.Body) float32
-	// affinityRequest is the Go type of the requests that the affinity function accepts.
-	affinityRequest reflect.Type
 	// semaphore limits how many requests of the method are handled at the same time.
 	semaphore semaphore.Semaphore
+	// affinity returns the server's affinity for a request. If it is nil, the affinity is 1.
+	affinity func(ctx context.Context, request wire.Body) float32
+	// raw reports whether the function handle takes and returns encoded messages.
+	raw bool
+
+	// requestType and responseType are the types of the request and response messages.
+	requestType, responseType message.Type
+	// affinityRequest is the Go type of the requests that the affinity function accepts.
+	affinityRequest reflect.Type
 	// stream is the handler of a stream method. It is nil for all other methods, which use the
 	// fields above.
 	stream *boundStream

@@ -188,7 +188,7 @@ func (r *Registration) transferEndpoints(next *Registration) error {
 	switched.Store(true)
 	r.unicast.registration.Store(next)
 	for _, e := range next.endpoints {
-		e.inbound.target.Store(&target{endpoint: e})
+		e.inbound.target.Store(&e.target)
 	}
 	return nil
 }

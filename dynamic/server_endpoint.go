@@ -14,21 +14,26 @@ import (
 // endpoint per topic. The bus subscriptions belong to the field inbound, which a new version of the
 // service may take over (see [Registration.Replace]).
 type endpoint struct {
-	plan  *serverPlan
-	topic []string
+	// The fields that calls use come first, so that they share a cache line; see [message.Type].
+
+	// target is the target of the inbound while the inbound passes all frames to this endpoint.
+	target target
+	plan   *serverPlan
+	// handle passes a call through the interceptors to the handler. It is not used for streams.
+	handle serveFunc
+	// inFlight counts the requests and streams that the endpoint is currently handling.
+	inFlight lifecycle.InFlight
+
+	inbound *inbound
+	topic   []string
 	// name is the name of the request channel. The registration uses it as the key of the endpoint.
 	name string
-	// handle passes a call through the interceptors to the handler. It is not used for streams.
-	handle  serveFunc
-	inbound *inbound
 
 	// fromPredecessor reports whether Replace has created the endpoint for a topic of the previous
 	// version. RegisterTopic clears it when it is called for that topic. Registration.mu guards
 	// this field.
 	fromPredecessor bool
 
-	// inFlight counts the requests and streams that the endpoint is currently handling.
-	inFlight lifecycle.InFlight
 	// closing is closed when the endpoint stops accepting requests and streams.
 	closing chan struct{}
 
@@ -54,6 +59,7 @@ func newEndpoint(plan *serverPlan, topic []string) *endpoint {
 		closing: make(chan struct{}),
 		closed:  make(chan struct{}),
 	}
+	e.target.endpoint = e
 	e.inbound = newInbound(e)
 	e.handle = plan.handler.intercepted(plan.registration.interceptors.rpc, newRPCInfo(plan.method, e.topic))
 	return e

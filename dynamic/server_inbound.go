@@ -73,7 +73,7 @@ func newInbound(e *endpoint) *inbound {
 			i.mode = bus.Queue
 		}
 	}
-	i.target.Store(&target{endpoint: e})
+	i.target.Store(&e.target)
 	i.addEndpoint()
 	return i
 }
