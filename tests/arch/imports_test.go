@@ -35,6 +35,8 @@ var rules = []rule{
 	{"dynamic", []string{"errors", "registry", "bus", "internal/...", "dynamic/internal/..."}, "it is built on these"},
 	{"dynamic/...", []string{"errors", "registry", "bus", "internal/...", "dynamic"},
 		"it uses the public API of dynamic; dynamic/internal is for dynamic alone"},
+	{"dynamic/fleet/...", []string{"errors", "registry", "bus", "internal/...", "dynamic", "dynamic/fleet"},
+		"it uses the public API of dynamic and of dynamic/fleet"},
 	{"dynamic/dynamictest", []string{"bus", "dynamic", "registry"}, "a test of a service links only what the service needs"},
 	{"dynamic/plugin/...", []string{"errors", "registry", "bus", "internal/...", "dynamic", "dynamic/plugin"},
 		"loaders of plugins do not know each other; dynamic/internal is for dynamic alone"},
@@ -71,7 +73,29 @@ var rules = []rule{
 	{"internal/similar", nil, "it is a leaf"},
 	{"internal/timer", nil, "it is a leaf"},
 
-	{"cmd/...", []string{"..."}, "it is a program"},
+	// These are the parts of the program psrpc.
+	{"cmd/psrpc", []string{"cmd/psrpc/internal/...", "errors"}, "it only runs the root command"},
+	{"cmd/psrpc/internal/...",
+		[]string{
+			"errors", "registry", "bus", "bus/...", "dynamic", "dynamic/fleet", "dynamic/fleet/...",
+			"interceptors", "interceptors/...", "internal/...", "cmd/psrpc/internal/human",
+		},
+		"it is logic that knows neither the command line nor another part"},
+	{"cmd/psrpc/internal/human", []string{"errors", "internal/..."}, "it only formats values for people"},
+	{"cmd/psrpc/internal/mock",
+		[]string{
+			"errors", "registry", "bus", "dynamic", "dynamic/fleet", "internal/...",
+			"cmd/psrpc/internal/human", "cmd/psrpc/internal/recording",
+		},
+		"it also answers with what was recorded"},
+	{"cmd/psrpc/internal/app",
+		[]string{
+			"errors", "registry", "bus", "bus/...", "dynamic", "dynamic/fleet", "internal/...",
+			"cmd/psrpc/internal/schema", "cmd/psrpc/internal/contexts",
+		},
+		"it is what all verbs share, and knows none of them"},
+	{"cmd/psrpc/internal/verbs", []string{"..."}, "it connects the command line with the logic"},
+	{"cmd/psrpc/internal/clitest", []string{"..."}, "it tests the verbs"},
 	{"example/...", []string{"..."}, "it is a program"},
 	{"tests/...", []string{"..."}, "it tests everything"},
 }
