@@ -1,0 +1,102 @@
+package load
+
+import (
+	"encoding/binary"
+	"sync"
+	"time"
+
+	"google.golang.org/protobuf/encoding/protowire"
+)
+
+// markField is the number of the field that a run adds to each update that it publishes. Schemas do
+// not use it, so subscribers skip it as an unknown field.
+const markField protowire.Number = 536_870_000
+
+// markSize is the size of a mark without its tag and length.
+const markSize = 4 * 8
+
+// mark identifies a published update.
+type mark struct {
+	// run is the number of the run, caller that of the caller, and number that of the update among
+	// those of the caller.
+	run, caller, number uint64
+	// intended is the intended start of the publication, since the start of the run.
+	intended time.Duration
+	measured bool
+}
+
+// append appends the encoded field.
+func (m *mark) append(b []byte) []byte {
+	b = protowire.AppendTag(b, markField, protowire.BytesType)
+	b = protowire.AppendVarint(b, markSize)
+	b = binary.LittleEndian.AppendUint64(b, m.run)
+	b = binary.LittleEndian.AppendUint64(b, m.caller)
+	b = binary.LittleEndian.AppendUint64(b, m.number)
+	// The lowest bit tells whether the update counts.
+	last := uint64(m.intended) &^ 1 //nolint:gosec // it is decoded as it was encoded
+	if m.measured {
+		last |= 1
+	}
+	return binary.LittleEndian.AppendUint64(b, last)
+}
+
+// markOf finds the mark among the unknown fields of a message.
+func markOf(fields []byte) (m mark, ok bool) {
+	for len(fields) > 0 {
+		number, kind, n := protowire.ConsumeTag(fields)
+		if n < 0 {
+			return m, false
+		}
+		fields = fields[n:]
+		if number != markField || kind != protowire.BytesType {
+			n = protowire.ConsumeFieldValue(number, kind, fields)
+			if n < 0 {
+				return m, false
+			}
+			fields = fields[n:]
+			continue
+		}
+		value, n := protowire.ConsumeBytes(fields)
+		if n < 0 || len(value) != markSize {
+			return m, false
+		}
+		last := binary.LittleEndian.Uint64(value[24:])
+		return mark{
+			run:    binary.LittleEndian.Uint64(value),
+			caller: binary.LittleEndian.Uint64(value[8:]), number: binary.LittleEndian.Uint64(value[16:]),
+			intended: time.Duration(last &^ 1), measured: last&1 == 1, //nolint:gosec // as it was encoded
+		}, true
+	}
+	return m, false
+}
+
+// updateSet is a set of updates. It needs one bit for each update.
+type updateSet struct {
+	mu sync.Mutex
+	// callers maps the number of a caller to the set of the numbers of its updates.
+	callers map[uint64][]uint64
+}
+
+func newUpdateSet() *updateSet { return &updateSet{callers: map[uint64][]uint64{}} }
+
+// maxUpdates is the highest number of an update that a set takes, so that no frame makes it grow
+// without bound.
+const maxUpdates = 1 << 33
+
+// add adds an update, and returns false if it was in the set.
+func (s *updateSet) add(caller, number uint64) bool {
+	if number >= maxUpdates {
+		return false
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	bits := s.callers[caller]
+	for word := number / 64; uint64(len(bits)) <= word; {
+		bits = append(bits, 0)
+	}
+	bit := uint64(1) << (number % 64)
+	added := bits[number/64]&bit == 0
+	bits[number/64] |= bit
+	s.callers[caller] = bits
+	return added
+}

@@ -1,0 +1,138 @@
+// Package load puts load on a method and measures what comes of it.
+//
+// [Run] repeats an [Operation] as a [Plan] says. There are two ways to do so. In a closed loop, a
+// fixed number of callers start their next operation when their previous one has ended. A slow
+// server therefore gets less load. In an open loop, operations start at a given rate, whether or
+// not earlier ones have ended. Their latency counts from the intended start, so a server or a tool
+// that cannot keep up shows in the latencies.
+//
+// [NewCalls], [NewMultiCalls], [NewStreams] and [NewUpdates] make the operations for the four kinds
+// of methods.
+package load
+
+import (
+	"math"
+	"time"
+
+	"github.com/dynpsrpc/dynpsrpc/errors"
+)
+
+const (
+	// DefaultCallers is the number of callers of a closed loop.
+	DefaultCallers = 1
+	// DefaultMaxActive is the maximum number of operations of an open loop that run at once.
+	DefaultMaxActive = 10_000
+	// DefaultFor is how long a run measures.
+	DefaultFor = 10 * time.Second
+	// maxRate is the highest rate of an open loop, in operations per second.
+	maxRate = 10_000_000
+)
+
+// Plan says how often and for how long [Run] repeats an operation.
+type Plan struct {
+	// Rate makes the loop an open one. It is the number of operations that start per second. If it is
+	// 0, the loop is closed, unless Ramp is set.
+	Rate float64
+	// Ramp makes the loop an open one whose rate changes. It takes the place of Rate.
+	Ramp *Ramp
+	// Callers is the number of callers of a closed loop. 0 stands for [DefaultCallers]. In an open
+	// loop, it is the maximum number of operations that run at once. 0 then stands for
+	// [DefaultMaxActive]. An operation that would be one too many starts late.
+	Callers int
+	// For is how long the run measures. If it is 0, the run ends after Count operations or, in a
+	// ramp, at the end of the ramp. If none of them is given, For is [DefaultFor].
+	For time.Duration
+	// Count ends the run after that many measured operations. 0 means no limit.
+	Count uint64
+	// WarmUp is how long the loop runs before it measures.
+	WarmUp time.Duration
+	// Progress is called about once a second with what happened since the call before. It may be nil.
+	Progress func(Second)
+}
+
+// Ramp is a rate that changes evenly.
+type Ramp struct {
+	// From and To are the first and the last rate, in operations per second.
+	From, To float64
+	// Over is how long the change takes. After that, the rate stays at To.
+	Over time.Duration
+}
+
+// open reports whether the plan is that of an open loop.
+func (p Plan) open() bool { return p.Rate > 0 || p.Ramp != nil }
+
+// withDefaults returns the plan with the values that stand for its zeros, or an error if a value is
+// out of range.
+func (p Plan) withDefaults() (Plan, error) {
+	if p.Rate < 0 || p.Rate > maxRate {
+		return p, errors.NewErrorf(errors.InvalidArgument, "the rate must be between 0 and %d a second", maxRate)
+	}
+	if r := p.Ramp; r != nil {
+		if p.Rate > 0 {
+			return p, errors.NewErrorf(errors.InvalidArgument, "a rate and a ramp exclude each other")
+		}
+		if r.From <= 0 || r.To <= 0 || max(r.From, r.To) > maxRate || r.Over <= 0 {
+			return p, errors.NewErrorf(errors.InvalidArgument, "the rates of a ramp must be between 0 and %d a second", maxRate)
+		}
+		if p.For == 0 && p.Count == 0 {
+			p.For = r.Over
+		}
+	}
+	if p.For < 0 || p.WarmUp < 0 || p.Callers < 0 {
+		return p, errors.NewErrorf(errors.InvalidArgument, "durations and the number of callers must not be negative")
+	}
+	if p.For == 0 && p.Count == 0 {
+		p.For = DefaultFor
+	}
+	if p.Callers == 0 {
+		p.Callers = DefaultCallers
+		if p.open() {
+			p.Callers = DefaultMaxActive
+		}
+	}
+	return p, nil
+}
+
+// schedule says when the operations of an open loop start. Times count from the start of the loop.
+type schedule struct {
+	from, to float64
+	// over is how long the rate changes, in seconds.
+	over float64
+	// warmUp is how long the loop runs at the rate from before the rate changes, in seconds.
+	warmUp float64
+}
+
+func (p Plan) schedule() schedule {
+	s := schedule{from: p.Rate, to: p.Rate, warmUp: p.WarmUp.Seconds()}
+	if p.Ramp != nil {
+		s.from, s.to, s.over = p.Ramp.From, p.Ramp.To, p.Ramp.Over.Seconds()
+	}
+	return s
+}
+
+// warmUpOperations returns the number of operations that start during the warm-up.
+func (s schedule) warmUpOperations() uint64 { return uint64(math.Ceil(s.from * s.warmUp)) }
+
+// at returns the time at which operation n starts. The first operation is number 0.
+func (s schedule) at(n uint64) time.Duration {
+	if n < s.warmUpOperations() {
+		return seconds(float64(n) / s.from)
+	}
+	return seconds(s.warmUp + s.ramped(float64(n-s.warmUpOperations())))
+}
+
+// ramped returns the time after the warm-up at which n operations have started, in seconds. While
+// the rate changes, the number of operations grows with the square of the time.
+func (s schedule) ramped(n float64) float64 {
+	inRamp := (s.from + s.to) / 2 * s.over
+	if n >= inRamp {
+		return s.over + (n-inRamp)/s.to
+	}
+	growth := (s.to - s.from) / (2 * s.over)
+	if growth == 0 {
+		return n / s.from
+	}
+	return (math.Sqrt(s.from*s.from+4*growth*n) - s.from) / (2 * growth)
+}
+
+func seconds(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }

@@ -1,0 +1,314 @@
+package load
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/dynpsrpc/dynpsrpc/errors"
+)
+
+// Operation is what a run repeats and measures. Operations of different callers run at the same
+// time; those of one caller run one after the other. The context is never canceled, so an operation
+// must end by itself, for example by the timeout of its call.
+type Operation func(ctx context.Context, request Request) error
+
+// Request says which operation is to be done.
+type Request struct {
+	// Number is the number of the operation. The first one has number 0. The numbers of operations
+	// that are not measured count, too.
+	Number uint64
+	// Caller is the number of the caller that does the operation.
+	Caller int
+	// Intended is when the operation was to start.
+	Intended time.Time
+	// Measured reports whether the operation counts. It does not during the warm-up.
+	Measured bool
+}
+
+const (
+	// hopeless is the number of operations after which a run ends if all of them have failed.
+	hopeless = 100
+	// lateEnd is how long after its end an open loop still starts operations that should have started
+	// before.
+	lateEnd = time.Second
+)
+
+// Run repeats an operation as the plan says. When ctx ends, Run starts no more operations, waits for
+// those that run, and returns what it has measured. Run also ends if none of the first hundred
+// operations succeeds. It returns an error only if the plan is invalid.
+func Run(ctx context.Context, plan Plan, operation Operation) (*Result, error) {
+	plan, err := plan.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	r := &run{plan: plan, operation: operation, ctx: context.WithoutCancel(ctx), stopping: make(chan struct{})}
+	defer context.AfterFunc(ctx, r.stop)()
+	r.start = time.Now()
+	r.measureFrom = r.start.Add(plan.WarmUp)
+	if plan.For > 0 {
+		r.end = r.measureFrom.Add(plan.For)
+	}
+
+	watched := make(chan struct{})
+	go func() {
+		defer close(watched)
+		r.watch()
+	}()
+	if plan.open() {
+		r.openLoop()
+	} else {
+		r.closedLoop()
+	}
+	r.stop()
+	<-watched
+	return r.result(), nil
+}
+
+// run is the state of one call to Run.
+type run struct {
+	plan      Plan
+	operation Operation
+	ctx       context.Context //nolint:containedctx // it has the lifetime of the run
+	// start is when the loop starts, measureFrom when the warm-up ends. end is when the loop ends, or
+	// the zero time if only the number of operations ends it.
+	start, measureFrom, end time.Time
+
+	// stopping is closed when no more operations may start.
+	stopping chan struct{}
+	stopOnce sync.Once
+	stopped  atomic.Bool
+
+	// numbers is the number of operations that a closed loop has started, and measured the number of
+	// those which count.
+	numbers, measured atomic.Uint64
+
+	completed, failed, notStarted atomic.Uint64
+	// attempts is the number of operations that have ended, and successes that of those without an
+	// error. The warm-up counts.
+	attempts, successes atomic.Uint64
+	latency, late       histogram
+	// lastEnd is when the last measured operation ended, in nanoseconds since start.
+	lastEnd atomic.Int64
+
+	mu sync.Mutex
+	// errors counts the measured errors by code. firstError is the first error, measured or not.
+	errors     map[string]uint64
+	firstError error
+
+	seconds []Second
+}
+
+// stop lets no more operations start.
+func (r *run) stop() {
+	r.stopOnce.Do(func() {
+		r.stopped.Store(true)
+		close(r.stopping)
+	})
+}
+
+// closedLoop runs the callers of a closed loop until the loop ends.
+func (r *run) closedLoop() {
+	var callers sync.WaitGroup
+	for caller := range r.plan.Callers {
+		callers.Go(func() { r.call(caller) })
+	}
+	callers.Wait()
+}
+
+// call does one operation after the other until the loop ends.
+func (r *run) call(caller int) {
+	start := time.Now()
+	for !r.over(start) {
+		request := Request{Caller: caller, Intended: start, Measured: !start.Before(r.measureFrom)}
+		if request.Measured && r.plan.Count > 0 && r.measured.Add(1) > r.plan.Count {
+			return
+		}
+		request.Number = r.numbers.Add(1) - 1
+		start = r.do(request)
+	}
+}
+
+// over reports whether no operation may start at the time now.
+func (r *run) over(now time.Time) bool {
+	return r.stopped.Load() || !r.end.IsZero() && !now.Before(r.end)
+}
+
+// openLoop starts operations as the schedule says until the loop ends. An operation runs on a
+// goroutine that waits for one. If none waits, openLoop starts one, up to the number of callers.
+func (r *run) openLoop() {
+	var (
+		schedule = r.plan.schedule()
+		warmUp   = schedule.warmUpOperations()
+		requests = make(chan Request)
+		callers  sync.WaitGroup
+		started  int
+	)
+	defer callers.Wait()
+	defer close(requests)
+	for n := uint64(0); r.plan.Count == 0 || n < warmUp+r.plan.Count; n++ {
+		request := Request{Number: n, Intended: r.start.Add(schedule.at(n)), Measured: n >= warmUp}
+		if r.over(request.Intended) || !r.sleepUntil(request.Intended) {
+			return
+		}
+		select {
+		case requests <- request:
+			continue
+		default:
+		}
+		if started < r.plan.Callers {
+			caller := started
+			started++
+			callers.Go(func() { r.serve(caller, requests) })
+		}
+		if !r.hand(requests, request) {
+			r.notStarted.Add(r.remaining(schedule, n))
+			return
+		}
+	}
+}
+
+// hand gives the request to the next caller that is free. It returns false if the loop ends before.
+func (r *run) hand(requests chan<- Request, request Request) bool {
+	var tooLate <-chan time.Time
+	if !r.end.IsZero() {
+		timer := time.NewTimer(time.Until(r.end.Add(lateEnd)))
+		defer timer.Stop()
+		tooLate = timer.C
+	}
+	select {
+	case requests <- request:
+		return true
+	case <-tooLate:
+	case <-r.stopping:
+	}
+	return false
+}
+
+// remaining returns how many operations should have started before the end, from operation n on. It
+// returns 0 if the loop was stopped.
+func (r *run) remaining(schedule schedule, n uint64) uint64 {
+	first := n
+	for !r.over(r.start.Add(schedule.at(n))) {
+		n++
+	}
+	return n - first
+}
+
+// serve does the operations of an open loop that are handed to one caller.
+func (r *run) serve(caller int, requests <-chan Request) {
+	for request := range requests {
+		request.Caller = caller
+		if request.Measured {
+			r.late.add(time.Since(request.Intended))
+		}
+		r.do(request)
+	}
+}
+
+// do does one operation and records what comes of it. It returns the time of the end.
+func (r *run) do(request Request) time.Time {
+	err := r.operation(r.ctx, request)
+	now := time.Now()
+	if err == nil {
+		r.successes.Add(1)
+	} else {
+		r.countError(err, request.Measured)
+	}
+	if r.attempts.Add(1) >= hopeless && r.successes.Load() == 0 {
+		r.stop()
+	}
+	if !request.Measured {
+		return now
+	}
+	if err == nil {
+		r.completed.Add(1)
+		r.latency.add(now.Sub(request.Intended))
+	} else {
+		r.failed.Add(1)
+	}
+	for end := int64(now.Sub(r.start)); ; {
+		last := r.lastEnd.Load()
+		if end <= last || r.lastEnd.CompareAndSwap(last, end) {
+			return now
+		}
+	}
+}
+
+func (r *run) countError(err error, measured bool) {
+	code := string(errors.Unknown)
+	if coded, ok := errors.AsType[errors.Error](err); ok {
+		code = string(coded.Code())
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.firstError == nil {
+		r.firstError = err
+	}
+	if !measured {
+		return
+	}
+	if r.errors == nil {
+		r.errors = map[string]uint64{}
+	}
+	r.errors[code]++
+}
+
+// maxSeconds is the number of seconds that a run keeps. A longer run keeps the first ones.
+const maxSeconds = 24 * 60 * 60
+
+// watch records once a second what has happened, until the run stops. It leaves out the part of a
+// second at the end.
+func (r *run) watch() {
+	ticker := time.NewTicker(time.Second)
+	defer ticker.Stop()
+	var before, now counts
+	var completed, failed uint64
+	for {
+		select {
+		case <-ticker.C:
+		case <-r.stopping:
+			return
+		}
+		second := Second{
+			At: time.Since(r.measureFrom), Completed: r.completed.Load() - completed, Failed: r.failed.Load() - failed,
+		}
+		if second.At < 0 {
+			continue
+		}
+		completed, failed = completed+second.Completed, failed+second.Failed
+		r.latency.read(&now)
+		difference := now
+		difference.sub(&before)
+		before = now
+		second.P50, second.P99 = difference.quantile(0.5), difference.quantile(0.99)
+		if len(r.seconds) < maxSeconds {
+			r.seconds = append(r.seconds, second)
+		}
+		if r.plan.Progress != nil {
+			r.plan.Progress(second)
+		}
+	}
+}
+
+func (r *run) result() *Result {
+	elapsed := time.Duration(r.lastEnd.Load()) - r.measureFrom.Sub(r.start)
+	result := &Result{
+		Started: r.measureFrom, Elapsed: max(elapsed, 0),
+		Completed: r.completed.Load(), Failed: r.failed.Load(), NotStarted: r.notStarted.Load(),
+		Latency: r.latency.summary(), Errors: r.errors, Err: r.firstError, Seconds: r.seconds,
+	}
+	if r.firstError != nil {
+		result.FirstError = r.firstError.Error()
+	}
+	result.Operations = result.Completed + result.Failed
+	if elapsed > 0 {
+		result.PerSecond = float64(result.Completed) / elapsed.Seconds()
+	}
+	if r.plan.open() {
+		late := r.late.summary()
+		result.Late = &late
+	}
+	return result
+}

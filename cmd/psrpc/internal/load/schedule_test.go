@@ -1,0 +1,105 @@
+package load
+
+import (
+	"context"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+func TestSchedule_Ramp(t *testing.T) {
+	plan := Plan{Ramp: &Ramp{From: 100, To: 300, Over: 10 * time.Second}, WarmUp: time.Second}
+	s := plan.schedule()
+	assert.EqualValues(t, 100, s.warmUpOperations())
+	assert.Equal(t, 500*time.Millisecond, s.at(50))
+	assert.Equal(t, time.Second, s.at(100))
+	// Halfway through the ramp, 5 s at 150 a second on average have passed.
+	assert.InDelta(t, 6, s.at(100+750).Seconds(), 1e-6)
+	// The whole ramp has 2,000 operations. After it, the rate stays.
+	assert.InDelta(t, 11, s.at(100+2000).Seconds(), 1e-6)
+	assert.InDelta(t, 12, s.at(100+2300).Seconds(), 1e-6)
+	for n := uint64(1); n < 3000; n++ {
+		require.Greater(t, s.at(n), s.at(n-1))
+	}
+}
+
+func TestSchedule_RampDown(t *testing.T) {
+	plan := Plan{Ramp: &Ramp{From: 300, To: 100, Over: 10 * time.Second}}
+	s := plan.schedule()
+	assert.InDelta(t, 5, s.at(1250).Seconds(), 1e-6)
+	assert.InDelta(t, 10, s.at(2000).Seconds(), 1e-6)
+}
+
+// A server that stands still for a while must show in the latencies of an open loop: the operations
+// that should have started meanwhile count from when they should have.
+func TestRun_OpenLoopCountsFromTheIntendedStart(t *testing.T) {
+	const pause = 200 * time.Millisecond
+	start := time.Now()
+	var once sync.Once
+	paused := func(context.Context, Request) error {
+		once.Do(func() { <-time.After(pause) })
+		return nil
+	}
+	result, err := Run(t.Context(), Plan{Rate: 500, Callers: 1, Count: 200}, paused)
+	require.NoError(t, err)
+	assert.EqualValues(t, 200, result.Completed)
+	assert.Less(t, time.Since(start), 2*time.Second)
+	assert.GreaterOrEqual(t, result.Latency.Max, pause)
+	// About 100 of the 200 operations had to wait, on average half of the pause.
+	assert.Greater(t, result.Latency.P90, pause/2)
+	assert.Greater(t, result.Late.P90, pause/2)
+}
+
+func TestRun_OpenLoopTellsWhatItCouldNotStart(t *testing.T) {
+	stuck := make(chan struct{})
+	time.AfterFunc(1500*time.Millisecond, func() { close(stuck) })
+	result, err := Run(t.Context(), Plan{Rate: 100, Callers: 2, For: 200 * time.Millisecond}, func(context.Context, Request) error {
+		<-stuck
+		return nil
+	})
+	require.NoError(t, err)
+	assert.EqualValues(t, 2, result.Completed)
+	assert.EqualValues(t, 18, result.NotStarted)
+	assert.InDelta(t, 0.9, result.ErrorRatio(), 1e-9)
+}
+
+func TestHistogram(t *testing.T) {
+	var h histogram
+	for i := range 1000 {
+		h.add(time.Duration(i+1) * time.Microsecond)
+	}
+	c := new(counts)
+	h.read(c)
+	s := c.summary()
+	assert.InEpsilon(t, 500*time.Microsecond, s.P50, 0.01)
+	assert.InEpsilon(t, 990*time.Microsecond, s.P99, 0.01)
+	assert.Equal(t, time.Millisecond, s.Max)
+	assert.InEpsilon(t, 500*time.Microsecond, s.Mean, 0.01)
+	earlier := *c
+	h.add(time.Second)
+	h.read(c)
+	c.sub(&earlier)
+	assert.EqualValues(t, 1, c.total)
+	assert.InEpsilon(t, time.Second, c.quantile(0.5), 0.01)
+	assert.Zero(t, new(histogram).summary())
+}
+
+func TestMark(t *testing.T) {
+	want := mark{run: 7, caller: 3, number: 1 << 40, intended: 2 * time.Second, measured: true}
+	encoded := want.append([]byte{0x08, 0x01, 0x12, 0x01, 'x'})
+	got, ok := markOf(encoded)
+	assert.True(t, ok)
+	assert.Equal(t, want, got)
+	for _, bad := range [][]byte{nil, {0x08, 0x01}, encoded[:len(encoded)-1], {0xff}} {
+		_, ok := markOf(bad)
+		assert.False(t, ok)
+	}
+	set := newUpdateSet()
+	assert.True(t, set.add(1, 200))
+	assert.False(t, set.add(1, 200))
+	assert.True(t, set.add(2, 200))
+	assert.False(t, set.add(1, maxUpdates))
+}

@@ -1,0 +1,255 @@
+package load
+
+import (
+	"context"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/dynpsrpc/dynpsrpc/dynamic"
+	"github.com/dynpsrpc/dynpsrpc/errors"
+	"github.com/dynpsrpc/dynpsrpc/registry"
+)
+
+// settled is how long a run waits for missing updates. The time starts anew with each update that
+// arrives. Updates that are still missing at the end are lost.
+const settled = 500 * time.Millisecond
+
+// UpdateOptions configure [NewUpdates].
+type UpdateOptions struct {
+	// Subscribers holds a conn for each subscriber. At least one is needed.
+	Subscribers []*dynamic.Conn
+	// Wait makes each operation wait until all subscribers have received the update, as a closed loop
+	// does.
+	Wait bool
+}
+
+// Updates publishes updates and receives them. Each update carries a mark, from which the receivers
+// know when it was published and which ones are missing.
+type Updates struct {
+	target *Target
+	wait   bool
+	// copies is the number of subscribers that receive each update.
+	copies int
+	// start is the time from which the marks count.
+	start time.Time
+	// run is a random number that tells the updates of this run from others.
+	run           uint64
+	subscriptions []dynamic.Subscription[proto.Message]
+	reading       sync.WaitGroup
+
+	// published counts the measured updates, and sent all updates. received, lost and repeated count
+	// the copies of measured ones, and arrived those of all.
+	published, sent             atomic.Uint64
+	received, repeated, foreign atomic.Uint64
+	arrived                     atomic.Uint64
+	latency                     histogram
+
+	mu      sync.Mutex
+	callers map[int]*publisher
+}
+
+// publisher publishes the updates of one caller, one after the other.
+type publisher struct {
+	// message is the message of the update. Only its mark changes, unless the template makes another
+	// message for each update.
+	message proto.Message
+	mark    mark
+	encoded []byte
+
+	// awaited is the number of the update for which the caller waits, plus one. It is 0 if the caller
+	// waits for none. Whoever receives the update sends a value to delivered.
+	awaited   atomic.Uint64
+	delivered chan struct{}
+}
+
+// NewUpdates subscribes to the updates of the method.
+func NewUpdates(t *Target, options UpdateOptions) (*Updates, error) {
+	if len(options.Subscribers) == 0 {
+		return nil, errors.NewErrorf(errors.InvalidArgument, "there must be a subscriber")
+	}
+	u := &Updates{
+		target: t, wait: options.Wait, copies: len(options.Subscribers), start: time.Now(),
+		run: rand.Uint64(), callers: map[int]*publisher{}, //nolint:gosec // not a secret
+	}
+	seen := newUpdateSet()
+	shared := t.Method.Routing() != registry.RoutingMulti
+	if shared {
+		u.copies = 1
+	}
+	for _, conn := range options.Subscribers {
+		if !shared {
+			seen = newUpdateSet()
+		}
+		if err := u.subscribe(conn, seen); err != nil {
+			u.Close()
+			return nil, err
+		}
+	}
+	return u, nil
+}
+
+// subscribe starts a subscriber. seen is the set of the updates that the subscriber, or those who
+// share the updates with it, have received.
+func (u *Updates) subscribe(conn *dynamic.Conn, seen *updateSet) error {
+	target := *u.target
+	target.Conn = conn
+	client, err := target.client()
+	if err != nil {
+		return err
+	}
+	subscription, err := client.Subscribe(context.Background(), target.Options...)
+	if err != nil {
+		return err
+	}
+	u.subscriptions = append(u.subscriptions, subscription)
+	u.reading.Go(func() {
+		for update := range subscription.Channel() {
+			u.receive(update, seen)
+		}
+	})
+	return nil
+}
+
+// Do is an [Operation] that publishes an update.
+func (u *Updates) Do(ctx context.Context, request Request) error {
+	p := u.publisher(request.Caller)
+	message, err := p.next(u.target.Data, request)
+	if err != nil {
+		return err
+	}
+	p.mark.run, p.mark.caller, p.mark.measured = u.run, uint64(request.Caller), request.Measured //nolint:gosec // not negative
+	p.mark.intended = request.Intended.Sub(u.start)
+	p.encoded = p.mark.append(p.encoded[:0])
+	message.ProtoReflect().SetUnknown(p.encoded)
+	if u.wait {
+		p.expect()
+	}
+	if err := dynamic.Publish(ctx, u.target.Conn, u.target.Method.FullName(), message, u.target.Options...); err != nil {
+		return err
+	}
+	p.mark.number++
+	u.sent.Add(1)
+	if request.Measured {
+		u.published.Add(1)
+	}
+	if u.wait {
+		return p.await(u.copies)
+	}
+	return nil
+}
+
+// publisher returns the publisher of a caller.
+func (u *Updates) publisher(caller int) *publisher {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	p := u.callers[caller]
+	if p == nil {
+		p = &publisher{delivered: make(chan struct{}, u.copies)}
+		u.callers[caller] = p
+	}
+	return p
+}
+
+// next returns the message of the next update, which the publisher may modify.
+func (p *publisher) next(data *Template, request Request) (proto.Message, error) {
+	if data.Constant() && p.message != nil {
+		return p.message, nil
+	}
+	message, err := data.Message(request)
+	if err != nil {
+		return nil, err
+	}
+	if data.Constant() {
+		// All callers get the same message.
+		message = proto.Clone(message)
+	}
+	p.message = message
+	return message, nil
+}
+
+// expect prepares for waiting for the update that is published next.
+func (p *publisher) expect() {
+	p.awaited.Store(p.mark.number + 1)
+	for len(p.delivered) > 0 {
+		<-p.delivered
+	}
+}
+
+// await waits until the subscribers have received the update.
+func (p *publisher) await(copies int) error {
+	timer := time.NewTimer(settled)
+	defer timer.Stop()
+	for range copies {
+		select {
+		case <-p.delivered:
+		case <-timer.C:
+			return errors.NewErrorf(errors.DeadlineExceeded, "a subscriber has not received the update within %s", settled)
+		}
+	}
+	return nil
+}
+
+// receive records a received update.
+func (u *Updates) receive(update proto.Message, seen *updateSet) {
+	m, ok := markOf(update.ProtoReflect().GetUnknown())
+	switch {
+	case !ok || m.run != u.run:
+		u.foreign.Add(1)
+		return
+	case !seen.add(m.caller, m.number):
+		u.repeated.Add(1)
+		return
+	}
+	u.arrived.Add(1)
+	if m.measured {
+		u.received.Add(1)
+		u.latency.add(time.Since(u.start.Add(m.intended)))
+	}
+	if !u.wait {
+		return
+	}
+	p := u.publisher(int(m.caller)) //nolint:gosec // it was not negative
+	if p.awaited.Load() == m.number+1 {
+		select {
+		case p.delivered <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// Settle waits until all updates have arrived, or until none has arrived for half a second.
+func (u *Updates) Settle() {
+	ticker := time.NewTicker(time.Millisecond)
+	defer ticker.Stop()
+	arrived, changed := u.arrived.Load(), time.Now()
+	for arrived < u.sent.Load()*uint64(u.copies) && time.Since(changed) < settled { //nolint:gosec // not negative
+		now := <-ticker.C
+		if n := u.arrived.Load(); n != arrived {
+			arrived, changed = n, now
+		}
+	}
+}
+
+// Delivery tells what has become of the measured updates. Call it after Settle.
+func (u *Updates) Delivery() *Delivery {
+	d := &Delivery{
+		Published: u.published.Load(), Received: u.received.Load(), Repeated: u.repeated.Load(),
+		Foreign: u.foreign.Load(), Latency: u.latency.summary(),
+	}
+	if expected := d.Published * uint64(u.copies); expected > d.Received { //nolint:gosec // not negative
+		d.Lost = expected - d.Received
+	}
+	return d
+}
+
+// Close ends the subscriptions.
+func (u *Updates) Close() {
+	for _, subscription := range u.subscriptions {
+		_ = subscription.Close()
+	}
+	u.reading.Wait()
+}
