@@ -164,9 +164,9 @@ func (p *connPresence) askAgain(requests string, answered []string) {
 	})
 }
 
-// discover publishes a discovery request on channel. The request asks which servers receive
-// requests on the request channel named requests. answered holds the addresses of the servers that
-// have responded to an earlier discovery request; see [wire.Discover.Answered].
+// discover publishes a discovery request on channel. It asks for the servers that subscribe to the
+// request channel named requests. Servers whose addresses are in answered do not respond, because
+// they have responded to an earlier discovery request. report receives the outcome of publishing.
 func (p *connPresence) discover(channel bus.Channel, requests string, report bus.DeliveryReport, answered ...[]byte) error {
 	c := p.conn
 	frame, err := (&wire.Discover{ClientID: c.wireID, Channel: []byte(requests), Answered: answered}).AppendFrame(nil)

@@ -31,7 +31,7 @@ type announcer struct {
 	// next is the time at which the timer fires, or noAnnouncement if the timer is not set.
 	next atomic.Int64
 
-	// mu is locked while the timer is being set or handled.
+	// mu guards timer and must be held to modify next.
 	mu    sync.Mutex
 	timer *time.Timer
 }

@@ -26,7 +26,8 @@ const (
 	fieldType         protowire.Number = 8
 )
 
-// olderRouting contains the names of the members of the oneof "routing".
+// olderRouting contains the names of the options in the oneof "routing". In older files, they
+// determine the routing instead of the option "type".
 var olderRouting = map[protowire.Number]string{
 	fieldMulti: RoutingMulti.String(), fieldAffinityFunc: "affinity_func", fieldQueue: RoutingQueue.String(),
 }

@@ -239,7 +239,7 @@ func (r *directReport) Delivered(receivers int, err error) {
 	}
 	r.route.close()
 	if r.bus.send(r.out) != nil {
-		// No process has received the direct publication.
+		// The frame was sent neither directly nor to the queue group, so it has no receivers.
 		r.out.report.Delivered(0, nil)
 	}
 }

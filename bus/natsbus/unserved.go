@@ -197,9 +197,9 @@ func (u *unserved) succeed(f *misrouted) []*misrouted {
 	return u.takeWaiting(k)
 }
 
-// cameBack is called when f has come back. served reports whether other processes nevertheless
-// serve the routing key, according to the last trial. dropped contains the frames that were waiting
-// for the result if the trial has now failed.
+// cameBack is called when f has come back, so no other process has taken it. served reports whether
+// other frames of the routing key have been taken, so that f may be sent again. If the trial of f
+// has now failed, dropped contains the frames that were waiting for its result.
 func (u *unserved) cameBack(f *misrouted) (served bool, dropped []*misrouted) {
 	u.mu.Lock()
 	defer u.mu.Unlock()

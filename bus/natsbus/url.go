@@ -133,7 +133,8 @@ func parseURL(u *url.URL) (*settings, error) {
 		set, found := parameters[name]
 		if !found {
 			if !busurl.IsParameterName(name) || value == "" {
-				// The name may be the end of a password that is not percent-encoded.
+				// If a password contains a question mark that is not percent-encoded, the rest of the
+				// password is parsed as the name of a parameter.
 				name = "(hidden)"
 			}
 			wrong("no parameter %q; supported are %s", name, strings.Join(slices.Sorted(maps.Keys(parameters)), ", "))

@@ -21,8 +21,8 @@ func connectError(options *redis.Options, cause error) error {
 		addressOf(options), withoutArguments(cause), connectAdvice(cause, options.TLSConfig != nil))
 }
 
-// nodeError returns the error of an attempt to find a node of a Cluster. client is the client of
-// the bus.
+// nodeError returns the error for the case that client could not find a server to connect to. If
+// client is the client of a Cluster, the error contains the addresses of the Cluster.
 func nodeError(client redis.UniversalClient, cause error) error {
 	cluster, ok := client.(*redis.ClusterClient)
 	if !ok {

@@ -57,9 +57,10 @@ func newFeed(copies, window int) *feed {
 func (f *feed) subscriber() *subscriber { return &subscriber{feed: f} }
 
 // got counts a received update. correct reports whether the content of the update is as expected.
-// All calls for one subscriber must be made from the same goroutine. Updates have no sequence
-// numbers, so got assumes that the nth update that a subscriber receives is the nth one published.
-// This is true unless an update is lost.
+// All calls for one subscriber must be made from the same goroutine.
+//
+// The update frees its slot of the window once all subscribers have received it. Updates carry no
+// numbers, so got counts them to find the slot. The count is wrong only after an update was lost.
 func (s *subscriber) got(correct bool) {
 	f := s.feed
 	if !correct {

@@ -105,9 +105,9 @@ func (s *settings) results(rows []*row) (*results, error) {
 	return all, err
 }
 
-// choose returns the benchmarks selected by the flags. With -limits, it also returns the benchmarks
-// to which these are compared. With -rivals, it returns only benchmarks that psrpc can run too, and
-// also those of psrpc.
+// choose returns the benchmarks selected by the flags. With -limits, it adds the benchmarks to which
+// these are compared. With -rivals, it omits the benchmarks that psrpc cannot run, and adds the
+// benchmark of psrpc to each of the others.
 func (s *settings) choose(rows []*row) ([]*row, error) {
 	name, err := regexp.Compile(s.rows)
 	bus, busErr := regexp.Compile(s.buses)

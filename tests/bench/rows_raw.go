@@ -104,8 +104,8 @@ func (s *scene) rawCalls(servers, n int, withGrants bool) load {
 	}))
 }
 
-// callers returns n callers that receive the replies that arrive on the connection. The functions
-// with which they publish must be created before callers is called; see [rawConn].
+// callers returns n callers that receive the replies that arrive on the connection. It subscribes to
+// the replies, so it must be called after c.publisher; see [rawConn].
 func (c *rawConn) callers(n int) []rawCaller {
 	all := make([]rawCaller, n)
 	for i := range all {

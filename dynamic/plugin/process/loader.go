@@ -26,9 +26,9 @@ var _ plugin.Loader = (*Loader)(nil)
 // is invalid or refers to an in-process bus, which other processes cannot reach. Errors do not
 // contain any part of the URL that may belong to a password.
 //
-// Hosts that were killed may have left private copies in the directory of [WithDirectory].
-// NewLoader removes these copies and kills the descendants of the processes. It does not touch the
-// copies of hosts that are still running.
+// A host that is killed leaves its private copies of plugins in the directory of [WithDirectory],
+// and processes that its plugins have started. NewLoader removes these copies and kills these
+// processes. It does not touch those of hosts that are still running.
 func NewLoader(busURL string, opts ...Option) (*Loader, error) {
 	u, err := busurl.Parse(busURL)
 	switch {
