@@ -1,0 +1,162 @@
+package app
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"os"
+	"slices"
+	"time"
+
+	"github.com/dynpsrpc/dynpsrpc/bus"
+	"github.com/dynpsrpc/dynpsrpc/cmd/psrpc/internal/contexts"
+	"github.com/dynpsrpc/dynpsrpc/cmd/psrpc/internal/schema"
+	"github.com/dynpsrpc/dynpsrpc/dynamic"
+	"github.com/dynpsrpc/dynpsrpc/errors"
+	"github.com/dynpsrpc/dynpsrpc/registry"
+
+	// These packages register the drivers for the URLs of buses.
+	_ "github.com/dynpsrpc/dynpsrpc/bus/natsbus"
+	_ "github.com/dynpsrpc/dynpsrpc/bus/redisbus"
+)
+
+// App is one run of the command line. It opens the bus, the conn and the rest when a verb first
+// asks for them, and Close releases them. An App is not safe for concurrent use, except for the
+// methods that write output.
+type App struct {
+	// In, Out and Err are the standard streams.
+	In       io.Reader
+	Out, Err io.Writer
+	// Env returns the value of an environment variable, or "".
+	Env func(name string) string
+	// Now returns the current time.
+	Now func() time.Time
+	// Terminal reports whether Out is a terminal.
+	Terminal bool
+	// GivenBus is used instead of the bus of the settings, unless it is nil. Close does not close it.
+	GivenBus bus.Bus
+	// Flags contains the values of the common flags.
+	Flags Flags
+
+	output   output
+	registry *registry.Registry
+	settings *contexts.Context
+	schema   *schema.Chain
+	bus      bus.Bus
+	conn     *dynamic.Conn
+	// closers releases what was opened, in reverse order.
+	closers []func() error
+}
+
+// New returns an App with the streams and the environment of the process.
+func New() *App {
+	return &App{
+		In: os.Stdin, Out: os.Stdout, Err: os.Stderr,
+		Env: os.Getenv, Now: time.Now,
+		Terminal: isTerminal(os.Stdout),
+	}
+}
+
+func isTerminal(f *os.File) bool {
+	info, err := f.Stat()
+	return err == nil && info.Mode()&os.ModeCharDevice != 0
+}
+
+// Close releases what was opened: the conn and the bus, in this order.
+func (a *App) Close() error {
+	var problems []error
+	for _, release := range slices.Backward(a.closers) {
+		problems = append(problems, release())
+	}
+	a.closers, a.bus, a.conn = nil, nil, nil
+	return errors.Join(problems...)
+}
+
+// OnClose adds a function that Close calls before it releases what was opened earlier.
+func (a *App) OnClose(release func() error) { a.closers = append(a.closers, release) }
+
+// Registry returns the registry of the conn. It contains the services that [App.Method] and
+// [App.Service] have found so far.
+func (a *App) Registry() *registry.Registry {
+	if a.registry == nil {
+		a.registry = registry.New(registry.WithLogger(a.Logger()))
+	}
+	return a.registry
+}
+
+// Bus returns the bus of the settings. If the broker is out of reach, the exit code of the error is
+// [ExitUnreachable].
+func (a *App) Bus(ctx context.Context) (bus.Bus, error) {
+	if a.GivenBus != nil {
+		return a.GivenBus, nil
+	}
+	if a.bus != nil {
+		return a.bus, nil
+	}
+	settings, err := a.Settings()
+	if err != nil {
+		return nil, err
+	}
+	url, err := busURL(settings)
+	if err != nil {
+		return nil, err
+	}
+	opening, cancel := context.WithTimeout(ctx, settings.Timeout)
+	defer cancel()
+	b, err := bus.Open(opening, url, bus.WithLogger(a.Logger()))
+	switch {
+	case ctx.Err() != nil && err != nil:
+		return nil, ctx.Err()
+	case errors.Is(err, errors.InvalidArgument):
+		return nil, Exit(ExitUsage, err)
+	case err != nil:
+		return nil, Hint(Exit(ExitUnreachable, err), busHint(a, settings))
+	}
+	a.bus = b
+	a.OnClose(b.Close)
+	return b, nil
+}
+
+// Conn returns a conn on the bus. Its registry is [App.Registry], and its timeout is that of the
+// settings.
+func (a *App) Conn(ctx context.Context) (*dynamic.Conn, error) {
+	if a.conn != nil {
+		return a.conn, nil
+	}
+	b, err := a.Bus(ctx)
+	if err != nil {
+		return nil, err
+	}
+	settings, err := a.Settings()
+	if err != nil {
+		return nil, err
+	}
+	conn, err := dynamic.NewConn(b, a.Registry(), dynamic.WithClientTimeout(settings.Timeout), dynamic.WithLogger(a.Logger()))
+	if err != nil {
+		return nil, err
+	}
+	a.conn = conn
+	a.OnClose(conn.Close)
+	return conn, nil
+}
+
+// Logger returns the logger of the bus, the conn and the registry. It writes warnings to the
+// standard error. With -v, it also writes information, and with -q, only errors.
+func (a *App) Logger() *slog.Logger {
+	level := slog.LevelWarn
+	switch {
+	case a.Flags.Quiet:
+		level = slog.LevelError
+	case a.Flags.Verbose:
+		level = slog.LevelInfo
+	}
+	return slog.New(slog.NewTextHandler(a.lockedErr(), &slog.HandlerOptions{
+		Level: level,
+		ReplaceAttr: func(groups []string, attr slog.Attr) slog.Attr {
+			if len(groups) == 0 && attr.Key == slog.TimeKey {
+				return slog.Attr{}
+			}
+			return attr
+		},
+	}))
+}

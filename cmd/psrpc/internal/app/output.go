@@ -1,0 +1,237 @@
+package app
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"unicode"
+	"unicode/utf8"
+
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
+)
+
+// Format is a format of the output.
+type Format string
+
+const (
+	// FormatTable is text for people. It is the default.
+	FormatTable Format = "table"
+	// FormatJSON is one JSON document a line.
+	FormatJSON Format = "json"
+	// FormatWide is FormatTable with more columns.
+	FormatWide Format = "wide"
+	// FormatName is the first column of a table, without its header.
+	FormatName Format = "name"
+)
+
+const colorAuto, colorAlways, colorNever = "auto", "always", "never"
+
+var (
+	formats = []string{string(FormatTable), string(FormatJSON), string(FormatWide), string(FormatName)}
+	colors  = []string{colorAuto, colorAlways, colorNever}
+)
+
+// output serializes what goroutines of a verb write.
+type output struct{ mu sync.Mutex }
+
+// Format returns the format of the output.
+func (a *App) Format() Format { return Format(a.Flags.Output) }
+
+// Wide reports whether tables have more columns.
+func (a *App) Wide() bool { return a.Format() == FormatWide }
+
+// Printf writes text to the standard output. It is for text in the formats table and wide.
+func (a *App) Printf(format string, args ...any) error {
+	return a.write(fmt.Sprintf(format, args...))
+}
+
+// Notef writes a line that begins with # to the standard error, unless -q is given.
+func (a *App) Notef(format string, args ...any) {
+	if !a.Flags.Quiet {
+		a.writeErr("# " + Printable(fmt.Sprintf(format, args...)) + "\n")
+	}
+}
+
+// Verbosef is like Notef, but writes only if -v is given.
+func (a *App) Verbosef(format string, args ...any) {
+	if a.Flags.Verbose {
+		a.Notef(format, args...)
+	}
+}
+
+// Warnf writes a warning to the standard error, unless -q is given.
+func (a *App) Warnf(format string, args ...any) { a.Notef("warning: "+format, args...) }
+
+// JSON writes v as one line of JSON. A verb that prints one document calls it once. A verb that
+// prints a stream calls it for each element.
+func (a *App) JSON(v any) error {
+	line, err := marshalLine(v)
+	if err != nil {
+		return err
+	}
+	return a.write(string(line))
+}
+
+// marshalLine encodes v as JSON, followed by a line break.
+func marshalLine(v any) ([]byte, error) {
+	var line bytes.Buffer
+	encoder := json.NewEncoder(&line)
+	encoder.SetEscapeHTML(false)
+	err := encoder.Encode(v)
+	return line.Bytes(), err
+}
+
+// MessageJSON returns a message in the protobuf JSON mapping, without white space. If defaults is
+// true, it contains the fields without a value, too.
+func (a *App) MessageJSON(message proto.Message, defaults bool) (json.RawMessage, error) {
+	encoded, err := protojson.MarshalOptions{Resolver: a.Registry(), EmitUnpopulated: defaults}.Marshal(message)
+	if err != nil {
+		return nil, err
+	}
+	return compactJSON(encoded), nil
+}
+
+// compactJSON removes white space. Package protojson adds some at random.
+func compactJSON(encoded []byte) json.RawMessage {
+	var compact bytes.Buffer
+	if json.Compact(&compact, encoded) != nil {
+		return encoded
+	}
+	return compact.Bytes()
+}
+
+// Table writes rows in columns below their headers. In the format name, it writes only the first
+// column of the rows. Characters that control a terminal are removed from the cells, because their
+// text may come from a peer.
+func (a *App) Table(headers []string, rows [][]string) error {
+	if a.Format() == FormatName {
+		var names strings.Builder
+		for _, row := range rows {
+			names.WriteString(Printable(row[0]) + "\n")
+		}
+		return a.write(names.String())
+	}
+	styled := make([]string, len(headers))
+	for i, header := range headers {
+		styled[i] = a.Styled(StyleBold, header)
+	}
+	return a.write(alignColumns(append([][]string{styled}, rows...)))
+}
+
+// alignColumns returns rows as text with columns that are two spaces apart.
+func alignColumns(rows [][]string) string {
+	var widths []int
+	clean := make([][]string, len(rows))
+	for i, row := range rows {
+		clean[i] = slices.Clone(row)
+		for j, cell := range row {
+			clean[i][j] = strings.ReplaceAll(Printable(cell), "\n", " ")
+			if j == len(widths) {
+				widths = append(widths, 0)
+			}
+			widths[j] = max(widths[j], displayWidth(clean[i][j]))
+		}
+	}
+	var text strings.Builder
+	for _, row := range clean {
+		var line strings.Builder
+		for j, cell := range row {
+			line.WriteString(cell + strings.Repeat(" ", widths[j]-displayWidth(cell)+2))
+		}
+		text.WriteString(strings.TrimRight(line.String(), " ") + "\n")
+	}
+	return text.String()
+}
+
+// Style is how text is shown on a terminal.
+type Style string
+
+// These are the styles that tables use.
+const (
+	StyleBold   Style = "1"
+	StyleRed    Style = "31"
+	StyleGreen  Style = "32"
+	StyleYellow Style = "33"
+)
+
+// Styled returns text in a style, or text itself if the output has no colors.
+func (a *App) Styled(style Style, text string) string {
+	if !a.colored() || text == "" {
+		return text
+	}
+	return "\x1b[" + string(style) + "m" + text + "\x1b[0m"
+}
+
+func (a *App) colored() bool {
+	switch a.Flags.Color {
+	case colorAlways:
+		return true
+	case colorNever:
+		return false
+	default:
+		return a.Terminal && a.Env("NO_COLOR") == ""
+	}
+}
+
+// styleSequence matches what Styled adds to a text.
+var styleSequence = regexp.MustCompile("\x1b\\[[0-9;]*m")
+
+func displayWidth(text string) int {
+	return utf8.RuneCountInString(styleSequence.ReplaceAllString(text, ""))
+}
+
+// Printable returns text without the characters that control a terminal, except for line breaks and
+// the styles of [App.Styled].
+func Printable(text string) string {
+	if strings.IndexFunc(text, isControl) < 0 {
+		return text
+	}
+	var printable strings.Builder
+	end := 0
+	for _, sequence := range styleSequence.FindAllStringIndex(text, -1) {
+		printable.WriteString(withoutControls(text[end:sequence[0]]) + text[sequence[0]:sequence[1]])
+		end = sequence[1]
+	}
+	return printable.String() + withoutControls(text[end:])
+}
+
+func withoutControls(text string) string {
+	return strings.Map(func(r rune) rune {
+		if isControl(r) {
+			return -1
+		}
+		return r
+	}, text)
+}
+
+func isControl(r rune) bool { return unicode.IsControl(r) && r != '\n' }
+
+func (a *App) write(text string) error {
+	a.output.mu.Lock()
+	defer a.output.mu.Unlock()
+	_, err := io.WriteString(a.Out, text)
+	return err
+}
+
+// writeErr writes text to the standard error. If that fails, there is no one to tell.
+func (a *App) writeErr(text string) { _, _ = io.WriteString(a.lockedErr(), text) }
+
+// lockedErr returns a writer to the standard error that several goroutines may use.
+func (a *App) lockedErr() io.Writer { return lockedWriter{&a.output.mu, a.Err} }
+
+type lockedWriter struct {
+	mu *sync.Mutex
+	w  io.Writer
+}
+
+func (l lockedWriter) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.w.Write(p)
+}

@@ -1,0 +1,147 @@
+package app
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"time"
+
+	"google.golang.org/protobuf/encoding/protojson"
+
+	"github.com/dynpsrpc/dynpsrpc/errors"
+)
+
+// Report prints err, unless it is nil, and returns the exit code of the run. If ctx has ended, the
+// run was interrupted, and Report prints nothing.
+func (a *App) Report(ctx context.Context, err error) int {
+	code := CodeOf(err)
+	if err != nil && ctx.Err() != nil {
+		return ExitInterrupted
+	}
+	exit, ok := errors.AsType[*exitError](err)
+	if err == nil || ok && exit.err == nil {
+		return code
+	}
+	if a.Format() == FormatJSON {
+		a.reportJSON(err)
+		return code
+	}
+	var text strings.Builder
+	text.WriteString("psrpc: " + Printable(a.describe(err)) + "\n")
+	if ok {
+		for _, hint := range exit.hints {
+			text.WriteString("  " + Printable(hint) + "\n")
+		}
+	}
+	a.writeErr(text.String())
+	return code
+}
+
+// describe returns the text of err for people. For a failed call, it consists of the code and the
+// text of the error. With -v, the facts about the call follow.
+func (a *App) describe(err error) string {
+	facts, isCall := errors.FactsOf(err)
+	coded, isCoded := errors.AsType[errors.Error](err)
+	if !isCall || !isCoded {
+		return err.Error()
+	}
+	if facts.Reason == errors.ReasonNobodyListening {
+		return fmt.Sprintf("nobody listens to %s%s (publish %s)", facts.Method, topicSuffix(facts.Topic), Duration(facts.PublishTime))
+	}
+	text := string(coded.Code()) + ": " + err.Error()
+	if facts.ServerID != "" && !strings.Contains(text, facts.ServerID) {
+		text += " (from " + facts.ServerID + ")"
+	}
+	if a.Flags.Verbose {
+		text += "\n  " + facts.String()
+	}
+	return text
+}
+
+func topicSuffix(topic []string) string {
+	if len(topic) == 0 {
+		return ""
+	}
+	return fmt.Sprintf(" on topic %s", strings.Join(topic, ","))
+}
+
+// errorDocument is an error in the format json.
+type errorDocument struct {
+	Code     string            `json:"code"`
+	Message  string            `json:"message"`
+	Server   string            `json:"server,omitempty"`
+	Details  []json.RawMessage `json:"details,omitempty"`
+	Phase    string            `json:"phase,omitempty"`
+	Reason   string            `json:"reason,omitempty"`
+	Declined []string          `json:"declined,omitempty"`
+	Took     string            `json:"took,omitempty"`
+	Hints    []string          `json:"hints,omitempty"`
+	Exit     int               `json:"exit"`
+}
+
+// reportJSON prints err as one line of JSON.
+func (a *App) reportJSON(err error) {
+	document := errorDocument{Code: "failed", Message: err.Error(), Exit: CodeOf(err)}
+	if exit, ok := errors.AsType[*exitError](err); ok {
+		document.Hints = exit.hints
+		switch exit.code {
+		case ExitUsage:
+			document.Code = "usage"
+		case ExitUnreachable:
+			document.Code = "unreachable"
+		case ExitNobody:
+			document.Code = "nobody"
+		case ExitUnwanted:
+			document.Code = "unwanted"
+		}
+	}
+	if coded, ok := errors.AsType[errors.Error](err); ok {
+		document.Code = string(coded.Code())
+		document.Details = a.details(coded)
+	}
+	if facts, ok := errors.FactsOf(err); ok {
+		document.Server, document.Phase, document.Reason = facts.ServerID, string(facts.Phase), string(facts.Reason)
+		document.Declined = facts.Declined
+		document.Took = Duration(facts.PublishTime + facts.SelectionTime + facts.ResponseTime)
+	}
+	line, err := marshalLine(document)
+	if err == nil {
+		a.writeErr(string(line))
+	}
+}
+
+// details returns the details of an error as JSON. A detail of an unknown type is shown with its
+// type and its encoded value.
+func (a *App) details(coded errors.Error) []json.RawMessage {
+	var details []json.RawMessage
+	for _, detail := range coded.DetailsProto() {
+		encoded, err := protojson.MarshalOptions{Resolver: a.Registry()}.Marshal(detail)
+		if err != nil {
+			encoded, err = json.Marshal(map[string]any{"@type": detail.GetTypeUrl(), "@value": detail.GetValue()})
+		}
+		if err == nil {
+			details = append(details, compactJSON(encoded))
+		}
+	}
+	return details
+}
+
+// Duration returns a duration for people, with about two significant digits: 57µs, 0.8 ms, 14 ms,
+// 3.0 s, 5m30s.
+func Duration(d time.Duration) string {
+	switch {
+	case d < 0:
+		return "-" + Duration(-d)
+	case d < 100*time.Microsecond:
+		return fmt.Sprintf("%dµs", d.Microseconds())
+	case d < 10*time.Millisecond:
+		return fmt.Sprintf("%.1f ms", float64(d)/float64(time.Millisecond))
+	case d < time.Second:
+		return fmt.Sprintf("%d ms", d.Round(time.Millisecond).Milliseconds())
+	case d < time.Minute:
+		return fmt.Sprintf("%.1f s", d.Seconds())
+	default:
+		return d.Round(time.Second).String()
+	}
+}

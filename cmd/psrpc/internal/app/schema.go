@@ -1,0 +1,72 @@
+package app
+
+import (
+	"context"
+
+	"github.com/spf13/cobra"
+
+	"github.com/dynpsrpc/dynpsrpc/cmd/psrpc/internal/schema"
+	"github.com/dynpsrpc/dynpsrpc/errors"
+	"github.com/dynpsrpc/dynpsrpc/registry"
+)
+
+// AddDigest adds the flag --digest to a verb that needs a schema.
+func (a *App) AddDigest(command *cobra.Command) {
+	command.Flags().StringVar(&a.Flags.Digest, "digest", "", "version of the service to use, if its servers have several: the first digits of its digest")
+}
+
+// Schema returns the chain of places in which schemas are looked for: the files of the settings,
+// the servers, and the cache.
+func (a *App) Schema() (*schema.Chain, error) {
+	if a.schema != nil {
+		return a.schema, nil
+	}
+	settings, err := a.Settings()
+	if err != nil {
+		return nil, err
+	}
+	a.schema = schema.New(a.Registry(),
+		&schema.Files{Proto: settings.Proto, Import: settings.Import, DescriptorSet: settings.DescriptorSet},
+		&schema.Cache{Dir: a.CacheDir()},
+		nil, a.Flags.Digest)
+	return a.schema, nil
+}
+
+// Method returns the method with the given name, or with any end of it that only one method has.
+// After that, the registry of the conn contains the method.
+func (a *App) Method(ctx context.Context, name string) (*registry.Method, error) {
+	chain, err := a.Schema()
+	if err != nil {
+		return nil, err
+	}
+	method, err := chain.Method(ctx, name)
+	return method, schemaError(err)
+}
+
+// Service returns the service with the given name, or with any end of it that only one service has.
+// After that, the registry of the conn contains the service.
+func (a *App) Service(ctx context.Context, name string) (*registry.Service, error) {
+	chain, err := a.Schema()
+	if err != nil {
+		return nil, err
+	}
+	service, err := chain.Service(ctx, name)
+	return service, schemaError(err)
+}
+
+// Origin says where the schema of a service was found.
+func (a *App) Origin(service *registry.Service) string {
+	if a.schema == nil {
+		return "from the files"
+	}
+	return a.schema.Origin(service)
+}
+
+// schemaError gives the errors of a chain their exit codes.
+func schemaError(err error) error {
+	_, severalVersions := errors.AsType[*schema.VersionsError](err)
+	if severalVersions || errors.Is(err, schema.ErrAmbiguous) {
+		return Exit(ExitUsage, err)
+	}
+	return err
+}

@@ -1,0 +1,119 @@
+package app
+
+import (
+	"net/url"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"time"
+
+	"github.com/dynpsrpc/dynpsrpc/cmd/psrpc/internal/contexts"
+	"github.com/dynpsrpc/dynpsrpc/errors"
+)
+
+const (
+	// DefaultBus is the bus that is used if no other one is given. The verb up listens there.
+	DefaultBus = "nats://127.0.0.1:8322"
+	// DefaultTimeout is the time to wait for answers if no other one is given.
+	DefaultTimeout = 3 * time.Second
+)
+
+// Settings returns the settings of this run. A flag takes precedence over the environment, and the
+// environment over the context. If a context is named by a flag, it takes precedence over the
+// environment, too.
+func (a *App) Settings() (*contexts.Context, error) {
+	if a.settings != nil {
+		return a.settings, nil
+	}
+	config, err := contexts.Load(a.ConfigFile())
+	if err != nil {
+		return nil, err
+	}
+	name := firstNonEmpty(a.Flags.Context, a.Env("PSRPC_CONTEXT"))
+	settings, err := config.Resolve(name, a.Env)
+	if err != nil {
+		if errors.Is(err, contexts.ErrNotFound) {
+			return nil, Hint(Exit(ExitUsage, err), "psrpc context ls lists the contexts")
+		}
+		return nil, err
+	}
+	if fromEnv := a.Env("PSRPC_BUS"); fromEnv != "" && a.Flags.Context == "" {
+		settings.Bus = fromEnv
+	}
+	settings.Bus = firstNonEmpty(a.Flags.Bus, settings.Bus, DefaultBus)
+	settings.Prefix = firstNonEmpty(a.Flags.Prefix, settings.Prefix)
+	if len(a.Flags.Proto)+len(a.Flags.DescriptorSet) > 0 {
+		settings.Proto, settings.DescriptorSet = a.Flags.Proto, a.Flags.DescriptorSet
+	}
+	if len(a.Flags.Import) > 0 {
+		settings.Import = a.Flags.Import
+	}
+	if a.Flags.Timeout > 0 {
+		settings.Timeout = a.Flags.Timeout
+	}
+	if settings.Timeout == 0 {
+		settings.Timeout = DefaultTimeout
+	}
+	if contexts.HasPassword(a.Flags.Bus) {
+		a.Warnf("other users of this machine can see the password in --bus: use PSRPC_BUS or psrpc context add")
+	}
+	a.settings = settings
+	return settings, nil
+}
+
+// busURL returns the URL of the bus with the prefix as a parameter.
+func busURL(settings *contexts.Context) (string, error) {
+	if settings.Prefix == "" {
+		return settings.Bus, nil
+	}
+	base, query, _ := strings.Cut(settings.Bus, "?")
+	values, err := url.ParseQuery(query)
+	if err != nil {
+		// The error of package url may contain a password.
+		return "", Usagef("the parameters of the bus URL cannot be parsed: percent-encode their values")
+	}
+	values.Set("prefix", settings.Prefix)
+	return base + "?" + values.Encode(), nil
+}
+
+// busHint says what to do if the bus is out of reach.
+func busHint(a *App, settings *contexts.Context) string {
+	switch {
+	case settings.Bus == DefaultBus:
+		return "psrpc up starts a bus here; --bus, PSRPC_BUS or a context names another one"
+	case a.Flags.Bus == "" && settings.Name != "":
+		return "the bus is that of context " + settings.Name
+	default:
+		return ""
+	}
+}
+
+// ConfigFile returns the path of the file with the contexts.
+func (a *App) ConfigFile() string {
+	return filepath.Join(a.userDirectory("XDG_CONFIG_HOME", "AppData", ".config"), "psrpc", "config.yaml")
+}
+
+// CacheDir returns the path of the directory in which descriptors are kept.
+func (a *App) CacheDir() string {
+	return filepath.Join(a.userDirectory("XDG_CACHE_HOME", "LocalAppData", ".cache"), "psrpc", "descriptors")
+}
+
+// userDirectory returns the directory that the environment variable xdg names, or the usual one.
+func (a *App) userDirectory(xdg, windows, home string) string {
+	if directory := a.Env(xdg); directory != "" {
+		return directory
+	}
+	if runtime.GOOS == "windows" {
+		return a.Env(windows)
+	}
+	return filepath.Join(a.Env("HOME"), home)
+}
+
+func firstNonEmpty(values ...string) string {
+	for _, value := range values {
+		if value != "" {
+			return value
+		}
+	}
+	return ""
+}

@@ -1,0 +1,88 @@
+package clitest
+
+import (
+	"bytes"
+	"context"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/dynpsrpc/dynpsrpc/bus"
+	"github.com/dynpsrpc/dynpsrpc/cmd/psrpc/internal/app"
+	"github.com/dynpsrpc/dynpsrpc/cmd/psrpc/internal/verbs"
+)
+
+// Env is the environment of a run. The zero value is an empty one.
+type Env struct {
+	// Bus is the bus that is used for every URL. If it is nil, the URL is opened. Runs do not close
+	// it.
+	Bus bus.Bus
+	// Vars contains environment variables. If HOME is not among them, it is an empty directory.
+	Vars map[string]string
+	// Context ends a run early, as a signal does. If it is nil, the context of the test is used.
+	Context context.Context //nolint:containedctx // an optional argument of Run
+	// Now returns the current time. If it is nil, time.Now is used.
+	Now func() time.Time
+	// Terminal makes the standard output a terminal.
+	Terminal bool
+	// OnOutput is called with each text that is written to one of the standard streams, while the run
+	// is in progress. If it is nil, the texts are in the result only.
+	OnOutput func(text string)
+}
+
+// Result is what a run has printed, and its exit code.
+type Result struct {
+	Stdout, Stderr string
+	Exit           int
+}
+
+// Run runs the command line with the given arguments and standard input. It is safe for concurrent
+// use.
+func Run(t testing.TB, env Env, stdin string, args ...string) Result {
+	t.Helper()
+	vars := map[string]string{"HOME": filepath.Join(t.TempDir(), "home")}
+	for name, value := range env.Vars {
+		vars[name] = value
+	}
+	stdout, stderr := &recorder{tee: env.OnOutput}, &recorder{tee: env.OnOutput}
+	a := app.New()
+	a.In, a.Out, a.Err = strings.NewReader(stdin), stdout, stderr
+	a.Env = func(name string) string { return vars[name] }
+	a.Terminal = env.Terminal
+	a.GivenBus = env.Bus
+	if env.Now != nil {
+		a.Now = env.Now
+	}
+	ctx := env.Context
+	if ctx == nil {
+		ctx = t.Context()
+	}
+	exit := verbs.Run(ctx, a, args)
+	return Result{Stdout: stdout.String(), Stderr: stderr.String(), Exit: exit}
+}
+
+// recorder keeps what is written to it. It is safe for concurrent use.
+type recorder struct {
+	tee func(text string)
+
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (r *recorder) Write(p []byte) (int, error) {
+	r.mu.Lock()
+	n, err := r.text.Write(p)
+	r.mu.Unlock()
+	if r.tee != nil {
+		r.tee(string(p))
+	}
+	return n, err
+}
+
+func (r *recorder) String() string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.text.String()
+}

@@ -1,0 +1,3 @@
+// Package clitest runs the command line in the process of a test and compares what it prints with
+// golden files.
+package clitest

@@ -1,0 +1,293 @@
+package schema
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"google.golang.org/protobuf/types/descriptorpb"
+
+	"github.com/dynpsrpc/dynpsrpc/errors"
+	"github.com/dynpsrpc/dynpsrpc/internal/similar"
+	"github.com/dynpsrpc/dynpsrpc/registry"
+)
+
+// ErrNotFound is wrapped by the errors about services and methods whose schema is found nowhere.
+var ErrNotFound = errors.NewErrorf(errors.NotFound, "no schema found")
+
+// Version is a version of a service that servers have.
+type Version struct {
+	// Service is the full name of the service, and WireName its name on the bus.
+	Service, WireName string
+	// Digest identifies the descriptors of the service, in hex.
+	Digest string
+	// Methods contains the names of the methods as in the schema.
+	Methods []string
+	// Servers contains the IDs of the servers that have this version, as far as they were asked.
+	Servers []string
+}
+
+// Fleet asks servers for their schemas.
+type Fleet interface {
+	// Versions returns the versions of the services on the bus. If wireName is not empty, it returns
+	// only those of the service with that name. The result is empty if no server answers.
+	Versions(ctx context.Context, wireName string) ([]Version, error)
+	// Files returns the descriptors with the given digest.
+	Files(ctx context.Context, digest string) (*descriptorpb.FileDescriptorSet, error)
+}
+
+// Chain finds services and methods, and adds the services that it finds to a registry.
+type Chain struct {
+	registry *registry.Registry
+	files    *Files
+	cache    *Cache
+	fleet    func(ctx context.Context) (Fleet, error)
+	digest   string
+	// origins says of each service where its schema was found.
+	origins map[string]string
+}
+
+// New returns a chain that adds services to reg. The function fleet is called when the files are
+// not enough. If it is nil, no server is asked. If digest is not empty, only the version whose
+// digest begins with it is taken from servers and from the cache.
+func New(reg *registry.Registry, files *Files, cache *Cache, fleet func(ctx context.Context) (Fleet, error), digest string) *Chain {
+	return &Chain{registry: reg, files: files, cache: cache, fleet: fleet, digest: digest, origins: map[string]string{}}
+}
+
+// Origin says where the schema of a service was found, such as "from the servers, digest 9f2c4e01".
+func (c *Chain) Origin(service *registry.Service) string {
+	if origin, ok := c.origins[string(service.Name())]; ok {
+		return origin
+	}
+	return "from the files"
+}
+
+// Method returns the method with the given name: pkg.Service/Method, or any end of it that only one
+// method has. If the schema is not found, the error wraps [ErrNotFound] and says where it was
+// looked for.
+func (c *Chain) Method(ctx context.Context, name string) (*registry.Method, error) {
+	wanted := newPattern(name)
+	service, err := c.find(ctx, wanted, wireNameOfMethod(name), methodNames)
+	if err != nil {
+		return nil, err
+	}
+	var found []string
+	for _, m := range service.Methods() {
+		if wanted.matches(m.FullName()) {
+			found = append(found, m.Name())
+		}
+	}
+	if len(found) != 1 {
+		return nil, ambiguous(name, found)
+	}
+	method, _ := service.Method(found[0])
+	return method, nil
+}
+
+// Service returns the service with the given name: pkg.Service, or any end of it that only one
+// service has. Its errors are like those of [Chain.Method].
+func (c *Chain) Service(ctx context.Context, name string) (*registry.Service, error) {
+	return c.find(ctx, newPattern(name), simpleName(name), serviceNames)
+}
+
+// All returns the services that can be found in the files, at the servers and, if no server answers,
+// in the cache. It leaves out those whose schema cannot be read, and all but one version of each.
+func (c *Chain) All(ctx context.Context) []*registry.Service {
+	_ = c.files.LoadInto(c.registry) // the other places may have the services
+	var asked Fleet
+	var versions []Version
+	if c.fleet != nil {
+		if fleet, err := c.fleet(ctx); err == nil {
+			asked = fleet
+			versions, _ = fleet.Versions(ctx, "")
+		}
+	}
+	if len(versions) == 0 {
+		for _, entry := range c.cache.Entries() {
+			versions = append(versions, entry.Versions...)
+		}
+	}
+	for _, version := range newestOnly(c.withDigest(versions)) {
+		if _, known := c.registry.Service(version.Service); known {
+			continue
+		}
+		if files, err := c.filesOf(ctx, asked, version.Digest); err == nil {
+			_, _ = c.add(&version, files, "from the servers")
+		}
+	}
+	return c.registry.Services()
+}
+
+// filesOf returns the descriptors with the given digest from the cache or else from the servers.
+func (c *Chain) filesOf(ctx context.Context, fleet Fleet, digest string) (*descriptorpb.FileDescriptorSet, error) {
+	if files, cached := c.cache.Get(digest); cached {
+		return files, nil
+	}
+	if fleet == nil {
+		return nil, ErrNotFound
+	}
+	files, err := fleet.Files(ctx, digest)
+	if err == nil {
+		c.cache.Put(digest, files)
+	}
+	return files, err
+}
+
+// namesOf returns the names by which a version of a service can be found.
+type namesOf func(version Version) []string
+
+func methodNames(version Version) []string {
+	names := make([]string, len(version.Methods))
+	for i, method := range version.Methods {
+		names[i] = version.Service + "/" + method
+	}
+	return names
+}
+
+func serviceNames(version Version) []string { return []string{version.Service} }
+
+// find returns the service of which a name matches wanted. wireName is the name of the service on
+// the bus, as far as it follows from what the user has typed.
+func (c *Chain) find(ctx context.Context, wanted pattern, wireName string, names namesOf) (*registry.Service, error) {
+	if err := c.files.LoadInto(c.registry); err != nil {
+		return nil, err
+	}
+	search := search{wanted: wanted, names: names}
+	loaded := versionsOf(c.registry)
+	if match, err := search.in(loaded); match != nil || err != nil {
+		return c.registered(match, err)
+	}
+	fromFleet, outcome, unreachable, err := c.askFleet(ctx, &search, wireName)
+	if fromFleet != nil || err != nil {
+		return fromFleet, err
+	}
+	fromCache, err := c.readCache(&search)
+	switch {
+	case fromCache != nil || err != nil:
+		return fromCache, err
+	case unreachable != nil && !c.files.Named():
+		return nil, unreachable
+	default:
+		return nil, fmt.Errorf("%w for %s%s\n  %s\n  %s\n  cache: not among its schemas",
+			ErrNotFound, wanted.name, similar.Hint(wanted.name, search.seen), c.files.tried(), outcome)
+	}
+}
+
+// registered returns the service of a version that is in the registry.
+func (c *Chain) registered(match *Version, err error) (*registry.Service, error) {
+	if err != nil {
+		return nil, err
+	}
+	return c.registry.FindService(match.Service)
+}
+
+// askFleet looks for a service at the servers. If it finds none, outcome says why. If the servers
+// cannot be asked, it returns the cause as unreachable.
+func (c *Chain) askFleet(ctx context.Context, search *search, wireName string) (service *registry.Service, outcome string, unreachable, err error) {
+	if c.fleet == nil {
+		return nil, "servers: not asked", nil, nil
+	}
+	fleet, err := c.fleet(ctx)
+	if err != nil {
+		return nil, "servers: " + err.Error(), err, nil
+	}
+	versions, err := fleet.Versions(ctx, wireName)
+	if err == nil && len(versions) == 0 && wireName != "" {
+		// The service may have another name on the bus than in its schema.
+		versions, err = fleet.Versions(ctx, "")
+	}
+	if err != nil {
+		return nil, "servers: " + err.Error(), err, nil
+	}
+	match, err := search.in(c.withDigest(versions))
+	switch {
+	case err != nil:
+		return nil, "", nil, err
+	case match == nil && len(versions) == 0:
+		return nil, "servers: none answers that can tell its schema", nil, nil
+	case match == nil:
+		return nil, "servers: " + describeServices(versions), nil, nil
+	}
+	files, err := c.filesOf(ctx, fleet, match.Digest)
+	if err != nil {
+		return nil, "", nil, fmt.Errorf("schema of %s, digest %.8s: %w", match.Service, match.Digest, err)
+	}
+	service, err = c.add(match, files, "from the servers")
+	return service, "", nil, err
+}
+
+// readCache looks for a service in the cache. It returns nil if there is none.
+func (c *Chain) readCache(search *search) (*registry.Service, error) {
+	var versions []Version
+	files := map[string]*descriptorpb.FileDescriptorSet{}
+	for _, entry := range c.cache.Entries() {
+		files[entry.Digest] = entry.Files
+		versions = append(versions, entry.Versions...)
+	}
+	match, err := search.in(c.withDigest(newestOnly(versions)))
+	if match == nil || err != nil {
+		return nil, err
+	}
+	return c.add(match, files[match.Digest], "from the cache")
+}
+
+// add adds the service of a version to the registry. origin says where its schema was found.
+func (c *Chain) add(version *Version, files *descriptorpb.FileDescriptorSet, origin string) (*registry.Service, error) {
+	loaded := registry.New(registry.WithWireNames(map[string]string{version.Service: version.WireName}))
+	if err := loaded.RegisterDescriptorSet(files); err != nil {
+		return nil, fmt.Errorf("schema of %s, digest %.8s: %w", version.Service, version.Digest, err)
+	}
+	service, err := loaded.FindService(version.Service)
+	if err != nil {
+		return nil, err
+	}
+	c.origins[version.Service] = fmt.Sprintf("%s, digest %.8s", origin, version.Digest)
+	return c.registry.Register(service.Descriptor(), registry.WithWireName(version.WireName))
+}
+
+// withDigest returns the versions whose digest begins with that of the chain.
+func (c *Chain) withDigest(versions []Version) []Version {
+	if c.digest == "" {
+		return versions
+	}
+	return slices.DeleteFunc(slices.Clone(versions), func(v Version) bool { return !strings.HasPrefix(v.Digest, c.digest) })
+}
+
+// newestOnly keeps the first version of each service. The cache lists the newest first.
+func newestOnly(versions []Version) []Version {
+	seen := map[string]bool{}
+	return slices.DeleteFunc(versions, func(v Version) bool {
+		repeated := seen[v.Service]
+		seen[v.Service] = true
+		return repeated
+	})
+}
+
+// versionsOf returns the services of a registry.
+func versionsOf(reg *registry.Registry) []Version {
+	var versions []Version
+	for _, service := range reg.Services() {
+		version := Version{Service: string(service.Name()), WireName: service.WireName()}
+		for _, method := range service.Methods() {
+			version.Methods = append(version.Methods, method.Name())
+		}
+		versions = append(versions, version)
+	}
+	return versions
+}
+
+func describeServices(versions []Version) string {
+	var names []string
+	for _, version := range versions {
+		if !slices.Contains(names, version.Service) {
+			names = append(names, version.Service)
+		}
+	}
+	slices.Sort(names)
+	const most = 8
+	if len(names) > most {
+		return fmt.Sprintf("they serve %d other services", len(names))
+	}
+	return "they serve " + strings.Join(names, ", ")
+}

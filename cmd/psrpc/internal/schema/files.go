@@ -1,0 +1,143 @@
+package schema
+
+import (
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/dynpsrpc/dynpsrpc/errors"
+	"github.com/dynpsrpc/dynpsrpc/registry"
+)
+
+// Files are the files that the user has named.
+type Files struct {
+	// Proto contains paths of .proto files, or patterns such as protos/*.proto.
+	Proto []string
+	// Import contains the directories from which the files are imported. If it is empty, it is the
+	// directory of each file.
+	Import []string
+	// DescriptorSet contains paths of descriptor sets.
+	DescriptorSet []string
+
+	loaded bool
+}
+
+// LoadInto adds the services of the files to reg. It does so only once.
+func (f *Files) LoadInto(reg *registry.Registry) error {
+	if f.loaded {
+		return nil
+	}
+	for _, path := range f.DescriptorSet {
+		if err := reg.LoadDescriptorSet(os.DirFS(filepath.Dir(path)), filepath.Base(path)); err != nil {
+			return err
+		}
+	}
+	sources, err := f.sources()
+	if err != nil {
+		return err
+	}
+	for _, s := range sources {
+		if err := s.load(reg); err != nil {
+			return err
+		}
+	}
+	f.loaded = true
+	return nil
+}
+
+// Named reports whether the user has named any file.
+func (f *Files) Named() bool { return len(f.Proto)+len(f.DescriptorSet) > 0 }
+
+// tried says what was looked for in the files.
+func (f *Files) tried() string {
+	if !f.Named() {
+		return "files: none given; -p names .proto files"
+	}
+	return "files: not in " + strings.Join(slices.Concat(f.Proto, f.DescriptorSet), ", ")
+}
+
+// source is a group of .proto files with common directories to import from.
+type source struct {
+	roots []string
+	// names are relative to one of the roots, with slashes.
+	names []string
+	// guessed reports whether the user has not named the roots.
+	guessed bool
+}
+
+// sources returns the .proto files, grouped by their roots.
+func (f *Files) sources() ([]*source, error) {
+	var sources []*source
+	for _, pattern := range f.Proto {
+		paths, err := expand(pattern)
+		if err != nil {
+			return nil, err
+		}
+		for _, path := range paths {
+			s, name, err := f.sourceOf(path)
+			if err != nil {
+				return nil, err
+			}
+			i := slices.IndexFunc(sources, func(other *source) bool { return slices.Equal(other.roots, s.roots) })
+			if i < 0 {
+				i = len(sources)
+				sources = append(sources, s)
+			}
+			sources[i].names = append(sources[i].names, name)
+		}
+	}
+	return sources, nil
+}
+
+// expand returns the files that a pattern matches. A pattern without wildcards matches itself, even
+// if there is no such file.
+func expand(pattern string) ([]string, error) {
+	if !strings.ContainsAny(pattern, "*?[") {
+		return []string{pattern}, nil
+	}
+	paths, err := filepath.Glob(pattern)
+	if err != nil {
+		return nil, fmt.Errorf("-p %s: %w", pattern, err)
+	}
+	if len(paths) == 0 {
+		return nil, errors.NewErrorf(errors.NotFound, "-p %s: there is no such file", pattern)
+	}
+	return paths, nil
+}
+
+// sourceOf returns the roots of a file and its name relative to one of them.
+func (f *Files) sourceOf(path string) (*source, string, error) {
+	if len(f.Import) == 0 {
+		return &source{roots: []string{filepath.Dir(path)}, guessed: true}, filepath.Base(path), nil
+	}
+	for _, root := range f.Import {
+		if name, err := filepath.Rel(root, path); err == nil && filepath.IsLocal(name) {
+			return &source{roots: f.Import}, filepath.ToSlash(name), nil
+		}
+		if _, err := os.Stat(filepath.Join(root, path)); err == nil {
+			return &source{roots: f.Import}, filepath.ToSlash(path), nil
+		}
+	}
+	return nil, "", errors.NewErrorf(errors.InvalidArgument,
+		"file %s is in none of the directories given with -I: %s", path, strings.Join(f.Import, ", "))
+}
+
+// load adds the services of the files to reg.
+func (s *source) load(reg *registry.Registry) error {
+	roots := make([]fs.FS, len(s.roots))
+	for i, root := range s.roots {
+		roots[i] = os.DirFS(root)
+	}
+	err := reg.ParseProto(registry.ImportRoots(roots...), s.names...)
+	if err == nil {
+		return nil
+	}
+	err = fmt.Errorf("files in %s: %w", strings.Join(s.roots, ", "), err)
+	if s.guessed && errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%w\n  if an import is missing, name the directory from which it is imported with -I", err)
+	}
+	return err
+}

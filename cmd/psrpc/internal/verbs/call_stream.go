@@ -1,0 +1,94 @@
+package verbs
+
+import (
+	"context"
+	"iter"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/dynpsrpc/dynpsrpc/dynamic"
+	"github.com/dynpsrpc/dynpsrpc/errors"
+)
+
+// stream opens a stream, sends the messages as they come, and prints what arrives. It ends when the
+// server closes the stream, after the number of messages that --expect says, or when nothing has
+// arrived for the timeout after the last message was sent.
+func (c *call) stream(ctx context.Context, messages iter.Seq2[proto.Message, error]) error {
+	stream, err := dynamic.InvokeStream(ctx, c.conn, c.method.FullName(), c.options...)
+	if err != nil {
+		return c.failed(err)
+	}
+	settings, err := c.app.Settings()
+	if err != nil {
+		return err
+	}
+	sent := make(chan error, 1)
+	// The goroutine ends when all messages are sent, or at the first message that cannot be sent
+	// because the stream is closed. It may wait for the standard input until the process ends.
+	go func() { sent <- send(stream, messages) }()
+	silence := time.NewTimer(time.Hour)
+	silence.Stop()
+	defer silence.Stop()
+	var sending error
+	done := false
+	for received := 0; ; {
+		select {
+		case message, open := <-stream.Channel():
+			if !open {
+				return c.streamEnd(stream.Err(), sending)
+			}
+			if err := c.print(message); err != nil {
+				return errors.Join(err, stream.Close(nil))
+			}
+			if received++; received == c.expect {
+				return c.closeStream(stream, sending)
+			}
+		case sending = <-sent:
+			done = true
+			if sending != nil {
+				return errors.Join(sending, stream.Close(nil))
+			}
+		case <-silence.C:
+			return c.closeStream(stream, sending)
+		}
+		if done {
+			silence.Reset(settings.Timeout)
+		}
+	}
+}
+
+// send sends messages on a stream. It returns nil if the stream is closed meanwhile.
+func send(stream *dynamic.InvokedStream, messages iter.Seq2[proto.Message, error]) error {
+	for message, err := range messages {
+		if err != nil {
+			return err
+		}
+		if err := stream.Send(message); err != nil {
+			if stream.Err() != nil {
+				return nil //nolint:nilerr // the end of the stream is reported by its reader
+			}
+			return err
+		}
+	}
+	return nil
+}
+
+// closeStream closes a stream from this side and prints what has arrived meanwhile.
+func (c *call) closeStream(stream *dynamic.InvokedStream, sending error) error {
+	if err := stream.Close(nil); err != nil {
+		return c.failed(err)
+	}
+	return sending
+}
+
+// streamEnd returns the error with which a stream has ended, or nil if the server has closed it in
+// an orderly way.
+func (c *call) streamEnd(err, sending error) error {
+	switch {
+	case err == nil, errors.Is(err, errors.ErrStreamClosed), errors.Is(err, errors.ErrStreamEOF):
+		return sending
+	default:
+		return c.failed(err)
+	}
+}

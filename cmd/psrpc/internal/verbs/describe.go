@@ -1,0 +1,234 @@
+package verbs
+
+import (
+	"context"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/jhump/protoreflect/desc"            //nolint:staticcheck // deprecated, but the printer needs it
+	"github.com/jhump/protoreflect/desc/protoprint" //nolint:staticcheck // deprecated, but used deliberately
+	"github.com/spf13/cobra"
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/reflect/protodesc"
+	"google.golang.org/protobuf/reflect/protoreflect"
+
+	"github.com/dynpsrpc/dynpsrpc/cmd/psrpc/internal/app"
+	"github.com/dynpsrpc/dynpsrpc/cmd/psrpc/internal/schema"
+	"github.com/dynpsrpc/dynpsrpc/errors"
+	"github.com/dynpsrpc/dynpsrpc/registry"
+)
+
+// describe is one run of the verb describe.
+type describe struct {
+	app      *app.App
+	template bool
+	out      string
+}
+
+func newDescribe(a *app.App) *cobra.Command {
+	d := &describe{app: a}
+	command := &cobra.Command{
+		Use:   "describe SYMBOL",
+		Short: "Print a service, method, message or enum as .proto source, or a server",
+		Long: `describe prints a service, a method, a message or an enum as .proto source. SYMBOL is a full name, or
+any end of it that only one symbol has. If SYMBOL is the ID of a server, describe prints what the
+server tells of itself.`,
+		Example: `  psrpc describe Greeter
+  psrpc describe Greeter/Hello --template
+  psrpc describe HelloRequest
+  psrpc describe Greeter --out protos
+  psrpc describe greeter-1`,
+		Args:              arguments(1, 1),
+		ValidArgsFunction: completeSymbols(a),
+		RunE: func(command *cobra.Command, args []string) error {
+			return d.run(command.Context(), args[0])
+		},
+	}
+	command.Flags().BoolVar(&d.template, "template", false, "print JSON with all fields of the message, or of the request of the method")
+	command.Flags().StringVar(&d.out, "out", "", "write the .proto files of the symbol into this directory")
+	a.AddDigest(command)
+	return command
+}
+
+// completeSymbols completes the first argument with the names of services and methods.
+func completeSymbols(a *app.App) cobra.CompletionFunc {
+	methods := completeMethods(a, nil)
+	return func(command *cobra.Command, args []string, typed string) ([]cobra.Completion, cobra.ShellCompDirective) {
+		names, directive := methods(command, args, typed)
+		for _, service := range a.Registry().Services() {
+			if strings.HasPrefix(string(service.Name()), typed) {
+				names = append(names, cobra.CompletionWithDesc(string(service.Name()), "service"))
+			}
+		}
+		return names, directive
+	}
+}
+
+func (d *describe) run(ctx context.Context, name string) error {
+	symbol, err := d.find(ctx, name)
+	if errors.Is(err, schema.ErrNotFound) {
+		var server any; var problem error
+		if server != nil && problem == nil {
+			return nil
+		}
+		return errors.Join(err, problem)
+	}
+	if err != nil {
+		return err
+	}
+	switch {
+	case d.template:
+		return d.printTemplate(symbol)
+	case d.out != "":
+		return d.writeFiles(symbol.ParentFile())
+	case d.app.Format() == app.FormatJSON:
+		return d.printJSON(symbol)
+	default:
+		source, err := protoSource(symbol)
+		if err != nil {
+			return err
+		}
+		return d.app.Printf("%s%s", comment(symbol, d.app), source)
+	}
+}
+
+// find returns the service, method, message or enum with the given name.
+func (d *describe) find(ctx context.Context, name string) (protoreflect.Descriptor, error) {
+	if !strings.Contains(name, "/") {
+		service, err := d.app.Service(ctx, name)
+		if err == nil {
+			return service.Descriptor(), nil
+		}
+		if !errors.Is(err, schema.ErrNotFound) {
+			return nil, err
+		}
+	}
+	method, notFound := d.app.Method(ctx, name)
+	if notFound == nil {
+		return method.Descriptor(), nil
+	}
+	if !errors.Is(notFound, schema.ErrNotFound) {
+		return nil, notFound
+	}
+	chain, err := d.app.Schema()
+	if err != nil {
+		return nil, err
+	}
+	found, err := schema.FindType(chain.All(ctx), name)
+	if err != nil {
+		return nil, app.Exit(app.ExitUsage, err)
+	}
+	if found == nil {
+		return nil, notFound
+	}
+	return found, nil
+}
+
+// comment returns what .proto source does not say: how a method is called, or where the schema of a
+// service was found.
+func comment(symbol protoreflect.Descriptor, a *app.App) string {
+	switch symbol := symbol.(type) {
+	case protoreflect.ServiceDescriptor:
+		if service, ok := a.Registry().Service(string(symbol.FullName())); ok {
+			return "// " + string(symbol.FullName()) + ", " + a.Origin(service) + "\n"
+		}
+	case protoreflect.MethodDescriptor:
+		name := string(symbol.Parent().FullName()) + "/" + string(symbol.Name())
+		if method, ok := a.Registry().Method(name); ok {
+			return "// " + method.FullName() + ": " + describeMethod(method) + "\n"
+		}
+	}
+	return "// " + string(symbol.FullName()) + "\n"
+}
+
+// protoSource returns the source of a symbol. It always ends with a line break.
+func protoSource(symbol protoreflect.Descriptor) (string, error) {
+	wrapped, err := desc.WrapDescriptor(symbol)
+	if err != nil {
+		return "", err
+	}
+	printer := protoprint.Printer{Compact: true, OmitComments: protoprint.CommentsDetached}
+	source, err := printer.PrintProtoToString(wrapped)
+	return strings.TrimRight(source, "\n") + "\n", err
+}
+
+// printTemplate prints JSON with all fields of a message.
+func (d *describe) printTemplate(symbol protoreflect.Descriptor) error {
+	switch symbol := symbol.(type) {
+	case protoreflect.MessageDescriptor:
+		return d.app.JSON(template(symbol, 0))
+	case protoreflect.MethodDescriptor:
+		message := symbol.Input()
+		if method, ok := d.app.Registry().Method(string(symbol.FullName())); ok && method.Kind() == registry.KindSubscription {
+			message = symbol.Output()
+		}
+		return d.app.JSON(template(message, 0))
+	default:
+		return app.Usagef("--template: %s is neither a method nor a message", symbol.FullName())
+	}
+}
+
+// printJSON prints the descriptor of a symbol in its JSON form.
+func (d *describe) printJSON(symbol protoreflect.Descriptor) error {
+	encoded, err := descriptorJSON(symbol, protojson.MarshalOptions{Resolver: d.app.Registry()})
+	if err != nil {
+		return err
+	}
+	return d.app.JSON(encoded)
+}
+
+// writeFiles writes a file and all files that it imports, except for protobuf's own.
+func (d *describe) writeFiles(file protoreflect.FileDescriptor) error {
+	written := map[string]bool{}
+	var write func(file protoreflect.FileDescriptor) error
+	write = func(file protoreflect.FileDescriptor) error {
+		if written[file.Path()] || file.Package() == "google.protobuf" {
+			return nil
+		}
+		written[file.Path()] = true
+		for i := range file.Imports().Len() {
+			if err := write(file.Imports().Get(i).FileDescriptor); err != nil {
+				return err
+			}
+		}
+		return d.writeFile(file)
+	}
+	return write(file)
+}
+
+func (d *describe) writeFile(file protoreflect.FileDescriptor) error {
+	// The path comes from a peer.
+	if !filepath.IsLocal(filepath.FromSlash(file.Path())) {
+		return errors.NewErrorf(errors.InvalidArgument, "the schema names a file outside of the directory: %q", file.Path())
+	}
+	source, err := protoSource(file)
+	if err != nil {
+		return err
+	}
+	path := filepath.Join(d.out, filepath.FromSlash(file.Path()))
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil { //nolint:gosec // schemas are not secret
+		return err
+	}
+	if err := os.WriteFile(path, []byte(source), 0o644); err != nil { //nolint:gosec // schemas are not secret
+		return err
+	}
+	return d.app.Printf("%s\n", path)
+}
+
+// descriptorJSON returns the descriptor of a symbol in its JSON form.
+func descriptorJSON(symbol protoreflect.Descriptor, options protojson.MarshalOptions) (json.RawMessage, error) {
+	switch symbol := symbol.(type) {
+	case protoreflect.ServiceDescriptor:
+		return options.Marshal(protodesc.ToServiceDescriptorProto(symbol))
+	case protoreflect.MethodDescriptor:
+		return options.Marshal(protodesc.ToMethodDescriptorProto(symbol))
+	case protoreflect.EnumDescriptor:
+		return options.Marshal(protodesc.ToEnumDescriptorProto(symbol))
+	case protoreflect.MessageDescriptor:
+		return options.Marshal(protodesc.ToDescriptorProto(symbol))
+	default:
+		return nil, errors.NewErrorf(errors.InvalidArgument, "%s has no JSON form", symbol.FullName())
+	}
+}

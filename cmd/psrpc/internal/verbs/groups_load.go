@@ -1,0 +1,12 @@
+package verbs
+
+import (
+	"github.com/spf13/cobra"
+
+	"github.com/dynpsrpc/dynpsrpc/cmd/psrpc/internal/app"
+)
+
+// testVerbs returns the verbs that load, mock, record and diagnose services.
+func testVerbs(_ *app.App) []*cobra.Command {
+	return []*cobra.Command{}
+}

@@ -1,0 +1,12 @@
+package verbs
+
+import (
+	"github.com/spf13/cobra"
+
+	"github.com/dynpsrpc/dynpsrpc/cmd/psrpc/internal/app"
+)
+
+// operateVerbs returns the verbs that show a fleet and operate its servers.
+func operateVerbs(_ *app.App) []*cobra.Command {
+	return []*cobra.Command{}
+}

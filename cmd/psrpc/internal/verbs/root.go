@@ -1,0 +1,123 @@
+package verbs
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/dynpsrpc/dynpsrpc/cmd/psrpc/internal/app"
+)
+
+// These are the groups of verbs in the help.
+const (
+	groupCall    = "call"
+	groupOperate = "operate"
+	groupTest    = "test"
+	groupSetup   = "setup"
+)
+
+// New returns the root command with all verbs.
+func New(a *app.App) *cobra.Command {
+	root := &cobra.Command{
+		Use:   "psrpc",
+		Short: "Show, call and watch the services on a bus",
+		Long: `psrpc shows, calls and watches the services on a bus: Redis or NATS.
+
+A method is named like pkg.Service/Method, or by any end of that name that only one method has, such
+as Service/Method. The schema of a method is taken from the files given with -p, from the servers
+themselves, or from the cache of an earlier run, in this order.
+
+Exit codes: 0 done, 1 failed, 2 wrong usage, 3 the bus is out of reach, 4 nobody listens or nothing
+was found, 5 not as wanted, 64+n a server answered with gRPC code n, 130 interrupted.`,
+		Example: `  psrpc up &
+  psrpc list
+  psrpc call Greeter/Hello name=Ada`,
+		Args:              unknownVerb,
+		RunE:              func(command *cobra.Command, _ []string) error { return command.Help() },
+		PersistentPreRunE: func(*cobra.Command, []string) error { return a.CheckFlags() },
+		SilenceErrors:     true,
+		SilenceUsage:      true,
+		// The verb completion of this package takes the place of the default one.
+		CompletionOptions: cobra.CompletionOptions{DisableDefaultCmd: true},
+	}
+	root.SetIn(a.In)
+	root.SetOut(a.Out)
+	root.SetErr(a.Err)
+	root.SetFlagErrorFunc(func(command *cobra.Command, err error) error {
+		return app.Hint(app.Usagef("%w", err), command.CommandPath()+" --help lists the flags")
+	})
+	a.AddFlags(root)
+	root.AddGroup(
+		&cobra.Group{ID: groupCall, Title: "Calls:"},
+		&cobra.Group{ID: groupOperate, Title: "Operation:"},
+		&cobra.Group{ID: groupTest, Title: "Tests:"},
+		&cobra.Group{ID: groupSetup, Title: "Set-up:"},
+	)
+	root.SetHelpCommandGroupID(groupSetup)
+	addVerbs(root, groupCall, callVerbs(a))
+	addVerbs(root, groupOperate, operateVerbs(a))
+	addVerbs(root, groupTest, testVerbs(a))
+	addVerbs(root, groupSetup, setupVerbs(a))
+	return root
+}
+
+func addVerbs(root *cobra.Command, group string, verbs []*cobra.Command) {
+	for _, verb := range verbs {
+		verb.GroupID = group
+		root.AddCommand(verb)
+	}
+}
+
+// unknownVerb is called if the first argument is not a verb.
+func unknownVerb(root *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	hint := root.CommandPath() + " help lists the verbs"
+	root.SuggestionsMinimumDistance = 2
+	if similar := root.SuggestionsFor(args[0]); len(similar) > 0 {
+		hint = "did you mean " + strings.Join(similar, " or ") + "?"
+	}
+	return app.Hint(app.Usagef("%s is not a verb", args[0]), hint)
+}
+
+// arguments returns a check that a verb has at least least and at most most arguments. If most is
+// negative, there is no maximum.
+func arguments(least, most int) cobra.PositionalArgs {
+	return func(command *cobra.Command, args []string) error {
+		usage := "usage: " + command.UseLine()
+		switch {
+		case len(args) < least:
+			return app.Hint(app.Usagef("%s: an argument is missing", command.Name()), usage)
+		case most >= 0 && len(args) > most:
+			return app.Hint(app.Usagef("%s: there are too many arguments: %s", command.Name(), strings.Join(args[most:], " ")), usage)
+		default:
+			return nil
+		}
+	}
+}
+
+// Run executes the command line with the given arguments and returns the exit code. It releases
+// everything that the verb has opened.
+func Run(ctx context.Context, a *app.App, args []string) int {
+	root := New(a)
+	// A nil slice would make cobra use the arguments of the process.
+	root.SetArgs(append([]string{}, args...))
+	err := root.ExecuteContext(ctx)
+	if closing := a.Close(); closing != nil && err == nil {
+		a.Warnf("%v", closing)
+	}
+	return a.Report(ctx, err)
+}
+
+// choice returns an error if the value of a flag is none of those that it may have.
+func choice(flag, value string, values ...string) error {
+	for _, allowed := range values {
+		if value == allowed {
+			return nil
+		}
+	}
+	return app.Usagef("--%s %s: %s", flag, value, fmt.Sprintf("the values are %s", strings.Join(values, ", ")))
+}
