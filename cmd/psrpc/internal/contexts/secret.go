@@ -91,6 +91,9 @@ func RedactURL(busURL string) string {
 	// The last at sign of the authority ends the user. A password that is not encoded may contain a
 	// slash, so the authority is taken to end at the last at sign, wherever it is.
 	base, query, hasQuery := strings.Cut(rest, "?")
+	if strings.Contains(query, "@") {
+		return scheme + "://" + hidden // a password that contains a question mark
+	}
 	if at := strings.LastIndexByte(base, '@'); at >= 0 {
 		base = redactUser(scheme, base[:at]) + base[at:]
 	}
@@ -115,9 +118,6 @@ func redactUser(scheme, user string) string {
 }
 
 func redactQuery(query string) string {
-	if strings.Contains(query, "@") {
-		return hidden // the end of a password that contains a question mark
-	}
 	parameters := strings.Split(query, "&")
 	for i, parameter := range parameters {
 		name, value, _ := strings.Cut(parameter, "=")

@@ -21,7 +21,7 @@ func TestRedactURL(t *testing.T) {
 		"redis://:pass@host":             "redis://:[hidden]@host",
 		"redis://ada@host":               "redis://ada@host",
 		"redis://ada:p/a@ss@host/0":      "redis://ada:[hidden]@host/0",
-		"redis://ada:p?a@host/0":         "redis://ada:[hidden]?[hidden]",
+		"redis://ada:p?a@host/0":         "redis://[hidden]",
 		"redis://ada:${PASS}@host":       "redis://ada:${PASS}@host",
 		"redis://host?password=p&db=1":   "redis://host?password=[hidden]&db=1",
 		"redis://host?pass%77ord=p&db=1": "redis://host?pass%77ord=[hidden]&db=1",

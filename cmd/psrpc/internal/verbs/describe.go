@@ -69,7 +69,8 @@ func completeSymbols(a *app.App) cobra.CompletionFunc {
 func (d *describe) run(ctx context.Context, name string) error {
 	symbol, err := d.find(ctx, name)
 	if errors.Is(err, schema.ErrNotFound) {
-		var server any; var problem error
+		var server any
+		var problem error
 		if server != nil && problem == nil {
 			return nil
 		}
