@@ -4,6 +4,9 @@ import (
 	"context"
 
 	"google.golang.org/protobuf/proto"
+
+	"github.com/dynpsrpc/dynpsrpc/errors"
+	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
 // Client calls one method of a service through a [Conn]. Req and Resp are the request and response
@@ -29,6 +32,15 @@ func NewClient[Req, Resp proto.Message](c *Conn, name string) (*Client[Req, Resp
 	method, err := c.lookUpMethod(name)
 	if err != nil {
 		return nil, err
+	}
+	return NewMethodClient[Req, Resp](c, method)
+}
+
+// NewMethodClient is like [NewClient], but takes the method itself. The method need not be in the
+// conn's registry.
+func NewMethodClient[Req, Resp proto.Message](c *Conn, method *registry.Method) (*Client[Req, Resp], error) {
+	if c == nil || method == nil {
+		return nil, errors.NewErrorf(errors.InvalidArgument, "cannot create client: the conn or the method is nil")
 	}
 	plan, err := newClientPlan[Req, Resp](context.Background(), c, method)
 	if err != nil {

@@ -40,6 +40,8 @@ func TestInvoke_NilConnOrContext(t *testing.T) {
 	require.EqualError(t, dynamic.Publish(t.Context(), nil, echo, nil), "method "+echo+": the conn is nil")
 	_, err := dynamic.NewClient[text, text](nil, echo)
 	require.EqualError(t, err, "method "+echo+": the conn is nil")
+	_, err = dynamic.NewMethodClient[text, text](w.conn, nil)
+	requireCode(t, errors.InvalidArgument, err)
 }
 
 // Functions that take a context must return an error if it is nil. Afterwards, everything must work.

@@ -1,0 +1,93 @@
+package fleet
+
+import (
+	"bytes"
+	"compress/gzip"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protodesc"
+	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/types/descriptorpb"
+
+	"github.com/dynpsrpc/dynpsrpc/errors"
+)
+
+const (
+	// gzipAbove is the size in bytes above which servers compress descriptors.
+	gzipAbove = 16 << 10
+	// maxDescriptors is the maximum size in bytes of decompressed descriptors.
+	maxDescriptors = 64 << 20
+)
+
+// filesOf returns a file and all files that it imports, directly or indirectly, sorted by path.
+// Without comments, the result also lacks the positions in the sources.
+func filesOf(file protoreflect.FileDescriptor, comments bool) []*descriptorpb.FileDescriptorProto {
+	files := make(map[string]*descriptorpb.FileDescriptorProto)
+	addFile(files, file, comments)
+	sorted := make([]*descriptorpb.FileDescriptorProto, 0, len(files))
+	for _, path := range slices.Sorted(maps.Keys(files)) {
+		sorted = append(sorted, files[path])
+	}
+	return sorted
+}
+
+func addFile(files map[string]*descriptorpb.FileDescriptorProto, file protoreflect.FileDescriptor, comments bool) {
+	if files[file.Path()] != nil || file.IsPlaceholder() {
+		return
+	}
+	encoded := protodesc.ToFileDescriptorProto(file)
+	if !comments {
+		encoded.SourceCodeInfo = nil
+	}
+	files[file.Path()] = encoded
+	for i := range file.Imports().Len() {
+		addFile(files, file.Imports().Get(i).FileDescriptor, comments)
+	}
+}
+
+// packFiles returns the response with the files of a service.
+func packFiles(service protoreflect.ServiceDescriptor, comments bool) (*describeResponse, error) {
+	encoded, err := proto.Marshal(&descriptorpb.FileDescriptorSet{File: filesOf(service.ParentFile(), comments)})
+	if err != nil {
+		return nil, errors.NewErrorf(errors.Internal, "descriptors of %s: %w", service.FullName(), err)
+	}
+	if len(encoded) <= gzipAbove {
+		return &describeResponse{Files: encoded}, nil
+	}
+	var compressed bytes.Buffer
+	w := gzip.NewWriter(&compressed)
+	if _, err = w.Write(encoded); err == nil {
+		err = w.Close()
+	}
+	if err != nil {
+		return nil, errors.NewErrorf(errors.Internal, "descriptors of %s: %w", service.FullName(), err)
+	}
+	return &describeResponse{Files: compressed.Bytes(), GZIP: true}, nil
+}
+
+// unpackFiles returns the files in a response. It returns an error if they cannot be decoded, or if
+// they are larger than maxDescriptors.
+func unpackFiles(response *describeResponse) (*descriptorpb.FileDescriptorSet, error) {
+	encoded := response.Files
+	if response.GZIP {
+		r, err := gzip.NewReader(bytes.NewReader(encoded))
+		if err != nil {
+			return nil, fmt.Errorf("descriptors cannot be decompressed: %w", err)
+		}
+		if encoded, err = io.ReadAll(io.LimitReader(r, maxDescriptors+1)); err != nil {
+			return nil, fmt.Errorf("descriptors cannot be decompressed: %w", err)
+		}
+		if len(encoded) > maxDescriptors {
+			return nil, fmt.Errorf("descriptors are larger than %d MiB", maxDescriptors>>20)
+		}
+	}
+	files := new(descriptorpb.FileDescriptorSet)
+	if err := proto.Unmarshal(encoded, files); err != nil {
+		return nil, fmt.Errorf("descriptors cannot be decoded: %w", err)
+	}
+	return files, nil
+}

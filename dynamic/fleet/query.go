@@ -1,0 +1,211 @@
+package fleet
+
+import (
+	"context"
+	"iter"
+	"sync"
+	"time"
+
+	"github.com/dynpsrpc/dynpsrpc/dynamic"
+	"github.com/dynpsrpc/dynpsrpc/errors"
+)
+
+// DefaultWait is how long [Fleet.Servers] waits for servers that do not answer, unless [Wait] is
+// used.
+const DefaultWait = 2 * time.Second
+
+const (
+	// smallShard is the number of servers in the first shard up to which all other servers are asked
+	// at once.
+	smallShard = 8
+	// shardsAtOnce is the number of shards that are asked at the same time.
+	shardsAtOnce = 4
+)
+
+// QueryOption configures [Fleet.Servers].
+type QueryOption func(*queryOptions)
+
+type queryOptions struct {
+	request queryRequest
+	// scope is empty for all servers.
+	scope string
+	wait  time.Duration
+}
+
+// Parts sets which parts servers tell of themselves. By default, they tell only who they are.
+func Parts(parts ...Part) QueryOption {
+	return func(o *queryOptions) { o.request.Parts = append(o.request.Parts, parts...) }
+}
+
+// OfService asks only the servers of a service. wireName is the name of the service on the bus.
+func OfService(wireName string) QueryOption {
+	return func(o *queryOptions) { o.scope = serviceScope(wireName) }
+}
+
+// OnServer asks only the server with the given ID.
+func OnServer(serverID string) QueryOption {
+	return func(o *queryOptions) { o.scope = serverScope(serverID) }
+}
+
+// Services sets of which services the servers tell. The names are those on the bus. By default, they
+// tell of all their services. The option does not change which servers are asked; see [OfService].
+func Services(wireNames ...string) QueryOption {
+	return func(o *queryOptions) { o.request.Services = append(o.request.Services, wireNames...) }
+}
+
+// MaxTopics sets how many topics servers tell for each method. The default is 20, and the maximum is
+// 1000.
+func MaxTopics(n int) QueryOption {
+	return func(o *queryOptions) { o.request.MaxTopics = uint32(min(max(n, 0), 1000)) } //nolint:gosec // it is limited
+}
+
+// TopicsAfter asks only for topics that come after the given one in the order of sorted strings, such
+// as the last topic that a server has told. The parts of a topic are joined by "|".
+func TopicsAfter(topic string) QueryOption {
+	return func(o *queryOptions) { o.request.TopicsAfter = topic }
+}
+
+// Wait sets how long to wait for servers that do not answer. The default is [DefaultWait]. If all
+// servers answer, nothing waits.
+func Wait(d time.Duration) QueryOption {
+	return func(o *queryOptions) {
+		if d > 0 {
+			o.wait = d
+		}
+	}
+}
+
+// Servers asks the servers of the bus, and yields what each of them tells as soon as it answers. By
+// default, it asks all servers. The loop ends when all servers have answered, as far as the conn can
+// know; see [dynamic.Client.CallMulti]. It ends after [Wait] if a server does not answer. If there are
+// no servers, it yields nothing.
+//
+// A server may refuse to answer. Servers then yields a [Server] that contains only its ID, together
+// with the server's error. If the question as a whole fails, Servers yields nil and the error, and the
+// loop ends. This happens if the bus is down, the conn is closed, or ctx ends.
+//
+// Large fleets are asked in 64 parts, four at a time, so that their answers do not arrive all at once.
+func (f *Fleet) Servers(ctx context.Context, opts ...QueryOption) iter.Seq2[*Server, error] {
+	o := queryOptions{wait: DefaultWait}
+	for _, opt := range opts {
+		if opt != nil {
+			opt(&o)
+		}
+	}
+	return func(yield func(*Server, error) bool) {
+		if o.scope != "" {
+			f.ask(ctx, &o, o.scope, yield)
+			return
+		}
+		f.askShards(ctx, &o, yield)
+	}
+}
+
+// askShards asks all servers. It asks those of the first shard before all others, to learn how large
+// the fleet is. It returns false if yield has returned false or if the question has failed.
+func (f *Fleet) askShards(ctx context.Context, o *queryOptions, yield func(*Server, error) bool) bool {
+	first := make(map[string]bool)
+	ok := f.ask(ctx, o, shardScope(0), func(s *Server, err error) bool {
+		if s != nil {
+			first[s.ID] = true
+		}
+		return yield(s, err)
+	})
+	switch {
+	case !ok:
+		return false
+	case len(first) <= smallShard:
+		return f.ask(ctx, o, scopeAll, func(s *Server, err error) bool {
+			return s != nil && first[s.ID] || yield(s, err)
+		})
+	default:
+		return f.askRest(ctx, o, yield)
+	}
+}
+
+// serverAnswer is what Servers yields.
+type serverAnswer struct {
+	server *Server
+	err    error
+}
+
+// askRest asks all shards but the first one.
+func (f *Fleet) askRest(ctx context.Context, o *queryOptions, yield func(*Server, error) bool) bool {
+	ctx, cancel := context.WithCancel(ctx)
+	answers, next := make(chan serverAnswer), make(chan int)
+	var workers sync.WaitGroup
+	for range shardsAtOnce {
+		workers.Go(func() {
+			for shard := range next {
+				f.ask(ctx, o, shardScope(shard), func(s *Server, err error) bool {
+					answers <- serverAnswer{s, err}
+					return s != nil
+				})
+			}
+		})
+	}
+	workers.Go(func() {
+		defer close(next)
+		for shard := 1; shard < shards; shard++ {
+			select {
+			case next <- shard:
+			case <-ctx.Done():
+				return
+			}
+		}
+	})
+	go func() { // The deferred function waits for it.
+		workers.Wait()
+		close(answers)
+	}()
+	defer func() {
+		cancel()
+		for range answers {
+		}
+	}()
+	for a := range answers {
+		if !yield(a.server, a.err) || a.server == nil {
+			return false
+		}
+	}
+	return true
+}
+
+// ask asks the servers of a scope. It returns false if yield has returned false or if the question
+// has failed.
+func (f *Fleet) ask(ctx context.Context, o *queryOptions, scope string, yield func(*Server, error) bool) bool {
+	started := time.Now()
+	client := f.query.Topic(scope)
+	for response := range client.Responses(ctx, toMessage(&o.request), dynamic.WithRequestTimeout(o.wait)) {
+		switch {
+		case response.Err == nil:
+			server := fromMessage[Server](response.Result)
+			server.ID = response.ServerID
+			server.RoundTrip = time.Since(started)
+			server.ClockOffset = server.Now.Sub(started.Add(server.RoundTrip / 2))
+			if !yield(server, nil) {
+				return false
+			}
+		case response.ServerID != "":
+			if !yield(&Server{ID: response.ServerID, RoundTrip: time.Since(started)}, response.Err) {
+				return false
+			}
+		case isNobodyListening(response.Err):
+			return true
+		default:
+			yield(nil, response.Err)
+			return false
+		}
+	}
+	if err := ctx.Err(); err != nil {
+		yield(nil, errors.FromContext(err))
+		return false
+	}
+	return true
+}
+
+// isNobodyListening reports whether a call has failed because there are no servers.
+func isNobodyListening(err error) bool {
+	facts, ok := errors.FactsOf(err)
+	return ok && facts.Reason == errors.ReasonNobodyListening
+}

@@ -1,0 +1,151 @@
+package fleet
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/dynpsrpc/dynpsrpc/bus"
+	"github.com/dynpsrpc/dynpsrpc/errors"
+)
+
+// longWait is far longer than any answer takes, so a loop that ends earlier has not waited.
+const longWait = 20 * time.Second
+
+// serverIDs returns IDs of servers. count of them are in the first shard, and others elsewhere.
+func serverIDs(inFirst, others int) (ids []string) {
+	for i := 0; inFirst > 0 || others > 0; i++ {
+		id := fmt.Sprint("SRV_", i)
+		left := &others
+		if shardOf(id) == 0 {
+			left = &inFirst
+		}
+		if *left > 0 {
+			*left--
+			ids = append(ids, id)
+		}
+	}
+	return ids
+}
+
+// A loop must yield every server once, and end when all have answered, also if the fleet is asked in
+// shards.
+func TestServers_EndsWhenAllHaveAnswered(t *testing.T) {
+	t.Parallel()
+	for network, start := range networks {
+		for name, ids := range map[string][]string{
+			"at once": serverIDs(1, 49), "in shards": serverIDs(smallShard+1, 20),
+		} {
+			t.Run(network+" "+name, func(t *testing.T) {
+				t.Parallel()
+				connect := start(t)
+				buses := []bus.Bus{connect(), connect()}
+				for i, id := range ids {
+					simulate(t, buses[i%2], id)
+				}
+				f := newFleet(t, connect())
+				for range 2 {
+					started := time.Now()
+					servers, failures := collect(t, f, Wait(longWait))
+					assert.Empty(t, failures)
+					assert.Len(t, servers, len(ids))
+					assert.Less(t, time.Since(started), longWait/2, "the loop has waited")
+				}
+			})
+		}
+	}
+}
+
+func TestServers_OfAScope(t *testing.T) {
+	t.Parallel()
+	b := bus.NewLocal()
+	defer func() { _ = b.Close() }()
+	greeter := parseGreeter(t, map[string]string{"greeter.proto": greeterSource, "common.proto": commonSource})
+	simulate(t, b, "SRV_one", greeter)
+	simulate(t, b, "SRV_two")
+	f := newFleet(t, b)
+
+	servers, failures := collect(t, f, OfService("Greeter"), Parts(PartServices))
+	assert.Empty(t, failures)
+	require.Len(t, servers, 1)
+	assert.Equal(t, "digest.test.Greeter", servers["SRV_one"].Services[0].Name)
+
+	servers, failures = collect(t, f, OnServer("SRV_two"))
+	assert.Empty(t, failures)
+	require.Len(t, servers, 1)
+	server := servers["SRV_two"]
+	assert.Equal(t, "simulated", server.App)
+	assert.Positive(t, server.RoundTrip)
+	assert.LessOrEqual(t, server.ClockOffset.Abs(), server.RoundTrip/2, "both sides have the same clock")
+
+	servers, failures = collect(t, f, OnServer("SRV_three"))
+	assert.Empty(t, failures, "that there is no such server is not an error")
+	assert.Empty(t, servers)
+}
+
+func TestServers_Failures(t *testing.T) {
+	t.Parallel()
+	b := bus.NewLocal()
+	defer func() { _ = b.Close() }()
+	simulate(t, b, "SRV_well")
+	simulate(t, b, "SRV_strict").refuse = errRefused
+	f := newFleet(t, b)
+
+	servers, failures := collect(t, f)
+	assert.Len(t, servers, 1)
+	require.Len(t, failures, 1)
+	assert.ErrorIs(t, failures["SRV_strict"], errors.PermissionDenied)
+
+	simulate(t, b, "SRV_silent").tell = nil
+	servers, failures = collect(t, f, Wait(10*time.Millisecond))
+	assert.Len(t, servers, 1, "a silent server must not hide the others")
+	assert.Len(t, failures, 1)
+
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	for server, err := range f.Servers(ctx) {
+		assert.Nil(t, server)
+		assert.ErrorIs(t, err, context.Canceled)
+	}
+	require.NoError(t, f.Conn().Close())
+	_, failures = collect(t, f)
+	assert.ErrorIs(t, failures[""], errors.ErrClientClosed)
+}
+
+// A loop that ends early must leave nothing behind; goleak checks this.
+func TestServers_LeaveTheLoop(t *testing.T) {
+	t.Parallel()
+	b := bus.NewLocal()
+	defer func() { _ = b.Close() }()
+	for _, id := range serverIDs(smallShard+1, 30) {
+		simulate(t, b, id)
+	}
+	f := newFleet(t, b)
+	for _, leaveAfter := range []int{1, smallShard + 1, smallShard + 5} {
+		seen := 0
+		for server, err := range f.Servers(t.Context()) {
+			require.NoError(t, err)
+			require.NotNil(t, server)
+			if seen++; seen == leaveAfter {
+				break
+			}
+		}
+		assert.Equal(t, leaveAfter, seen)
+	}
+}
+
+func TestNew_WrongConn(t *testing.T) {
+	t.Parallel()
+	_, err := New(nil)
+	assert.ErrorIs(t, err, errors.InvalidArgument)
+	b := bus.NewLocal()
+	defer func() { _ = b.Close() }()
+	f := newFleet(t, b)
+	require.NoError(t, f.Conn().Close())
+	_, err = New(f.Conn())
+	assert.ErrorIs(t, err, errors.ErrClientClosed)
+}

@@ -1,0 +1,29 @@
+package fleet
+
+import (
+	"fmt"
+	"hash/fnv"
+)
+
+// shards is the number of shard scopes. Each server is in one of them. A large fleet is asked shard
+// by shard, so that its answers arrive in parts.
+const shards = 64
+
+// scopeAll is the scope of all servers.
+const scopeAll = "all"
+
+// shardScope returns the scope of a shard.
+func shardScope(shard int) string { return fmt.Sprintf("shard_%02d", shard) }
+
+// shardOf returns the shard of a server.
+func shardOf(serverID string) int {
+	hash := fnv.New32a()
+	_, _ = hash.Write([]byte(serverID)) // A hash returns no errors.
+	return int(hash.Sum32() % shards)
+}
+
+// serverScope returns the scope of one server.
+func serverScope(serverID string) string { return "server_" + serverID }
+
+// serviceScope returns the scope of the servers of a service. wireName is its name on the bus.
+func serviceScope(wireName string) string { return "service_" + wireName }
