@@ -27,6 +27,7 @@ func TestLocal_Conformance(t *testing.T) {
 			return networks[t]
 		},
 		CountsReceivers:      true,
+		CountsSubscriptions:  true,
 		DetectsNoSubscribers: true,
 		MaxFrameSize:         maxFrameSize,
 	})

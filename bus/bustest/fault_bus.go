@@ -3,12 +3,14 @@ package bustest
 import (
 	"bytes"
 	"context"
+	"iter"
 	"log/slog"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/dynpsrpc/dynpsrpc/bus"
+	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
 // FaultBus is a bus that loses, duplicates, reorders and delays frames on their way to another bus,
@@ -24,10 +26,12 @@ import (
 // frame is disturbed once, and a cut link separates all of them from each other. If they use
 // different FaultBuses over the same bus, each of them has a link of its own.
 //
-// FaultBus forwards [bus.Monitored], [bus.Competing], [bus.ReceiverCounter] and [bus.Logging] to
-// the other bus. The methods of an interface that the other bus does not implement return fixed
-// results. Stats then reports only that the bus is connected, ReceiverID returns an empty string,
-// CountsReceivers returns true, and Logger returns slog.Default().
+// FaultBus forwards [bus.Monitored], [bus.Competing], [bus.ReceiverCounter], [bus.Inspector],
+// [bus.Informed] and [bus.Logging] to the other bus. The methods of an interface that the other bus
+// does not implement return fixed results. Stats then reports only that the bus is connected,
+// ReceiverID returns an empty string, CountsReceivers returns true, and Logger returns
+// slog.Default(), and Settings returns no settings. The methods that ask the broker return an error
+// with code unimplemented. They are not affected by a cut link.
 type FaultBus struct {
 	// Bus is the other bus, on which frames are published. The field must not be modified.
 	bus.Bus
@@ -56,6 +60,8 @@ var (
 	_ bus.Competing       = (*FaultBus)(nil)
 	_ bus.Logging         = (*FaultBus)(nil)
 	_ bus.ReceiverCounter = (*FaultBus)(nil)
+	_ bus.Inspector       = (*FaultBus)(nil)
+	_ bus.Informed        = (*FaultBus)(nil)
 )
 
 // NewFaultBus returns a bus that disturbs the frames which are published on b. seed selects which
@@ -323,4 +329,48 @@ func (b *FaultBus) Stats() bus.Stats {
 		return monitored.Stats()
 	}
 	return bus.Stats{Connected: true}
+}
+
+// errNotInspected is the error of a FaultBus whose other bus does not implement [bus.Inspector] or
+// [bus.Informed].
+var errNotInspected = errors.NewErrorf(errors.Unimplemented, "the bus behind the fault bus does not tell who listens")
+
+// Count implements [bus.Inspector].
+func (b *FaultBus) Count(ctx context.Context, channels ...bus.Channel) ([]int, error) {
+	if inspector, ok := b.Bus.(bus.Inspector); ok {
+		return inspector.Count(ctx, channels...)
+	}
+	return nil, errNotInspected
+}
+
+// Scan implements [bus.Inspector].
+func (b *FaultBus) Scan(ctx context.Context) iter.Seq2[bus.Presence, error] {
+	if inspector, ok := b.Bus.(bus.Inspector); ok {
+		return inspector.Scan(ctx)
+	}
+	return func(yield func(bus.Presence, error) bool) { yield(bus.Presence{}, errNotInspected) }
+}
+
+// Peers implements [bus.Inspector].
+func (b *FaultBus) Peers(ctx context.Context) ([]bus.Peer, error) {
+	if inspector, ok := b.Bus.(bus.Inspector); ok {
+		return inspector.Peers(ctx)
+	}
+	return nil, errNotInspected
+}
+
+// Settings implements [bus.Informed].
+func (b *FaultBus) Settings() bus.Settings {
+	if informed, ok := b.Bus.(bus.Informed); ok {
+		return informed.Settings()
+	}
+	return bus.Settings{}
+}
+
+// Info implements [bus.Informed].
+func (b *FaultBus) Info(ctx context.Context) (bus.Info, error) {
+	if informed, ok := b.Bus.(bus.Informed); ok {
+		return informed.Info(ctx)
+	}
+	return bus.Info{}, errNotInspected
 }

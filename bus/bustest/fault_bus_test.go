@@ -81,7 +81,7 @@ func TestFaultBus_FollowsTheContract(t *testing.T) {
 			var mu sync.Mutex
 			buses := map[testing.TB]bus.Bus{}
 			bustest.Run(t, bustest.Network{
-				CountsReceivers: true, DetectsNoSubscribers: true, MaxFrameSize: tt.maxSize,
+				CountsReceivers: true, CountsSubscriptions: true, DetectsNoSubscribers: true, MaxFrameSize: tt.maxSize,
 				Connect: func(t testing.TB) bus.Bus {
 					mu.Lock()
 					defer mu.Unlock()

@@ -1,0 +1,184 @@
+package bus
+
+import (
+	"context"
+	"iter"
+	"time"
+)
+
+// Inspector is implemented by buses that can tell who listens to their channels. It also sees the
+// processes of psrpc, and processes that do not answer. It is meant for tools that show what is on
+// a bus.
+type Inspector interface {
+	Bus
+	// Count returns the number of subscriptions of each channel, whoever made them, in the order of
+	// the arguments. It costs the broker little.
+	//
+	// On Redis, all subscriptions of a connection to a channel count as one. On NATS, the channels
+	// of a subject have the same number, because the server does not know routing keys. If the bus
+	// knows only whether a channel has subscriptions, the number is 1 for at least one. If it does
+	// not even know that, the number is [Unknown].
+	//
+	// Count returns the error of ctx if ctx ends first, ErrClosed if the bus is closed, and an error
+	// with code permission_denied if the broker does not permit the question.
+	Count(ctx context.Context, channels ...Channel) ([]int, error)
+	// Scan visits all channels of psrpc and dynpsrpc processes that have a subscription, in no
+	// particular order. Channels with another prefix than that of the bus are left out. Scan costs
+	// the broker time in proportion to the number of all its channels, so it should be called for a
+	// person rather than by a timer.
+	//
+	// If Scan fails, the last pair has an error. It has code unimplemented if the broker does not
+	// tell its channels to this bus.
+	Scan(ctx context.Context) iter.Seq2[Presence, error]
+	// Peers returns the connections of the broker that have subscriptions, including those of other
+	// programs. It costs the broker time in proportion to the number of its connections. The result
+	// is empty if the bus has no broker. The error has code unimplemented if the broker does not
+	// tell its connections to this bus.
+	Peers(ctx context.Context) ([]Peer, error)
+}
+
+// The kinds of messages that a channel carries, as [Presence] tells them.
+const (
+	// CarriesRequests stands for the requests or updates of a method.
+	CarriesRequests = "REQ"
+	// CarriesGrants stands for the grants of clients. Only methods whose servers claim requests have
+	// such a channel.
+	CarriesGrants = "RCLAIM"
+	// CarriesStreams stands for stream messages, to the servers of a method or to a client.
+	CarriesStreams = "STR"
+	// CarriesResponses and CarriesClaims stand for what servers send to one client.
+	CarriesResponses = "RES"
+	CarriesClaims    = "CLAIM"
+	// CarriesCancellations, CarriesDiscovery, CarriesPresence and CarriesUnicast stand for messages
+	// that only dynpsrpc processes exchange. The subscribers of a service's cancellations are its
+	// dynpsrpc servers.
+	CarriesCancellations = "CANCEL"
+	CarriesDiscovery     = "DISCOVER"
+	CarriesPresence      = "PRESENCE"
+	CarriesUnicast       = "UNICAST"
+	// CarriesMarker stands for a Redis channel without messages, to which dynpsrpc processes
+	// subscribe while they compete with others for the requests of a queue.
+	CarriesMarker = "MARKER"
+	// CarriesPrivate stands for a NATS subject that only the dynpsrpc processes use which serve one
+	// queued method. These processes are also among the receivers of the queue.
+	CarriesPrivate = "PRIVATE"
+)
+
+// Presence says that somebody listens to a channel.
+type Presence struct {
+	// Channel is the name of the channel or the subject, as the broker knows it.
+	Channel string
+	// Service is the name of the service on the bus, without its proto package.
+	Service string
+	// Method is the name of the method. It is empty if the channel belongs to no method, and if the
+	// broker does not know the method. On NATS, all methods of a service and topic share a subject.
+	Method string
+	// Topic holds the parts of the topic. It is nil if there is none.
+	Topic []string
+	// Carries is one of the constants above. It is empty if the subject carries requests, grants and
+	// streams, as most subjects of servers do on NATS.
+	Carries string
+	// Queue reports whether the channel is a queue, of whose receivers one gets each frame. It is
+	// always false on Redis, where the name of a channel does not tell.
+	Queue bool
+	// ClientID is the ID of the client that listens. It is empty for the channels of servers.
+	ClientID string
+	// Address identifies a server in the name of its unicast channel. It is not the server's ID.
+	Address string
+	// Receivers is the number of subscriptions, counted as by [Inspector].
+	Receivers int
+	// Peers holds the connections that listen. It is nil if the broker does not know them, as on
+	// Redis.
+	Peers []Peer
+}
+
+// Peer is a connection to the broker, as the broker knows it.
+type Peer struct {
+	// Address is the host and port from which the peer has connected.
+	Address string
+	// Name is the name that the peer has given to its connection. It may be empty.
+	Name string
+	// Connected is the time since the peer has connected. Idle is the time since the broker has last
+	// heard from it, or sent something to it.
+	Connected, Idle time.Duration
+	// PendingBytes is the number of bytes that the broker has not been able to send to the peer.
+	PendingBytes int64
+	// Subscriptions is the number of channels or subjects to which the peer subscribes.
+	Subscriptions int
+	// Node is the broker's server to which the peer is connected. It is empty if there is only one.
+	Node string
+}
+
+// Informed is implemented by buses that describe themselves and their broker.
+type Informed interface {
+	Bus
+	// Settings returns the settings of the bus. It never blocks.
+	Settings() Settings
+	// Info asks the broker for facts about it. It is meant for tools: it may open a connection to
+	// each of the broker's servers. Facts that the broker does not tell are zero, and Info.Withheld
+	// says so.
+	//
+	// Info returns the error of ctx if ctx ends first, ErrClosed if the bus is closed, and an error
+	// with code unavailable if the broker does not answer.
+	Info(ctx context.Context) (Info, error)
+}
+
+// Settings are the settings of a bus that its peers may need to know. They contain no password,
+// token or user name.
+type Settings struct {
+	// Kind is "local", "redis" or "nats".
+	Kind string
+	// Prefix is the prefix of all channels.
+	Prefix string
+	// Modes holds the modes that all peers must share, "sharded" or "subject_per_method", and the
+	// kind of Redis installation, "cluster" or "sentinel", unless it is a single server.
+	Modes []string
+	// Database is the number of the Redis database that holds the locks of queues.
+	Database int
+	// MaxFrameSize is the maximum size of a frame in bytes, or 0 if there is no limit.
+	MaxFrameSize int64
+}
+
+// Info describes a bus and its broker. It contains no password, token or user name.
+type Info struct {
+	Settings
+
+	// Software is the name of the broker, "redis", "valkey" or "nats". It is empty if the bus has no
+	// broker. Version is its version, for example "7.0.15".
+	Software, Version string
+	// Address is the host and port of the server to which the bus is connected, or the path of its
+	// socket. Nodes holds the addresses of all servers of the broker, if there are several.
+	Address string
+	Nodes   []string
+	// RoundTrip is the time that the server has taken to answer the bus.
+	RoundTrip time.Duration
+	// Role is "master" or "replica" on Redis. Frames that are published on a replica do not reach
+	// the subscribers of its master.
+	Role string
+	// Cluster is the name of the NATS cluster.
+	Cluster string
+	// OutputBuffer limits the bytes that wait to be sent to a subscriber.
+	OutputBuffer OutputBuffer
+	// EvictionPolicy is Redis's maxmemory-policy. MaxMemory is its maxmemory in bytes, or 0 for no
+	// limit, and UsedMemory is the memory that it uses, in bytes. With a limit and the policy
+	// volatile-ttl, Redis evicts the locks of queues first, so that requests run twice.
+	EvictionPolicy        string
+	MaxMemory, UsedMemory int64
+	// UncoveredSlots is the number of slots of a Redis Cluster that no server serves.
+	UncoveredSlots int
+	// SlowConsumers counts the connections that a NATS server has closed because they read too
+	// slowly.
+	SlowConsumers int64
+	// Connections is the number of connections to the broker.
+	Connections int
+	// Withheld says, for each fact that the broker does not tell, why it does not.
+	Withheld []string
+}
+
+// OutputBuffer is the limit of a broker for the bytes that wait to be sent to one subscriber. The
+// broker closes the connection of a subscriber that exceeds Hard, or Soft for as long as SoftTime.
+// Zero means no limit.
+type OutputBuffer struct {
+	Hard, Soft int64
+	SoftTime   time.Duration
+}
