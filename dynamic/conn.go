@@ -141,6 +141,9 @@ func NewConn(b bus.Bus, reg *registry.Registry, opts ...ConnOption) (*Conn, erro
 // ID returns the client ID, which identifies the conn to servers.
 func (c *Conn) ID() string { return c.options.id }
 
+// Bus returns the bus that was passed to [NewConn].
+func (c *Conn) Bus() bus.Bus { return c.rawBus }
+
 // Format implements fmt.Formatter. It prints only the type and the ID. The default format would
 // print all fields, which other goroutines may change and which may contain the password for the
 // broker.

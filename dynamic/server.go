@@ -25,7 +25,10 @@ import (
 // Call Shutdown to stop the server and let running handlers finish, or Kill to stop it without
 // waiting for them. Neither method closes the bus. All methods are safe for concurrent use.
 type Server struct {
-	bus     bus.Bus
+	bus bus.Bus
+	// rawBus is the bus that was passed to NewServer. The field bus wraps it to limit the size of
+	// frames and to compress them.
+	rawBus  bus.Bus
 	options serverOptions
 	// wireID is options.id, converted to a byte slice for encoding frames.
 	wireID []byte
@@ -122,6 +125,7 @@ func NewServer(b bus.Bus, opts ...ServerOption) *Server {
 	ctx, cancel := context.WithCancel(context.Background())
 	options := newServerOptions(b, opts)
 	s := &Server{
+		rawBus:   b,
 		options:  options,
 		wireID:   []byte(options.id),
 		workers:  lifecycle.NewWorkerPool(task.serve),
@@ -151,6 +155,9 @@ func NewServer(b bus.Bus, opts ...ServerOption) *Server {
 
 // ID returns the ID that identifies the server on the bus. See [WithServerID].
 func (s *Server) ID() string { return s.options.id }
+
+// Bus returns the bus that was passed to [NewServer]. It is nil if that was nil.
+func (s *Server) Bus() bus.Bus { return s.rawBus }
 
 // Format implements fmt.Formatter. It prints only the type and the ID. The default format would
 // print all fields, which other goroutines may change and which may contain the password for the
