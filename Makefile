@@ -22,8 +22,14 @@ GOFLAGS    := $(shell $(GO) env GOFLAGS)
 WAZEVO     := github.com/tetratelabs/wazero/internal/engine/wazevo
 RACE_FLAGS := -race -ldflags=-w '-toolexec=env GOGC=400' -gcflags=all=-dwarf=false \
 	$(foreach part,backend frontend ssa,'-gcflags=$(WAZEVO)/$(part)/...=-race=false -dwarf=false')
-# The packages that take longest start first.
-TEST_PACKAGES := ./tests/e2e ./tests/faults ./dynamic/plugin/... ./...
+# The packages that take longest start first. Those of the command line are left to make tools.
+TEST_PACKAGES := ./tests/e2e ./tests/faults ./dynamic/plugin/... $$($(GO) list ./... | grep -v /cmd/)
+
+# The build tag tools selects the tests that take too long for make test.
+TOOLS_PACKAGES := ./cmd/... ./dynamic/fleet/...
+TOOLS_FLAGS    := -tags=tools -vet=off -p=2 -parallel=4 -timeout=10m
+# The systems for which make cross builds the command line.
+BINARIES := linux/amd64 linux/arm64 darwin/arm64 windows/amd64
 
 # The tests print their figures.
 CHAOS_FLAGS := -tags=chaos -vet=off -count=1 -v
@@ -36,15 +42,18 @@ OLDEST_PSRPC  := -modfile=oldest.mod -tags=psrpc_oldest
 BENCH_FLAGS ?= -rounds 5 -time 1s -json $(CURDIR)/bench.json
 
 .DEFAULT_GOAL := help
-.PHONY: help test chaos soak interop race bench rivals microbench fuzz lint cross cover tidy generate redis-server
+.PHONY: help test tools chaos soak interop race bench rivals microbench fuzz lint cross cover tidy generate redis-server
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-test race: export GOFLAGS += $(RACE_FLAGS)
+test tools race: export GOFLAGS += $(RACE_FLAGS)
 
 test: redis-server ## Run all tests with the race detector; sets up what they need
 	$(GO) test $(TEST_FLAGS) -count=$(COUNT) $(TEST_PACKAGES)
+
+tools: redis-server ## Run the tests of the command line and the slow ones of fleets
+	$(GO) test $(TOOLS_FLAGS) -race -shuffle=on -count=$(COUNT) $(TOOLS_PACKAGES)
 
 chaos: redis-server ## Run the tests that break brokers, links and processes; 12 minutes on 2 cores
 	$(GO) test $(CHAOS_FLAGS) -timeout=25m ./tests/chaos
@@ -84,9 +93,13 @@ lint: $(TOOLS)/golangci-lint-$(GOLANGCI_LINT_VERSION) ## Run the linters; .golan
 	cd tests/bench && $< run ./...
 	cd tests/interop && $< run ./...
 
-cross: ## Build for the other operating systems
+cross: ## Build for the other operating systems, and the binaries of the command line
 	@set -e; for os in darwin windows freebsd; do \
 		echo "building for $$os"; GOOS=$$os CGO_ENABLED=0 $(GO) build ./...; \
+	done; \
+	for target in $(BINARIES); do \
+		echo "building psrpc for $$target"; \
+		GOOS=$${target%/*} GOARCH=$${target#*/} CGO_ENABLED=0 $(GO) build -trimpath -o $(TOOLS)/psrpc-$${target%/*}-$${target#*/} ./cmd/psrpc; \
 	done
 
 cover: ## Write coverage.html and print the total
