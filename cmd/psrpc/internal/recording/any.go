@@ -1,0 +1,29 @@
+package recording
+
+import (
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/types/known/anypb"
+
+	"github.com/dynpsrpc/dynpsrpc/registry"
+)
+
+// anyName is the full name of Any. In a dynamic message, an Any is not of the type *anypb.Any.
+const anyName protoreflect.FullName = "google.protobuf.Any"
+
+// These are the numbers of the fields of an Any.
+const anyURL, anyValue protoreflect.FieldNumber = 1, 2
+
+// isAny reports whether a message is an Any.
+func isAny(message protoreflect.Message) bool { return message.Descriptor().FullName() == anyName }
+
+// unpack decodes the message in an Any.
+func unpack(message protoreflect.Message, service *registry.Service) (inner proto.Message, url string, err error) {
+	fields := message.Descriptor().Fields()
+	packed := &anypb.Any{
+		TypeUrl: message.Get(fields.ByNumber(anyURL)).String(),
+		Value:   message.Get(fields.ByNumber(anyValue)).Bytes(),
+	}
+	inner, err = anypb.UnmarshalNew(packed, proto.UnmarshalOptions{Resolver: service})
+	return inner, packed.GetTypeUrl(), err
+}

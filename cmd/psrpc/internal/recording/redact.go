@@ -1,0 +1,131 @@
+package recording
+
+import (
+	"slices"
+	"sync"
+
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/types/descriptorpb"
+
+	"github.com/dynpsrpc/dynpsrpc/registry"
+)
+
+// redacted stands in the place of a single text that was removed, as in the taps of servers.
+const redacted = "[redacted]"
+
+// DebugRedact is the name of protobuf's own option for fields with secrets.
+const DebugRedact = "debug_redact"
+
+// Redactor clears the fields of messages that their schema marks as secret. It is safe for
+// concurrent use.
+type Redactor struct {
+	options []string
+	// marked caches by the full name of a field and the service whether the field is marked.
+	marked sync.Map
+}
+
+// NewRedactor returns a redactor for fields with one of the named options. An option is
+// [DebugRedact] or the full name of a bool extension of google.protobuf.FieldOptions.
+func NewRedactor(options ...string) *Redactor { return &Redactor{options: options} }
+
+// Options returns the names of the options.
+func (r *Redactor) Options() []string { return slices.Clone(r.options) }
+
+// Apply clears the marked fields of a message and of the messages in it. A single text is replaced by
+// "[redacted]". Apply also clears what it cannot decode: unknown fields and the content of an Any of an unknown type.
+func (r *Redactor) Apply(message proto.Message, service *registry.Service) {
+	r.clear(message.ProtoReflect(), service)
+}
+
+func (r *Redactor) clear(message protoreflect.Message, service *registry.Service) {
+	message.SetUnknown(nil)
+	if isAny(message) {
+		r.clearAny(message, service)
+		return
+	}
+	message.Range(func(field protoreflect.FieldDescriptor, value protoreflect.Value) bool {
+		switch {
+		case r.isMarked(field, service) && field.Kind() == protoreflect.StringKind && !field.IsList() && !field.IsMap():
+			message.Set(field, protoreflect.ValueOfString(redacted))
+		case r.isMarked(field, service):
+			message.Clear(field)
+		case field.IsMap() && field.MapValue().Message() != nil:
+			value.Map().Range(func(_ protoreflect.MapKey, value protoreflect.Value) bool {
+				r.clear(value.Message(), service)
+				return true
+			})
+		case field.IsMap() || field.Message() == nil:
+		case field.IsList():
+			for i := range value.List().Len() {
+				r.clear(value.List().Get(i).Message(), service)
+			}
+		default:
+			r.clear(value.Message(), service)
+		}
+		return true
+	})
+}
+
+func (r *Redactor) clearAny(message protoreflect.Message, service *registry.Service) {
+	value := message.Descriptor().Fields().ByNumber(anyValue)
+	inner, _, err := unpack(message, service)
+	if err != nil {
+		message.Clear(value)
+		return
+	}
+	r.clear(inner.ProtoReflect(), service)
+	encoded, err := proto.MarshalOptions{Deterministic: true}.Marshal(inner)
+	if err != nil {
+		message.Clear(value)
+		return
+	}
+	message.Set(value, protoreflect.ValueOfBytes(encoded))
+}
+
+type fieldOfService struct {
+	field   protoreflect.FullName
+	service *registry.Service
+}
+
+func (r *Redactor) isMarked(field protoreflect.FieldDescriptor, service *registry.Service) bool {
+	key := fieldOfService{field.FullName(), service}
+	if marked, ok := r.marked.Load(key); ok {
+		return marked.(bool)
+	}
+	options, _ := field.Options().(*descriptorpb.FieldOptions)
+	marked := slices.ContainsFunc(r.options, func(name string) bool { return hasOption(options, name, service) })
+	r.marked.Store(key, marked)
+	return marked
+}
+
+// hasOption reports whether an option of a field is true. The option may be known, or, in
+// descriptors that were loaded at run time, an unknown field.
+func hasOption(options *descriptorpb.FieldOptions, name string, service *registry.Service) bool {
+	if options == nil {
+		return false
+	}
+	if name == DebugRedact {
+		return options.GetDebugRedact()
+	}
+	found := false
+	options.ProtoReflect().Range(func(field protoreflect.FieldDescriptor, value protoreflect.Value) bool {
+		if string(field.FullName()) == name && field.Kind() == protoreflect.BoolKind && !field.IsList() {
+			found = value.Bool()
+		}
+		return !found
+	})
+	if found {
+		return true
+	}
+	extension, err := service.FindExtensionByName(protoreflect.FullName(name))
+	if err != nil {
+		return false
+	}
+	number := extension.TypeDescriptor().Number()
+	_ = eachField(options.ProtoReflect().GetUnknown(), func(f field) error {
+		found = found || f.number == number && f.uint != 0
+		return nil
+	})
+	return found
+}
