@@ -12,6 +12,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/cmd/psrpc/internal/contexts"
 	"github.com/dynpsrpc/dynpsrpc/cmd/psrpc/internal/schema"
 	"github.com/dynpsrpc/dynpsrpc/dynamic"
+	"github.com/dynpsrpc/dynpsrpc/dynamic/fleet"
 	"github.com/dynpsrpc/dynpsrpc/errors"
 	"github.com/dynpsrpc/dynpsrpc/registry"
 
@@ -44,6 +45,7 @@ type App struct {
 	schema   *schema.Chain
 	bus      bus.Bus
 	conn     *dynamic.Conn
+	fleet    *fleet.Fleet
 	// closers releases what was opened, in reverse order.
 	closers []func() error
 }
@@ -68,7 +70,7 @@ func (a *App) Close() error {
 	for _, release := range slices.Backward(a.closers) {
 		problems = append(problems, release())
 	}
-	a.closers, a.bus, a.conn = nil, nil, nil
+	a.closers, a.bus, a.conn, a.fleet = nil, nil, nil, nil
 	return errors.Join(problems...)
 }
 

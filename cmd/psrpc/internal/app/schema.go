@@ -27,8 +27,8 @@ func (a *App) Schema() (*schema.Chain, error) {
 	}
 	a.schema = schema.New(a.Registry(),
 		&schema.Files{Proto: settings.Proto, Import: settings.Import, DescriptorSet: settings.DescriptorSet},
-		&schema.Cache{Dir: a.CacheDir()},
-		nil, a.Flags.Digest)
+		&schema.Cache{Dir: a.CacheDir(), Check: schema.HasDigest},
+		a.fleetForSchema, a.Flags.Digest)
 	return a.schema, nil
 }
 

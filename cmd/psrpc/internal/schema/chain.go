@@ -9,7 +9,6 @@ import (
 	"google.golang.org/protobuf/types/descriptorpb"
 
 	"github.com/dynpsrpc/dynpsrpc/errors"
-	"github.com/dynpsrpc/dynpsrpc/internal/similar"
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
@@ -170,7 +169,7 @@ func (c *Chain) find(ctx context.Context, wanted pattern, wireName string, names
 		return nil, unreachable
 	default:
 		return nil, fmt.Errorf("%w for %s%s\n  %s\n  %s\n  cache: not among its schemas",
-			ErrNotFound, wanted.name, similar.Hint(wanted.name, search.seen), c.files.tried(), outcome)
+			ErrNotFound, wanted.name, search.hint(), c.files.tried(), outcome)
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/dynpsrpc/dynpsrpc/errors"
+	"github.com/dynpsrpc/dynpsrpc/internal/similar"
 )
 
 // pattern is the name of a method or service as the user has typed it.
@@ -69,6 +70,21 @@ func (s *search) in(versions []Version) (*Version, error) {
 		s.seen = append(s.seen, s.names(version)...)
 	}
 	return nil, nil //nolint:nilnil // the caller looks elsewhere
+}
+
+// hint suggests a name that was seen and is similar to the wanted one. It suggests as much of a name
+// as the user has typed: with the package, or from the service or the method on.
+func (s *search) hint() string {
+	var candidates []string
+	for _, full := range s.seen {
+		candidates = append(candidates, full)
+		for i, r := range full {
+			if r == '.' || r == '/' {
+				candidates = append(candidates, full[i+1:])
+			}
+		}
+	}
+	return similar.Hint(s.wanted.name, candidates)
 }
 
 // ErrAmbiguous is wrapped by the errors about names that fit several methods or services.

@@ -69,12 +69,11 @@ func completeSymbols(a *app.App) cobra.CompletionFunc {
 func (d *describe) run(ctx context.Context, name string) error {
 	symbol, err := d.find(ctx, name)
 	if errors.Is(err, schema.ErrNotFound) {
-		var server any
-		var problem error
-		if server != nil && problem == nil {
-			return nil
+		server, problem := d.findServer(ctx, name)
+		if server == nil || problem != nil {
+			return err // the servers may be out of reach, which err says already
 		}
-		return errors.Join(err, problem)
+		return d.printServer(server)
 	}
 	if err != nil {
 		return err

@@ -1,0 +1,30 @@
+package app
+
+import (
+	"context"
+
+	"github.com/dynpsrpc/dynpsrpc/cmd/psrpc/internal/schema"
+	"github.com/dynpsrpc/dynpsrpc/dynamic/fleet"
+)
+
+// Fleet returns the fleet on the bus.
+func (a *App) Fleet(ctx context.Context) (*fleet.Fleet, error) {
+	if a.fleet != nil {
+		return a.fleet, nil
+	}
+	conn, err := a.Conn(ctx)
+	if err != nil {
+		return nil, err
+	}
+	a.fleet, err = fleet.New(conn)
+	return a.fleet, err
+}
+
+// fleetForSchema returns the fleet as the chain of schemas uses it.
+func (a *App) fleetForSchema(ctx context.Context) (schema.Fleet, error) {
+	f, err := a.Fleet(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return schema.FromFleet(f), nil
+}

@@ -1,0 +1,79 @@
+package schema
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"google.golang.org/protobuf/types/descriptorpb"
+
+	"github.com/dynpsrpc/dynpsrpc/dynamic/fleet"
+	"github.com/dynpsrpc/dynpsrpc/registry"
+)
+
+// fleetWait is how long to wait for servers that do not answer.
+const fleetWait = 500 * time.Millisecond
+
+// FromFleet returns a Fleet that asks the servers of a bus.
+func FromFleet(f *fleet.Fleet) Fleet { return askedFleet{f} }
+
+type askedFleet struct{ fleet *fleet.Fleet }
+
+// Versions implements Fleet.
+func (a askedFleet) Versions(ctx context.Context, wireName string) ([]Version, error) {
+	opts := []fleet.QueryOption{fleet.Parts(fleet.PartServices), fleet.Wait(fleetWait)}
+	if wireName != "" {
+		opts = append(opts, fleet.OfService(wireName), fleet.Services(wireName))
+	}
+	type key struct{ name, wireName, digest string }
+	found := map[key]int{}
+	var versions []Version
+	for server, err := range a.fleet.Servers(ctx, opts...) {
+		if server == nil {
+			return nil, err
+		}
+		for _, service := range server.Services {
+			k := key{service.Name, service.WireName, service.Digest.String()}
+			i, ok := found[k]
+			if !ok {
+				i = len(versions)
+				found[k] = i
+				versions = append(versions, newVersion(&service))
+			}
+			versions[i].Servers = append(versions[i].Servers, server.ID)
+		}
+	}
+	return versions, nil
+}
+
+func newVersion(service *fleet.Service) Version {
+	version := Version{Service: service.Name, WireName: service.WireName, Digest: service.Digest.String()}
+	for _, method := range service.Methods {
+		version.Methods = append(version.Methods, method.Name)
+	}
+	return version
+}
+
+// Files implements Fleet.
+func (a askedFleet) Files(ctx context.Context, digest string) (*descriptorpb.FileDescriptorSet, error) {
+	parsed, err := fleet.ParseDigest(digest)
+	if err != nil {
+		return nil, err
+	}
+	return a.fleet.Describe(ctx, parsed, fleet.Comments())
+}
+
+// HasDigest reports whether a service in a descriptor set has the given digest. It is the check of a
+// [Cache].
+func HasDigest(files *descriptorpb.FileDescriptorSet, digest string) bool {
+	reg := registry.New(registry.WithLogger(slog.New(slog.DiscardHandler)))
+	if reg.RegisterDescriptorSet(files) != nil {
+		return false
+	}
+	for _, service := range reg.Services() {
+		if actual, err := fleet.DigestOf(service.Descriptor()); err == nil && actual.String() == digest {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,104 @@
+package verbs
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/dynpsrpc/dynpsrpc/cmd/psrpc/internal/app"
+	"github.com/dynpsrpc/dynpsrpc/dynamic/fleet"
+)
+
+// findServer returns what the server with the given ID tells of itself, or nil if no server has that
+// ID.
+func (d *describe) findServer(ctx context.Context, id string) (*fleet.Server, error) {
+	f, err := d.app.Fleet(ctx)
+	if err != nil {
+		return nil, err
+	}
+	parts := fleet.Parts(fleet.PartServices, fleet.PartHealth, fleet.PartBus, fleet.PartRuntime, fleet.PartPlugins)
+	for server, err := range f.Servers(ctx, fleet.OnServer(id), parts) {
+		return server, err
+	}
+	return nil, nil //nolint:nilnil // the caller reports where the name was looked for
+}
+
+// serverDocument is a server in the format json.
+type serverDocument struct {
+	Server   string            `json:"server"`
+	State    string            `json:"state"`
+	Started  time.Time         `json:"started"`
+	Software string            `json:"software"`
+	App      string            `json:"app,omitempty"`
+	Version  string            `json:"app_version,omitempty"`
+	Labels   map[string]string `json:"labels,omitempty"`
+	Health   string            `json:"health"`
+	Services []serviceDocument `json:"services"`
+	Plugins  []string          `json:"plugins,omitempty"`
+}
+
+type serviceDocument struct {
+	Name     string   `json:"name"`
+	WireName string   `json:"wire_name"`
+	Digest   string   `json:"digest"`
+	Methods  []string `json:"methods"`
+}
+
+// printServer prints what a server tells of itself.
+func (d *describe) printServer(s *fleet.Server) error {
+	document := serverDocument{
+		Server: s.ID, State: s.State.String(), Started: s.Started, Software: s.Software, App: s.App, Version: s.AppVersion,
+		Labels: s.Labels, Health: s.Health.Status.String(),
+	}
+	rows := [][2]string{
+		{"server", s.ID},
+		{"app", strings.TrimSpace(s.App + " " + s.AppVersion)},
+		{"software", s.Software},
+		{"labels", labels(s.Labels)},
+		{"state", fmt.Sprintf("%s, started %s", s.State, s.Started.UTC().Format(time.RFC3339))},
+		{"health", s.Health.Status.String()},
+	}
+	for _, check := range s.Health.Checks {
+		rows = append(rows, [2]string{"", strings.TrimSpace(fmt.Sprintf("%s %s %s", check.Name, check.Status, check.Text))})
+	}
+	if b := s.Bus; b != nil {
+		rows = append(rows, [2]string{"bus", strings.Join(slices.Concat([]string{b.Kind}, b.Modes), ", ")})
+	}
+	if r := s.Runtime; r != nil {
+		rows = append(rows, [2]string{"process", fmt.Sprintf("%s/%s, %d processors, %d goroutines, %d MiB of heap", r.OS, r.Arch, r.NumCPU, r.Goroutines, r.HeapBytes>>20)})
+	}
+	for _, plugin := range s.Plugins {
+		document.Plugins = append(document.Plugins, plugin.Name)
+		rows = append(rows, [2]string{"plugin", fmt.Sprintf("%s %s %s", plugin.Name, plugin.Version, plugin.State)})
+	}
+	for _, service := range s.Services {
+		v := serviceDocument{Name: service.Name, WireName: service.WireName, Digest: service.Digest.String()}
+		for _, method := range service.Methods {
+			v.Methods = append(v.Methods, method.Name)
+		}
+		document.Services = append(document.Services, v)
+		rows = append(rows, [2]string{"service", fmt.Sprintf("%s  %.8s  %s", service.Name, v.Digest, strings.Join(v.Methods, ", "))})
+	}
+	if d.app.Format() == app.FormatJSON {
+		return d.app.JSON(document)
+	}
+	var text strings.Builder
+	for _, row := range rows {
+		if row[1] != "" {
+			fmt.Fprintf(&text, "%-9s %s\n", row[0], app.Printable(row[1]))
+		}
+	}
+	return d.app.Printf("%s", text.String())
+}
+
+// labels returns labels in the form a=1, b=2.
+func labels(m map[string]string) string {
+	var pairs []string
+	for _, key := range slices.Sorted(maps.Keys(m)) {
+		pairs = append(pairs, key+"="+m[key])
+	}
+	return strings.Join(pairs, ", ")
+}
