@@ -28,6 +28,9 @@ type Server struct {
 	// Labels is what the program says of this server, such as its region.
 	Labels map[string]string `fleet:"labels"`
 	State  State             `fleet:"state"`
+	// StateSince is the time when State last changed, by the server's clock. It is the zero time if the
+	// server does not tell it.
+	StateSince time.Time `fleet:"state_since"`
 	// Services is set if PartServices, PartStats or PartTopics was asked for.
 	Services []Service `fleet:"services"`
 	Health   Health    `fleet:"health"`
