@@ -62,6 +62,12 @@ func NewTemplate(method *registry.Method, of protoreflect.MessageDescriptor, dat
 // Constant reports whether all messages are equal.
 func (t *Template) Constant() bool { return t.message != nil }
 
+// operation is what templates know of the operation for which they make a message.
+type operation struct {
+	N      uint64
+	Caller int
+}
+
 // Message returns the message for a request. If the template is constant, the message must not be
 // modified.
 func (t *Template) Message(request Request) (proto.Message, error) {
@@ -69,10 +75,7 @@ func (t *Template) Message(request Request) (proto.Message, error) {
 		return t.message, nil
 	}
 	var text bytes.Buffer
-	err := t.text.Execute(&text, struct {
-		N      uint64
-		Caller int
-	}{request.Number, request.Caller})
+	err := t.text.Execute(&text, operation{request.Number, request.Caller})
 	if err != nil {
 		return nil, errors.NewErrorf(errors.InvalidArgument, "template of the data: %w", err)
 	}
@@ -85,8 +88,10 @@ func (t *Template) parse(data []byte) (proto.Message, error) {
 		return message, nil
 	}
 	if err := t.decode.Unmarshal(data, message); err != nil {
-		return nil, errors.NewErrorf(errors.InvalidArgument, "the data is no %s: %w",
-			message.ProtoReflect().Descriptor().FullName(), err)
+		// Package protojson adds a prefix and puts a space of random kind into its texts.
+		reason := strings.TrimSpace(strings.TrimPrefix(strings.ReplaceAll(err.Error(), "\u00a0", " "), "proto:"))
+		return nil, errors.NewErrorf(errors.InvalidArgument, "the data is no %s: %s",
+			message.ProtoReflect().Descriptor().FullName(), reason)
 	}
 	return message, nil
 }

@@ -7,6 +7,8 @@ import (
 )
 
 // testVerbs returns the verbs that load, mock, record and diagnose services.
-func testVerbs(_ *app.App) []*cobra.Command {
-	return []*cobra.Command{}
+func testVerbs(a *app.App) []*cobra.Command {
+	return []*cobra.Command{
+		newBench(a),
+	}
 }
