@@ -93,6 +93,8 @@ type registerOptions struct {
 	wireName        string
 	allowMissing    bool
 	requireAffinity bool
+	// servesWhileDrained reports whether ServeWhileDrained is used.
+	servesWhileDrained bool
 	// streamDefaults applies to streams unless options of the handler set other values.
 	streamDefaults streamSetting
 	interceptors   serverInterceptors

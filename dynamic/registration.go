@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"google.golang.org/protobuf/proto"
 
@@ -46,16 +47,25 @@ type Registration struct {
 	ctx    context.Context //nolint:containedctx // it has the registration's lifetime
 	cancel context.CancelFunc
 
-	// changeMu is locked during Replace, and read-locked while topics are registered or
-	// deregistered. Topics therefore cannot change during Replace. Changes of topics do not wait
-	// for each other.
+	// changeMu is locked during Replace and while the registration is suspended or resumed. It is
+	// read-locked during Register, and while topics are registered or deregistered. Topics
+	// therefore cannot change during Replace. Changes of topics do not wait for each other.
 	changeMu sync.RWMutex
+	// servesWhileDrained reports whether ServeWhileDrained is used.
+	servesWhileDrained bool
+	// suspended reports whether new endpoints are suspended. It changes only while changeMu is
+	// locked, or before the registration has endpoints.
+	suspended atomic.Bool
+	// leaving holds the endpoints that suspended ones have replaced. Those that have been closed
+	// may be missing. It is guarded by changeMu.
+	leaving []*endpoint
 
 	mu sync.Mutex
 	// end tracks how far the registration has been closed. It is nil until Close or Kill is called.
 	end      *registrationEnd
 	replaced bool
-	// endpoints holds the endpoints that accept requests. The keys are the names of the endpoints.
+	// endpoints holds the endpoints that accept requests, and those that are suspended. The keys are
+	// the names of the endpoints.
 	endpoints map[string]*endpoint
 }
 
@@ -88,7 +98,7 @@ func newRegistration(s *Server, service *registry.Service, interceptors serverIn
 // Service returns the registered service.
 func (r *Registration) Service() *registry.Service { return r.service }
 
-// currentEndpoints returns the endpoints that accept requests.
+// currentEndpoints returns the endpoints that accept requests, and those that are suspended.
 func (r *Registration) currentEndpoints() []*endpoint {
 	r.mu.Lock()
 	defer r.mu.Unlock()

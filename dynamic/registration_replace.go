@@ -84,6 +84,9 @@ func (r *Registration) checkReplaceable() error {
 // to the channels that only next needs. A single atomic store then switches the shared
 // subscriptions to next. Afterwards, Replace closes the subscriptions that only r needs.
 func (r *Registration) replaceWith(next *Registration) (err error) {
+	// A concurrent Drain waits until the endpoints of next are open.
+	next.changeMu.RLock()
+	defer next.changeMu.RUnlock()
 	ctx, cancel := context.WithTimeout(r.ctx, r.server.options.timeout)
 	defer cancel()
 	defer func() {

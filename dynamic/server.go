@@ -64,8 +64,13 @@ type Server struct {
 	ctx    context.Context //nolint:containedctx // it has the server's lifetime
 	cancel context.CancelFunc
 
+	// drainMu is held during Drain, except while it waits for handlers, and during Resume.
+	drainMu sync.Mutex
+
 	mu     sync.Mutex
 	closed bool
+	// drained reports whether Drain has been called, and Resume has not undone it.
+	drained bool
 	// services contains the current registrations, keyed by the wire name of the service.
 	services map[string]*Registration
 	// draining holds registrations that are not in the field services, but must also be closed by
@@ -242,6 +247,7 @@ func (s *Server) buildRegistration(descriptor any, handlers Handlers, opts []Reg
 		return nil, err
 	}
 	r := newRegistration(s, service, s.options.interceptors.concat(&o.interceptors))
+	r.servesWhileDrained = o.servesWhileDrained
 	if r.plans, err = bindHandlers(r, handlers, &o); err != nil {
 		r.cancel()
 		return nil, err
@@ -255,6 +261,9 @@ func (s *Server) activate(r *Registration) error {
 	if err := s.add(r); err != nil {
 		return err
 	}
+	// A concurrent Drain waits until the endpoints are open.
+	r.changeMu.RLock()
+	defer r.changeMu.RUnlock()
 	ctx, cancel := context.WithTimeout(s.ctx, s.options.timeout)
 	defer cancel()
 	err := r.open(ctx, r.newTopiclessEndpoints())
@@ -267,8 +276,8 @@ func (s *Server) activate(r *Registration) error {
 	return err
 }
 
-// add adds r to the served registrations. It returns an error if the wire name of r is already in
-// use or if the server has been closed.
+// add adds r to the served registrations, suspended if the server is drained. It returns an error if
+// the wire name of r is already in use or if the server has been closed.
 func (s *Server) add(r *Registration) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -285,6 +294,7 @@ func (s *Server) add(r *Registration) error {
 			r.service.Name(), name, other.service.Name())
 	}
 	s.services[name] = r
+	r.suspended.Store(s.drained && !r.servesWhileDrained)
 	return nil
 }
 
@@ -409,7 +419,7 @@ func (s *Server) onClaimEvicted(claim *pendingClaim) {
 }
 
 // addDraining adds r, which is about to replace another registration, to s.draining. A concurrent
-// Shutdown or Kill then closes r too.
+// Shutdown or Kill then closes r too. If the server is drained, addDraining suspends r.
 func (s *Server) addDraining(r *Registration) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -417,5 +427,6 @@ func (s *Server) addDraining(r *Registration) error {
 		return errors.ErrServerClosed
 	}
 	s.draining[r] = struct{}{}
+	r.suspended.Store(s.drained && !r.servesWhileDrained)
 	return nil
 }

@@ -28,6 +28,9 @@ type endpoint struct {
 	topic   []string
 	// name is the name of the request channel. The registration uses it as the key of the endpoint.
 	name string
+	// suspended reports whether the endpoint has no subscriptions and receives no requests, because
+	// its server is drained; see registration_suspend.go.
+	suspended bool
 
 	// fromPredecessor reports whether Replace has created the endpoint for a topic of the previous
 	// version. RegisterTopic clears it when it is called for that topic. Registration.mu guards
@@ -50,7 +53,8 @@ type endpoint struct {
 	closed       chan struct{}
 }
 
-// newEndpoint returns an endpoint with its own inbound, which has no subscriptions yet.
+// newEndpoint returns an endpoint with its own inbound, which has no subscriptions yet. The endpoint
+// is suspended if its registration is.
 func newEndpoint(plan *serverPlan, topic []string) *endpoint {
 	e := &endpoint{
 		plan:    plan,
@@ -58,6 +62,8 @@ func newEndpoint(plan *serverPlan, topic []string) *endpoint {
 		name:    plan.registration.endpointName(plan.method, topic),
 		closing: make(chan struct{}),
 		closed:  make(chan struct{}),
+
+		suspended: plan.registration.suspended.Load(),
 	}
 	e.target.endpoint = e
 	e.inbound = newInbound(e)
@@ -66,8 +72,11 @@ func newEndpoint(plan *serverPlan, topic []string) *endpoint {
 }
 
 // subscribe subscribes to the channels of the method. Once subscribe has returned nil, the method
-// can be called.
+// can be called. If the endpoint is suspended, subscribe does nothing.
 func (e *endpoint) subscribe(ctx context.Context) error {
+	if e.suspended {
+		return nil
+	}
 	return e.inbound.subscribe(ctx, e.plan.method.RequireClaim())
 }
 
@@ -138,12 +147,12 @@ func (e *endpoint) close() {
 
 // reuseInbound makes e use the bus subscriptions of the endpoint that it replaces (see
 // [Registration.Replace]). predecessor is that endpoint, or nil if there is none. If both have the
-// same channel and mode, e uses the inbound of predecessor. The subscriptions then stay open, so no
+// same channel and mode and neither is suspended, e uses the inbound of predecessor. The subscriptions then stay open, so no
 // request is lost or delivered twice. If Replace fails later, predecessor keeps using the inbound.
 // The inbound may then have subscribed to grants that only e needs. predecessor ignores these
 // grants.
 func (e *endpoint) reuseInbound(predecessor *endpoint) {
-	if predecessor == nil {
+	if predecessor == nil || e.suspended || predecessor.suspended {
 		return
 	}
 	if i := predecessor.inbound; i.channel == e.inbound.channel && i.mode == e.inbound.mode {

@@ -163,7 +163,8 @@ func (s *Server) publishMessage(timeout time.Duration, receiver bus.Channel, mes
 }
 
 // isAnnounced reports whether the server tells clients that it receives requests on the channel of
-// e. The server does not do so if another version of the service has taken over the channel.
+// e. The server does not do so if e is suspended, or if another version of the service has taken
+// over the channel.
 func (e *endpoint) isAnnounced() bool {
-	return e.plan.server.traits.Announces(e.plan.method) && e.inbound.current() == e
+	return !e.suspended && e.plan.server.traits.Announces(e.plan.method) && e.inbound.current() == e
 }

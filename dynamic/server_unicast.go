@@ -76,7 +76,7 @@ func (u *unicastReceiver) onFrame(frame []byte) {
 // can send it elsewhere.
 func (r *Registration) onUnicastRequest(frame, requests []byte) {
 	e := r.endpoint(requests)
-	if e != nil && e.plan.method.Kind() == registry.KindSingle && e.inbound.onRequest(frame, true) {
+	if e != nil && !e.suspended && e.plan.method.Kind() == registry.KindSingle && e.inbound.onRequest(frame, true) {
 		return
 	}
 	if request, ok := r.decodeDeclined(r.unicast.channel(), frame); ok {

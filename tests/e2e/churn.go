@@ -25,6 +25,10 @@ func testChurn(t *testing.T, network Network) {
 			t.Parallel()
 			testOneOfTwoLeaves(t, network, kind)
 		})
+		t.Run("OneOfTwoDrains/"+kind, func(t *testing.T) {
+			t.Parallel()
+			testOneOfTwoDrains(t, network, kind)
+		})
 		t.Run("OneOfTwoLeavesTopic/"+kind, func(t *testing.T) {
 			t.Parallel()
 			testOneOfTwoLeavesTopic(t, network, kind)
@@ -78,6 +82,28 @@ func testOneOfTwoLeaves(t *testing.T, network Network, kind string) {
 		c.wait(t, churnCalls)
 		leaving = coming
 	}
+	requireNoFailures(t, c)
+}
+
+// testOneOfTwoDrains is like testOneOfTwoLeaves, but the servers are drained and resumed instead of
+// stopped and started.
+func testOneOfTwoDrains(t *testing.T, network Network, kind string) {
+	w := newWorld(t, network)
+	var servers [2]*dynamic.Server
+	for i := range servers {
+		servers[i] = w.server()
+		w.serve(servers[i], calls, dynamic.Handlers{kind: shapes[0].unary()})
+	}
+	require.NoError(t, servers[0].Drain(t.Context()))
+	c := startCallers(t, churnCallers, anyAnswer(t, w.conn(), kind, kind))
+	for round := range churnRounds {
+		draining, resuming := servers[1-round%2], servers[round%2]
+		c.wait(t, churnCalls)
+		require.NoError(t, resuming.Resume())
+		c.wait(t, churnCalls)
+		require.NoError(t, draining.Drain(t.Context()))
+	}
+	c.wait(t, churnCalls)
 	requireNoFailures(t, c)
 }
 
