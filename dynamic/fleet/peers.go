@@ -1,0 +1,379 @@
+package fleet
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/dynpsrpc/dynpsrpc/bus"
+	"github.com/dynpsrpc/dynpsrpc/errors"
+	"github.com/dynpsrpc/dynpsrpc/internal/wire"
+	"github.com/dynpsrpc/dynpsrpc/registry"
+)
+
+// maxPeerTopics is the maximum number of topics that are kept of a method. More are only counted.
+const maxPeerTopics = 1000
+
+// Peers is what can be found out about all servers and clients of a bus, also about those that cannot
+// answer, such as the processes of psrpc.
+type Peers struct {
+	// Servers contains the servers that have answered, with their services, sorted by ID.
+	Servers []*Server
+	// Refused contains the errors of servers that have refused to answer. The keys are server IDs.
+	Refused map[string]error
+	// Silent is the number of receivers of the question that have not answered. They hang, or their
+	// connection is half-open. It is [bus.Unknown] if the bus does not tell.
+	Silent int
+	// Services contains all services that a server has told of, or that were seen on the broker, or
+	// whose schemas are known. They are sorted by their names on the bus. The control services are left
+	// out.
+	Services []*PeerService
+	// ScanErr is why the broker's channels could not be scanned. It is nil if they were, and if this
+	// was not asked for.
+	ScanErr error
+}
+
+// PeerService is a service of [Peers]. A number is [bus.Unknown] if the bus does not tell it. On Redis,
+// the servers of a process that share a connection count as one receiver. On NATS without a monitor,
+// 1 receiver means at least one.
+type PeerService struct {
+	// WireName is the name on the bus.
+	WireName string
+	// Names contains the full names that servers or known schemas give to the service, sorted. More
+	// than one name means that different services share the name on the bus.
+	Names []string
+	// Servers contains the sorted IDs of the servers that have answered.
+	Servers []string
+	// Silent is the number of receivers of the question to this service's servers that have not
+	// answered.
+	Silent int
+	// Receivers is the number of servers, of dynpsrpc and psrpc, that receive requests. If methods
+	// and topics have different servers, it is the number for the one with the most.
+	Receivers int
+	// Dynpsrpc is the number of receivers that are dynpsrpc servers. They need not have answered,
+	// because not all programs call Serve. Psrpc is the number of receivers that are psrpc servers.
+	Dynpsrpc, Psrpc int
+	// Methods contains the methods, sorted by their names on the bus.
+	Methods []*PeerMethod
+	// Clients contains the sorted IDs of the clients that were seen on the broker.
+	Clients []string
+}
+
+// PeerMethod is a method of a [PeerService].
+type PeerMethod struct {
+	// WireName is the name on the bus. It is empty if the broker does not tell it, as on NATS.
+	WireName string
+	// Name is the name in the .proto file if a server has told it or the schema is known.
+	Name string
+	// Kind is the kind of the method. It is only meaningful if KindKnown is true.
+	Kind      registry.Kind
+	KindKnown bool
+	// Claims reports whether servers claim requests.
+	Claims bool
+	// Receivers is the number of servers that receive requests, for the topic with the most.
+	Receivers int
+	// Topics contains up to 1000 topics that were seen on the broker, sorted. The parts of a topic are
+	// joined by "|". TopicCount is the number of all topics that were seen.
+	Topics     []string
+	TopicCount int
+}
+
+// PeersOption configures [Fleet.Peers].
+type PeersOption func(*peersOptions)
+
+type peersOptions struct {
+	scan    bool
+	schemas *registry.Registry
+	query   []QueryOption
+}
+
+// Scan also asks the broker for all its channels. This finds services that no server tells of,
+// topics and clients. It costs the broker time in proportion to the number of its channels; see
+// [bus.Inspector].
+func Scan() PeersOption { return func(o *peersOptions) { o.scan = true } }
+
+// Schemas makes the services of a registry known. Without them, and without [Scan], only services
+// that a server tells of are found.
+func Schemas(reg *registry.Registry) PeersOption {
+	return func(o *peersOptions) { o.schemas = reg }
+}
+
+// PeersQuery sets options of the question to the servers, such as [Wait]. Their services are always
+// asked for.
+func PeersQuery(opts ...QueryOption) PeersOption {
+	return func(o *peersOptions) { o.query = append(o.query, opts...) }
+}
+
+// Peers asks the servers of the bus what they serve, and asks the broker who listens. It joins both,
+// so that it also finds servers and clients that cannot answer. It runs no handler except that of the
+// control service.
+//
+// If the bus is not a [bus.Inspector], Peers contains only what servers tell. Peers returns an error if
+// the question to the servers fails as a whole, or if ctx ends.
+func (f *Fleet) Peers(ctx context.Context, opts ...PeersOption) (*Peers, error) {
+	var o peersOptions
+	for _, opt := range opts {
+		if opt != nil {
+			opt(&o)
+		}
+	}
+	j := &peersJoin{result: &Peers{Refused: map[string]error{}, Silent: bus.Unknown}, services: map[string]*peerServiceJoin{}}
+	for server, err := range f.Servers(ctx, append(slices.Clone(o.query), Parts(PartServices))...) {
+		switch {
+		case server == nil:
+			return nil, err
+		case err != nil:
+			j.result.Refused[server.ID] = err
+		default:
+			j.addServer(server)
+		}
+	}
+	if o.schemas != nil {
+		for _, service := range o.schemas.Services() {
+			j.addSchema(service)
+		}
+	}
+	if inspector, ok := f.conn.Bus().(bus.Inspector); ok {
+		if err := j.inspect(ctx, inspector, o.scan); err != nil {
+			return nil, err
+		}
+	} else if o.scan {
+		j.result.ScanErr = errors.NewErrorf(errors.Unimplemented, "the bus does not tell who listens to its channels")
+	}
+	return j.finish(), nil
+}
+
+// peersJoin collects what Peers returns.
+type peersJoin struct {
+	result *Peers
+	// services has the names on the bus as its keys.
+	services map[string]*peerServiceJoin
+	// exact reports whether the bus tells how many receivers a channel has. Otherwise, it tells only
+	// whether there are any.
+	exact bool
+}
+
+// peerServiceJoin collects what is known of a service.
+type peerServiceJoin struct {
+	*PeerService
+
+	names, clients map[string]bool
+	// methods has the names on the bus as its keys.
+	methods map[string]*peerMethodJoin
+}
+
+// peerMethodJoin collects what is known of a method.
+type peerMethodJoin struct {
+	*PeerMethod
+
+	// queue reports whether each request goes to one server. It is known if the kind is known.
+	queue, hasTopics bool
+	topics           map[string]bool
+}
+
+func (j *peersJoin) service(wireName string) *peerServiceJoin {
+	s := j.services[wireName]
+	if s == nil {
+		s = &peerServiceJoin{
+			PeerService: &PeerService{
+				WireName: wireName, Silent: bus.Unknown, Receivers: bus.Unknown, Dynpsrpc: bus.Unknown, Psrpc: bus.Unknown,
+			},
+			names: map[string]bool{}, clients: map[string]bool{}, methods: map[string]*peerMethodJoin{},
+		}
+		j.services[wireName] = s
+	}
+	return s
+}
+
+func (s *peerServiceJoin) method(wireName string) *peerMethodJoin {
+	m := s.methods[wireName]
+	if m == nil {
+		m = &peerMethodJoin{PeerMethod: &PeerMethod{WireName: wireName, Receivers: bus.Unknown}, topics: map[string]bool{}}
+		s.methods[wireName] = m
+	}
+	return m
+}
+
+// addServer adds what a server tells.
+func (j *peersJoin) addServer(server *Server) {
+	j.result.Servers = append(j.result.Servers, server)
+	for _, told := range server.Services {
+		s := j.service(told.WireName)
+		s.names[told.Name] = true
+		s.Servers = append(s.Servers, server.ID)
+		for _, method := range told.Methods {
+			m := s.method(method.WireName)
+			m.Name, m.Kind, m.KindKnown, m.Claims = method.Name, method.Kind, true, method.RequireClaim
+			m.queue, m.hasTopics = method.Routing == registry.RoutingQueue, len(method.TopicParams) > 0 || method.TopicCount > 0
+		}
+	}
+}
+
+// addSchema adds a service whose schema is known.
+func (j *peersJoin) addSchema(service *registry.Service) {
+	s := j.service(service.WireName())
+	s.names[string(service.Name())] = true
+	for _, method := range service.Methods() {
+		m := s.method(method.WireName())
+		m.Name, m.Kind, m.KindKnown, m.Claims = method.Name(), method.Kind(), true, method.RequireClaim()
+		m.queue, m.hasTopics = method.Queue(), method.Topics()
+	}
+}
+
+// inspect adds what the broker tells. It returns an error only if ctx ends.
+func (j *peersJoin) inspect(ctx context.Context, inspector bus.Inspector, scan bool) error {
+	if scan {
+		for presence, err := range inspector.Scan(ctx) {
+			if err != nil {
+				j.result.ScanErr = err
+				break
+			}
+			j.addPresence(&presence)
+		}
+	}
+	counter, ok := inspector.(bus.ReceiverCounter)
+	// A bus that does not count receivers can only scan if it has a monitor, which counts them.
+	j.exact = !ok || counter.CountsReceivers() || scan && j.result.ScanErr == nil
+	var counts counts
+	counts.add(queryChannel(scopeAll), func(n int) { j.result.Silent = j.silent(n, len(j.result.Servers)+len(j.result.Refused)) })
+	for _, s := range j.services {
+		j.count(s, &counts)
+	}
+	counts.run(ctx, inspector)
+	if err := ctx.Err(); err != nil {
+		return errors.FromContext(err)
+	}
+	return nil
+}
+
+// addPresence adds a channel that somebody listens to.
+func (j *peersJoin) addPresence(presence *bus.Presence) {
+	s := j.service(presence.Service)
+	switch {
+	case presence.ClientID != "":
+		s.clients[presence.ClientID] = true
+		return
+	case presence.Carries == bus.CarriesCancellations:
+		s.Dynpsrpc = max(s.Dynpsrpc, presence.Receivers)
+		return
+	}
+	isMethod := presence.Carries == ""
+	m := s.method(presence.Method)
+	switch presence.Carries {
+	case bus.CarriesRequests:
+		isMethod = true
+	case bus.CarriesGrants:
+		m.Claims = true
+	case bus.CarriesStreams:
+		m.Kind, m.KindKnown = registry.KindStream, true
+	}
+	if !isMethod {
+		return
+	}
+	m.Receivers = max(m.Receivers, presence.Receivers)
+	if len(presence.Topic) > 0 {
+		m.topics[strings.Join(presence.Topic, "|")] = true
+	}
+}
+
+// count adds the channels of a service whose receivers are counted.
+func (j *peersJoin) count(s *peerServiceJoin, c *counts) {
+	c.add(queryChannel(serviceScope(s.WireName)), func(n int) { s.Silent = j.silent(n, len(s.Servers)) })
+	c.add(wire.CancelChannel(s.WireName), func(n int) { s.Dynpsrpc = max(s.Dynpsrpc, n) })
+	for _, m := range s.methods {
+		if m.hasServers() && !m.hasTopics {
+			c.add(wire.RequestChannel(s.WireName, m.WireName, nil, m.queue), func(n int) { m.Receivers = max(m.Receivers, n) })
+		}
+	}
+}
+
+// silent returns how many of the receivers of a question have not answered. Several servers may count
+// as one receiver, so that there may be more answers.
+func (j *peersJoin) silent(receivers, answers int) int {
+	if receivers == bus.Unknown || receivers > 0 && !j.exact {
+		return bus.Unknown
+	}
+	return max(receivers-answers, 0)
+}
+
+// finish returns the result.
+func (j *peersJoin) finish() *Peers {
+	slices.SortFunc(j.result.Servers, func(a, b *Server) int { return strings.Compare(a.ID, b.ID) })
+	for _, name := range slices.Sorted(maps.Keys(j.services)) {
+		if name != fleetService().WireName() && name != adminService().WireName() {
+			j.result.Services = append(j.result.Services, j.services[name].finish(j.exact))
+		}
+	}
+	return j.result
+}
+
+func (s *peerServiceJoin) finish(exact bool) *PeerService {
+	slices.Sort(s.Servers)
+	s.Names = slices.Sorted(maps.Keys(s.names))
+	s.Clients = slices.Sorted(maps.Keys(s.clients))
+	for _, name := range slices.Sorted(maps.Keys(s.methods)) {
+		m := s.methods[name]
+		if m.hasServers() || !s.hasKnownServers() {
+			s.Receivers = max(s.Receivers, m.Receivers)
+		}
+		m.TopicCount = len(m.topics)
+		m.Topics = slices.Sorted(maps.Keys(m.topics))
+		m.Topics = m.Topics[:min(len(m.Topics), maxPeerTopics)]
+		s.Methods = append(s.Methods, m.PeerMethod)
+	}
+	if s.Receivers != bus.Unknown && s.Dynpsrpc != bus.Unknown && (exact || s.Receivers == 0) {
+		s.Psrpc = max(s.Receivers-s.Dynpsrpc, 0)
+	}
+	return s.PeerService
+}
+
+// hasServers reports whether the receivers of the method's requests are known to be servers. Those of a
+// subscription are clients.
+func (m *peerMethodJoin) hasServers() bool {
+	return m.WireName != "" && (m.Claims || m.KindKnown) && m.Kind != registry.KindSubscription
+}
+
+// hasKnownServers reports whether hasServers is true for a method of the service.
+func (s *peerServiceJoin) hasKnownServers() bool {
+	for _, m := range s.methods {
+		if m.hasServers() {
+			return true
+		}
+	}
+	return false
+}
+
+// queryChannel returns the channel on which the servers of a scope receive questions.
+func queryChannel(scope string) wire.Channel {
+	return wire.RequestChannel(fleetService().WireName(), "Query", []string{scope}, false)
+}
+
+// counts is a list of channels whose receivers are counted together.
+type counts struct {
+	channels []bus.Channel
+	counted  []func(receivers int)
+}
+
+// add adds a channel. counted is called with the number of its receivers.
+func (c *counts) add(channel wire.Channel, counted func(receivers int)) {
+	c.channels = append(c.channels, bus.Channel(channel))
+	c.counted = append(c.counted, counted)
+}
+
+// maxCount is the number of channels that are counted at once.
+const maxCount = 1000
+
+// run counts the receivers. Those that the broker does not tell remain unknown.
+func (c *counts) run(ctx context.Context, inspector bus.Inspector) {
+	for start := 0; start < len(c.channels); start += maxCount {
+		channels := c.channels[start:min(start+maxCount, len(c.channels))]
+		receivers, err := inspector.Count(ctx, channels...)
+		if err != nil {
+			return
+		}
+		for i, n := range receivers {
+			c.counted[start+i](n)
+		}
+	}
+}

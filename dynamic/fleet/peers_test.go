@@ -1,0 +1,127 @@
+package fleet
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/dynpsrpc/dynpsrpc/bus"
+	"github.com/dynpsrpc/dynpsrpc/dynamic"
+	"github.com/dynpsrpc/dynpsrpc/internal/wire"
+	"github.com/dynpsrpc/dynpsrpc/registry"
+)
+
+// peersSchema declares a service with methods of several kinds.
+func peersSchema(t *testing.T) *registry.Service {
+	t.Helper()
+	return parseGreeter(t, map[string]string{"greeter.proto": `syntax = "proto3"; package digest.test;
+		import "options.proto"; import "common.proto";
+		service Greeter {
+			rpc Hello(Name) returns (Name);
+			rpc Region(Name) returns (Name) { option (psrpc.options) = { type: AFFINITY topics: true }; }
+			rpc Flow(Name) returns (Name) { option (psrpc.options) = { stream: true }; }
+			rpc News(Name) returns (Name) { option (psrpc.options) = { subscription: true type: MULTI }; }
+		}`, "common.proto": commonSource})
+}
+
+// listen subscribes to channels as a process of psrpc does.
+func listen(t *testing.T, b bus.Bus, channels ...wire.Channel) {
+	t.Helper()
+	for _, channel := range channels {
+		s, err := b.Subscribe(t.Context(), bus.Channel(channel), bus.Broadcast, func([]byte) {})
+		require.NoError(t, err)
+		t.Cleanup(s.Close)
+	}
+}
+
+// peerService returns a service of a result.
+func peerService(t *testing.T, peers *Peers, wireName string) *PeerService {
+	t.Helper()
+	for _, s := range peers.Services {
+		if s.WireName == wireName {
+			return s
+		}
+	}
+	require.Fail(t, "no such service", wireName)
+	return nil
+}
+
+// Servers of psrpc, servers that hang, and clients must be found although they do not answer.
+func TestPeers_FindsWhoCannotAnswer(t *testing.T) {
+	t.Parallel()
+	for _, network := range []string{"local"} {
+		t.Run(network, func(t *testing.T) {
+			t.Parallel()
+			connect := networks[network](t)
+			greeter := peersSchema(t)
+			simulate(t, connect(), "SRV_well", greeter)
+			simulate(t, connect(), "SRV_strict", greeter).refuse = errRefused
+			ours := connect()
+			for range 2 {
+				server := dynamic.NewServer(ours)
+				t.Cleanup(server.Kill)
+				_, err := server.Register(greeter.Descriptor(), dynamic.Handlers{}, dynamic.AllowMissing())
+				require.NoError(t, err)
+				ours = connect()
+			}
+			psrpc := connect()
+			listen(t, psrpc,
+				wire.RequestChannel("Greeter", "Region", []string{"eu"}, false), wire.ClaimResponseChannel("Greeter", "Region", []string{"eu"}),
+				wire.RequestChannel("Greeter", "Hello", nil, true), wire.ClaimResponseChannel("Greeter", "Hello", nil),
+				wire.RequestChannel("Room", "Join", nil, false),
+				wire.RequestChannel("Room", "Talk", nil, false), wire.StreamServerChannel("Room", "Talk", nil),
+				wire.ResponseChannel("Room", "CLI_psrpc"), wire.ClaimRequestChannel("Room", "CLI_psrpc"))
+			silent := connect()
+			listen(t, silent, queryChannel(scopeAll))
+
+			f := newFleet(t, connect())
+			peers, err := f.Peers(t.Context(), Scan(), PeersQuery(Wait(300*time.Millisecond)))
+			require.NoError(t, err)
+			require.NoError(t, peers.ScanErr)
+			require.Len(t, peers.Servers, 1)
+			assert.Contains(t, peers.Refused, "SRV_strict")
+			assert.Equal(t, 1, peers.Silent)
+			assert.Len(t, peers.Services, 2, "the control services are left out")
+
+			s := peerService(t, peers, "Greeter")
+			assert.Equal(t, []string{"digest.test.Greeter"}, s.Names)
+			assert.Equal(t, []string{"SRV_well"}, s.Servers)
+			assert.Equal(t, 1, s.Silent, "the server that refuses does not say what it serves")
+			assert.Equal(t, 2, s.Dynpsrpc)
+			assert.Equal(t, 1, s.Psrpc)
+			room := peerService(t, peers, "Room")
+			assert.Equal(t, []string{"CLI_psrpc"}, room.Clients)
+			assert.Equal(t, 1, room.Psrpc)
+			assert.Empty(t, room.Names)
+			require.Len(t, room.Methods, 2)
+			assert.Equal(t, "Talk", room.Methods[1].WireName)
+			assert.True(t, room.Methods[1].KindKnown)
+			assert.Equal(t, registry.KindStream, room.Methods[1].Kind)
+			assert.False(t, room.Methods[0].KindKnown)
+		})
+	}
+}
+
+// Without a scan, only known services are counted.
+func TestPeers_WithoutScan(t *testing.T) {
+	t.Parallel()
+	b := bus.NewLocal()
+	defer func() { _ = b.Close() }()
+	greeter := peersSchema(t)
+	listen(t, b, wire.RequestChannel("Greeter", "Hello", nil, true), wire.RequestChannel("Room", "Join", nil, false))
+	f := newFleet(t, b)
+	peers, err := f.Peers(t.Context())
+	require.NoError(t, err)
+	assert.Empty(t, peers.Services)
+
+	reg := registry.New()
+	_, err = reg.Register(greeter.Descriptor())
+	require.NoError(t, err)
+	peers, err = f.Peers(t.Context(), Schemas(reg))
+	require.NoError(t, err)
+	require.Len(t, peers.Services, 1)
+	assert.Equal(t, 1, peers.Services[0].Psrpc)
+	assert.Zero(t, peers.Services[0].Dynpsrpc)
+}
