@@ -51,6 +51,7 @@ func TestBus_Conformance(t *testing.T) {
 					return connect(t, server, append(opts, redisbus.WithMaxFrameSize(maxFrameSize))...)
 				},
 				CountsReceivers:      true,
+				CountsSubscriptions:  true,
 				DetectsNoSubscribers: true,
 				UnevenQueue:          true,
 				MaxFrameSize:         maxFrameSize,

@@ -176,6 +176,7 @@ func TestOpen_Cluster(t *testing.T) {
 	t.Parallel()
 	addresses := testenv.RedisCluster(t).Addrs()
 	requireExchange(t, "redis-cluster://"+strings.Join(addresses, ","), "redis-cluster://"+addresses[1])
+	testClusterInspection(t, addresses)
 	for name, query := range map[string]string{"Plain": "", "Prefix": "?prefix=fleet:", "Sharded": "?sharded=true"} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -186,6 +187,7 @@ func TestOpen_Cluster(t *testing.T) {
 					return b
 				},
 				CountsReceivers:      name == "Sharded",
+				CountsSubscriptions:  true,
 				DetectsNoSubscribers: name == "Sharded",
 				UnevenQueue:          true,
 			})

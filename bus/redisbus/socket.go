@@ -40,6 +40,37 @@ type socket struct {
 // dialSocket connects to node. It waits for the reply to a PING, so that it can return errors from
 // the handshake. If credentials is not nil, it replaces the StreamingCredentialsProvider of node.
 func dialSocket(ctx context.Context, node *redis.Client, credentials *credentials) (*socket, error) {
+	c, err := dialClient(ctx, node, credentials)
+	if err != nil {
+		return nil, err
+	}
+	// Clear the deadline that go-redis has set for the PING.
+	if err := c.network.SetDeadline(time.Time{}); err != nil {
+		c.close()
+		return nil, err
+	}
+	s := &socket{Conn: c.network, client: c.client, beforeRead: func() {}}
+	s.reader, s.writer = bufio.NewReaderSize(s, bufferSize), bufio.NewWriterSize(s, bufferSize)
+	return s, nil
+}
+
+// dialedClient is a go-redis client with a single connection.
+type dialedClient struct {
+	client *redis.Client
+	// Conn sends commands on the connection.
+	*redis.Conn
+	// network is the connection itself.
+	network net.Conn
+}
+
+// close closes the connection and the client.
+func (c *dialedClient) close() {
+	// Ignore these errors, because the connection is no longer needed.
+	_, _ = c.client.Close(), c.network.Close()
+}
+
+// dialClient is like dialSocket, but the result sends commands through go-redis.
+func dialClient(ctx context.Context, node *redis.Client, credentials *credentials) (*dialedClient, error) {
 	options := *node.Options()
 	if credentials != nil {
 		options.StreamingCredentialsProvider, options.CredentialsProviderContext = nil, credentials.get
@@ -49,7 +80,7 @@ func dialSocket(ctx context.Context, node *redis.Client, credentials *credential
 	// When the number of failed dials reaches the pool size, go-redis starts a goroutine that keeps
 	// dialing. This client dials only once, so a pool size of two is never reached.
 	options.PoolSize, options.MinIdleConns, options.PipelinePoolSize = 2, 0, -1
-	// go-redis uses its buffers only for the handshake.
+	// A socket uses buffers of its own, and go-redis those for the handshake only.
 	options.ReadBufferSize, options.WriteBufferSize = 1<<10, 1<<10
 	// The supervisor retries, so go-redis must not.
 	options.MaxRetries, options.DialerRetries = -1, 1
@@ -58,25 +89,19 @@ func dialSocket(ctx context.Context, node *redis.Client, credentials *credential
 	options.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
 
 	// The bus dials instead of go-redis, which would write a line to stderr for each failed dial.
-	conn, err := options.Dialer(ctx, options.Network, options.Addr)
+	network, err := options.Dialer(ctx, options.Network, options.Addr)
 	if err != nil {
 		return nil, err
 	}
-	options.Dialer = func(context.Context, string, string) (net.Conn, error) { return conn, nil }
-	s := &socket{Conn: conn, client: redis.NewClient(&options), beforeRead: func() {}}
+	options.Dialer = func(context.Context, string, string) (net.Conn, error) { return network, nil }
+	c := &dialedClient{client: redis.NewClient(&options), network: network}
+	c.Conn = c.client.Conn()
 	// The PING also fails while Redis is still loading its data.
-	err = s.client.Conn().Ping(ctx).Err()
-	if err == nil {
-		// Clear the deadline that go-redis has set for the PING.
-		err = s.SetDeadline(time.Time{})
-	}
-	if err != nil {
-		// Ignore these errors, because err already describes the failure.
-		_, _ = s.client.Close(), conn.Close()
+	if err := c.Ping(ctx).Err(); err != nil {
+		c.close()
 		return nil, withoutArguments(err)
 	}
-	s.reader, s.writer = bufio.NewReaderSize(s, bufferSize), bufio.NewWriterSize(s, bufferSize)
-	return s, nil
+	return c, nil
 }
 
 // Close closes the connection and the go-redis client that dialed it.

@@ -124,14 +124,17 @@ func (s single) reportsReceivers() bool { return true }
 
 func (s single) subscribers(ctx context.Context, channels map[string]bool) (map[string]int64, error) {
 	subscribers := map[string]int64{}
-	return subscribers, addSubscribers(ctx, s.client, channels, subscribers)
+	return subscribers, addSubscribers(ctx, s.client.PubSubNumSub, channels, subscribers)
 }
+
+// numSub sends a command that counts the connections to one node that subscribe to each channel.
+type numSub func(ctx context.Context, channels ...string) *redis.MapStringIntCmd
 
 // addSubscribers counts the connections to one node that subscribe to each of the channels. It adds
 // the counts to those in subscribers.
-func addSubscribers(ctx context.Context, node *redis.Client, channels map[string]bool, subscribers map[string]int64) error {
+func addSubscribers(ctx context.Context, count numSub, channels map[string]bool, subscribers map[string]int64) error {
 	for names := range slices.Chunk(slices.Collect(maps.Keys(channels)), maxChannelsPerCommand) {
-		counts, err := node.PubSubNumSub(ctx, names...).Result()
+		counts, err := count(ctx, names...).Result()
 		if err != nil {
 			return err
 		}
@@ -191,7 +194,7 @@ func (c cluster) subscribers(ctx context.Context, channels map[string]bool) (map
 	return subscribers, c.client.ForEachShard(ctx, func(ctx context.Context, node *redis.Client) error {
 		mu.Lock()
 		defer mu.Unlock()
-		return addSubscribers(ctx, node, channels, subscribers)
+		return addSubscribers(ctx, node.PubSubNumSub, channels, subscribers)
 	})
 }
 

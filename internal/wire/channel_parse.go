@@ -118,28 +118,43 @@ func ParseSubject(subject string, queue, perMethod bool) (parts ChannelParts, ok
 	if len(tokens) < 2 || strings.ContainsAny(subject, "*>") || slices.Contains(tokens, "") {
 		return ChannelParts{}, false
 	}
-	kind, tokens := tokens[0], tokens[1:]
-	last := len(tokens) - 1
-	switch {
-	case kind == "SRV":
-		return parseServerTokens(tokens, queue, perMethod)
-	case kind == "DYN" && tokens[0] == "QUEUE" && last > 1 && tokens[1] == "SRV":
-		parts, ok = parseServerTokens(tokens[2:], true, true)
-		parts.Carries = carriesPrivate
+	switch tokens[0] {
+	case "SRV":
+		return parseServerTokens(tokens[1:], queue, perMethod)
+	case "CLI":
+		parts, ok = parseNamedTokens(tokens[1:], suffixResponse, suffixClaimRequest, suffixStream, suffixPresence)
+		parts.ClientID, parts.Address = parts.Address, ""
 		return parts, ok
-	case kind == "DYN" && last == 1:
-		parts = ChannelParts{Service: tokens[0], Carries: tokens[1]}
-		return parts, slices.Contains([]string{suffixCancel, suffixDiscover, suffixPresence}, parts.Carries)
-	case kind == "DYN":
-		parts = ChannelParts{Service: tokens[0], Carries: tokens[last], Address: strings.Join(tokens[1:max(last, 1)], ".")}
-		return parts, last > 1 && parts.Carries == suffixUnicast
-	case kind == "CLI":
-		parts = ChannelParts{Service: tokens[0], Carries: tokens[last], ClientID: strings.Join(tokens[1:max(last, 1)], ".")}
-		kinds := []string{suffixResponse, suffixClaimRequest, suffixStream, suffixPresence}
-		return parts, last > 1 && slices.Contains(kinds, parts.Carries)
+	case "DYN":
+		return parsePrivateTokens(tokens[1:])
 	default:
 		return ChannelParts{}, false
 	}
+}
+
+// parsePrivateTokens parses the tokens of a subject that only dynpsrpc peers use.
+func parsePrivateTokens(tokens []string) (parts ChannelParts, ok bool) {
+	switch {
+	case len(tokens) > 2 && tokens[0] == "QUEUE" && tokens[1] == "SRV":
+		parts, ok = parseServerTokens(tokens[2:], true, true)
+		parts.Carries = carriesPrivate
+		return parts, ok
+	case len(tokens) == 2:
+		parts = ChannelParts{Service: tokens[0], Carries: tokens[1]}
+		return parts, slices.Contains([]string{suffixCancel, suffixDiscover, suffixPresence}, parts.Carries)
+	default:
+		return parseNamedTokens(tokens, suffixUnicast)
+	}
+}
+
+// parseNamedTokens parses the tokens of a subject on which a single peer receives frames: the
+// service, the address of the peer and one of the suffixes.
+func parseNamedTokens(tokens []string, suffixes ...string) (parts ChannelParts, ok bool) {
+	last := len(tokens) - 1
+	if last < 2 || !slices.Contains(suffixes, tokens[last]) {
+		return ChannelParts{}, false
+	}
+	return ChannelParts{Service: tokens[0], Address: strings.Join(tokens[1:last], "."), Carries: tokens[last]}, true
 }
 
 // parseServerTokens parses the tokens of a subject on which servers or subscribers receive frames.

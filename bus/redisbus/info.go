@@ -1,0 +1,187 @@
+package redisbus
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/dynpsrpc/dynpsrpc/bus"
+)
+
+var _ bus.Informed = (*Bus)(nil)
+
+const (
+	// kind is the kind of the bus, and the name of its usual broker.
+	kind = "redis"
+	// clusterSlots is the number of slots of every Redis Cluster.
+	clusterSlots = 16384
+	// failoverAddr is the address in the options of a client that asks sentinels for the address.
+	failoverAddr = "FailoverClient"
+)
+
+// Settings returns the settings of the bus.
+func (b *Bus) Settings() bus.Settings {
+	s := bus.Settings{Kind: kind, Prefix: b.options.prefix, MaxFrameSize: int64(b.options.maxFrameSize)}
+	if b.options.sharded {
+		s.Modes = append(s.Modes, "sharded")
+	}
+	switch client := b.client.(type) {
+	case *redis.ClusterClient:
+		s.Modes = append(s.Modes, "cluster")
+	case *redis.Client:
+		s.Database = client.Options().DB
+		if client.Options().Addr == failoverAddr {
+			s.Modes = append(s.Modes, "sentinel")
+		}
+	}
+	return s
+}
+
+// Info returns facts about the server, or about all servers of a Cluster. For a Cluster, numbers
+// are sums, and limits are the lowest. It opens a connection to each server, and sends INFO and
+// CONFIG GET. If Redis does not permit these commands, Info.Withheld says so.
+func (b *Bus) Info(ctx context.Context) (bus.Info, error) {
+	var mu sync.Mutex
+	info := bus.Info{Settings: b.Settings()}
+	err := b.inspect(ctx, func(ctx context.Context, node *inspectedNode) error {
+		facts, err := node.facts(ctx)
+		if err != nil {
+			return err
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		add(&info, facts)
+		return nil
+	})
+	if err != nil {
+		return bus.Info{}, err
+	}
+	slices.Sort(info.Nodes)
+	slices.Sort(info.Withheld)
+	info.Withheld = slices.Compact(info.Withheld)
+	if node := b.currentNode(); node != "" && len(info.Nodes) > 0 {
+		info.Address = node
+	}
+	return info, nil
+}
+
+// currentNode returns the address of the server of a Cluster to which the bus is connected. It
+// returns an empty string if there are several.
+func (b *Bus) currentNode() string {
+	if b.soleSupervisor == nil {
+		return ""
+	}
+	return b.soleSupervisor.lastActive.Load().node.Options().Addr
+}
+
+// add adds the facts about one server to those about the broker.
+func add(info *bus.Info, facts bus.Info) {
+	info.Withheld = append(info.Withheld, facts.Withheld...)
+	info.Connections += facts.Connections
+	info.UsedMemory += facts.UsedMemory
+	info.Nodes = append(info.Nodes, facts.Nodes...)
+	if info.Software != "" && facts.Role != "master" {
+		return // the bus publishes through a master
+	}
+	info.Software, info.Version, info.Role = facts.Software, facts.Version, facts.Role
+	info.Address, info.RoundTrip = facts.Address, max(info.RoundTrip, facts.RoundTrip)
+	info.EvictionPolicy, info.MaxMemory = facts.EvictionPolicy, facts.MaxMemory
+	info.OutputBuffer, info.UncoveredSlots = facts.OutputBuffer, facts.UncoveredSlots
+}
+
+// facts returns the facts about one server.
+func (n *inspectedNode) facts(ctx context.Context) (info bus.Info, err error) {
+	info.Address = addressOf(n.options)
+	if n.options.Addr == failoverAddr {
+		info.Address = n.network.RemoteAddr().String()
+	}
+	if n.name != "" {
+		info.Nodes = []string{n.name}
+	}
+	start := time.Now()
+	if err := n.Ping(ctx).Err(); err != nil {
+		return info, err
+	}
+	info.RoundTrip = time.Since(start)
+
+	values, err := n.Info(ctx).Result()
+	switch {
+	case isRedisError(err):
+		info.Withheld = append(info.Withheld, fmt.Sprintf("INFO: %v", err))
+	case err != nil:
+		return info, err
+	}
+	fields := infoFields(values)
+	info.Software, info.Version = kind, fields["redis_version"]
+	if fields["valkey_version"] != "" {
+		info.Software, info.Version = "valkey", fields["valkey_version"]
+	}
+	if info.Role = fields["role"]; info.Role == "slave" {
+		info.Role = "replica"
+	}
+	info.EvictionPolicy, info.MaxMemory = fields["maxmemory_policy"], number(fields["maxmemory"])
+	info.UsedMemory, info.Connections = number(fields["used_memory"]), int(number(fields["connected_clients"]))
+
+	config, err := n.ConfigGet(ctx, "client-output-buffer-limit").Result()
+	switch {
+	case isRedisError(err):
+		info.Withheld = append(info.Withheld, fmt.Sprintf("CONFIG GET: %v", err))
+	case err != nil:
+		return info, err
+	default:
+		info.OutputBuffer = parseOutputBuffer(config["client-output-buffer-limit"])
+	}
+
+	if fields["cluster_enabled"] != "1" {
+		return info, nil
+	}
+	values, err = n.ClusterInfo(ctx).Result()
+	switch {
+	case isRedisError(err):
+		info.Withheld = append(info.Withheld, fmt.Sprintf("CLUSTER INFO: %v", err))
+	case err != nil:
+		return info, err
+	default:
+		info.UncoveredSlots = clusterSlots - int(number(infoFields(values)["cluster_slots_ok"]))
+	}
+	return info, nil
+}
+
+// infoFields parses the reply to INFO or CLUSTER INFO.
+func infoFields(reply string) map[string]string {
+	fields := map[string]string{}
+	for line := range strings.Lines(reply) {
+		if name, value, found := strings.Cut(strings.TrimSpace(line), ":"); found {
+			fields[name] = value
+		}
+	}
+	return fields
+}
+
+// number parses a number of Redis. It returns 0 if the text is none.
+func number(text string) int64 {
+	n, err := strconv.ParseInt(text, 10, 64)
+	if err != nil {
+		return 0 // an older server does not send this field
+	}
+	return n
+}
+
+// parseOutputBuffer returns the limit for subscribers from the value of client-output-buffer-limit,
+// which consists of four words for each class of clients.
+func parseOutputBuffer(value string) (limit bus.OutputBuffer) {
+	const wordsPerClass = 4
+	for class := range slices.Chunk(strings.Fields(value), wordsPerClass) {
+		if len(class) == wordsPerClass && class[0] == "pubsub" {
+			limit.Hard, limit.Soft = number(class[1]), number(class[2])
+			limit.SoftTime = time.Duration(number(class[3])) * time.Second
+		}
+	}
+	return limit
+}
