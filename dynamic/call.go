@@ -50,7 +50,7 @@ func (p *clientPlan) call(
 // callDirect sends a request to one server and returns the decoded response. It runs neither hooks
 // nor interceptors.
 func (p *clientPlan) callDirect(ctx context.Context, r *route, request proto.Message, o *requestOptions) (proto.Message, error) {
-	raw, err := p.callUnary(ctx, r, request, o)
+	raw, err := p.callUnary(ctx, r, p.requests.Body(request), o)
 	if err != nil {
 		return nil, err
 	}

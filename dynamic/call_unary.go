@@ -5,12 +5,9 @@ import (
 	"slices"
 	"time"
 
+	"github.com/dynpsrpc/dynpsrpc/bus"
 	"github.com/dynpsrpc/dynpsrpc/dynamic/internal/selection"
 	"github.com/dynpsrpc/dynpsrpc/dynamic/internal/transport"
-
-	"google.golang.org/protobuf/proto"
-
-	"github.com/dynpsrpc/dynpsrpc/bus"
 	"github.com/dynpsrpc/dynpsrpc/errors"
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 	"github.com/dynpsrpc/dynpsrpc/registry"
@@ -135,7 +132,7 @@ func (c *unaryCall) signTimeout() time.Duration {
 //
 // At the end, callUnary sets the variables passed to [WithPeer] and emits an event about the
 // claims.
-func (p *clientPlan) callUnary(ctx context.Context, r *route, request proto.Message, o *requestOptions) ([]byte, error) {
+func (p *clientPlan) callUnary(ctx context.Context, r *route, request wire.Body, o *requestOptions) ([]byte, error) {
 	c := newUnaryCall(p, r)
 	defer p.conn.inboxes.put(c.inbox)
 	c.chooseSelection(o, p.method.Queue())
@@ -149,7 +146,7 @@ func (p *clientPlan) callUnary(ctx context.Context, r *route, request proto.Mess
 	outgoing := wire.Request{
 		RequestID: c.inbox.id[:], ClientID: p.conn.wireID,
 		SentAt: c.started.UnixNano(), Expiry: expiry.UnixNano(),
-		Metadata: o.outgoingMetadata(ctx), Body: p.requests.Body(request),
+		Metadata: o.outgoingMetadata(ctx), Body: request,
 		SkipClaim: c.awaitsSign && p.method.Queue(), AnnounceAfter: announceAfter,
 		AcceptDecline: c.selecting || c.selection != nil,
 	}

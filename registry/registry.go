@@ -3,6 +3,7 @@ package registry
 import (
 	"fmt"
 	"sync"
+	"sync/atomic"
 
 	"google.golang.org/protobuf/reflect/protoreflect"
 
@@ -23,6 +24,9 @@ type Registry struct {
 	grpcServices sync.Map
 	// options does not change after New has returned.
 	options loadOptions
+
+	// generation counts the changes of the registry.
+	generation atomic.Uint64
 
 	// mu is held while services are added or removed.
 	mu sync.Mutex
@@ -184,6 +188,7 @@ func (r *Registry) store(services []*Service) ([]*Service, error) {
 		r.byName.Store(string(s.Name()), s)
 		r.byWireName.Store(s.wireName, s)
 		r.grpcServices.Delete(string(s.Name()))
+		r.generation.Add(1)
 	}
 	return registered, nil
 }
@@ -227,8 +232,14 @@ func (r *Registry) Remove(name protoreflect.FullName) bool {
 	r.byName.Delete(string(name))
 	r.byWireName.Delete(s.wireName)
 	r.types.removeFile(s.descriptor.ParentFile())
+	r.generation.Add(1)
 	return true
 }
+
+// Generation returns a number that grows whenever a service is added or removed. A program that
+// derives something from the services compares it to find out whether to derive it again. The
+// number grows after the change, so a program must read it before it reads the services.
+func (r *Registry) Generation() uint64 { return r.generation.Load() }
 
 // servicesOf returns the services declared in a file.
 func servicesOf(fd protoreflect.FileDescriptor) []protoreflect.ServiceDescriptor {

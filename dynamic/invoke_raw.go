@@ -1,0 +1,52 @@
+package dynamic
+
+import (
+	"context"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/dynpsrpc/dynpsrpc/errors"
+	"github.com/dynpsrpc/dynpsrpc/internal/wire"
+	"github.com/dynpsrpc/dynpsrpc/registry"
+)
+
+// InvokeRaw calls a method whose request and response are already encoded, or are not to be
+// decoded. It is meant for programs that pass messages on, such as gateways. request is the
+// protobuf encoding of the request. The name is as described for [Invoke].
+//
+// InvokeRaw does not check the bytes; the server rejects a malformed request. If the conn or the
+// call has interceptors or hooks, they need messages, so InvokeRaw decodes both messages for them.
+// A request that cannot be decoded then fails with the code [errors.InvalidArgument].
+func InvokeRaw(ctx context.Context, c *Conn, name string, request []byte, opts ...RequestOption) ([]byte, error) {
+	plan, err := c.methodPlan(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	o := newRequestOptions(opts)
+	if err := plan.check(ctx, registry.KindSingle); err != nil {
+		return nil, err
+	}
+	route, err := plan.route(nil, &o)
+	if err != nil {
+		return nil, err
+	}
+	if !plan.needsMessages(route, &o) {
+		return plan.callUnary(ctx, route, wire.Body{Raw: request}, &o)
+	}
+	decoded, err := plan.requests.Decode(request)
+	if err != nil {
+		return nil, errors.NewErrorf(errors.InvalidArgument, "request of %s: %w", plan.method.FullName(), err)
+	}
+	response, err := plan.call(ctx, nil, decoded, opts)
+	if err != nil {
+		return nil, err
+	}
+	return proto.Marshal(response)
+}
+
+// needsMessages reports whether interceptors or hooks take part in a call, so that its request and
+// response must be decoded.
+func (p *clientPlan) needsMessages(r *route, o *requestOptions) bool {
+	options := &p.conn.options
+	return r.handler != nil || o.interceptors != nil || len(options.requestHooks) > 0 || len(options.responseHooks) > 0
+}
