@@ -7,6 +7,6 @@ import (
 )
 
 // operateVerbs returns the verbs that show a fleet and operate its servers.
-func operateVerbs(_ *app.App) []*cobra.Command {
-	return []*cobra.Command{}
+func operateVerbs(a *app.App) []*cobra.Command {
+	return []*cobra.Command{newHealth(a), newPing(a), newEvents(a)}
 }

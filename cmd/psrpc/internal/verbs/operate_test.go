@@ -1,0 +1,136 @@
+package verbs_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+
+	"github.com/dynpsrpc/dynpsrpc/bus"
+	"github.com/dynpsrpc/dynpsrpc/cmd/psrpc/internal/clitest"
+)
+
+// orders is the answer of a server of shop.Orders. It has handled 10 more calls n times.
+func orders(version, digest, state string, n int) string {
+	return fmt.Sprintf(`{
+		"app": "shop", "appVersion": %q, "labels": {"host": "box", "region": "eu"}, "state": %q,
+		"health": {"status": "SERVING_STATUS_SERVING", "checks": [{"name": "database", "status": "SERVING_STATUS_SERVING"}]},
+		"services": [{"name": "shop.Orders", "wireName": "Orders", "digest": %q, "methods": [
+			{"name": "Get", "wireName": "Get", "requireClaim": true, "stats": {
+				"callsStarted": %d, "callsOk": %d, "errors": {"not_found": "3800000", "internal": "200000"}, "active": 3,
+				"lastCall": "1767355109500000000",
+				"duration": {"offset": 155, "counts": [%d, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 12000000], "max": 2100000}}},
+			{"name": "Watch", "wireName": "Watch", "kind": "KIND_SUBSCRIPTION", "routing": "ROUTING_MULTI",
+				"topicCount": 6, "stats": {"updatesPublished": 17}}
+		]}]
+	}`, version, state, digest, 225_400_000+10*n, 221_400_000-3+10*n, 213_400_000+10*n)
+}
+
+const (
+	oldDigest, newDigest = "wHoR0gAAAAAAAAAAAAAAAA==", "nyxOAQAAAAAAAAAAAAAAAA=="
+	serving, draining    = "STATE_SERVING", "STATE_DRAINING"
+)
+
+// shop starts three servers: two of shop.Orders in two versions, one of which drains, and one of
+// shop.Carts, which is not well.
+func shop(t *testing.T) bus.Bus {
+	t.Helper()
+	b := newBus(t)
+	for _, server := range []*fakeServer{
+		{id: "SRV_orders1", age: 52 * time.Hour, answer: func(n int) string { return orders("1.4.2", newDigest, serving, n) }},
+		{id: "SRV_orders2", age: 227 * time.Hour, ahead: 1800 * time.Millisecond, answer: func(int) string { return orders("1.4.1", oldDigest, draining, 0) }},
+		{id: "SRV_carts1", age: 250 * time.Second, answer: always(`{
+			"app": "carts", "state": "STATE_SERVING",
+			"health": {"status": "SERVING_STATUS_NOT_SERVING", "checks": [
+				{"name": "cache", "status": "SERVING_STATUS_SERVING"},
+				{"name": "database", "status": "SERVING_STATUS_NOT_SERVING", "text": "connection refused", "since": "1767350970000000000"}]},
+			"services": [{"name": "shop.Carts", "wireName": "Carts", "digest": "nyxOAgAAAAAAAAAAAAAAAA==", "methods": [
+				{"name": "Get", "wireName": "Get", "stats": {"callsStarted": 4, "callsOk": 4,
+					"duration": {"offset": 155, "counts": [4], "max": 700000}}}]}]
+		}`)},
+	} {
+		server.start(t, b)
+	}
+	return b
+}
+
+// measured replaces what the clocks and the speed of this machine decide.
+var measured = map[string][]func(string) string{
+	"list": {
+		clitest.Replace(`, [^ ]+( ns| ms| s)?( +! psrpc doctor)?\n--- exit`, ", TIME$2\n--- exit"),
+		clitest.Replace(`local, [^ !]+( ns| ms| s)?`, "local, TIME"),
+		clitest.Replace(` ([+-][0-9]+|0) ms`, " CLOCK"),
+		clitest.Replace(`(9f2c4e01|c07a11d2)  [^ ]+( ns| ms| s)? +host`, "$1  RTT  host"),
+		clitest.Replace(`(CLOCK|RTT) +`, "$1  "),
+	},
+	"ping": {
+		clitest.Replace(`answered in .*`, "answered in TIME"),
+		clitest.Replace(`[0-9.]+(µs| ns| ms| s) +([+-][0-9]+ ms|0 ms)`, "RTT  CLOCK"),
+		clitest.Replace(`[0-9.]+(µs| ns| ms| s) +\+1.8 s`, "RTT  +1.8 s"),
+		clitest.Replace(`(CLOCK|RTT|s) {2,}`, "$1  "),
+	},
+	"top": {
+		clitest.Replace(`(?m)^(shop[^ ]+ +[0-9]+ +[0-9]+ +)[0-9]+ +`, "${1}RATE  "),
+		clitest.Replace(`[0-9]+ calls/s`, "RATE calls/s"),
+		clitest.Replace(`CALLS/S +`, "CALLS/S  "),
+	},
+}
+
+// measuredNumbers does the same for JSON.
+var measuredNumbers = []func(string) string{
+	clitest.Replace(`"(rtt|clock|took)_ns":-?[0-9]+`, `"${1}_ns":0`),
+	clitest.Replace(`"(started|since)":"[^"]*"`, `"$1":"AT"`),
+	clitest.Replace(`"per_second":([0-9]+)[0-9.e+-]*`, `"per_second":$1`),
+}
+
+func run(t *testing.T, b bus.Bus, args ...string) clitest.Result {
+	t.Helper()
+	return clitest.Run(t, clitest.Env{Bus: b, Now: func() time.Time { return noon }}, "", args...)
+}
+
+var noon = time.Date(2026, 1, 2, 12, 0, 0, 0, time.UTC)
+
+func TestOperate_Golden(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name string
+		args string
+	}{
+		{"health", "health"},
+		{"health-json", "health -o json"},
+		{"health-wide", "health -o wide"},
+		{"health-name", "health -o name"},
+		{"health-service", "health Orders"},
+		{"health-unwell", "health shop.Carts"},
+		{"health-drained", "health --server SRV_orders2"},
+		{"health-unknown", "health Nothing"},
+		{"ping", "ping"},
+		{"ping-json", "ping -o json"},
+		{"ping-wide", "ping -o wide"},
+		{"ping-name", "ping -o name"},
+		{"ping-one", "ping SRV_orders1"},
+		{"ping-unknown", "ping SRV_none"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			verb, _, _ := strings.Cut(c.name, "-")
+			clitest.Golden(t, c.name, run(t, shop(t), strings.Fields(c.args)...), append(measuredNumbers, measured[verb]...)...)
+		})
+	}
+}
+
+// Without a server that answers, every verb says so, and what to do.
+func TestOperate_Nobody(t *testing.T) {
+	t.Parallel()
+	for _, args := range []string{"health", "ping"} {
+		t.Run(args, func(t *testing.T) {
+			t.Parallel()
+			result := run(t, newBus(t), strings.Fields(args)...)
+			assert.Equal(t, 4, result.Exit)
+			assert.Empty(t, result.Stdout)
+			assert.Contains(t, result.Stderr, "psrpc: no server answers\n  servers answer if")
+		})
+	}
+}

@@ -1,0 +1,50 @@
+package verbs
+
+import "github.com/dynpsrpc/dynpsrpc/cmd/psrpc/internal/app"
+
+// report is the result of a verb in all formats of the output.
+type report struct {
+	// headers and rows are the table. Only the format wide has the columns from the index wide on.
+	headers []string
+	rows    [][]string
+	wide    int
+	// notes are lines below the table.
+	notes []string
+	// document is the output in the format json.
+	document any
+}
+
+// show prints the report in the format of the output.
+func (r *report) show(a *app.App) error {
+	if a.Format() == app.FormatJSON {
+		return a.JSON(r.document)
+	}
+	if len(r.rows) > 0 {
+		columns := r.wide
+		if a.Wide() {
+			columns = len(r.headers)
+		}
+		rows := make([][]string, len(r.rows))
+		for i, row := range r.rows {
+			rows[i] = row[:columns]
+		}
+		if err := a.Table(r.headers[:columns], rows); err != nil {
+			return err
+		}
+	}
+	return note(a, r.notes...)
+}
+
+// note prints lines that explain a table. Only the formats table and wide have them, and -q omits
+// them.
+func note(a *app.App, lines ...string) error {
+	if a.Flags.Quiet || a.Format() != app.FormatTable && !a.Wide() {
+		return nil
+	}
+	for _, line := range lines {
+		if err := a.Printf("%s\n", app.Printable(line)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
