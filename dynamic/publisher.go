@@ -3,6 +3,7 @@ package dynamic
 import (
 	"context"
 	"math/rand/v2"
+	"sync/atomic"
 
 	"google.golang.org/protobuf/proto"
 
@@ -24,6 +25,8 @@ type publisher struct {
 	allowEmptyParts bool
 	// defaultChannel is the channel for updates without a topic.
 	defaultChannel bus.Channel
+	// tap is the field of the same name of the server. It is nil on a conn.
+	tap *atomic.Pointer[func(*Traffic)]
 }
 
 func newPublisher(b bus.Bus, method *registry.Method, interceptors []PublishInterceptor, allowEmptyParts bool) *publisher {
@@ -92,6 +95,7 @@ func (p *publisher) send(ctx context.Context, o *requestOptions, message proto.M
 	if err != nil {
 		return errors.NewErrorf(errors.InvalidArgument, "cannot encode update of %s: %w", method.FullName(), err)
 	}
+	p.tapUpdate(topic, message)
 	channel := p.defaultChannel
 	if len(topic) > 0 {
 		channel = updateChannel(method, topic)

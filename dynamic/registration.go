@@ -90,7 +90,9 @@ func newRegistration(s *Server, service *registry.Service, interceptors serverIn
 		s.pendingClaims.abandon(func(e *endpoint) bool { return e.plan.registration == r })
 	})
 	for _, method := range service.Methods() {
-		r.publishers[method.Name()] = newPublisher(s.bus, method, interceptors.publish, s.options.allowEmptyParts)
+		p := newPublisher(s.bus, method, interceptors.publish, s.options.allowEmptyParts)
+		p.tap = &s.tap
+		r.publishers[method.Name()] = p
 	}
 	return r
 }

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/dynpsrpc/dynpsrpc/bus"
@@ -54,6 +55,8 @@ type Server struct {
 	// a peer that uses many client IDs could flood the log.
 	skewLog logthrottle.Throttle
 	done    chan struct{}
+	// tap points to the function set with SetTap. It is nil if there is none.
+	tap atomic.Pointer[func(*Traffic)]
 
 	// requestDedup recognizes requests that the bus delivers a second time, including requests to
 	// open a stream. messageDedup does the same for stream messages. The two caches are separate,

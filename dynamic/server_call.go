@@ -260,7 +260,7 @@ func (c *serverCall) handle() (frame []byte, parked bool) {
 	}
 	if c.refused {
 		c.emitUnawaited(ClaimSkipped)
-		return c.errorFrame(Unprocessed(errors.NewErrorf(errors.ResourceExhausted,
+		return c.refusalFrame(Unprocessed(errors.NewErrorf(errors.ResourceExhausted,
 			"method %s: server %s has reached its limit of memory for decompressed requests",
 			c.plan.method.FullName(), c.plan.server.ID()))), false
 	}
@@ -269,7 +269,7 @@ func (c *serverCall) handle() (frame []byte, parked bool) {
 		// No other server could decode this request either, so the error is sent without a claim,
 		// as in psrpc.
 		c.emitUnawaited(ClaimSkipped)
-		return c.errorFrame(errors.NewError(errors.MalformedRequest, err)), false
+		return c.refusalFrame(errors.NewError(errors.MalformedRequest, err)), false
 	}
 	c.body = nil
 	switch granted, decided := c.obtainGrant(request); {
@@ -286,6 +286,15 @@ func (c *serverCall) handle() (frame []byte, parked bool) {
 func (c *serverCall) run(request wire.Body) []byte {
 	c.confirmFresh()
 	c.warnIfSkewed(c.plan)
+	if tap := c.plan.server.tap.Load(); tap != nil {
+		return c.runTapped(*tap, request)
+	}
+	return c.runLimited(request)
+}
+
+// runLimited runs the handler unless a concurrency limit has been reached. It returns the frame of
+// the response.
+func (c *serverCall) runLimited(request wire.Body) []byte {
 	if !c.acquireLimits() {
 		return c.errorFrame(Unprocessed(errors.NewErrorf(errors.ResourceExhausted,
 			"method %s: server %s has reached its limit of concurrent requests",
@@ -370,6 +379,11 @@ func (c *serverCall) accepts(request wire.Body) bool {
 // decline tells the client that this server does not handle the request.
 func (c *serverCall) decline() {
 	c.emitUnawaited(ClaimDeclined)
+	if tap := c.plan.server.tap.Load(); tap != nil {
+		t := c.traffic(TrafficDecline)
+		t.Affinity = -1
+		(*tap)(t)
+	}
 	declined := declinedRequest{
 		server: c.plan.server, method: c.plan.method, client: c.client,
 		claim: wire.ClaimRequest{
@@ -391,6 +405,7 @@ func (c *serverCall) emitUnawaited(outcome ClaimOutcome) {
 func (c *serverCall) sendClaim(request wire.Body) bool {
 	offer := claimOffer{
 		plan:          c.plan,
+		topic:         c.endpoint.topic,
 		requestID:     c.requestID,
 		needsGrant:    c.claim != nil,
 		client:        c.client,

@@ -240,6 +240,7 @@ func (c *pendingClaim) release() {
 // claims and knows whether it is still waiting.
 type claimOffer struct {
 	plan      *serverPlan
+	topic     []string
 	requestID []byte
 	// needsGrant reports whether the server waits until the client has selected it.
 	needsGrant bool
@@ -261,6 +262,9 @@ type claimOffer struct {
 func (o *claimOffer) send(ctx context.Context) bool {
 	server := o.plan.server
 	affinity := o.plan.callAffinity(ctx, o.affinity)
+	if tap := server.tap.Load(); tap != nil {
+		o.tapClaim(*tap, affinity)
+	}
 	claim := wire.ClaimRequest{
 		RequestID: o.requestID, ServerID: server.wireID, Affinity: affinity, Declined: affinity < 0,
 		Handling: !o.needsGrant && affinity >= 0, Subscribers: o.subscribers,

@@ -89,7 +89,7 @@ func (s *Server) setDrained(drained bool) error {
 // registrationsToSuspend returns the registrations that setDrained must still suspend or resume.
 func (s *Server) registrationsToSuspend(suspended bool) (registrations []*Registration) {
 	for _, r := range s.currentRegistrations() {
-		if r.suspended.Load() != suspended && !(suspended && r.servesWhileDrained) {
+		if r.suspended.Load() != suspended && (!suspended || !r.servesWhileDrained) {
 			registrations = append(registrations, r)
 		}
 	}

@@ -173,6 +173,7 @@ func TestServer_DrainConcurrently(t *testing.T) {
 	t.Parallel()
 	w := newVersionsWorld(t, bus.NewLocal())
 	changed, stop := make(chan error, 3), make(chan struct{})
+	versions, echoes := descriptor(t, w.registry, "versions.Versions"), descriptor(t, w.registry, "test.Echoes")
 	repeat := func(f func() error) {
 		for {
 			select {
@@ -189,7 +190,7 @@ func TestServer_DrainConcurrently(t *testing.T) {
 	}
 	go repeat(func() error { return errors.Join(w.server.Drain(context.Background()), w.server.Resume()) })
 	go repeat(func() error {
-		next, err := w.tryReplace(t, w.service, version(1))
+		next, err := w.service.Replace(versions, version(1), dynamic.AllowMissing())
 		if err == nil {
 			w.service = next
 			err = errors.Join(next.RegisterTopic("Region", "here"), next.DeregisterTopic("Region", "here"))
@@ -197,8 +198,7 @@ func TestServer_DrainConcurrently(t *testing.T) {
 		return err
 	})
 	go repeat(func() error {
-		other, err := w.server.Register(descriptor(t, w.registry, "test.Echoes"),
-			dynamic.Handlers{"Echo": dynamic.Unary(echoHandler)}, dynamic.AllowMissing())
+		other, err := w.server.Register(echoes, dynamic.Handlers{"Echo": dynamic.Unary(echoHandler)}, dynamic.AllowMissing())
 		if err == nil {
 			err = other.Close(context.Background())
 		}

@@ -134,6 +134,8 @@ type streamConfig struct {
 	decompressed *transport.Budget
 	// owner is the endpoint that serves the stream. It is nil on a client.
 	owner streamOwner
+	// tap is the field of the same name of the server. It is nil on a client.
+	tap *atomic.Pointer[func(*Traffic)]
 }
 
 // DefaultStreamBuffer is the default capacity of a stream's channel, in messages. See
@@ -221,6 +223,7 @@ func (s *stream) markClosed(err error) bool {
 	s.mu.Unlock()
 
 	close(s.done)
+	s.tapStream(TrafficClose, nil, nil)
 	for _, m := range pending {
 		m.complete(err)
 	}

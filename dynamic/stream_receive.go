@@ -43,6 +43,7 @@ func (s *stream) handleOp(frame *wire.Stream, expanded int, now time.Time, arriv
 			s.drop(dropDuplicated)
 			return
 		}
+		s.tapStream(TrafficMessageIn, nil, frame.Body.Raw)
 		s.enqueue(streamMessage{frame.RequestID, frame.SentAt, frame.Expiry, deadline, frame.Body.Raw, expanded})
 	case wire.StreamAck:
 		s.onAck(frame)

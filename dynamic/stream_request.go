@@ -232,6 +232,7 @@ func (req *streamRequest) intercept(s *stream) error {
 func (req *streamRequest) sendClaim() (parked bool) {
 	offer := claimOffer{
 		plan:        req.plan,
+		topic:       req.endpoint.topic,
 		requestID:   req.request.RequestID,
 		needsGrant:  true,
 		client:      req.client,
@@ -270,7 +271,7 @@ func (req *streamRequest) newStream() *stream {
 		remote:  bus.Channel(wire.StreamClientChannel(r.service.WireName(), string(req.request.NodeID))),
 		timeout: r.server.options.timeout, sendType: bound.sendType, recvType: bound.recvType,
 		buffer: bound.buffer, window: window, drops: &r.server.drops,
-		decompressed: &r.server.decompressed, dedup: &r.server.messageDedup, owner: req.endpoint,
+		decompressed: &r.server.decompressed, dedup: &r.server.messageDedup, owner: req.endpoint, tap: &r.server.tap,
 	})
 	s.clock.offset = &req.client.clock
 	s.clock.onSkew = func() { req.plan.warnClockSkew(req.client) }
@@ -313,6 +314,7 @@ func (req *streamRequest) establish(s *stream) bool {
 		<-s.pumpDone
 		return false
 	}
+	s.tapStream(TrafficOpen, nil, nil)
 	s.startKeepalive(keepalive, time.Duration(req.request.Keepalive))
 	if req.request.Keepalive <= 0 {
 		s.startIdleTimeout(server.options.streamIdleTimeout)

@@ -82,6 +82,7 @@ func (s *stream) sendMessage(m *inFlightMessage, message proto.Message, o *sendO
 		s.releaseSlot()
 		return err
 	}
+	s.tapStream(TrafficMessageOut, message, nil)
 	m.context.Parent, m.context.Expiry = o.ctx, now.Add(o.timeout)
 	defer m.context.Cancel()
 	if err := s.publish(&m.context, frame, m); err != nil {
