@@ -203,11 +203,17 @@ func (s *Stub) parseMessages() ([]proto.Message, error) {
 			return nil, err
 		}
 		if err := (protojson.UnmarshalOptions{Resolver: s.method.Service()}).Unmarshal(encoded, message); err != nil {
-			return nil, fmt.Errorf("then: %w", err)
+			return nil, fmt.Errorf("then: %s", jsonProblem(err))
 		}
 		messages = append(messages, message)
 	}
 	return messages, nil
+}
+
+// jsonProblem returns the text of an error of package protojson without its prefix and without the
+// space of random kind that the package puts into it.
+func jsonProblem(err error) string {
+	return strings.TrimSpace(strings.TrimPrefix(strings.ReplaceAll(err.Error(), "\u00a0", " "), "proto:"))
 }
 
 // findMethod returns the method with the given name, or the only one whose name ends with it.

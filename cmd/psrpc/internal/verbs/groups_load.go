@@ -10,5 +10,7 @@ import (
 func testVerbs(a *app.App) []*cobra.Command {
 	return []*cobra.Command{
 		newBench(a),
+		newReplay(a),
+		newServe(a),
 	}
 }
