@@ -12,5 +12,6 @@ func testVerbs(a *app.App) []*cobra.Command {
 		newBench(a),
 		newReplay(a),
 		newServe(a),
+		newDoctor(a),
 	}
 }

@@ -1,0 +1,334 @@
+package doctor
+
+import (
+	"context"
+	"fmt"
+	"iter"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/dynpsrpc/dynpsrpc/bus"
+	"github.com/dynpsrpc/dynpsrpc/dynamic/fleet"
+	"github.com/dynpsrpc/dynpsrpc/errors"
+	"github.com/dynpsrpc/dynpsrpc/registry"
+)
+
+// part is a part of the facts. A check names the parts that it needs.
+type part string
+
+const (
+	partBroker      part = "the broker's facts"
+	partServers     part = "the servers' answers"
+	partChannels    part = "the broker's channels"
+	partConnections part = "the broker's connections"
+	// The following parts are asked for only if they are wanted, and no check depends on them.
+	partTopics      part = "topics"
+	partDescriptors part = "descriptors"
+	partVariants    part = "other ways to use the broker"
+)
+
+// maxVersions is how many versions of services are compared.
+const maxVersions = 64
+
+// facts is what the broker and the servers have said.
+type facts struct {
+	// laterInfo and later are the second answers, which came after window. If askedTwice is false,
+	// they are the first answers.
+	info, laterInfo bus.Info
+	servers, later  []*fleet.Server
+	askedTwice      bool
+	window          time.Duration
+	// refused contains the errors of servers that did not want to answer, by server ID.
+	refused map[string]error
+	// peers is what answers and channels of the broker tell together. connections are those of the
+	// broker.
+	peers       *fleet.Peers
+	connections []bus.Peer
+	// variants are the servers that use the same broker in another way.
+	variants []variant
+	// topics contains the topics of methods that have a single server for each topic.
+	topics map[methodKey][]string
+	// descriptors contains the versions of services of which there are several, as far as they could
+	// be read.
+	descriptors map[fleet.Digest]*registry.Service
+	// unknown contains the errors of the parts that could not be found out.
+	unknown map[part]error
+}
+
+// variant is another way to use the same broker, and the servers that use it.
+type variant struct {
+	name     string
+	isPrefix bool
+	servers  []*fleet.Server
+}
+
+// gather asks the broker and the servers for the wanted parts.
+func gather(ctx context.Context, target Target, window time.Duration, wanted map[part]bool) (*facts, error) {
+	f := &facts{
+		window:      window,
+		peers:       new(fleet.Peers),
+		refused:     make(map[string]error),
+		topics:      make(map[methodKey][]string),
+		descriptors: make(map[fleet.Digest]*registry.Service),
+		unknown:     make(map[part]error),
+	}
+	f.info = f.askBroker(ctx, target.Bus)
+	if err := f.unknown[partBroker]; err != nil { // nobody else can be asked either
+		f.note(partServers, err)
+		f.note(partChannels, err)
+		f.note(partConnections, err)
+		return f, ctx.Err()
+	}
+	f.askOnce(ctx, target, wanted)
+	f.later, f.laterInfo = f.servers, f.info
+	if window > 0 && f.unknown[partServers] == nil {
+		select {
+		case <-time.After(window):
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+		f.laterInfo = f.askBroker(ctx, target.Bus)
+		if wanted[partServers] {
+			f.later = f.askServers(ctx, target.Fleet)
+		}
+		f.askedTwice = f.unknown[partServers] == nil && f.unknown[partBroker] == nil
+	}
+	return f, ctx.Err()
+}
+
+// askOnce asks for what need not be known twice.
+func (f *facts) askOnce(ctx context.Context, target Target, wanted map[part]bool) {
+	if wanted[partConnections] {
+		f.askConnections(ctx, target.Bus)
+	}
+	if wanted[partChannels] {
+		f.askPeers(ctx, target)
+	}
+	if wanted[partServers] {
+		f.servers = f.askServers(ctx, target.Fleet)
+	}
+	if wanted[partTopics] {
+		f.askTopics(ctx, target.Fleet)
+	}
+	if wanted[partDescriptors] {
+		f.askDescriptors(ctx, target.Fleet)
+	}
+	if wanted[partVariants] {
+		f.askVariants(ctx, target)
+	}
+}
+
+// askBroker asks the broker for facts about it.
+func (f *facts) askBroker(ctx context.Context, b bus.Bus) bus.Info {
+	informed, ok := b.(bus.Informed)
+	if !ok {
+		return bus.Info{}
+	}
+	info, err := informed.Info(ctx)
+	f.note(partBroker, err)
+	return info
+}
+
+// note stores the error with which a part could not be found out.
+func (f *facts) note(p part, err error) {
+	if err != nil && f.unknown[p] == nil {
+		f.unknown[p] = err
+	}
+}
+
+// askConnections asks the broker who is connected.
+func (f *facts) askConnections(ctx context.Context, b bus.Bus) {
+	inspector, ok := b.(bus.Inspector)
+	if !ok {
+		f.note(partConnections, errors.NewErrorf(errors.Unimplemented, "this bus does not tell"))
+		return
+	}
+	var err error
+	f.connections, err = inspector.Peers(ctx)
+	f.note(partConnections, err)
+}
+
+// askPeers asks the broker who listens to which channels.
+func (f *facts) askPeers(ctx context.Context, target Target) {
+	peers, err := target.Fleet.Peers(ctx, fleet.Scan())
+	if err == nil && isSilent(peers) {
+		// A server that has just started or stopped looks silent, so they are asked again.
+		peers, err = target.Fleet.Peers(ctx, fleet.Scan())
+	}
+	if err != nil {
+		f.note(partChannels, err)
+		return
+	}
+	f.peers = peers
+	f.note(partChannels, peers.ScanErr)
+}
+
+// askServers asks all servers. Those that are asked twice are in the same order both times.
+func (f *facts) askServers(ctx context.Context, asked *fleet.Fleet) []*fleet.Server {
+	var servers []*fleet.Server
+	for server, err := range asked.Servers(ctx, fleet.Parts(fleet.PartStats, fleet.PartHealth, fleet.PartBus)) {
+		switch {
+		case server == nil:
+			f.note(partServers, err)
+		case err != nil:
+			f.refused[server.ID] = err
+		default:
+			servers = append(servers, server)
+		}
+	}
+	slices.SortFunc(servers, func(a, b *fleet.Server) int { return strings.Compare(a.ID, b.ID) })
+	return servers
+}
+
+// hasSingleServer reports whether a method may have only one server for each topic. It is not
+// claimed, although only one server gets a request.
+func hasSingleServer(method fleet.Method) bool {
+	return !method.RequireClaim && method.Routing != registry.RoutingMulti
+}
+
+// askTopics asks the servers of methods with a single server for their topics. Servers tell at most
+// 1,000 topics for each method; the others are not compared.
+func (f *facts) askTopics(ctx context.Context, asked *fleet.Fleet) {
+	servers := make(map[string]map[string]bool) // the IDs of servers with topics, by service
+	for m := range methodsOf(f.servers) {
+		if !hasSingleServer(m.method) || m.method.TopicCount == 0 {
+			continue
+		}
+		if servers[m.service.WireName] == nil {
+			servers[m.service.WireName] = make(map[string]bool)
+		}
+		servers[m.service.WireName][m.server.ID] = true
+	}
+	for wireName, ids := range servers {
+		if len(ids) < 2 {
+			continue // nobody could have the same topic
+		}
+		var answers []*fleet.Server
+		for server, err := range asked.Servers(ctx, fleet.OfService(wireName), fleet.Services(wireName),
+			fleet.Parts(fleet.PartTopics), fleet.MaxTopics(maxTopics)) {
+			if err == nil { // the check works with what the others tell
+				answers = append(answers, server)
+			}
+		}
+		for m := range methodsOf(answers) {
+			if hasSingleServer(m.method) {
+				f.topics[m.key()] = m.method.Topics
+			}
+		}
+	}
+}
+
+// maxTopics is how many topics of a method each server is asked for.
+const maxTopics = 1000
+
+// askDescriptors reads the descriptors of services of which there are several versions.
+func (f *facts) askDescriptors(ctx context.Context, asked *fleet.Fleet) {
+	for wireName, versions := range versionsOf(f.servers) {
+		if len(versions) < 2 {
+			continue
+		}
+		for _, v := range versions {
+			if len(f.descriptors) >= maxVersions || f.descriptors[v.digest] != nil {
+				continue
+			}
+			files, err := asked.Describe(ctx, v.digest)
+			if err != nil {
+				continue // the check says so
+			}
+			reg := registry.New(registry.WithWireNames(map[string]string{v.name: wireName}))
+			if reg.RegisterDescriptorSet(files) != nil {
+				continue
+			}
+			if service, ok := reg.Service(v.name); ok {
+				f.descriptors[v.digest] = service
+			}
+		}
+	}
+}
+
+// askVariants asks the servers that use the same broker in another way.
+func (f *facts) askVariants(ctx context.Context, target Target) {
+	if target.Variants == nil {
+		return
+	}
+	for other := range target.Variants(ctx, f.info, f.prefixes()) {
+		servers := make([]*fleet.Server, 0, 1)
+		for server, err := range other.Fleet.Servers(ctx) {
+			if err == nil {
+				servers = append(servers, server)
+			}
+		}
+		f.variants = append(f.variants, variant{name: other.Name, isPrefix: other.IsPrefix, servers: servers})
+	}
+}
+
+// prefixes returns the prefixes of other fleets on the broker. They are known if this bus has no
+// prefix: then the broker's channels include those of the others.
+func (f *facts) prefixes() []string {
+	found := make(map[string]bool)
+	for _, service := range f.peers.Services {
+		if prefix, ok := strings.CutSuffix(service.WireName, fleetService); ok && prefix != "" {
+			found[prefix] = true
+		}
+	}
+	return slices.Sorted(maps.Keys(found))
+}
+
+// served is a method of a server.
+type served struct {
+	server  *fleet.Server
+	service *fleet.Service
+	method  fleet.Method
+}
+
+// methodKey identifies a method of a server.
+type methodKey struct{ server, service, method string }
+
+func (m served) key() methodKey { return methodKey{m.server.ID, m.service.WireName, m.method.WireName} }
+
+// name returns the full name of the method.
+func (m served) name() string { return m.service.Name + "/" + m.method.Name }
+
+// methodsOf yields all methods of servers.
+func methodsOf(servers []*fleet.Server) iter.Seq[served] {
+	return func(yield func(served) bool) {
+		for _, server := range servers {
+			for i := range server.Services {
+				for _, method := range server.Services[i].Methods {
+					if !yield(served{server, &server.Services[i], method}) {
+						return
+					}
+				}
+			}
+		}
+	}
+}
+
+// countedMethodsOf yields the methods of servers that have counters.
+func countedMethodsOf(servers []*fleet.Server) iter.Seq[served] {
+	return func(yield func(served) bool) {
+		for m := range methodsOf(servers) {
+			if m.method.Stats != nil && !yield(m) {
+				return
+			}
+		}
+	}
+}
+
+// busKind returns "redis", "nats" or "local".
+func (f *facts) busKind() string { return f.info.Kind }
+
+// hasMode reports whether the bus of this program has a mode.
+func (f *facts) hasMode(mode string) bool { return slices.Contains(f.info.Modes, mode) }
+
+// missing returns why a check cannot run, or "" if it can.
+func (f *facts) missing(needs []part) string {
+	for _, need := range needs {
+		if err := f.unknown[need]; err != nil {
+			return fmt.Sprintf("%s could not be read: %v", need, err)
+		}
+	}
+	return ""
+}

@@ -1,0 +1,61 @@
+package doctor
+
+// Severity tells how bad a finding is.
+type Severity string
+
+const (
+	// OK is the severity of what is as it should be.
+	OK Severity = "ok"
+	// Warning is the severity of what may cost time or hide problems.
+	Warning Severity = "warn"
+	// Error is the severity of what makes calls fail, or lose or repeat requests.
+	Error Severity = "error"
+)
+
+// A Finding is one thing that a check has seen.
+type Finding struct {
+	// Check is the ID of the check, such as "fleet.clock".
+	Check    string   `json:"check"`
+	Severity Severity `json:"severity"`
+	// Seen tells what the check has seen.
+	Seen string `json:"seen"`
+	// Do tells what to do about it. It is empty if the severity is OK.
+	Do string `json:"do,omitempty"`
+	// Servers are the IDs of the servers concerned, if the check knows them.
+	Servers []string `json:"servers,omitempty"`
+	// Differences are the differences between two versions of a service.
+	Differences []Difference `json:"differences,omitempty"`
+}
+
+// A Skip is a check that could not run.
+type Skip struct {
+	Check string `json:"check"`
+	// Reason tells what is missing.
+	Reason string `json:"reason"`
+}
+
+// Report is the result of all checks.
+type Report struct {
+	// Findings are in the order of the checks. Checks that have found nothing have none.
+	Findings []Finding `json:"findings"`
+	// Passed contains the IDs of the checks that have found nothing bad.
+	Passed []string `json:"passed"`
+	// Skipped contains the checks that could not run.
+	Skipped []Skip `json:"skipped,omitempty"`
+	// Unreachable is set if the broker does not answer.
+	Unreachable bool `json:"unreachable,omitempty"`
+}
+
+// Worst returns the highest severity of the findings.
+func (r Report) Worst() Severity {
+	worst := OK
+	for _, finding := range r.Findings {
+		if finding.Severity == Error {
+			return Error
+		}
+		if finding.Severity == Warning {
+			worst = Warning
+		}
+	}
+	return worst
+}
