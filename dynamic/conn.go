@@ -346,7 +346,7 @@ func (c *Conn) bounds(ctx context.Context, now time.Time, o *requestOptions) (ti
 }
 
 func (c *Conn) panics() panicReporter {
-	return panicReporter{c.options.logger, c.options.interceptors.panics}
+	return panicReporter{c.options.logger, c.options.interceptors.panics, nil}
 }
 
 // subscribeReplies subscribes to the replies of a service, unless the conn has already done so. It

@@ -53,6 +53,8 @@ type boundHandler struct {
 	// stream is the handler of a stream method. It is nil for all other methods, which use the
 	// fields above.
 	stream *boundStream
+	// missing reports whether the user has given no handler, so that all requests fail.
+	missing bool
 }
 
 // HandlerOption configures a handler created by [Unary] or [Raw].
@@ -317,11 +319,15 @@ func bindHandler(method *registry.Method, handler Handler, allowMissing bool) (*
 	case allowMissing && method.Kind() == registry.KindStream:
 		bound, err := Stream(unimplementedStream).bind(method)
 		if err == nil {
-			bound.stream.refusal = errors.ErrUnimplemented
+			bound.stream.refusal, bound.missing = errors.ErrUnimplemented, true
 		}
 		return bound, err
 	case allowMissing:
-		return Raw(unimplementedCall).bind(method)
+		bound, err := Raw(unimplementedCall).bind(method)
+		if err == nil {
+			bound.missing = true
+		}
+		return bound, err
 	default:
 		return nil, errors.New("there is no handler; dynamic.AllowMissing() lets it answer unimplemented")
 	}

@@ -16,13 +16,16 @@ type RequestInfo struct {
 	// SentAt is the time at which the request was sent, according to the client's clock. It is the
 	// zero time if the request does not contain the time.
 	SentAt time.Time
+	// Topic holds the parts of the topic of a request or stream. It is empty if the method has no
+	// topics. It must not be modified.
+	Topic []string
 	// Metadata holds the key-value pairs that the client attached. It may be nil and must not be
 	// modified.
 	Metadata map[string]string
 }
 
-func newRequestInfo(clientID string, sentAt int64, metadata map[string]string) RequestInfo {
-	info := RequestInfo{ClientID: clientID, Metadata: metadata}
+func newRequestInfo(clientID string, sentAt int64, topic []string, metadata map[string]string) RequestInfo {
+	info := RequestInfo{ClientID: clientID, Topic: topic, Metadata: metadata}
 	if sentAt != 0 {
 		info.SentAt = time.Unix(0, sentAt)
 	}

@@ -33,6 +33,8 @@ func (h panicHookOption) add(to *[]PanicHook) {
 type panicReporter struct {
 	logger *slog.Logger
 	hooks  []PanicHook
+	// registration is the service that has panicked. It is nil on a conn.
+	registration *Registration
 }
 
 // report logs a panic, with the value that was passed to panic, and calls the hooks. source says
@@ -42,6 +44,9 @@ type panicReporter struct {
 func (r panicReporter) report(ctx context.Context, method *registry.Method, source string, value any) {
 	stack := debug.Stack()
 	r.log(method, source, value, stack)
+	if r.registration != nil {
+		r.registration.recordPanic(method)
+	}
 	for _, hook := range r.hooks {
 		func() {
 			defer func() {

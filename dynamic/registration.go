@@ -28,6 +28,10 @@ type Registration struct {
 	// methods.
 	plans      map[string]*serverPlan
 	publishers map[string]*publisher
+	// recorders holds the recorders of all methods, keyed by method name.
+	recorders map[string]*recorderSlot
+	// served reports whether the server has begun to serve the service.
+	served atomic.Bool
 	// clients caches the clients of the service. All versions of the service share the cache. The
 	// known offsets of the clients' clocks are therefore still known after Replace.
 	clients *clientCache
@@ -76,6 +80,7 @@ func newRegistration(s *Server, service *registry.Service, interceptors serverIn
 		server:                s,
 		service:               service,
 		publishers:            map[string]*publisher{},
+		recorders:             map[string]*recorderSlot{},
 		clients:               &clientCache{service: service.WireName()},
 		drainingEndpoints:     lifecycle.NewGate(),
 		cancelSubscription:    transport.LazySubscription{ClosedErr: errors.ErrServerClosed},
@@ -93,6 +98,7 @@ func newRegistration(s *Server, service *registry.Service, interceptors serverIn
 		p := newPublisher(s.bus, method, interceptors.publish, s.options.allowEmptyParts)
 		p.tap = &s.tap
 		r.publishers[method.Name()] = p
+		r.recorders[method.Name()] = &recorderSlot{}
 	}
 	return r
 }
@@ -287,7 +293,7 @@ func (r *Registration) closeWhenIdle(e *endpoint) {
 
 // panics returns a reporter for panics in the service's handlers and interceptors.
 func (r *Registration) panics() panicReporter {
-	return panicReporter{r.server.options.logger, r.interceptors.panics}
+	return panicReporter{r.server.options.logger, r.interceptors.panics, r}
 }
 
 // Publish sends an update to the subscribers of a method. If the method has MULTI routing, all
@@ -315,7 +321,13 @@ func (r *Registration) Publish(ctx context.Context, method string, message proto
 		return errors.ErrServerClosed
 	default:
 	}
-	return p.publish(ctx, message, opts)
+	if err := p.publish(ctx, message, opts); err != nil {
+		return err
+	}
+	if recorder := r.recorders[method].Load(); recorder != nil {
+		(*recorder).RecordUpdate()
+	}
+	return nil
 }
 
 // onCancel handles a frame with which a client cancels a request. The bus calls it, so it never

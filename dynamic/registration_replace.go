@@ -35,6 +35,14 @@ import (
 //   - if r has already been replaced; the error has code failed_precondition. The topics of a
 //     replaced registration can no longer be changed either.
 func (r *Registration) Replace(descriptor any, handlers Handlers, opts ...RegisterOption) (*Registration, error) {
+	next, err := r.replace(descriptor, handlers, opts)
+	if err == nil {
+		r.server.recordChange(ServiceReplaced, next.service)
+	}
+	return next, err
+}
+
+func (r *Registration) replace(descriptor any, handlers Handlers, opts []RegisterOption) (*Registration, error) {
 	// Because of this lock, concurrent calls to Replace run one after the other. Once a call has
 	// succeeded, the calls after it fail.
 	r.changeMu.Lock()
@@ -103,6 +111,7 @@ func (r *Registration) replaceWith(next *Registration) (err error) {
 	if err := r.server.addDraining(next); err != nil {
 		return err
 	}
+	next.setRecorders()
 	endpoints := next.newEndpoints(r)
 	if err := next.open(ctx, endpoints); err != nil {
 		// The endpoints that next.open has not opened must be closed too, because newEndpoints has
@@ -180,6 +189,7 @@ func (r *Registration) transferEndpoints(next *Registration) error {
 		return errors.ErrServerClosed
 	}
 	r.replaced = true
+	next.served.Store(true)
 	server.services[r.service.WireName()] = next
 	delete(server.draining, next)
 	server.draining[r] = struct{}{}

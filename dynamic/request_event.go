@@ -144,6 +144,9 @@ func (e *endpoint) emit(event RequestEvent) {
 // and is replaced by 0.
 func (e *endpoint) dropExpired(client *clientEntry, late time.Duration) {
 	e.plan.server.drops.add(dropExpired, droppedFrame{method: e.plan.method, peer: []byte(client.id)})
+	if recorder := e.plan.recorder.Load(); recorder != nil {
+		(*recorder).RecordExpired()
+	}
 	if e.hasEvents() {
 		e.emit(RequestEvent{Kind: RequestExpired, Peer: client.id, Late: max(late, 0)})
 	}

@@ -76,6 +76,8 @@ type Server struct {
 	drained bool
 	// services contains the current registrations, keyed by the wire name of the service.
 	services map[string]*Registration
+	// recorder is told what the server does. It is nil if there is no recorder.
+	recorder atomic.Pointer[ServerRecorder]
 	// draining holds registrations that are not in the field services, but must also be closed by
 	// Shutdown and Kill. A replaced registration stays in draining until it is closed. A new
 	// version of a service stays there until it replaces the current version.
@@ -231,6 +233,7 @@ func (s *Server) Register(descriptor any, handlers Handlers, opts ...RegisterOpt
 		r.Kill()
 		return nil, err
 	}
+	s.recordChange(ServiceAdded, r.service)
 	r.warnLackingAffinity(handlers)
 	return r, nil
 }
@@ -264,6 +267,7 @@ func (s *Server) activate(r *Registration) error {
 	if err := s.add(r); err != nil {
 		return err
 	}
+	r.setRecorders()
 	// A concurrent Drain waits until the endpoints are open.
 	r.changeMu.RLock()
 	defer r.changeMu.RUnlock()
@@ -275,6 +279,7 @@ func (s *Server) activate(r *Registration) error {
 	}
 	if err == nil {
 		r.announce(wire.PresenceServing, r.currentEndpoints()...)
+		r.served.Store(true)
 	}
 	return err
 }
@@ -305,26 +310,38 @@ func (s *Server) add(r *Registration) error {
 // is kept.
 func (s *Server) remove(r *Registration) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	if name := r.service.WireName(); s.services[name] == r {
-		delete(s.services, name)
-	}
+	removed := s.removeLocked(r)
 	delete(s.draining, r)
+	s.mu.Unlock()
+	if removed {
+		r.recordRemoved()
+	}
+}
+
+// removeLocked frees the wire name of r. It returns false if r does not have the name.
+func (s *Server) removeLocked(r *Registration) bool {
+	name := r.service.WireName()
+	if s.services[name] != r {
+		return false
+	}
+	delete(s.services, name)
+	return true
 }
 
 // forget frees the wire name of r, which has been closed or killed. If the subscriptions of r have
 // not ended yet, forget keeps r in s.draining, so that Shutdown waits for them.
 func (s *Server) forget(r *Registration, end *registrationEnd) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	if name := r.service.WireName(); s.services[name] == r {
-		delete(s.services, name)
-	}
+	removed := s.removeLocked(r)
 	select {
 	case <-end.released:
 		delete(s.draining, r)
 	default:
 		s.draining[r] = struct{}{}
+	}
+	s.mu.Unlock()
+	if removed {
+		r.recordRemoved()
 	}
 }
 
@@ -351,7 +368,10 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	if ctx == nil {
 		return nilarg.ErrContext
 	}
-	services := s.markClosed()
+	services, first := s.markClosed()
+	if first {
+		s.recordChange(ServerClosing, nil)
+	}
 	errs := make([]error, len(services))
 	var closing sync.WaitGroup
 	for i, r := range services {
@@ -377,7 +397,8 @@ func (s *Server) Shutdown(ctx context.Context) error {
 // server plus one second (see [WithServerTimeout]). The subscriptions then end in the background.
 func (s *Server) Kill() {
 	var killing sync.WaitGroup
-	for _, r := range s.markClosed() {
+	services, _ := s.markClosed()
+	for _, r := range services {
 		killing.Go(r.Kill)
 	}
 	killing.Wait()
@@ -387,12 +408,13 @@ func (s *Server) Kill() {
 // Done returns a channel that is closed when the server has been stopped by Shutdown or Kill.
 func (s *Server) Done() <-chan struct{} { return s.done }
 
-// markClosed prevents further registrations and returns the existing ones.
-func (s *Server) markClosed() []*Registration {
+// markClosed prevents further registrations and returns the existing ones. first reports whether it
+// has not been called before.
+func (s *Server) markClosed() (services []*Registration, first bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.closed = true
-	return s.registrationsLocked()
+	first, s.closed = !s.closed, true
+	return s.registrationsLocked(), first
 }
 
 // registrationsLocked returns the current registrations and those in the field draining. The caller
@@ -406,13 +428,19 @@ func (s *Server) registrationsLocked() []*Registration {
 func (s *Server) stop() (idle <-chan struct{}) {
 	s.cancel()
 	s.mu.Lock()
-	defer s.mu.Unlock()
+	first := false
 	select {
 	case <-s.done:
 	default:
+		first = true
 		close(s.done)
 	}
-	return s.workers.Stop()
+	idle = s.workers.Stop()
+	s.mu.Unlock()
+	if first {
+		s.recordChange(ServerStopped, nil)
+	}
+	return idle
 }
 
 // onClaimEvicted counts a request that was dropped while it waited for the client to select a

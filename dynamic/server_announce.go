@@ -40,8 +40,11 @@ type announcer struct {
 // now is the time at which the request arrived. announceAfter is in milliseconds.
 func (a *announcer) deadline(now time.Time, announceAfter uint32) int64 {
 	after := max(time.Duration(announceAfter)*time.Millisecond, minAnnounceAfter)
-	return int64(now.Sub(a.epoch) + after)
+	return a.since(now) + int64(after)
 }
+
+// since returns the time from the epoch to the time at.
+func (a *announcer) since(at time.Time) int64 { return int64(at.Sub(a.epoch)) }
 
 // expect makes the timer fire no later than at the time at. The request to announce must already be
 // among the running requests.

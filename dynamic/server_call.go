@@ -47,8 +47,16 @@ type serverCall struct {
 	// subscription when the request arrived. It is 0 if there was no sharing, and for queue
 	// methods. Clients need the number, because the bus counts these servers as one receiver.
 	subscribers uint32
-	// expanded is the number of bytes that are reserved in Server.decompressed for the request.
-	expanded uint32
+	// size is the number of bytes that the request keeps in memory: the size of the frame or, if
+	// that is more, of the decompressed message.
+	size uint32
+	// recorder records the call. It is nil if the method has no recorder, or if the end of the call
+	// has been recorded.
+	recorder *MethodRecorder
+	// startedAt is the time at which the request arrived or, if the client selects a server, at
+	// which the server began to handle the request. It is measured like announceAt, and is set only
+	// if there is a recorder.
+	startedAt int64
 	// announceAt is the time at which the server announces to the client that it is handling the
 	// request. It is measured in nanoseconds from the epoch of Server.announcer, and is 0 if the
 	// client expects no announcement.
@@ -62,6 +70,10 @@ type serverCall struct {
 	mayDecline bool
 	// granted reports whether the client has selected this server.
 	granted bool
+	// started reports whether the recorder has been told that the server handles the request.
+	started bool
+	// reserved reports whether size bytes are reserved in Server.decompressed for the request.
+	reserved bool
 	// refused reports whether Server.decompressed had no room for the request.
 	refused bool
 }
@@ -109,11 +121,17 @@ func startServerCall(e *endpoint, frame []byte, unicast bool, token *lifecycle.T
 		return false
 	}
 	c.subscribers = e.subscribers()
-	if max(len(frame), expanded) > largeFrame {
+	c.size = uint32(max(len(frame), expanded)) //nolint:gosec // no frame is larger
+	if c.size > largeFrame {
 		// The request ID is copied, so that the frame can be freed as soon as c.body is nil.
 		c.requestID = bytes.Clone(c.requestID)
 	}
-	c.takeExpanded(expanded)
+	if expanded > 0 {
+		c.reserveMemory()
+	}
+	if c.recorder = e.plan.recorder.Load(); c.recorder != nil {
+		c.startedAt = r.server.announcer.since(now)
+	}
 	running := runningRequest{registration: r, context: &c.context}
 	if c.announceAt != 0 {
 		running.unannounced = c
@@ -133,15 +151,10 @@ func startServerCall(e *endpoint, frame []byte, unicast bool, token *lifecycle.T
 	return true
 }
 
-// takeExpanded reserves memory for a decompressed request. size is the size of the request in
-// bytes, or 0 if it was not compressed. If the memory for decompressed requests is used up,
-// takeExpanded sets c.refused.
-func (c *serverCall) takeExpanded(size int) {
-	if size == 0 {
-		return
-	}
-	if c.plan.server.decompressed.TryTake(size) {
-		c.expanded = uint32(size) //nolint:gosec // gzip declares the size as 32 bits
+// reserveMemory reserves memory for a decompressed request. If the memory for decompressed requests
+// is used up, reserveMemory sets c.refused.
+func (c *serverCall) reserveMemory() {
+	if c.reserved = c.plan.server.decompressed.TryTake(int(c.size)); c.reserved {
 		return
 	}
 	c.refused, c.body = true, nil
@@ -150,7 +163,7 @@ func (c *serverCall) takeExpanded(size int) {
 	})
 }
 
-// errDecompressionMemory is the error in the log line about a request that takeExpanded refuses.
+// errDecompressionMemory is the error in the log line about a request that reserveMemory refuses.
 var errDecompressionMemory = errors.New("the server has reached its limit of memory for decompressed requests")
 
 // deregister removes the request from the server's running requests and pending claims. It also
@@ -160,7 +173,9 @@ func (c *serverCall) deregister() {
 	if c.claim != nil {
 		c.plan.server.pendingClaims.remove(c.claim)
 	}
-	c.plan.server.decompressed.Release(int(c.expanded))
+	if c.reserved {
+		c.plan.server.decompressed.Release(int(c.size))
+	}
 }
 
 // finish releases everything that the request holds.
@@ -181,7 +196,7 @@ func (c *serverCall) grantDecided(granted bool) {
 
 // requestInfo implements requestInfoProvider.
 func (c *serverCall) requestInfo() RequestInfo {
-	return newRequestInfo(c.client.id, c.sentAt, c.metadata)
+	return newRequestInfo(c.client.id, c.sentAt, c.endpoint.topic, c.metadata)
 }
 
 // serve handles the request and sends the response. If the handler panics or calls runtime.Goexit,
@@ -250,6 +265,7 @@ func (c *serverCall) handle() (frame []byte, parked bool) {
 	}
 	if c.refused && c.sendsClaim() {
 		c.emitUnawaited(ClaimDeclined)
+		c.plan.recordClaim(-1)
 		// The server sends no claim, so that the client selects another server, which may have
 		// enough memory for the request.
 		return nil, false
@@ -301,6 +317,7 @@ func (c *serverCall) runLimited(request wire.Body) []byte {
 			c.plan.method.FullName(), c.plan.server.ID())))
 	}
 	defer c.releaseLimits()
+	c.recordStart()
 	response, err := c.endpoint.handle(&c.context, request)
 	if err != nil {
 		return c.errorFrame(c.mapKilled(err))
@@ -384,6 +401,7 @@ func (c *serverCall) decline() {
 		t.Affinity = -1
 		(*tap)(t)
 	}
+	c.plan.recordClaim(-1)
 	declined := declinedRequest{
 		server: c.plan.server, method: c.plan.method, client: c.client,
 		claim: wire.ClaimRequest{
@@ -441,10 +459,13 @@ func (c *serverCall) affinity(request wire.Body) float32 {
 // responseFrame returns the frame of a successful response, or the frame of an error response if
 // body cannot be encoded.
 func (c *serverCall) responseFrame(body wire.Body) []byte {
-	frame, err := c.encode(&wire.Response{Body: body})
+	frame, at, err := c.encode(&wire.Response{Body: body})
 	if err != nil {
 		return c.errorFrame(errors.NewErrorf(errors.MalformedResponse,
 			"cannot encode response of %s: %w", c.plan.method.FullName(), err))
+	}
+	if c.recorder != nil {
+		c.recordEnd(frame, at, CallEnd{})
 	}
 	return frame
 }
@@ -454,27 +475,57 @@ func (c *serverCall) responseFrame(body wire.Body) []byte {
 func (c *serverCall) errorFrame(cause error) []byte {
 	code, text, details := errors.ToWire(cause)
 	unprocessed := isMarkedUnprocessed(cause)
-	frame, err := c.encode(&wire.Response{
+	frame, at, err := c.encode(&wire.Response{
 		Code: string(code), Error: text, Details: details, Unprocessed: unprocessed,
 	})
 	if err != nil {
 		c.plan.server.options.logger.Error("dynpsrpc: cannot encode error details",
 			slog.String("method", c.plan.method.FullName()), slog.Any("error", err))
-		frame, _ = c.encode(&wire.Response{Code: string(code), Error: text, Unprocessed: unprocessed})
+		frame, at, _ = c.encode(&wire.Response{Code: string(code), Error: text, Unprocessed: unprocessed})
+	}
+	if c.recorder != nil {
+		c.recordEnd(frame, at, CallEnd{Code: code, Text: text, Unprocessed: unprocessed || !c.started})
 	}
 	return frame
 }
 
-// encode sets the fields that all responses have in common and returns the encoded frame. The
-// number of subscribers is set only for MULTI methods. For other methods, it is part of the claims.
-func (c *serverCall) encode(response *wire.Response) ([]byte, error) {
+// encode sets the fields that all responses have in common. It returns the encoded frame and the
+// time that the frame contains. The number of subscribers is set only for MULTI methods. For other methods, it is part of the claims.
+func (c *serverCall) encode(response *wire.Response) (frame []byte, at time.Time, err error) {
 	response.RequestID = c.requestID
 	response.ServerID = c.plan.server.wireID
-	response.SentAt = time.Now().UnixNano()
+	at = time.Now()
+	response.SentAt = at.UnixNano()
 	if c.plan.method.Routing() == registry.RoutingMulti {
 		response.Subscribers = c.subscribers
 	}
-	return response.AppendFrame(nil)
+	frame, err = response.AppendFrame(nil)
+	return frame, at, err
+}
+
+// recordStart records that the server begins to handle the request.
+func (c *serverCall) recordStart() {
+	if c.recorder == nil {
+		return
+	}
+	if c.claim != nil {
+		c.startedAt = c.plan.server.announcer.since(time.Now())
+	}
+	c.started = true
+	(*c.recorder).RecordStart()
+}
+
+// recordEnd records the end of the call. frame is the response, and at is the time of the end.
+// Further calls do nothing, because the response may be replaced by a shorter one; see
+// sendResponse. The caller must check that there is a recorder.
+func (c *serverCall) recordEnd(frame []byte, at time.Time, end CallEnd) {
+	if !c.started {
+		(*c.recorder).RecordStart()
+	}
+	end.Time, end.Duration = at, time.Duration(c.plan.server.announcer.since(at)-c.startedAt)
+	end.RequestBytes, end.ResponseBytes = int(c.size), len(frame)
+	(*c.recorder).RecordEnd(end)
+	c.recorder = nil
 }
 
 // panicFrame reports a panic and returns the frame of an error response. The panic value is not

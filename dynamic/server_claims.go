@@ -265,6 +265,7 @@ func (o *claimOffer) send(ctx context.Context) bool {
 	if tap := server.tap.Load(); tap != nil {
 		o.tapClaim(*tap, affinity)
 	}
+	o.plan.recordClaim(affinity)
 	claim := wire.ClaimRequest{
 		RequestID: o.requestID, ServerID: server.wireID, Affinity: affinity, Declined: affinity < 0,
 		Handling: !o.needsGrant && affinity >= 0, Subscribers: o.subscribers,

@@ -25,7 +25,12 @@ func (s *Server) Drain(ctx context.Context) error {
 	if ctx == nil {
 		return nilarg.ErrContext
 	}
-	if err := s.setDrained(true); err != nil {
+	drained := s.Drained()
+	err := s.setDrained(true)
+	if !drained && s.Drained() {
+		s.recordChange(ServerDraining, nil)
+	}
+	if err != nil {
 		return err
 	}
 	for _, r := range s.currentRegistrations() {
@@ -42,7 +47,11 @@ func (s *Server) Drain(ctx context.Context) error {
 // [WithServerTimeout]), Resume returns an error and the server stays drained. After Shutdown or
 // Kill, Resume returns errors.ErrServerClosed.
 func (s *Server) Resume() error {
+	drained := s.Drained()
 	err := s.setDrained(false)
+	if err == nil && drained {
+		s.recordChange(ServerResumed, nil)
+	}
 	if err != nil && !errors.Is(err, errors.ErrServerClosed) {
 		// Services that have been resumed are suspended again, so that the server is not half drained.
 		_ = s.setDrained(true)

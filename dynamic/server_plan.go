@@ -6,17 +6,21 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// serverPlan holds everything that a registration needs to serve one method. It is immutable. If
-// the method has topics, their endpoints share the serverPlan.
+// serverPlan holds everything that a registration needs to serve one method. It is immutable,
+// except for the recorder. If the method has topics, their endpoints share the serverPlan.
 type serverPlan struct {
 	server       *Server
 	registration *Registration
 	method       *registry.Method
 	handler      *boundHandler
+	// recorder records the requests of the method.
+	recorder *recorderSlot
 }
 
 func newServerPlan(r *Registration, method *registry.Method, handler *boundHandler) *serverPlan {
-	return &serverPlan{server: r.server, registration: r, method: method, handler: handler}
+	return &serverPlan{
+		server: r.server, registration: r, method: method, handler: handler, recorder: r.recorders[method.Name()],
+	}
 }
 
 // reportPanic logs a panic and calls the panic hooks. source says what panicked, for example

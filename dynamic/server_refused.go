@@ -27,6 +27,9 @@ type declinedRequest struct {
 func declineRefused(e *endpoint, frame []byte) {
 	r := e.plan.registration
 	request, ok := r.decodeDeclined(e.inbound.channel, frame)
+	if ok {
+		e.plan.recordClaim(-1)
+	}
 	if ok && (request.AnnounceAfter > 0 || request.AcceptDecline) {
 		r.decline(request, e.plan.method, e.inbound.frames.Subscribers())
 	}

@@ -2,6 +2,8 @@ package dynamic
 
 import (
 	"cmp"
+	"iter"
+	"maps"
 	"slices"
 
 	"github.com/dynpsrpc/dynpsrpc/registry"
@@ -19,4 +21,52 @@ func (s *Server) Services() []*registry.Service {
 		return cmp.Or(cmp.Compare(a.Name(), b.Name()), cmp.Compare(a.WireName(), b.WireName()))
 	})
 	return services
+}
+
+// Registrations returns the current registrations, sorted by the full name of the service. It leaves
+// out registrations that have been replaced. The caller may modify the slice.
+func (s *Server) Registrations() []*Registration {
+	s.mu.Lock()
+	registrations := slices.Collect(maps.Values(s.services))
+	s.mu.Unlock()
+	slices.SortFunc(registrations, func(a, b *Registration) int {
+		return cmp.Or(cmp.Compare(a.service.Name(), b.service.Name()), cmp.Compare(a.service.WireName(), b.service.WireName()))
+	})
+	return registrations
+}
+
+// ServedMethod describes how a registration serves a method.
+type ServedMethod struct {
+	*registry.Method
+	// Unimplemented reports whether the method has no handler, so that all requests fail; see
+	// [AllowMissing]. It is false for subscriptions, which have no handlers.
+	Unimplemented bool
+	// MaxConcurrent is the limit of [WithMaxConcurrent], or 0 if there is none.
+	MaxConcurrent int
+}
+
+// Methods returns all methods of the service, in the order of the descriptor.
+func (r *Registration) Methods() []ServedMethod {
+	var methods []ServedMethod
+	for _, method := range r.service.Methods() {
+		served := ServedMethod{Method: method}
+		if plan := r.plans[method.Name()]; plan != nil {
+			served.Unimplemented = plan.handler.missing
+			served.MaxConcurrent = int(plan.handler.semaphore.Max)
+		}
+		methods = append(methods, served)
+	}
+	return methods
+}
+
+// Topics returns the topics that are currently registered, with their methods, in no particular
+// order. The caller must not modify the topics.
+func (r *Registration) Topics() iter.Seq2[*registry.Method, []string] {
+	return func(yield func(method *registry.Method, topic []string) bool) {
+		for _, e := range r.currentEndpoints() {
+			if len(e.topic) > 0 && !yield(e.plan.method, e.topic) {
+				return
+			}
+		}
+	}
 }

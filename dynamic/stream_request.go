@@ -35,6 +35,10 @@ type streamRequest struct {
 	claim *pendingClaim
 	// granted reports whether the client has selected this server.
 	granted bool
+	// recorder records the stream. It is nil if the method has no recorder. started is the time of
+	// RecordStart.
+	recorder *MethodRecorder
+	started  time.Time
 }
 
 // largeFrame is the frame size, in bytes, above which a request or stream copies the parts of a
@@ -86,7 +90,7 @@ func startStreamRequest(e *endpoint, open *wire.Stream, size int, token *lifecyc
 
 // requestInfo implements requestInfoProvider.
 func (req *streamRequest) requestInfo() RequestInfo {
-	return newRequestInfo(string(req.request.NodeID), req.request.SentAt, req.request.Metadata)
+	return newRequestInfo(string(req.request.NodeID), req.request.SentAt, req.endpoint.topic, req.request.Metadata)
 }
 
 // deregister removes the request from the running requests and the pending claims of the server.
@@ -139,14 +143,42 @@ func (req *streamRequest) serve() {
 			return
 		}
 	}
+	req.recordStart()
 	if err := req.acquireLimits(); err != nil {
+		req.recordEnd(err, true)
 		req.refuse(err)
 		return
 	}
 	defer req.releaseLimits()
-	if s, handle := req.accept(); s != nil {
-		req.handle(s, handle)
+	s, handle, err := req.accept()
+	if err != nil {
+		req.recordEnd(err, true)
+		return
 	}
+	req.handle(s, handle)
+}
+
+// recordStart records that the server begins to open the stream.
+func (req *streamRequest) recordStart() {
+	if req.recorder = req.plan.recorder.Load(); req.recorder != nil {
+		req.started = time.Now()
+		(*req.recorder).RecordStart()
+	}
+}
+
+// recordEnd records the end of the stream. cause is the error with which this server has closed the
+// stream, or nil.
+func (req *streamRequest) recordEnd(cause error, notRun bool) {
+	if req.recorder == nil {
+		return
+	}
+	end := CallEnd{Time: time.Now()}
+	end.Duration = end.Time.Sub(req.started)
+	if cause != nil && !errors.Is(cause, errors.ErrStreamClosed) && !errors.Is(cause, errors.ErrStreamEOF) {
+		end.Code, end.Text = errors.ToStreamClose(cause)
+		end.Unprocessed = notRun
+	}
+	(*req.recorder).RecordEnd(end)
 }
 
 // acquireLimits counts the stream towards the server's limits on open streams. It returns an error
@@ -183,9 +215,9 @@ func (req *streamRequest) refuse(err error) {
 }
 
 // accept runs the interceptors and acknowledges the request. It returns the open stream and a
-// function that calls the handler. It returns nil if an interceptor rejects the stream, or if the
-// stream cannot be opened, for example because this server is shutting down.
-func (req *streamRequest) accept() (s *stream, handle func() error) {
+// function that calls the handler. It returns an error if an interceptor rejects the stream, or if
+// the stream cannot be opened, for example because this server is shutting down.
+func (req *streamRequest) accept() (s *stream, handle func() error, err error) {
 	defer req.end()
 	req.confirmFresh()
 	req.warnIfSkewed(req.plan)
@@ -194,18 +226,18 @@ func (req *streamRequest) accept() (s *stream, handle func() error) {
 	if err := req.intercept(s); err != nil {
 		// The error can be ignored. If the close frame is lost, the client's request times out.
 		_ = s.Close(err)
-		return nil, nil
+		return nil, nil, err
 	}
 	if err := req.plan.handler.stream.refusal; err != nil {
 		_ = s.Close(err)
 		s.chain.finish(s.Err())
-		return nil, nil
+		return nil, nil, err
 	}
 	if !req.establish(s) {
 		s.chain.finish(s.Err())
-		return nil, nil
+		return nil, nil, s.Err()
 	}
-	return s, handle
+	return s, handle, nil
 }
 
 // intercept builds the stream's interceptor chain. It returns an error if an interceptor rejects
@@ -354,6 +386,10 @@ func (req *streamRequest) handle(s *stream, handle func() error) {
 			})
 		}
 		<-s.pumpDone
+		if returned && cause == nil && s.hijacked.Load() {
+			cause = s.Err()
+		}
+		req.recordEnd(cause, false)
 	}()
 	cause = handle()
 	returned = true
