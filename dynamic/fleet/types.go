@@ -87,29 +87,33 @@ type Method struct {
 
 // Stats contains the counters of a method. They begin when the server starts and never go back.
 type Stats struct {
-	// CallsStarted counts requests, and streams that were opened. CallsOK counts those that have
-	// ended without an error. Errors counts those that have ended with an error, by its code.
+	// CallsStarted counts the requests and streams that the server has begun to handle. CallsOK
+	// counts those that have ended without an error. Errors counts those that have ended with an
+	// error, by its code. The server counts at most 64 codes of a method, and others as unknown.
 	CallsStarted uint64                      `fleet:"calls_started"`
 	CallsOK      uint64                      `fleet:"calls_ok"`
 	Errors       map[errors.ErrorCode]uint64 `fleet:"errors"`
-	// Declined counts requests that the server has not claimed. NotRun counts requests for which
-	// another server was chosen. Expired counts requests that arrived too late.
+	// Declined counts requests that the server did not offer to handle. NotRun counts requests that
+	// the server answered with an error without running a handler, for example because a limit was
+	// reached; Errors contains them, too. Expired counts requests that arrived too late.
 	Declined uint64 `fleet:"declined"`
 	NotRun   uint64 `fleet:"not_run"`
 	Expired  uint64 `fleet:"expired"`
-	// Panics counts handlers that panicked.
+	// Panics counts panics in handlers, affinity functions and interceptors.
 	Panics uint64 `fleet:"panics"`
 	// Active is the number of requests and streams that are being handled now.
 	Active uint64 `fleet:"active"`
-	// RequestBytes and ResponseBytes are the total sizes of all requests and responses.
+	// RequestBytes and ResponseBytes are the total sizes of all requests and responses, with their
+	// envelopes but without compression. They do not contain streams.
 	RequestBytes  uint64 `fleet:"request_bytes"`
 	ResponseBytes uint64 `fleet:"response_bytes"`
-	// Duration says how long the handlers took.
+	// Duration says how long calls took on the server: from the arrival of the request, or from the
+	// client's decision for this server, to the response. For streams, it is how long they were open.
 	Duration         Histogram `fleet:"duration"`
 	UpdatesPublished uint64    `fleet:"updates_published"`
 	// LastError is nil if there was no error.
 	LastError *LastError `fleet:"last_error"`
-	// LastCall is the time when the last call started.
+	// LastCall is the time when the last call ended. It may be a millisecond too early.
 	LastCall time.Time `fleet:"last_call"`
 	// LastAffinity is the affinity of the last claim.
 	LastAffinity float32 `fleet:"last_affinity"`

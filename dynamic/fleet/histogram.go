@@ -1,0 +1,133 @@
+package fleet
+
+import (
+	"math"
+	"math/bits"
+	"slices"
+	"time"
+)
+
+const (
+	// subBuckets is the number of buckets between a power of two and the next.
+	subBuckets = 8
+	// minBucket and maxBucket are the lowest and highest index of a bucket. Longer durations than 13
+	// days are in the last bucket.
+	minBucket, maxBucket = -1, 50*subBuckets - 1
+	bucketCount          = maxBucket - minBucket + 1
+)
+
+// bucketBounds contains the lower bounds of the buckets between two powers of two. They are scaled
+// so that the lower power of two is 1<<63. The last element is never exceeded.
+//
+// bucketsBelow says, for each sixteenth of that range, how many of the bounds lie below its start.
+// No sixteenth contains more than one bound, so that one comparison is enough to find the bucket.
+var bucketBounds, bucketsBelow = newBucketBounds()
+
+func newBucketBounds() (bounds [subBuckets + 1]uint64, below [16]uint8) {
+	bounds[subBuckets] = math.MaxUint64
+	for i := range subBuckets {
+		bounds[i] = uint64(math.Exp2(63 + float64(i)/subBuckets))
+	}
+	for i := range below {
+		start := uint64(1)<<63 + uint64(i)<<59
+		for _, bound := range bounds {
+			if bound < start {
+				below[i]++
+			}
+		}
+	}
+	return bounds, below
+}
+
+// bucketOf returns the index of the bucket of a duration in nanoseconds.
+func bucketOf(ns uint64) int32 {
+	if ns == 0 {
+		return minBucket
+	}
+	zeros := bits.LeadingZeros64(ns)
+	scaled := ns << zeros
+	bucket := bucketsBelow[scaled>>59&15]
+	if scaled > bucketBounds[bucket] {
+		bucket++
+	}
+	return min(int32(63-zeros)*subBuckets+int32(bucket)-1, maxBucket) //nolint:gosec // at most 511
+}
+
+// bucketMiddle returns the duration that stands for those in a bucket, in nanoseconds. It is the
+// geometric mean of the bounds.
+func bucketMiddle(index int32) float64 { return math.Exp2((float64(index) + 0.5) / subBuckets) }
+
+// Count returns the number of durations.
+func (h *Histogram) Count() (count uint64) {
+	for _, n := range h.Counts {
+		count += n
+	}
+	return count
+}
+
+// Mean returns the mean duration, or 0 if there is none.
+func (h *Histogram) Mean() time.Duration {
+	count := h.Count()
+	if count == 0 {
+		return 0
+	}
+	return h.Sum / time.Duration(count) //nolint:gosec // a server cannot count that far
+}
+
+// Quantile returns the duration that a share q of all durations does not exceed. For example, q is
+// 0.99 for the 99th percentile. Quantile returns 0 if there are no durations.
+func (h *Histogram) Quantile(q float64) time.Duration {
+	rank := uint64(math.Ceil(min(max(q, 0), 1) * float64(h.Count())))
+	rank = max(rank, 1)
+	for i, n := range h.Counts {
+		if n >= rank {
+			middle := time.Duration(bucketMiddle(h.Offset + int32(i))) //nolint:gosec // there are at most 401 buckets
+			if h.Max > 0 {
+				return min(middle, h.Max)
+			}
+			return middle
+		}
+		rank -= n
+	}
+	return 0
+}
+
+// Merge adds the durations of other to h.
+func (h *Histogram) Merge(other Histogram) {
+	h.extend(other)
+	for i, n := range other.Counts {
+		h.Counts[int(other.Offset-h.Offset)+i] += n
+	}
+	h.Sum += other.Sum
+	h.Max = max(h.Max, other.Max)
+}
+
+// Sub returns the durations of h that are not in earlier, which must be an earlier state of h. If it
+// is not, for example because the server was restarted, differences that would be negative are 0.
+// The field Max of the result may be too large, because a histogram does not tell when its longest
+// duration was observed.
+func (h *Histogram) Sub(earlier Histogram) Histogram {
+	difference := Histogram{Offset: h.Offset, Counts: slices.Clone(h.Counts), Sum: h.Sum - min(h.Sum, earlier.Sum), Max: h.Max}
+	for i, n := range earlier.Counts {
+		if i += int(earlier.Offset - h.Offset); i >= 0 && i < len(difference.Counts) {
+			difference.Counts[i] -= min(difference.Counts[i], n)
+		}
+	}
+	return difference
+}
+
+// extend makes h have all buckets of other.
+func (h *Histogram) extend(other Histogram) {
+	switch {
+	case len(other.Counts) == 0:
+		return
+	case len(h.Counts) == 0:
+		h.Offset = other.Offset
+	case other.Offset < h.Offset:
+		h.Counts = slices.Concat(make([]uint64, h.Offset-other.Offset), h.Counts)
+		h.Offset = other.Offset
+	}
+	if end := int(other.Offset-h.Offset) + len(other.Counts); end > len(h.Counts) {
+		h.Counts = append(slices.Clip(h.Counts), make([]uint64, end-len(h.Counts))...)
+	}
+}

@@ -1,0 +1,159 @@
+package fleet
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"github.com/dynpsrpc/dynpsrpc/dynamic"
+	"github.com/dynpsrpc/dynpsrpc/errors"
+)
+
+// scopeRetry is the time after which scopes are registered again that the bus has not accepted.
+const scopeRetry = 5 * time.Second
+
+// serverChanged is called when the server has changed. Register, Shutdown and others wait for it.
+func (s *Status) serverChanged(change dynamic.ServerChange) {
+	defer s.state() // It notes the time if the state has changed.
+	switch change.Kind {
+	case dynamic.ServiceAdded:
+		s.serviceChanged(ChangeServiceAdded, change)
+	case dynamic.ServiceReplaced:
+		s.serviceChanged(ChangeReplaced, change)
+	case dynamic.ServiceRemoved:
+		s.counters.prune()
+		s.serviceChanged(ChangeServiceRemoved, change)
+	case dynamic.ServerDraining:
+		s.change(Change{Kind: ChangeDraining})
+	case dynamic.ServerResumed:
+		s.change(Change{Kind: ChangeResumed})
+	case dynamic.ServerClosing:
+		s.shuttingDown.Store(true)
+		s.publish(Change{Kind: ChangeDraining})
+	case dynamic.ServerStopped:
+		// Shutdown has ended, and the program may now close the bus.
+		if err := s.Close(); err != nil {
+			s.server.Logger().Warn("dynpsrpc: cannot close the control service", slog.Any("error", err))
+		}
+	}
+}
+
+// serviceChanged adds a change of a service to the queue. When the whole server shuts down, the end
+// of each service is no news.
+func (s *Status) serviceChanged(kind ChangeKind, change dynamic.ServerChange) {
+	if s.shuttingDown.Load() {
+		return
+	}
+	c := Change{Kind: kind, Service: string(change.Service.Name())}
+	if kind != ChangeServiceRemoved {
+		c.Digest = s.services.digest(change.Service)
+	}
+	s.change(c)
+}
+
+// healthChanged adds a change of the health to the queue.
+func (s *Status) healthChanged(service string, status ServingStatus, text string) {
+	s.change(Change{Kind: ChangeHealth, Service: service, Status: status, Text: text})
+}
+
+// change adds a change to the queue. It never blocks. If the queue is full, the change is dropped.
+func (s *Status) change(c Change) {
+	c.At = time.Now()
+	s.changes.Put(c)
+}
+
+// work publishes changes until s.ctx ends. Before it publishes a change, it registers the scopes of
+// the new services, so that whoever hears of a change can ask about it.
+func (s *Status) work() {
+	s.changes.Run(s.ctx.Done(), func(c Change) {
+		if s.ctx.Err() != nil {
+			return
+		}
+		if c.Kind != ChangeHealth {
+			s.retryScopes()
+		}
+		s.publish(c)
+	})
+}
+
+// retryScopes registers the scopes of the current services. If the bus does not accept them,
+// retryScopes tries again later.
+func (s *Status) retryScopes() {
+	err := s.updateScopes()
+	if err == nil || s.ctx.Err() != nil {
+		return
+	}
+	s.server.Logger().Warn("dynpsrpc: cannot register the scopes of services, so that questions about them miss this server",
+		slog.Any("error", err))
+	time.AfterFunc(scopeRetry, func() { s.change(Change{}) })
+}
+
+// publish sends a change to all subscribers. An error is only logged, because subscribers also hear
+// nothing if they have no connection to the broker.
+func (s *Status) publish(c Change) {
+	registration := s.registration.Load()
+	if c.Kind == 0 || registration == nil {
+		return // Only the scopes had to be registered again, or Serve has not got that far.
+	}
+	if c.At.IsZero() {
+		c.At = time.Now()
+	}
+	c.ServerID = s.server.ID()
+	ctx, cancel := context.WithTimeout(context.Background(), publishTimeout)
+	defer cancel()
+	if err := registration.Publish(ctx, "Changes", toMessage(&c)); err != nil {
+		s.server.Logger().Debug("dynpsrpc: cannot publish a change of the server", slog.Any("error", err))
+	}
+}
+
+// scopes contains the topics of the control service that a server has registered.
+type scopes struct {
+	registration *dynamic.Registration
+	// registered has a key for each topic: the name of the method and the topic.
+	registered map[[2]string]struct{}
+}
+
+// updateScopes makes the registered topics those of the current services.
+func (s *Status) updateScopes() error {
+	id := s.server.ID()
+	wanted := map[[2]string]struct{}{
+		{"Query", scopeAll}: {}, {"Query", shardScope(shardOf(id))}: {}, {"Query", serverScope(id)}: {},
+	}
+	current := s.server.Services()
+	s.services.prune(current)
+	for _, service := range current {
+		wanted[[2]string{"Query", serviceScope(service.WireName())}] = struct{}{}
+		if digest := s.services.digest(service); digest != (Digest{}) {
+			wanted[[2]string{"Describe", digest.String()}] = struct{}{}
+		}
+	}
+	return s.scopes.update(wanted)
+}
+
+// update registers the wanted topics and deregisters all others.
+func (s *scopes) update(wanted map[[2]string]struct{}) error {
+	if s.registered == nil {
+		s.registered = map[[2]string]struct{}{}
+	}
+	var problems []error
+	for topic := range wanted {
+		if _, done := s.registered[topic]; done {
+			continue
+		}
+		if err := s.registration.RegisterTopic(topic[0], topic[1]); err != nil {
+			problems = append(problems, err)
+			continue
+		}
+		s.registered[topic] = struct{}{}
+	}
+	for topic := range s.registered {
+		if _, keep := wanted[topic]; keep {
+			continue
+		}
+		delete(s.registered, topic)
+		if err := s.registration.DeregisterTopic(topic[0], topic[1]); err != nil {
+			problems = append(problems, err)
+		}
+	}
+	return errors.Join(problems...)
+}

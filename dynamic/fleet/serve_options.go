@@ -1,0 +1,131 @@
+package fleet
+
+import (
+	"context"
+	"maps"
+	"time"
+
+	"github.com/dynpsrpc/dynpsrpc/errors"
+)
+
+const (
+	// maxLabels is the maximum number of labels of a server.
+	maxLabels = 32
+	// maxChecks is the maximum number of health checks of a server.
+	maxChecks = 32
+)
+
+// Verb is something that a client asks a server for. A function given to [WithAuthorize] decides
+// about it.
+type Verb string
+
+// The verbs of the control services.
+const (
+	VerbQuery        Verb = "query"
+	VerbDescribe     Verb = "describe"
+	VerbTap          Verb = "tap"
+	VerbDrain        Verb = "drain"
+	VerbResume       Verb = "resume"
+	VerbSetLogLevel  Verb = "log-level"
+	VerbReloadPlugin Verb = "reload-plugin"
+)
+
+// ServeOption configures [Serve]. Nil options are ignored.
+type ServeOption func(*serveOptions)
+
+type serveOptions struct {
+	app, appVersion string
+	labels          map[string]string
+	checks          []*check
+	authorize       func(ctx context.Context, verb Verb) error
+	// errorTexts reports whether to tell the texts of errors.
+	errorTexts bool
+	plugins    func() []Plugin
+	// problems contains an error for each invalid option.
+	problems []error
+}
+
+func newServeOptions(opts []ServeOption) (o serveOptions) {
+	for _, opt := range opts {
+		if opt != nil {
+			opt(&o)
+		}
+	}
+	return o
+}
+
+// problem adds an error about an invalid option.
+func (o *serveOptions) problem(format string, args ...any) {
+	o.problems = append(o.problems, errors.NewErrorf(errors.InvalidArgument, "fleet.Serve: "+format, args...))
+}
+
+// WithApp sets the name and the version of the program, for example "shop" and "1.4.2".
+func WithApp(name, version string) ServeOption {
+	return func(o *serveOptions) { o.app, o.appVersion = name, version }
+}
+
+// WithLabels sets what the program wants to say of this server, for example its host and region.
+// There may be at most 32 labels. The map is copied. Labels of several uses of the option are
+// merged. Everybody who may read from the bus can see them.
+func WithLabels(labels map[string]string) ServeOption {
+	return func(o *serveOptions) {
+		if o.labels == nil {
+			o.labels = map[string]string{}
+		}
+		maps.Copy(o.labels, labels)
+		if len(o.labels) > maxLabels {
+			o.problem("there are %d labels, want at most %d", len(o.labels), maxLabels)
+		}
+	}
+}
+
+// WithCheck adds a health check. The function is called at once and then every time that the time
+// every has passed since it returned. It gets a context that ends after that time. If it returns an
+// error, panics, or has not returned when its context ends, the server is reported as not serving.
+// The function runs on a goroutine of its own. There may be at most 32 checks.
+//
+// A failing check does not stop the server from accepting requests. It is only reported.
+func WithCheck(name string, every time.Duration, run func(ctx context.Context) error) ServeOption {
+	return func(o *serveOptions) {
+		switch {
+		case name == "":
+			o.problem("WithCheck: the name is empty")
+		case every <= 0:
+			o.problem("WithCheck: check %q: the interval is %v, want more than 0", name, every)
+		case run == nil:
+			o.problem("WithCheck: check %q: the function is nil", name)
+		case len(o.checks) == maxChecks:
+			o.problem("WithCheck: there are more than %d checks", maxChecks)
+		default:
+			for _, other := range o.checks {
+				if other.name == name {
+					o.problem("WithCheck: there are two checks with the name %q", name)
+					return
+				}
+			}
+			o.checks = append(o.checks, &check{name: name, every: every, run: run})
+		}
+	}
+}
+
+// WithAuthorize sets the function that decides whether a client may ask for something. ctx is the
+// context of the request, so [dynamic.RequestInfoFromContext] returns the client's ID and metadata.
+// If the function returns an error, the client receives this error. By default, everybody who may
+// publish to the control service is answered. The function must be safe for concurrent use.
+func WithAuthorize(authorize func(ctx context.Context, verb Verb) error) ServeOption {
+	return func(o *serveOptions) { o.authorize = authorize }
+}
+
+// WithErrorTexts lets the server tell the texts of errors: of the last error of each method, of
+// failing health checks, and of plugins. They are left out by default, because they may contain data
+// of users. A text is cut to 200 bytes.
+func WithErrorTexts() ServeOption {
+	return func(o *serveOptions) { o.errorTexts = true }
+}
+
+// WithPlugins sets the function that lists the plugins of the program. It is called for each
+// question about plugins and must be safe for concurrent use. The example shows how to make it from
+// a plugin.Host.
+func WithPlugins(list func() []Plugin) ServeOption {
+	return func(o *serveOptions) { o.plugins = list }
+}

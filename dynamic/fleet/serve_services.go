@@ -1,0 +1,45 @@
+package fleet
+
+import (
+	"slices"
+	"sync"
+
+	"github.com/dynpsrpc/dynpsrpc/registry"
+)
+
+// serviceTable keeps the digests of the services of a server. Computing one takes long: all
+// descriptors must be encoded.
+type serviceTable struct {
+	mu      sync.Mutex
+	digests map[*registry.Service]Digest
+}
+
+// digest returns the digest of a service, or the zero digest if its descriptors cannot be encoded.
+func (t *serviceTable) digest(service *registry.Service) Digest {
+	t.mu.Lock()
+	digest, known := t.digests[service]
+	t.mu.Unlock()
+	if known {
+		return digest
+	}
+	// An error leaves the digest zero, which says that it is not known.
+	digest, _ = DigestOf(service.Descriptor())
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.digests == nil {
+		t.digests = map[*registry.Service]Digest{}
+	}
+	t.digests[service] = digest
+	return digest
+}
+
+// prune forgets all services that are not in the argument.
+func (t *serviceTable) prune(current []*registry.Service) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for service := range t.digests {
+		if !slices.Contains(current, service) {
+			delete(t.digests, service)
+		}
+	}
+}
