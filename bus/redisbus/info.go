@@ -12,6 +12,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/dynpsrpc/dynpsrpc/bus"
+	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
 var _ bus.Informed = (*Bus)(nil)
@@ -45,7 +46,8 @@ func (b *Bus) Settings() bus.Settings {
 
 // Info returns facts about the server, or about all servers of a Cluster. For a Cluster, numbers
 // are sums, and limits are the lowest. It opens a connection to each server, and sends INFO and
-// CONFIG GET. If Redis does not permit these commands, Info.Withheld says so.
+// CONFIG GET. If Redis does not permit these commands, or if a server of a Cluster does not answer,
+// Info.Withheld says so.
 func (b *Bus) Info(ctx context.Context) (bus.Info, error) {
 	var mu sync.Mutex
 	info := bus.Info{Settings: b.Settings()}
@@ -59,7 +61,12 @@ func (b *Bus) Info(ctx context.Context) (bus.Info, error) {
 		add(&info, facts)
 		return nil
 	})
-	if err != nil {
+	switch {
+	case err == nil:
+	case errors.Is(err, errors.Unavailable) && len(info.Nodes) > 0 && !errors.Is(err, bus.ErrClosed):
+		// Facts about a Cluster matter most while one of its servers is down.
+		info.Withheld = append(info.Withheld, err.Error())
+	default:
 		return bus.Info{}, err
 	}
 	slices.Sort(info.Nodes)
