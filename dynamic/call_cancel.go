@@ -3,6 +3,7 @@ package dynamic
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -37,6 +38,25 @@ func (p *clientPlan) cancel(callID id.Call) {
 	// If the cancellation cannot be sent, the handler's context still ends when the request
 	// expires.
 	p.cancels.Delivered(bus.Unknown, p.conn.bus.Publish(ctx, channel, frame, p.cancels))
+}
+
+// selectNobody tells the servers that have claimed a request that none of them is selected. They
+// then drop the request at once, instead of keeping it until it expires. Unlike cancel, it also
+// reaches psrpc servers. It does nothing if no server waits for the decision.
+func (p *clientPlan) selectNobody(r *route, callID id.Call, claims []wire.ClaimRequest) {
+	isWaiting := func(claim wire.ClaimRequest) bool { return !claim.Declined && !claim.Handling }
+	if !slices.ContainsFunc(claims, isWaiting) {
+		return
+	}
+	frame, err := (&wire.ClaimResponse{RequestID: callID[:]}).AppendFrame(nil)
+	if err != nil {
+		// Encoding cannot fail here, because generated IDs are valid UTF-8.
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), cancelTimeout)
+	defer cancel()
+	// If the message cannot be sent, the servers drop the request when it expires.
+	_ = p.conn.bus.Publish(ctx, r.grants, frame, nil)
 }
 
 // cancelReport is the bus.DeliveryReport for a conn's cancellations for one service. psrpc sends no

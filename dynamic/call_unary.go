@@ -428,7 +428,7 @@ func (c *unaryCall) wait(ctx context.Context) ([]byte, error) {
 				// If the deadline has passed, the servers need no cancellation, because the request
 				// tells them when it expires.
 				if errors.Is(ctx.Err(), context.Canceled) {
-					c.plan.cancel(c.inbox.id)
+					c.giveUp()
 				}
 				return nil, c.contextError(ctx.Err())
 			}
@@ -438,7 +438,7 @@ func (c *unaryCall) wait(ctx context.Context) ([]byte, error) {
 			return response, err
 		}
 		if c.plan.conn.err() != nil {
-			c.plan.cancel(c.inbox.id)
+			c.giveUp()
 			return nil, c.withFacts(c.plan.conn.closeError())
 		}
 	}
@@ -606,7 +606,7 @@ func (c *unaryCall) selectServer(ctx context.Context) error {
 	case c.candidates != nil && err == nil && server == "":
 		return c.askAll(ctx)
 	case err != nil:
-		c.plan.cancel(c.inbox.id)
+		c.giveUp()
 		if _, coded := errors.AsType[errors.Error](err); !coded {
 			err = errors.NewError(errors.Unavailable, err)
 		}
@@ -621,11 +621,20 @@ func (c *unaryCall) selectServer(ctx context.Context) error {
 		err, _ := c.claims.Err()
 		return c.withFacts(err, errors.ReasonAllDeclined)
 	}
-	c.plan.cancel(c.inbox.id)
+	c.giveUp()
 	if state.isError() {
 		return c.plan.serverError(state.failure, c.route)
 	}
 	return c.withFacts(c.claims.Err())
+}
+
+// giveUp tells the servers that the caller no longer waits for the response. If no server has been
+// selected yet, the servers that have claimed the request drop it.
+func (c *unaryCall) giveUp() {
+	c.plan.cancel(c.inbox.id)
+	if c.selecting {
+		c.plan.selectNobody(c.route, c.inbox.id, c.inbox.snapshot().claims)
+	}
 }
 
 // grant publishes the ID of the selected server to all servers that have received the request. The

@@ -128,8 +128,8 @@ func TestAffinity_ReportOfNoReceiversAfterTheGrant(t *testing.T) {
 	})
 }
 
-// If the SelectionFunc returns an error, the call returns it. The client cancels the request, so
-// that the servers that claimed it do not wait for a grant.
+// If the SelectionFunc returns an error, the call returns it. The client cancels the request, and
+// tells the servers that have claimed it that none of them is selected.
 func TestAffinity_SelectionFuncFails(t *testing.T) {
 	t.Parallel()
 	b := newFakeBus()
@@ -143,7 +143,7 @@ func TestAffinity_SelectionFuncFails(t *testing.T) {
 	}))
 	requireCode(t, errors.NotFound, err)
 	kinds := b.sentKinds(t)
-	assert.Equal(t, wire.KindCancel, kinds[len(kinds)-1])
+	assert.Equal(t, []wire.Kind{wire.KindCancel, wire.KindClaimResponse}, kinds[len(kinds)-2:])
 }
 
 // A server may respond with an error before any server has claimed the request. If no claim

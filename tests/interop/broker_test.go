@@ -3,6 +3,7 @@ package interop
 import (
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/livekit/psrpc"
 	"github.com/nats-io/nats.go"
@@ -34,6 +35,16 @@ type features struct {
 	skipClaim bool
 	// skipped counts the calls that servers with skipClaim have run without a claim.
 	skipped *atomic.Int64
+	// decided receives the decisions about the requests that psrpc servers have claimed. It may be
+	// nil. Only the latest psrpc tells.
+	decided chan claimDecision
+}
+
+// claimDecision is what became of a request that a server has claimed, and the time for which the
+// server has waited for the decision.
+type claimDecision struct {
+	outcome string
+	wait    time.Duration
 }
 
 // brokers are the columns of the table in docs/migrating.md for one version of psrpc and one role.

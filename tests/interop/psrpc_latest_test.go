@@ -3,7 +3,6 @@
 package interop
 
 import (
-	"sync/atomic"
 	"time"
 
 	"github.com/livekit/psrpc"
@@ -31,22 +30,28 @@ func busOptions(f features) []psrpc.BusOption {
 	return []psrpc.BusOption{psrpc.WithBusCompression(psrpc.CompressionOpts{Quality: 6, Threshold: 1})}
 }
 
-func serverOptions(f features) []psrpc.ServerOption {
-	if !f.skipClaim {
-		return nil
+func serverOptions(f features) (options []psrpc.ServerOption) {
+	if f.skipClaim {
+		options = append(options, psrpc.WithServerSkipClaim(func() bool { return true }))
 	}
-	return []psrpc.ServerOption{psrpc.WithServerSkipClaim(func() bool { return true }), psrpc.WithServerObserver(claims{f.skipped})}
+	if f.skipped != nil || f.decided != nil {
+		options = append(options, psrpc.WithServerObserver(claims(f)))
+	}
+	return options
 }
 
-// claims counts the requests that were run without a claim.
-type claims struct{ skipped *atomic.Int64 }
+// claims observes what becomes of the claims of a server.
+type claims features
 
 func (claims) OnRequestReceived(psrpc.RPCInfo) {}
 
 func (claims) OnRequestExpired(psrpc.RPCInfo, time.Duration) {}
 
-func (c claims) OnClaim(_ psrpc.RPCInfo, outcome psrpc.ClaimOutcome, _ time.Duration) {
-	if outcome == psrpc.ClaimSkipped {
+func (c claims) OnClaim(_ psrpc.RPCInfo, outcome psrpc.ClaimOutcome, wait time.Duration) {
+	if outcome == psrpc.ClaimSkipped && c.skipped != nil {
 		c.skipped.Add(1)
+	}
+	if c.decided != nil {
+		c.decided <- claimDecision{outcome.String(), wait}
 	}
 }

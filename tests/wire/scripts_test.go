@@ -86,6 +86,13 @@ var scripts = map[string]bySide{
 		want:     map[int]func(message) message{4: withErrorText("internal")},
 	}},
 
+	"intensive_score_zero": {client: {
+		deviates: "a call that selects no server tells the servers that have claimed its request",
+		extra: func(f frame) bool {
+			const serverID = 2
+			return f.typeURL == "type.googleapis.com/internal.ClaimResponse" && f.inner.text(serverID) == ""
+		},
+	}},
 	"selection_maximum_affinity": {client: {options: selecting(dynamic.SelectionOpts{MaximumAffinity: 0.7, AffinityTimeout: time.Second})}},
 	"x_selection_func_no_claims": {
 		client: {
