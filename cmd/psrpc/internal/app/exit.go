@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
@@ -31,6 +32,10 @@ type exitError struct {
 	code  int
 	err   error
 	hints []string
+	// server is the ID of the server that has answered with the error, and took the time until then.
+	// They are zero if no server has answered.
+	server string
+	took   time.Duration
 }
 
 func (e *exitError) Error() string { return e.err.Error() }
@@ -76,6 +81,19 @@ func RPC(err error) error {
 		return Exit(ExitRPC+int(coded.Code().ToGrpc()), err)
 	}
 	return err
+}
+
+// Answered is like [RPC], but adds which server has answered with the error and how long it took, if
+// the error does not say so itself.
+func Answered(err error, server string, took time.Duration) error {
+	exit := RPC(err)
+	coded, ok := errors.AsType[*exitError](exit)
+	if !ok {
+		return exit
+	}
+	answered := *coded
+	answered.server, answered.took = server, took
+	return &answered
 }
 
 // CodeOf returns the exit code for err.

@@ -28,7 +28,7 @@ func (a *App) Report(ctx context.Context, err error) int {
 		return code
 	}
 	var text strings.Builder
-	text.WriteString("psrpc: " + Printable(a.describe(err)) + "\n")
+	text.WriteString("psrpc: " + Printable(describe(err)) + "\n")
 	if ok {
 		for _, hint := range exit.hints {
 			text.WriteString("  " + Printable(hint) + "\n")
@@ -38,23 +38,21 @@ func (a *App) Report(ctx context.Context, err error) int {
 	return code
 }
 
-// describe returns the text of err for people. For a failed call, it consists of the code and the
-// text of the error. With -v, the facts about the call follow.
-func (a *App) describe(err error) string {
-	facts, isCall := errors.FactsOf(err)
-	coded, isCoded := errors.AsType[errors.Error](err)
-	if !isCall || !isCoded {
-		return err.Error()
-	}
+// describe returns the text of err for people. For the error of a server, it consists of the code,
+// the text and the server.
+func describe(err error) string {
+	facts, _ := errors.FactsOf(err)
 	if facts.Reason == errors.ReasonNobodyListening {
 		return fmt.Sprintf("nobody listens to %s%s (publish %s)", facts.Method, topicSuffix(facts.Topic), Duration(facts.PublishTime))
 	}
-	text := string(coded.Code()) + ": " + err.Error()
-	if facts.ServerID != "" && !strings.Contains(text, facts.ServerID) {
-		text += " (from " + facts.ServerID + ")"
+	exit, ok := errors.AsType[*exitError](err)
+	coded, isCoded := errors.AsType[errors.Error](err)
+	if !ok || !isCoded || exit.code < ExitRPC || exit.code == ExitInterrupted {
+		return err.Error()
 	}
-	if a.Flags.Verbose {
-		text += "\n  " + facts.String()
+	text := string(coded.Code()) + ": " + err.Error()
+	if exit.server != "" && !strings.Contains(text, exit.server) {
+		text += " (from " + exit.server + ")"
 	}
 	return text
 }
@@ -84,7 +82,10 @@ type errorDocument struct {
 func (a *App) reportJSON(err error) {
 	document := errorDocument{Code: "failed", Message: err.Error(), Exit: CodeOf(err)}
 	if exit, ok := errors.AsType[*exitError](err); ok {
-		document.Hints = exit.hints
+		document.Hints, document.Server = exit.hints, exit.server
+		if exit.took > 0 {
+			document.Took = Duration(exit.took)
+		}
 		switch exit.code {
 		case ExitUsage:
 			document.Code = "usage"

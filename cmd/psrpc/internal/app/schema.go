@@ -68,5 +68,8 @@ func schemaError(err error) error {
 	if severalVersions || errors.Is(err, schema.ErrAmbiguous) {
 		return Exit(ExitUsage, err)
 	}
+	if errors.Is(err, schema.ErrNotFound) {
+		return Hint(err, "psrpc list shows what is on the bus; servers that cannot tell their schema need -p FILE")
+	}
 	return err
 }

@@ -4,6 +4,7 @@ import (
 	"net/url"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"time"
 
@@ -61,8 +62,24 @@ func (a *App) Settings() (*contexts.Context, error) {
 	return settings, nil
 }
 
+// schemes are the beginnings of the schemes of bus URLs.
+var schemes = []string{"redis", "rediss", "valkey", "valkeys", "unix", "nats", "tls", "local"}
+
+// checkScheme returns an error if the URL of a bus has a scheme without a driver.
+func checkScheme(busURL string) error {
+	scheme, _, found := strings.Cut(busURL, "://")
+	end := strings.IndexAny(scheme+"-", "-+")
+	if found && slices.Contains(schemes, scheme[:end]) {
+		return nil
+	}
+	return Usagef("the bus URL must begin with redis://, rediss://, redis-cluster://, redis-sentinel://, unix://, nats:// or tls://")
+}
+
 // busURL returns the URL of the bus with the prefix as a parameter.
 func busURL(settings *contexts.Context) (string, error) {
+	if err := checkScheme(settings.Bus); err != nil {
+		return "", err
+	}
 	if settings.Prefix == "" {
 		return settings.Bus, nil
 	}

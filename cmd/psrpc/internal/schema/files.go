@@ -103,14 +103,21 @@ func expand(pattern string) ([]string, error) {
 		return nil, fmt.Errorf("-p %s: %w", pattern, err)
 	}
 	if len(paths) == 0 {
-		return nil, errors.NewErrorf(errors.NotFound, "-p %s: there is no such file", pattern)
+		return nil, noSuchFile(pattern)
 	}
 	return paths, nil
+}
+
+func noSuchFile(path string) error {
+	return errors.NewErrorf(errors.NotFound, "-p %s: there is no such file", path)
 }
 
 // sourceOf returns the roots of a file and its name relative to one of them.
 func (f *Files) sourceOf(path string) (*source, string, error) {
 	if len(f.Import) == 0 {
+		if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+			return nil, "", noSuchFile(path)
+		}
 		return &source{roots: []string{filepath.Dir(path)}, guessed: true}, filepath.Base(path), nil
 	}
 	for _, root := range f.Import {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -144,6 +145,7 @@ func (c *call) selectServer(claims []*dynamic.Claim) (string, error) {
 		}
 		ids = append(ids, claim.ServerID)
 	}
+	slices.Sort(ids)
 	claimed := "nobody did"
 	if len(ids) > 0 {
 		claimed = strings.Join(ids, ", ") + " did"
@@ -160,7 +162,7 @@ func (c *call) once(ctx context.Context, request proto.Message) error {
 	start := time.Now()
 	response, err := dynamic.Invoke(ctx, c.conn, c.method.FullName(), request, append(c.options, dynamic.WithPeer(&server))...)
 	if err != nil {
-		return c.failed(err)
+		return c.failed(err, server, time.Since(start))
 	}
 	c.app.Verbosef("%s %s", server, app.Duration(time.Since(start)))
 	return c.print(response)
@@ -172,14 +174,14 @@ func (c *call) multi(ctx context.Context, request proto.Message) error {
 	start := time.Now()
 	responses, err := dynamic.InvokeMulti(ctx, c.conn, c.method.FullName(), request, c.options...)
 	if err != nil {
-		return c.failed(err)
+		return c.failed(err, "", time.Since(start))
 	}
 	var answered int
 	var failure error
 	for response := range responses {
 		switch {
 		case response.Err != nil && response.ServerID == "":
-			return c.failed(response.Err)
+			return c.failed(response.Err, "", time.Since(start))
 		case response.Err != nil:
 			answered++
 			failure = response.Err
@@ -247,9 +249,10 @@ func (c *call) print(message proto.Message) error {
 	return c.app.Printf("%s\n", encoded)
 }
 
-// failed returns the error of a call with its exit code and advice.
-func (c *call) failed(err error) error {
-	exit := app.RPC(err)
+// failed returns the error of a call with its exit code and advice. server is the server that has
+// answered with the error, or "" if it is not known.
+func (c *call) failed(err error, server string, took time.Duration) error {
+	exit := app.Answered(err, server, took)
 	if app.CodeOf(exit) != app.ExitNobody {
 		return exit
 	}

@@ -7,6 +7,7 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
+	"github.com/dynpsrpc/dynpsrpc/cmd/psrpc/internal/app"
 	"github.com/dynpsrpc/dynpsrpc/dynamic"
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
@@ -15,9 +16,10 @@ import (
 // server closes the stream, after the number of messages that --expect says, or when nothing has
 // arrived for the timeout after the last message was sent.
 func (c *call) stream(ctx context.Context, messages iter.Seq2[proto.Message, error]) error {
+	start := time.Now()
 	stream, err := dynamic.InvokeStream(ctx, c.conn, c.method.FullName(), c.options...)
 	if err != nil {
-		return c.failed(err)
+		return c.failed(err, "", time.Since(start))
 	}
 	settings, err := c.app.Settings()
 	if err != nil {
@@ -36,13 +38,13 @@ func (c *call) stream(ctx context.Context, messages iter.Seq2[proto.Message, err
 		select {
 		case message, open := <-stream.Channel():
 			if !open {
-				return c.streamEnd(stream.Err(), sending)
+				return streamEnd(stream.Err(), sending)
 			}
 			if err := c.print(message); err != nil {
 				return errors.Join(err, stream.Close(nil))
 			}
 			if received++; received == c.expect {
-				return c.closeStream(stream, sending)
+				return closeStream(stream, sending)
 			}
 		case sending = <-sent:
 			done = true
@@ -50,7 +52,7 @@ func (c *call) stream(ctx context.Context, messages iter.Seq2[proto.Message, err
 				return errors.Join(sending, stream.Close(nil))
 			}
 		case <-silence.C:
-			return c.closeStream(stream, sending)
+			return closeStream(stream, sending)
 		}
 		if done {
 			silence.Reset(settings.Timeout)
@@ -75,20 +77,20 @@ func send(stream *dynamic.InvokedStream, messages iter.Seq2[proto.Message, error
 }
 
 // closeStream closes a stream from this side and prints what has arrived meanwhile.
-func (c *call) closeStream(stream *dynamic.InvokedStream, sending error) error {
+func closeStream(stream *dynamic.InvokedStream, sending error) error {
 	if err := stream.Close(nil); err != nil {
-		return c.failed(err)
+		return app.RPC(err)
 	}
 	return sending
 }
 
 // streamEnd returns the error with which a stream has ended, or nil if the server has closed it in
 // an orderly way.
-func (c *call) streamEnd(err, sending error) error {
+func streamEnd(err, sending error) error {
 	switch {
 	case err == nil, errors.Is(err, errors.ErrStreamClosed), errors.Is(err, errors.ErrStreamEOF):
 		return sending
 	default:
-		return c.failed(err)
+		return app.RPC(err)
 	}
 }

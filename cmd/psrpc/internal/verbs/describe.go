@@ -5,12 +5,14 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 
 	"github.com/jhump/protoreflect/desc"            //nolint:staticcheck // deprecated, but the printer needs it
 	"github.com/jhump/protoreflect/desc/protoprint" //nolint:staticcheck // deprecated, but used deliberately
 	"github.com/spf13/cobra"
 	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protodesc"
 	"google.golang.org/protobuf/reflect/protoreflect"
 
@@ -96,6 +98,7 @@ func (d *describe) run(ctx context.Context, name string) error {
 
 // find returns the service, method, message or enum with the given name.
 func (d *describe) find(ctx context.Context, name string) (protoreflect.Descriptor, error) {
+	var notFound error
 	if !strings.Contains(name, "/") {
 		service, err := d.app.Service(ctx, name)
 		if err == nil {
@@ -104,13 +107,17 @@ func (d *describe) find(ctx context.Context, name string) (protoreflect.Descript
 		if !errors.Is(err, schema.ErrNotFound) {
 			return nil, err
 		}
+		notFound = err
 	}
-	method, notFound := d.app.Method(ctx, name)
-	if notFound == nil {
+	method, err := d.app.Method(ctx, name)
+	if err == nil {
 		return method.Descriptor(), nil
 	}
-	if !errors.Is(notFound, schema.ErrNotFound) {
-		return nil, notFound
+	if !errors.Is(err, schema.ErrNotFound) {
+		return nil, err
+	}
+	if notFound == nil {
+		notFound = err
 	}
 	chain, err := d.app.Schema()
 	if err != nil {
@@ -151,8 +158,12 @@ func protoSource(symbol protoreflect.Descriptor) (string, error) {
 	}
 	printer := protoprint.Printer{Compact: true, OmitComments: protoprint.CommentsDetached}
 	source, err := printer.PrintProtoToString(wrapped)
+	source = signature.ReplaceAllString(source, "rpc $1($2) returns ($3)")
 	return strings.TrimRight(source, "\n") + "\n", err
 }
+
+// signature matches a method as the printer writes it, with spaces inside the parentheses.
+var signature = regexp.MustCompile(`\brpc (\w+) \( (.*?) \) returns \( (.*?) \)`)
 
 // printTemplate prints JSON with all fields of a message.
 func (d *describe) printTemplate(symbol protoreflect.Descriptor) error {
@@ -172,7 +183,7 @@ func (d *describe) printTemplate(symbol protoreflect.Descriptor) error {
 
 // printJSON prints the descriptor of a symbol in its JSON form.
 func (d *describe) printJSON(symbol protoreflect.Descriptor) error {
-	encoded, err := descriptorJSON(symbol, protojson.MarshalOptions{Resolver: d.app.Registry()})
+	encoded, err := descriptorJSON(symbol, d.app.Registry())
 	if err != nil {
 		return err
 	}
@@ -217,18 +228,29 @@ func (d *describe) writeFile(file protoreflect.FileDescriptor) error {
 	return d.app.Printf("%s\n", path)
 }
 
-// descriptorJSON returns the descriptor of a symbol in its JSON form.
-func descriptorJSON(symbol protoreflect.Descriptor, options protojson.MarshalOptions) (json.RawMessage, error) {
+// descriptorJSON returns the descriptor of a symbol in its JSON form. reg knows the options that the
+// schema declares.
+func descriptorJSON(symbol protoreflect.Descriptor, reg *registry.Registry) (json.RawMessage, error) {
+	var message proto.Message
 	switch symbol := symbol.(type) {
 	case protoreflect.ServiceDescriptor:
-		return options.Marshal(protodesc.ToServiceDescriptorProto(symbol))
+		message = protodesc.ToServiceDescriptorProto(symbol)
 	case protoreflect.MethodDescriptor:
-		return options.Marshal(protodesc.ToMethodDescriptorProto(symbol))
+		message = protodesc.ToMethodDescriptorProto(symbol)
 	case protoreflect.EnumDescriptor:
-		return options.Marshal(protodesc.ToEnumDescriptorProto(symbol))
+		message = protodesc.ToEnumDescriptorProto(symbol)
 	case protoreflect.MessageDescriptor:
-		return options.Marshal(protodesc.ToDescriptorProto(symbol))
+		message = protodesc.ToDescriptorProto(symbol)
 	default:
 		return nil, errors.NewErrorf(errors.InvalidArgument, "%s has no JSON form", symbol.FullName())
 	}
+	// The options are known only after they were decoded again with the types of the schema.
+	encoded, err := proto.Marshal(message)
+	if err == nil {
+		err = proto.UnmarshalOptions{Resolver: reg}.Unmarshal(encoded, message)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return protojson.MarshalOptions{Resolver: reg}.Marshal(message)
 }

@@ -22,6 +22,7 @@ func setupVerbs(a *app.App) []*cobra.Command {
 		newCompletion(a),
 		newContext(a),
 		newMan(a),
+		newUp(a),
 		newVersion(a),
 	}
 }
