@@ -183,3 +183,6 @@ func (d *Demo) Close() {
 		server.Kill()
 	}
 }
+
+// Servers returns the servers.
+func (d *Demo) Servers() []*dynamic.Server { return d.servers }

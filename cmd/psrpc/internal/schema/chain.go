@@ -206,7 +206,7 @@ func (c *Chain) askFleet(ctx context.Context, search *search, wireName string) (
 	case match == nil && len(versions) == 0:
 		return nil, "servers: none answers that can tell its schema", nil, nil
 	case match == nil:
-		return nil, "servers: " + describeServices(versions), nil, nil
+		return nil, "servers: " + c.describeVersions(versions), nil, nil
 	}
 	files, err := c.filesOf(ctx, fleet, match.Digest)
 	if err != nil {
@@ -276,17 +276,29 @@ func versionsOf(reg *registry.Registry) []Version {
 	return versions
 }
 
-func describeServices(versions []Version) string {
+// maxNamed is the maximum number of services or versions that an error names.
+const maxNamed = 8
+
+// describeVersions says what the servers serve instead of what was looked for: other services or, if
+// the user has named a digest, other versions.
+func (c *Chain) describeVersions(versions []Version) string {
 	var names []string
 	for _, version := range versions {
-		if !slices.Contains(names, version.Service) {
-			names = append(names, version.Service)
+		name := version.Service
+		if c.digest != "" {
+			name = fmt.Sprintf("%s %.8s", version.Service, version.Digest)
+		}
+		if !slices.Contains(names, name) {
+			names = append(names, name)
 		}
 	}
 	slices.Sort(names)
-	const most = 8
-	if len(names) > most {
-		return fmt.Sprintf("they serve %d other services", len(names))
+	which := "they serve "
+	if c.digest != "" {
+		which = "no digest begins with " + c.digest + ", they serve "
 	}
-	return "they serve " + strings.Join(names, ", ")
+	if len(names) > maxNamed {
+		return which + fmt.Sprintf("%s and %d more", strings.Join(names[:maxNamed], ", "), len(names)-maxNamed)
+	}
+	return which + strings.Join(names, ", ")
 }

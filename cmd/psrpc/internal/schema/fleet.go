@@ -1,8 +1,10 @@
 package schema
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
+	"slices"
 	"time"
 
 	"google.golang.org/protobuf/types/descriptorpb"
@@ -43,6 +45,10 @@ func (a askedFleet) Versions(ctx context.Context, wireName string) ([]Version, e
 			versions[i].Servers = append(versions[i].Servers, server.ID)
 		}
 	}
+	// The version with the most servers comes first.
+	slices.SortFunc(versions, func(a, b Version) int {
+		return cmp.Or(cmp.Compare(len(b.Servers), len(a.Servers)), cmp.Compare(a.Digest, b.Digest))
+	})
 	return versions, nil
 }
 
