@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/dynpsrpc/dynpsrpc/errors"
@@ -60,7 +61,7 @@ func Hint(err error, hint string) error {
 	if inner, ok := errors.AsType[*exitError](err); ok {
 		hinted = *inner
 	}
-	hinted.hints = append(hinted.hints[:len(hinted.hints):len(hinted.hints)], hint)
+	hinted.hints = append(slices.Clip(hinted.hints), hint)
 	return &hinted
 }
 

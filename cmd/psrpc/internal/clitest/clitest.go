@@ -3,6 +3,7 @@ package clitest
 import (
 	"bytes"
 	"context"
+	"maps"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -40,12 +41,10 @@ type Result struct {
 
 // Run runs the command line with the given arguments and standard input. It is safe for concurrent
 // use.
-func Run(t testing.TB, env Env, stdin string, args ...string) Result {
-	t.Helper()
-	vars := map[string]string{"HOME": filepath.Join(t.TempDir(), "home")}
-	for name, value := range env.Vars {
-		vars[name] = value
-	}
+func Run(tb testing.TB, env Env, stdin string, args ...string) Result {
+	tb.Helper()
+	vars := map[string]string{"HOME": filepath.Join(tb.TempDir(), "home")}
+	maps.Copy(vars, env.Vars)
 	stdout, stderr := &recorder{tee: env.OnOutput}, &recorder{tee: env.OnOutput}
 	a := app.New()
 	a.In, a.Out, a.Err = strings.NewReader(stdin), stdout, stderr
@@ -57,7 +56,7 @@ func Run(t testing.TB, env Env, stdin string, args ...string) Result {
 	}
 	ctx := env.Context
 	if ctx == nil {
-		ctx = t.Context()
+		ctx = tb.Context()
 	}
 	exit := verbs.Run(ctx, a, args)
 	return Result{Stdout: stdout.String(), Stderr: stderr.String(), Exit: exit}

@@ -19,8 +19,8 @@ var update = flag.Bool("update", false, "write the golden files instead of compa
 // Golden compares a result with the file testdata/NAME.golden in the directory of the test. With
 // the flag -update, it writes the file instead. The functions in normalise replace what differs
 // from run to run, such as durations and IDs, in the standard output and the standard error.
-func Golden(t testing.TB, name string, result Result, normalise ...func(string) string) {
-	t.Helper()
+func Golden(tb testing.TB, name string, result Result, normalise ...func(string) string) {
+	tb.Helper()
 	for _, f := range normalise {
 		result.Stdout, result.Stderr = f(result.Stdout), f(result.Stderr)
 	}
@@ -31,13 +31,13 @@ func Golden(t testing.TB, name string, result Result, normalise ...func(string) 
 	got += fmt.Sprintf("--- exit %d\n", result.Exit)
 	path := filepath.Join("testdata", name+".golden")
 	if *update {
-		require.NoError(t, os.MkdirAll(filepath.Dir(path), 0o750))
-		require.NoError(t, os.WriteFile(path, []byte(got), 0o600))
+		require.NoError(tb, os.MkdirAll(filepath.Dir(path), 0o750))
+		require.NoError(tb, os.WriteFile(path, []byte(got), 0o600))
 		return
 	}
-	want, err := os.ReadFile(path)
-	require.NoError(t, err, "go test -update creates the file")
-	assert.Equal(t, string(want), got, "go test -update accepts a change of %s", path)
+	want, err := os.ReadFile(path) //nolint:gosec // a file of the test
+	require.NoError(tb, err, "go test -update creates the file")
+	assert.Equal(tb, string(want), got, "go test -update accepts a change of %s", path)
 }
 
 // Sorted sorts the lines of a text, for output whose order differs from run to run.

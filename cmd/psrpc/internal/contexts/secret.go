@@ -25,7 +25,7 @@ var variable = regexp.MustCompile(`\$\{([A-Za-z_][A-Za-z0-9_]*)\}`)
 // ${NAME} stands for an environment variable, which must be set. The errors never contain a secret.
 func Expand(value string, env func(string) string) (string, error) {
 	if path, ok := strings.CutPrefix(value, "file:"); ok {
-		content, err := os.ReadFile(path)
+		content, err := os.ReadFile(path) //nolint:gosec // the user has configured it
 		if err != nil {
 			return "", fmt.Errorf("secret: %w", err)
 		}

@@ -1,6 +1,7 @@
 package demo
 
 import (
+	"cmp"
 	"context"
 	"embed"
 	"encoding/json"
@@ -25,7 +26,7 @@ import (
 //go:embed greeter.proto
 var protos embed.FS
 
-// Regions are the regions of the servers, in turn.
+// regions are the regions of the servers, in turn.
 var regions = []string{"eu", "us", "asia"}
 
 // newsInterval is the time between two updates of the method News.
@@ -116,8 +117,8 @@ type greeting struct {
 	Greeted  int32             `json:"greeted,omitempty"`
 }
 
-// texts contains the greeting in each language.
-var texts = map[string]string{"": "Hello", "en": "Hello", "de": "Hallo", "fr": "Bonjour"}
+// texts contains the greeting in each language. English is the default.
+var texts = map[string]string{"en": "Hello", "de": "Hallo", "fr": "Bonjour"}
 
 // greet answers a request.
 func (d *Demo) greet(message proto.Message, server string) (*dynamicpb.Message, error) {
@@ -132,7 +133,7 @@ func (d *Demo) greet(message proto.Message, server string) (*dynamicpb.Message, 
 	if request.Name == "" {
 		return nil, errors.NewErrorf(errors.InvalidArgument, "name is empty")
 	}
-	text, ok := texts[request.Language]
+	text, ok := texts[cmp.Or(request.Language, "en")]
 	if !ok {
 		return nil, errors.NewErrorf(errors.NotFound, "no greeting in language %q", request.Language)
 	}

@@ -125,5 +125,5 @@ func TestSubscribe_BrokerRestarts(t *testing.T) {
 	assert.Equal(t, 0, published.Exit, published.Stderr)
 	result := <-results
 	assert.Equal(t, 0, result.Exit)
-	assert.Equal(t, "{\"text\":\"back\"}\n", result.Stdout)
+	assert.JSONEq(t, `{"text":"back"}`, result.Stdout)
 }

@@ -68,7 +68,7 @@ func send(stream *dynamic.InvokedStream, messages iter.Seq2[proto.Message, error
 		}
 		if err := stream.Send(message); err != nil {
 			if stream.Err() != nil {
-				return nil //nolint:nilerr // the end of the stream is reported by its reader
+				return nil // the end of the stream is reported by its reader
 			}
 			return err
 		}

@@ -81,9 +81,9 @@ func TestCall_Golden(t *testing.T) {
 		{name: "call_stream_error", args: `call Greeter/Chat {}`, normalise: anyServer},
 		{name: "call_error", args: "call Greeter/Hello name=Ada language=xx", normalise: anyServer},
 		{name: "call_error_json", args: "call Greeter/Hello name=Ada language=xx -o json", normalise: anyServer},
-		{name: "call_unknown_field", args: "call Greeter/Hello nmae=Ada"},
-		{name: "call_unknown_field_json", args: `call Greeter/Hello {"nmae":"Ada"}`},
-		{name: "call_unknown_field_allowed", args: `call Greeter/Hello {"nmae":"x","name":"Ada"} --allow-unknown`, normalise: anyServer},
+		{name: "call_unknown_field", args: "call Greeter/Hello naem=Ada"},
+		{name: "call_unknown_field_json", args: `call Greeter/Hello {"naem":"Ada"}`},
+		{name: "call_unknown_field_allowed", args: `call Greeter/Hello {"naem":"x","name":"Ada"} --allow-unknown`, normalise: anyServer},
 		{name: "call_wrong_type", args: `call Greeter/Hello {"name":7}`},
 		{name: "call_not_json", args: "call Greeter/Hello Ada"},
 		{name: "call_no_such_file", args: "call Greeter/Hello @missing.json"},
@@ -92,7 +92,7 @@ func TestCall_Golden(t *testing.T) {
 		{name: "call_no_service", args: "call Orders/Get id=7"},
 		{name: "call_bad_header", args: "call Greeter/Hello name=Ada -H authorization"},
 		{name: "call_no_argument", args: "call"},
-		{name: "call_bad_flag", args: "call Greeter/Hello --nmae Ada"},
+		{name: "call_bad_flag", args: "call Greeter/Hello --naem Ada"},
 		{name: "call_emit_defaults", args: "call Greeter/Best name=Ada -p testdata/greeter_more.proto --emit-defaults"},
 		{name: "help_call", args: "call --help"},
 		{name: "describe_service", args: "describe Greeter", normalise: []func(string) string{clitest.Replace("digest [0-9a-f]{8}", "digest DIGEST")}},
@@ -243,7 +243,7 @@ func TestContext_Golden(t *testing.T) {
 	info, err := os.Stat(file)
 	require.NoError(t, err)
 	assert.Equal(t, os.FileMode(0o600), info.Mode().Perm())
-	require.NoError(t, os.Chmod(file, 0o644)) //nolint:gosec // the test is about this mode
+	require.NoError(t, os.Chmod(file, 0o644))
 	clitest.Golden(t, "context_readable", clitest.Run(t, env, "", "context", "ls"), replaceHome)
 }
 

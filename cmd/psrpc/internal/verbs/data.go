@@ -56,11 +56,14 @@ func (d *data) messages(args []string) iter.Seq2[proto.Message, error] {
 	}
 }
 
+// argument names an argument in errors.
+const argument = "DATA"
+
 // values returns the JSON values of one argument.
 func (d *data) values(arg string) iter.Seq2[json.RawMessage, error] {
 	return func(yield func(json.RawMessage, error) bool) {
 		var source io.Reader = strings.NewReader(arg)
-		where := "DATA"
+		where := argument
 		if path, isFile := strings.CutPrefix(arg, "@"); isFile && path == "-" {
 			source, where = d.app.In, "standard input"
 		} else if isFile {
@@ -76,7 +79,7 @@ func (d *data) values(arg string) iter.Seq2[json.RawMessage, error] {
 		for n := 1; ; n++ {
 			var value json.RawMessage
 			err := decoder.Decode(&value)
-			if errors.Is(err, io.EOF) && (n > 1 || where != "DATA") {
+			if errors.Is(err, io.EOF) && (n > 1 || where != argument) {
 				return
 			}
 			if err != nil {
@@ -92,7 +95,7 @@ func (d *data) values(arg string) iter.Seq2[json.RawMessage, error] {
 
 // badJSON returns an error that says what DATA may be.
 func (d *data) badJSON(arg, where string, n int, err error) error {
-	if where != "DATA" {
+	if where != argument {
 		return fmt.Errorf("%s: value %d is not JSON: %w", where, n, err)
 	}
 	return app.Hint(fmt.Errorf("%s is not JSON: %w", quoted(arg), err),
@@ -260,7 +263,8 @@ func fieldValue(fd protoreflect.FieldDescriptor, value string) any {
 		return value
 	case protoreflect.MessageKind, protoreflect.GroupKind:
 		// The JSON form of some well-known types, such as a duration, is a string.
-		if isJSON && !(fd.Message().FullName() == "google.protobuf.StringValue" && value[0] != '"') {
+		isText := fd.Message().FullName() == "google.protobuf.StringValue" && !strings.HasPrefix(value, `"`)
+		if isJSON && !isText {
 			return json.RawMessage(value)
 		}
 		return value

@@ -18,7 +18,7 @@ func TestReference_IsUpToDate(t *testing.T) {
 	const path = "../../../../docs/cli.md"
 	page := verbs.Reference(verbs.New(app.New()))
 	if flag.Lookup("update").Value.String() == "true" {
-		require.NoError(t, os.WriteFile(path, []byte(page), 0o644)) //nolint:gosec // a page of the documentation
+		require.NoError(t, os.WriteFile(path, []byte(page), 0o644))
 		return
 	}
 	written, err := os.ReadFile(path)

@@ -2,7 +2,6 @@ package verbs
 
 import (
 	"context"
-	"fmt"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -83,7 +82,7 @@ func unknownVerb(root *cobra.Command, args []string) error {
 	return app.Hint(app.Usagef("%s is not a verb", args[0]), hint)
 }
 
-// arguments returns a check that a verb has at least least and at most most arguments. If most is
+// arguments returns a check that a verb gets neither too few nor too many arguments. If most is
 // negative, there is no maximum.
 func arguments(least, most int) cobra.PositionalArgs {
 	return func(command *cobra.Command, args []string) error {
@@ -110,14 +109,4 @@ func Run(ctx context.Context, a *app.App, args []string) int {
 		a.Warnf("%v", closing)
 	}
 	return a.Report(ctx, err)
-}
-
-// choice returns an error if the value of a flag is none of those that it may have.
-func choice(flag, value string, values ...string) error {
-	for _, allowed := range values {
-		if value == allowed {
-			return nil
-		}
-	}
-	return app.Usagef("--%s %s: %s", flag, value, fmt.Sprintf("the values are %s", strings.Join(values, ", ")))
 }
