@@ -42,7 +42,7 @@ OLDEST_PSRPC  := -modfile=oldest.mod -tags=psrpc_oldest
 BENCH_FLAGS ?= -rounds 5 -time 1s -json $(CURDIR)/bench.json
 
 .DEFAULT_GOAL := help
-.PHONY: help test tools chaos soak interop race bench rivals microbench fuzz lint cross cover tidy generate redis-server
+.PHONY: help test tools chaos soak interop race bench bench-tool rivals microbench fuzz lint cross cover tidy generate redis-server
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -76,6 +76,11 @@ bench: redis-server ## Measure the engine beside what bounds it (BENCH_FLAGS='-r
 rivals: BENCH_FLAGS = -rounds 3 -time 500ms -json $(CURDIR)/rivals.json
 rivals: redis-server ## Measure the engine beside psrpc v0.8.2, row by row (BENCH_FLAGS); 25 minutes
 	$(GO) -C tests/bench run . -rivals $(BENCH_FLAGS)
+
+bench-tool: BENCH_FLAGS = -rounds 9 -time 1s
+bench-tool: redis-server ## Compare psrpc bench with make bench, row by row; they must agree within 10 % (BENCH_FLAGS); 6 minutes
+	$(GO) build -o $(TOOLS)/psrpc ./cmd/psrpc
+	$(GO) -C tests/bench run . -tool $(TOOLS)/psrpc $(BENCH_FLAGS)
 
 microbench: ## Run the benchmarks of the packages (BENCH=regexp, COUNT=n)
 	$(GO) test -run='^$$' -bench='$(BENCH)' -benchmem -count=$(COUNT) ./...

@@ -17,6 +17,10 @@
 // time. psrpc loses messages under load. The program prints the number of lost messages next to the
 // ratio.
 //
+// With -tool, the program compares itself with psrpc bench, the command line's own benchmark. Both make
+// the same load, from a process of their own, on the same servers. They run in turns, and the program
+// fails if the rates or the median latencies differ by more than 10 %.
+//
 // The client and the servers use separate connections, as separate processes would, except on the
 // in-process bus. Allocations, bytes and CPU time are given per operation, for the client and the
 // servers together. Brokers run in separate processes and are not included. Each response is

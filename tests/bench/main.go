@@ -23,6 +23,10 @@ type settings struct {
 	perRow             time.Duration
 	json, from, plots  string
 	profiles           profiles
+	// tool is the path of psrpc, with which this program is compared.
+	tool string
+	// drive is the key of the benchmark whose callers run in this process, and url that of its bus.
+	drive, url string
 }
 
 func main() {
@@ -41,6 +45,9 @@ func main() {
 	flag.StringVar(&s.profiles.cpu, "cpuprofile", "", "write a CPU profile of each row in the last round to this `directory`")
 	flag.StringVar(&s.profiles.mem, "memprofile", "",
 		"write allocation profiles from before and after each row to this `directory`; compare them with go tool pprof -base")
+	flag.StringVar(&s.tool, "tool", "", "compare this program with the bench of psrpc, the program at this `path`, in the rows that both can run")
+	flag.StringVar(&s.drive, "drive", "", "used by -tool: run the callers of the row with this `name`")
+	flag.StringVar(&s.url, "url", "", "used by -tool: the `URL` of the bus for -drive")
 	flag.Parse()
 	if err := run(&s); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
@@ -49,6 +56,12 @@ func main() {
 }
 
 func run(s *settings) error {
+	switch {
+	case s.drive != "":
+		return drive(s)
+	case s.tool != "":
+		return compareWithTool(s)
+	}
 	rows, err := s.choose(allRows(s.rivals))
 	if err != nil {
 		return err

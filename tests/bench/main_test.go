@@ -173,3 +173,32 @@ func TestMedian(t *testing.T) {
 	m := medians([]measurement{{P50: 3, Lost: 1}, {P50: 1, Lost: 2}, {P50: 2, Lost: 9}})
 	assert.Equal(t, measurement{P50: 2, Lost: 2}, m)
 }
+
+// The callers of each benchmark that psrpc bench can run, too, must find their servers in another
+// process. Here, both are in this one.
+func TestDrive_EveryToolRow(t *testing.T) {
+	t.Parallel()
+	for _, r := range toolRows() {
+		err := onStage(func(stage *stage) {
+			brokers := startBrokers(stage, []*row{&r.row})
+			r.serve(&scene{stage: stage, brokers: brokers, row: &r.row})
+			client := r.row
+			client.clientOnly = true
+			m, err := measureRow(&client, brokers, 4*time.Millisecond, profiles{})
+			stage.check(err)
+			assert.Positive(t, m.PerSecond, r.key())
+		})
+		require.NoError(t, err, r.key())
+	}
+}
+
+func TestComparison_AgreesWithin10Percent(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		rate, latency float64
+		agrees        bool
+	}{{1.09, 0.91, true}, {0.89, 1, false}, {1, 1.11, false}} {
+		compared := comparison{rateRatio: c.rate, latencyRatio: c.latency}
+		assert.Equal(t, c.agrees, compared.agrees())
+	}
+}

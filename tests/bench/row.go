@@ -19,6 +19,8 @@ type row struct {
 	open func(s *scene) load
 	// rival is like open, but uses psrpc. It is nil if psrpc cannot run this benchmark.
 	rival func(s *scene) load
+	// clientOnly reports whether the servers run in another process.
+	clientOnly bool
 }
 
 // system is the library or the transport that a benchmark measures.

@@ -116,14 +116,7 @@ func (s *scene) flush(stream dynamic.ClientStream[text, text]) error {
 // echoes returns a [load] that sends messages on n streams. The handlers send each message back. On
 // each stream, the load waits until a message has come back before it sends the next one.
 func (s *scene) echoes(n int) load {
-	s.serve(dynamic.Handlers{flow: dynamic.Stream(func(stream dynamic.ServerStream[text, text]) error {
-		for message := range stream.Channel() {
-			if err := stream.Send(message); err != nil {
-				return err
-			}
-		}
-		return nil
-	})})
+	s.serve(dynamic.Handlers{flow: dynamic.Stream(echoStream)})
 	streams := s.streams(n)
 	return callers(perCaller(n, func(caller int) func() error {
 		stream := streams[caller]

@@ -91,8 +91,12 @@ func (s *scene) server() *dynamic.Server {
 }
 
 // serve registers the service bench.Bench, which has all methods for calls and streams, with a new
-// server. handlers need not contain a handler for every method.
+// server. handlers need not contain a handler for every method. If the servers run in another
+// process, serve does nothing and returns nil.
 func (s *scene) serve(handlers dynamic.Handlers) *dynamic.Registration {
+	if s.row.clientOnly {
+		return nil
+	}
 	return s.register(service, handlers)
 }
 
@@ -149,6 +153,16 @@ func (s *scene) reader(read, stop func()) {
 // a different text.
 func (s *scene) body(caller int) string {
 	return s.pad(strconv.Itoa(caller) + "|")
+}
+
+// echoStream is a handler that sends each message back.
+func echoStream(stream dynamic.ServerStream[text, text]) error {
+	for message := range stream.Channel() {
+		if err := stream.Send(message); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // echo is a handler that returns the request as its response.
