@@ -161,7 +161,7 @@ func toValue(field protoreflect.FieldDescriptor, value reflect.Value) protorefle
 	case protoreflect.DoubleKind:
 		return protoreflect.ValueOfFloat64(value.Float())
 	case protoreflect.EnumKind:
-		return protoreflect.ValueOfEnum(protoreflect.EnumNumber(toInt(value)))
+		return protoreflect.ValueOfEnum(protoreflect.EnumNumber(toInt(value))) //nolint:gosec // enums have 32 bits
 	case protoreflect.Int32Kind, protoreflect.Sint32Kind:
 		return protoreflect.ValueOfInt32(int32(toInt(value))) //nolint:gosec // the field has 32 bits
 	case protoreflect.Int64Kind:
@@ -273,7 +273,7 @@ func setEnum(value reflect.Value, number protoreflect.EnumNumber) {
 // setUint sets a number or a duration. A duration that is too long becomes the longest one.
 func setUint(value reflect.Value, number uint64) {
 	if value.Type() == durationType {
-		value.SetInt(int64(min(number, math.MaxInt64))) //nolint:gosec // it is limited
+		value.SetInt(int64(min(number, math.MaxInt64)))
 		return
 	}
 	value.SetUint(number)

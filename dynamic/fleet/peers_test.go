@@ -51,7 +51,7 @@ func peerService(t *testing.T, peers *Peers, wireName string) *PeerService {
 // Servers of psrpc, servers that hang, and clients must be found although they do not answer.
 func TestPeers_FindsWhoCannotAnswer(t *testing.T) {
 	t.Parallel()
-	for _, network := range []string{"local"} {
+	for _, network := range []string{"local", "redis"} {
 		t.Run(network, func(t *testing.T) {
 			t.Parallel()
 			connect := networks[network](t)

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/dynpsrpc/dynpsrpc/bus"
 	"github.com/dynpsrpc/dynpsrpc/dynamic"
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
@@ -56,7 +57,7 @@ func Services(wireNames ...string) QueryOption {
 // MaxTopics sets how many topics servers tell for each method. The default is 20, and the maximum is
 // 1000.
 func MaxTopics(n int) QueryOption {
-	return func(o *queryOptions) { o.request.MaxTopics = uint32(min(max(n, 0), 1000)) } //nolint:gosec // it is limited
+	return func(o *queryOptions) { o.request.MaxTopics = uint32(min(max(n, 0), 1000)) }
 }
 
 // TopicsAfter asks only for topics that come after the given one in the order of sorted strings, such
@@ -85,6 +86,7 @@ func Wait(d time.Duration) QueryOption {
 // loop ends. This happens if the bus is down, the conn is closed, or ctx ends.
 //
 // Large fleets are asked in 64 parts, four at a time, so that their answers do not arrive all at once.
+// On buses that do not count receivers, such as NATS, they are asked at once.
 func (f *Fleet) Servers(ctx context.Context, opts ...QueryOption) iter.Seq2[*Server, error] {
 	o := queryOptions{wait: DefaultWait}
 	for _, opt := range opts {
@@ -93,69 +95,105 @@ func (f *Fleet) Servers(ctx context.Context, opts ...QueryOption) iter.Seq2[*Ser
 		}
 	}
 	return func(yield func(*Server, error) bool) {
-		if o.scope != "" {
+		switch {
+		case o.scope != "":
 			f.ask(ctx, &o, o.scope, yield)
-			return
+		case f.countsReceivers():
+			f.askShards(ctx, &o, yield)
+		default:
+			f.askAll(ctx, &o, yield)
 		}
-		f.askShards(ctx, &o, yield)
 	}
 }
 
-// askShards asks all servers. It asks those of the first shard before all others, to learn how large
-// the fleet is. It returns false if yield has returned false or if the question has failed.
-func (f *Fleet) askShards(ctx context.Context, o *queryOptions, yield func(*Server, error) bool) bool {
-	first := make(map[string]bool)
+// countsReceivers reports whether the bus counts the receivers of a frame.
+func (f *Fleet) countsReceivers() bool {
+	counter, ok := f.conn.Bus().(bus.ReceiverCounter)
+	return !ok || counter.CountsReceivers()
+}
+
+// yieldServer is the function to which Servers yields. It returns false if no more is wanted.
+type yieldServer = func(*Server, error) bool
+
+// askShards asks the servers of the first shard, to learn how large the fleet is, and then all others.
+func (f *Fleet) askShards(ctx context.Context, o *queryOptions, yield yieldServer) {
+	first := 0
 	ok := f.ask(ctx, o, shardScope(0), func(s *Server, err error) bool {
-		if s != nil {
-			first[s.ID] = true
-		}
+		first++
 		return yield(s, err)
 	})
 	switch {
 	case !ok:
-		return false
-	case len(first) <= smallShard:
-		return f.ask(ctx, o, scopeAll, func(s *Server, err error) bool {
-			return s != nil && first[s.ID] || yield(s, err)
+	case first <= smallShard:
+		f.ask(ctx, o, scopeAll, func(s *Server, err error) bool {
+			return s != nil && shardOf(s.ID) == 0 || yield(s, err)
 		})
 	default:
-		return f.askRest(ctx, o, yield)
+		var workers []func(context.Context, yieldServer)
+		for worker := range shardsAtOnce {
+			workers = append(workers, func(ctx context.Context, yield yieldServer) {
+				for shard := 1 + worker; shard < shards; shard += shardsAtOnce {
+					if !f.ask(ctx, o, shardScope(shard), yield) {
+						return
+					}
+				}
+			})
+		}
+		gather(ctx, yield, workers...)
 	}
 }
 
-// serverAnswer is what Servers yields.
-type serverAnswer struct {
-	server *Server
-	err    error
-}
-
-// askRest asks all shards but the first one.
-func (f *Fleet) askRest(ctx context.Context, o *queryOptions, yield func(*Server, error) bool) bool {
-	ctx, cancel := context.WithCancel(ctx)
-	answers, next := make(chan serverAnswer), make(chan int)
-	var workers sync.WaitGroup
-	for range shardsAtOnce {
-		workers.Go(func() {
-			for shard := range next {
-				f.ask(ctx, o, shardScope(shard), func(s *Server, err error) bool {
-					answers <- serverAnswer{s, err}
-					return s != nil
-				})
+// askAll asks the servers of the first shard, so that the first answers arrive early, and all servers
+// as soon as there is an answer. It is for buses that do not count receivers. There, a conn learns who
+// is in a scope by asking all servers, which costs more than further shards would save.
+func (f *Fleet) askAll(ctx context.Context, o *queryOptions, yield yieldServer) {
+	answered := make(chan struct{})
+	seen := make(map[string]bool)
+	gather(ctx, func(s *Server, err error) bool {
+		if s != nil && shardOf(s.ID) == 0 {
+			if seen[s.ID] {
+				return true
 			}
+			seen[s.ID] = true
+		}
+		return yield(s, err)
+	}, func(ctx context.Context, yield yieldServer) {
+		closeAnswered := sync.OnceFunc(func() { close(answered) })
+		defer closeAnswered()
+		f.ask(ctx, o, shardScope(0), func(s *Server, err error) bool {
+			defer closeAnswered()
+			return yield(s, err)
 		})
-	}
-	workers.Go(func() {
-		defer close(next)
-		for shard := 1; shard < shards; shard++ {
-			select {
-			case next <- shard:
-			case <-ctx.Done():
-				return
-			}
+	}, func(ctx context.Context, yield yieldServer) {
+		select {
+		case <-answered:
+			f.ask(ctx, o, scopeAll, yield)
+		case <-ctx.Done():
 		}
 	})
+}
+
+// gather runs functions on goroutines of their own, and yields what they yield. If yield returns false
+// or a question has failed, it ends the context of the functions. It returns when all functions have
+// returned.
+func gather(ctx context.Context, yield yieldServer, functions ...func(context.Context, yieldServer)) {
+	type answer struct {
+		server *Server
+		err    error
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	answers := make(chan answer)
+	var running sync.WaitGroup
+	for _, f := range functions {
+		running.Go(func() {
+			f(ctx, func(s *Server, err error) bool {
+				answers <- answer{s, err}
+				return s != nil
+			})
+		})
+	}
 	go func() { // The deferred function waits for it.
-		workers.Wait()
+		running.Wait()
 		close(answers)
 	}()
 	defer func() {
@@ -165,15 +203,14 @@ func (f *Fleet) askRest(ctx context.Context, o *queryOptions, yield func(*Server
 	}()
 	for a := range answers {
 		if !yield(a.server, a.err) || a.server == nil {
-			return false
+			return
 		}
 	}
-	return true
 }
 
 // ask asks the servers of a scope. It returns false if yield has returned false or if the question
 // has failed.
-func (f *Fleet) ask(ctx context.Context, o *queryOptions, scope string, yield func(*Server, error) bool) bool {
+func (f *Fleet) ask(ctx context.Context, o *queryOptions, scope string, yield yieldServer) bool {
 	started := time.Now()
 	client := f.query.Topic(scope)
 	for response := range client.Responses(ctx, toMessage(&o.request), dynamic.WithRequestTimeout(o.wait)) {

@@ -1,8 +1,11 @@
+//go:build unix
+
 package fleet
 
 import (
 	"fmt"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -32,6 +35,7 @@ func BenchmarkServers(b *testing.B) {
 					if age == "used conn" {
 						list(b, f, servers)
 					}
+					used := cpuTime(b)
 					var first, page time.Duration
 					for range b.N {
 						if age == "new conn" {
@@ -43,12 +47,21 @@ func BenchmarkServers(b *testing.B) {
 						first += one
 						page += all
 					}
+					b.ReportMetric(float64(cpuTime(b)-used)/1e6/float64(b.N), "cpu-ms")
 					b.ReportMetric(float64(first.Milliseconds())/float64(b.N), "first-ms")
 					b.ReportMetric(float64(page.Milliseconds())/float64(b.N), "page-ms")
 				})
 			}
 		})
 	}
+}
+
+// cpuTime returns the processor time in nanoseconds that this process has used. It includes that of
+// the servers and, on NATS, of the broker.
+func cpuTime(b *testing.B) int64 {
+	var usage syscall.Rusage
+	require.NoError(b, syscall.Getrusage(syscall.RUSAGE_SELF, &usage))
+	return usage.Utime.Nano() + usage.Stime.Nano()
 }
 
 // list lists all servers. It returns the time until the first answer and until the last answer of the
