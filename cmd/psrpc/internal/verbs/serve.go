@@ -16,6 +16,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/cmd/psrpc/internal/recording"
 	"github.com/dynpsrpc/dynpsrpc/cmd/psrpc/internal/schema"
 	"github.com/dynpsrpc/dynpsrpc/dynamic"
+	"github.com/dynpsrpc/dynpsrpc/dynamic/fleet"
 	"github.com/dynpsrpc/dynpsrpc/errors"
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
@@ -223,6 +224,7 @@ func (s *serve) find(ctx context.Context, reg *registry.Registry, name string) (
 // mockServer is a server of a mock.
 type mockServer struct {
 	server *dynamic.Server
+	status *fleet.Status
 	// unreached contains the methods that have topics, but are registered for none.
 	unreached []string
 	stop      context.CancelFunc
@@ -252,6 +254,12 @@ func (s *serve) start(ctx context.Context, m *mock.Mock, reg *registry.Registry)
 			server.close()
 			return nil, app.RPC(err)
 		}
+	}
+	server.status, err = fleet.Serve(server.server, fleet.WithApp("psrpc serve", dynamic.Version))
+	if err != nil {
+		close(server.published)
+		server.close()
+		return nil, app.RPC(err)
 	}
 	go func() {
 		defer close(server.published)
@@ -291,6 +299,9 @@ func (s *serve) splitTopics() [][]string {
 func (m *mockServer) close() {
 	m.stop()
 	<-m.published
+	if m.status != nil {
+		_ = m.status.Close()
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), app.DefaultTimeout)
 	defer cancel()
 	if m.server.Shutdown(ctx) != nil {

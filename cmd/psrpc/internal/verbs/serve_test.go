@@ -72,7 +72,8 @@ stubs:
 `), 0o600))
 	stop := startVerb(t, env, "1 server", "serve", "-p", shopProto, "--stub", stubs, "-t", "eu", "--seed", "3", "--every", "0")
 	call := func(args ...string) string {
-		result := clitest.Run(t, env, "", append([]string{"call", "-p", shopProto}, args...)...)
+		// The schema is that of the server.
+		result := clitest.Run(t, env, "", append([]string{"call"}, args...)...)
 		return result.Stdout + result.Stderr
 	}
 	assert.JSONEq(t, `{"id":"7","state":"paid"}`, call("Orders/Get", "id=7", "card=4111"))
