@@ -61,7 +61,7 @@ func Comments() DescribeOption {
 // and all files that it imports. It checks that they have this digest; if not, it returns an error
 // with code data_loss. The other errors are those of [dynamic.Client.Call].
 func (f *Fleet) Describe(ctx context.Context, digest Digest, opts ...DescribeOption) (*descriptorpb.FileDescriptorSet, error) {
-	request := describeRequest{Digest: digest}
+	var request describeRequest
 	for _, opt := range opts {
 		if opt != nil {
 			opt(&request)

@@ -28,21 +28,21 @@ type simulatedServer struct {
 	refuse error
 	// wrongFiles is sent instead of the descriptors that were asked for, unless it is nil.
 	wrongFiles *registry.Service
-	services   map[Digest]*registry.Service
+	services   map[string]*registry.Service
 }
 
 // simulate starts a simulated server that serves the given services, and closes it when the test
 // ends. The caller may change its fields before the server is asked.
 func simulate(t testing.TB, b bus.Bus, id string, services ...*registry.Service) *simulatedServer {
 	t.Helper()
-	s := &simulatedServer{Server: dynamic.NewServer(b, dynamic.WithServerID(id)), services: map[Digest]*registry.Service{}}
+	s := &simulatedServer{Server: dynamic.NewServer(b, dynamic.WithServerID(id)), services: map[string]*registry.Service{}}
 	t.Cleanup(s.Kill)
 	s.tell = &Server{ID: id, API: 1, State: StateServing, App: "simulated"}
 	scopes := []string{scopeAll, shardScope(shardOf(id)), serverScope(id)}
 	for _, service := range services {
 		digest, err := DigestOf(service.Descriptor())
 		require.NoError(t, err)
-		s.services[digest] = service
+		s.services[digest.String()] = service
 		s.tell.Services = append(s.tell.Services, Service{
 			Name: string(service.Name()), WireName: service.WireName(), Digest: digest,
 		})
@@ -57,7 +57,7 @@ func simulate(t testing.TB, b bus.Bus, id string, services ...*registry.Service)
 		require.NoError(t, s.registration.RegisterTopic("Query", scope))
 	}
 	for digest := range s.services {
-		require.NoError(t, s.registration.RegisterTopic("Describe", digest.String()))
+		require.NoError(t, s.registration.RegisterTopic("Describe", digest))
 	}
 	return s
 }
@@ -78,8 +78,9 @@ func (s *simulatedServer) query(ctx context.Context, request *queryRequest) (*Se
 	return &answer, nil
 }
 
-func (s *simulatedServer) describe(_ context.Context, request *describeRequest) (*describeResponse, error) {
-	service := s.services[request.Digest]
+func (s *simulatedServer) describe(ctx context.Context, request *describeRequest) (*describeResponse, error) {
+	info, _ := dynamic.RequestInfoFromContext(ctx)
+	service := s.services[info.Topic[0]]
 	if s.wrongFiles != nil {
 		service = s.wrongFiles
 	}

@@ -276,8 +276,7 @@ type (
 		TopicsAfter string   `fleet:"topics_after"`
 	}
 	describeRequest struct {
-		Comments bool   `fleet:"comments"`
-		Digest   Digest `fleet:"digest"`
+		Comments bool `fleet:"comments"`
 	}
 	describeResponse struct {
 		Files []byte `fleet:"files"`
