@@ -72,7 +72,7 @@ func rounded(d time.Duration) string {
 func checkDraining(f *facts) (found []Finding) {
 	for _, server := range f.servers {
 		since := server.Now.Sub(server.StateSince)
-		if server.State != fleet.StateDraining || since <= drainingLimit {
+		if server.State != fleet.StateDraining || server.StateSince.IsZero() || since <= drainingLimit {
 			continue
 		}
 		var active uint64

@@ -132,8 +132,22 @@ func (d *diagnosis) print(report doctor.Report) error {
 	if len(quiet) > 0 {
 		fmt.Fprintf(&text, "%s %s\n", d.app.Styled(app.StyleGreen, "ok   "), plural(len(quiet), "more check"))
 	}
-	for _, skip := range report.Skipped {
-		line("skip", skip.Check, skip.Reason)
+	for i, skip := range report.Skipped {
+		// What makes many checks impossible, such as a broker that is down, is told once.
+		if slices.ContainsFunc(report.Skipped[:i], func(s doctor.Skip) bool { return s.Reason == skip.Reason }) {
+			continue
+		}
+		checks := skip.Check
+		same := 0
+		for _, other := range report.Skipped[i+1:] {
+			if other.Reason == skip.Reason {
+				same++
+			}
+		}
+		if same > 0 {
+			checks = fmt.Sprintf("%s +%d", checks, same)
+		}
+		line("skip", checks, skip.Reason)
 	}
 	return d.app.Printf("%s", text.String())
 }
