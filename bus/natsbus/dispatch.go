@@ -65,6 +65,9 @@ func (b *Bus) handle(m *nats.Msg) {
 // received. If all subscribers have an empty routing key, as on a client's response subjects, the
 // frame's routing key is not parsed.
 func (b *Bus) deliver(m *nats.Msg) {
+	if isProbe(m.Data) {
+		return
+	}
 	queue := m.Sub.Queue != ""
 	if queue && b.isPrivate(m.Sub.Subject) {
 		b.deliverPrivate(m)

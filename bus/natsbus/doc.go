@@ -27,6 +27,7 @@
 //	inbox_prefix        prefix of inbox subjects instead of _INBOX
 //	prefix              see WithPrefix
 //	subject_per_method  if true, enables WithSubjectPerMethod
+//	monitor             see WithMonitor; percent-encode the & in its URL
 //	probe_interval      see WithProbeInterval
 //	pending_limit       see WithPendingLimit
 //	max_control_line    see WithMaxControlLine

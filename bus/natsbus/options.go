@@ -25,8 +25,12 @@ type options struct {
 	probeInterval    time.Duration
 	pendingLimit     int // in frames
 	maxControlLine   int // in bytes
-	logger           *slog.Logger
-	onEvent          func(bus.Event)
+	// monitorURL is the argument of WithMonitor, and monitor is what it stands for. Without the
+	// option, monitor is nil.
+	monitorURL string
+	monitor    monitor
+	logger     *slog.Logger
+	onEvent    func(bus.Event)
 }
 
 // Option configures a bus created by [New].
@@ -69,6 +73,17 @@ func WithPendingLimit(frames int) Option { return func(o *options) { o.pendingLi
 // client IDs are parts of subjects. The minimum is 1. The default is [DefaultMaxControlLine].
 func WithMaxControlLine(bytes int) Option { return func(o *options) { o.maxControlLine = bytes } }
 
+// WithMonitor sets how the bus asks the servers who listens, for the methods of [bus.Inspector] and
+// [bus.Informed]. The bus asks only when one of these methods is called. There are two kinds of URL:
+//   - The URL of a server's monitoring port, such as http://127.0.0.1:8222. If there are several
+//     servers, their URLs are separated by commas, because each server knows only its own clients.
+//   - The URL of a user of the system account, such as nats://user:password@127.0.0.1:4222 or
+//     nats://127.0.0.1:4222?creds=system.creds. All servers of the cluster are then asked. The
+//     parameters are those of [bus.Open].
+//
+// By default, the bus knows only whether a subject has subscribers.
+func WithMonitor(url string) Option { return func(o *options) { o.monitorURL = url } }
+
 // WithLogger sets the logger for warnings, and for events if [WithEventHandler] is not used. Servers
 // and conns that use the bus log to it, too, unless they have a logger of their own; see
 // [bus.LoggerOf]. The default is slog.Default().
@@ -96,7 +111,14 @@ func newOptions(opts []Option) (options, error) {
 	if o.onEvent == nil {
 		o.onEvent = o.log
 	}
-	return o, o.check()
+	var err error
+	if o.monitorURL != "" {
+		o.monitor, err = newMonitor(o.monitorURL)
+	}
+	if err != nil {
+		err = errors.NewErrorf(errors.InvalidArgument, "nats bus: invalid URL of a monitor: %w", err)
+	}
+	return o, errors.Join(o.check(), err)
 }
 
 // check returns an error that joins one error for each invalid option, or nil if all options are

@@ -44,6 +44,7 @@ var parameters = map[string]func(*settings, string) error{
 	"connect_timeout":    durationParam(func(s *settings, d time.Duration) { s.connectTimeout = d }),
 	"prefix":             func(s *settings, prefix string) error { s.bus = append(s.bus, WithPrefix(prefix)); return nil },
 	"subject_per_method": flagParam(func(s *settings) { s.bus = append(s.bus, WithSubjectPerMethod()) }),
+	"monitor":            setMonitor,
 	"pending_limit":      intParam(WithPendingLimit),
 	"max_control_line":   intParam(WithMaxControlLine),
 	"probe_interval":     durationParam(func(s *settings, d time.Duration) { s.probeInterval = d }),
@@ -98,6 +99,13 @@ func setNkey(s *settings, file string) error {
 	option, err := nats.NkeyOptionFromSeed(file)
 	s.conn = append(s.conn, option)
 	return err
+}
+
+// setMonitor adds the option WithMonitor. The error does not repeat the value, which may contain a
+// password.
+func setMonitor(s *settings, value string) error {
+	s.bus = append(s.bus, WithMonitor(value))
+	return nil
 }
 
 // intParam returns the function for a parameter whose value is a number. The function adds the bus

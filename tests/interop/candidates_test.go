@@ -165,3 +165,45 @@ func TestSelectionOfNobody_FreesPsrpc(t *testing.T) {
 		})
 	}
 }
+
+// Inspectors see psrpc's servers and clients, and psrpc does not notice.
+func TestInspector_SeesPsrpc(t *testing.T) {
+	for _, b := range brokers {
+		t.Run(b.name, func(t *testing.T) {
+			psrpcLog.take()
+			broker := b.start(t)
+			theirs.server(t, broker, answers("a"))
+			client := theirs.client(t, broker)
+			client.subscribe(t, "Feed", nil)
+			inspector := broker.dynpsrpc(t).(bus.Inspector)
+			counts, err := inspector.Count(t.Context(), bus.Channel{Name: "Peer|Best|REQ", Subject: "SRV.Peer", Key: "Best.REQ"},
+				bus.Channel{Name: "Peer|Queue|REQ", Subject: "SRV.Peer.Q", Key: "Queue.REQ"},
+				bus.Channel{Name: "Peer|Feed|REQ", Subject: "SRV.Peer", Key: "Feed.REQ"},
+				bus.Channel{Name: "Nobody|Best|REQ", Subject: "SRV.Nobody", Key: "Best.REQ"},
+				bus.Channel{Name: "Peer|CLI_nobody|RES", Subject: "CLI.Peer.CLI_nobody.RES"})
+			require.NoError(t, err)
+			assert.Equal(t, []int{1, 1, 1, 0, 0}, counts)
+			if b.name == "Redis" {
+				methods, clients := map[string]string{}, 0
+				for presence, err := range inspector.Scan(t.Context()) {
+					require.NoError(t, err)
+					if presence.Carries == bus.CarriesGrants || presence.Method == "Feed" {
+						methods[presence.Method] = presence.Service
+					}
+					if presence.Carries == bus.CarriesResponses {
+						clients++
+					}
+				}
+				for _, method := range []string{"Best", "Queue", "Flow", "Feed"} {
+					assert.Equal(t, "Peer", methods[method], method)
+				}
+				assert.Equal(t, 2, clients, "the client uses two services")
+			}
+			// psrpc's peers still work.
+			answer, err := client.call(t.Context(), "Queue", nil, "hi")
+			require.NoError(t, err)
+			assert.Equal(t, "a hi", answer)
+			assert.Empty(t, psrpcLog.take(), "lines that psrpc has logged")
+		})
+	}
+}
