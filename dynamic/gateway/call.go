@@ -1,0 +1,258 @@
+package gateway
+
+import (
+	"context"
+	"encoding/json"
+	"io"
+
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
+
+	"github.com/dynpsrpc/dynpsrpc/dynamic"
+	"github.com/dynpsrpc/dynpsrpc/errors"
+	"github.com/dynpsrpc/dynpsrpc/registry"
+)
+
+// client is the HTTP client of a call. The protocols implement it.
+type client interface {
+	// receive returns the next message of the client, or io.EOF.
+	receive() ([]byte, error)
+	// opened is called when a stream or subscription is open, before its first message.
+	opened() error
+	// send sends a message to the client. It blocks until the client's connection has taken it.
+	send(message []byte) error
+	// answeredBy is called with the ID of a server before its message is sent.
+	answeredBy(serverID string)
+	// failed is called with the error of one server of a multi call, whose other servers may still
+	// answer. If it returns an error, the call ends with that error.
+	failed(serverID string, err error) error
+}
+
+// call is a call of an HTTP client.
+type call struct {
+	gateway *Gateway
+	method  *registry.Method
+	client  client
+	// json reports whether the messages are JSON. Otherwise, they are protobuf.
+	json    bool
+	options []dynamic.RequestOption
+}
+
+// run makes the call and returns its error.
+func (c *call) run(ctx context.Context) error {
+	switch c.method.Kind() {
+	case registry.KindSingle:
+		return c.runSingle(ctx)
+	case registry.KindMulti:
+		return c.runMulti(ctx)
+	case registry.KindStream:
+		return c.runStream(ctx)
+	case registry.KindSubscription:
+		return c.runSubscription(ctx)
+	}
+	return errors.NewErrorf(errors.Unimplemented, "method %s is a %s, which the gateway does not know",
+		c.method.FullName(), c.method.Kind())
+}
+
+// receiveOnly returns the only message of the client. If the client sends none, the result is the
+// empty message.
+func (c *call) receiveOnly() ([]byte, error) {
+	message, err := c.client.receive()
+	if errors.Is(err, io.EOF) {
+		return nil, nil
+	}
+	return message, err
+}
+
+func (c *call) runSingle(ctx context.Context) error {
+	request, err := c.receiveOnly()
+	if err != nil {
+		return err
+	}
+	var serverID string
+	options := append(c.options, dynamic.WithPeer(&serverID)) //nolint:gocritic // c.options is used once
+	var response []byte
+	if c.json {
+		response, err = c.invokeJSON(ctx, request, options)
+	} else {
+		response, err = dynamic.InvokeRaw(ctx, c.gateway.conn, c.method.FullName(), request, options...)
+	}
+	if err != nil {
+		return err
+	}
+	c.client.answeredBy(serverID)
+	return c.send(response)
+}
+
+func (c *call) invokeJSON(ctx context.Context, request []byte, options []dynamic.RequestOption) ([]byte, error) {
+	message, err := dynamic.Invoke(ctx, c.gateway.conn, c.method.FullName(), jsonValue(request), options...)
+	if err != nil {
+		return nil, err
+	}
+	return c.encode(message)
+}
+
+// jsonValue returns the argument of the Invoke functions for a JSON message, which may be empty.
+func jsonValue(message []byte) any {
+	if len(message) == 0 {
+		return nil
+	}
+	return json.RawMessage(message)
+}
+
+func (c *call) runMulti(ctx context.Context) error {
+	request, err := c.receiveOnly()
+	if err != nil {
+		return err
+	}
+	value, err := c.decode(request, c.method.Input().FullName())
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	responses, err := dynamic.InvokeMulti(ctx, c.gateway.conn, c.method.FullName(), value, c.options...)
+	if err != nil {
+		return err
+	}
+	for response := range responses {
+		switch {
+		case response.Err != nil && response.ServerID == "":
+			return response.Err
+		case response.Err != nil:
+			err = c.client.failed(response.ServerID, response.Err)
+		default:
+			c.client.answeredBy(response.ServerID)
+			err = c.sendMessage(response.Result)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return context.Cause(ctx)
+}
+
+func (c *call) runSubscription(ctx context.Context) error {
+	if _, err := c.receiveOnly(); err != nil {
+		return err
+	}
+	subscription, err := dynamic.InvokeSubscribe(ctx, c.gateway.conn, c.method.FullName(), c.options...)
+	if err != nil {
+		return err
+	}
+	defer subscription.Close() //nolint:errcheck // the client has gone or has an error
+	if err := c.client.opened(); err != nil {
+		return err
+	}
+	for update := range subscription.Channel() {
+		if err := c.sendMessage(update); err != nil {
+			return err
+		}
+	}
+	return ctx.Err()
+}
+
+// runStream passes messages on in both directions. A client that has sent all its messages still
+// gets those of the server, until the server closes the stream.
+func (c *call) runStream(ctx context.Context) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	stream, err := dynamic.InvokeStream(ctx, c.gateway.conn, c.method.FullName(), c.options...)
+	if err != nil {
+		return err
+	}
+	if err := c.client.opened(); err != nil {
+		return err
+	}
+	// The goroutine may be waiting in the client's receive, which returns only when the HTTP request
+	// ends. That is after run has returned, so run does not wait for the goroutine.
+	go func() {
+		if err := c.forward(stream); err != nil {
+			_ = stream.Close(err)
+		}
+	}()
+	for message := range stream.Channel() {
+		if err := c.sendMessage(message); err != nil {
+			_ = stream.Close(errors.NewErrorf(errors.Canceled, "the HTTP client has gone"))
+			return err
+		}
+	}
+	if err := stream.Err(); !isStreamEnd(err) {
+		return err
+	}
+	return nil
+}
+
+// forward sends the messages of the client on the stream, until the client has sent its last one.
+func (c *call) forward(stream *dynamic.InvokedStream) error {
+	for {
+		message, err := c.client.receive()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		value, err := c.decode(message, c.method.Input().FullName())
+		if err != nil {
+			return err
+		}
+		if err := stream.Send(value); err != nil {
+			return err
+		}
+	}
+}
+
+// isStreamEnd reports whether a stream has been closed without a failure.
+func isStreamEnd(err error) bool {
+	return err == nil || errors.Is(err, errors.ErrStreamClosed) || errors.Is(err, errors.ErrStreamEOF)
+}
+
+// decode returns the argument of the Invoke functions for an encoded message of the client.
+func (c *call) decode(message []byte, name protoreflect.FullName) (any, error) {
+	if c.json {
+		return jsonValue(message), nil
+	}
+	messageType, err := c.method.Service().FindMessageByName(name)
+	if err != nil {
+		return nil, errors.NewError(errors.Internal, err)
+	}
+	decoded := messageType.New().Interface()
+	options := proto.UnmarshalOptions{Resolver: c.method.Service()}
+	if err := options.Unmarshal(message, decoded); err != nil {
+		return nil, errors.NewErrorf(errors.InvalidArgument, "message %s cannot be decoded: %w", name, err)
+	}
+	return decoded, nil
+}
+
+func (c *call) sendMessage(message proto.Message) error {
+	encoded, err := c.encode(message)
+	if err != nil {
+		return err
+	}
+	return c.send(encoded)
+}
+
+// encode encodes a message for the client.
+func (c *call) encode(message proto.Message) ([]byte, error) {
+	var encoded []byte
+	var err error
+	if c.json {
+		encoded, err = protojson.MarshalOptions{Resolver: c.method.Service()}.Marshal(message)
+	} else {
+		encoded, err = proto.Marshal(message)
+	}
+	if err != nil {
+		return nil, errors.NewErrorf(errors.Internal, "response of %s cannot be encoded: %w", c.method.FullName(), err)
+	}
+	return encoded, nil
+}
+
+func (c *call) send(message []byte) error {
+	if limit := c.gateway.options.maxResponseBytes; limit > 0 && len(message) > limit {
+		return errors.NewErrorf(errors.ResourceExhausted,
+			"response of %s has %d bytes, the limit of the gateway is %d", c.method.FullName(), len(message), limit)
+	}
+	return c.client.send(message)
+}

@@ -1,0 +1,101 @@
+package gateway
+
+import (
+	"context"
+	"strings"
+
+	"connectrpc.com/connect/v2"
+	"google.golang.org/grpc/codes"
+
+	"github.com/dynpsrpc/dynpsrpc/errors"
+	"github.com/dynpsrpc/dynpsrpc/registry"
+)
+
+// FailedServersTrailer is the trailer with the IDs of the servers that have failed in a multi call,
+// while others have answered. Connect, gRPC and gRPC-Web have no other place for their errors.
+const FailedServersTrailer = "Psrpc-Failed-Servers"
+
+// streamTypeOf returns which side of a method sends several messages, as HTTP clients see it.
+func streamTypeOf(kind registry.Kind) connect.StreamType {
+	switch kind {
+	case registry.KindMulti, registry.KindSubscription:
+		return connect.StreamTypeServer
+	case registry.KindStream:
+		return connect.StreamTypeBidi
+	default:
+		return connect.StreamTypeUnary
+	}
+}
+
+// connectMethod returns the method as a server of Connect serves it.
+func (g *Gateway) connectMethod(path string, method *registry.Method, rewritten any) connect.Method {
+	return connect.Method{
+		Spec: connect.Spec{
+			Procedure: path, Schema: rewritten, StreamType: streamTypeOf(method.Kind()),
+			IdempotencyLevel: idempotencyOf(method),
+		},
+		Handler: g.serveConnect,
+	}
+}
+
+// serveConnect serves a call by Connect, gRPC or gRPC-Web.
+func (g *Gateway) serveConnect(ctx context.Context, _ connect.Spec, stream connect.ServerStream) error {
+	in, _ := ctx.Value(incomingKey{}).(*incoming)
+	info, ok := connect.CallInfoForServerContext(ctx)
+	if in == nil || !ok {
+		return connect.NewError(connect.CodeInternal, "the request has not passed through the gateway")
+	}
+	client := &connectClient{stream: stream, info: info}
+	c := &call{gateway: g, method: in.method, client: client, json: info.Codec == connect.CodecNameJSON, options: in.options}
+	err := c.run(ctx)
+	if len(client.failedServers) > 0 {
+		info.ResponseTrailer().Set(FailedServersTrailer, strings.Join(client.failedServers, ","))
+		if err == nil && !client.sent {
+			err = client.firstError
+		}
+	}
+	return g.options.connectError(err)
+}
+
+// connectClient is the client of a call by Connect, gRPC or gRPC-Web.
+type connectClient struct {
+	stream        connect.ServerStream
+	info          *connect.CallInfo
+	sent          bool
+	failedServers []string
+	firstError    error
+}
+
+func (c *connectClient) receive() ([]byte, error) {
+	var message payload
+	err := c.stream.Receive(&message)
+	return message.data, err
+}
+
+func (c *connectClient) opened() error { return c.stream.SendHeaders() }
+
+func (c *connectClient) send(message []byte) error {
+	c.sent = true
+	return c.stream.Send(&payload{message})
+}
+
+func (c *connectClient) answeredBy(serverID string) {
+	if !c.sent && serverID != "" {
+		c.info.ResponseHeader().Set(ServerHeader, serverID)
+	}
+}
+
+func (c *connectClient) failed(serverID string, err error) error {
+	if c.firstError == nil {
+		c.firstError = err
+	}
+	c.failedServers = append(c.failedServers, serverID)
+	return nil
+}
+
+// grpcCode returns the gRPC code for a code of Connect. Both have the same numbers.
+func grpcCode(code connect.Code) codes.Code { return codes.Code(code) }
+
+var _ client = (*connectClient)(nil)
+
+var errClientGone = errors.NewErrorf(errors.Canceled, "the HTTP client has gone")

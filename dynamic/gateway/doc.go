@@ -1,0 +1,46 @@
+// Package gateway serves the methods of a bus over HTTP. A [Gateway] is an http.Handler; every
+// request that it accepts becomes a call, a multi call, a stream or a subscription of a
+// [dynamic.Conn]. It needs no generated code: the services of a registry determine its routes.
+//
+//	gw, err := gateway.New(conn, reg, gateway.WithMethods("shop.Orders/*"))
+//	err = http.ListenAndServe("127.0.0.1:8080", gw)
+//
+// # Protocols
+//
+// The path of a method is "/pkg.Service/Method". The content type of the request and its Accept and
+// Upgrade headers select the protocol:
+//
+//   - Connect, gRPC and gRPC-Web, with protobuf or JSON. gRPC needs HTTP/2; see [Server].
+//   - Server-sent events: Accept: text/event-stream.
+//   - Newline-delimited JSON: Accept: application/x-ndjson.
+//   - WebSocket with the subprotocol "psrpc.v1".
+//
+// Single calls are unary. Multi calls and subscriptions are streams of the server, and streams go
+// both ways. Over SSE and NDJSON, a stream carries only the messages of the server, after those of
+// the request.
+//
+// # Requests
+//
+// The header Psrpc-Topic contains the topic, its parts joined by slashes; GET requests and
+// WebSockets may use the query parameter "topic" instead. Psrpc-Expect is the number of responses
+// after which a multi call ends. Psrpc-Select selects a server: "first", "min=0.5", "max=0.9". A
+// header Psrpc-Meta-<key> becomes metadata of the call. Connect-Timeout-Ms and Grpc-Timeout limit a
+// call. If a client goes away, its call is canceled.
+//
+// # Errors
+//
+// Connect, gRPC and gRPC-Web get the code that corresponds to the code of the error. The exact code
+// is in the detail google.rpc.ErrorInfo, whose domain is "psrpc". The other protocols get a JSON
+// object with the code and the text, and the HTTP status of [errors.ErrorCode.ToHttp].
+//
+// # Behavior under load
+//
+// Requests, responses, streams and times are limited; see the options. A client that reads too
+// slowly is disconnected and does not delay others.
+//
+// # Security
+//
+// A gateway serves only the methods that [WithMethods] names, and answers no browser of another
+// site unless [WithCORS] is used. It encrypts nothing and authenticates nobody by itself: use
+// [WithAuthorize], and a proxy or http.Server.ServeTLS.
+package gateway

@@ -1,0 +1,226 @@
+package gateway
+
+import (
+	"bytes"
+	"encoding/json"
+	"io"
+	"net/http"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/dynpsrpc/dynpsrpc/errors"
+)
+
+// pingInterval is how often a silent stream of server-sent events gets a comment, so that proxies do
+// not end it.
+const pingInterval = 15 * time.Second
+
+// serveEvents serves a call whose client reads server-sent events or newline-delimited JSON.
+func (g *Gateway) serveEvents(w *deadlineWriter, in *incoming, p protocol) {
+	if in.request.Method != http.MethodGet && in.request.Method != http.MethodPost {
+		w.Header().Set("Allow", "GET, POST")
+		w.WriteHeader(http.StatusMethodNotAllowed)
+		return
+	}
+	messages, err := g.bodyMessages(in.request)
+	if err != nil {
+		g.writeProblem(w, err)
+		return
+	}
+	client := &eventClient{gateway: g, writer: w, sse: p == protocolSSE, messages: messages}
+	defer client.startPings()()
+	c := &call{gateway: g, method: in.method, client: client, json: true, options: in.options}
+	client.finish(c.run(in.request.Context()))
+}
+
+// bodyMessages returns the messages in a request: the JSON values of its body, or the value of the
+// query parameter "message".
+func (g *Gateway) bodyMessages(r *http.Request) ([][]byte, error) {
+	var body io.Reader = http.MaxBytesReader(nil, r.Body, int64(g.options.maxRequestBytes))
+	if r.Method == http.MethodGet {
+		body = bytes.NewReader([]byte(r.URL.Query().Get("message")))
+	}
+	var messages [][]byte
+	decoder := json.NewDecoder(body)
+	for {
+		var message json.RawMessage
+		err := decoder.Decode(&message)
+		if errors.Is(err, io.EOF) {
+			return messages, nil
+		}
+		if tooLarge, ok := errors.AsType[*http.MaxBytesError](err); ok {
+			return nil, errors.NewErrorf(errors.ResourceExhausted, "the request has more than %d bytes", tooLarge.Limit)
+		}
+		if err != nil {
+			return nil, errors.NewErrorf(errors.InvalidArgument, "the request is not JSON: %w", err)
+		}
+		messages = append(messages, message)
+	}
+}
+
+// eventClient is a client that reads server-sent events or newline-delimited JSON.
+type eventClient struct {
+	gateway  *Gateway
+	writer   *deadlineWriter
+	sse      bool
+	messages [][]byte
+
+	// mu is held while an event is written. Pings are written by another goroutine.
+	mu      sync.Mutex
+	started bool
+	events  int
+	server  string
+	err     error
+}
+
+func (c *eventClient) receive() ([]byte, error) {
+	if len(c.messages) == 0 {
+		return nil, io.EOF
+	}
+	message := c.messages[0]
+	c.messages = c.messages[1:]
+	return message, nil
+}
+
+// opened sends the header of the response, so that the client knows that the stream is open.
+func (c *eventClient) opened() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.startLocked()
+	if c.sse {
+		return c.flushLocked([]byte(": open\n\n"))
+	}
+	return c.flushLocked(nil)
+}
+
+func (c *eventClient) answeredBy(serverID string) { c.server = serverID }
+
+func (c *eventClient) send(message []byte) error {
+	if c.sse {
+		return c.write("message", message)
+	}
+	return c.write("message", []byte(`{"message":`+string(message)+`}`))
+}
+
+func (c *eventClient) failed(serverID string, err error) error {
+	return c.writeError(err, serverID)
+}
+
+func (c *eventClient) writeError(err error, serverID string) error {
+	encoded := c.gateway.problemJSON(err, serverID)
+	if !c.sse {
+		encoded = []byte(`{"error":` + string(encoded) + `}`)
+	}
+	return c.write("error", encoded)
+}
+
+// write writes one event. data is JSON.
+func (c *eventClient) write(event string, data []byte) error {
+	var line bytes.Buffer
+	if err := json.Compact(&line, data); err != nil {
+		return errors.NewError(errors.Internal, err)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.startLocked()
+	var out bytes.Buffer
+	if c.sse {
+		c.events++
+		out.WriteString("event: " + event + "\nid: " + strconv.Itoa(c.events) + "\ndata: ")
+		out.Write(line.Bytes())
+		out.WriteString("\n\n")
+	} else {
+		out.Write(line.Bytes())
+		out.WriteByte('\n')
+	}
+	return c.flushLocked(out.Bytes())
+}
+
+// startLocked writes the header of the response. The caller must hold c.mu.
+func (c *eventClient) startLocked() {
+	if c.started {
+		return
+	}
+	c.started = true
+	header := c.writer.Header()
+	header.Set("Content-Type", "application/x-ndjson")
+	if c.sse {
+		header.Set("Content-Type", "text/event-stream; charset=utf-8")
+	}
+	header.Set("Cache-Control", "no-store")
+	header.Set("X-Accel-Buffering", "no") // nginx passes on each event at once
+	if c.server != "" {
+		header.Set(ServerHeader, c.server)
+	}
+	c.writer.WriteHeader(http.StatusOK)
+}
+
+// flushLocked writes data and sends it. After an error, it writes nothing more. The caller must hold
+// c.mu.
+func (c *eventClient) flushLocked(data []byte) error {
+	if c.err != nil {
+		return c.err
+	}
+	if _, err := c.writer.Write(data); err != nil {
+		c.err = errClientGone
+	} else if err := c.writer.FlushError(); err != nil {
+		c.err = errClientGone
+	}
+	return c.err
+}
+
+// startPings starts to write a comment to server-sent events every pingInterval. The returned
+// function ends this.
+func (c *eventClient) startPings() (stop func()) {
+	if !c.sse {
+		return func() {}
+	}
+	done, stopped := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(stopped)
+		ticker := time.NewTicker(pingInterval)
+		defer ticker.Stop()
+		for {
+			select {
+			case <-done:
+				return
+			case <-ticker.C:
+				c.mu.Lock()
+				c.startLocked()
+				_ = c.flushLocked([]byte(": ping\n\n"))
+				c.mu.Unlock()
+			}
+		}
+	}()
+	return func() { close(done); <-stopped }
+}
+
+// finish ends the response. If nothing has been written yet, an error becomes the whole response,
+// with its HTTP status.
+func (c *eventClient) finish(err error) {
+	c.mu.Lock()
+	started := c.started
+	c.mu.Unlock()
+	switch {
+	case err != nil && !started:
+		c.gateway.writeProblem(c.writer, err)
+	case err != nil:
+		_ = c.writeError(err, "")
+	default:
+		c.complete()
+	}
+}
+
+// complete tells the client that the call has ended without an error.
+func (c *eventClient) complete() {
+	if c.sse {
+		_ = c.write("complete", []byte("{}"))
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.startLocked()
+}
+
+var _ client = (*eventClient)(nil)

@@ -1,0 +1,178 @@
+package gateway_test
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/fstest"
+
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/types/dynamicpb"
+
+	"github.com/dynpsrpc/dynpsrpc/bus"
+	"github.com/dynpsrpc/dynpsrpc/dynamic"
+	"github.com/dynpsrpc/dynpsrpc/dynamic/gateway"
+	"github.com/dynpsrpc/dynpsrpc/errors"
+	"github.com/dynpsrpc/dynpsrpc/registry"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+const source = `
+syntax = "proto3";
+package shop;
+import "options.proto";
+
+// An item of the shop.
+message Item { string name = 1; int32 count = 2; }
+
+// Shop has one method of every kind.
+service Shop {
+  // Get returns an item.
+  rpc Get(Item) returns (Item);
+  rpc Look(Item) returns (Item) { option idempotency_level = NO_SIDE_EFFECTS; }
+  rpc Everyone(Item) returns (Item) { option (psrpc.options).type = MULTI; }
+  rpc Talk(Item) returns (Item) { option (psrpc.options).stream = true; }
+  rpc News(Item) returns (Item) { option (psrpc.options) = { subscription: true type: MULTI }; }
+  rpc InRoom(Item) returns (Item) {
+    option (psrpc.options) = { topics: true topic_params: { names: "floor" names: "room" } };
+  }
+  rpc Hidden(Item) returns (Item);
+}
+`
+
+type item = *dynamicpb.Message
+
+// fixture is a shop on an in-process bus behind a gateway.
+type fixture struct {
+	bus      *bus.Local
+	registry *registry.Registry
+	service  *registry.Service
+	shops    []*dynamic.Registration
+	gateway  *gateway.Gateway
+	server   *httptest.Server
+	// waiting counts the handlers of the item "wait" that are running.
+	waiting atomic.Int32
+}
+
+func parse(t testing.TB, source string) *registry.Registry {
+	t.Helper()
+	reg := registry.New()
+	require.NoError(t, reg.ParseProto(fstest.MapFS{"shop.proto": {Data: []byte(source)}}, "shop.proto"))
+	return reg
+}
+
+// newFixture starts two servers of the shop and a gateway that serves all of its methods but Hidden.
+func newFixture(t testing.TB, opts ...gateway.Option) *fixture {
+	t.Helper()
+	f := &fixture{bus: bus.NewLocal(), registry: parse(t, source)}
+	f.service, _ = f.registry.Service("shop.Shop")
+	for _, id := range []string{"SRV_one", "SRV_two"} {
+		server := dynamic.NewServer(f.bus, dynamic.WithServerID(id))
+		t.Cleanup(func() { require.NoError(t, server.Shutdown(context.Background())) })
+		shop, err := server.Register(f.service, f.handlers(id))
+		require.NoError(t, err)
+		require.NoError(t, shop.RegisterTopic("InRoom", "1", "a/b"))
+		f.shops = append(f.shops, shop)
+	}
+	conn, err := dynamic.NewConn(f.bus, f.registry)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, conn.Close()) })
+	visible := gateway.WithMethods("shop.Shop/[^H]*")
+	f.gateway, err = gateway.New(conn, f.registry, append([]gateway.Option{visible}, opts...)...)
+	require.NoError(t, err)
+	f.server = httptest.NewUnstartedServer(nil)
+	f.server.Config = gateway.Server(f.gateway)
+	f.server.Start()
+	t.Cleanup(f.server.Close)
+	return f
+}
+
+// handlers returns handlers that return their requests. A name that begins with "fail" fails with
+// the code behind it.
+func (f *fixture) handlers(id string) dynamic.Handlers {
+	get := dynamic.Unary(func(ctx context.Context, request item) (item, error) {
+		switch name := nameOf(request); {
+		case strings.HasPrefix(name, "fail "):
+			return nil, errors.NewErrorf(errors.ErrorCode(name[5:]), "no %s here", name)
+		case strings.HasPrefix(name, "only ") && name[5:] != id:
+			return nil, errors.NewErrorf(errors.NotFound, "%s is not %s", id, name[5:])
+		case name == "metadata":
+			info, _ := dynamic.RequestInfoFromContext(ctx)
+			return f.item(fmt.Sprint(info.Metadata)), nil
+		case name == "wait":
+			f.waiting.Add(1)
+			defer f.waiting.Add(-1)
+			<-ctx.Done()
+			return nil, ctx.Err()
+		case strings.HasPrefix(name, "big "):
+			return f.item(strings.Repeat("x", 1<<20)), nil
+		}
+		return request, nil
+	})
+	return dynamic.Handlers{
+		"Get": get, "Look": get, "Everyone": get, "InRoom": get, "Hidden": get,
+		"Talk": dynamic.Stream(func(stream dynamic.ServerStream[item, item]) error {
+			for message := range stream.Channel() {
+				if nameOf(message) == "bye" {
+					return nil
+				}
+				if err := stream.Send(f.item(id + " heard " + nameOf(message))); err != nil {
+					return err
+				}
+			}
+			return nil
+		}),
+	}
+}
+
+func (f *fixture) item(name string) item {
+	descriptor := f.service.Descriptor().Methods().ByName("Get").Input()
+	message := dynamicpb.NewMessage(descriptor)
+	message.Set(descriptor.Fields().ByName("name"), protoreflect.ValueOfString(name))
+	return message
+}
+
+func nameOf(message item) string {
+	return message.Get(message.Descriptor().Fields().ByName("name")).String()
+}
+
+// response is the response to an HTTP request.
+type response struct {
+	status  int
+	header  http.Header
+	trailer http.Header
+	body    string
+}
+
+// post sends a POST request. Each header is of the form "Name: value".
+func (f *fixture) post(t testing.TB, path, body string, headers ...string) response {
+	t.Helper()
+	return f.do(t, http.MethodPost, path, body, append([]string{"Content-Type: application/json"}, headers...)...)
+}
+
+func (f *fixture) do(t testing.TB, method, path, body string, headers ...string) response {
+	t.Helper()
+	request, err := http.NewRequestWithContext(t.Context(), method, f.server.URL+path, strings.NewReader(body))
+	require.NoError(t, err)
+	for _, header := range headers {
+		name, value, _ := strings.Cut(header, ": ")
+		request.Header.Set(name, value)
+	}
+	r, err := f.server.Client().Do(request)
+	require.NoError(t, err)
+	defer r.Body.Close()
+	content, err := io.ReadAll(r.Body)
+	require.NoError(t, err)
+	return response{status: r.StatusCode, header: r.Header, trailer: r.Trailer, body: string(content)}
+}
+
+// running returns the number of requests that wait for their contexts to end.
+func (f *fixture) running() int { return int(f.waiting.Load()) }

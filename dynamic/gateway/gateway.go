@@ -1,0 +1,275 @@
+package gateway
+
+import (
+	"context"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"connectrpc.com/connect/v2/connecthttp"
+	"github.com/rs/cors"
+
+	"github.com/dynpsrpc/dynpsrpc/bus"
+	"github.com/dynpsrpc/dynpsrpc/dynamic"
+	"github.com/dynpsrpc/dynpsrpc/errors"
+	"github.com/dynpsrpc/dynpsrpc/registry"
+)
+
+// Gateway is an http.Handler that calls the methods of a bus. It is safe for concurrent use.
+type Gateway struct {
+	conn     *dynamic.Conn
+	registry *registry.Registry
+	options  *options
+	// handler is serve, with CORS around it if the gateway allows other origins.
+	handler     http.Handler
+	errorWriter *connecthttp.ErrorWriter
+	streams     streamLimiter
+
+	// routes is what the gateway serves at the moment. It is replaced when services come or go.
+	routes atomic.Pointer[routes]
+	// mu is held while routes is being replaced.
+	mu sync.Mutex
+}
+
+// New returns a gateway that serves methods of the services in reg by calls of conn. Services may be
+// added to reg and removed from it at any time; calls that are under way finish. reg must be the
+// registry of conn. The gateway does not close conn.
+func New(conn *dynamic.Conn, reg *registry.Registry, opts ...Option) (*Gateway, error) {
+	if conn == nil || reg == nil {
+		return nil, errors.NewErrorf(errors.InvalidArgument, "gateway: the conn or the registry is nil")
+	}
+	o, err := newOptions(opts)
+	if err != nil {
+		return nil, err
+	}
+	g := &Gateway{conn: conn, registry: reg, options: o, errorWriter: connecthttp.NewErrorWriter()}
+	g.streams = streamLimiter{all: o.maxStreams, perAddress: o.streamsPerAddress, open: map[string]int{}}
+	g.handler = http.HandlerFunc(g.serve)
+	if len(o.origins) > 0 {
+		g.handler = o.cors(g.handler)
+	}
+	return g, nil
+}
+
+// cors returns handler with answers to the preflight requests of browsers.
+func (o *options) cors(handler http.Handler) http.Handler {
+	return cors.New(cors.Options{
+		AllowedOrigins: o.origins,
+		AllowedMethods: []string{http.MethodGet, http.MethodPost},
+		AllowedHeaders: []string{"*"},
+		ExposedHeaders: []string{"Grpc-Status", "Grpc-Message", "Grpc-Status-Details-Bin", ServerHeader, FailedServersTrailer},
+		MaxAge:         int((2 * time.Hour).Seconds()),
+	}).Handler(handler)
+}
+
+// ServeHTTP implements http.Handler.
+func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) { g.handler.ServeHTTP(w, r) }
+
+func (g *Gateway) serve(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	routes := g.currentRoutes()
+	if method := routes.methods[r.URL.Path]; method != nil {
+		g.serveMethod(w, r, routes, method)
+		return
+	}
+	if handler := routes.other[r.URL.Path]; handler != nil {
+		handler.ServeHTTP(w, r)
+		return
+	}
+	err := errors.NewErrorf(errors.NotFound, "the gateway serves no %.200q", r.URL.Path)
+	if r.Method == http.MethodPost && g.errorWriter.IsSupported(r) {
+		_ = g.errorWriter.Write(w, r, g.options.connectError(errors.NewErrorf(errors.Unimplemented, "%w", err)))
+		return
+	}
+	g.writeProblem(w, err)
+}
+
+// currentRoutes returns the routes for the services that are registered now.
+func (g *Gateway) currentRoutes() *routes {
+	generation := g.registry.Generation()
+	if current := g.routes.Load(); current != nil && current.generation == generation {
+		return current
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	generation = g.registry.Generation()
+	current := g.routes.Load()
+	if current == nil || current.generation != generation {
+		current = g.newRoutes(generation)
+		g.routes.Store(current)
+	}
+	return current
+}
+
+// serveMethod serves one request for a method.
+func (g *Gateway) serveMethod(w http.ResponseWriter, r *http.Request, routes *routes, method *registry.Method) {
+	limited := newDeadlineWriter(w, g.options.writeTimeout)
+	defer limited.end()
+	protocol := g.options.protocolOf(r)
+	incoming, err := g.admit(r, method)
+	if err != nil {
+		g.refuse(limited, r, protocol, err)
+		return
+	}
+	defer incoming.release()
+	switch protocol {
+	case protocolSSE, protocolNDJSON:
+		g.serveEvents(limited, incoming, protocol)
+	case protocolWebSocket:
+		g.serveWebSocket(w, incoming)
+	case protocolPlain:
+		g.servePlain(limited, incoming)
+	default:
+		ctx := context.WithValue(incoming.request.Context(), incomingKey{}, incoming)
+		routes.connect[r.URL.Path].ServeHTTP(limited, incoming.request.WithContext(ctx))
+	}
+}
+
+// incoming is an HTTP request that the gateway serves.
+type incoming struct {
+	request *http.Request
+	method  *registry.Method
+	options []dynamic.RequestOption
+	release func()
+}
+
+type incomingKey struct{}
+
+// admit returns the request with the options of its call, or the reason why it is refused.
+func (g *Gateway) admit(r *http.Request, method *registry.Method) (*incoming, error) {
+	if authorize := g.options.authorize; authorize != nil {
+		ctx, err := authorize(r, method)
+		if err != nil {
+			return nil, err
+		}
+		if ctx != nil {
+			r = r.WithContext(ctx)
+		}
+	}
+	options, err := g.options.requestOptions(r, method)
+	if err != nil {
+		return nil, err
+	}
+	in := &incoming{request: r, method: method, options: options, release: func() {}}
+	if method.Kind() != registry.KindSingle {
+		address := addressOf(r)
+		if !g.streams.acquire(address) {
+			return nil, errors.NewErrorf(errors.ResourceExhausted, "the gateway has too many open streams")
+		}
+		in.release = func() { g.streams.release(address) }
+	}
+	return in, nil
+}
+
+// refuse writes the error of a request that is not served.
+func (g *Gateway) refuse(w http.ResponseWriter, r *http.Request, p protocol, err error) {
+	if p == protocolConnect && g.errorWriter.IsSupported(r) {
+		_ = g.errorWriter.Write(w, r, g.options.connectError(err))
+		return
+	}
+	g.writeProblem(w, err)
+}
+
+// addressOf returns the IP address of the client.
+func addressOf(r *http.Request) string {
+	host, _, err := net.SplitHostPort(r.RemoteAddr)
+	if err != nil {
+		return r.RemoteAddr
+	}
+	return host
+}
+
+// streamLimiter counts open streams, in all and for each address.
+type streamLimiter struct {
+	all, perAddress int
+
+	mu    sync.Mutex
+	total int
+	open  map[string]int
+}
+
+func (l *streamLimiter) acquire(address string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.all > 0 && l.total >= l.all || l.perAddress > 0 && l.open[address] >= l.perAddress {
+		return false
+	}
+	l.total++
+	l.open[address]++
+	return true
+}
+
+func (l *streamLimiter) release(address string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.total--
+	if l.open[address]--; l.open[address] <= 0 {
+		delete(l.open, address)
+	}
+}
+
+const typeJSON = "application/json"
+
+// protocol is how an HTTP client talks to the gateway.
+type protocol uint8
+
+const (
+	protocolConnect protocol = iota // also gRPC and gRPC-Web
+	protocolSSE
+	protocolNDJSON
+	protocolWebSocket
+	protocolPlain // JSON without Connect
+)
+
+func (o *options) protocolOf(r *http.Request) protocol {
+	if strings.EqualFold(r.Header.Get("Upgrade"), "websocket") {
+		return protocolWebSocket
+	}
+	for accepted := range strings.SplitSeq(r.Header.Get("Accept"), ",") {
+		mediaType, _, _ := strings.Cut(accepted, ";")
+		switch strings.TrimSpace(mediaType) {
+		case "text/event-stream":
+			return protocolSSE
+		case "application/x-ndjson":
+			return protocolNDJSON
+		}
+	}
+	contentType, _, _ := strings.Cut(r.Header.Get("Content-Type"), ";")
+	isPlain := r.Method == http.MethodPost && contentType == typeJSON && r.Header.Get("Connect-Protocol-Version") == ""
+	if o.psrpcStatus && isPlain {
+		return protocolPlain
+	}
+	return protocolConnect
+}
+
+// health serves /healthz, which says that the process serves HTTP, and /readyz, which says whether
+// the bus is connected.
+func (g *Gateway) health(ready bool) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+		w.Header().Set("Cache-Control", "no-store")
+		if monitored, ok := g.conn.Bus().(bus.Monitored); ready && ok && !monitored.Stats().Connected {
+			w.WriteHeader(http.StatusServiceUnavailable)
+			_, _ = w.Write([]byte("the bus is not connected\n"))
+			return
+		}
+		_, _ = w.Write([]byte("ok\n"))
+	})
+}
+
+// Server returns an http.Server for handler that also accepts gRPC without TLS, which is HTTP/2 with
+// prior knowledge. Its timeouts keep slow clients from holding connections: 10 s for the headers, and
+// 2 minutes for an idle connection. The caller sets the address and starts it.
+func Server(handler http.Handler) *http.Server {
+	protocols := new(http.Protocols)
+	protocols.SetHTTP1(true)
+	protocols.SetHTTP2(true)
+	protocols.SetUnencryptedHTTP2(true)
+	return &http.Server{
+		Handler: handler, Protocols: protocols,
+		ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
+	}
+}

@@ -1,0 +1,219 @@
+package gateway_test
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/dynpsrpc/dynpsrpc/dynamic"
+	"github.com/dynpsrpc/dynpsrpc/dynamic/gateway"
+	"github.com/dynpsrpc/dynpsrpc/errors"
+	"github.com/dynpsrpc/dynpsrpc/registry"
+)
+
+func TestGateway_SingleCallAsJSON(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	r := f.post(t, "/shop.Shop/Get", `{"name": "tea", "count": 2}`)
+	assert.Equal(t, http.StatusOK, r.status)
+	assert.JSONEq(t, `{"name": "tea", "count": 2}`, r.body)
+	assert.Contains(t, []string{"SRV_one", "SRV_two"}, r.header.Get(gateway.ServerHeader))
+	assert.Equal(t, http.StatusOK, f.post(t, "/shop.Shop/Get", `{}`).status)
+	assert.Equal(t, http.StatusOK, f.post(t, "/shop.Shop/Get", `{"unknown": 1}`).status, "unknown fields are ignored")
+}
+
+func TestGateway_SingleCallAsProtobuf(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	r := f.do(t, http.MethodPost, "/shop.Shop/Get", "\x0a\x03tea\x10\x02", "Content-Type: application/proto")
+	assert.Equal(t, http.StatusOK, r.status)
+	assert.Equal(t, "\x0a\x03tea\x10\x02", r.body)
+}
+
+func TestGateway_GetOfMethodsWithoutSideEffects(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	query := "?connect=v1&encoding=json&message=" + url.QueryEscape(`{"name": "tea"}`)
+	r := f.do(t, http.MethodGet, "/shop.Shop/Look"+query, "")
+	assert.Equal(t, http.StatusOK, r.status)
+	assert.JSONEq(t, `{"name": "tea"}`, r.body)
+	assert.Equal(t, http.StatusMethodNotAllowed, f.do(t, http.MethodGet, "/shop.Shop/Get"+query, "").status)
+}
+
+func TestGateway_Refuses(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, gateway.WithMaxRequestBytes(1000), gateway.WithStrictJSON())
+	for _, tt := range []struct {
+		name, path, body string
+		headers          []string
+		status           int
+		want             string
+	}{
+		{"a method that is not to be served", "/shop.Shop/Hidden", `{}`, nil, 501, `serves no`},
+		{"an unknown method", "/shop.Shop/Nope", `{}`, nil, 501, `serves no`},
+		{"an unknown path", "/favicon.ico", ``, []string{"Content-Type: text/plain"}, 404, `"not_found"`},
+		{"another content type", "/shop.Shop/Get", ``, []string{"Content-Type: text/plain"}, 415, ``},
+		{"malformed JSON", "/shop.Shop/Get", `{`, nil, 400, `"invalid_argument"`},
+		{"unknown fields, if JSON is strict", "/shop.Shop/Get", `{"nme": "tea"}`, nil, 400, `nme`},
+		{"a request that is too large", "/shop.Shop/Get", `{"name": "` + string(make([]byte, 2000)) + `"}`, nil, 429, `"resource_exhausted"`},
+		{"a topic for a method without topics", "/shop.Shop/Get", `{}`, []string{"Psrpc-Topic: a"}, 400, `has no topics`},
+		{"a missing topic", "/shop.Shop/InRoom", `{}`, nil, 400, `topic`},
+		{"a malformed topic", "/shop.Shop/InRoom", `{}`, []string{"Psrpc-Topic: %zz"}, 400, `percent-encoded`},
+		{"a malformed timeout", "/shop.Shop/Get", `{}`, []string{"Connect-Timeout-Ms: soon"}, 400, `soon`},
+		{"a malformed selection", "/shop.Shop/Get", `{}`, []string{"Psrpc-Select: best"}, 400, `first;min=0.5`},
+		{"a malformed expectation", "/shop.Shop/Everyone", `{}`, []string{"Psrpc-Expect: 0", "Accept: text/event-stream"}, 400, `positive`},
+		{"a PUT of events", "/shop.Shop/Everyone", `[`, []string{"Accept: text/event-stream"}, 400, `not JSON`},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			r := f.post(t, tt.path, tt.body, tt.headers...)
+			assert.Equal(t, tt.status, r.status, r.body)
+			assert.Contains(t, r.body, tt.want)
+		})
+	}
+}
+
+// The exact code of an error is in its detail ErrorInfo.
+func TestGateway_ErrorsOfConnect(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	for code, want := range map[errors.ErrorCode]struct {
+		status int
+		code   string
+	}{
+		errors.NotFound:            {404, "not_found"},
+		errors.FailedPrecondition:  {400, "failed_precondition"},
+		errors.ResourceExhausted:   {429, "resource_exhausted"},
+		errors.UnprocessableEntity: {500, "unknown"},
+		errors.UpstreamServerError: {500, "internal"},
+		errors.Unauthenticated:     {401, "unauthenticated"},
+		"tea_is_cold":              {500, "unknown"},
+	} {
+		r := f.post(t, "/shop.Shop/Get", fmt.Sprintf(`{"name": "fail %s"}`, code))
+		assert.Equal(t, want.status, r.status, code)
+		assert.Contains(t, r.body, `"code":"`+want.code+`"`)
+		assert.Contains(t, r.body, `no fail `+string(code)+` here`)
+		assert.Contains(t, r.body, `"type":"google.rpc.ErrorInfo"`)
+	}
+}
+
+// With WithPsrpcStatus, clients without Connect's header get psrpc's HTTP status and the exact code.
+func TestGateway_PsrpcStatus(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, gateway.WithPsrpcStatus(), gateway.WithMaxRequestBytes(100))
+	r := f.post(t, "/shop.Shop/Get", `{"name": "tea"}`)
+	assert.JSONEq(t, `{"name": "tea"}`, r.body)
+	assert.NotEmpty(t, r.header.Get(gateway.ServerHeader))
+	r = f.post(t, "/shop.Shop/Get", `{"name": "fail upstream_client_error"}`)
+	assert.Equal(t, http.StatusFailedDependency, r.status)
+	assert.JSONEq(t, `{"code": "upstream_client_error", "message": "no fail upstream_client_error here"}`, r.body)
+	r = f.post(t, "/shop.Shop/Get", `{"name": "fail upstream_client_error"}`, "Connect-Protocol-Version: 1")
+	assert.Equal(t, http.StatusBadRequest, r.status, "clients of Connect get its status")
+	r = f.post(t, "/shop.Shop/Everyone", `{}`)
+	assert.Equal(t, http.StatusNotAcceptable, r.status)
+	r = f.post(t, "/shop.Shop/Get", `{"name": "`+strings.Repeat("x", 200)+`"}`)
+	assert.Equal(t, http.StatusTooManyRequests, r.status)
+}
+
+func TestGateway_Topics(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	r := f.post(t, "/shop.Shop/InRoom", `{"name": "tea"}`, "Psrpc-Topic: 1/a%2Fb")
+	assert.Equal(t, http.StatusOK, r.status, r.body)
+	r = f.post(t, "/shop.Shop/InRoom", `{"name": "tea"}`, "Psrpc-Topic: 2/b")
+	assert.Equal(t, http.StatusServiceUnavailable, r.status, "nobody serves that topic")
+	assert.Contains(t, r.body, `"message":"no response from servers"`, "facts are not for clients")
+	f = newFixture(t, gateway.WithErrorFacts())
+	r = f.post(t, "/shop.Shop/InRoom", `{"name": "tea"}`, "Psrpc-Topic: 2/b")
+	assert.Contains(t, r.body, `"reason":"nobody listening"`)
+}
+
+func TestGateway_MetadataFromHeaders(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, gateway.WithMetadataHeaders("x-tenant"))
+	r := f.post(t, "/shop.Shop/Get", `{"name": "metadata"}`,
+		"Psrpc-Meta-User: ada", "Traceparent: 00-1", "X-Tenant: t1", "Authorization: secret", "Cookie: secret")
+	assert.JSONEq(t, `{"name": "map[traceparent:00-1 user:ada x-tenant:t1]"}`, r.body)
+}
+
+func TestGateway_Authorize(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, gateway.WithAuthorize(func(r *http.Request, method *registry.Method) (context.Context, error) {
+		if r.Header.Get("Authorization") != "Bearer ok" {
+			return nil, errors.NewErrorf(errors.Unauthenticated, "who asks for %s?", method.Name())
+		}
+		return r.Context(), nil
+	}))
+	for _, accept := range []string{"*/*", "text/event-stream", "application/x-ndjson"} {
+		r := f.post(t, "/shop.Shop/Everyone", `{}`, "Accept: "+accept, "Content-Type: application/json")
+		assert.Equal(t, http.StatusUnauthorized, r.status, accept)
+		assert.Contains(t, r.body, "who asks for Everyone?")
+	}
+	assert.Equal(t, http.StatusOK, f.post(t, "/shop.Shop/Get", `{}`, "Authorization: Bearer ok").status)
+}
+
+func TestGateway_TimeoutOfTheClient(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	r := f.post(t, "/shop.Shop/Get", `{"name": "wait"}`, "Connect-Timeout-Ms: 30")
+	assert.Equal(t, http.StatusGatewayTimeout, r.status, r.body)
+}
+
+func TestGateway_ResponsesThatAreTooLarge(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, gateway.WithMaxResponseBytes(1<<19))
+	r := f.post(t, "/shop.Shop/Get", `{"name": "big one"}`)
+	assert.Equal(t, http.StatusTooManyRequests, r.status)
+	assert.Contains(t, r.body, "the limit of the gateway is 524288")
+}
+
+// Services come and go while the gateway serves.
+func TestGateway_FollowsTheRegistry(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	require.True(t, f.registry.Remove("shop.Shop"))
+	assert.Equal(t, http.StatusNotImplemented, f.post(t, "/shop.Shop/Get", `{}`).status)
+	_, err := f.registry.Register(f.service.Descriptor())
+	require.NoError(t, err)
+	assert.Equal(t, http.StatusOK, f.post(t, "/shop.Shop/Get", `{}`).status)
+}
+
+func TestGateway_CORSOnlyIfAskedFor(t *testing.T) {
+	t.Parallel()
+	preflight := []string{"Origin: https://app.example", "Access-Control-Request-Method: POST"}
+	closed := newFixture(t)
+	r := closed.do(t, http.MethodOptions, "/shop.Shop/Get", "", preflight...)
+	assert.Empty(t, r.header.Get("Access-Control-Allow-Origin"))
+	open := newFixture(t, gateway.WithCORS("https://app.example"))
+	r = open.do(t, http.MethodOptions, "/shop.Shop/Get", "", preflight...)
+	assert.Equal(t, "https://app.example", r.header.Get("Access-Control-Allow-Origin"))
+	r = open.do(t, http.MethodOptions, "/shop.Shop/Get", "", "Origin: https://other.example", preflight[1])
+	assert.Empty(t, r.header.Get("Access-Control-Allow-Origin"))
+}
+
+func TestGateway_Health(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	assert.Equal(t, "ok\n", f.do(t, http.MethodGet, "/healthz", "").body)
+	assert.Equal(t, http.StatusOK, f.do(t, http.MethodGet, "/readyz", "").status)
+}
+
+func TestNew_Refuses(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	_, err := gateway.New(nil, f.registry)
+	require.ErrorContains(t, err, "the conn or the registry is nil")
+	conn, err := dynamic.NewConn(f.bus, f.registry)
+	require.NoError(t, err)
+	defer conn.Close()
+	_, err = gateway.New(conn, f.registry)
+	require.ErrorContains(t, err, `use gateway.WithMethods("pkg.Service/*")`)
+	_, err = gateway.New(conn, f.registry, gateway.WithMethods("["))
+	require.ErrorContains(t, err, "malformed pattern")
+}

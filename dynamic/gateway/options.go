@@ -1,0 +1,162 @@
+package gateway
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"path"
+	"time"
+
+	"github.com/dynpsrpc/dynpsrpc/errors"
+	"github.com/dynpsrpc/dynpsrpc/registry"
+)
+
+// Defaults of the options.
+const (
+	DefaultMaxRequestBytes   = 4 << 20
+	DefaultMaxResponseBytes  = 16 << 20
+	DefaultMaxTimeout        = 30 * time.Second
+	DefaultWriteTimeout      = 10 * time.Second
+	DefaultMaxStreams        = 1000
+	DefaultStreamsPerAddress = 100
+)
+
+// Option configures [New].
+type Option func(*options)
+
+type options struct {
+	patterns          []string
+	maxRequestBytes   int
+	maxResponseBytes  int
+	maxTimeout        time.Duration
+	writeTimeout      time.Duration
+	maxStreams        int
+	streamsPerAddress int
+	metadata          []string
+	origins           []string
+	authorize         func(*http.Request, *registry.Method) (context.Context, error)
+	psrpcStatus       bool
+	errorFacts        bool
+	strictJSON        bool
+	reflection        bool
+	openAPI           bool
+	logger            *slog.Logger
+}
+
+func newOptions(opts []Option) (*options, error) {
+	o := &options{
+		maxRequestBytes: DefaultMaxRequestBytes, maxResponseBytes: DefaultMaxResponseBytes,
+		maxTimeout: DefaultMaxTimeout, writeTimeout: DefaultWriteTimeout,
+		maxStreams: DefaultMaxStreams, streamsPerAddress: DefaultStreamsPerAddress,
+		metadata: []string{"traceparent", "tracestate", "baggage"},
+		logger:   slog.Default(),
+	}
+	for _, opt := range opts {
+		if opt != nil {
+			opt(o)
+		}
+	}
+	if len(o.patterns) == 0 {
+		return nil, errors.NewErrorf(errors.InvalidArgument,
+			`gateway: no methods to serve: use gateway.WithMethods("pkg.Service/*")`)
+	}
+	for _, pattern := range o.patterns {
+		if _, err := path.Match(pattern, ""); err != nil {
+			return nil, errors.NewErrorf(errors.InvalidArgument, "gateway: malformed pattern %q of WithMethods", pattern)
+		}
+	}
+	return o, nil
+}
+
+// serves reports whether the gateway serves the method with the given full name.
+func (o *options) serves(method string) bool {
+	for _, pattern := range o.patterns {
+		if matched, _ := path.Match(pattern, method); matched {
+			return true
+		}
+	}
+	return false
+}
+
+// WithMethods names the methods to serve. Each pattern is the full name of a method, in which "*"
+// stands for any characters but a slash, such as "shop.Orders/Get" or "shop.*/*". Further uses add
+// patterns. A gateway without patterns would serve nothing, so [New] fails then.
+func WithMethods(patterns ...string) Option {
+	return func(o *options) { o.patterns = append(o.patterns, patterns...) }
+}
+
+// WithAuthorize sets a function that decides whether a request may use a method. If it returns an
+// error, the client gets that error, and nothing is sent on the bus. Otherwise, the call uses the
+// returned context, which must be derived from that of the request.
+func WithAuthorize(authorize func(*http.Request, *registry.Method) (context.Context, error)) Option {
+	return func(o *options) { o.authorize = authorize }
+}
+
+// WithMaxRequestBytes limits the size of each message of a client, in bytes. The default is
+// [DefaultMaxRequestBytes]. Larger messages are refused with the code resource_exhausted.
+func WithMaxRequestBytes(bytes int) Option { return func(o *options) { o.maxRequestBytes = bytes } }
+
+// WithMaxResponseBytes limits the size of each message to a client, in bytes. The default is
+// [DefaultMaxResponseBytes]. A call with a larger response fails with the code resource_exhausted.
+func WithMaxResponseBytes(bytes int) Option { return func(o *options) { o.maxResponseBytes = bytes } }
+
+// WithMaxTimeout limits the timeout of single and multi calls. Clients can only make it shorter. The
+// default is [DefaultMaxTimeout].
+func WithMaxTimeout(timeout time.Duration) Option { return func(o *options) { o.maxTimeout = timeout } }
+
+// WithWriteTimeout sets how long a client may take to accept what the gateway writes, before it is
+// disconnected. The default is [DefaultWriteTimeout].
+func WithWriteTimeout(timeout time.Duration) Option {
+	return func(o *options) { o.writeTimeout = timeout }
+}
+
+// WithMaxStreams limits how many multi calls, streams and subscriptions are open at the same time:
+// in all, and for each remote address. The defaults are [DefaultMaxStreams] and
+// [DefaultStreamsPerAddress]. Further ones are refused with the code resource_exhausted.
+func WithMaxStreams(all, perAddress int) Option {
+	return func(o *options) { o.maxStreams, o.streamsPerAddress = all, perAddress }
+}
+
+// WithMetadataHeaders names further request headers that become metadata of the call, in lower case.
+// The headers traceparent, tracestate and baggage always do, and so do those whose names begin with
+// Psrpc-Meta-, without that prefix.
+func WithMetadataHeaders(names ...string) Option {
+	return func(o *options) { o.metadata = append(o.metadata, names...) }
+}
+
+// WithCORS allows scripts of other sites to use the gateway. Each origin is a scheme and a host, such
+// as "https://app.example.com". "*" allows every site.
+func WithCORS(origins ...string) Option {
+	return func(o *options) { o.origins = append(o.origins, origins...) }
+}
+
+// WithPsrpcStatus is for clients that know neither Connect nor gRPC, such as curl: they send JSON
+// without the header Connect-Protocol-Version. If a call of theirs fails, the HTTP status is the one
+// that psrpc uses for the code, and the body contains the exact code. By default, they get the status
+// and the body of Connect.
+func WithPsrpcStatus() Option { return func(o *options) { o.psrpcStatus = true } }
+
+// WithErrorFacts adds the facts of failed calls to their errors: phase, reason, servers that have
+// declined, and times. They tell clients about the servers behind the gateway.
+func WithErrorFacts() Option { return func(o *options) { o.errorFacts = true } }
+
+// WithStrictJSON refuses JSON requests that contain fields or enum values that the schema does not
+// have. By default, they are ignored, as Connect and gRPC gateways do.
+func WithStrictJSON() Option { return func(o *options) { o.strictJSON = true } }
+
+// WithReflection serves gRPC's server reflection and the file /descriptors.binpb, a
+// google.protobuf.FileDescriptorSet of the served services. In both, multi calls, subscriptions and
+// streams have the stream keyword, which gRPC tools need.
+func WithReflection() Option { return func(o *options) { o.reflection = true } }
+
+// WithOpenAPI serves /openapi.json, an OpenAPI 3.1 document of the served methods.
+func WithOpenAPI() Option { return func(o *options) { o.openAPI = true } }
+
+// WithLogger sets the logger of warnings. The default is slog.Default.
+func WithLogger(logger *slog.Logger) Option {
+	return func(o *options) {
+		if logger != nil {
+			o.logger = logger
+		}
+	}
+}

@@ -1,0 +1,282 @@
+package gateway_test
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"io"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"connectrpc.com/connect/v2"
+	"connectrpc.com/connect/v2/connecthttp"
+	"github.com/coder/websocket"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/types/dynamicpb"
+
+	"github.com/dynpsrpc/dynpsrpc/dynamic/gateway"
+	"github.com/dynpsrpc/dynpsrpc/errors"
+)
+
+// sorted returns the lines of a body that begin with prefix, sorted.
+func sorted(body, prefix string) []string {
+	var lines []string
+	for line := range strings.Lines(body) {
+		if rest, found := strings.CutPrefix(strings.TrimSpace(line), prefix); found {
+			lines = append(lines, rest)
+		}
+	}
+	slices.Sort(lines)
+	return lines
+}
+
+func TestEvents_MultiCall(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	r := f.post(t, "/shop.Shop/Everyone", `{"name": "tea"}`, "Accept: text/event-stream")
+	assert.Equal(t, "text/event-stream; charset=utf-8", r.header.Get("Content-Type"))
+	assert.Equal(t, []string{"complete", "message", "message"}, sorted(r.body, "event: "))
+	assert.Equal(t, []string{"1", "2", "3"}, sorted(r.body, "id: "))
+	assert.Equal(t, []string{`{"name":"tea"}`, `{"name":"tea"}`, `{}`}, sorted(r.body, "data: "))
+
+	r = f.post(t, "/shop.Shop/Everyone", `{"name": "only SRV_one"}`, "Accept: application/x-ndjson")
+	lines := sorted(r.body, "")
+	require.Len(t, lines, 2)
+	assert.JSONEq(t, `{"error": {"code": "not_found", "message": "SRV_two is not SRV_one", "server": "SRV_two"}}`, lines[0])
+	assert.JSONEq(t, `{"message": {"name": "only SRV_one"}}`, lines[1])
+
+	r = f.do(t, http.MethodGet, "/shop.Shop/Everyone?message=%7B%7D", "", "Accept: application/x-ndjson", "Psrpc-Expect: 1")
+	assert.Contains(t, r.body, "{\"message\":{}}\n")
+}
+
+func TestEvents_FailuresBeforeTheFirstEventHaveAStatus(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	r := f.post(t, "/shop.Shop/Get", `{"name": "fail unprocessable_entity"}`, "Accept: application/x-ndjson")
+	assert.Equal(t, http.StatusUnprocessableEntity, r.status)
+	assert.JSONEq(t, `{"code": "unprocessable_entity", "message": "no fail unprocessable_entity here"}`, r.body)
+}
+
+func TestEvents_StreamWithAllMessagesInTheRequest(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	r := f.post(t, "/shop.Shop/Talk", `{"name": "one"} {"name": "two"} {"name": "bye"}`, "Accept: application/x-ndjson")
+	server := "SRV_one"
+	if strings.Contains(r.body, "SRV_two") {
+		server = "SRV_two"
+	}
+	assert.Equal(t, []string{`{"message":{"name":"` + server + ` heard one"}}`, `{"message":{"name":"` + server + ` heard two"}}`},
+		sorted(r.body, ""))
+}
+
+func TestEvents_Subscription(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, f.server.URL+"/shop.Shop/News", nil)
+	require.NoError(t, err)
+	request.Header.Set("Accept", "text/event-stream")
+	r, err := f.server.Client().Do(request)
+	require.NoError(t, err)
+	defer r.Body.Close()
+	lines := bufio.NewScanner(r.Body)
+	require.NoError(t, f.shops[0].Publish(ctx, "News", f.item("tea is ready")))
+	for lines.Scan() && lines.Text() != `data: {"name":"tea is ready"}` {
+	}
+	require.NoError(t, lines.Err())
+	cancel()
+	assert.Eventually(t, func() bool { return f.post(t, "/shop.Shop/Get", `{}`).status == http.StatusOK }, time.Second, time.Millisecond)
+}
+
+func TestStreams_AreLimitedForEachAddress(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, gateway.WithMaxStreams(0, 1))
+	socket := f.dial(t, "/shop.Shop/Talk")
+	r := f.post(t, "/shop.Shop/Everyone", `{}`, "Accept: text/event-stream")
+	assert.Equal(t, http.StatusTooManyRequests, r.status)
+	assert.Equal(t, "1", r.header.Get("Retry-After"))
+	assert.Equal(t, http.StatusOK, f.post(t, "/shop.Shop/Get", `{}`).status, "single calls are not streams")
+	require.NoError(t, socket.Close(websocket.StatusNormalClosure, ""))
+	assert.Eventually(t, func() bool {
+		return f.post(t, "/shop.Shop/Everyone", `{}`, "Accept: text/event-stream").status == http.StatusOK
+	}, 5*time.Second, 5*time.Millisecond)
+}
+
+// dial opens a WebSocket.
+func (f *fixture) dial(t testing.TB, path string) *websocket.Conn {
+	t.Helper()
+	socket, _, err := websocket.Dial(t.Context(), f.server.URL+path, //nolint:bodyclose // the socket closes it
+		&websocket.DialOptions{Subprotocols: []string{gateway.Subprotocol}, HTTPClient: f.server.Client()})
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = socket.CloseNow() })
+	return socket
+}
+
+func exchange(t testing.TB, socket *websocket.Conn, send string) string {
+	t.Helper()
+	require.NoError(t, socket.Write(t.Context(), websocket.MessageText, []byte(send)))
+	_, received, err := socket.Read(t.Context())
+	require.NoError(t, err)
+	return string(received)
+}
+
+func TestWebSocket_Stream(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	socket := f.dial(t, "/shop.Shop/Talk")
+	assert.Contains(t, exchange(t, socket, `{"message": {"name": "one"}}`), "heard one")
+	assert.Contains(t, exchange(t, socket, `{"message": {"name": "two"}}`), "heard two")
+	assert.JSONEq(t, `{"end": true}`, exchange(t, socket, `{"message": {"name": "bye"}}`))
+	_, _, err := socket.Read(t.Context())
+	assert.Equal(t, websocket.StatusNormalClosure, websocket.CloseStatus(err))
+}
+
+func TestWebSocket_Single(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	assert.JSONEq(t, `{"message": {"name": "tea"}}`, exchange(t, f.dial(t, "/shop.Shop/Get"), `{"message": {"name": "tea"}}`))
+	assert.JSONEq(t, `{"error": {"code": "aborted", "message": "no fail aborted here"}}`,
+		exchange(t, f.dial(t, "/shop.Shop/Get"), `{"message": {"name": "fail aborted"}}`))
+	assert.Contains(t, exchange(t, f.dial(t, "/shop.Shop/Get"), `hello`), "invalid_argument")
+}
+
+func TestWebSocket_Refuses(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	socket, _, err := websocket.Dial(t.Context(), f.server.URL+"/shop.Shop/Get", nil) //nolint:bodyclose // the socket closes it
+	require.NoError(t, err)
+	_, _, err = socket.Read(t.Context())
+	assert.Equal(t, websocket.StatusPolicyViolation, websocket.CloseStatus(err), "no subprotocol")
+	_, r, err := websocket.Dial(t.Context(), f.server.URL+"/shop.Shop/Get", &websocket.DialOptions{ //nolint:bodyclose // it has none
+		Subprotocols: []string{gateway.Subprotocol}, HTTPHeader: http.Header{"Origin": {"https://other.example"}},
+	})
+	require.Error(t, err)
+	assert.Equal(t, http.StatusForbidden, r.StatusCode)
+}
+
+// connectClient returns a client of Connect, gRPC or gRPC-Web, by the options.
+func (f *fixture) connectClient(opts ...connecthttp.Option) *connect.Client {
+	client := &http.Client{Transport: &http.Transport{Protocols: f.server.Config.Protocols}}
+	client.Transport.(*http.Transport).Protocols = new(http.Protocols)
+	client.Transport.(*http.Transport).Protocols.SetUnencryptedHTTP2(true)
+	return connect.NewClient(connecthttp.NewTransport(client, f.server.URL, opts...))
+}
+
+func TestConnect_AllKindsAndProtocols(t *testing.T) {
+	t.Parallel()
+	for name, opts := range map[string][]connecthttp.Option{
+		"connect": nil, "connect with JSON": {connecthttp.WithProtoJSON()},
+		"grpc": {connecthttp.WithGRPC()}, "grpc with JSON": {connecthttp.WithGRPC(), connecthttp.WithProtoJSON()},
+		"grpc-web": {connecthttp.WithGRPCWeb()}, "gzip": {connecthttp.WithSendGzip()},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f := newFixture(t)
+			client := f.connectClient(opts...)
+			response := f.item("")
+			require.NoError(t, client.CallUnary(t.Context(), connect.Spec{Procedure: "/shop.Shop/Get"}, f.item("tea"), response))
+			assert.Equal(t, "tea", nameOf(response))
+			err := client.CallUnary(t.Context(), connect.Spec{Procedure: "/shop.Shop/Get"}, f.item("fail aborted"), response)
+			assert.Equal(t, connect.CodeAborted, connect.CodeOf(err))
+
+			spec := connect.Spec{Procedure: "/shop.Shop/Everyone", StreamType: connect.StreamTypeServer}
+			responses, err := client.CallServerStream(t.Context(), spec, f.item("only SRV_one"))
+			require.NoError(t, err)
+			assert.Equal(t, []string{"only SRV_one"}, f.receiveAll(t, responses))
+
+			spec = connect.Spec{Procedure: "/shop.Shop/Talk", StreamType: connect.StreamTypeBidi}
+			stream, err := client.CallClientStream(t.Context(), spec)
+			require.NoError(t, err)
+			for _, word := range []string{"one", "two"} {
+				require.NoError(t, stream.Send(f.item(word)))
+				message := f.item("")
+				require.NoError(t, stream.Receive(message))
+				assert.Contains(t, nameOf(message), " heard "+word)
+			}
+			require.NoError(t, stream.Send(f.item("bye")))
+			assert.Empty(t, f.receiveAll(t, stream))
+		})
+	}
+}
+
+func (f *fixture) receiveAll(t testing.TB, stream connect.ClientStream) (names []string) {
+	t.Helper()
+	for {
+		message := f.item("")
+		err := stream.Receive(message)
+		if errors.Is(err, io.EOF) {
+			return names
+		}
+		require.NoError(t, err)
+		names = append(names, nameOf(message))
+	}
+}
+
+func TestGRPC_GoClient(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	conn, err := grpc.NewClient(strings.TrimPrefix(f.server.URL, "http://"), grpc.WithTransportCredentials(insecure.NewCredentials()))
+	require.NoError(t, err)
+	defer conn.Close()
+	response := dynamicpb.NewMessage(f.item("").Descriptor())
+	require.NoError(t, conn.Invoke(t.Context(), "/shop.Shop/Get", f.item("tea"), response))
+	assert.Equal(t, "tea", nameOf(response))
+	err = conn.Invoke(t.Context(), "/shop.Shop/Get", f.item("fail not_found"), response)
+	assert.Equal(t, codes.NotFound, status.Code(err))
+	assert.Len(t, status.Convert(err).Details(), 1)
+
+	stream, err := conn.NewStream(t.Context(), &grpc.StreamDesc{ServerStreams: true, ClientStreams: true}, "/shop.Shop/Talk")
+	require.NoError(t, err)
+	require.NoError(t, stream.SendMsg(f.item("one")))
+	require.NoError(t, stream.RecvMsg(response))
+	assert.Contains(t, nameOf(response), "heard one")
+	require.NoError(t, stream.SendMsg(f.item("bye")))
+	require.ErrorIs(t, stream.RecvMsg(response), io.EOF)
+}
+
+// A client that goes away cancels its call, and the handler's context ends.
+func TestGateway_ClientThatGoesAway(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, f.server.URL+"/shop.Shop/Get", strings.NewReader(`{"name": "wait"}`))
+	require.NoError(t, err)
+	request.Header.Set("Content-Type", "application/json")
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		if r, err := f.server.Client().Do(request); err == nil {
+			_ = r.Body.Close()
+		}
+	}()
+	require.Eventually(t, func() bool { return f.running() == 1 }, 5*time.Second, time.Millisecond)
+	cancel()
+	<-done
+	require.Eventually(t, func() bool { return f.running() == 0 }, 5*time.Second, time.Millisecond)
+}
+
+func TestOpenAPI_DescribesTheServedMethods(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, gateway.WithOpenAPI())
+	var document struct {
+		OpenAPI    string         `json:"openapi"`
+		Paths      map[string]any `json:"paths"`
+		Components struct {
+			Schemas map[string]any `json:"schemas"`
+		} `json:"components"`
+	}
+	r := f.do(t, http.MethodGet, "/openapi.json", "")
+	require.NoError(t, json.Unmarshal([]byte(r.body), &document))
+	assert.Equal(t, "3.1.0", document.OpenAPI)
+	assert.Len(t, document.Paths, 6, "all but Hidden")
+	assert.Contains(t, document.Components.Schemas, "shop.Item")
+	assert.Equal(t, http.StatusNotFound, newFixture(t).do(t, http.MethodGet, "/openapi.json", "").status)
+}

@@ -1,0 +1,175 @@
+package gateway
+
+import (
+	"context"
+	"encoding/json"
+	"io"
+	"net/http"
+	"time"
+
+	"github.com/coder/websocket"
+
+	"github.com/dynpsrpc/dynpsrpc/errors"
+)
+
+// Subprotocol is the WebSocket subprotocol of the gateway. Both sides send text frames that contain
+// one JSON object: {"message": ...} is a message, and {"end": true} says that the sender has sent its
+// last one. The gateway also sends {"error": {"code": ..., "message": ..., "server": ...}}. After the
+// end of the call, it closes the connection.
+const Subprotocol = "psrpc.v1"
+
+// webSocketPing is how often the gateway checks that the client is still there.
+const webSocketPing = 20 * time.Second
+
+// webSocketFrame is the JSON of a frame.
+type webSocketFrame struct {
+	Message json.RawMessage `json:"message,omitempty"`
+	Error   *problem        `json:"error,omitempty"`
+	End     bool            `json:"end,omitempty"`
+}
+
+// serveWebSocket serves a call over a WebSocket.
+func (g *Gateway) serveWebSocket(w http.ResponseWriter, in *incoming) {
+	socket, err := websocket.Accept(w, in.request, &websocket.AcceptOptions{
+		Subprotocols: []string{Subprotocol}, OriginPatterns: g.options.origins,
+	})
+	if err != nil {
+		return // Accept has answered the request
+	}
+	defer socket.CloseNow() //nolint:errcheck // closed below unless the client has gone
+	if socket.Subprotocol() != Subprotocol {
+		_ = socket.Close(websocket.StatusPolicyViolation, "the subprotocol must be "+Subprotocol)
+		return
+	}
+	socket.SetReadLimit(int64(g.options.maxRequestBytes) + 1024)
+	ctx, cancel := context.WithCancelCause(in.request.Context())
+	defer cancel(nil)
+	client := &webSocketClient{gateway: g, socket: socket, ctx: ctx, frames: make(chan []byte)}
+	done := make(chan struct{})
+	go func() { defer close(done); client.read(cancel) }()
+	go client.ping(cancel)
+	c := &call{gateway: g, method: in.method, client: client, json: true, options: in.options}
+	if err := c.run(ctx); err != nil {
+		p := g.problem(err, "")
+		_ = client.write(webSocketFrame{Error: &p})
+	}
+	_ = client.write(webSocketFrame{End: true})
+	_ = socket.Close(websocket.StatusNormalClosure, "")
+	cancel(nil)
+	<-done
+}
+
+// webSocketClient is a client that uses a WebSocket.
+type webSocketClient struct {
+	gateway *Gateway
+	socket  *websocket.Conn
+	// ctx ends with the call.
+	ctx context.Context //nolint:containedctx // the client is one call
+	// frames contains the messages of the client. It is closed after the last one.
+	frames chan []byte
+	err    error
+}
+
+// read passes the client's messages on. It returns when the connection has ended, and then cancels
+// the call. It must go on reading after the last message, because the connection could not answer
+// pings otherwise.
+func (c *webSocketClient) read(cancel context.CancelCauseFunc) {
+	ended := false
+	fail := func(err error) {
+		c.err = err
+		if !ended {
+			close(c.frames)
+		}
+		ended = true
+	}
+	for {
+		kind, data, err := c.socket.Read(c.ctx)
+		if err != nil {
+			fail(errClientGone)
+			cancel(errClientGone)
+			return
+		}
+		if ended {
+			continue
+		}
+		var frame webSocketFrame
+		switch {
+		case kind != websocket.MessageText:
+			fail(errors.NewErrorf(errors.InvalidArgument, "a WebSocket frame is not text"))
+		case json.Unmarshal(data, &frame) != nil:
+			fail(errors.NewErrorf(errors.InvalidArgument, `a WebSocket frame is not a JSON object with "message" or "end"`))
+		case frame.End:
+			fail(io.EOF)
+		default:
+			select {
+			case c.frames <- frame.Message:
+			case <-c.ctx.Done():
+			}
+		}
+	}
+}
+
+// ping cancels the call if the client does not answer a ping.
+func (c *webSocketClient) ping(cancel context.CancelCauseFunc) {
+	ticker := time.NewTicker(webSocketPing)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-c.ctx.Done():
+			return
+		case <-ticker.C:
+			ctx, stop := context.WithTimeout(c.ctx, webSocketPing)
+			err := c.socket.Ping(ctx)
+			stop()
+			if err != nil {
+				cancel(errClientGone)
+				return
+			}
+		}
+	}
+}
+
+func (c *webSocketClient) receive() ([]byte, error) {
+	select {
+	case message, ok := <-c.frames:
+		if !ok {
+			return nil, c.err
+		}
+		return message, nil
+	case <-c.ctx.Done():
+		return nil, context.Cause(c.ctx)
+	}
+}
+
+func (c *webSocketClient) opened() error { return nil }
+
+func (c *webSocketClient) send(message []byte) error {
+	return c.write(webSocketFrame{Message: message})
+}
+
+func (c *webSocketClient) answeredBy(string) {}
+
+func (c *webSocketClient) failed(serverID string, err error) error {
+	p := c.gateway.problem(err, serverID)
+	return c.write(webSocketFrame{Error: &p})
+}
+
+// write sends a frame. If the client does not accept it in time, write closes the connection.
+func (c *webSocketClient) write(frame webSocketFrame) error {
+	encoded, err := json.Marshal(frame)
+	if err != nil {
+		return errors.NewError(errors.Internal, err)
+	}
+	ctx := context.WithoutCancel(c.ctx)
+	if timeout := c.gateway.options.writeTimeout; timeout > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, timeout)
+		defer cancel()
+	}
+	if err := c.socket.Write(ctx, websocket.MessageText, encoded); err != nil {
+		return errClientGone
+	}
+	return nil
+}
+
+var _ client = (*webSocketClient)(nil)
