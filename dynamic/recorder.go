@@ -72,8 +72,9 @@ const (
 	// closed or killed.
 	ServiceRemoved
 	// ServerDraining means that the server accepts no requests because of [Server.Drain]. It may still
-	// be handling requests. ServerResumed means that it accepts requests again.
+	// be handling requests.
 	ServerDraining
+	// ServerResumed means that the server accepts requests again; see [Server.Resume].
 	ServerResumed
 	// ServerClosing means that [Server.Shutdown] has been called. The server may still be handling
 	// requests.

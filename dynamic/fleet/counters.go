@@ -119,7 +119,7 @@ func (c *methodCounters) histogram() (h Histogram) {
 	if last < 0 {
 		return h
 	}
-	h.Offset, h.Counts = int32(first+minBucket), append([]uint64(nil), counts[first:last+1]...) //nolint:gosec // at most 401
+	h.Offset, h.Counts = int32(first+minBucket), append([]uint64(nil), counts[first:last+1]...)
 	h.Sum, h.Max = time.Duration(c.sum.Load()), time.Duration(c.longest.Load())
 	return h
 }

@@ -43,7 +43,7 @@ func New(conn *dynamic.Conn, opts ...Option) (*Fleet, error) {
 		}
 	}
 	f := &Fleet{conn: conn}
-	for name, field := range map[string]**client{"Query": &f.query, "Describe": &f.describe, "Changes": &f.changes} {
+	for name, field := range map[string]**client{queryMethod: &f.query, describeMethod: &f.describe, changesMethod: &f.changes} {
 		c, err := newClient(conn, fleetService(), name)
 		if err != nil {
 			return nil, err

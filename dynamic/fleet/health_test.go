@@ -47,9 +47,9 @@ func TestHealth_Check(t *testing.T) {
 		hung := make(chan struct{})
 		results <- func(context.Context) error { <-hung; return nil }
 		want(StatusServing, "", 10*time.Second)
-		time.Sleep(10 * time.Second)
+		<-time.After(10 * time.Second)
 		want(StatusNotServing, "no result after 10s", 0)
-		time.Sleep(time.Minute)
+		<-time.After(time.Minute)
 		want(StatusNotServing, "no result after 10s", time.Minute)
 		close(hung)
 		want(StatusNotServing, "context deadline exceeded", time.Minute)

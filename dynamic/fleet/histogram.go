@@ -81,7 +81,7 @@ func (h *Histogram) Quantile(q float64) time.Duration {
 	rank = max(rank, 1)
 	for i, n := range h.Counts {
 		if n >= rank {
-			middle := time.Duration(bucketMiddle(h.Offset + int32(i))) //nolint:gosec // there are at most 401 buckets
+			middle := time.Duration(bucketMiddle(h.Offset + int32(i)))
 			if h.Max > 0 {
 				return min(middle, h.Max)
 			}

@@ -15,6 +15,13 @@ const (
 	adminServiceName = "dynpsrpc.fleet.v1.DynpsrpcAdmin"
 )
 
+// These are the names of methods of the fleet service.
+const (
+	queryMethod    = "Query"
+	describeMethod = "Describe"
+	changesMethod  = "Changes"
+)
+
 const protoPath = "dynpsrpc/fleet/v1/fleet.proto"
 
 //go:embed dynpsrpc/fleet/v1/fleet.proto

@@ -106,8 +106,8 @@ func Serve(server *dynamic.Server, opts ...ServeOption) (*Status, error) {
 // open registers the control service.
 func (s *Status) open() error {
 	registration, err := s.control.Register(fleetService(), dynamic.Handlers{
-		"Query":    unaryHandler(s.query),
-		"Describe": unaryHandler(s.describe),
+		queryMethod:    unaryHandler(s.query),
+		describeMethod: unaryHandler(s.describe),
 	}, dynamic.AllowMissing())
 	if err != nil {
 		return err

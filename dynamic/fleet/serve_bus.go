@@ -39,7 +39,7 @@ func roundTrip(ctx context.Context, b bus.Bus) time.Duration {
 	ctx, cancel := context.WithTimeout(ctx, roundTripTimeout)
 	defer cancel()
 	started := time.Now()
-	unused := wire.RequestChannel(fleetService().WireName(), "Query", []string{"unused"}, false)
+	unused := wire.RequestChannel(fleetService().WireName(), queryMethod, []string{"unused"}, false)
 	if _, err := inspector.Count(ctx, bus.Channel(unused)); err != nil {
 		return 0
 	}

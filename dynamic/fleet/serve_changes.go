@@ -101,7 +101,7 @@ func (s *Status) publish(c Change) {
 	c.ServerID = s.server.ID()
 	ctx, cancel := context.WithTimeout(context.Background(), publishTimeout)
 	defer cancel()
-	if err := registration.Publish(ctx, "Changes", toMessage(&c)); err != nil {
+	if err := registration.Publish(ctx, changesMethod, toMessage(&c)); err != nil {
 		s.server.Logger().Debug("dynpsrpc: cannot publish a change of the server", slog.Any("error", err))
 	}
 }
@@ -117,14 +117,14 @@ type scopes struct {
 func (s *Status) updateScopes() error {
 	id := s.server.ID()
 	wanted := map[[2]string]struct{}{
-		{"Query", scopeAll}: {}, {"Query", shardScope(shardOf(id))}: {}, {"Query", serverScope(id)}: {},
+		{queryMethod, scopeAll}: {}, {queryMethod, shardScope(shardOf(id))}: {}, {queryMethod, serverScope(id)}: {},
 	}
 	current := s.server.Services()
 	s.services.prune(current)
 	for _, service := range current {
-		wanted[[2]string{"Query", serviceScope(service.WireName())}] = struct{}{}
+		wanted[[2]string{queryMethod, serviceScope(service.WireName())}] = struct{}{}
 		if digest := s.services.digest(service); digest != (Digest{}) {
-			wanted[[2]string{"Describe", digest.String()}] = struct{}{}
+			wanted[[2]string{describeMethod, digest.String()}] = struct{}{}
 		}
 	}
 	return s.scopes.update(wanted)

@@ -54,8 +54,8 @@ func newServeOptions(opts []ServeOption) (o serveOptions) {
 	return o
 }
 
-// problem adds an error about an invalid option.
-func (o *serveOptions) problem(format string, args ...any) {
+// problemf adds an error about an invalid option.
+func (o *serveOptions) problemf(format string, args ...any) {
 	o.problems = append(o.problems, errors.NewErrorf(errors.InvalidArgument, "fleet.Serve: "+format, args...))
 }
 
@@ -74,7 +74,7 @@ func WithLabels(labels map[string]string) ServeOption {
 		}
 		maps.Copy(o.labels, labels)
 		if len(o.labels) > maxLabels {
-			o.problem("there are %d labels, want at most %d", len(o.labels), maxLabels)
+			o.problemf("there are %d labels, want at most %d", len(o.labels), maxLabels)
 		}
 	}
 }
@@ -89,17 +89,17 @@ func WithCheck(name string, every time.Duration, run func(ctx context.Context) e
 	return func(o *serveOptions) {
 		switch {
 		case name == "":
-			o.problem("WithCheck: the name is empty")
+			o.problemf("WithCheck: the name is empty")
 		case every <= 0:
-			o.problem("WithCheck: check %q: the interval is %v, want more than 0", name, every)
+			o.problemf("WithCheck: check %q: the interval is %v, want more than 0", name, every)
 		case run == nil:
-			o.problem("WithCheck: check %q: the function is nil", name)
+			o.problemf("WithCheck: check %q: the function is nil", name)
 		case len(o.checks) == maxChecks:
-			o.problem("WithCheck: there are more than %d checks", maxChecks)
+			o.problemf("WithCheck: there are more than %d checks", maxChecks)
 		default:
 			for _, other := range o.checks {
 				if other.name == name {
-					o.problem("WithCheck: there are two checks with the name %q", name)
+					o.problemf("WithCheck: there are two checks with the name %q", name)
 					return
 				}
 			}

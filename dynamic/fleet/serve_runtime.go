@@ -43,7 +43,7 @@ func describeRuntime() *Runtime {
 // procField returns a number in a file of Linux's proc file system. index counts the fields after
 // the last closing parenthesis, or all fields if there is none.
 func procField(name string, index int) (number uint64, ok bool) {
-	content, err := os.ReadFile(name)
+	content, err := os.ReadFile(name) //nolint:gosec // the names are constants
 	if err != nil {
 		return 0, false
 	}

@@ -60,10 +60,11 @@ func shopRegistry(t testing.TB, extra string) *registry.Registry {
 
 func newServed(t testing.TB, opts ...ServeOption) *served {
 	t.Helper()
-	return newServedOn(t, bus.NewLocal(), opts...)
+	b := bus.NewLocal()
+	t.Cleanup(func() { require.NoError(t, b.Close()) })
+	return newServedOn(t, b, opts...)
 }
 
-// newServedOn returns a server on the bus b, which it closes when the test ends.
 func newServedOn(t testing.TB, b bus.Bus, opts ...ServeOption) *served {
 	t.Helper()
 	s := &served{bus: b, shop: shopRegistry(t, "")}
@@ -83,7 +84,6 @@ func newServedOn(t testing.TB, b bus.Bus, opts ...ServeOption) *served {
 		require.NoError(t, s.conn.Close())
 		require.NoError(t, s.status.Close())
 		require.NoError(t, s.server.Shutdown(context.Background()))
-		require.NoError(t, b.Close())
 	})
 	return s
 }
@@ -93,6 +93,42 @@ func ordersOf(t testing.TB, reg *registry.Registry) *registry.Service {
 	orders, err := reg.FindService("shop.Orders")
 	require.NoError(t, err)
 	return orders
+}
+
+// TestServe_OnEachBus checks that a Fleet finds what a server tells, on each bus.
+func TestServe_OnEachBus(t *testing.T) {
+	t.Parallel()
+	for name, network := range networks {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			connect := network(t)
+			s := newServedOn(t, connect())
+			f := newFleet(t, connect())
+			changes := s.listen(t)
+			require.NoError(t, s.get(t, "hi"))
+			servers, failures := collect(t, f, Parts(PartStats, PartHealth, PartBus, PartRuntime))
+			require.Empty(t, failures)
+			require.Len(t, servers, 1)
+			told := servers["SRV_shop"]
+			assert.Equal(t, uint64(1), told.Services[0].Methods[0].Stats.CallsOK)
+			assert.True(t, told.Bus.Connected)
+			if _, informed := s.bus.(bus.Informed); informed {
+				assert.Equal(t, name, told.Bus.Kind)
+				assert.Equal(t, name != "local", told.Bus.RTT > 0)
+			}
+			reg, err := f.Registry(t.Context(), "shop.Orders")
+			require.NoError(t, err)
+			ordersOf(t, reg)
+			_, err = s.orders.Replace(ordersOf(t, shopRegistry(t, "message More {}")), orderHandlers(), dynamic.AllowMissing())
+			require.NoError(t, err)
+			requireChange(t, changes, ChangeReplaced)
+			require.NoError(t, s.server.Shutdown(t.Context()))
+			requireChange(t, changes, ChangeDraining)
+			requireChange(t, changes, ChangeStopped)
+			servers, _ = collect(t, f)
+			assert.Empty(t, servers)
+		})
+	}
 }
 
 // orderHandlers returns handlers for shop.Orders.
@@ -301,7 +337,7 @@ func TestServe_Describes(t *testing.T) {
 		}
 		files, err := unpackFiles(fromMessage[describeResponse](response))
 		require.NoError(t, err)
-		again, err := digestOfFiles(files.File)
+		again, err := digestOfFiles(files.GetFile())
 		require.NoError(t, err)
 		assert.Equal(t, digest, again)
 		return nil
@@ -328,11 +364,16 @@ func (s *served) listen(t testing.TB) <-chan *dynamicpb.Message {
 	return subscription.Channel()
 }
 
+// requireChange checks what the next change is, and returns it. The start of the server may come
+// before.
 func requireChange(t testing.TB, changes <-chan *dynamicpb.Message, kind ChangeKind) *Change {
 	t.Helper()
 	select {
 	case message := <-changes:
 		change := fromMessage[Change](message)
+		if change.Kind == ChangeStarted {
+			return requireChange(t, changes, kind)
+		}
 		require.Equal(t, kind.String(), change.Kind.String())
 		require.Equal(t, "SRV_shop", change.ServerID)
 		require.WithinDuration(t, time.Now(), change.At, time.Minute)
@@ -403,7 +444,7 @@ func TestServe_AnswersWhileBusy(t *testing.T) {
 		_, err := s.server.Register(ordersOf(t, s.shop), dynamic.Handlers{
 			"Get": dynamic.Unary(func(context.Context, *wrapperspb.StringValue) (*wrapperspb.StringValue, error) {
 				<-release
-				return nil, nil
+				return wrapperspb.String("late"), nil
 			}),
 		}, dynamic.AllowMissing(), dynamic.WithWireName("Slow"))
 		require.NoError(t, err)
@@ -469,7 +510,7 @@ func TestServe_IsSilent(t *testing.T) {
 		}))
 		synctest.Wait()
 		before := b.published.Load()
-		time.Sleep(time.Hour) // virtual time
+		<-time.After(time.Hour) // virtual time
 		assert.Greater(t, checks.Load(), int64(3000))
 		assert.Equal(t, before, b.published.Load())
 	})
