@@ -11,9 +11,9 @@ import (
 // None stands for a value that is not known or does not apply.
 const None = "-"
 
-// Count formats an integer with commas between thousands: "1,204".
-func Count(n uint64) string {
-	digits := strconv.FormatUint(n, 10)
+// Count formats a number with commas between thousands: "1,204". It must not be negative.
+func Count[N ~int | ~uint32 | ~uint64](n N) string {
+	digits := strconv.FormatUint(uint64(n), 10)
 	var text strings.Builder
 	for i, digit := range digits {
 		if i > 0 && (len(digits)-i)%3 == 0 {
@@ -140,7 +140,7 @@ func Bytes(n uint64) string {
 
 // Plural formats a number with a noun: "1 server", "50 servers".
 func Plural[N ~int | ~uint32 | ~uint64](n N, noun string) string {
-	text := Count(uint64(n)) + " " + noun
+	text := Count(n) + " " + noun
 	if n == 1 {
 		return text
 	}

@@ -1,12 +1,14 @@
 package verbs_test
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 
 	"github.com/dynpsrpc/dynpsrpc/bus"
 	"github.com/dynpsrpc/dynpsrpc/cmd/psrpc/internal/clitest"
@@ -98,6 +100,32 @@ func TestOperate_Golden(t *testing.T) {
 		name string
 		args string
 	}{
+		{"list", "list"},
+		{"list-json", "list -o json"},
+		{"list-wide", "list -o wide"},
+		{"list-name", "list -o name"},
+		{"list-label", "list --label region=eu"},
+		{"list-unknown-label", "list --label region=us"},
+		{"list-psrpc", "list --psrpc"},
+		{"list-scan", "list --scan"},
+		{"list-servers", "list Orders"},
+		{"list-servers-json", "list Orders -o json"},
+		{"list-servers-wide", "list shop.Orders -o wide"},
+		{"list-servers-name", "list Carts -o name"},
+		{"list-unknown", "list Nothing"},
+		{"stats", "stats"},
+		{"stats-json", "stats -o json"},
+		{"stats-wide", "stats -o wide"},
+		{"stats-name", "stats -o name"},
+		{"stats-service", "stats --by service --sort errors"},
+		{"stats-server", "stats --by server --sort active Orders"},
+		{"stats-method", "stats Orders/Get"},
+		{"stats-label", "stats --label region=eu --by server"},
+		{"stats-unknown", "stats Nothing"},
+		{"stats-unknown-label", "stats --label region=us"},
+		{"stats-unknown-server", "stats --server SRV_none"},
+		{"stats-wrong-by", "stats --by topic"},
+		{"stats-wrong-interval", "stats --watch --interval 1ms"},
 		{"health", "health"},
 		{"health-json", "health -o json"},
 		{"health-wide", "health -o wide"},
@@ -112,6 +140,8 @@ func TestOperate_Golden(t *testing.T) {
 		{"ping-name", "ping -o name"},
 		{"ping-one", "ping SRV_orders1"},
 		{"ping-unknown", "ping SRV_none"},
+		{"top-once", "top --once --interval 100ms"},
+		{"top-name", "top --once --interval 100ms --by server --rows 1 -o name"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -124,7 +154,7 @@ func TestOperate_Golden(t *testing.T) {
 // Without a server that answers, every verb says so, and what to do.
 func TestOperate_Nobody(t *testing.T) {
 	t.Parallel()
-	for _, args := range []string{"health", "ping"} {
+	for _, args := range []string{"list", "stats", "health", "ping", "top --once"} {
 		t.Run(args, func(t *testing.T) {
 			t.Parallel()
 			result := run(t, newBus(t), strings.Fields(args)...)
@@ -133,4 +163,29 @@ func TestOperate_Nobody(t *testing.T) {
 			assert.Contains(t, result.Stderr, "psrpc: no server answers\n  servers answer if")
 		})
 	}
+}
+
+func TestStats_Watch(t *testing.T) {
+	t.Parallel()
+	result := run(t, shop(t), "stats", "Orders/Get", "--server", "SRV_orders1", "--interval", "100ms", "--count", "3", "-o", "json")
+	require.Equal(t, 0, result.Exit, result.Stderr)
+	lines := strings.Split(strings.TrimSpace(result.Stdout), "\n")
+	require.Len(t, lines, 3)
+	for _, line := range lines[1:] {
+		assert.Contains(t, line, `"calls":10,`, "each table is of the time since the table before")
+	}
+}
+
+// A user ends a verb that repeats with Ctrl-C.
+func TestTop_Interrupted(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithCancel(t.Context())
+	result := clitest.Run(t, clitest.Env{Bus: shop(t), Context: ctx, Terminal: true, OnOutput: func(text string) {
+		if strings.Contains(text, "shop.Orders/Get") {
+			cancel()
+		}
+	}}, "", "top", "--interval", "100ms", "--color", "never")
+	assert.Equal(t, 130, result.Exit)
+	assert.Empty(t, result.Stderr)
+	assert.Contains(t, result.Stdout, "\x1b[H\x1b[J", "a table takes the place of the one before")
 }

@@ -48,3 +48,12 @@ func note(a *app.App, lines ...string) error {
 	}
 	return nil
 }
+
+// These are the headers of columns that several tables have.
+const (
+	titleActive = "ACTIVE"
+	titleErrors = "ERRORS"
+	titleP50    = "P50"
+	titleP99    = "P99"
+	titleRate   = "CALLS/S"
+)

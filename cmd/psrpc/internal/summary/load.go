@@ -1,0 +1,211 @@
+package summary
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/dynpsrpc/dynpsrpc/dynamic/fleet"
+	"github.com/dynpsrpc/dynpsrpc/errors"
+)
+
+// Load is how much some methods were used during some time.
+type Load struct {
+	// Name is the name of the service, method or server that was used.
+	Name string
+	// Servers is the number of servers that have counted.
+	Servers int
+	// Calls is the number of requests that were started. OK, Failed and Active are those that have
+	// succeeded, have failed, and are running now.
+	Calls, OK, Failed, Active uint64
+	// Declined is the number of requests that were not claimed.
+	Declined uint64
+	// Updates is the number of updates that were published.
+	Updates uint64
+	// PerSecond is the sum of the rates at which the servers have started requests.
+	PerSecond float64
+	// Codes holds the number of failures by code.
+	Codes map[errors.ErrorCode]uint64
+	// Duration holds how long the requests took.
+	Duration fleet.Histogram
+	// LastCall is when the last request was started, by the clock of its server. It is zero if there
+	// was none.
+	LastCall time.Time
+}
+
+// Ended returns the number of requests that have succeeded or failed.
+func (l *Load) Ended() uint64 { return l.OK + l.Failed }
+
+// FailedRatio returns the part of the ended requests that has failed, between 0 and 1.
+func (l *Load) FailedRatio() float64 {
+	if l.Ended() == 0 {
+		return 0
+	}
+	return float64(l.Failed) / float64(l.Ended())
+}
+
+// add adds what a server has counted between two answers. The earlier counters are nil if the
+// server has started in between.
+func (l *Load) add(now, before *fleet.Stats, elapsed time.Duration) {
+	if before == nil {
+		before = new(fleet.Stats)
+	}
+	calls := difference(now.CallsStarted, before.CallsStarted)
+	l.Calls += calls
+	l.OK += difference(now.CallsOK, before.CallsOK)
+	l.Declined += difference(now.Declined, before.Declined)
+	l.Updates += difference(now.UpdatesPublished, before.UpdatesPublished)
+	l.Active += now.Active
+	if seconds := elapsed.Seconds(); seconds > 0 {
+		l.PerSecond += float64(calls) / seconds
+	}
+	for code, n := range now.Errors {
+		if failed := difference(n, before.Errors[code]); failed > 0 {
+			if l.Codes == nil {
+				l.Codes = make(map[errors.ErrorCode]uint64)
+			}
+			l.Codes[code] += failed
+			l.Failed += failed
+		}
+	}
+	l.Duration.Merge(now.Duration.Sub(before.Duration))
+	if now.LastCall.After(l.LastCall) {
+		l.LastCall = now.LastCall
+	}
+}
+
+// difference returns how much a counter has grown. A counter that has shrunk was not the same one.
+func difference(now, before uint64) uint64 {
+	if now < before {
+		return now
+	}
+	return now - before
+}
+
+// By is what the lines of a table stand for.
+type By string
+
+// The lines of a table stand for services, methods or servers.
+const (
+	ByService By = "service"
+	ByMethod  By = "method"
+	ByServer  By = "server"
+)
+
+// Loads returns the load of each service, method or server, sorted by name.
+//
+// The load is that between two lists of the same servers, or since the start of each server if
+// before is nil. A server that is only in the second list is counted since its start. Methods for
+// which keep returns false are left out; keep may be nil. The clocks of the servers need not agree,
+// because each server's time is measured by its own clock.
+func Loads(before, now []*fleet.Server, by By, keep func(service *fleet.Service, method *fleet.Method) bool) []Load {
+	earlier := make(map[string]*fleet.Server, len(before))
+	for _, server := range before {
+		earlier[server.ID] = server
+	}
+	found := make(map[string]*Load)
+	for _, server := range now {
+		previous := sameRun(earlier[server.ID], server)
+		elapsed := server.Now.Sub(server.Started)
+		if previous != nil {
+			elapsed = server.Now.Sub(previous.Now)
+		}
+		counted := make(map[*Load]bool)
+		for s := range server.Services {
+			service := &server.Services[s]
+			for m := range service.Methods {
+				method := &service.Methods[m]
+				if method.Stats == nil || keep != nil && !keep(service, method) {
+					continue
+				}
+				name := nameOf(server, service, method, by)
+				load := found[name]
+				if load == nil {
+					load = &Load{Name: name}
+					found[name] = load
+				}
+				if !counted[load] {
+					counted[load] = true
+					load.Servers++
+				}
+				load.add(method.Stats, statsOf(previous, service.Name, method.Name), elapsed)
+			}
+		}
+	}
+	loads := make([]Load, 0, len(found))
+	for _, name := range slices.Sorted(maps.Keys(found)) {
+		loads = append(loads, *found[name])
+	}
+	return loads
+}
+
+// sameRun returns the earlier answer of a server, or nil if the server has started anew since then.
+func sameRun(earlier, now *fleet.Server) *fleet.Server {
+	if earlier == nil || !earlier.Started.Equal(now.Started) || !now.Now.After(earlier.Now) {
+		return nil
+	}
+	return earlier
+}
+
+func nameOf(server *fleet.Server, service *fleet.Service, method *fleet.Method, by By) string {
+	switch by {
+	case ByServer:
+		return server.ID
+	case ByMethod:
+		return service.Name + "/" + method.Name
+	default:
+		return service.Name
+	}
+}
+
+func statsOf(server *fleet.Server, service, method string) *fleet.Stats {
+	if server == nil {
+		return nil
+	}
+	for s := range server.Services {
+		if server.Services[s].Name != service {
+			continue
+		}
+		for m := range server.Services[s].Methods {
+			if server.Services[s].Methods[m].Name == method {
+				return server.Services[s].Methods[m].Stats
+			}
+		}
+	}
+	return nil
+}
+
+// A Key is what a table is sorted by.
+type Key string
+
+// Tables are sorted by name, or by the highest rate, 99th percentile, number of errors or number of
+// running requests.
+const (
+	SortName   Key = "name"
+	SortRate   Key = "rate"
+	SortP99    Key = "p99"
+	SortErrors Key = "errors"
+	SortActive Key = "active"
+)
+
+// SortLoads sorts the lines of a table. Lines that are equal in that respect are sorted by name, so
+// that they keep their places when a table is shown again.
+func SortLoads(loads []Load, key Key) {
+	slices.SortFunc(loads, func(a, b Load) int {
+		order := 0
+		switch key {
+		case SortRate:
+			order = cmp.Compare(b.PerSecond, a.PerSecond)
+		case SortP99:
+			order = cmp.Compare(b.Duration.Quantile(0.99), a.Duration.Quantile(0.99))
+		case SortErrors:
+			order = cmp.Compare(b.Failed, a.Failed)
+		case SortActive:
+			order = cmp.Compare(b.Active, a.Active)
+		case SortName:
+		}
+		return cmp.Or(order, strings.Compare(a.Name, b.Name))
+	})
+}

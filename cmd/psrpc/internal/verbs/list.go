@@ -1,0 +1,378 @@
+package verbs
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/dynpsrpc/dynpsrpc/bus"
+	"github.com/dynpsrpc/dynpsrpc/cmd/psrpc/internal/app"
+	"github.com/dynpsrpc/dynpsrpc/cmd/psrpc/internal/human"
+	"github.com/dynpsrpc/dynpsrpc/cmd/psrpc/internal/summary"
+	"github.com/dynpsrpc/dynpsrpc/dynamic/fleet"
+)
+
+// list is one run of the verb list.
+type list struct {
+	app *app.App
+	query
+
+	scan, psrpc bool
+}
+
+func newList(a *app.App) *cobra.Command {
+	l := &list{app: a}
+	cmd := &cobra.Command{
+		Use:     "list [SERVICE]",
+		Aliases: []string{"ls"},
+		Short:   "List the services on a bus, or the servers of one",
+		Long: `list shows the services of the servers that answer for themselves, with all servers of a service
+together, or the servers of one service. Calls, errors and times are since the start of each server:
+psrpc top shows those of the last second.
+
+Servers of psrpc cannot answer. The broker tells how many of them there are in the services that are
+known. With --scan, the broker is asked for all channels, and services of psrpc alone are shown, too.
+That takes the broker some time if it has very many channels.`,
+		Example: `  psrpc list
+  psrpc list Greeter -o wide
+  psrpc list --scan -o json`,
+		Args:              arguments(0, 1),
+		ValidArgsFunction: completeServices(a, false),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return l.services(cmd.Context())
+			}
+			return l.servers(cmd.Context(), args[0])
+		},
+	}
+	l.addFilter(cmd)
+	cmd.Flags().BoolVar(&l.scan, "scan", false, "ask the broker for all channels, to find services of psrpc")
+	cmd.Flags().BoolVar(&l.psrpc, "psrpc", false, "only services that psrpc servers serve")
+	return cmd
+}
+
+// services lists the services of the bus.
+func (l *list) services(ctx context.Context) error {
+	start := time.Now()
+	peers, err := l.peers(ctx, fleet.Parts(fleet.PartStats))
+	if err != nil {
+		return err
+	}
+	services := l.join(peers)
+	if len(services) == 0 {
+		return l.nothing(peers)
+	}
+	info := l.info(ctx)
+	took := time.Since(start)
+	r, rows := listReport(services)
+	clients := clientsOf(peers)
+	document := listDocument{Services: rows, Servers: len(peers.Servers), Silent: max(peers.Silent, 0), Took: int64(took)}
+	document.Bus = busRow{info.Kind, info.Version, int64(info.RoundTrip)}
+	if l.scan && peers.ScanErr == nil {
+		document.Clients = &clients
+	}
+	r.document = document
+	r.notes = listNotes(services, &document)
+	return r.show(l.app)
+}
+
+// peers asks the servers and the broker.
+func (l *list) peers(ctx context.Context, opts ...fleet.QueryOption) (*fleet.Peers, error) {
+	f, err := l.app.Fleet(ctx)
+	if err != nil {
+		return nil, err
+	}
+	options := []fleet.PeersOption{
+		fleet.PeersQuery(append(opts, fleet.Wait(l.waitTime(l.app)))...),
+		fleet.Schemas(l.app.Registry()),
+	}
+	if l.scan || l.psrpc {
+		l.scan = true
+		options = append(options, fleet.Scan())
+	}
+	peers, err := f.Peers(ctx, options...)
+	if err != nil {
+		return nil, app.RPC(err)
+	}
+	for _, id := range slices.Sorted(maps.Keys(peers.Refused)) {
+		l.app.Warnf("server %s refuses to answer: %v", id, peers.Refused[id])
+	}
+	if peers.ScanErr != nil {
+		l.app.Warnf("the broker does not tell its channels: %v", peers.ScanErr)
+	}
+	return peers, nil
+}
+
+// join returns the services that the user wants to see, with what servers and broker know of them.
+func (l *list) join(peers *fleet.Peers) []summary.Service {
+	servers := slices.DeleteFunc(slices.Clone(peers.Servers), func(s *fleet.Server) bool { return !l.selects(s) })
+	services := summary.Services(servers)
+	services = summary.WithPeers(services, peers, len(l.labels) == 0)
+	return slices.DeleteFunc(services, func(s summary.Service) bool { return l.psrpc && s.Psrpc == 0 })
+}
+
+// nothing returns the error for the case that there is no service to list.
+func (l *list) nothing(peers *fleet.Peers) error {
+	switch {
+	case len(peers.Servers) > 0 && len(l.labels) > 0:
+		return app.Nobodyf("none of %s has the label %s", human.Plural(len(peers.Servers), "server"), labelText(l.labels))
+	case l.psrpc:
+		return app.Nobodyf("no service of psrpc is seen on the bus")
+	case len(peers.Servers) > 0:
+		return app.Nobodyf("%s answered, and none of them serves anything", human.Plural(len(peers.Servers), "server"))
+	case l.scan && peers.ScanErr == nil:
+		return app.Hint(app.Nobodyf("nobody listens on the bus"), "is the prefix right, and the bus?")
+	default:
+		return app.Hint(app.Nobodyf("no server answers"), hintServe)
+	}
+}
+
+// info returns facts about the broker, as far as the bus knows them.
+func (l *list) info(ctx context.Context) bus.Info {
+	b, err := l.app.Bus(ctx)
+	if err != nil {
+		return bus.Info{}
+	}
+	informed, ok := b.(bus.Informed)
+	if !ok {
+		return bus.Info{}
+	}
+	info, err := informed.Info(ctx)
+	if err != nil {
+		return bus.Info{}
+	}
+	return info
+}
+
+// clientsOf returns the number of clients that were seen on the broker.
+func clientsOf(peers *fleet.Peers) int {
+	clients := make(map[string]bool)
+	for _, service := range peers.Services {
+		for _, id := range service.Clients {
+			clients[id] = true
+		}
+	}
+	return len(clients)
+}
+
+// listNotes returns the lines below the list of services.
+func listNotes(services []summary.Service, document *listDocument) []string {
+	var unknown []string
+	check := false
+	for i := range services {
+		check = check || suspicious(&services[i])
+		if len(services[i].Servers) == 0 {
+			unknown = append(unknown, services[i].Name)
+		}
+	}
+	var notes []string
+	if len(unknown) > 0 {
+		notes = append(notes, "seen on the broker only: "+strings.Join(unknown, ", ")+". Give the .proto with -p for more")
+	}
+	facts := []string{human.Plural(document.Servers, "server")}
+	if document.Silent > 0 {
+		facts = append(facts, strconv.Itoa(document.Silent)+" silent")
+		check = true
+	}
+	if document.Clients != nil {
+		facts = append(facts, human.Plural(*document.Clients, "client"))
+	}
+	if document.Bus.Kind != "" {
+		facts = append(facts, strings.TrimSpace(document.Bus.Kind+" "+document.Bus.Version))
+	}
+	facts = append(facts, human.Duration(time.Duration(document.Took)))
+	line := strings.Join(facts, ", ")
+	if check {
+		line += "  ! psrpc doctor"
+	}
+	return append(notes, line)
+}
+
+// servers lists the servers of a service.
+func (l *list) servers(ctx context.Context, name string) error {
+	peers, err := l.peers(ctx, fleet.Parts(fleet.PartStats, fleet.PartHealth))
+	if err != nil {
+		return err
+	}
+	servers, full, err := serversOf(peers.Servers, name)
+	if err != nil {
+		return l.unanswered(peers, name, err)
+	}
+	servers = slices.DeleteFunc(servers, func(s *fleet.Server) bool { return !l.selects(s) })
+	if len(servers) == 0 {
+		return app.Nobodyf("no server of %s has the label %s", full, labelText(l.labels))
+	}
+	r := serversReport(servers, full)
+	if peer := peerService(peers, full, ""); peer != nil {
+		if peer.Psrpc > 0 {
+			r.notes = append(r.notes, human.Plural(peer.Psrpc, "psrpc server")+" cannot answer: psrpc who METHOD names those that claim")
+		}
+		if mute := peer.Dynpsrpc - len(peer.Servers) - max(peer.Silent, 0); mute > 0 {
+			r.notes = append(r.notes, human.Plural(mute, "server")+" cannot answer: the program does not call fleet.Serve")
+		}
+		if peer.Silent > 0 {
+			r.notes = append(r.notes, human.Plural(peer.Silent, "server")+" kept silent: frozen or cut off. psrpc doctor says more")
+		}
+	}
+	return r.show(l.app)
+}
+
+// unanswered returns the error for a service of which no server has answered.
+func (l *list) unanswered(peers *fleet.Peers, name string, err error) error {
+	peer := peerService(peers, name, name)
+	switch {
+	case peer == nil || app.CodeOf(err) != app.ExitNobody:
+		return err
+	case peer.Psrpc > 0:
+		return app.Hint(app.Nobodyf("%s has %s, which cannot answer", name, human.Plural(peer.Psrpc, "psrpc server")),
+			"psrpc who METHOD names those that claim")
+	case peer.Receivers > 0:
+		return app.Nobodyf("%s has %s, and none of them answers", name, human.Plural(peer.Receivers, "server"))
+	default:
+		return err
+	}
+}
+
+// peerService returns what is known of a service, by its full name or its name on the bus.
+func peerService(peers *fleet.Peers, full, wireName string) *fleet.PeerService {
+	for _, service := range peers.Services {
+		if slices.Contains(service.Names, full) || service.WireName == wireName {
+			return service
+		}
+	}
+	return nil
+}
+
+type listDocument struct {
+	Services []serviceRow `json:"services"`
+	// Servers is the number of servers that have answered.
+	Servers int `json:"servers"`
+	// Silent is the number of servers that have not answered, as far as the broker knows.
+	Silent  int    `json:"silent"`
+	Clients *int   `json:"clients,omitempty"`
+	Bus     busRow `json:"bus"`
+	Took    int64  `json:"took_ns"`
+}
+
+type busRow struct {
+	Kind    string `json:"kind,omitempty"`
+	Version string `json:"version,omitempty"`
+	RTT     int64  `json:"rtt_ns,omitempty"`
+}
+
+type serviceRow struct {
+	Name     string `json:"name"`
+	WireName string `json:"wire_name"`
+	Methods  int    `json:"methods,omitempty"`
+	// Servers is the number of servers that have answered. The others are known from the broker; see
+	// summary.Service.
+	Servers   int          `json:"servers"`
+	Psrpc     int          `json:"psrpc"`
+	Mute      int          `json:"mute"`
+	Silent    int          `json:"silent"`
+	Topics    int          `json:"topics"`
+	Versions  []versionRow `json:"versions"`
+	Calls     uint64       `json:"calls"`
+	PerSecond float64      `json:"per_second"`
+	OK        uint64       `json:"ok"`
+	Failed    uint64       `json:"failed"`
+	P99       int64        `json:"p99_ns"`
+}
+
+type versionRow struct {
+	Digest  string `json:"digest"`
+	Servers int    `json:"servers"`
+}
+
+// listReport returns a line for each service.
+func listReport(services []summary.Service) (r *report, rows []serviceRow) {
+	r = &report{
+		headers: []string{"SERVICE", "METHODS", "SERVERS", "TOPICS", "DIGEST", titleRate, titleErrors, titleP99,
+			"CALLS", titleActive, titleP50, "WIRE NAME"},
+		wide: 8,
+	}
+	rows = make([]serviceRow, len(services))
+	for i := range services {
+		s := &services[i]
+		row := serviceRow{
+			Name: s.Name, WireName: s.WireName, Methods: s.Methods, Servers: len(s.Servers), Psrpc: s.Psrpc,
+			Mute: s.Mute, Silent: s.Silent, Topics: s.Topics, Versions: []versionRow{}, Calls: s.Calls, PerSecond: s.PerSecond,
+			OK: s.OK, Failed: s.Failed, P99: int64(s.Duration.Quantile(0.99)),
+		}
+		for _, version := range s.Versions {
+			row.Versions = append(row.Versions, versionRow{version.Digest.String(), version.Servers})
+		}
+		rows[i] = row
+		cells := []string{
+			s.Name, positive(s.Methods, "?"), serversText(s), positive(s.Topics, human.None), digestText(s),
+			human.Rate(s.PerSecond), errorsOf(&s.Load), quantile(&s.Load, 0.99),
+			human.Count(s.Calls), human.Count(s.Active), quantile(&s.Load, 0.5), s.WireName,
+		}
+		if len(s.Servers) == 0 { // Only the broker knows the service.
+			for _, unknown := range []int{5, 6, 7, 8, 9, 10} {
+				cells[unknown] = human.None
+			}
+		}
+		r.rows = append(r.rows, cells)
+	}
+	return r, rows
+}
+
+// positive returns a number, or a text if it is not positive.
+func positive(n int, otherwise string) string {
+	if n <= 0 {
+		return otherwise
+	}
+	return human.Count(n)
+}
+
+// serversText returns the number of servers of a service: "3", "2 + 1" for two versions,
+// "3 (1 psrpc)", "4 psrpc", "3 (1 without fleet, 1 silent)".
+func serversText(s *summary.Service) string {
+	var ours []string
+	for _, version := range s.Versions {
+		ours = append(ours, human.Count(version.Servers))
+	}
+	var others []string
+	if s.Psrpc > 0 {
+		others = append(others, human.Count(s.Psrpc)+" psrpc")
+	}
+	if s.Mute > 0 {
+		others = append(others, human.Count(s.Mute)+" without fleet")
+	}
+	if s.Silent > 0 {
+		others = append(others, human.Count(s.Silent)+" silent")
+	}
+	switch text := strings.Join(others, ", "); {
+	case len(ours) == 0:
+		return cmp.Or(text, "0")
+	case text == "":
+		return strings.Join(ours, " + ")
+	default:
+		return strings.Join(ours, " + ") + " (" + text + ")"
+	}
+}
+
+// digestText returns the version of a service, or how many there are.
+func digestText(s *summary.Service) string {
+	switch len(s.Versions) {
+	case 0:
+		return human.None
+	case 1:
+		return shortDigest(s.Versions[0].Digest)
+	default:
+		return fmt.Sprintf("%d versions", len(s.Versions))
+	}
+}
+
+// suspicious reports whether psrpc doctor has something to say about a service.
+func suspicious(s *summary.Service) bool {
+	return len(s.Versions) > 1 || s.Silent > 0 || s.FailedRatio() > maxFailedRatio
+}
