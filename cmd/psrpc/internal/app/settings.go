@@ -1,6 +1,7 @@
 package app
 
 import (
+	"maps"
 	"net/url"
 	"path/filepath"
 	"runtime"
@@ -15,6 +16,8 @@ import (
 const (
 	// DefaultBus is the bus that is used if no other one is given. The verb up listens there.
 	DefaultBus = "nats://127.0.0.1:8322"
+	// DefaultMonitor is the monitoring endpoint of DefaultBus.
+	DefaultMonitor = "http://127.0.0.1:8323"
 	// DefaultTimeout is the time to wait for answers if no other one is given.
 	DefaultTimeout = 3 * time.Second
 )
@@ -38,10 +41,15 @@ func (a *App) Settings() (*contexts.Context, error) {
 		}
 		return nil, err
 	}
-	if fromEnv := a.Env("PSRPC_BUS"); fromEnv != "" && a.Flags.Context == "" {
-		settings.Bus = fromEnv
+	if fromEnv := a.Env("PSRPC_BUS"); fromEnv != "" && a.Flags.Context == "" && fromEnv != settings.Bus {
+		settings.Bus, settings.Monitor = fromEnv, ""
 	}
-	settings.Bus = firstNonEmpty(a.Flags.Bus, settings.Bus, DefaultBus)
+	if a.Flags.Bus != "" && a.Flags.Bus != settings.Bus {
+		settings.Bus, settings.Monitor = a.Flags.Bus, "" // the monitor is that of another bus
+	}
+	if settings.Bus == "" {
+		settings.Bus, settings.Monitor = DefaultBus, DefaultMonitor
+	}
 	settings.Prefix = firstNonEmpty(a.Flags.Prefix, settings.Prefix)
 	if len(a.Flags.Proto)+len(a.Flags.DescriptorSet) > 0 {
 		settings.Proto, settings.DescriptorSet = a.Flags.Proto, a.Flags.DescriptorSet
@@ -75,12 +83,19 @@ func checkScheme(busURL string) error {
 	return Usagef("the bus URL must begin with redis://, rediss://, redis-cluster://, redis-sentinel://, unix://, nats:// or tls://")
 }
 
-// busURL returns the URL of the bus with the prefix as a parameter.
+// busURL returns the URL of the bus with the prefix and the monitor as parameters.
 func busURL(settings *contexts.Context) (string, error) {
 	if err := checkScheme(settings.Bus); err != nil {
 		return "", err
 	}
-	if settings.Prefix == "" {
+	added := url.Values{}
+	if settings.Prefix != "" {
+		added.Set("prefix", settings.Prefix)
+	}
+	if isNATS := strings.HasPrefix(settings.Bus, "nats:") || strings.HasPrefix(settings.Bus, "tls:"); isNATS && settings.Monitor != "" {
+		added.Set("monitor", settings.Monitor)
+	}
+	if len(added) == 0 {
 		return settings.Bus, nil
 	}
 	base, query, _ := strings.Cut(settings.Bus, "?")
@@ -89,7 +104,7 @@ func busURL(settings *contexts.Context) (string, error) {
 		// The error of package url may contain a password.
 		return "", Usagef("the parameters of the bus URL cannot be parsed: percent-encode their values")
 	}
-	values.Set("prefix", settings.Prefix)
+	maps.Copy(values, added)
 	return base + "?" + values.Encode(), nil
 }
 

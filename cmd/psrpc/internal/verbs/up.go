@@ -24,6 +24,7 @@ const brokerStart = 10 * time.Second
 type up struct {
 	app     *app.App
 	listen  string
+	monitor string
 	servers int
 }
 
@@ -41,12 +42,13 @@ broker and without a service of one's own. Nothing is stored.`,
 		RunE: func(command *cobra.Command, _ []string) error { return u.run(command.Context()) },
 	}
 	command.Flags().StringVar(&u.listen, "listen", strings.TrimPrefix(app.DefaultBus, "nats://"), "address of the NATS server")
+	command.Flags().StringVar(&u.monitor, "monitor", strings.TrimPrefix(app.DefaultMonitor, "http://"), "address of the NATS server's monitoring endpoint")
 	command.Flags().IntVar(&u.servers, "servers", 2, "number of servers of the example service")
 	return command
 }
 
 func (u *up) run(ctx context.Context) error {
-	broker, err := startBroker(u.listen)
+	broker, err := startBroker(u.listen, u.monitor)
 	if err != nil {
 		return err
 	}
@@ -60,7 +62,7 @@ func (u *up) run(ctx context.Context) error {
 	if err != nil {
 		return errors.Join(err, b.Close())
 	}
-	if err := u.announce(broker.ClientURL()); err != nil {
+	if err := u.announce(broker); err != nil {
 		d.Close()
 		return errors.Join(err, b.Close())
 	}
@@ -69,28 +71,18 @@ func (u *up) run(ctx context.Context) error {
 	return b.Close()
 }
 
-// startBroker starts a NATS server that listens on address.
-func startBroker(address string) (*server.Server, error) {
-	host, portText, err := net.SplitHostPort(address)
-	if err != nil {
-		return nil, app.Usagef("--listen %s: want host:port", address)
-	}
-	port, err := strconv.Atoi(portText)
-	if err != nil || port < 0 {
-		return nil, app.Usagef("--listen %s: %s is not a port", address, portText)
-	}
-	// The NATS server does not return the reason why it cannot listen.
-	probe, err := net.Listen("tcp", address) //nolint:noctx // it does not wait
-	if err != nil {
-		return nil, app.Hint(fmt.Errorf("the NATS server cannot listen: %w", err), "psrpc up --listen 127.0.0.1:0 takes a free port; is psrpc up running already?")
-	}
-	if err := probe.Close(); err != nil {
+// startBroker starts a NATS server that listens on an address, and another one for its monitoring
+// endpoint, which tells who listens to what.
+func startBroker(listen, monitor string) (*server.Server, error) {
+	options := &server.Options{NoLog: true, NoSigs: true}
+	var err error
+	if options.Host, options.Port, err = freeAddress("listen", listen); err != nil {
 		return nil, err
 	}
-	if port == 0 {
-		port = server.RANDOM_PORT
+	if options.HTTPHost, options.HTTPPort, err = freeAddress("monitor", monitor); err != nil {
+		return nil, err
 	}
-	broker, err := server.NewServer(&server.Options{Host: host, Port: port, NoLog: true, NoSigs: true})
+	broker, err := server.NewServer(options)
 	if err != nil {
 		return nil, fmt.Errorf("NATS server: %w", err)
 	}
@@ -102,21 +94,44 @@ func startBroker(address string) (*server.Server, error) {
 	return broker, nil
 }
 
-// announce prints where the bus is and what can be tried.
-func (u *up) announce(url string) error {
-	if u.app.Format() == app.FormatJSON {
-		return u.app.JSON(map[string]any{"bus": url, "services": []string{"greeting.Greeter"}, "servers": u.servers})
+// freeAddress splits an address into host and port. If something else listens there, it returns an
+// error, because the NATS server would not tell the reason. Port 0 stands for any free port.
+func freeAddress(flag, address string) (host string, port int, err error) {
+	host, portText, err := net.SplitHostPort(address)
+	if err != nil {
+		return "", 0, app.Usagef("--%s %s: want host:port", flag, address)
 	}
-	flag := ""
-	if url != app.DefaultBus {
-		flag = " --bus " + url
+	if port, err = strconv.Atoi(portText); err != nil || port < 0 {
+		return "", 0, app.Usagef("--%s %s: %s is not a port", flag, address, portText)
+	}
+	probe, err := net.Listen("tcp", address) //nolint:noctx // it does not wait
+	if err != nil {
+		return "", 0, app.Hint(fmt.Errorf("the NATS server cannot listen: %w", err),
+			"is psrpc up running already? psrpc up --listen 127.0.0.1:0 --monitor 127.0.0.1:0 takes free ports")
+	}
+	if port == 0 {
+		port = server.RANDOM_PORT
+	}
+	return host, port, probe.Close()
+}
+
+// announce prints where the bus is and what can be tried.
+func (u *up) announce(broker *server.Server) error {
+	url, monitor := broker.ClientURL(), fmt.Sprintf("http://%s", broker.MonitorAddr())
+	if u.app.Format() == app.FormatJSON {
+		return u.app.JSON(map[string]any{"bus": url, "monitor": monitor, "services": []string{"greeting.Greeter"}, "servers": u.servers})
+	}
+	export := ""
+	if url != app.DefaultBus || monitor != app.DefaultMonitor {
+		export = fmt.Sprintf("export PSRPC_BUS='%s?monitor=%s'\n         ", url, monitor)
 	}
 	return u.app.Printf(`bus      %s
+monitor  %s
 service  greeting.Greeter on %s
-try      psrpc%[3]s list
-         psrpc%[3]s describe Greeter
-         psrpc%[3]s call Greeter/Hello name=Ada
-         psrpc%[3]s call Greeter/All name=Ada -v
-         psrpc%[3]s subscribe Greeter/News
-`, url, plural(u.servers, "server"), flag)
+try      %spsrpc list
+         psrpc describe Greeter
+         psrpc call Greeter/Hello name=Ada
+         psrpc call Greeter/All name=Ada -v
+         psrpc subscribe Greeter/News
+`, url, monitor, plural(u.servers, "server"), export)
 }

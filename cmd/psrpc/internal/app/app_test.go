@@ -1,0 +1,176 @@
+package app_test
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/dynpsrpc/dynpsrpc/cmd/psrpc/internal/app"
+	"github.com/dynpsrpc/dynpsrpc/errors"
+)
+
+const config = `
+current: dev
+contexts:
+  dev:
+    bus: nats://dev:4222
+    monitor: http://dev:8222
+    prefix: dev.
+    timeout: 7s
+    proto: [protos/a.proto]
+    import: [/protos]
+  prod:
+    bus: redis://:${PASS}@prod:6379
+    metadata: {authorization: "${PASS}"}
+`
+
+// newApp returns an App with the contexts dev and prod and the given environment, and its standard
+// output and standard error.
+func newApp(t *testing.T, env map[string]string) (a *app.App, stdout, stderr *bytes.Buffer) {
+	t.Helper()
+	directory := filepath.Join(t.TempDir(), "psrpc")
+	require.NoError(t, os.Mkdir(directory, 0o700))
+	require.NoError(t, os.WriteFile(filepath.Join(directory, "config.yaml"), []byte(config), 0o600))
+	stdout, stderr = new(bytes.Buffer), new(bytes.Buffer)
+	a = app.New()
+	a.Out, a.Err = stdout, stderr
+	a.Env = func(name string) string {
+		if name == "XDG_CONFIG_HOME" {
+			return filepath.Dir(directory)
+		}
+		return env[name]
+	}
+	return a, stdout, stderr
+}
+
+func TestSettings_FlagsBeforeEnvironmentBeforeContext(t *testing.T) {
+	t.Parallel()
+	secret := map[string]string{"PASS": "pa55"}
+	for name, test := range map[string]struct {
+		env          map[string]string
+		flags        app.Flags
+		bus, monitor string
+	}{
+		"current context":         {nil, app.Flags{}, "nats://dev:4222", "http://dev:8222"},
+		"environment":             {map[string]string{"PSRPC_BUS": "nats://env"}, app.Flags{}, "nats://env", ""},
+		"flag before environment": {map[string]string{"PSRPC_BUS": "nats://env"}, app.Flags{Bus: "nats://flag"}, "nats://flag", ""},
+		"context in environment":  {map[string]string{"PSRPC_CONTEXT": "prod", "PASS": "pa55"}, app.Flags{}, "redis://:pa55@prod:6379", ""},
+		"context in flag":         {map[string]string{"PSRPC_BUS": "nats://env", "PASS": "pa55"}, app.Flags{Context: "prod"}, "redis://:pa55@prod:6379", ""},
+		"flag before context":     {secret, app.Flags{Context: "prod", Bus: "nats://flag"}, "nats://flag", ""},
+	} {
+		a, _, _ := newApp(t, test.env)
+		a.Flags = test.flags
+		settings, err := a.Settings()
+		require.NoError(t, err, name)
+		assert.Equal(t, test.bus, settings.Bus, name)
+		assert.Equal(t, test.monitor, settings.Monitor, name)
+	}
+
+	a, _, _ := newApp(t, nil)
+	settings, err := a.Settings()
+	require.NoError(t, err)
+	assert.Equal(t, 7*time.Second, settings.Timeout)
+	assert.Equal(t, []string{filepath.Join(filepath.Dir(a.ConfigFile()), "protos", "a.proto")}, settings.Proto)
+	assert.Equal(t, []string{"/protos"}, settings.Import)
+
+	a, _, _ = newApp(t, nil)
+	a.Flags.Context = "prod"
+	_, err = a.Settings()
+	assert.ErrorContains(t, err, "PASS is not set")
+}
+
+func TestSettings_DefaultIsTheBusOfUp(t *testing.T) {
+	t.Parallel()
+	a := app.New()
+	home := t.TempDir()
+	a.Env = func(name string) string { return map[string]string{"HOME": home}[name] }
+	settings, err := a.Settings()
+	require.NoError(t, err)
+	assert.Equal(t, app.DefaultBus, settings.Bus)
+	assert.Equal(t, app.DefaultMonitor, settings.Monitor)
+	assert.Equal(t, app.DefaultTimeout, settings.Timeout)
+}
+
+func TestSettings_WarnsAboutAPasswordInAFlag(t *testing.T) {
+	t.Parallel()
+	a, _, stderr := newApp(t, nil)
+	a.Flags.Bus = "redis://ada:pa55@host"
+	for range 2 {
+		_, err := a.Settings()
+		require.NoError(t, err)
+	}
+	assert.Equal(t, 1, bytes.Count(stderr.Bytes(), []byte("password")))
+	assert.NotContains(t, stderr.String(), "pa55")
+}
+
+func TestCodeOf(t *testing.T) {
+	t.Parallel()
+	facts := func(reason errors.Reason) error {
+		return errors.WithFacts(errors.NewErrorf(errors.Unavailable, "failed"), errors.CallFacts{Reason: reason})
+	}
+	for _, test := range []struct {
+		err  error
+		want int
+	}{
+		{nil, 0},
+		{fmt.Errorf("failed"), app.ExitFailed},
+		{app.Usagef("wrong"), app.ExitUsage},
+		{app.Hint(app.Usagef("wrong"), "do this"), app.ExitUsage},
+		{fmt.Errorf("wrapped: %w", app.Nobodyf("nobody")), app.ExitNobody},
+		{app.RPC(facts(errors.ReasonNobodyListening)), app.ExitNobody},
+		{app.RPC(facts(errors.ReasonBusDown)), app.ExitUnreachable},
+		{app.RPC(facts(errors.ReasonAllDeclined)), 78},
+		{app.RPC(errors.NewErrorf(errors.NotFound, "none")), 69},
+		{app.RPC(errors.NewErrorf("own_code", "own")), 66},
+		{app.Answered(errors.NewErrorf(errors.DeadlineExceeded, "late"), "SRV_1", time.Second), 68},
+		{app.RPC(nil), 0},
+		{context.Canceled, app.ExitInterrupted},
+	} {
+		assert.Equal(t, test.want, app.CodeOf(test.err), "%v", test.err)
+	}
+}
+
+func TestReport_PrintsNothingForAnInterruptedRun(t *testing.T) {
+	t.Parallel()
+	a, stdout, stderr := newApp(t, nil)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	assert.Equal(t, app.ExitInterrupted, a.Report(ctx, fmt.Errorf("failed")))
+	assert.Equal(t, 0, a.Report(ctx, nil))
+	assert.Empty(t, stdout.String()+stderr.String())
+}
+
+func TestTable_AlignsColumns(t *testing.T) {
+	t.Parallel()
+	a, stdout, _ := newApp(t, nil)
+	rows := [][]string{{"a", "57µs", ""}, {"long name", "1", "x\x1b[2Jy\nz"}}
+	require.NoError(t, a.Table([]string{"NAME", "TIME", "TEXT"}, rows))
+	assert.Equal(t, "NAME       TIME  TEXT\na          57µs\nlong name  1     x[2Jy z\n", stdout.String())
+
+	stdout.Reset()
+	a.Flags.Color = "always"
+	require.NoError(t, a.Table([]string{"NAME", "STATE"}, [][]string{{"a", a.Styled(app.StyleRed, "down")}, {"b", "up"}}))
+	assert.Equal(t, "\x1b[1mNAME\x1b[0m  \x1b[1mSTATE\x1b[0m\na     \x1b[31mdown\x1b[0m\nb     up\n", stdout.String())
+
+	stdout.Reset()
+	a.Flags.Output = "name"
+	require.NoError(t, a.Table([]string{"NAME", "STATE"}, [][]string{{"a", "down"}, {"b", "up"}}))
+	assert.Equal(t, "a\nb\n", stdout.String())
+}
+
+func TestDuration(t *testing.T) {
+	t.Parallel()
+	for d, want := range map[time.Duration]string{
+		0: "0µs", 57 * time.Microsecond: "57µs", 800 * time.Microsecond: "0.8 ms", 14 * time.Millisecond: "14 ms",
+		3 * time.Second: "3.0 s", 330 * time.Second: "5m30s", -2 * time.Millisecond: "-2.0 ms",
+	} {
+		assert.Equal(t, want, app.Duration(d))
+	}
+}
