@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"io"
+	"time"
 
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
@@ -153,8 +154,10 @@ func (c *call) runSubscription(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// runStream passes messages on in both directions. A client that has sent all its messages still
-// gets those of the server, until the server closes the stream.
+// runStream passes messages on in both directions, until the server closes the stream or the client
+// goes away. On the bus, neither side can say that it has sent its last message. After that of the
+// client, the gateway therefore closes the stream when the server has been silent for some time; see
+// [WithLinger].
 func (c *call) runStream(ctx context.Context) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -167,21 +170,44 @@ func (c *call) runStream(ctx context.Context) error {
 	}
 	// The goroutine may be waiting in the client's receive, which returns only when the HTTP request
 	// ends. That is after run has returned, so run does not wait for the goroutine.
+	forwarded := make(chan struct{})
 	go func() {
+		defer close(forwarded)
 		if err := c.forward(stream); err != nil {
 			_ = stream.Close(err)
 		}
 	}()
-	for message := range stream.Channel() {
-		if err := c.sendMessage(message); err != nil {
-			_ = stream.Close(errors.NewErrorf(errors.Canceled, "the HTTP client has gone"))
-			return err
+	var silence <-chan time.Time
+	for {
+		select {
+		case message, open := <-stream.Channel():
+			if !open {
+				return streamFailure(stream.Err())
+			}
+			if err := c.sendMessage(message); err != nil {
+				_ = stream.Close(errClientGone)
+				return err
+			}
+			if silence != nil {
+				silence = time.After(c.gateway.options.linger)
+			}
+		case <-forwarded:
+			forwarded = nil
+			if c.gateway.options.linger > 0 {
+				silence = time.After(c.gateway.options.linger)
+			}
+		case <-silence:
+			return streamFailure(stream.Close(nil))
 		}
 	}
-	if err := stream.Err(); !isStreamEnd(err) {
-		return err
+}
+
+// streamFailure returns the error with which a stream has been closed, or nil if that is no failure.
+func streamFailure(err error) error {
+	if errors.Is(err, errors.ErrStreamClosed) || errors.Is(err, errors.ErrStreamEOF) {
+		return nil
 	}
-	return nil
+	return err
 }
 
 // forward sends the messages of the client on the stream, until the client has sent its last one.
@@ -202,11 +228,6 @@ func (c *call) forward(stream *dynamic.InvokedStream) error {
 			return err
 		}
 	}
-}
-
-// isStreamEnd reports whether a stream has been closed without a failure.
-func isStreamEnd(err error) bool {
-	return err == nil || errors.Is(err, errors.ErrStreamClosed) || errors.Is(err, errors.ErrStreamEOF)
 }
 
 // decode returns the argument of the Invoke functions for an encoded message of the client.

@@ -60,6 +60,8 @@ type fixture struct {
 	server   *httptest.Server
 	// waiting counts the handlers of the item "wait" that are running.
 	waiting atomic.Int32
+	// panics counts the panics of the gateway. The HTTP server recovers and only logs them.
+	panics atomic.Int32
 }
 
 func parse(t testing.TB, source string) *registry.Registry {
@@ -89,10 +91,26 @@ func newFixture(t testing.TB, opts ...gateway.Option) *fixture {
 	f.gateway, err = gateway.New(conn, f.registry, append([]gateway.Option{visible}, opts...)...)
 	require.NoError(t, err)
 	f.server = httptest.NewUnstartedServer(nil)
-	f.server.Config = gateway.Server(f.gateway)
+	f.server.Config = gateway.Server(f.countPanics(f.gateway))
 	f.server.Start()
-	t.Cleanup(f.server.Close)
+	t.Cleanup(func() {
+		f.server.Close()
+		require.Zero(t, f.panics.Load())
+	})
 	return f
+}
+
+func (f *fixture) countPanics(handler http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		completed := false
+		defer func() {
+			if !completed {
+				f.panics.Add(1)
+			}
+		}()
+		handler.ServeHTTP(w, r)
+		completed = true
+	})
 }
 
 // handlers returns handlers that return their requests. A name that begins with "fail" fails with

@@ -17,6 +17,7 @@ const (
 	DefaultMaxResponseBytes  = 16 << 20
 	DefaultMaxTimeout        = 30 * time.Second
 	DefaultWriteTimeout      = 10 * time.Second
+	DefaultLinger            = 10 * time.Second
 	DefaultMaxStreams        = 1000
 	DefaultStreamsPerAddress = 100
 )
@@ -30,6 +31,7 @@ type options struct {
 	maxResponseBytes  int
 	maxTimeout        time.Duration
 	writeTimeout      time.Duration
+	linger            time.Duration
 	maxStreams        int
 	streamsPerAddress int
 	metadata          []string
@@ -46,7 +48,7 @@ type options struct {
 func newOptions(opts []Option) (*options, error) {
 	o := &options{
 		maxRequestBytes: DefaultMaxRequestBytes, maxResponseBytes: DefaultMaxResponseBytes,
-		maxTimeout: DefaultMaxTimeout, writeTimeout: DefaultWriteTimeout,
+		maxTimeout: DefaultMaxTimeout, writeTimeout: DefaultWriteTimeout, linger: DefaultLinger,
 		maxStreams: DefaultMaxStreams, streamsPerAddress: DefaultStreamsPerAddress,
 		metadata: []string{"traceparent", "tracestate", "baggage"},
 		logger:   slog.Default(),
@@ -109,6 +111,12 @@ func WithMaxTimeout(timeout time.Duration) Option { return func(o *options) { o.
 func WithWriteTimeout(timeout time.Duration) Option {
 	return func(o *options) { o.writeTimeout = timeout }
 }
+
+// WithLinger sets how long the server of a stream may be silent after the client has sent its last
+// message, before the gateway closes the stream. On the bus, a client cannot tell a server that it has
+// sent its last message. The default is [DefaultLinger]; with 0, only the server and the end of the
+// HTTP request close the stream.
+func WithLinger(timeout time.Duration) Option { return func(o *options) { o.linger = timeout } }
 
 // WithMaxStreams limits how many multi calls, streams and subscriptions are open at the same time:
 // in all, and for each remote address. The defaults are [DefaultMaxStreams] and

@@ -220,6 +220,20 @@ func (f *fixture) receiveAll(t testing.TB, stream connect.ClientStream) (names [
 	}
 }
 
+// On the bus, a client cannot tell that it has sent its last message.
+func TestStreams_EndIfTheServerIsSilentAfterTheLastMessage(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, gateway.WithLinger(20*time.Millisecond))
+	r := f.post(t, "/shop.Shop/Talk", `{"name": "one"}`, "Accept: application/x-ndjson")
+	assert.Contains(t, r.body, " heard one")
+	stream, err := f.connectClient(connecthttp.WithGRPC()).CallClientStream(t.Context(),
+		connect.Spec{Procedure: "/shop.Shop/Talk", StreamType: connect.StreamTypeBidi})
+	require.NoError(t, err)
+	require.NoError(t, stream.Send(f.item("one")))
+	require.NoError(t, stream.CloseSend())
+	assert.Len(t, f.receiveAll(t, stream), 1)
+}
+
 func TestGRPC_GoClient(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)

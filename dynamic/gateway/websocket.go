@@ -75,17 +75,16 @@ type webSocketClient struct {
 // pings otherwise.
 func (c *webSocketClient) read(cancel context.CancelCauseFunc) {
 	ended := false
-	fail := func(err error) {
-		c.err = err
+	end := func(err error) {
 		if !ended {
+			ended, c.err = true, err
 			close(c.frames)
 		}
-		ended = true
 	}
 	for {
 		kind, data, err := c.socket.Read(c.ctx)
 		if err != nil {
-			fail(errClientGone)
+			end(errClientGone)
 			cancel(errClientGone)
 			return
 		}
@@ -95,11 +94,11 @@ func (c *webSocketClient) read(cancel context.CancelCauseFunc) {
 		var frame webSocketFrame
 		switch {
 		case kind != websocket.MessageText:
-			fail(errors.NewErrorf(errors.InvalidArgument, "a WebSocket frame is not text"))
+			end(errors.NewErrorf(errors.InvalidArgument, "a WebSocket frame is not text"))
 		case json.Unmarshal(data, &frame) != nil:
-			fail(errors.NewErrorf(errors.InvalidArgument, `a WebSocket frame is not a JSON object with "message" or "end"`))
+			end(errors.NewErrorf(errors.InvalidArgument, `a WebSocket frame is not a JSON object with "message" or "end"`))
 		case frame.End:
-			fail(io.EOF)
+			end(io.EOF)
 		default:
 			select {
 			case c.frames <- frame.Message:

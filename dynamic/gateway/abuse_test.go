@@ -1,0 +1,179 @@
+package gateway_test
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/coder/websocket"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/dynpsrpc/dynpsrpc/dynamic/gateway"
+)
+
+// dialRaw opens a TCP connection and sends request.
+func (f *fixture) dialRaw(t testing.TB, request string) net.Conn {
+	t.Helper()
+	conn, err := net.Dial("tcp", f.server.Listener.Addr().String())
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = conn.Close() })
+	_, err = io.WriteString(conn, request)
+	require.NoError(t, err)
+	return conn
+}
+
+const subscribeRequest = "GET /shop.Shop/News HTTP/1.1\r\nHost: shop\r\nAccept: text/event-stream\r\n\r\n"
+
+// A client that does not read is disconnected. Until then it delays nobody else.
+func TestAbuse_SlowReader(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, gateway.WithWriteTimeout(200*time.Millisecond), gateway.WithMaxStreams(2, 2))
+	slow := f.dialRaw(t, subscribeRequest)
+	require.NoError(t, slow.(*net.TCPConn).SetReadBuffer(4096))
+	_, err := bufio.NewReaderSize(slow, 16).ReadString(' ')
+	require.NoError(t, err)
+
+	update := f.item(strings.Repeat("x", 1<<20))
+	deadline := time.Now().Add(20 * time.Second)
+	full := func() bool {
+		require.NoError(t, f.shops[0].Publish(t.Context(), "News", update))
+		fast := f.dialRaw(t, subscribeRequest)
+		defer fast.Close()
+		second := f.dialRaw(t, subscribeRequest)
+		defer second.Close()
+		line, err := bufio.NewReader(second).ReadString('\n')
+		require.NoError(t, err)
+		return strings.Contains(line, "429")
+	}
+	for full() {
+		require.True(t, time.Now().Before(deadline), "the slow reader still holds its stream")
+	}
+}
+
+func TestAbuse_AbortedStreamsLeakNothing(t *testing.T) {
+	t.Parallel()
+	const streams, atOnce = 500, 20
+	f := newFixture(t)
+	before := runtime.NumGoroutine()
+	var workers sync.WaitGroup
+	for range atOnce {
+		workers.Go(func() {
+			for i := range streams / atOnce {
+				request := subscribeRequest
+				if i%2 == 0 {
+					request = "POST /shop.Shop/Talk HTTP/1.1\r\nHost: shop\r\nContent-Type: application/connect+json\r\nContent-Length: 1000\r\n\r\n\x00\x00"
+				}
+				conn, err := net.Dial("tcp", f.server.Listener.Addr().String())
+				if !assert.NoError(t, err) {
+					return
+				}
+				_, _ = io.WriteString(conn, request)
+				if i%4 < 2 {
+					_, _ = conn.Read(make([]byte, 10))
+				}
+				_ = conn.Close()
+			}
+		})
+	}
+	workers.Wait()
+	assert.Eventually(t, func() bool { return runtime.NumGoroutine() <= before+20 }, 20*time.Second, 10*time.Millisecond,
+		"%d goroutines before", before)
+	assert.Equal(t, http.StatusOK, f.post(t, "/shop.Shop/Get", `{}`).status)
+}
+
+func TestAbuse_HeaderFlood(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	conn := f.dialRaw(t, "GET /healthz HTTP/1.1\r\nHost: shop\r\n")
+	go func() {
+		for i := range 1000 {
+			if _, err := fmt.Fprintf(conn, "X-%d: %s\r\n", i, strings.Repeat("x", 1000)); err != nil {
+				return
+			}
+		}
+	}()
+	line, err := bufio.NewReader(conn).ReadString('\n')
+	require.NoError(t, err)
+	assert.Contains(t, line, "431")
+}
+
+// Server ends connections whose header does not arrive.
+func TestServer_TimesOut(t *testing.T) {
+	t.Parallel()
+	server := gateway.Server(http.NotFoundHandler())
+	assert.Equal(t, 10*time.Second, server.ReadHeaderTimeout)
+	assert.Equal(t, 2*time.Minute, server.IdleTimeout)
+	assert.Equal(t, 64<<10, server.MaxHeaderBytes)
+}
+
+func FuzzRequest(f *testing.F) {
+	fx := newFixture(f, gateway.WithMaxTimeout(50*time.Millisecond), gateway.WithLinger(time.Millisecond),
+		gateway.WithReflection(), gateway.WithOpenAPI())
+	for _, seed := range [][5]string{
+		{"/shop.Shop/Get", `{"name": "tea"}`, "application/json", "", ""},
+		{"/shop.Shop/InRoom", `{}`, "application/proto", "*/*", "1/a%2Fb"},
+		{"/shop.Shop/Everyone", `{} {}`, "application/json", "text/event-stream", ""},
+		{"/shop.Shop/Talk", "\x00\x00\x00\x00\x02{}", "application/connect+json", "", "%zz"},
+		{"/shop.Shop/Everyone", "\x00\x00\x00\x00\x00", "application/grpc", "", "///"},
+		{"/shop.Shop/Talk", "AAAAAAA=", "application/grpc-web-text", "application/x-ndjson", ""},
+	} {
+		f.Add(seed[0], seed[1], seed[2], seed[3], seed[4])
+	}
+	f.Fuzz(func(t *testing.T, path, body, contentType, accept, topic string) {
+		if path == "/shop.Shop/News" || strings.ContainsAny(path, "\x00\r\n ") {
+			t.Skip("a subscription does not end; not a path")
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		defer cancel()
+		request, err := http.NewRequestWithContext(ctx, http.MethodPost, fx.server.URL, strings.NewReader(body))
+		require.NoError(t, err)
+		request.URL.Path = path
+		for name, value := range map[string]string{"Content-Type": contentType, "Accept": accept, gateway.TopicHeader: topic} {
+			if !strings.ContainsAny(value, "\x00\r\n") {
+				request.Header.Set(name, value)
+			}
+		}
+		r, err := fx.server.Client().Do(request)
+		if err != nil {
+			t.Skip(err)
+		}
+		defer r.Body.Close()
+		_, _ = io.Copy(io.Discard, io.LimitReader(r.Body, 1<<20))
+		require.Zero(t, fx.panics.Load())
+	})
+}
+
+func FuzzWebSocketFrames(f *testing.F) {
+	fx := newFixture(f, gateway.WithLinger(10*time.Millisecond))
+	f.Add([]byte(`{"message": {"name": "one"}}`), true)
+	f.Add([]byte(`{"end": true}`), true)
+	f.Add([]byte(`{"message": 1}`), true)
+	f.Add([]byte{0xff}, false)
+	f.Fuzz(func(t *testing.T, data []byte, isText bool) {
+		socket := fx.dial(t, "/shop.Shop/Talk")
+		kind := websocket.MessageBinary
+		if isText {
+			kind = websocket.MessageText
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		defer cancel()
+		_ = socket.Write(ctx, kind, data)
+		_ = socket.Write(ctx, websocket.MessageText, []byte(`{"message": {"name": "bye"}}`))
+		for {
+			if _, _, err := socket.Read(ctx); err != nil {
+				require.NoError(t, ctx.Err(), "the gateway has not ended the call")
+				require.Zero(t, fx.panics.Load())
+				return
+			}
+		}
+	})
+}
