@@ -135,6 +135,7 @@ func (c *candidatesCall) run(ctx context.Context, message proto.Message, o *requ
 	if err != nil {
 		return nil, errors.NewErrorf(errors.MalformedRequest, "request of %s cannot be encoded: %w", c.plan.method.FullName(), err)
 	}
+	c.plan.discover(c.route)
 	c.plan.watch(c.route, c.wakeup, &c.responders)
 	defer c.plan.unwatch(c.route, c.wakeup)
 	conn.pending.add(c.id, c)
