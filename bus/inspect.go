@@ -114,6 +114,10 @@ type Informed interface {
 	Bus
 	// Settings returns the settings of the bus. It never blocks.
 	Settings() Settings
+	// RoundTrip returns the time that the broker takes to answer a command on the connection of the
+	// bus. It costs the broker no more than a PING. It returns 0 if the bus has no broker. Its errors
+	// are those of Info.
+	RoundTrip(ctx context.Context) (time.Duration, error)
 	// Info asks the broker for facts about it. It is meant for tools: it may open a connection to
 	// each of the broker's servers. Facts that the broker does not tell are zero, and Info.Withheld
 	// says so.

@@ -3,6 +3,7 @@ package bus
 import (
 	"context"
 	"iter"
+	"time"
 
 	"github.com/dynpsrpc/dynpsrpc/internal/fanout"
 	"github.com/dynpsrpc/dynpsrpc/internal/nilarg"
@@ -59,6 +60,9 @@ func (b *Local) Peers(ctx context.Context) ([]Peer, error) { return nil, b.check
 func (b *Local) Settings() Settings {
 	return Settings{Kind: "local", MaxFrameSize: int64(max(b.maxFrameSize, 0))}
 }
+
+// RoundTrip returns 0, because the in-process bus has no broker.
+func (b *Local) RoundTrip(ctx context.Context) (time.Duration, error) { return 0, b.checkOpen(ctx) }
 
 // Info returns the settings of the bus.
 func (b *Local) Info(ctx context.Context) (Info, error) {

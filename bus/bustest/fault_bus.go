@@ -367,6 +367,14 @@ func (b *FaultBus) Settings() bus.Settings {
 	return bus.Settings{}
 }
 
+// RoundTrip implements [bus.Informed].
+func (b *FaultBus) RoundTrip(ctx context.Context) (time.Duration, error) {
+	if informed, ok := b.Bus.(bus.Informed); ok {
+		return informed.RoundTrip(ctx)
+	}
+	return 0, errNotInspected
+}
+
 // Info implements [bus.Informed].
 func (b *FaultBus) Info(ctx context.Context) (bus.Info, error) {
 	if informed, ok := b.Bus.(bus.Informed); ok {

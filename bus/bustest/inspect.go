@@ -85,6 +85,8 @@ func testInspection(t *testing.T, network Network) {
 		if !ok {
 			t.Skip("the bus is not a bus.Informed")
 		}
+		_, err := informed.RoundTrip(h.ctx)
+		require.NoError(t, err)
 		info, err := informed.Info(h.ctx)
 		require.NoError(t, err)
 		assert.NotEmpty(t, info.Kind)
@@ -108,6 +110,8 @@ func testInspection(t *testing.T, network Network) {
 		}
 		if informed, ok := b.(bus.Informed); ok {
 			_, err = informed.Info(h.ctx)
+			require.ErrorIs(t, err, bus.ErrClosed)
+			_, err = informed.RoundTrip(h.ctx)
 			require.ErrorIs(t, err, bus.ErrClosed)
 		}
 	})

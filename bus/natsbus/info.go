@@ -30,25 +30,34 @@ type serverFacts struct {
 	MaxPending    int64 `json:"max_pending"`
 }
 
+// RoundTrip returns the time that the server takes to answer a PING.
+func (b *Bus) RoundTrip(ctx context.Context) (time.Duration, error) {
+	if err := b.checkInspection(ctx); err != nil {
+		return 0, err
+	}
+	started := time.Now()
+	pingCtx, cancel := context.WithTimeout(ctx, b.options.probeInterval)
+	defer cancel()
+	if err := b.conn().FlushWithContext(pingCtx); err != nil {
+		if err := b.checkInspection(ctx); err != nil {
+			return 0, err
+		}
+		return 0, errors.NewErrorf(errors.Unavailable, "nats bus: the server does not answer: %w", err)
+	}
+	return time.Since(started), nil
+}
+
 // Info returns facts about the server. With [WithMonitor], they include the numbers of connections
 // and slow consumers of all servers, and the limit of the output buffer.
 func (b *Bus) Info(ctx context.Context) (bus.Info, error) {
-	if err := b.checkInspection(ctx); err != nil {
+	roundTrip, err := b.RoundTrip(ctx)
+	if err != nil {
 		return bus.Info{}, err
 	}
-	start := time.Now()
-	pingCtx, cancel := context.WithTimeout(ctx, b.options.probeInterval)
-	defer cancel()
 	nc := b.conn()
-	if err := nc.FlushWithContext(pingCtx); err != nil {
-		if err := b.checkInspection(ctx); err != nil {
-			return bus.Info{}, err
-		}
-		return bus.Info{}, errors.NewErrorf(errors.Unavailable, "nats bus: the server does not answer: %w", err)
-	}
 	info := bus.Info{
 		Settings: b.Settings(), Software: kind, Version: nc.ConnectedServerVersion(), Address: nc.ConnectedAddr(),
-		RoundTrip: time.Since(start), Cluster: nc.ConnectedClusterName(),
+		RoundTrip: roundTrip, Cluster: nc.ConnectedClusterName(),
 	}
 	if servers := nc.Servers(); len(servers) > 1 {
 		for _, server := range servers {
@@ -60,7 +69,7 @@ func (b *Bus) Info(ctx context.Context) (bus.Info, error) {
 		info.Withheld = []string{"connections, slow consumers, output buffer: " + errNoMonitor.Error()}
 		return info, nil
 	}
-	err := b.options.monitor.each(ctx, func(node monitorNode) error {
+	err = b.options.monitor.each(ctx, func(node monitorNode) error {
 		var facts serverFacts
 		if err := node.ask(ctx, "VARZ", question{}, &facts); err != nil {
 			return err

@@ -74,6 +74,9 @@ var (
 	_ bus.Competing       = (*Bus)(nil)
 )
 
+// anyChannel is the name of a channel that selects a shard if it does not matter which one.
+const anyChannel = "DYN"
+
 // New returns a bus that is connected to the same Redis server or cluster as client. client must be
 // a *redis.Client (for a single server, or a Sentinel failover client) or a *redis.ClusterClient.
 // New returns an error with code unavailable if it cannot connect. The code is unauthenticated if
@@ -120,10 +123,9 @@ func newBus(ctx context.Context, client redis.UniversalClient, opts []Option) (*
 	if topology.reportsReceivers() && !sharded {
 		b.workers.Go(b.watchObservers)
 	}
-	// Connect now, so that New fails if Redis is unreachable. The channel name is arbitrary: with
-	// sharded pub/sub, it selects the first shard. The bus connects to other shards when they are
-	// first needed.
-	sup, err := b.supervisorFor(ctx, options.prefix+"DYN")
+	// Connect now, so that New fails if Redis is unreachable. The bus connects to other shards when
+	// they are first needed.
+	sup, err := b.supervisorFor(ctx, options.prefix+anyChannel)
 	if err != nil {
 		b.cancel(err)
 		b.workers.Wait()

@@ -13,6 +13,7 @@ import (
 
 	"github.com/dynpsrpc/dynpsrpc/bus"
 	"github.com/dynpsrpc/dynpsrpc/errors"
+	"github.com/dynpsrpc/dynpsrpc/internal/nilarg"
 )
 
 var _ bus.Informed = (*Bus)(nil)
@@ -42,6 +43,38 @@ func (b *Bus) Settings() bus.Settings {
 		}
 	}
 	return s
+}
+
+// RoundTrip returns the time that Redis takes to count the subscribers of a channel, on the
+// connection on which the bus publishes. In a Cluster, it asks one of the servers.
+func (b *Bus) RoundTrip(ctx context.Context) (time.Duration, error) {
+	if err := nilarg.ContextErr(ctx); err != nil {
+		return 0, err
+	}
+	channel := b.options.prefix + anyChannel
+	sup, err := b.supervisorFor(ctx, channel)
+	if err != nil {
+		return 0, err
+	}
+	s, err := sup.session()
+	if err != nil {
+		return 0, err
+	}
+	count := &subscriberCount{replied: make(chan struct{})}
+	started := time.Now()
+	if err := s.publisher.send(ctx, publication{bus: b, channel: channel, count: count, counts: true}); err != nil {
+		return 0, err
+	}
+	select {
+	case <-count.replied:
+	case <-ctx.Done():
+		return 0, ctx.Err()
+	}
+	took := time.Since(started)
+	if count.err != nil && !isRedisError(count.err) {
+		return 0, errors.NewErrorf(errors.Unavailable, "redis bus: the server has not answered: %w", count.err)
+	}
+	return took, nil // an error reply, for example for want of a permission, takes as long
 }
 
 // Info returns facts about the server, or about all servers of a Cluster. For a Cluster, numbers

@@ -61,6 +61,9 @@ func TestBus_InspectionIsDenied(t *testing.T) {
 	}
 	_, err = inspector.Peers(t.Context())
 	require.ErrorIs(t, err, errors.PermissionDenied)
+	roundTrip, err := b.(bus.Informed).RoundTrip(t.Context())
+	require.NoError(t, err)
+	assert.Positive(t, roundTrip)
 	info, err := b.(bus.Informed).Info(t.Context())
 	require.NoError(t, err)
 	assert.Positive(t, info.RoundTrip)
@@ -123,12 +126,17 @@ func TestBus_InspectionEnds(t *testing.T) {
 	server.Pause()
 	defer server.Resume()
 	ctx, cancel := context.WithCancel(t.Context())
-	done := make(chan error, 1)
+	done := make(chan error, 2)
 	go func() { // it ends with the context
 		_, err := b.Count(ctx, bus.Channel{Name: "a"})
 		done <- err
 	}()
+	go func() { // it ends with the context
+		_, err := b.RoundTrip(ctx)
+		done <- err
+	}()
 	cancel()
+	require.ErrorIs(t, <-done, context.Canceled)
 	require.ErrorIs(t, <-done, context.Canceled)
 }
 

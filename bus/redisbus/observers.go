@@ -133,6 +133,10 @@ type subscriberCount struct {
 	// known and subscribers.
 	known       bool
 	subscribers int64
+	// replied is closed when Redis has replied, or when the connection was lost. err is then the
+	// error reply or the error of the connection. replied is nil if nobody waits for the reply.
+	replied chan struct{}
+	err     error
 }
 
 // countSubscribers makes Redis count the subscribers of a channel just before it executes the
@@ -148,6 +152,10 @@ func (s *session) countSubscribers(ctx context.Context, channel string) (*subscr
 // onReply stores the reply to PUBSUB NUMSUB.
 func (c *subscriberCount) onReply(subscribers int64, err error) {
 	c.known, c.subscribers = err == nil, subscribers
+	if c.replied != nil {
+		c.err = err
+		close(c.replied)
+	}
 }
 
 // limit returns how many of the receivers are not observers. If c is nil or the number of

@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"github.com/dynpsrpc/dynpsrpc/bus"
-	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 )
 
 // roundTripTimeout limits how long an answer waits for the broker to measure the round trip.
@@ -18,30 +17,24 @@ func describeBus(ctx context.Context, b bus.Bus) *Bus {
 		settings := informed.Settings()
 		described.Kind, described.Prefix, described.Modes = settings.Kind, settings.Prefix, settings.Modes
 		described.RedisDB = int32(settings.Database) //nolint:gosec // Redis has few databases
+		described.RTT = roundTrip(ctx, informed)
 	}
 	if monitored, ok := b.(bus.Monitored); ok {
 		stats := monitored.Stats()
 		described.Connected, described.Disconnects = stats.Connected, stats.Disconnects
 		described.Published, described.PublishErrors = stats.Published, stats.PublishErrors
 		described.Received, described.Dropped = stats.Received, stats.Dropped
-		described.RTT = roundTrip(ctx, b)
 	}
 	return described
 }
 
-// roundTrip returns how long the broker takes to count the subscribers of a channel that nobody
-// uses. It returns 0 if the broker does not answer soon.
-func roundTrip(ctx context.Context, b bus.Bus) time.Duration {
-	inspector, ok := b.(bus.Inspector)
-	if !ok {
-		return 0
-	}
+// roundTrip returns how long the broker takes to answer. It returns 0 if it does not answer soon.
+func roundTrip(ctx context.Context, b bus.Informed) time.Duration {
 	ctx, cancel := context.WithTimeout(ctx, roundTripTimeout)
 	defer cancel()
-	started := time.Now()
-	unused := wire.RequestChannel(fleetService().WireName(), queryMethod, []string{"unused"}, false)
-	if _, err := inspector.Count(ctx, bus.Channel(unused)); err != nil {
+	took, err := b.RoundTrip(ctx)
+	if err != nil {
 		return 0
 	}
-	return time.Since(started)
+	return took
 }
