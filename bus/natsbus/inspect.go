@@ -1,6 +1,7 @@
 package natsbus
 
 import (
+	"cmp"
 	"context"
 	"iter"
 	"maps"
@@ -168,6 +169,10 @@ func (b *Bus) eachSubscription(ctx context.Context, visit func(conn *connInfo, s
 	})
 }
 
+// globalAccount is the account of connections to servers without accounts. The monitor does not name
+// it.
+const globalAccount = "$G"
+
 // eachConn calls visit for each connection of the bus's account. node is the name of the server. If
 // detail is true, the connections contain their subscriptions.
 func (b *Bus) eachConn(ctx context.Context, detail bool, visit func(node string, conn *connInfo)) error {
@@ -179,7 +184,7 @@ func (b *Bus) eachConn(ctx context.Context, detail bool, visit func(node string,
 		q := question{Auth: true, SubscriptionsDetail: detail}
 		return pages(ctx, node, "CONNZ", q, func(page *connsPage) int {
 			for i := range page.Conns {
-				if conn := &page.Conns[i]; account == "" || conn.Account == account {
+				if conn := &page.Conns[i]; account == "" || cmp.Or(conn.Account, globalAccount) == account {
 					visit(page.nodeName(), conn)
 				}
 			}

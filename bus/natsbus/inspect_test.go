@@ -57,6 +57,18 @@ func TestBus_InspectionWithAMonitor(t *testing.T) {
 	}
 }
 
+// Most servers for tests and development have no accounts.
+func TestBus_InspectionWithoutAccounts(t *testing.T) {
+	t.Parallel()
+	s := testenv.NATS(t, func(o *server.Options) { o.HTTPHost, o.HTTPPort = "127.0.0.1", -1 })
+	monitor := natsbus.WithMonitor(fmt.Sprintf("http://%s", s.Server().MonitorAddr()))
+	bustest.RunInspection(t, bustest.Network{
+		Connect:             func(tb testing.TB) bus.Bus { return newBusOn(tb, connect(tb, s.URL()), monitor) },
+		CountsSubscriptions: true,
+		MaxFrameSize:        1 << 20,
+	})
+}
+
 func TestBus_ScanTellsPeers(t *testing.T) {
 	t.Parallel()
 	s, monitors := monitored(t)
