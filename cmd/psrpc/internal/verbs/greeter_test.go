@@ -1,0 +1,137 @@
+package verbs_test
+
+import (
+	"bufio"
+	"cmp"
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/fstest"
+
+	"github.com/stretchr/testify/require"
+	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/types/dynamicpb"
+
+	"github.com/dynpsrpc/dynpsrpc/bus"
+	"github.com/dynpsrpc/dynpsrpc/dynamic"
+	"github.com/dynpsrpc/dynpsrpc/dynamic/fleet"
+	"github.com/dynpsrpc/dynpsrpc/registry"
+)
+
+// greeterSource declares the service that the servers of the tests serve.
+const greeterSource = `
+syntax = "proto3";
+package greeting;
+import "options.proto";
+message Name { string name = 1; %s }
+message Text { string text = 1; }
+service Greeter {
+  rpc Hello(Name) returns (Text);
+  rpc Best(Name) returns (Text) { option (psrpc.options).type = AFFINITY; }
+  rpc All(Name) returns (Text) { option (psrpc.options).type = MULTI; }
+  rpc News(Name) returns (Text) { option (psrpc.options) = { subscription: true type: MULTI }; }
+}
+`
+
+// greeterOptions say how a server of the tests differs from others.
+type greeterOptions struct {
+	id string
+	// field is another field of the request, which makes another version of the service.
+	field string
+	// silent servers do not answer for themselves.
+	silent bool
+	// affinity is the affinity for the method Best. The default is 1.
+	affinity float32
+	// ran counts the requests that were run. It may be nil.
+	ran *atomic.Int64
+}
+
+// serveGreeter serves greeting.Greeter until the test ends, or until stop is called.
+func serveGreeter(b bus.Bus, o greeterOptions) (stop func() error, err error) {
+	reg := registry.New()
+	source := fmt.Sprintf(greeterSource, o.field)
+	if err := reg.ParseProto(fstest.MapFS{"greeter.proto": {Data: []byte(source)}}, "greeter.proto"); err != nil {
+		return nil, err
+	}
+	service, _ := reg.Service("greeting.Greeter")
+	text := service.Descriptor().ParentFile().Messages().ByName("Text")
+	hello := func(context.Context, *dynamicpb.Message) (*dynamicpb.Message, error) {
+		if o.ran != nil {
+			o.ran.Add(1)
+		}
+		return newText(text, "Hello from "+o.id), nil
+	}
+	server := dynamic.NewServer(b, dynamic.WithServerID(o.id))
+	stop = func() error { return server.Shutdown(context.Background()) }
+	affinity := dynamic.WithAffinity(func(context.Context, *dynamicpb.Message) float32 { return cmp.Or(o.affinity, 1) })
+	_, err = server.Register(service, dynamic.Handlers{"Hello": dynamic.Unary(hello), "Best": dynamic.Unary(hello, affinity), "All": dynamic.Unary(hello)})
+	if err != nil || o.silent {
+		return stop, err
+	}
+	_, err = fleet.Serve(server, fleet.WithApp("hello", "1.4.2"))
+	return stop, err
+}
+
+// startGreeter serves greeting.Greeter in the process of the test.
+func startGreeter(t *testing.T, url string, o greeterOptions) {
+	t.Helper()
+	b, err := bus.Open(t.Context(), url)
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = b.Close() })
+	startGreeterOn(t, b, o)
+}
+
+func startGreeterOn(t *testing.T, b bus.Bus, o greeterOptions) {
+	t.Helper()
+	stop, err := serveGreeter(b, o)
+	t.Cleanup(func() { _ = stop() })
+	require.NoError(t, err)
+}
+
+// The process that startProcess starts runs only this test.
+func TestProcess(t *testing.T) {
+	url := os.Getenv("PSRPC_TEST_BUS")
+	if url == "" {
+		t.Skip("other tests start a process that runs this test")
+	}
+	startGreeter(t, url, greeterOptions{id: os.Getenv("PSRPC_TEST_ID")})
+	fmt.Println("ready")
+	_, _ = io.Copy(io.Discard, os.Stdin) // It ends with the process of the other test.
+}
+
+// startProcess serves greeting.Greeter in a process of its own, which a test can kill or freeze.
+func startProcess(t *testing.T, url, id string) *os.Process {
+	t.Helper()
+	command := exec.CommandContext(context.WithoutCancel(t.Context()), os.Args[0], "-test.run=^TestProcess$") //nolint:gosec // this test
+	command.Env = append(os.Environ(), "PSRPC_TEST_BUS="+url, "PSRPC_TEST_ID="+id)
+	stdin, err := command.StdinPipe()
+	require.NoError(t, err)
+	stdout, err := command.StdoutPipe()
+	require.NoError(t, err)
+	require.NoError(t, command.Start())
+	t.Cleanup(func() {
+		_ = stdin.Close()
+		_ = command.Process.Kill()
+		_ = command.Wait()
+	})
+	lines := bufio.NewScanner(stdout)
+	for lines.Scan() {
+		if strings.Contains(lines.Text(), "ready") {
+			return command.Process
+		}
+	}
+	require.Fail(t, "the process has ended before its server was ready")
+	return nil
+}
+
+// newText returns a message of the type Text.
+func newText(descriptor protoreflect.MessageDescriptor, text string) *dynamicpb.Message {
+	message := dynamicpb.NewMessage(descriptor)
+	message.Set(descriptor.Fields().ByName("text"), protoreflect.ValueOfString(text))
+	return message
+}
