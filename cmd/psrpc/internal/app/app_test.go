@@ -11,6 +11,7 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"github.com/dynpsrpc/dynpsrpc/cmd/psrpc/internal/app"
 	"github.com/dynpsrpc/dynpsrpc/errors"
@@ -163,6 +164,19 @@ func TestTable_AlignsColumns(t *testing.T) {
 	a.Flags.Output = "name"
 	require.NoError(t, a.Table([]string{"NAME", "STATE"}, [][]string{{"a", "down"}, {"b", "up"}}))
 	assert.Equal(t, "a\nb\n", stdout.String())
+}
+
+// Text from peers must not control the terminal.
+func TestMessageJSON_EscapesControlCharacters(t *testing.T) {
+	t.Parallel()
+	a, stdout, _ := newApp(t, nil)
+	const text = "a\x1b[2J\u009b2J\x7fé\n"
+	encoded, err := a.MessageJSON(wrapperspb.String(text), false)
+	require.NoError(t, err)
+	assert.Equal(t, `"a\u001b[2J\u009b2J\u007fé\n"`, string(encoded))
+	require.NoError(t, a.JSON(text))
+	assert.Equal(t, `"a\u001b[2J\u009b2J\u007fé\n"`+"\n", stdout.String())
+	assert.Equal(t, "a[2J2Jé\n", app.Printable(text))
 }
 
 func TestDuration(t *testing.T) {

@@ -84,8 +84,27 @@ func marshalLine(v any) ([]byte, error) {
 	encoder := json.NewEncoder(&line)
 	encoder.SetEscapeHTML(false)
 	err := encoder.Encode(v)
-	return line.Bytes(), err
+	return escapeControls(line.Bytes()), err
 }
+
+// escapeControls escapes the characters in JSON that control a terminal. Encoders escape only those
+// below 0x20, but some terminals also obey those from 0x7f to 0x9f, and the text may come from a peer.
+func escapeControls(encoded []byte) []byte {
+	if !bytes.ContainsFunc(encoded, isHighControl) {
+		return encoded
+	}
+	var escaped bytes.Buffer
+	for _, r := range string(encoded) {
+		if isHighControl(r) {
+			fmt.Fprintf(&escaped, `\u%04x`, r)
+		} else {
+			escaped.WriteRune(r)
+		}
+	}
+	return escaped.Bytes()
+}
+
+func isHighControl(r rune) bool { return r >= 0x7f && r <= 0x9f }
 
 // MessageJSON returns a message in the protobuf JSON mapping, without white space. If defaults is
 // true, it contains the fields without a value, too.
@@ -94,7 +113,7 @@ func (a *App) MessageJSON(message proto.Message, defaults bool) (json.RawMessage
 	if err != nil {
 		return nil, err
 	}
-	return compactJSON(encoded), nil
+	return escapeControls(compactJSON(encoded)), nil
 }
 
 // compactJSON removes white space. Package protojson adds some at random.

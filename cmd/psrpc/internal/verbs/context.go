@@ -34,11 +34,11 @@ never printed. In a context with readonly, verbs that change something are refus
 	return command
 }
 
-// completeContexts completes the first argument with the names of contexts.
+// completeContexts completes an argument or a flag with the names of contexts.
 func completeContexts(a *app.App) cobra.CompletionFunc {
-	return func(_ *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
+	return func(*cobra.Command, []string, string) ([]cobra.Completion, cobra.ShellCompDirective) {
 		config, err := contexts.Load(a.ConfigFile())
-		if err != nil || len(args) > 0 {
+		if err != nil {
 			return nil, cobra.ShellCompDirectiveNoFileComp
 		}
 		return config.Names(), cobra.ShellCompDirectiveNoFileComp

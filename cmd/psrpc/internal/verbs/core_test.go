@@ -231,6 +231,7 @@ func TestContext_Golden(t *testing.T) {
 		{"context_show_json", "context show dev -o json"},
 		{"context_readonly", "call Greeter/Hello name=Ada"},
 		{"context_unknown", "call Greeter/Hello --context prd"},
+		{"context_complete", "__complete --context p"},
 		{"context_rm", "context rm prod"},
 		{"context_list_after", "context ls -o name"},
 	} {

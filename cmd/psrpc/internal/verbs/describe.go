@@ -92,7 +92,7 @@ func (d *describe) run(ctx context.Context, name string) error {
 		if err != nil {
 			return err
 		}
-		return d.app.Printf("%s%s", comment(symbol, d.app), source)
+		return d.app.Printf("%s", app.Printable(comment(symbol, d.app)+source))
 	}
 }
 

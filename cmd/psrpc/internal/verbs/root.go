@@ -49,6 +49,9 @@ was found, 5 not as wanted, 64+n a server answered with gRPC code n, 130 interru
 		return app.Hint(app.Usagef("%w", err), command.CommandPath()+" --help lists the flags")
 	})
 	a.AddFlags(root)
+	if err := root.RegisterFlagCompletionFunc("context", completeContexts(a)); err != nil {
+		panic(err) // the flag does not exist
+	}
 	root.AddGroup(
 		&cobra.Group{ID: groupCall, Title: "Calls:"},
 		&cobra.Group{ID: groupOperate, Title: "Operation:"},
