@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/dynpsrpc/dynpsrpc/bus"
+	"github.com/dynpsrpc/dynpsrpc/dynamic"
 	"github.com/dynpsrpc/dynpsrpc/errors"
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 	"github.com/dynpsrpc/dynpsrpc/registry"
@@ -58,6 +59,9 @@ type PeerService struct {
 	Methods []*PeerMethod
 	// Clients contains the sorted IDs of the clients that were seen on the broker.
 	Clients []string
+	// Others contains the sorted IDs of servers that are not in Servers, but have claimed or declined a
+	// request; see [Candidates]. They are servers of psrpc, or their programs do not call Serve.
+	Others []string
 }
 
 // PeerMethod is a method of a [PeerService].
@@ -77,15 +81,25 @@ type PeerMethod struct {
 	// joined by "|". TopicCount is the number of all topics that were seen.
 	Topics     []string
 	TopicCount int
+	// Candidates is what the servers have answered if [Candidates] was used for the method.
+	Candidates *dynamic.CandidatesResult
 }
 
 // PeersOption configures [Fleet.Peers].
 type PeersOption func(*peersOptions)
 
 type peersOptions struct {
-	scan    bool
-	schemas *registry.Registry
-	query   []QueryOption
+	scan       bool
+	schemas    *registry.Registry
+	query      []QueryOption
+	candidates []candidatesQuestion
+}
+
+// candidatesQuestion is a question to the servers of a method whether they would take a request.
+type candidatesQuestion struct {
+	method  string
+	request any
+	options []dynamic.RequestOption
 }
 
 // Scan also asks the broker for all its channels. This finds services that no server tells of,
@@ -105,12 +119,23 @@ func PeersQuery(opts ...QueryOption) PeersOption {
 	return func(o *peersOptions) { o.query = append(o.query, opts...) }
 }
 
+// Candidates also asks the servers of a method which of them would take a request. No handler runs.
+// This finds the IDs of psrpc servers. The arguments are those of [dynamic.Candidates]. The method
+// must be in the registry of the conn, and its service must be known: from [Schemas] or from a
+// server. The option can be used for several methods.
+func Candidates(method string, request any, opts ...dynamic.RequestOption) PeersOption {
+	return func(o *peersOptions) {
+		o.candidates = append(o.candidates, candidatesQuestion{method, request, opts})
+	}
+}
+
 // Peers asks the servers of the bus what they serve, and asks the broker who listens. It joins both,
 // so that it also finds servers and clients that cannot answer. It runs no handler except that of the
 // control service.
 //
 // If the bus is not a [bus.Inspector], Peers contains only what servers tell. Peers returns an error if
-// the question to the servers fails as a whole, or if ctx ends.
+// the question to the servers fails as a whole, or if ctx ends. It also returns the errors of
+// [dynamic.Candidates], with code failed_precondition for a method whose servers do not claim requests.
 func (f *Fleet) Peers(ctx context.Context, opts ...PeersOption) (*Peers, error) {
 	var o peersOptions
 	for _, opt := range opts {
@@ -141,6 +166,13 @@ func (f *Fleet) Peers(ctx context.Context, opts ...PeersOption) (*Peers, error) 
 	} else if o.scan {
 		j.result.ScanErr = errors.NewErrorf(errors.Unimplemented, "the bus does not tell who listens to its channels")
 	}
+	for _, question := range o.candidates {
+		result, err := dynamic.Candidates(ctx, f.conn, question.method, question.request, question.options...)
+		if err != nil {
+			return nil, err
+		}
+		j.addCandidates(question.method, result)
+	}
 	return j.finish(), nil
 }
 
@@ -158,7 +190,7 @@ type peersJoin struct {
 type peerServiceJoin struct {
 	*PeerService
 
-	names, clients map[string]bool
+	names, clients, others map[string]bool
 	// methods has the names on the bus as its keys.
 	methods map[string]*peerMethodJoin
 }
@@ -179,7 +211,7 @@ func (j *peersJoin) service(wireName string) *peerServiceJoin {
 			PeerService: &PeerService{
 				WireName: wireName, Silent: bus.Unknown, Receivers: bus.Unknown, Dynpsrpc: bus.Unknown, Psrpc: bus.Unknown,
 			},
-			names: map[string]bool{}, clients: map[string]bool{}, methods: map[string]*peerMethodJoin{},
+			names: map[string]bool{}, clients: map[string]bool{}, others: map[string]bool{}, methods: map[string]*peerMethodJoin{},
 		}
 		j.services[wireName] = s
 	}
@@ -288,6 +320,27 @@ func (j *peersJoin) count(s *peerServiceJoin, c *counts) {
 	}
 }
 
+// addCandidates adds what the servers of a method have answered to a question. method is its full name.
+// It does nothing if the service is not known.
+func (j *peersJoin) addCandidates(method string, result *dynamic.CandidatesResult) {
+	service, name, _ := strings.Cut(method, "/")
+	for _, s := range j.services {
+		if !s.names[service] {
+			continue
+		}
+		for _, m := range s.methods {
+			if m.Name == name {
+				m.Candidates = result
+			}
+		}
+		for _, candidate := range result.Candidates {
+			if !slices.Contains(s.Servers, candidate.ServerID) {
+				s.others[candidate.ServerID] = true
+			}
+		}
+	}
+}
+
 // silent returns how many of the receivers of a question have not answered. Several servers may count
 // as one receiver, so that there may be more answers.
 func (j *peersJoin) silent(receivers, answers int) int {
@@ -312,6 +365,7 @@ func (s *peerServiceJoin) finish(exact bool) *PeerService {
 	slices.Sort(s.Servers)
 	s.Names = slices.Sorted(maps.Keys(s.names))
 	s.Clients = slices.Sorted(maps.Keys(s.clients))
+	s.Others = slices.Sorted(maps.Keys(s.others))
 	for _, name := range slices.Sorted(maps.Keys(s.methods)) {
 		m := s.methods[name]
 		if m.hasServers() || !s.hasKnownServers() {

@@ -1,6 +1,7 @@
 package fleet
 
 import (
+	"context"
 	"testing"
 	"time"
 
@@ -9,6 +10,7 @@ import (
 
 	"github.com/dynpsrpc/dynpsrpc/bus"
 	"github.com/dynpsrpc/dynpsrpc/dynamic"
+	"github.com/dynpsrpc/dynpsrpc/errors"
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
@@ -124,4 +126,42 @@ func TestPeers_WithoutScan(t *testing.T) {
 	require.Len(t, peers.Services, 1)
 	assert.Equal(t, 1, peers.Services[0].Psrpc)
 	assert.Zero(t, peers.Services[0].Dynpsrpc)
+}
+
+// Candidates must name servers that do not tell of themselves, and run no handler.
+func TestPeers_Candidates(t *testing.T) {
+	t.Parallel()
+	b := bus.NewLocal()
+	defer func() { _ = b.Close() }()
+	greeter := peersSchema(t)
+	server := dynamic.NewServer(b, dynamic.WithServerID("SRV_other"))
+	defer server.Kill()
+	registration, err := server.Register(greeter.Descriptor(), dynamic.Handlers{
+		"Region": dynamic.Raw(func(context.Context, *registry.Method, []byte) ([]byte, error) {
+			t.Error("a handler has run")
+			return nil, nil
+		}),
+	}, dynamic.AllowMissing())
+	require.NoError(t, err)
+	require.NoError(t, registration.RegisterTopic("Region", "eu"))
+	reg := registry.New()
+	_, err = reg.Register(greeter.Descriptor())
+	require.NoError(t, err)
+	conn, err := dynamic.NewConn(b, reg)
+	require.NoError(t, err)
+	defer func() { _ = conn.Close() }()
+	f, err := New(conn)
+	require.NoError(t, err)
+
+	peers, err := f.Peers(t.Context(), Schemas(reg), Candidates("digest.test.Greeter/Region", nil, dynamic.WithTopic("eu")))
+	require.NoError(t, err)
+	require.Len(t, peers.Services, 1)
+	s := peers.Services[0]
+	assert.Equal(t, []string{"SRV_other"}, s.Others)
+	assert.Empty(t, s.Servers)
+	require.Equal(t, "Region", s.Methods[len(s.Methods)-1].Name)
+	assert.Equal(t, "SRV_other", s.Methods[len(s.Methods)-1].Candidates.Selected)
+
+	_, err = f.Peers(t.Context(), Schemas(reg), Candidates("digest.test.Greeter/News", nil))
+	assert.ErrorIs(t, err, errors.FailedPrecondition)
 }
