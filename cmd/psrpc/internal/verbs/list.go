@@ -129,6 +129,8 @@ func (l *list) nothing(peers *fleet.Peers) error {
 		return app.Nobodyf("%s answered, and none of them serves anything", human.Plural(len(peers.Servers), "server"))
 	case l.scan && peers.ScanErr == nil:
 		return app.Hint(app.Nobodyf("nobody listens on the bus"), "is the prefix right, and the bus?")
+	case l.scan:
+		return app.Hint(app.Nobodyf("no server answers"), "servers answer if their program calls fleet.Serve")
 	default:
 		return app.Hint(app.Nobodyf("no server answers"), hintServe)
 	}
