@@ -13,7 +13,6 @@ import (
 	"google.golang.org/protobuf/types/descriptorpb"
 
 	"github.com/dynpsrpc/dynpsrpc/errors"
-	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
 // maxCached is the maximum number of descriptor sets in the cache. If there are more, the oldest
@@ -90,7 +89,7 @@ func (c *Cache) Entries() []Entry {
 		if !ok {
 			continue
 		}
-		reg := registry.New()
+		reg := newRegistry()
 		if reg.RegisterDescriptorSet(files) != nil {
 			continue
 		}

@@ -3,6 +3,7 @@ package schema
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"slices"
 	"strings"
 
@@ -233,7 +234,11 @@ func (c *Chain) readCache(search *search) (*registry.Service, error) {
 
 // add adds the service of a version to the registry. origin says where its schema was found.
 func (c *Chain) add(version *Version, files *descriptorpb.FileDescriptorSet, origin string) (*registry.Service, error) {
-	loaded := registry.New(registry.WithWireNames(map[string]string{version.Service: version.WireName}))
+	if _, declared := c.registry.Service(version.Service); declared {
+		return nil, fmt.Errorf("%w: the files declare another version of %s, without it; leave out -p to use the version %s, digest %.8s",
+			ErrNotFound, version.Service, origin, version.Digest)
+	}
+	loaded := newRegistry(registry.WithWireNames(map[string]string{version.Service: version.WireName}))
 	if err := loaded.RegisterDescriptorSet(files); err != nil {
 		return nil, fmt.Errorf("schema of %s, digest %.8s: %w", version.Service, version.Digest, err)
 	}
@@ -243,6 +248,12 @@ func (c *Chain) add(version *Version, files *descriptorpb.FileDescriptorSet, ori
 	}
 	c.origins[version.Service] = fmt.Sprintf("%s, digest %.8s", origin, version.Digest)
 	return c.registry.Register(service.Descriptor(), registry.WithWireName(version.WireName))
+}
+
+// newRegistry returns an empty registry. It logs nothing, because nobody wants to read notices about
+// the schemas of others.
+func newRegistry(opts ...registry.LoadOption) *registry.Registry {
+	return registry.New(append(opts, registry.WithLogger(slog.New(slog.DiscardHandler)))...)
 }
 
 // withDigest returns the versions whose digest begins with that of the chain.

@@ -111,6 +111,24 @@ func TestChain_NamesTheVersionsOfAService(t *testing.T) {
 	assert.Equal(t, "shop.Orders/Get", method.FullName())
 }
 
+// If the servers have a newer version of a service than the files, the error of a method that only
+// they have says so.
+func TestChain_SaysThatTheFilesAreOld(t *testing.T) {
+	t.Parallel()
+	f := new(fakeFleet)
+	f.add(t, "shop", "Orders", "Get", "a")
+	path := filepath.Join(t.TempDir(), "orders.proto")
+	old := `syntax = "proto3"; package shop; message M {} service Orders { rpc List(M) returns (M); }`
+	require.NoError(t, os.WriteFile(path, []byte(old), 0o600))
+	ask := func(context.Context) (schema.Fleet, error) { return f, nil }
+	chain := schema.New(registry.New(), &schema.Files{Proto: []string{path}}, &schema.Cache{Dir: t.TempDir()}, ask, "")
+	_, err := chain.Method(t.Context(), "Orders/List")
+	require.NoError(t, err)
+	_, err = chain.Method(t.Context(), "Orders/Get")
+	require.ErrorIs(t, err, schema.ErrNotFound)
+	assert.Contains(t, err.Error(), "the files declare another version of shop.Orders")
+}
+
 func TestChain_KeepsWhatServersHaveTold(t *testing.T) {
 	t.Parallel()
 	f := new(fakeFleet)

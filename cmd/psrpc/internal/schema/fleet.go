@@ -3,14 +3,12 @@ package schema
 import (
 	"cmp"
 	"context"
-	"log/slog"
 	"slices"
 	"time"
 
 	"google.golang.org/protobuf/types/descriptorpb"
 
 	"github.com/dynpsrpc/dynpsrpc/dynamic/fleet"
-	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
 // fleetWait is how long to wait for servers that do not answer.
@@ -72,7 +70,7 @@ func (a askedFleet) Files(ctx context.Context, digest string) (*descriptorpb.Fil
 // HasDigest reports whether a service in a descriptor set has the given digest. It is the check of a
 // [Cache].
 func HasDigest(files *descriptorpb.FileDescriptorSet, digest string) bool {
-	reg := registry.New(registry.WithLogger(slog.New(slog.DiscardHandler)))
+	reg := newRegistry()
 	if reg.RegisterDescriptorSet(files) != nil {
 		return false
 	}
