@@ -289,6 +289,8 @@ func (j *peersJoin) addPresence(presence *bus.Presence) {
 	case presence.Carries == bus.CarriesCancellations:
 		s.Dynpsrpc = max(s.Dynpsrpc, presence.Receivers)
 		return
+	case presence.Carries == bus.CarriesDiscovery, presence.Carries == bus.CarriesPresence, presence.Carries == bus.CarriesUnicast:
+		return // these channels belong to no method
 	}
 	isMethod := presence.Carries == ""
 	m := s.method(presence.Method)

@@ -5,12 +5,14 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats-server/v2/server"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/dynpsrpc/dynpsrpc/bus"
 	"github.com/dynpsrpc/dynpsrpc/dynamic"
 	"github.com/dynpsrpc/dynpsrpc/errors"
+	"github.com/dynpsrpc/dynpsrpc/internal/testenv"
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
@@ -93,6 +95,9 @@ func TestPeers_FindsWhoCannotAnswer(t *testing.T) {
 			assert.Equal(t, 1, s.Silent, "the server that refuses does not say what it serves")
 			assert.Equal(t, 2, s.Dynpsrpc)
 			assert.Equal(t, 1, s.Psrpc)
+			for _, m := range s.Methods {
+				assert.NotEmpty(t, m.WireName)
+			}
 			room := peerService(t, peers, "Room")
 			assert.Equal(t, []string{"CLI_psrpc"}, room.Clients)
 			assert.Equal(t, 1, room.Psrpc)
@@ -164,4 +169,32 @@ func TestPeers_Candidates(t *testing.T) {
 
 	_, err = f.Peers(t.Context(), Schemas(reg), Candidates("digest.test.Greeter/News", nil))
 	assert.ErrorIs(t, err, errors.FailedPrecondition)
+}
+
+// With a monitor, NATS tells as much as Redis, except which methods psrpc servers serve.
+func TestPeers_OnNATSWithAMonitor(t *testing.T) {
+	t.Parallel()
+	nats := testenv.NATS(t, func(o *server.Options) { o.HTTPHost, o.HTTPPort = "127.0.0.1", -1 })
+	connect := opener(t, nats.URL()+"?monitor=http://"+nats.Server().MonitorAddr().String())
+	greeter := peersSchema(t)
+	ours := dynamic.NewServer(connect())
+	t.Cleanup(ours.Kill)
+	_, err := ours.Register(greeter.Descriptor(), dynamic.Handlers{}, dynamic.AllowMissing())
+	require.NoError(t, err)
+	psrpc := connect()
+	listen(t, psrpc, wire.RequestChannel("Room", "Join", nil, false), wire.ResponseChannel("Room", "CLI_psrpc"))
+	subscription, err := psrpc.Subscribe(t.Context(), bus.Channel(wire.RequestChannel("Greeter", "Hello", nil, true)), bus.Queue, func([]byte) {})
+	require.NoError(t, err)
+	t.Cleanup(subscription.Close)
+
+	peers, err := newFleet(t, connect()).Peers(t.Context(), Scan(), PeersQuery(Wait(100*time.Millisecond)))
+	require.NoError(t, err)
+	require.NoError(t, peers.ScanErr)
+	s := peerService(t, peers, "Greeter")
+	assert.Equal(t, 2, s.Receivers)
+	assert.Equal(t, 1, s.Dynpsrpc)
+	assert.Equal(t, 1, s.Psrpc)
+	room := peerService(t, peers, "Room")
+	assert.Equal(t, []string{"CLI_psrpc"}, room.Clients)
+	assert.Equal(t, 1, room.Psrpc)
 }
