@@ -1,0 +1,86 @@
+package doctor_test
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/dynpsrpc/dynpsrpc/cmd/psrpc/internal/doctor"
+	"github.com/dynpsrpc/dynpsrpc/dynamic"
+)
+
+// A fleet that is whole passes all checks, on every bus, while clients call it.
+func TestExamine_WholeFleet(t *testing.T) {
+	t.Parallel()
+	onEach(t, func(t *testing.T, n network) {
+		service := parse(t, orders)
+		for i := range 3 {
+			p := serve(t, n.open(t, ""), fmt.Sprintf("SRV_whole%d", i), service, handlers(service, echo))
+			require.NoError(t, p.registration.RegisterTopic("Room", fmt.Sprintf("room%d", i)))
+		}
+		calls := client(t, n.open(t, ""), service, "Get")
+		ctx, stop := context.WithCancel(t.Context())
+		stopped := make(chan error, 1)
+		go func() {
+			for ctx.Err() == nil {
+				if _, err := calls.Call(t.Context(), order(service)); err != nil {
+					stopped <- err
+					return
+				}
+				time.Sleep(time.Millisecond) // a moderate load
+			}
+			stopped <- nil
+		}()
+		report := examine(t, n.open(t, ""))
+		stop()
+		require.NoError(t, <-stopped)
+
+		assert.Equal(t, doctor.OK, report.Worst(), "%+v", report)
+		ran := append([]string{}, report.Passed...)
+		for _, skip := range report.Skipped {
+			ran = append(ran, skip.Check)
+			assert.Equal(t, "nats", n.name, "only NATS without its monitoring port keeps something to itself: %+v", skip)
+		}
+		for id := range doctor.IDs() {
+			if !doctor.AppliesTo(id, n.name) {
+				continue
+			}
+			assert.Contains(t, ran, id)
+		}
+		require.NotEmpty(t, report.Findings)
+		assert.Equal(t, "fleet.servers", report.Findings[1].Check)
+		assert.Equal(t, "3 servers with 1 service", report.Findings[1].Seen)
+	})
+}
+
+func TestExamine_UnknownCheck(t *testing.T) {
+	t.Parallel()
+	n := onLocal(t)
+	b := n.open(t, "")
+	_, err := doctor.Examine(t.Context(), doctor.Target{Bus: b, Fleet: newFleet(t, b)}, doctor.Options{Only: []string{"fleet.clok"}})
+	require.EqualError(t, err, "there is no check fleet.clok; did you mean fleet.clock?")
+}
+
+// A part of an ID selects all checks that begin with it.
+func TestExamine_SelectsChecks(t *testing.T) {
+	t.Parallel()
+	n := onLocal(t)
+	b := n.open(t, "")
+	serve(t, b, "SRV_x", parse(t, orders), nil, dynamic.AllowMissing())
+	report := examine(t, b, "bus", "fleet.clock")
+	assert.Equal(t, []string{"bus.reach", "bus.rtt", "bus.version", "bus.acl", "bus.max_payload", "fleet.clock"}, report.Passed)
+}
+
+// An empty bus is not an error of the broker, but nothing can be said about its servers.
+func TestExamine_NoServers(t *testing.T) {
+	t.Parallel()
+	onEach(t, func(t *testing.T, n network) {
+		f := finding(t, n.open(t, ""), "fleet")
+		assert.Equal(t, "fleet.servers", f.Check)
+		assert.Equal(t, doctor.Warning, f.Severity)
+	})
+}
