@@ -36,21 +36,6 @@ func monitored(tb testing.TB) (s *testenv.NATSServer, monitors map[string]string
 	}
 }
 
-// A server without accounts has one that it does not name.
-func TestBus_InspectionWithoutAccounts(t *testing.T) {
-	t.Parallel()
-	s := testenv.NATS(t, func(o *server.Options) { o.HTTPHost, o.HTTPPort = "127.0.0.1", -1 })
-	monitor := fmt.Sprintf("?monitor=http://%s", s.Server().MonitorAddr())
-	bustest.RunInspection(t, bustest.Network{
-		Connect: func(tb testing.TB) bus.Bus {
-			b, err := bus.Open(tb.Context(), s.URL()+monitor)
-			require.NoError(tb, err)
-			return b
-		},
-		CountsSubscriptions: true,
-	})
-}
-
 var app, other = nats.UserInfo("app", "secret"), nats.UserInfo("other", "secret")
 
 func TestBus_InspectionWithAMonitor(t *testing.T) {
