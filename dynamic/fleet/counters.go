@@ -92,7 +92,9 @@ func (c *methodCounters) fail(end dynamic.CallEnd) {
 
 // RecordClaim implements dynamic.MethodRecorder.
 func (c *methodCounters) RecordClaim(affinity float32) {
-	c.lastAffinity.Store(math.Float32bits(affinity))
+	if encoded := math.Float32bits(affinity); encoded != c.lastAffinity.Load() {
+		c.lastAffinity.Store(encoded)
+	}
 	if affinity < 0 {
 		c.declined.Add(1)
 	}
@@ -130,7 +132,9 @@ func (c *methodCounters) stats(withText bool) *Stats {
 	failures, lastError := maps.Clone(c.errors), c.lastError
 	c.mu.Unlock()
 	// A call that ends in the meantime is in a bucket before it is in c.errors, and is in c.started
-	// before it is in a bucket. So the differences below are never negative.
+	// before it is in a bucket. So the differences below are never negative. Calls that start and end
+	// between the two reads are among the active ones; these are few, because reading takes
+	// microseconds.
 	s := &Stats{Errors: failures, Duration: c.histogram()}
 	ended := s.Duration.Count()
 	s.CallsOK = ended

@@ -1,7 +1,6 @@
 package fleet
 
 import (
-	"slices"
 	"sync"
 
 	"github.com/dynpsrpc/dynpsrpc/registry"
@@ -37,9 +36,11 @@ func (t *serviceTable) digest(service *registry.Service) Digest {
 func (t *serviceTable) prune(current []*registry.Service) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for service := range t.digests {
-		if !slices.Contains(current, service) {
-			delete(t.digests, service)
+	kept := make(map[*registry.Service]Digest, len(current))
+	for _, service := range current {
+		if digest, known := t.digests[service]; known {
+			kept[service] = digest
 		}
 	}
+	t.digests = kept
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/fstest"
@@ -611,6 +612,69 @@ func TestMethodCounters_AllocateNothing(t *testing.T) { //nolint:paralleltest //
 		recorder.RecordClaim(0.5)
 		recorder.RecordEnd(end)
 	}))
+}
+
+// TestMethodCounters_Stats checks that each event is in its counter.
+func TestMethodCounters_Stats(t *testing.T) {
+	t.Parallel()
+	var counters methodCounters
+	counters.RecordStart()
+	counters.RecordClaim(0.5)
+	counters.RecordClaim(-1)
+	counters.RecordClaim(0.25)
+	for range 2 {
+		counters.RecordExpired()
+	}
+	for range 3 {
+		counters.RecordPanic()
+	}
+	for range 4 {
+		counters.RecordUpdate()
+	}
+	assert.Equal(t, &Stats{
+		CallsStarted: 1, Active: 1, Declined: 1, Expired: 2, Panics: 3, UpdatesPublished: 4, LastAffinity: 0.25,
+	}, counters.stats(true))
+	at := time.Now().Round(0)
+	counters.RecordStart()
+	counters.RecordEnd(dynamic.CallEnd{
+		Code: errors.ResourceExhausted, Text: "full", Unprocessed: true, Time: at, Duration: 8, RequestBytes: 10, ResponseBytes: 20,
+	})
+	stats := counters.stats(true)
+	assert.Equal(t, uint64(1), stats.NotRun)
+	assert.Equal(t, uint64(1), stats.Active)
+	assert.Equal(t, uint64(10), stats.RequestBytes)
+	assert.Equal(t, uint64(20), stats.ResponseBytes)
+	assert.Equal(t, Histogram{Offset: 23, Counts: []uint64{1}, Sum: 8, Max: 8}, stats.Duration)
+	assert.Equal(t, &LastError{At: at, Code: errors.ResourceExhausted, Text: "full"}, stats.LastError)
+	assert.Equal(t, at, stats.LastCall)
+}
+
+// TestMethodCounters_Concurrent checks that no call is lost, and that counters that are read in the
+// meantime fit together.
+func TestMethodCounters_Concurrent(t *testing.T) {
+	t.Parallel()
+	const callers, calls = 8, 200
+	var counters methodCounters
+	var running sync.WaitGroup
+	for range callers {
+		running.Go(func() {
+			for i := range calls {
+				counters.RecordStart()
+				if stats := counters.stats(false); stats.Active == 0 || stats.Active > callers*calls || stats.CallsOK > stats.CallsStarted {
+					t.Errorf("%d active, %d ok of %d", stats.Active, stats.CallsOK, stats.CallsStarted)
+				}
+				counters.RecordEnd(dynamic.CallEnd{Duration: time.Duration(i), RequestBytes: 1, ResponseBytes: 2})
+			}
+		})
+	}
+	running.Wait()
+	stats := counters.stats(false)
+	assert.Equal(t, uint64(callers*calls), stats.CallsOK)
+	assert.Zero(t, stats.Active)
+	assert.Equal(t, uint64(callers*calls), stats.RequestBytes)
+	assert.Equal(t, uint64(2*callers*calls), stats.ResponseBytes)
+	assert.Equal(t, time.Duration(callers*calls*(calls-1)/2), stats.Duration.Sum)
+	assert.Equal(t, time.Duration(calls-1), stats.Duration.Max)
 }
 
 func TestMethodCounters_LimitErrorCodes(t *testing.T) {

@@ -15,7 +15,8 @@ import (
 type Server struct {
 	// ID is the server ID; see [dynamic.Server.ID].
 	ID string `fleet:"server_id"`
-	// Now and Started are the times of the answer and of the server's start, by the server's clock.
+	// Now is the time of the answer and Started the time since when the server counts, by the server's
+	// clock. Started is the time at which the program called [Serve].
 	Now     time.Time `fleet:"now"`
 	Started time.Time `fleet:"started"`
 	// API is the version of the control service's protocol. It is 1.
