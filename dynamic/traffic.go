@@ -17,22 +17,23 @@ const (
 	// TrafficRequest is a request that the server handles. It is reported before the interceptors
 	// and the handler run.
 	TrafficRequest TrafficKind = iota + 1
-	// TrafficResponse is a successful response, and TrafficError is an error response.
+	// TrafficResponse is a successful response.
 	TrafficResponse
+	// TrafficError is an error response.
 	TrafficError
-	// TrafficOpen is a stream that has been opened, and TrafficClose is a stream that has been closed
-	// by either side.
+	// TrafficOpen is a stream that has been opened.
 	TrafficOpen
 	// TrafficMessageIn is a stream message from a client.
 	TrafficMessageIn
 	// TrafficMessageOut is a stream message to a client.
 	TrafficMessageOut
+	// TrafficClose is a stream that has been closed, by either side.
 	TrafficClose
 	// TrafficUpdate is an update that the server publishes.
 	TrafficUpdate
-	// TrafficClaim is a claim of the server for a request, and TrafficDecline says that the server
-	// does not take the request.
+	// TrafficClaim is a claim of the server for a request.
 	TrafficClaim
+	// TrafficDecline says that the server does not take a request.
 	TrafficDecline
 )
 

@@ -20,6 +20,7 @@ const (
 	queryMethod    = "Query"
 	describeMethod = "Describe"
 	changesMethod  = "Changes"
+	tapMethod      = "Tap"
 )
 
 const protoPath = "dynpsrpc/fleet/v1/fleet.proto"
@@ -73,4 +74,9 @@ func descriptorOf(message protoreflect.Name) protoreflect.MessageDescriptor {
 		panic("fleet: the schema has no message " + string(message))
 	}
 	return descriptor
+}
+
+// isControlService reports whether a service is one of the control services.
+func isControlService(service *registry.Service) bool {
+	return service.Name() == fleetServiceName || service.Name() == adminServiceName
 }

@@ -40,6 +40,10 @@ type Status struct {
 	// scopes contains the topics of the control service that are registered. Only the goroutine that
 	// runs the method work uses it, and Serve before.
 	scopes scopes
+	// watches contains the clients that watch the server.
+	watches watches
+	// listeners are told when services change.
+	listeners listeners
 	// changes contains the changes to publish.
 	changes lifecycle.EventQueue[Change]
 	// shuttingDown reports whether the shutdown of server has begun.
@@ -82,6 +86,7 @@ func Serve(server *dynamic.Server, opts ...ServeOption) (*Status, error) {
 		return nil, err
 	}
 	s.counters.status = s
+	s.watches.server = server
 	s.health = newHealth(&s.options, s.healthChanged)
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.control = dynamic.NewServer(server.Bus(), dynamic.WithServerID(server.ID()),
@@ -105,16 +110,46 @@ func Serve(server *dynamic.Server, opts ...ServeOption) (*Status, error) {
 
 // open registers the control service.
 func (s *Status) open() error {
-	registration, err := s.control.Register(fleetService(), dynamic.Handlers{
+	handlers := dynamic.Handlers{
 		queryMethod:    unaryHandler(s.query),
 		describeMethod: unaryHandler(s.describe),
-	}, dynamic.AllowMissing())
+	}
+	if s.options.tap != nil {
+		handlers[tapMethod] = s.tapHandler()
+	}
+	registration, err := s.control.Register(fleetService(), handlers, dynamic.AllowMissing())
 	if err != nil {
 		return err
 	}
 	s.registration.Store(registration)
 	s.scopes.registration = registration
-	return s.updateScopes()
+	if err := s.updateScopes(); err != nil {
+		return err
+	}
+	return s.openPermitted(registration)
+}
+
+// openPermitted makes the server accept taps and changes, if the program permits them.
+func (s *Status) openPermitted(registration *dynamic.Registration) error {
+	if s.options.tap != nil {
+		if err := registration.RegisterTopic(tapMethod, s.server.ID()); err != nil {
+			return err
+		}
+	}
+	if s.options.admin == nil {
+		return nil
+	}
+	handlers := s.adminHandlers()
+	admin, err := s.control.Register(adminService(), handlers)
+	if err != nil {
+		return err
+	}
+	for method := range handlers {
+		if err := admin.RegisterTopic(method, s.server.ID()); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // start starts the goroutines of s. It returns false if the server has been stopped. stopRecording
@@ -162,6 +197,7 @@ func (s *Status) Close() error {
 			s.stopRecording()
 		}
 		s.mu.Unlock()
+		s.listeners.close()
 		s.publish(Change{Kind: ChangeStopped})
 		ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
 		defer cancel()

@@ -41,6 +41,7 @@ func (s *Status) serverChanged(change dynamic.ServerChange) {
 // serviceChanged adds a change of a service to the queue. When the whole server shuts down, the end
 // of each service is no news.
 func (s *Status) serviceChanged(kind ChangeKind, change dynamic.ServerChange) {
+	s.listeners.notify()
 	if s.shuttingDown.Load() {
 		return
 	}

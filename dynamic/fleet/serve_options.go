@@ -41,6 +41,9 @@ type serveOptions struct {
 	// errorTexts reports whether to tell the texts of errors.
 	errorTexts bool
 	plugins    func() []Plugin
+	// tap and admin are nil unless WithTap and WithAdmin are used.
+	tap   *tapOptions
+	admin *adminOptions
 	// problems contains an error for each invalid option.
 	problems []error
 }
@@ -50,6 +53,9 @@ func newServeOptions(opts []ServeOption) (o serveOptions) {
 		if opt != nil {
 			opt(&o)
 		}
+	}
+	if o.admin != nil && o.authorize == nil {
+		o.problemf("WithAdmin lets clients change the server, so it needs WithAuthorize, which says who may")
 	}
 	return o
 }

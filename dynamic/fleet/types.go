@@ -256,16 +256,23 @@ type TapEvent struct {
 	Topic     []string `fleet:"topic"`
 	ClientID  string   `fleet:"client_id"`
 	RequestID string   `fleet:"request_id"`
-	// Duration says how long the handler took.
+	// Duration says how long the handler took, or how long the stream was open.
 	Duration time.Duration    `fleet:"duration"`
 	Code     errors.ErrorCode `fleet:"code"`
 	Affinity float32          `fleet:"affinity"`
 	// Metadata contains the metadata whose keys the server allows.
 	Metadata map[string]string `fleet:"metadata"`
-	// Payload is the encoded message, without the fields that the server redacts.
+	// Payload is the encoded message, without the fields that the server redacts. It is empty if the
+	// message was not asked for, if it is too large, or if the server cannot decode it.
 	Payload []byte `fleet:"payload"`
+	// Size is the size of the message in bytes before the server has redacted it. It is 0 if nothing
+	// needed the message.
+	Size uint32 `fleet:"size"`
 	// Missed is the number of events that were left out since the event before this one.
 	Missed uint64 `fleet:"missed"`
+
+	// ServerID is the server that has sent the event. The asking side sets it.
+	ServerID string `fleet:"-"`
 }
 
 // These are the messages that users do not see.

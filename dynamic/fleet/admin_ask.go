@@ -1,0 +1,80 @@
+package fleet
+
+import (
+	"context"
+	"log/slog"
+
+	"google.golang.org/protobuf/types/dynamicpb"
+
+	"github.com/dynpsrpc/dynpsrpc/dynamic"
+	"github.com/dynpsrpc/dynpsrpc/errors"
+)
+
+// Drain makes a server take no new requests; see [dynamic.Server.Drain]. It returns once the bus
+// delivers no more of them, and does not wait for the requests that the server is handling: their
+// number is told by [Fleet.Servers] with [PartStats]. A server that is drained already stays so.
+//
+// The methods that change a server need one that was started with [WithAdmin]. Otherwise, they
+// return errors.ErrNoResponse. If the server's program does not permit the change, they return the
+// error of its function; see [WithAuthorize].
+func (f *Fleet) Drain(ctx context.Context, serverID string) (State, error) {
+	response, err := administer[drainRequest, drainResponse](ctx, f, serverID, "Drain", &drainRequest{})
+	if err != nil {
+		return 0, err
+	}
+	return response.State, nil
+}
+
+// Resume makes a drained server take requests again; see [dynamic.Server.Resume]. The errors are as
+// for [Fleet.Drain].
+func (f *Fleet) Resume(ctx context.Context, serverID string) (State, error) {
+	response, err := administer[resumeRequest, resumeResponse](ctx, f, serverID, "Resume", &resumeRequest{})
+	if err != nil {
+		return 0, err
+	}
+	return response.State, nil
+}
+
+// SetLogLevel sets the level from which on a server logs, and returns the previous one. The server's
+// program must have passed its level to [LogLevel]; otherwise, the error has code unimplemented. The
+// other errors are as for [Fleet.Drain].
+func (f *Fleet) SetLogLevel(ctx context.Context, serverID string, level slog.Level) (previous slog.Level, err error) {
+	response, err := administer[setLogLevelRequest, setLogLevelResponse](
+		ctx, f, serverID, "SetLogLevel", &setLogLevelRequest{Level: level.String()})
+	if err != nil {
+		return 0, err
+	}
+	if err := previous.UnmarshalText([]byte(response.Previous)); err != nil {
+		return 0, errors.NewErrorf(errors.MalformedResponse, "server %s: previous log level: %w", serverID, err)
+	}
+	return previous, nil
+}
+
+// ReloadPlugin makes a server load a plugin again from the place where it found the plugin. The
+// result says what the server knows of the plugin afterwards. The server's program must have passed
+// a function to [ReloadPlugin]; otherwise, the error has code unimplemented. The other errors are as
+// for [Fleet.Drain].
+func (f *Fleet) ReloadPlugin(ctx context.Context, serverID, name string) (*Plugin, error) {
+	response, err := administer[reloadPluginRequest, reloadPluginResponse](
+		ctx, f, serverID, "ReloadPlugin", &reloadPluginRequest{Name: name})
+	if err != nil {
+		return nil, err
+	}
+	return &response.Plugin, nil
+}
+
+// administer calls a method of the service that changes servers.
+func administer[Request, Response any](
+	ctx context.Context, f *Fleet, serverID, method string, request *Request,
+) (*Response, error) {
+	c, err := newClient(f.conn, adminService(), method)
+	if err != nil {
+		return nil, err
+	}
+	var response *dynamicpb.Message
+	response, err = c.Call(ctx, toMessage(request), dynamic.WithTopic(serverID))
+	if err != nil {
+		return nil, err
+	}
+	return fromMessage[Response](response), nil
+}

@@ -1,0 +1,129 @@
+package fleet
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"google.golang.org/protobuf/types/dynamicpb"
+
+	"github.com/dynpsrpc/dynpsrpc/dynamic"
+	"github.com/dynpsrpc/dynpsrpc/errors"
+)
+
+// adminOptions holds the options of WithAdmin.
+type adminOptions struct {
+	level  *slog.LevelVar
+	reload func(ctx context.Context, name string) (Plugin, error)
+}
+
+// AdminOption configures [WithAdmin].
+type AdminOption func(*adminOptions)
+
+// LogLevel lets clients set the level from which on the program logs. level is that of the program's
+// slog handler.
+func LogLevel(level *slog.LevelVar) AdminOption {
+	return func(o *adminOptions) { o.level = level }
+}
+
+// ReloadPlugin lets clients load a plugin again. reload loads the plugin with this name from where it
+// was found, and returns its new state. Calls may be concurrent.
+func ReloadPlugin(reload func(ctx context.Context, name string) (Plugin, error)) AdminOption {
+	return func(o *adminOptions) { o.reload = reload }
+}
+
+func newAdminOptions(opts []AdminOption) *adminOptions {
+	o := &adminOptions{}
+	for _, opt := range opts {
+		if opt != nil {
+			opt(o)
+		}
+	}
+	return o
+}
+
+// WithAdmin lets clients change the server: drain and resume it, see [Fleet.Drain], and what the
+// options permit. It needs [WithAuthorize], whose function decides who may do that; otherwise, Serve
+// fails. Every change is logged.
+//
+// By default, nobody can change the server.
+func WithAdmin(opts ...AdminOption) ServeOption {
+	return func(o *serveOptions) { o.admin = newAdminOptions(opts) }
+}
+
+// adminHandlers returns the handlers of the service that changes servers.
+func (s *Status) adminHandlers() dynamic.Handlers {
+	return dynamic.Handlers{
+		"Drain":        adminHandler(s, VerbDrain, s.drain),
+		"Resume":       adminHandler(s, VerbResume, s.resume),
+		"SetLogLevel":  adminHandler(s, VerbSetLogLevel, s.setLogLevel),
+		"ReloadPlugin": adminHandler(s, VerbReloadPlugin, s.reloadPlugin),
+	}
+}
+
+// adminHandler returns a handler that asks whether the client is permitted to use a verb, logs what
+// the client has done, and calls handle.
+func adminHandler[Request, Response any](
+	s *Status, verb Verb, handle func(ctx context.Context, request *Request) (*Response, error),
+) dynamic.Handler {
+	return dynamic.Unary(func(ctx context.Context, message *dynamicpb.Message) (*dynamicpb.Message, error) {
+		if err := s.authorize(ctx, verb); err != nil {
+			return nil, err
+		}
+		response, err := handle(ctx, fromMessage[Request](message))
+		client, _ := dynamic.RequestInfoFromContext(ctx)
+		s.server.Logger().Warn("dynpsrpc: a client has changed this server",
+			slog.String("server", s.server.ID()), slog.String("client", client.ClientID), slog.String("verb", string(verb)),
+			slog.Any("request", message), slog.Any("error", err))
+		if err != nil {
+			return nil, err
+		}
+		return toMessage(response), nil
+	})
+}
+
+func (s *Status) drain(ctx context.Context, _ *drainRequest) (*drainResponse, error) {
+	// The client learns from the counters when the last handler has returned, so Drain need not wait
+	// for handlers.
+	ctx, cancel := context.WithTimeout(ctx, time.Nanosecond)
+	defer cancel()
+	if err := s.server.Drain(ctx); err != nil && !s.server.Drained() {
+		return nil, err
+	}
+	state, _ := s.state()
+	return &drainResponse{State: state}, nil
+}
+
+func (s *Status) resume(context.Context, *resumeRequest) (*resumeResponse, error) {
+	if err := s.server.Resume(); err != nil {
+		return nil, err
+	}
+	state, _ := s.state()
+	return &resumeResponse{State: state}, nil
+}
+
+func (s *Status) setLogLevel(_ context.Context, request *setLogLevelRequest) (*setLogLevelResponse, error) {
+	if s.options.admin.level == nil {
+		return nil, errors.NewErrorf(errors.Unimplemented,
+			"the program of server %s does not let clients set its log level: it would need fleet.WithAdmin(fleet.LogLevel(level))", s.server.ID())
+	}
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(request.Level)); err != nil {
+		return nil, errors.NewErrorf(errors.InvalidArgument, "log level %.100q: want debug, info, warn or error, for example info+2", request.Level)
+	}
+	previous := s.options.admin.level.Level()
+	s.options.admin.level.Set(level)
+	return &setLogLevelResponse{Previous: previous.String()}, nil
+}
+
+func (s *Status) reloadPlugin(ctx context.Context, request *reloadPluginRequest) (*reloadPluginResponse, error) {
+	if s.options.admin.reload == nil {
+		return nil, errors.NewErrorf(errors.Unimplemented,
+			"the program of server %s does not let clients reload plugins: it would need fleet.WithAdmin(fleet.ReloadPlugin(reload))", s.server.ID())
+	}
+	plugin, err := s.options.admin.reload(ctx, request.Name)
+	if err != nil {
+		return nil, err
+	}
+	return &reloadPluginResponse{Plugin: plugin}, nil
+}

@@ -1,0 +1,56 @@
+package fleet
+
+import "sync"
+
+// listeners are the channels that [Status.NotifyServices] has returned.
+type listeners struct {
+	mu     sync.Mutex
+	closed bool
+	// channels contains the channels whose users still listen.
+	channels map[chan struct{}]struct{}
+}
+
+// NotifyServices returns a channel that receives a value when services of the server have been added,
+// removed or replaced. Several changes in quick succession may result in one value. The channel is
+// closed when the Status is closed. The caller must call stop when it no longer needs the channel.
+func (s *Status) NotifyServices() (changed <-chan struct{}, stop func()) {
+	l, channel := &s.listeners, make(chan struct{}, 1)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed {
+		close(channel)
+		return channel, func() {}
+	}
+	if l.channels == nil {
+		l.channels = map[chan struct{}]struct{}{}
+	}
+	l.channels[channel] = struct{}{}
+	return channel, func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		delete(l.channels, channel)
+	}
+}
+
+// notify tells all listeners that services have changed. It never blocks.
+func (l *listeners) notify() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for channel := range l.channels {
+		select {
+		case channel <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// close closes the channels of all listeners.
+func (l *listeners) close() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.closed = true
+	for channel := range l.channels {
+		close(channel)
+	}
+	l.channels = nil
+}

@@ -1,0 +1,112 @@
+package fleet
+
+import (
+	"hash/fnv"
+	"math"
+	"math/rand/v2"
+	"path"
+	"time"
+
+	"github.com/dynpsrpc/dynpsrpc/errors"
+	"github.com/dynpsrpc/dynpsrpc/registry"
+)
+
+// The limits of a tap. They apply to what one server sends to one client that watches it.
+const (
+	// DefaultTapRate is the maximum number of events per second unless the client asks for another.
+	DefaultTapRate = 100
+	// MaxTapRate is the highest number of events per second for which a client can ask.
+	MaxTapRate = 1_000
+	// DefaultTapPayload is the maximum size of a payload, in bytes, unless the client asks for
+	// another. Larger payloads are left out.
+	DefaultTapPayload = 4 << 10
+	// MaxTapPayload is the largest size of a payload, in bytes, for which a client can ask.
+	MaxTapPayload = 64 << 10
+	// maxTapQueue and maxTapQueueBytes limit the events that wait until they are sent, and the total
+	// size of their payloads in bytes.
+	maxTapQueue      = 512
+	maxTapQueueBytes = 2 << 20
+	// examinedPerEvent is how many events a server examines for each event that it may send. With a
+	// filter, most of those that are examined are not sent.
+	examinedPerEvent = 20
+	// MaxTaps is the maximum number of clients that watch a server at the same time.
+	MaxTaps = 4
+	// maxTapMethods is the maximum number of patterns in TapRequest.Methods.
+	maxTapMethods = 64
+)
+
+// rateLimiter allows a number of events in each second. It has no lock.
+type rateLimiter struct {
+	max    int
+	second int64
+	used   int
+}
+
+// allow reports whether one more event is allowed at the time now.
+func (l *rateLimiter) allow(now time.Time) bool {
+	if second := now.Unix(); second != l.second {
+		l.second, l.used = second, 0
+	}
+	if l.used >= l.max {
+		return false
+	}
+	l.used++
+	return true
+}
+
+// isSampled reports whether the events of a request or stream belong to the sample. share is the
+// part of all requests that do, in the range (0,1]. All servers choose the same requests, so the
+// events of a request are either all in the sample or all left out. Events without an ID are chosen
+// at random.
+func isSampled(requestID []byte, share float64) bool {
+	switch {
+	case share >= 1:
+		return true
+	case len(requestID) == 0:
+		return rand.Float64() < share //nolint:gosec // the choice need not be unpredictable
+	}
+	hash := fnv.New64a()
+	_, _ = hash.Write(requestID)
+	mixed := hash.Sum64()
+	// The upper bits of FNV depend little on the last bytes, and those differ most between IDs.
+	mixed ^= mixed >> 33
+	mixed *= 0xff51afd7ed558ccd
+	mixed ^= mixed >> 33
+	return float64(mixed) < share*math.MaxUint64
+}
+
+// methodPatterns holds patterns of methods, for example "Orders/*". A pattern is matched against the
+// wire name and the full name of the service, each with the name of the method.
+type methodPatterns []string
+
+// newMethodPatterns checks the patterns of a request.
+func newMethodPatterns(patterns []string) (methodPatterns, error) {
+	if len(patterns) > maxTapMethods {
+		return nil, errors.NewErrorf(errors.InvalidArgument, "%d patterns of methods are more than %d", len(patterns), maxTapMethods)
+	}
+	for _, pattern := range patterns {
+		if _, err := path.Match(pattern, ""); err != nil {
+			return nil, errors.NewErrorf(errors.InvalidArgument, "pattern %.200q: %w", pattern, err)
+		}
+	}
+	return patterns, nil
+}
+
+// match reports whether a pattern matches the method. Without patterns, every method matches.
+func (p methodPatterns) match(method *registry.Method) bool {
+	if len(p) == 0 {
+		return true
+	}
+	service := method.Service()
+	for _, pattern := range p {
+		for _, name := range []string{
+			service.WireName() + "/" + method.WireName(), string(service.Name()) + "/" + method.Name(),
+			service.WireName(), string(service.Name()),
+		} {
+			if matched, err := path.Match(pattern, name); matched && err == nil {
+				return true
+			}
+		}
+	}
+	return false
+}
