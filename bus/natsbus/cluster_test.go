@@ -13,14 +13,15 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/testenv"
 )
 
-// newCluster starts a NATS cluster and returns the URLs of its two servers.
-func newCluster(t *testing.T) (first, second string) {
+// newCluster starts a NATS cluster and returns the URLs of its two servers. Each configure function
+// may modify the options of both.
+func newCluster(t *testing.T, configure ...func(*server.Options)) (first, second string) {
 	t.Helper()
 	run := func(name string, routes ...*url.URL) *server.Server {
-		return testenv.NATS(t, func(o *server.Options) {
+		return testenv.NATS(t, append(configure, func(o *server.Options) {
 			o.ServerName, o.Routes = name, routes
 			o.Cluster = server.ClusterOpts{Name: "cluster", Host: "127.0.0.1", Port: -1}
-		}).Server()
+		})...).Server()
 	}
 	a := run("a")
 	route, err := url.Parse("nats://" + a.ClusterAddr().String())

@@ -3,6 +3,7 @@ package natsbus_test
 import (
 	"fmt"
 	"testing"
+	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
@@ -119,6 +120,41 @@ func TestBus_ScanTellsPeers(t *testing.T) {
 			assert.Empty(t, info.Withheld)
 		})
 	}
+}
+
+// A user of the system account sees the connections to all servers of a cluster.
+func TestBus_InspectionOfACluster(t *testing.T) {
+	t.Parallel()
+	first, second := newCluster(t, func(o *server.Options) {
+		system, app := server.NewAccount("SYS"), server.NewAccount("APP")
+		o.Accounts, o.SystemAccount = []*server.Account{system, app}, "SYS"
+		o.Users = []*server.User{
+			{Username: "system", Password: "secret", Account: system}, {Username: "app", Password: "secret", Account: app},
+		}
+	})
+	monitor := natsbus.WithMonitor("nats://system:secret@" + addr(first))
+	a, b := newBusOn(t, connect(t, first, app), monitor), newBusOn(t, connect(t, second, app), monitor)
+	listen(t, a, results, bus.Broadcast)
+	listen(t, b, results, bus.Broadcast)
+	// The servers of a cluster learn of each other after they have connected.
+	require.EventuallyWithT(t, func(c *assert.CollectT) {
+		counts, err := a.Count(t.Context(), results)
+		require.NoError(c, err)
+		assert.Equal(c, []int{2}, counts)
+	}, testTimeout, 10*time.Millisecond)
+	nodes := map[string]bool{}
+	for presence, err := range b.Scan(t.Context()) {
+		require.NoError(t, err)
+		assert.Equal(t, 2, presence.Receivers)
+		for _, peer := range presence.Peers {
+			nodes[peer.Node] = true
+		}
+	}
+	assert.Len(t, nodes, 2)
+	info, err := b.Info(t.Context())
+	require.NoError(t, err)
+	assert.Equal(t, "cluster", info.Cluster)
+	assert.GreaterOrEqual(t, info.Connections, 2)
 }
 
 // Many subjects are counted with one question.
