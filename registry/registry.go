@@ -53,14 +53,7 @@ func New(opts ...LoadOption) *Registry {
 // with the same error if an equal service is registered under a different wire name. It fails with
 // [ErrWireNameTaken] if another service uses the wire name.
 func (r *Registry) Register(sd any, opts ...Option) (*Service, error) {
-	descriptor, err := serviceDescriptor(sd)
-	if err != nil {
-		return nil, err
-	}
-	s, err := NewService(descriptor, r.options.serviceOptions(descriptor, opts)...)
-	if err == nil {
-		err = r.options.refusal(s)
-	}
+	s, err := r.build(sd, opts)
 	if err != nil {
 		return nil, err
 	}
@@ -69,6 +62,19 @@ func (r *Registry) Register(sd any, opts ...Option) (*Service, error) {
 		return nil, err
 	}
 	return added[0], nil
+}
+
+// build returns the service for sd, which is not registered yet.
+func (r *Registry) build(sd any, opts []Option) (*Service, error) {
+	descriptor, err := serviceDescriptor(sd)
+	if err != nil {
+		return nil, err
+	}
+	s, err := NewService(descriptor, r.options.serviceOptions(descriptor, opts)...)
+	if err == nil {
+		err = r.options.refusal(s)
+	}
+	return s, err
 }
 
 // RegisterFile adds all services declared in a file. If it returns an error, no service has been

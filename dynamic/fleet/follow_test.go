@@ -1,0 +1,59 @@
+package fleet
+
+import (
+	"context"
+	"log/slog"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/dynpsrpc/dynpsrpc/dynamic"
+	"github.com/dynpsrpc/dynpsrpc/registry"
+)
+
+// A registry that follows a fleet has the services that are served, in their newest version.
+func TestFollow_KeepsARegistryInStep(t *testing.T) {
+	t.Parallel()
+	s := newServed(t)
+	f, err := New(s.conn)
+	require.NoError(t, err)
+	reg := registry.New()
+	follower, err := f.Follow(t.Context(), reg, slog.New(slog.DiscardHandler))
+	require.NoError(t, err)
+	defer func() { require.NoError(t, follower.Close()) }()
+	service, ok := reg.Service("shop.Orders")
+	require.True(t, ok)
+	require.Len(t, reg.Services(), 1, "the control service is left out")
+	first, err := DigestOf(service.Descriptor())
+	require.NoError(t, err)
+
+	next, err := s.orders.Replace(ordersOf(t, shopRegistry(t, "message More {}")), orderHandlers(), dynamic.AllowMissing())
+	require.NoError(t, err)
+	require.Eventually(t, func() bool {
+		service, ok := reg.Service("shop.Orders")
+		require.True(t, ok, "the service is never missing")
+		digest, err := DigestOf(service.Descriptor())
+		return err == nil && digest != first
+	}, 10*time.Second, time.Millisecond)
+
+	require.NoError(t, next.Close(context.Background()))
+	require.Eventually(t, func() bool { return len(reg.Services()) == 0 }, 10*time.Second, time.Millisecond)
+}
+
+func TestFollow_LeavesOtherServicesAlone(t *testing.T) {
+	t.Parallel()
+	s := newServed(t)
+	f, err := New(s.conn)
+	require.NoError(t, err)
+	reg := shopRegistry(t, "message Mine {}")
+	mine, _ := reg.Service("shop.Orders")
+	follower, err := f.Follow(t.Context(), reg, nil)
+	require.NoError(t, err)
+	require.NoError(t, s.orders.Close(context.Background()))
+	require.NoError(t, follower.sync(t.Context()))
+	require.NoError(t, follower.Close())
+	kept, _ := reg.Service("shop.Orders")
+	assert.Same(t, mine, kept)
+}

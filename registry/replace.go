@@ -1,0 +1,51 @@
+package registry
+
+import "fmt"
+
+// Replace is like [Registry.Register], but if a service with the same full name is registered, the
+// new one takes its place in one step, so that the service can be looked up at all times. Replace
+// fails with [ErrWireNameTaken] if a service with another full name uses the wire name. Calls that
+// already use the old service or its methods are not affected.
+func (r *Registry) Replace(sd any, opts ...Option) (*Service, error) {
+	s, err := r.build(sd, opts)
+	if err != nil {
+		return nil, err
+	}
+	old, err := r.swap(s)
+	if err != nil {
+		return nil, err
+	}
+	if old != nil && old.wireName == s.wireName && old.descriptor == s.descriptor {
+		return old, nil
+	}
+	r.options.warn(s)
+	return s, nil
+}
+
+// swap registers s in the place of the service with the same name, and returns that service or nil.
+// If the two are equal, swap does nothing.
+func (r *Registry) swap(s *Service) (old *Service, err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	old, exists := r.Service(string(s.Name()))
+	if other, taken := r.ServiceByWireName(s.wireName); taken && other != old {
+		return nil, fmt.Errorf("service %s: %w: service %s is %q on the wire as well: register one of them with WithWireName",
+			s.Name(), ErrWireNameTaken, other.Name(), s.wireName)
+	}
+	if exists && old.descriptor == s.descriptor && old.wireName == s.wireName {
+		return old, nil
+	}
+	s.types.registry = r
+	r.types.addFile(s.descriptor.ParentFile())
+	r.byName.Store(string(s.Name()), s)
+	r.byWireName.Store(s.wireName, s)
+	r.grpcServices.Delete(string(s.Name()))
+	if exists {
+		r.types.removeFile(old.descriptor.ParentFile())
+		if old.wireName != s.wireName {
+			r.byWireName.Delete(old.wireName)
+		}
+	}
+	r.generation.Add(1)
+	return old, nil
+}
