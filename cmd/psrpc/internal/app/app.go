@@ -40,6 +40,7 @@ type App struct {
 	Flags Flags
 
 	output   output
+	level    *slog.LevelVar
 	registry *registry.Registry
 	settings *contexts.Context
 	schema   *schema.Chain
@@ -142,18 +143,27 @@ func (a *App) Conn(ctx context.Context) (*dynamic.Conn, error) {
 	return conn, nil
 }
 
+// LogLevel returns the level from which on [App.Logger] writes. The level can be changed.
+func (a *App) LogLevel() *slog.LevelVar {
+	if a.level == nil {
+		a.level = new(slog.LevelVar)
+		switch {
+		case a.Flags.Quiet:
+			a.level.Set(slog.LevelError)
+		case a.Flags.Verbose:
+			a.level.Set(slog.LevelInfo)
+		default:
+			a.level.Set(slog.LevelWarn)
+		}
+	}
+	return a.level
+}
+
 // Logger returns the logger of the bus, the conn and the registry. It writes warnings to the
 // standard error. With -v, it also writes information, and with -q, only errors.
 func (a *App) Logger() *slog.Logger {
-	level := slog.LevelWarn
-	switch {
-	case a.Flags.Quiet:
-		level = slog.LevelError
-	case a.Flags.Verbose:
-		level = slog.LevelInfo
-	}
 	return slog.New(slog.NewTextHandler(a.lockedErr(), &slog.HandlerOptions{
-		Level: level,
+		Level: a.LogLevel(),
 		ReplaceAttr: func(groups []string, attr slog.Attr) slog.Attr {
 			if len(groups) == 0 && attr.Key == slog.TimeKey {
 				return slog.Attr{}

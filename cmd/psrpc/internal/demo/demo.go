@@ -6,6 +6,7 @@ import (
 	"embed"
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"maps"
 	"sync"
 	"sync/atomic"
@@ -43,8 +44,9 @@ type Demo struct {
 	news          sync.WaitGroup
 }
 
-// Start starts servers on a bus. Close stops them.
-func Start(b bus.Bus, servers int) (*Demo, error) {
+// Start starts servers on a bus. Everybody who can use the bus may watch and change them. level is the
+// log level that clients can set; it may be nil. Close stops the servers.
+func Start(b bus.Bus, servers int, level *slog.LevelVar) (*Demo, error) {
 	reg := registry.New()
 	if err := reg.ParseProto(protos, "greeter.proto"); err != nil {
 		return nil, err
@@ -55,7 +57,7 @@ func Start(b bus.Bus, servers int) (*Demo, error) {
 	}
 	d := &Demo{service: service, stop: make(chan struct{})}
 	for i := range servers {
-		if err := d.startServer(b, i); err != nil {
+		if err := d.startServer(b, i, level); err != nil {
 			d.Close()
 			return nil, err
 		}
@@ -67,7 +69,7 @@ func Start(b bus.Bus, servers int) (*Demo, error) {
 }
 
 // startServer starts the server with the given index.
-func (d *Demo) startServer(b bus.Bus, i int) error {
+func (d *Demo) startServer(b bus.Bus, i int, level *slog.LevelVar) error {
 	id, region := fmt.Sprintf("greeter-%d", i+1), regions[i%len(regions)]
 	server := dynamic.NewServer(b, dynamic.WithServerID(id))
 	d.servers = append(d.servers, server)
@@ -100,7 +102,10 @@ func (d *Demo) startServer(b bus.Bus, i int) error {
 	if err := registration.RegisterTopic("In", region); err != nil {
 		return err
 	}
-	status, err := fleet.Serve(server, fleet.WithApp("greeter", dynamic.Version), fleet.WithLabels(map[string]string{"region": region}))
+	permitted := func(context.Context, fleet.Verb) error { return nil }
+	status, err := fleet.Serve(server,
+		fleet.WithApp("greeter", dynamic.Version), fleet.WithLabels(map[string]string{"region": region}),
+		fleet.WithAuthorize(permitted), fleet.WithTap(), fleet.WithAdmin(fleet.LogLevel(level)))
 	if err != nil {
 		return err
 	}

@@ -38,7 +38,7 @@ func TestCall_ServerFrozenOrKilled(t *testing.T) {
 			proxy := testenv.NewProxy(t, address)
 			b, err := bus.Open(t.Context(), scheme+"://"+proxy.Addr())
 			require.NoError(t, err)
-			d, err := demo.Start(b, 1)
+			d, err := demo.Start(b, 1, nil)
 			require.NoError(t, err)
 			env := clitest.Env{Vars: map[string]string{"PSRPC_BUS": url, "HOME": t.TempDir()}}
 			require.Equal(t, 0, clitest.Run(t, env, "", "call", "Greeter/Hello", "name=Ada").Exit)
@@ -61,7 +61,7 @@ func TestCall_ServerFrozenOrKilled(t *testing.T) {
 func TestCall_ServerDraining(t *testing.T) {
 	t.Parallel()
 	b := bus.NewLocal()
-	d, err := demo.Start(b, 2)
+	d, err := demo.Start(b, 2, nil)
 	require.NoError(t, err)
 	t.Cleanup(func() { d.Close(); assert.NoError(t, b.Close()) })
 	env := clitest.Env{Bus: b, Vars: map[string]string{"HOME": t.TempDir()}}

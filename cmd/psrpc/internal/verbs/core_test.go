@@ -22,7 +22,7 @@ import (
 func greeterEnv(t *testing.T) clitest.Env {
 	t.Helper()
 	b := bus.NewLocal()
-	d, err := demo.Start(b, 2)
+	d, err := demo.Start(b, 2, nil)
 	require.NoError(t, err)
 	t.Cleanup(func() {
 		d.Close()
@@ -151,7 +151,7 @@ func TestCall_WrongPrefixWithCachedSchema(t *testing.T) {
 	url := testenv.NATS(t).URL()
 	b, err := bus.Open(t.Context(), url)
 	require.NoError(t, err)
-	d, err := demo.Start(b, 1)
+	d, err := demo.Start(b, 1, nil)
 	require.NoError(t, err)
 	t.Cleanup(func() { d.Close(); assert.NoError(t, b.Close()) })
 	env := clitest.Env{Vars: map[string]string{"PSRPC_BUS": url, "HOME": t.TempDir()}}

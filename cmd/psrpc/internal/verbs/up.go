@@ -35,7 +35,8 @@ func newUp(a *app.App) *cobra.Command {
 		Short: "Run a NATS server and an example service, to try psrpc with",
 		Long: `up runs a NATS server in this process, and servers of an example service on it, until it is
 interrupted. psrpc uses this bus if no other one is given, so everything can be tried without a
-broker and without a service of one's own. Nothing is stored.`,
+broker and without a service of one's own. Nothing is stored. Everybody who reaches the NATS server
+may watch and drain the servers, so it should listen on this machine only, as it does by default.`,
 		Example: `  psrpc up &
   psrpc call Greeter/Hello name=Ada`,
 		Args: arguments(0, 0),
@@ -58,7 +59,7 @@ func (u *up) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	d, err := demo.Start(b, u.servers)
+	d, err := demo.Start(b, u.servers, u.app.LogLevel())
 	if err != nil {
 		return errors.Join(err, b.Close())
 	}
