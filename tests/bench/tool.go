@@ -170,11 +170,22 @@ func (s *settings) compare(r *toolRow, brokers *brokers, protoFile string) (*com
 		scene := &scene{stage: stage, brokers: brokers, row: &r.row}
 		r.serve(scene)
 		url := brokers.urls[r.bus]
-		for range s.rounds {
-			own, err := runDrive(s, r, url)
-			stage.check(err)
-			tool, err := runTool(s, r, url, protoFile, scene.body(0))
-			stage.check(err)
+		for round := range s.rounds {
+			var own, tool measurement
+			first := func() (err error) {
+				own, err = runDrive(s, r, url)
+				return err
+			}
+			second := func() (err error) {
+				tool, err = runTool(s, r, url, protoFile, scene.body(0))
+				return err
+			}
+			// Each of them is the first one in half of the rounds.
+			if round%2 == 1 {
+				first, second = second, first
+			}
+			stage.check(first())
+			stage.check(second())
 			here, there = append(here, own), append(there, tool)
 			rates = append(rates, tool.PerSecond/own.PerSecond)
 			latencies = append(latencies, latencyRatio(&tool, &own))

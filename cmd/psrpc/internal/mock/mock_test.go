@@ -297,7 +297,7 @@ func TestMock_AnswersAsRecorded(t *testing.T) {
 	}
 	rec := new(recording.Recording)
 	record := func(id, request, response string) {
-		event := recording.Event{TapEvent: fleet.TapEvent{Method: "shop.Orders/Get", RequestID: id, Kind: fleet.TapRequested}}
+		event := recording.Event{Method: "shop.Orders/Get", RequestID: id, Kind: fleet.TapRequested}
 		event.Payload = encode("shop.GetRequest", request)
 		rec.Events = append(rec.Events, event)
 		event.Kind, event.Payload = fleet.TapError, nil

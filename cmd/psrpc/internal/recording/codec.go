@@ -103,6 +103,7 @@ func appendEvent(b []byte, e *Event) []byte {
 		b = appendField(b, 11, e.Payload)
 	}
 	b = appendUint(b, 12, e.Missed)
+	b = appendUint(b, 13, uint64(e.Size))
 	return appendText(b, 100, e.ServerID)
 }
 
@@ -133,6 +134,8 @@ func decodeEvent(encoded []byte) (e Event, err error) {
 			e.Payload = f.bytes
 		case 12:
 			e.Missed = f.uint
+		case 13:
+			e.Size = uint32(f.uint) //nolint:gosec // a uint32
 		case 100:
 			e.ServerID = string(f.bytes)
 		}

@@ -39,12 +39,7 @@ type Service struct {
 }
 
 // Event is something that went through a server.
-type Event struct {
-	fleet.TapEvent
-
-	// ServerID is the ID of the server.
-	ServerID string
-}
+type Event = fleet.TapEvent
 
 // Recording is the content of a file.
 type Recording struct {
@@ -140,9 +135,12 @@ func Decode(method *registry.Method, event *Event) (proto.Message, error) {
 	if err != nil {
 		return nil, err
 	}
+	if event.Size > 0 && len(event.Payload) == 0 {
+		return nil, errors.NewErrorf(errors.ResourceExhausted, "the message was not recorded, it has %d bytes", event.Size)
+	}
 	message := messageType.New().Interface()
 	if err := (proto.UnmarshalOptions{Resolver: method.Service()}).Unmarshal(event.Payload, message); err != nil {
-		return nil, errors.NewErrorf(errors.MalformedRequest, "the recorded payload is no %s: it may have been cut off: %w",
+		return nil, errors.NewErrorf(errors.MalformedRequest, "the recorded payload is no %s: %w",
 			of.FullName(), err)
 	}
 	return message, nil

@@ -97,8 +97,7 @@ func recordedService(t *testing.T, s *registry.Service) recording.Service {
 
 func event(kind fleet.TapKind, method, request string, payload []byte) *recording.Event {
 	return &recording.Event{
-		TapEvent: fleet.TapEvent{At: time.Unix(100, 5), Kind: kind, Method: method, ClientID: "CLI_1", RequestID: request, Payload: payload},
-		ServerID: "SRV_1",
+		At: time.Unix(100, 5), Kind: kind, Method: method, ClientID: "CLI_1", RequestID: request, Payload: payload, ServerID: "SRV_1",
 	}
 }
 
@@ -129,12 +128,9 @@ func TestFile_DescribesItself(t *testing.T) {
 	s := service(t, newRegistry(t))
 	header := recording.Header{Begun: time.Unix(1, 2), Bus: "redis", Software: "psrpc", Redacted: []string{"debug_redact", "shop.secret"}}
 	full := &recording.Event{
-		TapEvent: fleet.TapEvent{
-			At: time.Unix(100, 5), Kind: fleet.TapRequested, Method: "shop.Orders/Get", Topic: []string{"a", "b"}, ClientID: "CLI_1",
-			RequestID: "REQ_1", Duration: time.Second, Code: errors.NotFound, Affinity: 0.5, Metadata: map[string]string{"k": "v"},
-			Payload: encoded(t, s, "GetRequest", `{"id": 7}`), Missed: 3,
-		},
-		ServerID: "SRV_1",
+		At: time.Unix(100, 5), Kind: fleet.TapRequested, Method: "shop.Orders/Get", Topic: []string{"a", "b"}, ClientID: "CLI_1",
+		RequestID: "REQ_1", Duration: time.Second, Code: errors.NotFound, Affinity: 0.5, Metadata: map[string]string{"k": "v"},
+		Payload: encoded(t, s, "GetRequest", `{"id": 7}`), Size: 9, Missed: 3, ServerID: "SRV_1",
 	}
 	rec := load(t, write(t, s, header, full))
 	assert.Equal(t, header, rec.Header)
@@ -154,7 +150,7 @@ func TestFile_DescribesItself(t *testing.T) {
 		assert.Equal(t, recording.Values{"id": "7"}, recording.ValuesOf(decoded, method.Service()))
 	}
 	for _, name := range []string{"Orders/Put", "Other/Get", ""} {
-		assert.Nil(t, recording.MethodOf(reg, &recording.Event{TapEvent: fleet.TapEvent{Method: name}}))
+		assert.Nil(t, recording.MethodOf(reg, &recording.Event{Method: name}))
 	}
 }
 

@@ -268,7 +268,7 @@ func (r *Replay) compare(outcome *Outcome, method *registry.Method, call *Call, 
 		if call.Responses[i].Kind == fleet.TapResponse {
 			message, err := Decode(method, &call.Responses[i])
 			if err != nil {
-				return // The recorded response was cut off.
+				return // The recorded response is missing.
 			}
 			recorded = answer{message: message}
 		}

@@ -71,7 +71,7 @@ code is 5.`,
   psrpc bench Greeter/Chat '{"name": "Ada"}' --streams 16 --echo
   psrpc bench Greeter/News text=hello --rate 100 --subscribers 3`,
 		Args:              arguments(1, -1),
-		ValidArgsFunction: completeMethods(a, func(*registry.Method) bool { return true }),
+		ValidArgsFunction: completeMethods(a, nil),
 		RunE: func(command *cobra.Command, args []string) error {
 			return b.run(command.Context(), args[0], args[1:])
 		},
@@ -473,7 +473,8 @@ func (b *bench) printNotes(report *load.Report) error {
 	for _, code := range slices.Sorted(maps.Keys(report.Errors)) {
 		fmt.Fprintf(&text, "%s × %s\n", human.Count(report.Errors[code]), code)
 	}
-	if report.FirstError != "" {
+	// If nothing was completed, the run itself ends with the error.
+	if report.FirstError != "" && (report.Completed > 0 || len(report.Broken) > 0) {
 		fmt.Fprintf(&text, "first error: %s\n", app.Printable(report.FirstError))
 	}
 	if report.NotStarted > 0 {
@@ -481,10 +482,10 @@ func (b *bench) printNotes(report *load.Report) error {
 			human.Plural(report.NotStarted, "operation"), human.Plural(uint64(b.maxActive()), "earlier one")) //nolint:gosec // positive
 	}
 	if late := report.Late; late != nil && late.P99 > report.MainLatency().P99/4 && report.Completed > 0 {
-		fmt.Fprintf(&text, "p99 of the starts was %s late: this machine, or -c %d, limits the rate\n", human.Duration(late.P99), b.maxActive())
+		fmt.Fprintf(&text, "1 %% of the starts were more than %s late: this machine or -c limits the rate\n", human.Duration(late.P99))
 	}
 	if d := report.Delivery; d != nil && d.Foreign > 0 {
-		fmt.Fprintf(&text, "%s of others were received, too\n", human.Plural(d.Foreign, "update"))
+		fmt.Fprintf(&text, "not counted: %s of other publishers\n", human.Plural(d.Foreign, "update"))
 	}
 	if text.Len() == 0 {
 		return nil

@@ -12,6 +12,7 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/dynpsrpc/dynpsrpc/bus"
 	"github.com/dynpsrpc/dynpsrpc/cmd/psrpc/internal/clitest"
@@ -101,6 +102,37 @@ func TestBench_Golden(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			arguments := append([]string{"bench", "-p", shopProto}, strings.Fields(args)...)
 			clitest.Golden(t, name, clitest.Run(t, env, "", arguments...), figures)
+		})
+	}
+}
+
+// What bench prints if the servers do not answer in time.
+func TestBench_FrozenServer(t *testing.T) {
+	env := localEnv(t)
+	reg := registry.New()
+	require.NoError(t, reg.ParseProto(os.DirFS("testdata"), "shop.proto"))
+	service, _ := reg.Service("shop.Orders")
+	server := dynamic.NewServer(env.Bus, dynamic.WithServerID("frozen"))
+	t.Cleanup(server.Kill)
+	_, err := server.Register(service, dynamic.Handlers{
+		"Get": dynamic.Unary(func(ctx context.Context, _ proto.Message) (proto.Message, error) {
+			<-ctx.Done()
+			return nil, ctx.Err()
+		}),
+	}, dynamic.AllowMissing())
+	require.NoError(t, err)
+	result := clitest.Run(t, env, "", "bench", "-p", shopProto, "Orders/Get", "-n", "2", "-c", "2", "--warm-up", "0", "--timeout", "300ms")
+	clitest.Golden(t, "bench_frozen", result, figures)
+}
+
+func TestLoadVerbs_BusDown(t *testing.T) {
+	recorded := recordShop(t, [2]string{`{}`, `{}`})
+	for verb, args := range map[string]string{
+		"bench": "Orders/Get -p " + shopProto, "replay": recorded, "tap": "", "record": filepath.Join(t.TempDir(), "x.psrpc"),
+	} {
+		t.Run(verb, func(t *testing.T) {
+			arguments := append([]string{verb, "--bus", "redis://127.0.0.1:1"}, strings.Fields(args)...)
+			clitest.Golden(t, verb+"_no_bus", clitest.Run(t, clitest.Env{}, "", arguments...))
 		})
 	}
 }

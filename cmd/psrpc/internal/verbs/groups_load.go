@@ -10,6 +10,7 @@ import (
 func testVerbs(a *app.App) []*cobra.Command {
 	return []*cobra.Command{
 		newBench(a),
+		newRecord(a),
 		newReplay(a),
 		newServe(a),
 		newDoctor(a),

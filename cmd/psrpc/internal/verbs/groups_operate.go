@@ -8,5 +8,8 @@ import (
 
 // operateVerbs returns the verbs that show a fleet and operate its servers.
 func operateVerbs(a *app.App) []*cobra.Command {
-	return []*cobra.Command{newList(a), newWho(a), newStats(a), newTop(a), newHealth(a), newPing(a), newEvents(a)}
+	return []*cobra.Command{
+		newList(a), newWho(a), newStats(a), newTop(a), newHealth(a), newPing(a), newEvents(a),
+		newTap(a),
+	}
 }

@@ -15,7 +15,7 @@ import (
 
 // payloadJSON returns a message of a service as JSON without white space. It returns nil if there is
 // no message or if the message cannot be encoded.
-func payloadJSON(service *registry.Service, message proto.Message) any {
+func payloadJSON(service *registry.Service, message proto.Message) json.RawMessage {
 	if message == nil {
 		return nil
 	}
@@ -27,7 +27,7 @@ func payloadJSON(service *registry.Service, message proto.Message) any {
 	if json.Compact(&compact, encoded) != nil {
 		return nil
 	}
-	return json.RawMessage(compact.Bytes())
+	return compact.Bytes()
 }
 
 // newRedactor returns a redactor for the fields that protobuf and the settings call secret.

@@ -1,6 +1,7 @@
 package verbs_test
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -49,10 +50,10 @@ func recordShop(t *testing.T, calls ...[2]string) string {
 	}}
 	require.NoError(t, w.AddService(recording.Service{Name: "shop.Orders", WireName: "Orders", Digest: fleet.Digest{1}, Files: files}))
 	for i, call := range calls {
-		event := recording.Event{ServerID: "shop-1", TapEvent: fleet.TapEvent{
+		event := recording.Event{
 			At: atNoon().Add(time.Duration(i) * time.Millisecond), Kind: fleet.TapRequested, Method: "shop.Orders/Get",
-			ClientID: "client", RequestID: "request-" + string(rune('1'+i)), Payload: encode("shop.GetRequest", call[0]),
-		}}
+			ServerID: "shop-1", ClientID: "client", RequestID: fmt.Sprintf("request-%d", i+1), Payload: encode("shop.GetRequest", call[0]),
+		}
 		require.NoError(t, w.Add(&event))
 		code, isError := strings.CutPrefix(call[1], "error ")
 		event.Kind, event.Code, event.Payload = fleet.TapError, errors.ErrorCode(code), nil
@@ -94,7 +95,7 @@ func TestReplay_Golden(t *testing.T) {
 
 func TestServe_AnswersFromARecording(t *testing.T) {
 	env := localEnv(t)
-	stop := startVerb(t, env, "1 server", "serve", "--every", "0", "--from",
+	stop, _ := startVerb(t, env, "1 server", "serve", "--every", "0", "--from",
 		recordShop(t, [2]string{`{"id": 1}`, `{"id": 1, "state": "recorded"}`}, [2]string{`{"id": 2}`, "error not_found"}))
 	result := clitest.Run(t, env, "", "call", "-p", shopProto, "Orders/Get", "id=1")
 	assert.JSONEq(t, `{"id":"1","state":"recorded"}`, result.Stdout)

@@ -2,6 +2,7 @@ package verbs
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"os"
 	"strings"
@@ -324,18 +325,18 @@ func (s *serve) announce(reg *registry.Registry, servers []*mockServer) error {
 
 // served is an answer in the format json.
 type served struct {
-	Time     time.Time `json:"time"`
-	Method   string    `json:"method"`
-	Topic    []string  `json:"topic,omitempty"`
-	Source   string    `json:"source"`
-	Request  any       `json:"request,omitempty"`
-	Response any       `json:"response,omitempty"`
-	Code     string    `json:"code,omitempty"`
-	Error    string    `json:"error,omitempty"`
+	Time     time.Time       `json:"time"`
+	Method   string          `json:"method"`
+	Topic    []string        `json:"topic,omitempty"`
+	Source   string          `json:"source"`
+	Request  json.RawMessage `json:"request,omitempty"`
+	Response json.RawMessage `json:"response,omitempty"`
+	Code     string          `json:"code,omitempty"`
+	Error    string          `json:"error,omitempty"`
 }
 
 // shown returns a message as JSON, without its secrets.
-func (s *serve) shown(service *registry.Service, message proto.Message) any {
+func (s *serve) shown(service *registry.Service, message proto.Message) json.RawMessage {
 	if message == nil {
 		return nil
 	}

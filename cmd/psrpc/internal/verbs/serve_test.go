@@ -16,9 +16,9 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/cmd/psrpc/internal/clitest"
 )
 
-// startVerb runs a verb in the background. The returned function interrupts it and returns its
-// result. startVerb returns when the verb has printed ready.
-func startVerb(t *testing.T, env clitest.Env, ready string, args ...string) (stop func() clitest.Result) {
+// startVerb runs a verb in the background. It returns when the verb has printed ready. The first
+// returned function interrupts the verb and returns its result. The second one waits for its end.
+func startVerb(t *testing.T, env clitest.Env, ready string, args ...string) (stop, wait func() clitest.Result) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	env.Context = ctx
@@ -40,10 +40,15 @@ func startVerb(t *testing.T, env clitest.Env, ready string, args ...string) (sto
 		cancel()
 		t.Fatal("the verb has not started")
 	}
-	return func() clitest.Result {
+	stop = func() clitest.Result {
 		cancel()
 		return <-results
 	}
+	wait = func() clitest.Result {
+		defer cancel()
+		return <-results
+	}
+	return stop, wait
 }
 
 // atNoon is the time that verbs print in golden files.
@@ -70,7 +75,7 @@ stubs:
   - method: Orders/In
     then: "{'state': 'in ' + topic[0]}"
 `), 0o600))
-	stop := startVerb(t, env, "1 server", "serve", "-p", shopProto, "--stub", stubs, "-t", "eu", "--seed", "3", "--every", "0")
+	stop, _ := startVerb(t, env, "1 server", "serve", "-p", shopProto, "--stub", stubs, "-t", "eu", "--seed", "3", "--every", "0")
 	call := func(args ...string) string {
 		// The schema is that of the server.
 		result := clitest.Run(t, env, "", append([]string{"call"}, args...)...)
@@ -88,7 +93,7 @@ stubs:
 
 func TestServe_PublishesUpdatesAndPrintsJSON(t *testing.T) {
 	env := localEnv(t)
-	stop := startVerb(t, env, `"response"`, "serve", "-p", shopProto, "Orders", "--every", "1ms", "-o", "json", "-q=false")
+	stop, _ := startVerb(t, env, `"response"`, "serve", "-p", shopProto, "Orders", "--every", "1ms", "-o", "json", "-q=false")
 	result := stop()
 	assert.Equal(t, 0, result.Exit)
 	assert.Contains(t, result.Stdout, `{"time":"2026-01-02T12:00:00Z","method":"shop.Orders/Changes","source":"generated","response":{"id":"`)

@@ -1,0 +1,300 @@
+package verbs
+
+import (
+	"context"
+	"path"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/dynpsrpc/dynpsrpc/cmd/psrpc/internal/app"
+	"github.com/dynpsrpc/dynpsrpc/cmd/psrpc/internal/human"
+	"github.com/dynpsrpc/dynpsrpc/dynamic/fleet"
+	"github.com/dynpsrpc/dynpsrpc/errors"
+	"github.com/dynpsrpc/dynpsrpc/registry"
+)
+
+// tapSource is where the verbs tap and record get their events from: servers that copy what goes
+// through them.
+type tapSource struct {
+	app     *app.App
+	request fleet.TapRequest
+	// servers contains the IDs of the servers to watch. If it is empty, all are watched.
+	servers  []string
+	duration time.Duration
+	count    int
+
+	services tapServices
+	// watched is the number of servers that send events, and found the number of those that serve a
+	// method that is watched.
+	watched, found int
+	// missed is the number of events that were left out.
+	missed uint64
+}
+
+// addFlags adds the flags about the source.
+func (s *tapSource) addFlags(command *cobra.Command) {
+	flags := command.Flags()
+	flags.StringVar(&s.request.Filter, "filter", "",
+		`events to show, as an expression (CEL) about method, kind, code, duration, topic, client_id, metadata and message`)
+	flags.Float64Var(&s.request.Sample, "sample", 1, "share of the calls to watch, above 0 and at most 1")
+	flags.StringSliceVar(&s.servers, "server", nil, "IDs of the servers to watch (default: all that serve the methods)")
+	flags.DurationVar(&s.duration, "for", 0, "end after this time")
+	flags.IntVar(&s.count, "count", 0, "end after this number of events")
+}
+
+// tapServices has the schemas of the services whose events arrive.
+type tapServices struct {
+	// versions has the services by digest.
+	versions map[fleet.Digest]*registry.Service
+	// byServer has the digest of each service of each server. The keys are the ID of the server and the
+	// name of the service on the bus.
+	byServer map[[2]string]fleet.Digest
+}
+
+// method returns the method of an event, or nil if its schema is not known.
+func (s *tapServices) method(event *fleet.TapEvent) *registry.Method {
+	service, _, _ := strings.Cut(event.Method, "/")
+	version := s.versions[s.byServer[[2]string{event.ServerID, service}]]
+	if version == nil {
+		return nil
+	}
+	for _, m := range version.Methods() {
+		if service+"/"+m.WireName() == event.Method {
+			return m
+		}
+	}
+	return nil
+}
+
+// run starts the tap and calls on for each event, one after the other. It returns when ctx ends, when
+// the time or the number of events is reached, or when on returns an error. started is called when
+// the events begin to arrive.
+func (s *tapSource) run(ctx context.Context, patterns []string, started func() error, on func(*fleet.TapEvent) error) error {
+	for _, pattern := range patterns {
+		if _, err := path.Match(pattern, ""); err != nil {
+			return app.Usagef("%s: the pattern is malformed", pattern)
+		}
+	}
+	if !(s.request.Sample > 0 && s.request.Sample <= 1) {
+		return app.Usagef("--sample %g: want a share above 0 and at most 1", s.request.Sample)
+	}
+	s.request.Methods = patterns
+	s.services = tapServices{versions: map[fleet.Digest]*registry.Service{}, byServer: map[[2]string]fleet.Digest{}}
+	f, err := s.app.Fleet(ctx)
+	if err != nil {
+		return err
+	}
+	ctx, stop := context.WithCancel(ctx)
+	events, end, err := s.open(ctx, f, patterns)
+	if err != nil {
+		stop()
+		return err
+	}
+	defer end()
+	defer stop()
+	if err := started(); err != nil {
+		return err
+	}
+	return s.read(ctx, events, on)
+}
+
+// tapResult is an event, or the error with which a source has ended.
+type tapResult struct {
+	event *fleet.TapEvent
+	err   error
+}
+
+// read passes events on until the end.
+func (s *tapSource) read(ctx context.Context, events <-chan tapResult, on func(*fleet.TapEvent) error) error {
+	var timeout <-chan time.Time
+	if s.duration > 0 {
+		timer := time.NewTimer(s.duration)
+		defer timer.Stop()
+		timeout = timer.C
+	}
+	failed := 0
+	for n := 0; s.count <= 0 || n < s.count; {
+		select {
+		case result, open := <-events:
+			if !open {
+				s.app.Notef("the servers have stopped")
+				return nil
+			}
+			if result.err != nil {
+				if failed++; failed >= s.watched {
+					return app.RPC(result.err)
+				}
+				s.app.Warnf("%v", result.err)
+				continue
+			}
+			n++
+			s.missed += result.event.Missed
+			if err := on(result.event); err != nil {
+				return err
+			}
+		case <-timeout:
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
+}
+
+// open starts the tap. The returned function ends it.
+func (s *tapSource) open(ctx context.Context, f *fleet.Fleet, patterns []string) (<-chan tapResult, func(), error) {
+	servers, err := s.findServers(ctx, f, patterns)
+	if err != nil {
+		return nil, nil, err
+	}
+	events := make(chan tapResult)
+	var running sync.WaitGroup
+	var refusal error
+	for _, id := range servers {
+		if s.watched == fleet.MaxTapped {
+			break
+		}
+		stream, err := f.Tap(ctx, id, s.request)
+		if err != nil {
+			refusal = err
+			s.app.Verbosef("%s cannot be watched: %v", id, err)
+			continue
+		}
+		s.watched++
+		running.Go(func() { forward(ctx, stream, events) })
+	}
+	go func() {
+		running.Wait()
+		close(events)
+	}()
+	if s.watched == 0 {
+		return nil, nil, s.refused(refusal, len(servers))
+	}
+	return events, running.Wait, nil
+}
+
+// forward passes on the events of a stream until it ends or ctx ends.
+func forward(ctx context.Context, stream *fleet.TapStream, events chan<- tapResult) {
+	defer func() { _ = stream.Close() }()
+	send := func(result tapResult) bool {
+		select {
+		case events <- result:
+			return true
+		case <-ctx.Done():
+			return false
+		}
+	}
+	for event := range stream.Channel() {
+		if !send(tapResult{event: event}) {
+			return
+		}
+	}
+	if err := stream.Err(); err != nil && ctx.Err() == nil {
+		send(tapResult{err: err})
+	}
+}
+
+// refused returns the error if no server can be watched.
+func (s *tapSource) refused(refusal error, servers int) error {
+	if !errors.Is(refusal, errors.ErrNoResponse) {
+		return app.RPC(refusal)
+	}
+	return app.Hint(app.Nobodyf("%s: none can be watched", human.Plural(servers, "server")),
+		"their programs must call fleet.Serve with fleet.WithTap")
+}
+
+// findServers returns the IDs of the servers that serve a method that is watched, and reads their
+// schemas.
+func (s *tapSource) findServers(ctx context.Context, f *fleet.Fleet, patterns []string) ([]string, error) {
+	var ids []string
+	digests := map[fleet.Digest]string{}
+	for server, err := range f.Servers(ctx, fleet.Parts(fleet.PartServices)) {
+		if server == nil {
+			return nil, app.RPC(err)
+		}
+		if len(s.servers) > 0 && !slices.Contains(s.servers, server.ID) {
+			continue
+		}
+		serves := false
+		for i := range server.Services {
+			service := &server.Services[i]
+			if !isControlService(service.WireName) && matchesService(service, patterns) {
+				serves = true
+				s.services.byServer[[2]string{server.ID, service.WireName}] = service.Digest
+				digests[service.Digest] = service.Name
+			}
+		}
+		if serves {
+			ids = append(ids, server.ID)
+		}
+	}
+	slices.Sort(ids)
+	s.found = len(ids)
+	if len(ids) == 0 {
+		return nil, app.Hint(app.Nobodyf("no server that tells of itself serves %s", described(patterns)),
+			"psrpc list shows what is served")
+	}
+	for digest, name := range digests {
+		if err := s.readSchema(ctx, f, digest, name); err != nil {
+			s.app.Warnf("messages of %s, digest %.8s, cannot be shown: %v", name, digest, err)
+		}
+	}
+	return ids, nil
+}
+
+// isControlService reports whether a service is one of package fleet. Servers do not copy what goes
+// through these.
+func isControlService(wireName string) bool { return strings.HasPrefix(wireName, "Dynpsrpc") }
+
+// readSchema reads a version of a service.
+func (s *tapSource) readSchema(ctx context.Context, f *fleet.Fleet, digest fleet.Digest, name string) error {
+	files, err := f.Describe(ctx, digest)
+	if err != nil {
+		return err
+	}
+	version := registry.New(registry.WithLogger(s.app.Logger()))
+	if err := version.RegisterDescriptorSet(files); err != nil {
+		return err
+	}
+	service, err := version.FindService(name)
+	if err != nil {
+		return err
+	}
+	s.services.versions[digest] = service
+	return nil
+}
+
+// matchesService reports whether a pattern matches a method of a service, or the service.
+func matchesService(service *fleet.Service, patterns []string) bool {
+	if len(patterns) == 0 {
+		return true
+	}
+	for _, pattern := range patterns {
+		for _, names := range [][2]string{{service.Name, ""}, {service.WireName, ""}} {
+			if matches, _ := path.Match(pattern, names[0]); matches {
+				return true
+			}
+		}
+		for i := range service.Methods {
+			method := &service.Methods[i]
+			for _, name := range []string{service.Name + "/" + method.Name, service.WireName + "/" + method.WireName} {
+				if matches, _ := path.Match(pattern, name); matches {
+					return true
+				}
+			}
+		}
+	}
+	return false
+}
+
+// described returns the patterns for an error.
+func described(patterns []string) string {
+	if len(patterns) == 0 {
+		return "any service"
+	}
+	return strings.Join(patterns, ", ")
+}

@@ -1,0 +1,140 @@
+package verbs_test
+
+import (
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/dynpsrpc/dynpsrpc/bus"
+	"github.com/dynpsrpc/dynpsrpc/cmd/psrpc/internal/clitest"
+	"github.com/dynpsrpc/dynpsrpc/cmd/psrpc/internal/recording"
+	"github.com/dynpsrpc/dynpsrpc/dynamic/fleet"
+	"github.com/dynpsrpc/dynpsrpc/dynamic/fleet/tapfilter"
+)
+
+// tappedEnv returns an environment with a server of shop.Orders that permits taps.
+func tappedEnv(t *testing.T, opts ...fleet.ServeOption) clitest.Env {
+	t.Helper()
+	b := bus.NewLocal()
+	t.Cleanup(func() { assert.NoError(t, b.Close()) })
+	if opts == nil {
+		opts = []fleet.ServeOption{fleet.WithTap(fleet.Filters(tapfilter.Compile))}
+	}
+	status, err := fleet.Serve(serveShop(t, b, "shop-1"), opts...)
+	require.NoError(t, err)
+	t.Cleanup(func() { assert.NoError(t, status.Close()) })
+	return clitest.Env{Bus: b, Now: atNoon}
+}
+
+// callShop makes a call of every kind.
+func callShop(t *testing.T, env clitest.Env) {
+	t.Helper()
+	for _, call := range [][]string{
+		{"call", "Orders/Get", "id=7", "card=4111"},
+		{"call", "Orders/Get", "id=400"},
+		{"call", "Orders/Best"},
+		{"call", "Orders/All"},
+		{"call", "Orders/In", "id=3", "-t", "eu"},
+		{"call", "Orders/Track", `{"id":9}`, "--expect", "1"},
+	} {
+		clitest.Run(t, env, "", append(call, "-p", shopProto)...)
+	}
+}
+
+// tapText replaces what differs from run to run in the output of tap, and makes columns two spaces
+// apart.
+func tapText(text string) string {
+	text = regexp.MustCompile(`\d\d:\d\d:\d\d\.\d{3}`).ReplaceAllString(text, "CLOCK")
+	text = clitest.IDs(clitest.Durations(text))
+	return regexp.MustCompile(` {3,}`).ReplaceAllString(text, "  ")
+}
+
+func TestTap_ShowsCalls(t *testing.T) {
+	for name, args := range map[string][]string{
+		"tap":          nil,
+		"tap_payloads": {"Orders/*", "--payloads", "-o", "wide"},
+		"tap_claims":   {"Orders/Best", "--claims"},
+		"tap_filter":   {"shop.Orders/*", "--filter", `code != ""`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			env := tappedEnv(t)
+			stop, _ := startVerb(t, env, "watching", append([]string{"tap"}, args...)...)
+			callShop(t, env)
+			// The events of the last call may still be on their way, so another one is made.
+			for range 20 {
+				clitest.Run(t, env, "", "call", "Orders/Get", "id=400", "-p", shopProto)
+			}
+			result := stop()
+			lines := strings.SplitAfter(result.Stdout, "\n")
+			want := map[string]int{"tap": 9, "tap_payloads": 9, "tap_claims": 2, "tap_filter": 2}[name]
+			require.Greater(t, len(lines), want, result.Stdout)
+			result.Stdout, result.Stderr = strings.Join(lines[:want], ""), strings.SplitAfter(result.Stderr, "\n")[0]
+			clitest.Golden(t, name, result, tapText, clitest.Sorted) // A message may overtake the opening of its stream.
+		})
+	}
+}
+
+func TestTap_JSON(t *testing.T) {
+	env := tappedEnv(t)
+	_, wait := startVerb(t, env, "watching", "tap", "Orders/Get", "--payloads", "-o", "json", "--count", "2")
+	clitest.Run(t, env, "", "call", "Orders/Get", "id=7", "card=4111", "-p", shopProto)
+	clitest.Golden(t, "tap_json", wait(), clitest.IDs, clitest.Replace(`"time":"[^"]+"`, `"time":"T"`),
+		clitest.Replace(`"request":"[^"]+"`, `"request":"R"`), clitest.Replace(`"duration_ns":\d+`, `"duration_ns":N`))
+}
+
+func TestTap_Golden(t *testing.T) {
+	for name, c := range map[string]struct {
+		opts []fleet.ServeOption
+		args string
+	}{
+		"tap_not_permitted": {[]fleet.ServeOption{fleet.WithApp("shop", "1")}, ""},
+		"tap_no_server":     {nil, "Rooms/*"},
+		"tap_bad_pattern":   {nil, "["},
+		"tap_bad_sample":    {nil, "--sample 2"},
+		"tap_bad_filter":    {nil, "--filter code=="},
+		"tap_no_filters":    {[]fleet.ServeOption{fleet.WithTap()}, `--filter code!=""`},
+		"record_no_server":  {nil, "FILE Rooms/*"},
+		"record_no_file":    {nil, "missing/traffic.psrpc"},
+		"record_exists":     {nil, shopProto},
+	} {
+		t.Run(name, func(t *testing.T) {
+			verb, _, _ := strings.Cut(name, "_")
+			path := filepath.Join(t.TempDir(), "traffic.psrpc")
+			args := append([]string{verb}, strings.Fields(strings.ReplaceAll(c.args, "FILE", path))...)
+			clitest.Golden(t, name, clitest.Run(t, tappedEnv(t, c.opts...), "", args...), clitest.Replace(path, "FILE"))
+			assert.NoFileExists(t, path)
+		})
+	}
+}
+
+func TestRecord_WritesWhatReplayReads(t *testing.T) {
+	env := tappedEnv(t)
+	path := filepath.Join(t.TempDir(), "traffic.psrpc")
+	// Each call has two events. The stream has one for its opening, two for its messages and one for
+	// its end. Claims are recorded, too.
+	_, wait := startVerb(t, env, "recording", "record", path, "Orders", "--for", "30s", "--count", "15")
+	callShop(t, env)
+	result := wait()
+	clitest.Golden(t, "record", result, clitest.Replace(regexp.QuoteMeta(path), "FILE"))
+	info, err := os.Stat(path)
+	require.NoError(t, err)
+	assert.Equal(t, os.FileMode(0o600), info.Mode().Perm())
+	file, err := os.Open(path)
+	require.NoError(t, err)
+	defer file.Close()
+	rec, cut, err := recording.Load(file)
+	require.NoError(t, err)
+	assert.False(t, cut)
+	assert.Equal(t, "local", rec.Header.Bus)
+	assert.Equal(t, []string{"debug_redact"}, rec.Header.Redacted)
+	content, err := os.ReadFile(path)
+	require.NoError(t, err)
+	assert.NotContains(t, string(content), "4111")
+	clitest.Golden(t, "record_replay", clitest.Run(t, env, "", "replay", path, "--compare", "--speed", "max", "-c", "1"))
+	clitest.Golden(t, "record_again", clitest.Run(t, env, "", "record", path), clitest.Replace(regexp.QuoteMeta(path), "FILE"))
+}
