@@ -16,8 +16,9 @@ const (
 	apiVersion = 1
 	// maxQuestions is the maximum number of questions that a server answers at the same time.
 	maxQuestions = 64
-	// publishTimeout limits how long a change may wait for a busy bus.
-	publishTimeout = time.Second
+	// publishTimeout limits how long a change may wait for a busy bus. It is short because Shutdown
+	// waits for two changes.
+	publishTimeout = 200 * time.Millisecond
 	// closeTimeout limits how long Close waits for answers that are being sent and for the bus.
 	closeTimeout = time.Second
 )
@@ -45,7 +46,9 @@ type Status struct {
 	// listeners are told when services change.
 	listeners listeners
 	// changes contains the changes to publish.
-	changes lifecycle.EventQueue[Change]
+	changes lifecycle.EventQueue[queuedChange]
+	// retrying reports whether a timer is set that registers the scopes again.
+	retrying atomic.Bool
 	// shuttingDown reports whether the shutdown of server has begun.
 	shuttingDown atomic.Bool
 	// lastState is the latest result of the method state, and stateSince is the time since when it
@@ -80,7 +83,7 @@ func Serve(server *dynamic.Server, opts ...ServeOption) (*Status, error) {
 	}
 	s := &Status{
 		server: server, options: newServeOptions(opts), started: time.Now(), stateSince: time.Now(),
-		changes: lifecycle.NewEventQueue[Change](),
+		changes: lifecycle.NewEventQueue[queuedChange](),
 	}
 	if err := errors.Join(s.options.problems...); err != nil {
 		return nil, err
@@ -171,7 +174,7 @@ func (s *Status) start(stopRecording func()) bool {
 	for _, c := range s.health.checks {
 		s.running.Go(func() { s.health.runCheck(s.ctx, c) })
 	}
-	s.change(Change{Kind: ChangeStarted})
+	s.change(Change{Kind: ChangeStarted}, nil)
 	return true
 }
 

@@ -7,6 +7,7 @@ import (
 
 	"github.com/dynpsrpc/dynpsrpc/dynamic"
 	"github.com/dynpsrpc/dynpsrpc/errors"
+	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
 // scopeRetry is the time after which scopes are registered again that the bus has not accepted.
@@ -24,9 +25,9 @@ func (s *Status) serverChanged(change dynamic.ServerChange) {
 		s.counters.prune()
 		s.serviceChanged(ChangeServiceRemoved, change)
 	case dynamic.ServerDraining:
-		s.change(Change{Kind: ChangeDraining})
+		s.change(Change{Kind: ChangeDraining}, nil)
 	case dynamic.ServerResumed:
-		s.change(Change{Kind: ChangeResumed})
+		s.change(Change{Kind: ChangeResumed}, nil)
 	case dynamic.ServerClosing:
 		s.shuttingDown.Store(true)
 		s.publish(Change{Kind: ChangeDraining})
@@ -42,38 +43,44 @@ func (s *Status) serverChanged(change dynamic.ServerChange) {
 // of each service is no news.
 func (s *Status) serviceChanged(kind ChangeKind, change dynamic.ServerChange) {
 	s.listeners.notify()
-	if s.shuttingDown.Load() {
-		return
+	if !s.shuttingDown.Load() {
+		s.change(Change{Kind: kind, Service: string(change.Service.Name())}, change.Service)
 	}
-	c := Change{Kind: kind, Service: string(change.Service.Name())}
-	if kind != ChangeServiceRemoved {
-		c.Digest = s.services.digest(change.Service)
-	}
-	s.change(c)
 }
 
 // healthChanged adds a change of the health to the queue.
 func (s *Status) healthChanged(service string, status ServingStatus, text string) {
-	s.change(Change{Kind: ChangeHealth, Service: service, Status: status, Text: text})
+	s.change(Change{Kind: ChangeHealth, Service: service, Status: status, Text: text}, nil)
+}
+
+// queuedChange is a change that waits to be published. service is the service that was added,
+// removed or replaced. Otherwise, it is nil.
+type queuedChange struct {
+	Change
+
+	service *registry.Service
 }
 
 // change adds a change to the queue. It never blocks. If the queue is full, the change is dropped.
-func (s *Status) change(c Change) {
+func (s *Status) change(c Change, service *registry.Service) {
 	c.At = time.Now()
-	s.changes.Put(c)
+	s.changes.Put(queuedChange{c, service})
 }
 
 // work publishes changes until s.ctx ends. Before it publishes a change, it registers the scopes of
 // the new services, so that whoever hears of a change can ask about it.
 func (s *Status) work() {
-	s.changes.Run(s.ctx.Done(), func(c Change) {
+	s.changes.Run(s.ctx.Done(), func(c queuedChange) {
 		if s.ctx.Err() != nil {
 			return
 		}
 		if c.Kind != ChangeHealth {
 			s.retryScopes()
 		}
-		s.publish(c)
+		if c.Kind != ChangeServiceRemoved && c.service != nil {
+			c.Digest = s.services.digest(c.service)
+		}
+		s.publish(c.Change)
 	})
 }
 
@@ -86,7 +93,13 @@ func (s *Status) retryScopes() {
 	}
 	s.server.Logger().Warn("dynpsrpc: cannot register the scopes of services, so that questions about them miss this server",
 		slog.Any("error", err))
-	time.AfterFunc(scopeRetry, func() { s.change(Change{}) })
+	if s.retrying.Swap(true) {
+		return
+	}
+	time.AfterFunc(scopeRetry, func() {
+		s.retrying.Store(false)
+		s.change(Change{}, nil)
+	})
 }
 
 // publish sends a change to all subscribers. An error is only logged, because subscribers also hear

@@ -517,6 +517,48 @@ func TestServe_IsSilent(t *testing.T) {
 	})
 }
 
+// refusingBus refuses subscriptions to some channels while refuses is not empty.
+type refusingBus struct {
+	bus.Bus
+
+	refuses atomic.Value // a part of the names of the channels
+}
+
+func (b *refusingBus) Subscribe(ctx context.Context, channel bus.Channel, mode bus.Mode, deliver bus.Handler) (bus.Subscription, error) {
+	if part, _ := b.refuses.Load().(string); part != "" && strings.Contains(channel.Name, part) {
+		return nil, errors.NewErrorf(errors.Unavailable, "refused")
+	}
+	return b.Bus.Subscribe(ctx, channel, mode, deliver)
+}
+
+// TestServe_TriesScopesAgain checks that the scope of a new service is registered later if the bus
+// fails, and that this does not disturb the service.
+func TestServe_TriesScopesAgain(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		local := bus.NewLocal()
+		defer func() { require.NoError(t, local.Close()) }()
+		b := &refusingBus{Bus: local}
+		server := dynamic.NewServer(b, dynamic.WithLogger(slog.New(slog.DiscardHandler)))
+		b.refuses.Store("all")
+		_, err := Serve(server)
+		requireCode(t, errors.Unavailable, err)
+
+		b.refuses.Store("")
+		s := newServedOn(t, b)
+		b.refuses.Store("service_Old")
+		_, err = s.server.Register(ordersOf(t, s.shop), orderHandlers(), dynamic.AllowMissing(), dynamic.WithWireName("Old"))
+		require.NoError(t, err)
+		<-time.After(10 * scopeRetry) // virtual time
+		assert.Empty(t, s.ask(t, "service_Old", queryRequest{}))
+		assert.Len(t, s.askOne(t, PartServices).Services, 2)
+		b.refuses.Store("")
+		<-time.After(scopeRetry)
+		synctest.Wait()
+		assert.Len(t, s.ask(t, "service_Old", queryRequest{}), 1)
+	})
+}
+
 func TestServe_Authorizes(t *testing.T) {
 	t.Parallel()
 	s := newServed(t, WithAuthorize(func(ctx context.Context, verb Verb) error {
