@@ -198,3 +198,31 @@ func TestPeers_OnNATSWithAMonitor(t *testing.T) {
 	assert.Equal(t, []string{"CLI_psrpc"}, room.Clients)
 	assert.Equal(t, 1, room.Psrpc)
 }
+
+// Without a monitor, NATS tells only whether there are receivers.
+func TestPeers_OnNATSWithoutAMonitor(t *testing.T) {
+	t.Parallel()
+	connect := opener(t, testenv.NATS(t).URL())
+	greeter := peersSchema(t)
+	simulate(t, connect(), "SRV_well", greeter)
+	ours := dynamic.NewServer(connect())
+	t.Cleanup(ours.Kill)
+	_, err := ours.Register(greeter.Descriptor(), dynamic.Handlers{"Hello": dynamic.Raw(
+		func(_ context.Context, _ *registry.Method, request []byte) ([]byte, error) { return request, nil },
+	)}, dynamic.AllowMissing())
+	require.NoError(t, err)
+	reg := registry.New()
+	_, err = reg.Register(greeter.Descriptor())
+	require.NoError(t, err)
+
+	peers, err := newFleet(t, connect()).Peers(t.Context(), Scan(), Schemas(reg))
+	require.NoError(t, err)
+	require.ErrorIs(t, peers.ScanErr, errors.Unimplemented)
+	assert.Equal(t, bus.Unknown, peers.Silent)
+	s := peerService(t, peers, "Greeter")
+	assert.Equal(t, []string{"SRV_well"}, s.Servers)
+	assert.Equal(t, bus.Unknown, s.Silent)
+	assert.Equal(t, 1, s.Dynpsrpc)
+	assert.Equal(t, 1, s.Receivers)
+	assert.Equal(t, bus.Unknown, s.Psrpc)
+}
