@@ -53,6 +53,17 @@ func (b *Local) Scan(ctx context.Context) iter.Seq2[Presence, error] {
 	}
 }
 
+// Prefixes returns an empty string if there are channels, because the in-process bus has no prefix.
+func (b *Local) Prefixes(ctx context.Context) ([]string, error) {
+	for _, err := range b.Scan(ctx) {
+		if err != nil {
+			return nil, err
+		}
+		return []string{""}, nil
+	}
+	return nil, nil
+}
+
 // Peers returns nothing, because the in-process bus has no connections.
 func (b *Local) Peers(ctx context.Context) ([]Peer, error) { return nil, b.checkOpen(ctx) }
 

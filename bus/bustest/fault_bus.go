@@ -351,6 +351,14 @@ func (b *FaultBus) Scan(ctx context.Context) iter.Seq2[bus.Presence, error] {
 	return func(yield func(bus.Presence, error) bool) { yield(bus.Presence{}, errNotInspected) }
 }
 
+// Prefixes implements [bus.Inspector].
+func (b *FaultBus) Prefixes(ctx context.Context) ([]string, error) {
+	if inspector, ok := b.Bus.(bus.Inspector); ok {
+		return inspector.Prefixes(ctx)
+	}
+	return nil, errNotInspected
+}
+
 // Peers implements [bus.Inspector].
 func (b *FaultBus) Peers(ctx context.Context) ([]bus.Peer, error) {
 	if inspector, ok := b.Bus.(bus.Inspector); ok {

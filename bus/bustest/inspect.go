@@ -69,6 +69,13 @@ func testInspection(t *testing.T, network Network) {
 		assert.Contains(t, []string{"", "Do"}, found[bus.CarriesRequests].Method)
 		assert.Equal(t, "CLI_a", found[bus.CarriesResponses].ClientID)
 		assert.Empty(t, found[bus.CarriesCancellations].Topic)
+		prefixes, err := inspector.Prefixes(h.ctx)
+		require.NoError(t, err)
+		prefix := ""
+		if informed, ok := a.(bus.Informed); ok {
+			prefix = informed.Settings().Prefix
+		}
+		assert.Contains(t, prefixes, prefix)
 		// Looking at the bus must deliver nothing.
 		for _, inbox := range []*inbox{in, responses, cancellations} {
 			assert.Empty(t, inbox.texts)
@@ -104,6 +111,8 @@ func testInspection(t *testing.T, network Network) {
 		_, err := inspector.Count(h.ctx, h.channel())
 		require.ErrorIs(t, err, bus.ErrClosed)
 		_, err = inspector.Peers(h.ctx)
+		require.ErrorIs(t, err, bus.ErrClosed)
+		_, err = inspector.Prefixes(h.ctx)
 		require.ErrorIs(t, err, bus.ErrClosed)
 		for _, err = range inspector.Scan(h.ctx) {
 			require.ErrorIs(t, err, bus.ErrClosed)

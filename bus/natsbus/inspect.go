@@ -235,6 +235,24 @@ func (b *Bus) scan(ctx context.Context) (map[subKey]*bus.Presence, error) {
 	})
 }
 
+// Prefixes returns the prefixes of all subjects of the bus's account. It needs [WithMonitor], and
+// fails with code unimplemented without.
+func (b *Bus) Prefixes(ctx context.Context) ([]string, error) {
+	if err := b.checkInspection(ctx); err != nil {
+		return nil, err
+	}
+	prefixes := map[string]bool{}
+	err := b.eachSubscription(ctx, func(_ *connInfo, s subscriptionInfo) {
+		if prefix, ok := wire.PrefixOfSubject(s.Subject, s.Queue != ""); ok && len(prefixes) < bus.MaxPrefixes {
+			prefixes[prefix] = true
+		}
+	})
+	if err != nil {
+		return nil, err
+	}
+	return slices.Sorted(maps.Keys(prefixes)), nil
+}
+
 // presenceOf returns the presence of a subject. Its service is empty if it is a subject of other
 // programs or has another prefix.
 func (b *Bus) presenceOf(key subKey) *bus.Presence {

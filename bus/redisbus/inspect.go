@@ -3,6 +3,8 @@ package redisbus
 import (
 	"context"
 	"iter"
+	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -79,11 +81,7 @@ func (b *Bus) scan(ctx context.Context) (map[string]int64, error) {
 	var mu sync.Mutex
 	subscribers := map[string]int64{}
 	return subscribers, b.inspect(ctx, func(ctx context.Context, node *inspectedNode) error {
-		list := node.PubSubChannels
-		if node.sharded {
-			list = node.PubSubShardChannels
-		}
-		names, err := list(ctx, escapePattern(b.options.prefix)+"*").Result()
+		names, err := node.channels(ctx, escapePattern(b.options.prefix)+"*")
 		if err != nil {
 			return err
 		}
@@ -100,6 +98,27 @@ func (b *Bus) scan(ctx context.Context) (map[string]int64, error) {
 		}
 		return err
 	})
+}
+
+// Prefixes returns the prefixes of all channels, on all servers of a Cluster.
+func (b *Bus) Prefixes(ctx context.Context) ([]string, error) {
+	var mu sync.Mutex
+	prefixes := map[string]bool{}
+	err := b.inspect(ctx, func(ctx context.Context, node *inspectedNode) error {
+		names, err := node.channels(ctx, "*")
+		mu.Lock()
+		defer mu.Unlock()
+		for _, name := range names {
+			if prefix, ok := wire.PrefixOfName(name); ok && len(prefixes) < bus.MaxPrefixes {
+				prefixes[prefix] = true
+			}
+		}
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return slices.Sorted(maps.Keys(prefixes)), nil
 }
 
 // escapePattern returns a pattern of Redis that matches text only.
@@ -150,6 +169,14 @@ type inspectedNode struct {
 	// name is the address of the server. It is empty if there is only one.
 	name    string
 	sharded bool
+}
+
+// channels returns the names of the channels that have subscriptions and match a pattern.
+func (n *inspectedNode) channels(ctx context.Context, pattern string) ([]string, error) {
+	if n.sharded {
+		return n.PubSubShardChannels(ctx, pattern).Result()
+	}
+	return n.PubSubChannels(ctx, pattern).Result()
 }
 
 // numSub implements numSub for the kind of pub/sub that the bus uses.

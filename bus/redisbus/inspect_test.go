@@ -98,6 +98,9 @@ func TestBus_ScanSkipsOtherPrefixes(t *testing.T) {
 			require.NoError(t, err)
 		}
 	}
+	prefixes, err := connect(t, server).Prefixes(t.Context())
+	require.NoError(t, err)
+	assert.Equal(t, []string{"", "a*:", "ab:"}, prefixes)
 	for _, prefix := range []string{"", "a*:"} {
 		got := map[string]bus.Presence{}
 		for presence, err := range connect(t, server, redisbus.WithPrefix(prefix)).Scan(t.Context()) {

@@ -102,6 +102,36 @@ func parseName(name string, clientStream bool) (parts ChannelParts, ok bool) {
 	return parts, ok && parts.Service != ""
 }
 
+// PrefixOfName returns the prefix of a channel's name. It returns false if the rest of the name does
+// not have the form of one. A prefix is recognized if it ends with a character that names escape.
+func PrefixOfName(name string) (prefix string, ok bool) {
+	first, _, _ := strings.Cut(name, "|")
+	end := strings.LastIndexFunc(first, func(r rune) bool { return needsEscape(r) && r != '+' })
+	if end >= 0 {
+		_, size := utf8.DecodeRuneInString(first[end:])
+		end += size
+	}
+	prefix = first[:max(end, 0)]
+	_, ok = parseName(name[len(prefix):], false)
+	return prefix, ok
+}
+
+// PrefixOfSubject is like [PrefixOfName] for subjects. A prefix is recognized if it ends with a
+// character other than a letter or digit. queue is as for [ParseSubject].
+func PrefixOfSubject(subject string, queue bool) (prefix string, ok bool) {
+	end := len(subject)
+	for _, kind := range []string{"SRV.", "CLI.", "DYN."} {
+		if i := strings.Index(subject, kind); i >= 0 {
+			end = min(end, i)
+		}
+	}
+	if prefix = subject[:end]; prefix != "" && !needsEscape(rune(prefix[end-1])) {
+		return "", false
+	}
+	_, ok = ParseSubject(subject[end:], queue, false)
+	return prefix, ok
+}
+
 // topicOf returns a copy of the parts of a topic, or nil if there are none.
 func topicOf(parts []string) []string {
 	if len(parts) == 0 {

@@ -126,6 +126,30 @@ func TestParseSubject_WithASubjectPerMethod(t *testing.T) {
 	assert.False(t, ok)
 }
 
+func TestPrefixOf(t *testing.T) {
+	t.Parallel()
+	for _, row := range parsedChannels {
+		for _, prefix := range []string{"", "staging.", "fleet:", "a b/", "\u00e9"} {
+			got, ok := wire.PrefixOfName(prefix + row.channel.Name)
+			assert.True(t, ok, prefix+row.channel.Name)
+			assert.Equal(t, prefix, got)
+		}
+		for _, prefix := range []string{"", "staging.", "a.b.", "x-"} {
+			got, ok := wire.PrefixOfSubject(prefix+row.channel.Subject, row.queue)
+			assert.True(t, ok, prefix+row.channel.Subject)
+			assert.Equal(t, prefix, got)
+		}
+	}
+	for _, foreign := range []string{"", "news", "a:b", "__keyevent@0__:del"} {
+		_, ok := wire.PrefixOfName(foreign)
+		assert.False(t, ok, foreign)
+	}
+	for _, foreign := range []string{"", "news", "_INBOX.xSRV.S", "a.SRV", "x.CLI.S.RES"} {
+		_, ok := wire.PrefixOfSubject(foreign, false)
+		assert.False(t, ok, foreign)
+	}
+}
+
 // A parser must undo what the functions for channels do, whatever the parts are.
 func FuzzParseNames(f *testing.F) {
 	f.Add("MyService", "Do", "eu-west.1", "a")
