@@ -19,7 +19,7 @@ func newCompletion(a *app.App) *cobra.Command {
 		Use:   "completion bash|zsh|fish|powershell",
 		Short: "Print a script that makes a shell complete verbs, flags, methods and contexts",
 		Long: `completion prints a script for a shell. The names of methods are those of the bus: the shell asks
-the servers when you press the tab key.`,
+the servers when you press the tab key. The script for bash needs the package bash-completion.`,
 		Example: `  source <(psrpc completion bash)
   psrpc completion zsh >"${fpath[1]}/_psrpc"
   psrpc completion fish >~/.config/fish/completions/psrpc.fish`,
