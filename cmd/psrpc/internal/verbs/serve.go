@@ -18,6 +18,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/cmd/psrpc/internal/schema"
 	"github.com/dynpsrpc/dynpsrpc/dynamic"
 	"github.com/dynpsrpc/dynpsrpc/dynamic/fleet"
+	"github.com/dynpsrpc/dynpsrpc/dynamic/fleet/tapfilter"
 	"github.com/dynpsrpc/dynpsrpc/errors"
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
@@ -256,7 +257,8 @@ func (s *serve) start(ctx context.Context, m *mock.Mock, reg *registry.Registry)
 			return nil, app.RPC(err)
 		}
 	}
-	server.status, err = fleet.Serve(server.server, fleet.WithApp("psrpc serve", dynamic.Version))
+	server.status, err = fleet.Serve(server.server,
+		fleet.WithApp("psrpc serve", dynamic.Version), fleet.WithTap(fleet.Filters(tapfilter.Compile)))
 	if err != nil {
 		close(server.published)
 		server.close()

@@ -140,7 +140,7 @@ func (t *tap) show(event *fleet.TapEvent) error {
 // line prints one line about an event.
 func (t *tap) line(event *fleet.TapEvent, message, response string) error {
 	cells := []string{
-		event.At.Local().Format("15:04:05.000"),
+		event.At.Format("15:04:05.000"),
 		padded(orDash(event.ServerID), 20),
 		padded(withTopic(event), 28),
 		padded(orDash(event.ClientID), 20),
