@@ -1,5 +1,6 @@
 // Package interop tests dynpsrpc together with psrpc itself. Clients and servers of both libraries
-// use the same broker. The package is a separate module, so that dynpsrpc does not depend on psrpc.
+// use the same broker. The package is a separate module, so that dynpsrpc does not depend on psrpc. One
+// test runs the stock command line of NATS instead, which it builds first.
 //
 //	make interop
 //
