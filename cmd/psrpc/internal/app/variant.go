@@ -12,7 +12,8 @@ import (
 )
 
 // ConnWith returns a conn on the same broker whose bus differs in one parameter of its URL from
-// [App.Bus]. The caller calls release when it no longer needs the conn.
+// [App.Bus]. An empty value removes the parameter. The caller calls release when it no longer needs
+// the conn.
 func (a *App) ConnWith(ctx context.Context, parameter, value string) (conn *dynamic.Conn, release func(), err error) {
 	if a.GivenBus != nil {
 		return nil, nil, errors.NewErrorf(errors.Unimplemented, "the bus was given, so that its URL is not known")
@@ -30,7 +31,9 @@ func (a *App) ConnWith(ctx context.Context, parameter, value string) (conn *dyna
 	if err != nil {
 		return nil, nil, Usagef("the parameters of the bus URL cannot be parsed: percent-encode their values")
 	}
-	parameters.Set(parameter, value)
+	if parameters.Set(parameter, value); value == "" {
+		parameters.Del(parameter)
+	}
 	opening, cancel := context.WithTimeout(ctx, settings.Timeout)
 	defer cancel()
 	b, err := bus.Open(opening, base+"?"+parameters.Encode(), bus.WithLogger(a.Logger()))

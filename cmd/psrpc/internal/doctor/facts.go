@@ -29,8 +29,12 @@ const (
 	partVariants    part = "other ways to use the broker"
 )
 
-// maxVersions is how many versions of services are compared.
-const maxVersions = 64
+const (
+	// maxVersions is how many versions of services are compared.
+	maxVersions = 64
+	// maxPrefixes is how many fleets with other prefixes are asked.
+	maxPrefixes = 8
+)
 
 // facts is what the broker and the servers have said.
 type facts struct {
@@ -253,7 +257,7 @@ func (f *facts) askVariants(ctx context.Context, target Target) {
 	if target.Variants == nil {
 		return
 	}
-	for other := range target.Variants(ctx, f.info, f.prefixes()) {
+	for other := range target.Variants(ctx, f.info, f.prefixes(ctx, target.Bus)) {
 		servers := make([]*fleet.Server, 0, 1)
 		for server, err := range other.Fleet.Servers(ctx) {
 			if err == nil {
@@ -264,16 +268,26 @@ func (f *facts) askVariants(ctx context.Context, target Target) {
 	}
 }
 
-// prefixes returns the prefixes of other fleets on the broker. They are known if this bus has no
-// prefix: then the broker's channels include those of the others.
-func (f *facts) prefixes() []string {
+// prefixes returns the prefixes of other fleets on the broker. The broker does not tell prefixes that
+// end with a letter, digit or underscore. They are known if this bus has no prefix, because the name of
+// a service then includes those of others.
+func (f *facts) prefixes(ctx context.Context, b bus.Bus) []string {
 	found := make(map[string]bool)
+	if inspector, ok := b.(bus.Inspector); ok {
+		// Without an answer, only modes are compared.
+		prefixes, _ := inspector.Prefixes(ctx)
+		for _, prefix := range prefixes {
+			found[prefix] = true
+		}
+	}
 	for _, service := range f.peers.Services {
 		if prefix, ok := strings.CutSuffix(service.WireName, fleetService); ok && prefix != "" {
 			found[prefix] = true
 		}
 	}
-	return slices.Sorted(maps.Keys(found))
+	delete(found, f.info.Prefix)
+	all := slices.Sorted(maps.Keys(found))
+	return all[:min(len(all), maxPrefixes)]
 }
 
 // served is a method of a server.

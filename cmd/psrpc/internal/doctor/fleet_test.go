@@ -226,6 +226,23 @@ func TestModes_Prefix(t *testing.T) {
 	assert.Len(t, report.Findings, 1)
 }
 
+// A wrong prefix is found although nobody uses it, and so are channels without a prefix.
+func TestModes_WrongPrefix(t *testing.T) {
+	t.Parallel()
+	n, service := onRedis(t), parse(t, orders)
+	serve(t, n.open(t, "?prefix=staging:"), "SRV_staging", service, handlers(service, echo))
+	serve(t, n.open(t, ""), "SRV_plain", service, handlers(service, echo))
+	b := n.open(t, "?prefix=stagin:")
+	var found []string
+	target := doctor.Target{Bus: b, Fleet: newFleet(t, b), Variants: func(_ context.Context, _ bus.Info, prefixes []string) iter.Seq[doctor.Variant] {
+		found = prefixes
+		return func(func(doctor.Variant) bool) {}
+	}}
+	_, err := doctor.Examine(t.Context(), target, doctor.Options{Only: []string{"fleet.modes"}})
+	require.NoError(t, err)
+	assert.Equal(t, []string{"", "staging:"}, found)
+}
+
 func TestDraining(t *testing.T) {
 	t.Parallel()
 	b := onLocal(t).open(t, "")

@@ -199,5 +199,9 @@ func (d *diagnosis) variant(ctx context.Context, parameter [2]string, yield func
 	if err != nil {
 		return true
 	}
-	return yield(doctor.Variant{Name: parameter[0] + "=" + parameter[1], IsPrefix: parameter[0] == "prefix", Fleet: asked})
+	name := parameter[0] + "=" + parameter[1]
+	if parameter[1] == "" {
+		name = "no " + parameter[0]
+	}
+	return yield(doctor.Variant{Name: name, IsPrefix: parameter[0] == "prefix", Fleet: asked})
 }

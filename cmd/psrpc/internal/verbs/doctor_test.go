@@ -78,6 +78,18 @@ func TestDoctor_Redis(t *testing.T) {
 	assert.Contains(t, down.Stderr, "connection refused")
 }
 
+// A prefix with a mistake is noticed, because the broker tells which prefixes are in use.
+func TestDoctor_WrongPrefix(t *testing.T) {
+	t.Parallel()
+	broker := testenv.Redis(t)
+	serveHello(t, broker.URL(), "SRV_one")
+	serveHello(t, broker.URL()+"?prefix=staging:", "SRV_staging")
+	env := clitest.Env{Vars: map[string]string{"PSRPC_BUS": broker.URL()}}
+	result := clitest.Run(t, env, "", "doctor", "--check", "fleet.modes", "--prefix", "stagin:")
+	assert.Contains(t, result.Stdout, "use prefix=staging: if you look for these servers")
+	assert.Contains(t, result.Stdout, "use no prefix if you look for these servers")
+}
+
 // Servers that use the broker in another way are found, because doctor asks them in their way.
 func TestDoctor_OtherMode(t *testing.T) {
 	t.Parallel()
