@@ -26,7 +26,8 @@ type MethodRecorder interface {
 	// after the request has arrived, because the client may first select a server.
 	RecordStart()
 	// RecordEnd is called once for each call of RecordStart. It is called before the response of a
-	// single or multi call is published, and after a stream has been closed.
+	// single or multi call is published, and after a stream has been closed. If the response is too
+	// large for the bus, the client then receives an error that is not recorded.
 	RecordEnd(end CallEnd)
 	// RecordClaim is called when the server has decided whether it offers to handle a request.
 	// affinity is negative if the server declines the request. RecordClaim is not called for

@@ -484,13 +484,15 @@ func (c *serverCall) errorFrame(cause error) []byte {
 		frame, at, _ = c.encode(&wire.Response{Code: string(code), Error: text, Unprocessed: unprocessed})
 	}
 	if c.recorder != nil {
-		c.recordEnd(frame, at, CallEnd{Code: code, Text: text, Unprocessed: unprocessed || !c.started})
+		notRun := unprocessed || !c.started || c.plan.handler.missing
+		c.recordEnd(frame, at, CallEnd{Code: code, Text: text, Unprocessed: notRun})
 	}
 	return frame
 }
 
 // encode sets the fields that all responses have in common. It returns the encoded frame and the
-// time that the frame contains. The number of subscribers is set only for MULTI methods. For other methods, it is part of the claims.
+// time that the frame contains. The number of subscribers is set only for MULTI methods. For other
+// methods, it is part of the claims.
 func (c *serverCall) encode(response *wire.Response) (frame []byte, at time.Time, err error) {
 	response.RequestID = c.requestID
 	response.ServerID = c.plan.server.wireID

@@ -176,7 +176,7 @@ func TestServer_Record_NotRun(t *testing.T) {
 
 	_, err = dynamic.Invoke(t.Context(), w.conn, repeat, map[string]any{})
 	requireCode(t, errors.Unimplemented, err)
-	r.expect(t, "Repeat starts", "Repeat ends with unimplemented")
+	r.expect(t, "Repeat starts", "Repeat ends with unimplemented, unprocessed")
 }
 
 // TestServer_Record_Streams checks what is recorded for streams.

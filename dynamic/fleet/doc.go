@@ -6,6 +6,18 @@
 // dynpsrpc/fleet/v1/fleet.proto (see [Proto]). Nothing is served unless the program asks for it.
 // Servers send nothing regularly. They answer questions, and they publish changes when these happen.
 //
+// # Serving
+//
+// [Serve] makes a [dynamic.Server] answer: which services and topics it has, how many calls of each
+// method have succeeded or failed and how long they took, whether it is well, and how its bus and
+// process are. Counting costs a call no allocation and a few dozen nanoseconds. The answers contain
+// neither messages nor passwords, and the texts of errors only with [WithErrorTexts]. Whoever may
+// publish to the control service is answered, unless [WithAuthorize] decides otherwise.
+//
+// The control service is a server of its own with the same ID. It answers while the program's server
+// drains or has reached a limit, and the program's interceptors do not see its requests. It ends
+// with the program's server.
+//
 // # Asking
 //
 // [New] returns a [Fleet], which asks through a [dynamic.Conn]:

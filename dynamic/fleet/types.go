@@ -86,7 +86,9 @@ type Method struct {
 	Stats *Stats `fleet:"stats"`
 }
 
-// Stats contains the counters of a method. They begin when the server starts and never go back.
+// Stats contains the counters of a method. They begin when the program calls [Serve] or registers
+// the service. They go on when the service is replaced, and begin again if it is closed and
+// registered anew.
 type Stats struct {
 	// CallsStarted counts the requests and streams that the server has begun to handle. CallsOK
 	// counts those that have ended without an error. Errors counts those that have ended with an
