@@ -340,7 +340,11 @@ func (f *facts) hasMode(mode string) bool { return slices.Contains(f.info.Modes,
 // missing returns why a check cannot run, or "" if it can.
 func (f *facts) missing(needs []part) string {
 	for _, need := range needs {
-		if err := f.unknown[need]; err != nil {
+		err := f.unknown[need]
+		if errors.Is(err, errors.Unimplemented) && f.busKind() == kindNATS {
+			return "NATS tells this only to a bus whose URL has the parameter monitor, such as monitor=http://host:8222"
+		}
+		if err != nil {
 			return fmt.Sprintf("%s could not be read: %v", need, err)
 		}
 	}

@@ -106,7 +106,7 @@ func (d *diagnosis) run(ctx context.Context) error {
 }
 
 // idWidth is the width of the column with the IDs of checks.
-const idWidth = 20
+const idWidth = 22
 
 // print prints the report: a line for each finding, with what to do below it, and at the end how many
 // checks have found nothing.
