@@ -91,6 +91,9 @@ func (c *Chain) Service(ctx context.Context, name string) (*registry.Service, er
 	return c.find(ctx, newPattern(name), simpleName(name), serviceNames)
 }
 
+// LoadFiles adds the services of the files that the user has named to the registry.
+func (c *Chain) LoadFiles() error { return c.files.LoadInto(c.registry) }
+
 // All returns the services that can be found in the files, at the servers and, if no server answers,
 // in the cache. It leaves out those whose schema cannot be read, and all but one version of each.
 func (c *Chain) All(ctx context.Context) []*registry.Service {

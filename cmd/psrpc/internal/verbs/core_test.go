@@ -273,11 +273,11 @@ func TestUp_ServesTheExample(t *testing.T) {
 	env := clitest.Env{Context: ctx, OnOutput: func(text string) { announced <- text }}
 	results := make(chan clitest.Result, 1)
 	go func() {
-		results <- clitest.Run(t, env, "", "up", "--listen", "127.0.0.1:0", "--monitor", "127.0.0.1:0")
+		results <- clitest.Run(t, env, "", "up", "--listen", "127.0.0.1:0", "--monitor", "127.0.0.1:0", "--http", "127.0.0.1:0")
 	}()
 	url := strings.Fields(<-announced)[1]
 	clitest.Golden(t, "up_call", clitest.Run(t, clitest.Env{}, "", "--bus", url, "call", "Greeter/Best", "name=Ada"))
-	clitest.Golden(t, "up_twice", clitest.Run(t, clitest.Env{}, "", "up", "--listen", strings.TrimPrefix(url, "nats://"), "--monitor", "127.0.0.1:0"),
+	clitest.Golden(t, "up_twice", clitest.Run(t, clitest.Env{}, "", "up", "--listen", strings.TrimPrefix(url, "nats://"), "--monitor", "127.0.0.1:0", "--http", "127.0.0.1:0"),
 		clitest.Replace(`127\.0\.0\.1:\d+`, "ADDRESS"))
 	interrupt()
 	clitest.Golden(t, "up", <-results, clitest.Replace(`127\.0\.0\.1:\d+`, "ADDRESS"))

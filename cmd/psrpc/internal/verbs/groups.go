@@ -21,6 +21,7 @@ func setupVerbs(a *app.App) []*cobra.Command {
 	return []*cobra.Command{
 		newCompletion(a),
 		newContext(a),
+		newGateway(a),
 		newMan(a),
 		newUp(a),
 		newVersion(a),

@@ -14,7 +14,10 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/bus"
 	"github.com/dynpsrpc/dynpsrpc/cmd/psrpc/internal/app"
 	"github.com/dynpsrpc/dynpsrpc/cmd/psrpc/internal/demo"
+	"github.com/dynpsrpc/dynpsrpc/dynamic"
+	"github.com/dynpsrpc/dynpsrpc/dynamic/fleet"
 	"github.com/dynpsrpc/dynpsrpc/errors"
+	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
 // brokerStart is how long the broker of psrpc up may take to start.
@@ -25,6 +28,7 @@ type up struct {
 	app     *app.App
 	listen  string
 	monitor string
+	http    string
 	servers int
 }
 
@@ -32,11 +36,12 @@ func newUp(a *app.App) *cobra.Command {
 	u := &up{app: a}
 	command := &cobra.Command{
 		Use:   "up",
-		Short: "Run a NATS server and an example service, to try psrpc with",
-		Long: `up runs a NATS server in this process, and servers of an example service on it, until it is
-interrupted. psrpc uses this bus if no other one is given, so everything can be tried without a
-broker and without a service of one's own. Nothing is stored. Everybody who reaches the NATS server
-may watch and drain the servers, so it should listen on this machine only, as it does by default.`,
+		Short: "Run a NATS server, an example service and a gateway, to try psrpc with",
+		Long: `up runs a NATS server in this process, servers of an example service on it, and a gateway that serves
+the example over HTTP, until it is interrupted. psrpc uses this bus if no other one is given, so
+everything can be tried without a broker and without a service of one's own. Nothing is stored.
+Everybody who reaches the NATS server may watch and drain the servers, so it should listen on this
+machine only, as it does by default.`,
 		Example: `  psrpc up &
   psrpc call Greeter/Hello name=Ada`,
 		Args: arguments(0, 0),
@@ -44,6 +49,7 @@ may watch and drain the servers, so it should listen on this machine only, as it
 	}
 	command.Flags().StringVar(&u.listen, "listen", strings.TrimPrefix(app.DefaultBus, "nats://"), "address of the NATS server")
 	command.Flags().StringVar(&u.monitor, "monitor", strings.TrimPrefix(app.DefaultMonitor, "http://"), "address of the NATS server's monitoring endpoint")
+	command.Flags().StringVar(&u.http, "http", defaultHTTP, "address of the gateway")
 	command.Flags().IntVar(&u.servers, "servers", 2, "number of servers of the example service")
 	return command
 }
@@ -63,13 +69,33 @@ func (u *up) run(ctx context.Context) error {
 	if err != nil {
 		return errors.Join(err, b.Close())
 	}
-	if err := u.announce(broker); err != nil {
-		d.Close()
-		return errors.Join(err, b.Close())
+	err = u.serve(ctx, b, broker)
+	d.Close()
+	return errors.Join(err, b.Close())
+}
+
+// serve serves the example over HTTP until ctx ends.
+func (u *up) serve(ctx context.Context, b bus.Bus, broker *server.Server) error {
+	reg := registry.New(registry.WithLogger(u.app.Logger()))
+	conn, err := dynamic.NewConn(b, reg)
+	if err != nil {
+		return err
+	}
+	defer conn.Close() //nolint:errcheck // nothing is under way any more
+	f, err := fleet.New(conn)
+	if err != nil {
+		return err
+	}
+	gw := gatewayVerb{app: u.app, listen: u.http, methods: []string{"*/*"}}
+	httpServer, err := gw.start(ctx, f, reg)
+	if err != nil {
+		return app.Hint(err, "psrpc up --http 127.0.0.1:0 takes a free port")
+	}
+	if err := u.announce(broker, httpServer.url); err != nil {
+		return errors.Join(err, httpServer.close())
 	}
 	<-ctx.Done()
-	d.Close()
-	return b.Close()
+	return httpServer.close()
 }
 
 // startBroker starts a NATS server that listens on an address, and another one for its monitoring
@@ -117,10 +143,10 @@ func freeAddress(flag, address string) (host string, port int, err error) {
 }
 
 // announce prints where the bus is and what can be tried.
-func (u *up) announce(broker *server.Server) error {
+func (u *up) announce(broker *server.Server, gatewayURL string) error {
 	url, monitor := broker.ClientURL(), fmt.Sprintf("http://%s", broker.MonitorAddr())
 	if u.app.Format() == app.FormatJSON {
-		return u.app.JSON(map[string]any{"bus": url, "monitor": monitor, "services": []string{"greeting.Greeter"}, "servers": u.servers})
+		return u.app.JSON(map[string]any{"bus": url, "monitor": monitor, "gateway": gatewayURL, "services": []string{"greeting.Greeter"}, "servers": u.servers})
 	}
 	export := ""
 	if url != app.DefaultBus || monitor != app.DefaultMonitor {
@@ -128,11 +154,13 @@ func (u *up) announce(broker *server.Server) error {
 	}
 	return u.app.Printf(`bus      %s
 monitor  %s
+gateway  %s
 service  greeting.Greeter on %s
 try      %spsrpc list
          psrpc describe Greeter
          psrpc call Greeter/Hello name=Ada
          psrpc call Greeter/All name=Ada -v
          psrpc subscribe Greeter/News
-`, url, monitor, plural(u.servers, "server"), export)
+         curl -d '{"name":"Ada"}' -H 'Content-Type: application/json' %[3]s/greeting.Greeter/Hello
+`, url, monitor, gatewayURL, plural(u.servers, "server"), export)
 }
