@@ -108,6 +108,8 @@ func startedServers(ctx context.Context, f *fleet.Fleet) ([]fleet.Change, error)
 	var started []fleet.Change
 	for server, err := range f.Servers(ctx) {
 		switch {
+		case server == nil && ctx.Err() != nil:
+			continue // The time is over: the servers that have answered are shown.
 		case server == nil:
 			return nil, err
 		case err != nil: // The server refuses to answer.

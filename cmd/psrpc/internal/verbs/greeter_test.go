@@ -1,14 +1,9 @@
 package verbs_test
 
 import (
-	"bufio"
 	"cmp"
 	"context"
 	"fmt"
-	"io"
-	"os"
-	"os/exec"
-	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/fstest"
@@ -91,42 +86,6 @@ func startGreeterOn(t *testing.T, b bus.Bus, o greeterOptions) {
 	stop, err := serveGreeter(b, o)
 	t.Cleanup(func() { _ = stop() })
 	require.NoError(t, err)
-}
-
-// The process that startProcess starts runs only this test.
-func TestProcess(t *testing.T) {
-	url := os.Getenv("PSRPC_TEST_BUS")
-	if url == "" {
-		t.Skip("other tests start a process that runs this test")
-	}
-	startGreeter(t, url, greeterOptions{id: os.Getenv("PSRPC_TEST_ID")})
-	fmt.Println("ready")
-	_, _ = io.Copy(io.Discard, os.Stdin) // It ends with the process of the other test.
-}
-
-// startProcess serves greeting.Greeter in a process of its own, which a test can kill or freeze.
-func startProcess(t *testing.T, url, id string) *os.Process {
-	t.Helper()
-	command := exec.CommandContext(context.WithoutCancel(t.Context()), os.Args[0], "-test.run=^TestProcess$") //nolint:gosec // this test
-	command.Env = append(os.Environ(), "PSRPC_TEST_BUS="+url, "PSRPC_TEST_ID="+id)
-	stdin, err := command.StdinPipe()
-	require.NoError(t, err)
-	stdout, err := command.StdoutPipe()
-	require.NoError(t, err)
-	require.NoError(t, command.Start())
-	t.Cleanup(func() {
-		_ = stdin.Close()
-		_ = command.Process.Kill()
-		_ = command.Wait()
-	})
-	lines := bufio.NewScanner(stdout)
-	for lines.Scan() {
-		if strings.Contains(lines.Text(), "ready") {
-			return command.Process
-		}
-	}
-	require.Fail(t, "the process has ended before its server was ready")
-	return nil
 }
 
 // newText returns a message of the type Text.

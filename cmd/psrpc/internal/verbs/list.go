@@ -130,9 +130,9 @@ func (l *list) nothing(peers *fleet.Peers) error {
 	case l.scan && peers.ScanErr == nil:
 		return app.Hint(app.Nobodyf("nobody listens on the bus"), "is the prefix right, and the bus?")
 	case l.scan:
-		return app.Hint(app.Nobodyf("no server answers"), "servers answer if their program calls fleet.Serve")
+		return app.Hint(noServer(l.app), "servers answer if their program calls fleet.Serve, on the same bus and with the same prefix")
 	default:
-		return app.Hint(app.Nobodyf("no server answers"), hintServe)
+		return app.Hint(noServer(l.app), hintServe)
 	}
 }
 
@@ -230,6 +230,8 @@ func (l *list) servers(ctx context.Context, name string) error {
 func (l *list) unanswered(peers *fleet.Peers, name string, err error) error {
 	peer := peerService(peers, name, name)
 	switch {
+	case peer == nil && len(peers.Servers) == 0:
+		return l.nothing(peers)
 	case peer == nil || app.CodeOf(err) != app.ExitNobody:
 		return err
 	case peer.Psrpc > 0:

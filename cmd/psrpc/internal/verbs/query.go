@@ -69,7 +69,7 @@ func (q *query) servers(ctx context.Context, a *app.App, opts ...fleet.QueryOpti
 	}
 	silent := time.Since(start) >= wait
 	if len(servers) == 0 {
-		return nil, q.nobody(answered, silent, wait)
+		return nil, q.nobody(a, answered, silent, wait)
 	}
 	if silent {
 		a.Warnf("at least one server has not answered within %s: it is frozen or cut off, or the bus cannot tell that it is gone",
@@ -80,7 +80,7 @@ func (q *query) servers(ctx context.Context, a *app.App, opts ...fleet.QueryOpti
 }
 
 // nobody returns the error for the case that no server is left to show.
-func (q *query) nobody(answered int, silent bool, wait time.Duration) error {
+func (q *query) nobody(a *app.App, answered int, silent bool, wait time.Duration) error {
 	switch {
 	case answered > 0:
 		return app.Nobodyf("none of %s has the label %s", human.Plural(answered, "server"), labelText(q.labels))
@@ -92,12 +92,21 @@ func (q *query) nobody(answered int, silent bool, wait time.Duration) error {
 	case silent:
 		return app.Hint(app.Nobodyf("no server has answered within %s", human.Duration(wait)), hintServe)
 	default:
-		return app.Hint(app.Nobodyf("no server answers"), hintServe)
+		return app.Hint(noServer(a), hintServe)
 	}
 }
 
+// noServer returns the error for the case that no server answers. It names the prefix, because
+// servers with another one do not hear the question.
+func noServer(a *app.App) error {
+	if settings, err := a.Settings(); err == nil && settings.Prefix != "" {
+		return app.Nobodyf("no server answers with the prefix %s", settings.Prefix)
+	}
+	return app.Nobodyf("no server answers")
+}
+
 const (
-	hintServe   = "servers answer if their program calls fleet.Serve; psrpc list --scan shows what the broker knows of others"
+	hintServe   = "servers answer if their program calls fleet.Serve, on the same bus and with the same prefix; psrpc list --scan shows others, too"
 	hintServers = "psrpc ping lists the servers that answer"
 	hintList    = "psrpc list shows the services that there are"
 )
