@@ -116,6 +116,17 @@ func WithPeers(services []Service, peers *fleet.Peers, unknown bool) []Service {
 	return services
 }
 
+// Draining returns how many of the servers take no new requests.
+func (s *Service) Draining() int {
+	draining := 0
+	for _, server := range s.Servers {
+		if server.State == fleet.StateDraining {
+			draining++
+		}
+	}
+	return draining
+}
+
 func (s *Service) addPeer(peer *fleet.PeerService) {
 	s.Psrpc, s.Silent = max(peer.Psrpc, 0), max(peer.Silent, 0)
 	s.Mute = max(peer.Dynpsrpc-len(peer.Servers)-s.Silent, 0)

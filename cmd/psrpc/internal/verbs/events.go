@@ -103,7 +103,8 @@ func (v *eventsView) show(change *fleet.Change) (done bool, err error) {
 	return v.shown == v.count, showChange(v.app, change)
 }
 
-// startedServers returns the start of each server that answers, in the order of the starts.
+// startedServers returns when the servers that answer have started, and since when they drain. The
+// oldest change comes first.
 func startedServers(ctx context.Context, f *fleet.Fleet) ([]fleet.Change, error) {
 	var started []fleet.Change
 	for server, err := range f.Servers(ctx) {
@@ -118,6 +119,9 @@ func startedServers(ctx context.Context, f *fleet.Fleet) ([]fleet.Change, error)
 		started = append(started, fleet.Change{
 			ServerID: server.ID, At: server.Started, Kind: fleet.ChangeStarted, Text: appText(server),
 		})
+		if server.State == fleet.StateDraining {
+			started = append(started, fleet.Change{ServerID: server.ID, At: server.StateSince, Kind: fleet.ChangeDraining})
+		}
 	}
 	slices.SortFunc(started, func(a, b fleet.Change) int {
 		return cmp.Or(a.At.Compare(b.At), strings.Compare(a.ServerID, b.ServerID))

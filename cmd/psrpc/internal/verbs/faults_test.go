@@ -80,6 +80,9 @@ var faultVerbs = []string{
 	"ping",
 	"events --for 700ms",
 	"top --once --interval 100ms Greeter/Hello",
+	"log-level debug SRV_second",
+	"drain SRV_second",
+	"resume SRV_second",
 }
 
 var faults = []fault{
@@ -111,6 +114,13 @@ var faults = []fault{
 		proxy := testenv.NewProxy(t, addr)
 		startGreeter(t, scheme+proxy.Addr(), greeterOptions{id: "SRV_second", affinity: 0.75})
 		proxy.BlackHoleAll()
+		return []string{"--bus", url}
+	}},
+	{name: "draining", start: func(t *testing.T, b faultBroker) []string {
+		t.Helper()
+		url := startFleet(t, b)
+		startGreeter(t, url, greeterOptions{id: "SRV_second", affinity: 0.75})
+		require.Equal(t, 0, clitest.Run(t, clitest.Env{}, "", "drain", "SRV_second", "--bus", url).Exit)
 		return []string{"--bus", url}
 	}},
 	{name: "versions", verbs: []string{"call Greeter/Hello name=Ada --digest 1eda2b4c"}, start: func(t *testing.T, b faultBroker) []string {

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"log/slog"
 	"sync/atomic"
 	"testing"
 	"testing/fstest"
@@ -68,7 +69,8 @@ func serveGreeter(b bus.Bus, o greeterOptions) (stop func() error, err error) {
 	if err != nil || o.silent {
 		return stop, err
 	}
-	_, err = fleet.Serve(server, fleet.WithApp("hello", "1.4.2"))
+	_, err = fleet.Serve(server, fleet.WithApp("hello", "1.4.2"),
+		fleet.WithAuthorize(func(context.Context, fleet.Verb) error { return nil }), fleet.WithAdmin(fleet.LogLevel(new(slog.LevelVar))))
 	return stop, err
 }
 

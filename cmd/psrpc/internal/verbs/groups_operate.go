@@ -9,7 +9,7 @@ import (
 // operateVerbs returns the verbs that show a fleet and operate its servers.
 func operateVerbs(a *app.App) []*cobra.Command {
 	return []*cobra.Command{
-		newList(a), newWho(a), newStats(a), newTop(a), newHealth(a), newPing(a), newEvents(a),
+		newList(a), newWho(a), newStats(a), newTop(a), newHealth(a), newPing(a), newEvents(a), newDrain(a), newResume(a), newLogLevel(a),
 		newTap(a),
 	}
 }

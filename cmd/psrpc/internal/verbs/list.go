@@ -278,6 +278,7 @@ type serviceRow struct {
 	// Servers is the number of servers that have answered. The others are known from the broker; see
 	// summary.Service.
 	Servers   int          `json:"servers"`
+	Draining  int          `json:"draining"`
 	Psrpc     int          `json:"psrpc"`
 	Mute      int          `json:"mute"`
 	Silent    int          `json:"silent"`
@@ -306,7 +307,7 @@ func listReport(services []summary.Service) (r *report, rows []serviceRow) {
 	for i := range services {
 		s := &services[i]
 		row := serviceRow{
-			Name: s.Name, WireName: s.WireName, Methods: s.Methods, Servers: len(s.Servers), Psrpc: s.Psrpc,
+			Name: s.Name, WireName: s.WireName, Methods: s.Methods, Servers: len(s.Servers), Draining: s.Draining(), Psrpc: s.Psrpc,
 			Mute: s.Mute, Silent: s.Silent, Topics: s.Topics, Versions: []versionRow{}, Calls: s.Calls, PerSecond: s.PerSecond,
 			OK: s.OK, Failed: s.Failed, P99: int64(s.Duration.Quantile(0.99)),
 		}
@@ -338,13 +339,16 @@ func positive(n int, otherwise string) string {
 }
 
 // serversText returns the number of servers of a service: "3", "2 + 1" for two versions,
-// "3 (1 psrpc)", "4 psrpc", "3 (1 without fleet, 1 silent)".
+// "3 (1 draining)", "3 (1 psrpc)", "4 psrpc", "3 (1 without fleet, 1 silent)".
 func serversText(s *summary.Service) string {
 	var ours []string
 	for _, version := range s.Versions {
 		ours = append(ours, human.Count(version.Servers))
 	}
 	var others []string
+	if draining := s.Draining(); draining > 0 {
+		others = append(others, human.Count(draining)+" draining")
+	}
 	if s.Psrpc > 0 {
 		others = append(others, human.Count(s.Psrpc)+" psrpc")
 	}

@@ -1,0 +1,69 @@
+package verbs
+
+import (
+	"context"
+
+	"github.com/spf13/cobra"
+
+	"github.com/dynpsrpc/dynpsrpc/cmd/psrpc/internal/app"
+	"github.com/dynpsrpc/dynpsrpc/dynamic/fleet"
+	"github.com/dynpsrpc/dynpsrpc/errors"
+)
+
+// adminRow is what a verb that changes a server prints.
+type adminRow struct {
+	Server   string `json:"server"`
+	State    string `json:"state,omitempty"`
+	Level    string `json:"level,omitempty"`
+	Previous string `json:"previous,omitempty"`
+
+	// text is what the row says in words.
+	text string
+}
+
+// administer changes servers, one after the other, and prints what each of them has become. It
+// stops at the first error, because what is wrong with one server is often wrong with all.
+func administer(
+	cmd *cobra.Command, a *app.App, servers []string,
+	change func(ctx context.Context, f *fleet.Fleet, server string) (adminRow, error),
+) error {
+	if err := a.CheckWritable(cmd.Name()); err != nil {
+		return err
+	}
+	ctx := cmd.Context()
+	f, err := a.Fleet(ctx)
+	if err != nil {
+		return err
+	}
+	for _, server := range servers {
+		row, err := change(ctx, f, server)
+		if err != nil {
+			return adminError(server, err)
+		}
+		row.Server = server
+		switch a.Format() {
+		case app.FormatJSON:
+			err = a.JSON(row)
+		case app.FormatName:
+			err = a.Printf("%s\n", app.Printable(server))
+		default:
+			err = a.Printf("%s\n", app.Printable(server+" "+row.text))
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// adminError says why a server has not changed.
+func adminError(server string, err error) error {
+	if facts, ok := errors.FactsOf(err); ok && facts.Reason == errors.ReasonNobodyListening {
+		return app.Hint(app.Nobodyf("server %s cannot be told anything", server),
+			"it is gone, or its program does not call fleet.Serve with fleet.WithAdmin: psrpc ping "+server)
+	}
+	if errors.Is(err, errors.DeadlineExceeded) {
+		return app.Hint(app.RPC(err), "server "+server+" is frozen or cut off: psrpc doctor says more")
+	}
+	return app.RPC(err)
+}
