@@ -17,6 +17,9 @@ import (
 const (
 	// maxDepth is how deep generated messages are nested.
 	maxDepth = 4
+	// maxFields is how many fields of a message are set, including those of the messages in it. A schema
+	// whose messages contain each other would otherwise make messages without bound.
+	maxFields = 5_000
 	// attempts is how many messages are generated at most until one passes validation.
 	attempts = 20
 )
@@ -33,7 +36,7 @@ func Generate(service *registry.Service, of protoreflect.MessageDescriptor, rand
 	var message protoreflect.Message
 	for range attempts {
 		message = messageType.New()
-		g := &generator{random: random}
+		g := &generator{random: random, fields: maxFields}
 		g.fill(message, 0)
 		// A schema whose rules do not compile has an error for each message.
 		if protovalidate.Validate(message.Interface()) == nil {
@@ -44,7 +47,11 @@ func Generate(service *registry.Service, of protoreflect.MessageDescriptor, rand
 }
 
 // generator makes values.
-type generator struct{ random *rand.Rand }
+type generator struct {
+	random *rand.Rand
+	// fields is the number of fields that may still be set.
+	fields int
+}
 
 // fill sets the fields of a message.
 func (g *generator) fill(message protoreflect.Message, depth int) {
@@ -68,6 +75,9 @@ func (g *generator) fill(message protoreflect.Message, depth int) {
 
 // fillField sets one field of a message.
 func (g *generator) fillField(message protoreflect.Message, field protoreflect.FieldDescriptor, depth int) {
+	if g.fields--; g.fields < 0 {
+		return
+	}
 	rules, err := protovalidate.ResolveFieldRules(field)
 	if err != nil || rules == nil {
 		rules = &validate.FieldRules{}
@@ -93,7 +103,7 @@ func (g *generator) fillMap(m protoreflect.Map, field protoreflect.FieldDescript
 	size := g.size(1, 2, limit(rules, "min_pairs"), limit(rules, "max_pairs"))
 	// Random keys may be equal, so there are more attempts than entries.
 	for range 10 * size {
-		if m.Len() >= size {
+		if m.Len() >= size || g.fields < 0 {
 			return
 		}
 		key := g.scalar(field.MapKey(), orNone(rules.GetKeys())).MapKey()
@@ -110,10 +120,10 @@ func (g *generator) fillMap(m protoreflect.Map, field protoreflect.FieldDescript
 func (g *generator) fillList(list protoreflect.List, field protoreflect.FieldDescriptor, rules *validate.RepeatedRules, depth int) {
 	items := orNone(rules.GetItems())
 	for range g.size(1, 3, limit(rules, "min_items"), limit(rules, "max_items")) {
-		if field.Message() != nil {
-			g.fillMessage(list.AppendMutable().Message(), items, depth)
-		} else {
+		if field.Message() == nil {
 			list.Append(g.scalar(field, items))
+		} else if g.fields >= 0 {
+			g.fillMessage(list.AppendMutable().Message(), items, depth)
 		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"compress/gzip"
 	"context"
 	"encoding/binary"
+	"io"
 	"os"
 	"testing"
 	"testing/fstest"
@@ -342,4 +343,28 @@ func TestReplay(t *testing.T) {
 	assert.Equal(t, recording.Same, outcomes["shop.Orders/Get2"].Status)
 	replay.Only = []string{"["}
 	assert.ErrorIs(t, replay.Run(t.Context(), rec), errors.InvalidArgument)
+}
+
+// A file that somebody else has made cannot make Load panic.
+func FuzzLoad(f *testing.F) {
+	var file bytes.Buffer
+	w, err := recording.NewWriter(&file, recording.Header{Begun: time.Unix(1, 2), Bus: "redis", Redacted: []string{"x"}})
+	require.NoError(f, err)
+	require.NoError(f, w.AddService(recording.Service{Name: "a.B", WireName: "B", Files: new(descriptorpb.FileDescriptorSet)}))
+	require.NoError(f, w.Add(event(fleet.TapRequested, "B/C", "R", []byte("x"))))
+	require.NoError(f, w.Close())
+	unzipped, err := gzip.NewReader(&file)
+	require.NoError(f, err)
+	content, err := io.ReadAll(unzipped)
+	require.NoError(f, err)
+	f.Add(content)
+	f.Add([]byte{2, 0x0a, 0})
+	f.Fuzz(func(t *testing.T, content []byte) {
+		rec, _, err := recording.Load(bytes.NewReader(zipped(content)))
+		if err != nil {
+			return
+		}
+		rec.Calls()
+		_, _, _ = rec.Registry()
+	})
 }

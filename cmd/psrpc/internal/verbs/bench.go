@@ -93,7 +93,7 @@ code is 5.`,
 	flags.StringVar(&b.maxErrors, "max-errors", "", "highest acceptable share of errors, such as 0.1%")
 	flags.Float64Var(&b.limits.MinRate, "min-rate", 0, "lowest acceptable number of completed operations in a second")
 	flags.IntVar(&b.streams, "streams", 0, "number of streams (default: as many as callers in a closed loop, else 1)")
-	flags.IntVar(&b.window, "window", 1, "messages that may be unacknowledged on a stream")
+	flags.IntVar(&b.window, "window", 1, "messages that may be unacknowledged on a stream; above 1, times last until the next one may be sent")
 	flags.BoolVar(&b.echo, "echo", false, "wait for a message on the stream after each one that is sent")
 	flags.IntVar(&b.subscribers, "subscribers", 1, "number of subscribers to the updates")
 	flags.IntVar(&b.expect, "expect", 0, "end multi calls after this number of answers")
@@ -330,7 +330,11 @@ func (b *bench) measure(ctx context.Context, target *load.Target) (*load.Result,
 }
 
 func (b *bench) measureStreams(ctx context.Context, target *load.Target) (*load.Result, error) {
-	options := load.StreamOptions{Streams: b.streams, Window: b.window, Echo: b.echo, EchoTimeout: b.app.Flags.Timeout}
+	settings, err := b.app.Settings()
+	if err != nil {
+		return nil, err
+	}
+	options := load.StreamOptions{Streams: b.streams, Window: b.window, Echo: b.echo, EchoTimeout: settings.Timeout}
 	if options.Streams == 0 && b.plan.Rate == 0 && b.plan.Ramp == nil {
 		options.Streams = b.plan.Callers
 	}
