@@ -3,6 +3,7 @@ package verbs_test
 import (
 	"context"
 	"io"
+	"log/slog"
 	"net/http"
 	"strings"
 	"testing"
@@ -17,7 +18,7 @@ import (
 func TestGateway_ServesWhatServersTell(t *testing.T) {
 	t.Parallel()
 	env := localEnv(t)
-	d, err := demo.Start(env.Bus, 1)
+	d, err := demo.Start(env.Bus, 1, new(slog.LevelVar))
 	require.NoError(t, err)
 	t.Cleanup(d.Close)
 	ctx, interrupt := context.WithCancel(t.Context())
