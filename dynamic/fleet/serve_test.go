@@ -487,6 +487,39 @@ func TestServe_AnswersWhileBusy(t *testing.T) {
 	})
 }
 
+// hungBus is a bus on which each publication waits until its context ends.
+type hungBus struct {
+	bus.Bus
+
+	hangs atomic.Bool
+}
+
+func (b *hungBus) Publish(ctx context.Context, channel bus.Channel, frame []byte, report bus.DeliveryReport) error {
+	if b.hangs.Load() {
+		<-ctx.Done()
+		return ctx.Err()
+	}
+	return b.Bus.Publish(ctx, channel, frame, report)
+}
+
+// TestServe_ShutdownWithoutBroker checks that the shutdown of a server does not wait for long if the
+// bus hangs.
+func TestServe_ShutdownWithoutBroker(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		local := bus.NewLocal()
+		defer func() { require.NoError(t, local.Close()) }()
+		b := &hungBus{Bus: local}
+		s := newServedOn(t, b)
+		synctest.Wait()
+		b.hangs.Store(true)
+		started := time.Now()
+		require.NoError(t, s.server.Shutdown(t.Context()))
+		assert.LessOrEqual(t, time.Since(started), 2*time.Second)
+		b.hangs.Store(false)
+	})
+}
+
 // countedBus counts the frames that are published on it.
 type countedBus struct {
 	bus.Bus
