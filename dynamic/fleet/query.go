@@ -4,6 +4,7 @@ import (
 	"context"
 	"iter"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/dynpsrpc/dynpsrpc/bus"
@@ -19,6 +20,9 @@ const (
 	// smallShard is the number of servers in the first shard up to which all other servers are asked
 	// at once.
 	smallShard = 8
+	// firstShardWait is how long the other servers wait for a server of the first shard that does not
+	// answer.
+	firstShardWait = 100 * time.Millisecond
 	// shardsAtOnce is the number of shards that are asked at the same time.
 	shardsAtOnce = 4
 )
@@ -95,12 +99,9 @@ func (f *Fleet) Servers(ctx context.Context, opts ...QueryOption) iter.Seq2[*Ser
 		}
 	}
 	return func(yield func(*Server, error) bool) {
-		switch {
-		case o.scope != "":
+		if o.scope != "" {
 			f.ask(ctx, &o, o.scope, yield)
-		case f.countsReceivers():
-			f.askShards(ctx, &o, yield)
-		default:
+		} else {
 			f.askAll(ctx, &o, yield)
 		}
 	}
@@ -115,62 +116,66 @@ func (f *Fleet) countsReceivers() bool {
 // yieldServer is the function to which Servers yields. It returns false if no more is wanted.
 type yieldServer = func(*Server, error) bool
 
-// askShards asks the servers of the first shard, to learn how large the fleet is, and then all others.
-func (f *Fleet) askShards(ctx context.Context, o *queryOptions, yield yieldServer) {
-	first := 0
-	ok := f.ask(ctx, o, shardScope(0), func(s *Server, err error) bool {
-		first++
-		return yield(s, err)
-	})
-	switch {
-	case !ok:
-	case first <= smallShard:
-		f.ask(ctx, o, scopeAll, func(s *Server, err error) bool {
-			return s != nil && shardOf(s.ID) == 0 || yield(s, err)
-		})
-	default:
-		var workers []func(context.Context, yieldServer)
-		for worker := range shardsAtOnce {
-			workers = append(workers, func(ctx context.Context, yield yieldServer) {
-				for shard := 1 + worker; shard < shards; shard += shardsAtOnce {
-					if !f.ask(ctx, o, shardScope(shard), yield) {
-						return
-					}
-				}
-			})
-		}
-		gather(ctx, yield, workers...)
-	}
-}
-
-// askAll asks the servers of the first shard, so that the first answers arrive early, and all servers
-// as soon as there is an answer. It is for buses that do not count receivers. There, a conn learns who
-// is in a scope by asking all servers, which costs more than further shards would save.
+// askAll asks all servers. It asks those of the first shard before the others, so that their answers
+// arrive early and show how large the fleet is.
 func (f *Fleet) askAll(ctx context.Context, o *queryOptions, yield yieldServer) {
-	answered := make(chan struct{})
-	seen := make(map[string]bool)
-	gather(ctx, func(s *Server, err error) bool {
-		if s != nil && shardOf(s.ID) == 0 {
-			if seen[s.ID] {
-				return true
-			}
-			seen[s.ID] = true
-		}
-		return yield(s, err)
-	}, func(ctx context.Context, yield yieldServer) {
-		closeAnswered := sync.OnceFunc(func() { close(answered) })
-		defer closeAnswered()
+	counts := f.countsReceivers()
+	var answers atomic.Int64
+	known := make(chan struct{})
+	closeKnown := sync.OnceFunc(func() { close(known) })
+	askFirst := func(ctx context.Context, yield yieldServer) {
+		defer closeKnown()
 		f.ask(ctx, o, shardScope(0), func(s *Server, err error) bool {
-			defer closeAnswered()
+			answers.Add(1)
+			if !counts {
+				// The number does not matter.
+				closeKnown()
+			}
 			return yield(s, err)
 		})
-	}, func(ctx context.Context, yield yieldServer) {
+	}
+	askRest := func(ctx context.Context, yield yieldServer) {
+		timer := time.NewTimer(firstShardWait)
+		defer timer.Stop()
 		select {
-		case <-answered:
-			f.ask(ctx, o, scopeAll, yield)
+		case <-known:
+		case <-timer.C:
 		case <-ctx.Done():
+			return
 		}
-	})
+		// A conn on a bus that does not count receivers learns who is in a scope by asking all servers,
+		// which costs more than shards would save.
+		if !counts || answers.Load() <= smallShard {
+			f.ask(ctx, o, scopeAll, yield)
+		} else {
+			f.askShards(ctx, o, yield)
+		}
+	}
+	first := make(map[string]bool)
+	gather(ctx, func(s *Server, err error) bool {
+		if s != nil && shardOf(s.ID) == 0 {
+			if first[s.ID] {
+				return true
+			}
+			first[s.ID] = true
+		}
+		return yield(s, err)
+	}, askFirst, askRest)
+}
+
+// askShards asks the servers of all shards but the first one.
+func (f *Fleet) askShards(ctx context.Context, o *queryOptions, yield yieldServer) {
+	var workers []func(context.Context, yieldServer)
+	for worker := range shardsAtOnce {
+		workers = append(workers, func(ctx context.Context, yield yieldServer) {
+			for shard := 1 + worker; shard < shards; shard += shardsAtOnce {
+				if !f.ask(ctx, o, shardScope(shard), yield) {
+					return
+				}
+			}
+		})
+	}
+	gather(ctx, yield, workers...)
 }
 
 // gather runs functions on goroutines of their own, and yields what they yield. If yield returns false

@@ -116,6 +116,26 @@ func TestServers_Failures(t *testing.T) {
 	assert.ErrorIs(t, failures[""], errors.ErrClientClosed)
 }
 
+// A server of the first shard that hangs must not hold up the others.
+func TestServers_FirstShardHangs(t *testing.T) {
+	t.Parallel()
+	b := bus.NewLocal()
+	defer func() { _ = b.Close() }()
+	ids := serverIDs(1, 1)
+	for _, id := range ids {
+		if server := simulate(t, b, id); shardOf(id) == 0 {
+			server.tell = nil
+		}
+	}
+	started := time.Now()
+	for server, err := range newFleet(t, b).Servers(t.Context(), Wait(longWait)) {
+		require.NoError(t, err)
+		assert.NotZero(t, shardOf(server.ID))
+		break
+	}
+	assert.Less(t, time.Since(started), longWait/2)
+}
+
 // A loop that ends early must leave nothing behind; goleak checks this.
 func TestServers_LeaveTheLoop(t *testing.T) {
 	t.Parallel()
