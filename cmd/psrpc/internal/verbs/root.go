@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/dynpsrpc/dynpsrpc/cmd/psrpc/internal/app"
+	"github.com/dynpsrpc/dynpsrpc/internal/similar"
 )
 
 // These are the groups of verbs in the help.
@@ -78,10 +79,14 @@ func unknownVerb(root *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return nil
 	}
+	var names []string
+	for _, verb := range root.Commands() {
+		names = append(names, verb.Name())
+		names = append(names, verb.Aliases...)
+	}
 	hint := root.CommandPath() + " help lists the verbs"
-	root.SuggestionsMinimumDistance = 2
-	if similar := root.SuggestionsFor(args[0]); len(similar) > 0 {
-		hint = "did you mean " + strings.Join(similar, " or ") + "?"
+	if name := similar.Find(args[0], names); name != "" {
+		hint = "did you mean " + name + "?"
 	}
 	return app.Hint(app.Usagef("%s is not a verb", args[0]), hint)
 }
