@@ -78,7 +78,7 @@ func TestOperateDoc_Tour(t *testing.T) {
 		output, err := command.CombinedOutput() // the page shows exit codes where they matter
 		cancel()
 		if *update {
-			s.output = strings.ReplaceAll(string(output), strings.TrimPrefix(url, "nats://"), "127.0.0.1:8322")
+			s.output = usualAddresses(string(output), url)
 			continue
 		}
 		assert.Equal(t, normal(s.output), normal(string(output)), "%s: %v\n%s", s.command, err, output)
@@ -120,10 +120,16 @@ func rewrite(t *testing.T, steps []step) {
 	require.NoError(t, os.WriteFile(page, []byte(rewritten), 0o600))
 }
 
-// startUp runs psrpc up on a free port and returns the URL of its bus. It ends when the test ends.
+// usualAddresses replaces the addresses of this run by those that psrpc up has without flags.
+func usualAddresses(output, url string) string {
+	broker, monitor, _ := strings.Cut(strings.TrimPrefix(url, "nats://"), "?monitor=http://")
+	return strings.NewReplacer(broker, "127.0.0.1:8322", monitor, "127.0.0.1:8323").Replace(output)
+}
+
+// startUp runs psrpc up on free ports and returns the URL of its bus. It ends when the test ends.
 func startUp(t *testing.T, program string, environment []string) (url string) {
 	t.Helper()
-	up := exec.CommandContext(t.Context(), program, "up", "--listen", "127.0.0.1:0", "--servers", "3")
+	up := exec.CommandContext(t.Context(), program, "up", "--listen", "127.0.0.1:0", "--monitor", "127.0.0.1:0", "--servers", "3")
 	up.Env, up.Stderr = environment, os.Stderr
 	up.Cancel = func() error { return up.Process.Signal(os.Interrupt) }
 	stdout, err := up.StdoutPipe()
@@ -133,7 +139,7 @@ func startUp(t *testing.T, program string, environment []string) (url string) {
 	buffer := make([]byte, 4096)
 	n, err := stdout.Read(buffer)
 	require.NoError(t, err)
-	_, err = fmt.Sscanf(string(buffer[:n]), "bus %s", &url)
-	require.NoError(t, err, "%s", buffer[:n])
-	return url
+	told := regexp.MustCompile(`PSRPC_BUS='([^']+)'`).FindSubmatch(buffer[:n])
+	require.NotNil(t, told, "%s", buffer[:n])
+	return string(told[1])
 }
