@@ -226,7 +226,7 @@ func (p *topicPage) size() (size int) {
 
 // size returns the approximate encoded size of the counters in bytes.
 func (s *Stats) size() int {
-	size := 100 + 3*len(s.Duration.Counts)
+	size := 120 + 5*len(s.Duration.Counts)
 	for code := range maps.Keys(s.Errors) {
 		size += len(code) + 12
 	}
