@@ -45,8 +45,10 @@ type App struct {
 	settings *contexts.Context
 	schema   *schema.Chain
 	bus      bus.Bus
-	conn     *dynamic.Conn
-	fleet    *fleet.Fleet
+	// unreachable is the error of the attempt to open the bus. There is no second attempt.
+	unreachable error
+	conn        *dynamic.Conn
+	fleet       *fleet.Fleet
 	// closers releases what was opened, in reverse order.
 	closers []func() error
 }
@@ -93,8 +95,8 @@ func (a *App) Bus(ctx context.Context) (bus.Bus, error) {
 	if a.GivenBus != nil {
 		return a.GivenBus, nil
 	}
-	if a.bus != nil {
-		return a.bus, nil
+	if a.bus != nil || a.unreachable != nil {
+		return a.bus, a.unreachable
 	}
 	settings, err := a.Settings()
 	if err != nil {
@@ -106,18 +108,39 @@ func (a *App) Bus(ctx context.Context) (bus.Bus, error) {
 	}
 	opening, cancel := context.WithTimeout(ctx, settings.Timeout)
 	defer cancel()
-	b, err := bus.Open(opening, url, bus.WithLogger(a.Logger()))
+	b, err := a.open(opening, url, settings.Bus == DefaultBus)
 	switch {
 	case ctx.Err() != nil && err != nil:
 		return nil, ctx.Err()
 	case errors.Is(err, errors.InvalidArgument):
 		return nil, Exit(ExitUsage, err)
 	case err != nil:
-		return nil, Hint(Exit(ExitUnreachable, err), busHint(a, settings))
+		a.unreachable = Hint(Exit(ExitUnreachable, err), busHint(a, settings))
+		return nil, a.unreachable
 	}
 	a.bus = b
 	a.OnClose(b.Close)
 	return b, nil
+}
+
+// upStart is how long to wait for the bus of psrpc up, which may have been started a moment ago.
+const upStart = 2 * time.Second
+
+// open opens the bus with the given URL. If isUp is true, it is that of psrpc up.
+func (a *App) open(ctx context.Context, url string, isUp bool) (bus.Bus, error) {
+	ticker := time.NewTicker(50 * time.Millisecond)
+	defer ticker.Stop()
+	for start := time.Now(); ; {
+		b, err := bus.Open(ctx, url, bus.WithLogger(a.Logger()))
+		if !isUp || !errors.Is(err, errors.Unavailable) || time.Since(start) > upStart {
+			return b, err
+		}
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			return nil, err
+		}
+	}
 }
 
 // Conn returns a conn on the bus. Its registry is [App.Registry], and its timeout is that of the
