@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"io"
@@ -260,7 +261,7 @@ func (c *call) encode(message proto.Message) ([]byte, error) {
 	var encoded []byte
 	var err error
 	if c.json {
-		encoded, err = protojson.MarshalOptions{Resolver: c.method.Service()}.Marshal(message)
+		encoded, err = c.encodeJSON(message)
 	} else {
 		encoded, err = proto.Marshal(message)
 	}
@@ -268,6 +269,19 @@ func (c *call) encode(message proto.Message) ([]byte, error) {
 		return nil, errors.NewErrorf(errors.Internal, "response of %s cannot be encoded: %w", c.method.FullName(), err)
 	}
 	return encoded, nil
+}
+
+// encodeJSON encodes a message as JSON. It removes the spaces that protojson inserts at random, so
+// that equal messages have equal JSON.
+func (c *call) encodeJSON(message proto.Message) ([]byte, error) {
+	spaced, err := protojson.MarshalOptions{Resolver: c.method.Service()}.Marshal(message)
+	if err != nil {
+		return nil, err
+	}
+	var compact bytes.Buffer
+	compact.Grow(len(spaced))
+	err = json.Compact(&compact, spaced)
+	return compact.Bytes(), err
 }
 
 func (c *call) send(message []byte) error {

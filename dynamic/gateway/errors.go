@@ -147,5 +147,5 @@ func (g *Gateway) writeProblem(w http.ResponseWriter, err error) {
 		header.Set("Retry-After", "1")
 	}
 	w.WriteHeader(statusOf(err))
-	_, _ = w.Write(append(g.problemJSON(err, ""), '\n')) //nolint:gosec // JSON, and nosniff is set
+	_, _ = w.Write(append(g.problemJSON(err, ""), '\n'))
 }

@@ -115,12 +115,8 @@ func (c *eventClient) writeError(err error, serverID string) error {
 	return c.write("error", encoded)
 }
 
-// write writes one event. data is JSON.
+// write writes one event. data is JSON without line breaks.
 func (c *eventClient) write(event string, data []byte) error {
-	var line bytes.Buffer
-	if err := json.Compact(&line, data); err != nil {
-		return errors.NewError(errors.Internal, err)
-	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.startLocked()
@@ -128,10 +124,10 @@ func (c *eventClient) write(event string, data []byte) error {
 	if c.sse {
 		c.events++
 		out.WriteString("event: " + event + "\nid: " + strconv.Itoa(c.events) + "\ndata: ")
-		out.Write(line.Bytes())
+		out.Write(data)
 		out.WriteString("\n\n")
 	} else {
-		out.Write(line.Bytes())
+		out.Write(data)
 		out.WriteByte('\n')
 	}
 	return c.flushLocked(out.Bytes())
