@@ -112,8 +112,9 @@ func (r *Replay) Run(ctx context.Context, rec *Recording) error {
 			return ctx.Err()
 		}
 		calls.Go(func() {
+			// The slot is free when the outcome has been told, so that with one slot, the order is kept.
+			defer func() { <-active }()
 			outcome := r.send(ctx, m, redactor)
-			<-active
 			mu.Lock()
 			defer mu.Unlock()
 			if r.Done != nil {
