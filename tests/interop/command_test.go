@@ -62,6 +62,13 @@ func (c cli) requireList(t *testing.T) {
 	require.Equal(t, 0, exit)
 	require.NoError(t, json.Unmarshal(stdout, &listed), "%s", stdout)
 	assert.Contains(t, listed.Services, service{"Peer", 3}, "%s", stdout)
+	var named []struct {
+		Server string `json:"server"`
+	}
+	stdout, exit = c.run(t, "list", "Peer", "--psrpc", "-p", "interop.proto", "-o", "json")
+	require.Equal(t, 0, exit)
+	require.NoError(t, json.Unmarshal(stdout, &named), "%s", stdout)
+	assert.Len(t, named, 2, "the third server declines every request")
 }
 
 func (c cli) requireWho(t *testing.T) {

@@ -221,7 +221,7 @@ func TestProcess(t *testing.T) {
 // startProcess serves greeting.Greeter in a process of its own, which a test can kill or freeze.
 func startProcess(t *testing.T, url, id string) *os.Process {
 	t.Helper()
-	command := exec.CommandContext(context.WithoutCancel(t.Context()), os.Args[0], "-test.run=^TestProcess$") //nolint:gosec // this test
+	command := exec.CommandContext(context.WithoutCancel(t.Context()), os.Args[0], "-test.run=^TestProcess$")
 	command.Env = append(os.Environ(), "PSRPC_TEST_BUS="+url, "PSRPC_TEST_ID="+id)
 	stdin, err := command.StdinPipe()
 	require.NoError(t, err)

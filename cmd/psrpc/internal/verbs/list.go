@@ -17,6 +17,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/cmd/psrpc/internal/human"
 	"github.com/dynpsrpc/dynpsrpc/cmd/psrpc/internal/summary"
 	"github.com/dynpsrpc/dynpsrpc/dynamic/fleet"
+	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
 // list is one run of the verb list.
@@ -54,14 +55,14 @@ That takes the broker some time if it has very many channels.`,
 	}
 	l.addFilter(cmd)
 	cmd.Flags().BoolVar(&l.scan, "scan", false, "ask the broker for all channels, to find services of psrpc")
-	cmd.Flags().BoolVar(&l.psrpc, "psrpc", false, "only services that psrpc servers serve")
+	cmd.Flags().BoolVar(&l.psrpc, "psrpc", false, "only services that psrpc servers serve; of a service, name psrpc's servers")
 	return cmd
 }
 
 // services lists the services of the bus.
 func (l *list) services(ctx context.Context) error {
 	start := time.Now()
-	peers, err := l.peers(ctx, fleet.Parts(fleet.PartStats))
+	peers, err := l.peers(ctx, nil, fleet.Parts(fleet.PartStats))
 	if err != nil {
 		return err
 	}
@@ -84,15 +85,21 @@ func (l *list) services(ctx context.Context) error {
 }
 
 // peers asks the servers and the broker.
-func (l *list) peers(ctx context.Context, opts ...fleet.QueryOption) (*fleet.Peers, error) {
+func (l *list) peers(ctx context.Context, options []fleet.PeersOption, opts ...fleet.QueryOption) (*fleet.Peers, error) {
+	chain, err := l.app.Schema()
+	if err != nil {
+		return nil, err
+	}
+	if err := chain.LoadFiles(); err != nil {
+		return nil, err
+	}
 	f, err := l.app.Fleet(ctx)
 	if err != nil {
 		return nil, err
 	}
-	options := []fleet.PeersOption{
+	options = append(options,
 		fleet.PeersQuery(append(opts, fleet.Wait(l.waitTime(l.app)))...),
-		fleet.Schemas(l.app.Registry()),
-	}
+		fleet.Schemas(l.app.Registry()))
 	if l.scan || l.psrpc {
 		l.scan = true
 		options = append(options, fleet.Scan())
@@ -199,7 +206,15 @@ func listNotes(services []summary.Service, document *listDocument) []string {
 
 // servers lists the servers of a service.
 func (l *list) servers(ctx context.Context, name string) error {
-	peers, err := l.peers(ctx, fleet.Parts(fleet.PartStats, fleet.PartHealth))
+	var options []fleet.PeersOption
+	if l.psrpc {
+		method, err := l.claimed(ctx, name)
+		if err != nil {
+			return err
+		}
+		options = append(options, fleet.Candidates(method, nil))
+	}
+	peers, err := l.peers(ctx, options, fleet.Parts(fleet.PartStats, fleet.PartHealth))
 	if err != nil {
 		return err
 	}
@@ -213,20 +228,59 @@ func (l *list) servers(ctx context.Context, name string) error {
 	}
 	r := serversReport(servers, full)
 	if peer := peerService(peers, full, ""); peer != nil {
-		if peer.Psrpc > 0 {
-			r.notes = append(r.notes, human.Plural(peer.Psrpc, "psrpc server")+" cannot answer: psrpc who METHOD names those that claim")
-		}
-		if mute := peer.Dynpsrpc - len(peer.Servers) - max(peer.Silent, 0); mute > 0 {
-			r.notes = append(r.notes, human.Plural(mute, "server")+" cannot answer: the program does not call fleet.Serve")
-		}
-		if peer.Silent > 0 {
-			r.notes = append(r.notes, human.Plural(peer.Silent, "server")+" kept silent: frozen or cut off. psrpc doctor says more")
-		}
+		addOthers(r, peer)
 	}
 	return r.show(l.app)
 }
 
-// unanswered returns the error for a service of which no server has answered.
+// addOthers adds to a report the servers of a service that have not answered: a line for those that
+// are known by name, and notes about the others.
+func addOthers(r *report, peer *fleet.PeerService) {
+	rows, _ := r.document.([]serverRow)
+	for _, id := range peer.Others {
+		cells := slices.Repeat([]string{human.None}, len(r.headers))
+		cells[0] = id
+		r.rows = append(r.rows, cells)
+		rows = append(rows, serverRow{Server: id})
+	}
+	r.document = rows
+	mute := peer.Dynpsrpc - len(peer.Servers) - max(peer.Silent, 0)
+	switch {
+	case len(peer.Others) > 0:
+		r.notes = append(r.notes, human.Plural(len(peer.Others), "server")+" can claim requests, but cannot say more")
+	case peer.Psrpc > 0:
+		r.notes = append(r.notes, human.Plural(peer.Psrpc, "psrpc server")+" cannot answer: --psrpc names those that claim requests")
+	}
+	if mute > 0 && len(peer.Others) == 0 {
+		r.notes = append(r.notes, human.Plural(mute, "server")+" cannot answer: the program does not call fleet.Serve")
+	}
+	if peer.Silent > 0 {
+		r.notes = append(r.notes, human.Plural(peer.Silent, "server")+" kept silent: frozen or cut off. psrpc doctor says more")
+	}
+}
+
+// claimed returns the full name of a method whose servers claim requests, so that they can be asked
+// who they are.
+func (l *list) claimed(ctx context.Context, name string) (string, error) {
+	service, err := l.app.Service(ctx, name)
+	if err != nil {
+		return "", err
+	}
+	found := ""
+	for _, method := range service.Methods() {
+		suits := canBeAsked(method) && method.Kind() == registry.KindSingle && !method.Topics()
+		// The bus gives a request of a queue to one server only.
+		if suits && (found == "" || method.Routing() == registry.RoutingAffinity) {
+			found = method.FullName()
+		}
+	}
+	if found == "" {
+		return "", app.Usagef("--psrpc: %s has no method whose servers claim requests and which has no topics", service.Name())
+	}
+	return found, nil
+}
+
+// unanswered shows what is known of a service of which no server has answered, or returns an error.
 func (l *list) unanswered(peers *fleet.Peers, name string, err error) error {
 	peer := peerService(peers, name, name)
 	switch {
@@ -234,9 +288,13 @@ func (l *list) unanswered(peers *fleet.Peers, name string, err error) error {
 		return l.nothing(peers)
 	case peer == nil || app.CodeOf(err) != app.ExitNobody:
 		return err
+	case len(peer.Others) > 0:
+		r := serversReport(nil, "")
+		addOthers(r, peer)
+		return r.show(l.app)
 	case peer.Psrpc > 0:
 		return app.Hint(app.Nobodyf("%s has %s, which cannot answer", name, human.Plural(peer.Psrpc, "psrpc server")),
-			"psrpc who METHOD names those that claim")
+			"--psrpc names those that claim requests")
 	case peer.Receivers > 0:
 		return app.Nobodyf("%s has %s, and none of them answers", name, human.Plural(peer.Receivers, "server"))
 	default:

@@ -8,15 +8,16 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/dynamic/fleet"
 )
 
+// serverRow is a server. Of a server that cannot answer, only the ID is set.
 type serverRow struct {
 	Server    string            `json:"server"`
-	State     string            `json:"state"`
+	State     string            `json:"state,omitempty"`
 	App       string            `json:"app,omitempty"`
 	Labels    map[string]string `json:"labels,omitempty"`
-	Software  string            `json:"software"`
-	Digest    string            `json:"digest"`
-	Started   time.Time         `json:"started"`
-	Health    string            `json:"health"`
+	Software  string            `json:"software,omitempty"`
+	Digest    string            `json:"digest,omitempty"`
+	Started   time.Time         `json:"started,omitzero"`
+	Health    string            `json:"health,omitempty"`
 	Active    uint64            `json:"active"`
 	PerSecond float64           `json:"per_second"`
 	OK        uint64            `json:"ok"`
@@ -30,8 +31,8 @@ type serverRow struct {
 // serversReport returns a line for each server of a service.
 func serversReport(servers []*fleet.Server, service string) *report {
 	r := &report{
-		headers: []string{"SERVER", "STATE", "APP", "SINCE", "HEALTH", titleActive, titleRate, titleP50, titleP99, "CLOCK",
-			titleErrors, "DIGEST", "RTT", "LABELS", "SOFTWARE"},
+		headers: []string{titleServer, "STATE", titleApp, "SINCE", "HEALTH", titleActive, titleRate, titleP50, titleP99, "CLOCK",
+			titleErrors, "DIGEST", "RTT", titleLabels, "SOFTWARE"},
 		wide: 10,
 	}
 	keep := func(s *fleet.Service, _ *fleet.Method) bool { return s.Name == service }

@@ -52,8 +52,11 @@ func note(a *app.App, lines ...string) error {
 // These are the headers of columns that several tables have.
 const (
 	titleActive = "ACTIVE"
+	titleApp    = "APP"
 	titleErrors = "ERRORS"
+	titleLabels = "LABELS"
 	titleP50    = "P50"
 	titleP99    = "P99"
 	titleRate   = "CALLS/S"
+	titleServer = "SERVER"
 )

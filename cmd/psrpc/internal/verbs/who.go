@@ -156,7 +156,7 @@ func whoReport(result *dynamic.CandidatesResult) *report {
 		}
 		return cmp.Compare(b.Affinity, a.Affinity)
 	})
-	r := &report{headers: []string{"SERVER", "AFFINITY", "AFTER", ""}, wide: 4}
+	r := &report{headers: []string{titleServer, "AFFINITY", "AFTER", ""}, wide: 4}
 	document := whoDocument{
 		Candidates: []whoRow{}, Declined: []whoRow{}, OneOf: result.OneOfSeveral, Took: int64(result.Took),
 		Silent: known(result.Silent), Receivers: known(result.Receivers),
