@@ -23,11 +23,18 @@ import (
 
 const shopProto = "testdata/shop.proto"
 
-// serveShop serves shop.Orders with a mock on a bus. Orders with an id of 400 are not found.
-func serveShop(t *testing.T, b bus.Bus, id string) *dynamic.Server {
+// shopRegistry returns a registry with shop.Orders.
+func shopRegistry(t *testing.T) *registry.Registry {
 	t.Helper()
 	reg := registry.New()
 	require.NoError(t, reg.ParseProto(os.DirFS("testdata"), "shop.proto"))
+	return reg
+}
+
+// serveShop serves shop.Orders with a mock on a bus. Orders with an id of 400 are not found.
+func serveShop(t *testing.T, b bus.Bus, id string) *dynamic.Server {
+	t.Helper()
+	reg := shopRegistry(t)
 	stubs, err := mock.LoadStubs(strings.NewReader(`
 stubs:
   - method: Get
@@ -109,9 +116,7 @@ func TestBench_Golden(t *testing.T) {
 // What bench prints if the servers do not answer in time.
 func TestBench_FrozenServer(t *testing.T) {
 	env := localEnv(t)
-	reg := registry.New()
-	require.NoError(t, reg.ParseProto(os.DirFS("testdata"), "shop.proto"))
-	service, _ := reg.Service("shop.Orders")
+	service, _ := shopRegistry(t).Service("shop.Orders")
 	server := dynamic.NewServer(env.Bus, dynamic.WithServerID("frozen"))
 	t.Cleanup(server.Kill)
 	_, err := server.Register(service, dynamic.Handlers{

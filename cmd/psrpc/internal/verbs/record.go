@@ -145,6 +145,10 @@ func (r *record) started(ctx context.Context, path string) (err error) {
 			return err
 		}
 	}
+	if r.source.isPassive() {
+		r.app.Notef("recording from %s to %s", r.source.where(), path)
+		return nil
+	}
 	r.app.Notef("recording %d of %s to %s", r.source.watched, human.Plural(r.source.found, "server"), path)
 	return nil
 }

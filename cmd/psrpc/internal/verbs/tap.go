@@ -43,11 +43,16 @@ and for each update. METHOD is a method or service, or a pattern such as 'Orders
 The servers themselves send copies, at most 20 servers and --max-rate events a second each. Their
 calls do not change. They must permit it with fleet.WithTap, and they leave out secret fields.
 
+With --passive, tap listens on the broker, so that it shows servers of psrpc, too. Clients of dynpsrpc
+then count it as a server, so that some of their calls take longer; tap refuses to do this to servers
+of dynpsrpc without --yes. With --replica, it listens on a replica of Redis and changes nothing.
+
 In a filter, message is the request or the response:
   duration > duration("50ms") || code != ""
   message.amount > 100`,
 		Example: `  psrpc tap 'Orders/*' --payloads
-  psrpc tap Orders/Pay --filter 'code != ""' --for 1m`,
+  psrpc tap Orders/Pay --filter 'code != ""' --for 1m
+  psrpc tap Room --replica redis://replica:6379`,
 		Args:              arguments(0, -1),
 		ValidArgsFunction: completeMethods(a, nil),
 		RunE: func(command *cobra.Command, args []string) error {
@@ -72,6 +77,10 @@ func (t *tap) run(ctx context.Context, patterns []string) error {
 }
 
 func (t *tap) started() error {
+	if t.source.isPassive() {
+		t.app.Notef("listening on %s", t.source.where())
+		return nil
+	}
 	t.app.Notef("watching %d of %s", t.source.watched, human.Plural(t.source.found, "server"))
 	return nil
 }

@@ -18,12 +18,17 @@ import (
 )
 
 // tapSource is where the verbs tap and record get their events from: servers that copy what goes
-// through them.
+// through them or, with --passive, the broker.
 type tapSource struct {
 	app     *app.App
 	request fleet.TapRequest
 	// servers contains the IDs of the servers to watch. If it is empty, all are watched.
-	servers  []string
+	servers []string
+	// passive listens on the bus, and replica is the URL of the broker on which it listens instead.
+	passive bool
+	replica string
+	// topic is the topic to listen to, in addition to those that the bus knows.
+	topic    []string
 	duration time.Duration
 	count    int
 
@@ -42,8 +47,12 @@ func (s *tapSource) addFlags(command *cobra.Command) {
 		`events to show, as an expression (CEL) about method, kind, code, duration, topic, client_id, metadata and message`)
 	flags.Float64Var(&s.request.Sample, "sample", 1, "share of the calls to watch, above 0 and at most 1")
 	flags.StringSliceVar(&s.servers, "server", nil, "IDs of the servers to watch (default: all that serve the methods)")
+	flags.BoolVar(&s.passive, "passive", false, "listen on the broker instead of asking the servers")
+	flags.StringVar(&s.replica, "replica", "", "URL of a replica of the Redis server, on which --passive changes nothing")
+	flags.StringSliceVarP(&s.topic, "topic", "t", nil, "topic to listen to with --passive; others are found on the bus")
 	flags.DurationVar(&s.duration, "for", 0, "end after this time")
 	flags.IntVar(&s.count, "count", 0, "end after this number of events")
+	flags.BoolVar(&s.app.Flags.Yes, "yes", false, "listen with --passive although calls then take longer")
 }
 
 // tapServices has the schemas of the services whose events arrive.
@@ -51,14 +60,18 @@ type tapServices struct {
 	// versions has the services by digest.
 	versions map[fleet.Digest]*registry.Service
 	// byServer has the digest of each service of each server. The keys are the ID of the server and the
-	// name of the service on the bus.
+	// name of the service on the bus. With --passive, the ID is empty.
 	byServer map[[2]string]fleet.Digest
 }
 
 // method returns the method of an event, or nil if its schema is not known.
 func (s *tapServices) method(event *fleet.TapEvent) *registry.Method {
 	service, _, _ := strings.Cut(event.Method, "/")
-	version := s.versions[s.byServer[[2]string{event.ServerID, service}]]
+	digest, known := s.byServer[[2]string{event.ServerID, service}]
+	if !known {
+		digest = s.byServer[[2]string{"", service}]
+	}
+	version := s.versions[digest]
 	if version == nil {
 		return nil
 	}
@@ -126,7 +139,7 @@ func (s *tapSource) read(ctx context.Context, events <-chan tapResult, on func(*
 			}
 			if result.err != nil {
 				if failed++; failed >= s.watched {
-					return app.RPC(result.err)
+					return tapError(result.err)
 				}
 				s.app.Warnf("%v", result.err)
 				continue
@@ -147,6 +160,9 @@ func (s *tapSource) read(ctx context.Context, events <-chan tapResult, on func(*
 
 // open starts the tap. The returned function ends it.
 func (s *tapSource) open(ctx context.Context, f *fleet.Fleet, patterns []string) (<-chan tapResult, func(), error) {
+	if s.isPassive() {
+		return s.openPassive(ctx, f, patterns)
+	}
 	servers, err := s.findServers(ctx, f, patterns)
 	if err != nil {
 		return nil, nil, err
@@ -204,7 +220,7 @@ func (s *tapSource) refused(refusal error, servers int) error {
 		return app.RPC(refusal)
 	}
 	return app.Hint(app.Nobodyf("%s: none can be watched", human.Plural(servers, "server")),
-		"their programs must call fleet.Serve with fleet.WithTap")
+		"their programs must call fleet.Serve with fleet.WithTap; --passive listens on the broker instead")
 }
 
 // findServers returns the IDs of the servers that serve a method that is watched, and reads their
@@ -236,7 +252,7 @@ func (s *tapSource) findServers(ctx context.Context, f *fleet.Fleet, patterns []
 	s.found = len(ids)
 	if len(ids) == 0 {
 		return nil, app.Hint(app.Nobodyf("no server that tells of itself serves %s", described(patterns)),
-			"psrpc list shows what is served")
+			"psrpc list shows what is served; --passive listens on the broker, also for servers of psrpc")
 	}
 	for digest, name := range digests {
 		if err := s.readSchema(ctx, f, digest, name); err != nil {

@@ -1,6 +1,7 @@
 package verbs_test
 
 import (
+	"context"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -13,8 +14,10 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/bus"
 	"github.com/dynpsrpc/dynpsrpc/cmd/psrpc/internal/clitest"
 	"github.com/dynpsrpc/dynpsrpc/cmd/psrpc/internal/recording"
+	"github.com/dynpsrpc/dynpsrpc/dynamic"
 	"github.com/dynpsrpc/dynpsrpc/dynamic/fleet"
 	"github.com/dynpsrpc/dynpsrpc/dynamic/fleet/tapfilter"
+	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
 // tappedEnv returns an environment with a server of shop.Orders that permits taps.
@@ -87,6 +90,43 @@ func TestTap_JSON(t *testing.T) {
 		clitest.Replace(`"request":"[^"]+"`, `"request":"R"`), clitest.Replace(`"duration_ns":\d+`, `"duration_ns":N`))
 }
 
+// The server of the test does not permit taps, as those of psrpc.
+func TestTap_Passive(t *testing.T) {
+	env := tappedEnv(t, fleet.WithApp("shop", "1"))
+	ctx, stop := context.WithCancel(t.Context())
+	env.Context = ctx
+	seen := make(chan struct{}, 1)
+	env.OnOutput = func(text string) {
+		if strings.Contains(text, "not_found") {
+			select {
+			case seen <- struct{}{}:
+			default:
+			}
+		}
+	}
+	results := make(chan clitest.Result, 1)
+	go func() {
+		results <- clitest.Run(t, env, "", "tap", "Orders/Get", "--passive", "--yes", "--payloads", "-p", shopProto)
+	}()
+	// The tap sees the second call of a conn at the latest, when it listens to the client.
+	conn, err := dynamic.NewConn(env.Bus, shopRegistry(t))
+	require.NoError(t, err)
+	t.Cleanup(func() { assert.NoError(t, conn.Close()) })
+	for waiting := true; waiting; {
+		_, err := dynamic.Invoke(t.Context(), conn, "shop.Orders/Get", map[string]any{"id": 400})
+		require.ErrorIs(t, err, errors.NotFound)
+		select {
+		case <-seen:
+			waiting = false
+		default:
+		}
+	}
+	stop()
+	result := <-results
+	assert.Regexp(t, `Orders/Get .* not_found +\{"id":"400"\}`, result.Stdout)
+	assert.Contains(t, result.Stderr, "listening on the bus")
+}
+
 func TestTap_Golden(t *testing.T) {
 	for name, c := range map[string]struct {
 		opts []fleet.ServeOption
@@ -95,6 +135,9 @@ func TestTap_Golden(t *testing.T) {
 		"tap_not_permitted": {[]fleet.ServeOption{fleet.WithApp("shop", "1")}, ""},
 		"tap_no_server":     {nil, "Rooms/*"},
 		"tap_bad_pattern":   {nil, "["},
+		"tap_refused":       {nil, "Orders --passive -p " + shopProto},
+		"tap_no_names":      {nil, "--passive"},
+		"tap_no_replica":    {nil, "Orders --replica redis://127.0.0.1:1 -p " + shopProto},
 		"tap_bad_sample":    {nil, "--sample 2"},
 		"tap_bad_filter":    {nil, "--filter code=="},
 		"tap_no_filters":    {[]fleet.ServeOption{fleet.WithTap()}, `--filter code!=""`},
