@@ -63,7 +63,9 @@ type CandidatesResult struct {
 // Candidates returns as soon as all servers have answered. On a bus that does not count receivers,
 // it also waits 0.2 s for psrpc servers. It waits no longer than [DefaultCandidatesWait], or the
 // time set with [WithRequestTimeout]. If nobody listens, the result has no receivers and no
-// candidates. Interceptors and hooks do not run, but the request has the metadata of ctx and opts.
+// candidates. Interceptors and hooks do not run, but the request has the metadata of ctx and opts. A
+// psrpc server whose claim arrives after Candidates has returned keeps the request until it expires,
+// but does not run it.
 //
 // Candidates returns an error with code failed_precondition, and publishes nothing, if the servers
 // of the method do not claim requests: multi calls, subscriptions, streams that all servers accept,

@@ -36,7 +36,8 @@
 //   - Let each server rate how well it suits a request: [WithAffinity]; make it an error to forget
 //     this: [RequireAffinity].
 //   - Change how a client selects the server: [WithSelectionOpts]; ask only some servers:
-//     [SelectionOpts.Candidates]; find out which server answered: [WithPeer].
+//     [SelectionOpts.Candidates]; find out which server answered: [WithPeer]; find out which servers
+//     would handle a request, without running it: [Candidates].
 //   - Send metadata: [ContextWithMetadata] or [WithMetadata]; read metadata:
 //     [RequestInfoFromContext].
 //   - Serve a stream: [Stream].
