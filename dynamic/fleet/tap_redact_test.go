@@ -49,6 +49,7 @@ message Order {
 service Orders {
   rpc Get(Order) returns (Order);
   rpc Pay(Order) returns (Order) { option (psrpc.options).topics = true; }
+  rpc All(Order) returns (Order) { option (psrpc.options).type = MULTI; }
   rpc Flow(Order) returns (Order) { option (psrpc.options).stream = true; }
   rpc Placed(Order) returns (Order) { option (psrpc.options) = { subscription: true type: MULTI }; }
 }

@@ -67,7 +67,7 @@ func newTapWorld(t testing.TB, b bus.Bus, authorize func(ctx context.Context) er
 	w.watches = &w.status.watches
 	service, err := w.registry.FindService("shop.Orders")
 	require.NoError(t, err)
-	w.service, err = w.server.Register(service, dynamic.Handlers{"Get": dynamic.Unary(getOrder)}, dynamic.AllowMissing())
+	w.service, err = w.server.Register(service, dynamic.Handlers{"Get": dynamic.Unary(getOrder), "All": dynamic.Unary(getOrder)}, dynamic.AllowMissing())
 	require.NoError(t, err)
 	w.conn, err = dynamic.NewConn(b, w.registry, logger)
 	require.NoError(t, err)
@@ -224,4 +224,46 @@ func TestTap_SlowReader(t *testing.T) {
 	}
 	assert.Less(t, time.Since(started), 10*time.Second)
 	require.NoError(t, stream.Close())
+}
+
+// While a server is watched, calls end as they do otherwise: at once if nobody listens, and multi
+// calls with the last answer.
+func TestTap_ChangesNothing(t *testing.T) {
+	t.Parallel()
+	for name, connect := range networks {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			open := connect(t)
+			w := newTapWorld(t, open(), permitted)
+			watching := newFleet(t, open())
+			stream, err := watching.Tap(t.Context(), "SRV_tapped", TapRequest{})
+			require.NoError(t, err)
+			w.awaitWatched(t, 1)
+			all := func() (answers int, err error) {
+				responses, err := dynamic.InvokeMulti(t.Context(), w.conn, "shop.Orders/All", nil, dynamic.WithRequestTimeout(time.Minute))
+				require.NoError(t, err)
+				for response := range responses {
+					if response.Err != nil {
+						return answers, response.Err
+					}
+					answers++
+				}
+				return answers, nil
+			}
+			started := time.Now()
+			for range 3 {
+				answers, err := all()
+				require.NoError(t, err)
+				require.Equal(t, 1, answers)
+			}
+			require.NoError(t, w.server.Drain(t.Context()))
+			err = w.get(t, `{}`)
+			facts, _ := errors.FactsOf(err)
+			require.Equal(t, errors.ReasonNobodyListening, facts.Reason, "%v", err)
+			_, err = all()
+			require.Error(t, err)
+			assert.Less(t, time.Since(started), 20*time.Second, "no call has waited for its timeout")
+			require.NoError(t, stream.Close())
+		})
+	}
 }

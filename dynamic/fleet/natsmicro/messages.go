@@ -128,8 +128,9 @@ func count(endpoint *micro.EndpointStats, stats *fleet.Stats) {
 	}
 	endpoint.AverageProcessingTime = stats.Duration.Mean()
 	endpoint.ProcessingTime = stats.Duration.Sum
-	// Marshal cannot fail for these types.
-	endpoint.Data, _ = json.Marshal(details)
+	if encoded, err := json.Marshal(details); err == nil {
+		endpoint.Data = encoded
+	}
 }
 
 // details is the field data of an endpoint. Durations are in nanoseconds, as in the other fields.

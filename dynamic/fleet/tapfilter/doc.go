@@ -20,7 +20,7 @@
 //	topic       list        of strings
 //	client_id   string
 //	request_id  string
-//	duration    duration    of a call or stream; 0 for events at its beginning
+//	duration    time span   of a call or stream, as CEL's duration; 0 for events at its beginning
 //	code        string      the error code, or "" if there is no error
 //	affinity    double
 //	metadata    map         from strings to strings; only the keys that the server allows
