@@ -3,6 +3,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"flag"
 	"fmt"
@@ -100,7 +101,7 @@ func testREADMECall(t *testing.T, environment []string) {
 	command.Env = environment
 	output, err := command.CombinedOutput()
 	require.NoError(t, err, "%s", output)
-	assert.True(t, strings.HasPrefix(string(output), string(call[2])), "%s", output)
+	assert.True(t, bytes.HasPrefix(output, call[2]), "%s", output)
 }
 
 // rewrite writes the page with the steps.

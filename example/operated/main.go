@@ -127,7 +127,9 @@ func authorize(ctx context.Context, verb fleet.Verb) error {
 
 // order sells up to 100 pieces for 250 cents each.
 func order(_ context.Context, request *dynamicpb.Message) (*dynamicpb.Message, error) {
-	var wanted struct{ Pieces int64 }
+	var wanted struct {
+		Pieces int64 `json:"pieces"`
+	}
 	encoded, err := protojson.Marshal(request)
 	if err == nil {
 		err = json.Unmarshal(encoded, &wanted)

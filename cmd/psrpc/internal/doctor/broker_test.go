@@ -62,15 +62,13 @@ func TestRoundTrip_BrokerIsFarAway(t *testing.T) {
 // otherBroker is a bus that tells other facts of its broker. It stands for brokers that a test cannot
 // start.
 type otherBroker struct {
-	bus.Bus
+	bus.Informed
 
 	change func(*bus.Info)
 }
 
-func (o otherBroker) Settings() bus.Settings { return o.Bus.(bus.Informed).Settings() }
-
 func (o otherBroker) Info(ctx context.Context) (bus.Info, error) {
-	info, err := o.Bus.(bus.Informed).Info(ctx)
+	info, err := o.Informed.Info(ctx)
 	o.change(&info)
 	return info, err
 }
@@ -84,9 +82,9 @@ func TestVersion_BrokerIsOld(t *testing.T) {
 			if name == "redis" {
 				n = onRedis(t)
 			}
-			f := finding(t, otherBroker{n.open(t, ""), func(i *bus.Info) { i.Version = old }}, "bus.version")
+			f := finding(t, otherBroker{n.open(t, "").(bus.Informed), func(i *bus.Info) { i.Version = old }}, "bus.version")
 			assert.Contains(t, f.Seen, name+" "+old+" lacks ")
-			newer := otherBroker{n.open(t, ""), func(i *bus.Info) { i.Version = "10.0.1" }}
+			newer := otherBroker{n.open(t, "").(bus.Informed), func(i *bus.Info) { i.Version = "10.0.1" }}
 			assert.Equal(t, doctor.OK, examine(t, newer, "bus.version").Worst())
 		})
 	}
@@ -122,7 +120,7 @@ user default off
 // deaf opens a connection that sends a command and does not read. Its receive buffer is small.
 func deaf(t *testing.T, address, command string) {
 	t.Helper()
-	connection, err := net.Dial("tcp", address)
+	connection, err := new(net.Dialer).DialContext(t.Context(), "tcp", address)
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = connection.Close() })
 	require.NoError(t, connection.(*net.TCPConn).SetReadBuffer(4096))

@@ -2,7 +2,6 @@ package doctor_test
 
 import (
 	"context"
-	"io"
 	"log/slog"
 	"os"
 	"strings"
@@ -196,7 +195,7 @@ type network struct {
 // open opens a bus and closes it when the test ends.
 func open(t *testing.T, url string) bus.Bus {
 	t.Helper()
-	b, err := bus.Open(t.Context(), url, bus.WithLogger(slog.New(slog.NewTextHandler(io.Discard, nil))))
+	b, err := bus.Open(t.Context(), url, bus.WithLogger(slog.New(slog.DiscardHandler)))
 	require.NoError(t, err)
 	t.Cleanup(func() { assert.NoError(t, b.Close()) })
 	return b

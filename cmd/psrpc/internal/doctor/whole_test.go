@@ -31,7 +31,7 @@ func TestExamine_WholeFleet(t *testing.T) {
 					stopped <- err
 					return
 				}
-				time.Sleep(time.Millisecond) // a moderate load
+				<-time.After(time.Millisecond) // a moderate load
 			}
 			stopped <- nil
 		}()
