@@ -178,9 +178,7 @@ func (c *registryCache) load(ctx context.Context, f *Fleet, v *Version) (*regist
 	if err != nil {
 		return nil, err
 	}
-	// The logger would get warnings about the schemas of others.
-	reg = registry.New(registry.WithLogger(slog.New(slog.DiscardHandler)),
-		registry.WithWireNames(map[string]string{v.Name: v.WireName}))
+	reg = registry.New(quiet(), registry.WithWireNames(map[string]string{v.Name: v.WireName}))
 	if err := reg.RegisterDescriptorSet(files); err != nil {
 		return nil, errors.NewErrorf(errors.MalformedResponse, "descriptors of %s with digest %s: %w", v.Name, v.Digest, err)
 	}
@@ -192,3 +190,6 @@ func (c *registryCache) load(ctx context.Context, f *Fleet, v *Version) (*regist
 	c.entries[v.key()] = reg
 	return reg, nil
 }
+
+// quiet returns the option that prevents warnings about the schemas of others.
+func quiet() registry.LoadOption { return registry.WithLogger(slog.New(slog.DiscardHandler)) }
