@@ -268,17 +268,33 @@ func TestCompletion_PrintsScripts(t *testing.T) {
 
 func TestUp_ServesTheExample(t *testing.T) {
 	t.Parallel()
+	announcement, stop := startUp(t)
+	url := strings.Fields(announcement)[1]
+	address := clitest.Replace(`127\.0\.0\.1:\d+`, "ADDRESS")
+	clitest.Golden(t, "up_call", clitest.Run(t, clitest.Env{}, "", "--bus", url, "call", "Greeter/Best", "name=Ada"))
+	clitest.Golden(t, "up_twice", clitest.Run(t, clitest.Env{}, "", "up", "--listen", strings.TrimPrefix(url, "nats://")), address)
+	clitest.Golden(t, "up", stop(), address)
+	_, stop = startUp(t, "-o", "json")
+	clitest.Golden(t, "up_json", stop(), address)
+}
+
+// startUp runs the verb up on free ports until stop is called. It returns the first thing that up
+// prints.
+func startUp(t *testing.T, args ...string) (announcement string, stop func() clitest.Result) {
+	t.Helper()
 	ctx, interrupt := context.WithCancel(t.Context())
 	announced := make(chan string, 1)
-	env := clitest.Env{Context: ctx, OnOutput: func(text string) { announced <- text }}
+	env := clitest.Env{Context: ctx, OnOutput: func(text string) {
+		select {
+		case announced <- text:
+		default: // it is not the first
+		}
+	}}
 	results := make(chan clitest.Result, 1)
-	go func() {
-		results <- clitest.Run(t, env, "", "up", "--listen", "127.0.0.1:0", "--monitor", "127.0.0.1:0", "--http", "127.0.0.1:0")
-	}()
-	url := strings.Fields(<-announced)[1]
-	clitest.Golden(t, "up_call", clitest.Run(t, clitest.Env{}, "", "--bus", url, "call", "Greeter/Best", "name=Ada"))
-	clitest.Golden(t, "up_twice", clitest.Run(t, clitest.Env{}, "", "up", "--listen", strings.TrimPrefix(url, "nats://"), "--monitor", "127.0.0.1:0", "--http", "127.0.0.1:0"),
-		clitest.Replace(`127\.0\.0\.1:\d+`, "ADDRESS"))
-	interrupt()
-	clitest.Golden(t, "up", <-results, clitest.Replace(`127\.0\.0\.1:\d+`, "ADDRESS"))
+	args = append([]string{"up", "--listen", "127.0.0.1:0", "--monitor", "127.0.0.1:0", "--http", "127.0.0.1:0"}, args...)
+	go func() { results <- clitest.Run(t, env, "", args...) }()
+	return <-announced, func() clitest.Result {
+		interrupt()
+		return <-results
+	}
 }

@@ -142,11 +142,20 @@ func freeAddress(flag, address string) (host string, port int, err error) {
 	return host, port, probe.Close()
 }
 
+// started is what the verb up prints in the format json.
+type started struct {
+	Bus      string   `json:"bus"`
+	Monitor  string   `json:"monitor"`
+	Gateway  string   `json:"gateway"`
+	Services []string `json:"services"`
+	Servers  int      `json:"servers"`
+}
+
 // announce prints where the bus is and what can be tried.
 func (u *up) announce(broker *server.Server, gatewayURL string) error {
 	url, monitor := broker.ClientURL(), fmt.Sprintf("http://%s", broker.MonitorAddr())
 	if u.app.Format() == app.FormatJSON {
-		return u.app.JSON(map[string]any{"bus": url, "monitor": monitor, "gateway": gatewayURL, "services": []string{"greeting.Greeter"}, "servers": u.servers})
+		return u.app.JSON(started{Bus: url, Monitor: monitor, Gateway: gatewayURL, Services: []string{"greeting.Greeter"}, Servers: u.servers})
 	}
 	export := ""
 	if url != app.DefaultBus || monitor != app.DefaultMonitor {
