@@ -14,6 +14,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/stretchr/testify/require"
@@ -78,7 +79,7 @@ var faultVerbs = []string{
 	"stats Greeter/Hello",
 	"health",
 	"ping",
-	"events --for 700ms",
+	"events --for 1500ms",
 	"top --once --interval 100ms Greeter/Hello",
 	"log-level debug SRV_second",
 	"drain SRV_second",
@@ -97,8 +98,9 @@ var faults = []fault{
 		url := startFleet(t, b)
 		process := startProcess(t, url, "SRV_second")
 		require.NoError(t, process.Kill())
-		_, err := process.Wait()
-		require.NoError(t, err)
+		require.Eventually(t, func() bool { // The broker sees that the connection is gone.
+			return clitest.Run(t, clitest.Env{}, "", "ping", "-o", "name", "--bus", url).Stdout == "SRV_first\n"
+		}, 10*time.Second, 10*time.Millisecond)
 		return []string{"--bus", url}
 	}},
 	{name: "frozen", silent: true, start: func(t *testing.T, b faultBroker) []string {
@@ -179,7 +181,7 @@ func TestFaults_Golden(t *testing.T) {
 				var session strings.Builder
 				for _, verb := range verbs {
 					args := append(strings.Fields(verb), bus...)
-					result := clitest.Run(t, clitest.Env{Vars: map[string]string{"HOME": t.TempDir()}}, "", append(args, "--timeout", "500ms")...)
+					result := clitest.Run(t, clitest.Env{Vars: map[string]string{"HOME": t.TempDir()}}, "", append(args, "--timeout", "2s")...)
 					fmt.Fprintf(&session, "$ psrpc %s\n%s%s", verb, result.Stdout, result.Stderr)
 					if result.Exit != 0 {
 						fmt.Fprintf(&session, "exit %d\n", result.Exit)

@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/dynpsrpc/dynpsrpc/bus"
 	"github.com/dynpsrpc/dynpsrpc/cmd/psrpc/internal/app"
 	"github.com/dynpsrpc/dynpsrpc/cmd/psrpc/internal/human"
 	"github.com/dynpsrpc/dynpsrpc/dynamic/fleet"
@@ -67,16 +68,23 @@ func (q *query) servers(ctx context.Context, a *app.App, opts ...fleet.QueryOpti
 			servers = append(servers, server)
 		}
 	}
-	silent := time.Since(start) >= wait
+	silent := time.Since(start) >= wait && countsReceivers(f)
 	if len(servers) == 0 {
 		return nil, q.nobody(a, answered, silent, wait)
 	}
 	if silent {
-		a.Warnf("at least one server has not answered within %s: it is frozen or cut off, or the bus cannot tell that it is gone",
+		a.Warnf("at least one server has not answered within %s: it is frozen or cut off",
 			human.Duration(wait))
 	}
 	slices.SortFunc(servers, func(a, b *fleet.Server) int { return strings.Compare(a.ID, b.ID) })
 	return servers, nil
+}
+
+// countsReceivers reports whether a question ends early if all servers have answered. On other buses,
+// a question that lasts long does not tell that a server is silent.
+func countsReceivers(f *fleet.Fleet) bool {
+	counter, ok := f.Conn().Bus().(bus.ReceiverCounter)
+	return !ok || counter.CountsReceivers()
 }
 
 // nobody returns the error for the case that no server is left to show.
@@ -86,7 +94,7 @@ func (q *query) nobody(a *app.App, answered int, silent bool, wait time.Duration
 		return app.Nobodyf("none of %s has the label %s", human.Plural(answered, "server"), labelText(q.labels))
 	case q.server != "" && silent:
 		return app.Hint(app.Nobodyf("server %s has not answered within %s", q.server, human.Duration(wait)),
-			"it is frozen or cut off, or the bus cannot tell that it is gone")
+			"it is frozen or cut off")
 	case q.server != "":
 		return app.Hint(app.Nobodyf("there is no server %s that answers", q.server), hintServers)
 	case silent:
