@@ -20,6 +20,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/bus"
 	"github.com/dynpsrpc/dynpsrpc/dynamic"
 	"github.com/dynpsrpc/dynpsrpc/dynamic/fleet"
+	"github.com/dynpsrpc/dynpsrpc/dynamic/fleet/tapfilter"
 	"github.com/dynpsrpc/dynpsrpc/errors"
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
@@ -105,7 +106,7 @@ func (d *Demo) startServer(b bus.Bus, i int, level *slog.LevelVar) error {
 	permitted := func(context.Context, fleet.Verb) error { return nil }
 	status, err := fleet.Serve(server,
 		fleet.WithApp("greeter", dynamic.Version), fleet.WithLabels(map[string]string{"region": region}),
-		fleet.WithAuthorize(permitted), fleet.WithTap(), fleet.WithAdmin(fleet.LogLevel(level)))
+		fleet.WithAuthorize(permitted), fleet.WithTap(fleet.Filters(tapfilter.Compile)), fleet.WithAdmin(fleet.LogLevel(level)))
 	if err != nil {
 		return err
 	}
