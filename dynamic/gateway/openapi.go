@@ -54,6 +54,14 @@ var errorSchema = object{
 	"required": []string{"code"},
 }
 
+// answers says what a successful response contains, for each kind of method.
+var answers = map[registry.Kind]string{
+	registry.KindSingle:       "The response of one server.",
+	registry.KindMulti:        "The responses of all servers.",
+	registry.KindStream:       "The messages of the server.",
+	registry.KindSubscription: "The updates, until the client goes away.",
+}
+
 // operation describes one method.
 func operation(method *registry.Method, schemas schemas) object {
 	output := schemas.message(method.Output())
@@ -76,7 +84,7 @@ func operation(method *registry.Method, schemas schemas) object {
 		"description": commentOf(method.Descriptor()),
 		"requestBody": object{"content": object{"application/json": object{"schema": schemas.message(method.Input())}}},
 		"responses": object{
-			"200": object{"description": "A " + method.Kind().String() + " of the method.", "content": content},
+			"200": object{"description": answers[method.Kind()], "content": content},
 			"default": object{
 				"description": "The call has failed.",
 				"content":     object{"application/json": object{"schema": ref("psrpc.Error")}},
