@@ -111,6 +111,13 @@ func checkACL(f *facts) (found []Finding) {
 			found = append(found, Finding{Severity: need.severity, Seen: need.seen + ": " + err.Error(), Do: need.do})
 		}
 	}
+	if f.busKind() == kindRedis && len(f.info.Withheld) > 0 {
+		found = append(found, Finding{
+			Severity: Warning,
+			Seen:     "the broker keeps something to itself, so that checks of it find nothing: " + joined(f.info.Withheld, len(f.info.Withheld)),
+			Do:       "permit INFO and CONFIG GET on Redis; see docs/brokers.md, Fleets",
+		})
+	}
 	return found
 }
 

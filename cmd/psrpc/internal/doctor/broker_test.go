@@ -97,6 +97,7 @@ func TestACL_UserMayNotAsk(t *testing.T) {
 	require.NoError(t, os.WriteFile(file, []byte(`
 user stranger on >secret resetchannels -@all +ping +hello +client +subscribe +unsubscribe +publish &DynpsrpcFleet|CLI_* &DynpsrpcFleet|Changes|REQ
 user viewer on >secret allchannels ~* +@all -pubsub|channels -pubsub|shardchannels -client|list
+user blind on >secret allchannels ~* +@all -info -config
 user default off
 `), 0o600))
 	url := strings.Replace(testenv.Redis(t, "--aclfile", file).URL(), "://", "://USER:secret@", 1)
@@ -107,6 +108,10 @@ user default off
 	assert.Contains(t, report.Findings[0].Seen, "this user may not list channels")
 	assert.Contains(t, report.Findings[1].Seen, "this user may not list connections")
 	assert.Equal(t, doctor.Warning, report.Worst())
+
+	f := finding(t, open(t, strings.Replace(url, "USER", "blind", 1)), "bus.acl")
+	assert.Equal(t, doctor.Warning, f.Severity)
+	assert.Contains(t, f.Seen, "the broker keeps something to itself, so that checks of it find nothing: CONFIG GET: NOPERM")
 
 	nats := testenv.NATS(t, func(o *server.Options) {
 		o.Users = []*server.User{{Username: "stranger", Password: "secret", Permissions: &server.Permissions{
