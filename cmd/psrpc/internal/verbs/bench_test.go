@@ -32,7 +32,7 @@ func shopRegistry(t *testing.T) *registry.Registry {
 }
 
 // serveShop serves shop.Orders with a mock on a bus. Orders with an id of 400 are not found.
-func serveShop(t *testing.T, b bus.Bus, id string) *dynamic.Server {
+func serveShop(t *testing.T, b bus.Bus, id string, opts ...dynamic.ServerOption) *dynamic.Server {
 	t.Helper()
 	reg := shopRegistry(t)
 	stubs, err := mock.LoadStubs(strings.NewReader(`
@@ -47,7 +47,7 @@ stubs:
 	m, err := mock.New(reg, mock.Config{Stubs: stubs, Echo: true})
 	require.NoError(t, err)
 	service, _ := reg.Service("shop.Orders")
-	server := dynamic.NewServer(b, dynamic.WithServerID(id), mock.WithTopics())
+	server := dynamic.NewServer(b, append(opts, dynamic.WithServerID(id), mock.WithTopics())...)
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 		defer cancel()
