@@ -25,7 +25,7 @@ func FuzzMessages(f *testing.F) {
 	f.Fuzz(func(t *testing.T, encoded []byte) {
 		for name, goType := range goTypes {
 			message := dynamicpb.NewMessage(descriptorOf(name))
-			if !decodes(encoded, message) {
+			if !canDecode(encoded, message) {
 				continue
 			}
 			value := reflect.New(goType).Elem()
@@ -41,9 +41,9 @@ func FuzzMessages(f *testing.F) {
 	})
 }
 
-// decodes decodes a message as package dynamic does. It reports whether that is possible. protobuf-go
+// canDecode decodes a message as package dynamic does. It reports whether that is possible. protobuf-go
 // v1.36 panics on some map entries of dynamic messages.
-func decodes(encoded []byte, message proto.Message) (ok bool) {
+func canDecode(encoded []byte, message proto.Message) (ok bool) {
 	defer func() {
 		if recover() != nil {
 			ok = false

@@ -90,7 +90,8 @@ func Wait(d time.Duration) QueryOption {
 // loop ends. This happens if the bus is down, the conn is closed, or ctx ends.
 //
 // Large fleets are asked in 64 parts, four at a time, so that their answers do not arrive all at once.
-// On buses that do not count receivers, such as NATS, they are asked at once.
+// On buses that do not count receivers, such as NATS, they are asked at once. There, the first loop of a
+// conn may miss a server that takes longer than 0.2 s to answer.
 func (f *Fleet) Servers(ctx context.Context, opts ...QueryOption) iter.Seq2[*Server, error] {
 	o := queryOptions{wait: DefaultWait}
 	for _, opt := range opts {
