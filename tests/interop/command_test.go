@@ -24,8 +24,8 @@ func TestCommand_PsrpcServers(t *testing.T) {
 	t.Parallel()
 	command := buildCommand(t)
 	for broker, start := range map[string]func(t *testing.T) (b broker, url string){"Redis": startRedis, "NATS": startMonitoredNATS} {
-		for name, f := range map[string]features{"": {}, " with skip-claim": {skipClaim: true, skipped: new(atomic.Int64)}} {
-			t.Run(broker+name, func(t *testing.T) {
+		for name, f := range map[string]features{"without skip-claim": {}, "with skip-claim": {skipClaim: true, skipped: new(atomic.Int64)}} {
+			t.Run(broker+" "+name, func(t *testing.T) {
 				t.Parallel()
 				b, url := start(t)
 				var ran runs

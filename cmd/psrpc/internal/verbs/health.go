@@ -108,7 +108,7 @@ type checkRow struct {
 // healthReport returns a line for each server. The verdict is an error if a server is not well, or
 // if no server takes requests.
 func healthReport(servers []*fleet.Server, service string, now time.Time) (r *report, verdict error) {
-	r = &report{headers: []string{titleServer, "STATE", "HEALTH", "CHECKS", titleApp, titleLabels}, wide: 4}
+	r = &report{headers: []string{titleServer, titleState, "HEALTH", "CHECKS", titleApp, titleLabels}, wide: 4}
 	document := make([]healthRow, len(servers))
 	var unwell []string
 	taking := 0

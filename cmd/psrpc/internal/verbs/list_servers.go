@@ -31,7 +31,7 @@ type serverRow struct {
 // serversReport returns a line for each server of a service.
 func serversReport(servers []*fleet.Server, service string) *report {
 	r := &report{
-		headers: []string{titleServer, "STATE", titleApp, "SINCE", "HEALTH", titleActive, titleRate, titleP50, titleP99, "CLOCK",
+		headers: []string{titleServer, titleState, titleApp, "SINCE", "HEALTH", titleActive, titleRate, titleP50, titleP99, "CLOCK",
 			titleErrors, "DIGEST", "RTT", titleLabels, "SOFTWARE"},
 		wide: 10,
 	}

@@ -56,7 +56,7 @@ type pingRow struct {
 }
 
 func pingReport(servers []*fleet.Server) *report {
-	r := &report{headers: []string{titleServer, "STATE", titleApp, "RTT", "CLOCK", "SOFTWARE", titleLabels}, wide: 5}
+	r := &report{headers: []string{titleServer, titleState, titleApp, "RTT", "CLOCK", "SOFTWARE", titleLabels}, wide: 5}
 	document := make([]pingRow, len(servers))
 	for i, server := range servers {
 		r.rows = append(r.rows, []string{

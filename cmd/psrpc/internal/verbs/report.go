@@ -59,4 +59,5 @@ const (
 	titleP99    = "P99"
 	titleRate   = "CALLS/S"
 	titleServer = "SERVER"
+	titleState  = "STATE"
 )
