@@ -32,9 +32,9 @@ type Inspector interface {
 	Scan(ctx context.Context) iter.Seq2[Presence, error]
 	// Prefixes returns the prefixes of the channels that psrpc and dynpsrpc processes have on the
 	// broker, at most 1,000, sorted. Processes with different prefixes do not hear each other. An empty
-	// string stands for channels without a prefix. A prefix is found only if it ends with a character
-	// other than a letter, a digit or an underscore, such as a dot or a colon. Prefixes costs as much as
-	// Scan, and has the same errors.
+	// string stands for channels without a prefix. Another prefix than that of the bus is found only if
+	// it ends with a character other than a letter, a digit or an underscore, such as a dot or a colon.
+	// Prefixes costs as much as Scan, and has the same errors.
 	Prefixes(ctx context.Context) ([]string, error)
 	// Peers returns the connections of the broker that have subscriptions, including those of other
 	// programs. It costs the broker time in proportion to the number of its connections. The result

@@ -243,7 +243,11 @@ func (b *Bus) Prefixes(ctx context.Context) ([]string, error) {
 	}
 	prefixes := map[string]bool{}
 	err := b.eachSubscription(ctx, func(_ *connInfo, s subscriptionInfo) {
-		if prefix, ok := wire.PrefixOfSubject(s.Subject, s.Queue != ""); ok && len(prefixes) < bus.MaxPrefixes {
+		prefix, ok := wire.PrefixOfSubject(strings.TrimPrefix(s.Subject, b.options.prefix), s.Queue != "")
+		if strings.HasPrefix(s.Subject, b.options.prefix) {
+			prefix = b.options.prefix + prefix
+		}
+		if ok && len(prefixes) < bus.MaxPrefixes {
 			prefixes[prefix] = true
 		}
 	})

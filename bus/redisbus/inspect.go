@@ -109,7 +109,11 @@ func (b *Bus) Prefixes(ctx context.Context) ([]string, error) {
 		mu.Lock()
 		defer mu.Unlock()
 		for _, name := range names {
-			if prefix, ok := wire.PrefixOfName(name); ok && len(prefixes) < bus.MaxPrefixes {
+			prefix, ok := wire.PrefixOfName(strings.TrimPrefix(name, b.options.prefix))
+			if strings.HasPrefix(name, b.options.prefix) {
+				prefix = b.options.prefix + prefix
+			}
+			if ok && len(prefixes) < bus.MaxPrefixes {
 				prefixes[prefix] = true
 			}
 		}

@@ -101,6 +101,13 @@ func TestBus_ScanSkipsOtherPrefixes(t *testing.T) {
 	prefixes, err := connect(t, server).Prefixes(t.Context())
 	require.NoError(t, err)
 	assert.Equal(t, []string{"", "a*:", "ab:"}, prefixes)
+	word := connect(t, server, redisbus.WithPrefix("word"))
+	_, err = word.Subscribe(t.Context(), bus.Channel{Name: "S|Do|REQ"}, bus.Broadcast, func([]byte) {})
+	require.NoError(t, err)
+	prefixes, err = word.Prefixes(t.Context())
+	require.NoError(t, err)
+	assert.Equal(t, []string{"", "a*:", "ab:", "word"}, prefixes)
+	require.NoError(t, word.Close())
 	for _, prefix := range []string{"", "a*:"} {
 		got := map[string]bus.Presence{}
 		for presence, err := range connect(t, server, redisbus.WithPrefix(prefix)).Scan(t.Context()) {

@@ -68,7 +68,7 @@ func (l *list) services(ctx context.Context) error {
 	}
 	services := l.join(peers)
 	if len(services) == 0 {
-		return l.nothing(peers)
+		return l.nothing(ctx, peers)
 	}
 	info := l.info(ctx)
 	took := time.Since(start)
@@ -126,7 +126,7 @@ func (l *list) join(peers *fleet.Peers) []summary.Service {
 }
 
 // nothing returns the error for the case that there is no service to list.
-func (l *list) nothing(peers *fleet.Peers) error {
+func (l *list) nothing(ctx context.Context, peers *fleet.Peers) error {
 	switch {
 	case len(peers.Servers) > 0 && len(l.labels) > 0:
 		return app.Nobodyf("none of %s has the label %s", human.Plural(len(peers.Servers), "server"), labelText(l.labels))
@@ -135,12 +135,43 @@ func (l *list) nothing(peers *fleet.Peers) error {
 	case len(peers.Servers) > 0:
 		return app.Nobodyf("%s answered, and none of them serves anything", human.Plural(len(peers.Servers), "server"))
 	case l.scan && peers.ScanErr == nil:
-		return app.Hint(app.Nobodyf("nobody listens on the bus"), "is the prefix right, and the bus?")
+		return app.Hint(app.Nobodyf("nobody listens on the bus"), "is the prefix right, and the bus?"+l.otherPrefixes(ctx))
 	case l.scan:
 		return app.Hint(noServer(l.app), "servers answer if their program calls fleet.Serve, on the same bus and with the same prefix")
 	default:
 		return app.Hint(noServer(l.app), hintServe)
 	}
+}
+
+// otherPrefixes returns a sentence about the prefixes of others that use the broker. It is empty if
+// there are none, or if the broker does not tell. It begins with a space.
+func (l *list) otherPrefixes(ctx context.Context) string {
+	b, err := l.app.Bus(ctx)
+	if err != nil {
+		return ""
+	}
+	inspector, ok := b.(bus.Inspector)
+	if !ok {
+		return ""
+	}
+	prefixes, err := inspector.Prefixes(ctx)
+	if informed, ok := b.(bus.Informed); ok {
+		own := informed.Settings().Prefix
+		prefixes = slices.DeleteFunc(prefixes, func(prefix string) bool { return prefix == own })
+	}
+	if err != nil || len(prefixes) == 0 {
+		return ""
+	}
+	const shown = 5
+	texts := make([]string, 0, shown)
+	for _, prefix := range prefixes[:min(len(prefixes), shown)] {
+		if prefix == "" {
+			texts = append(texts, "no prefix")
+		} else {
+			texts = append(texts, "the prefix "+prefix)
+		}
+	}
+	return " Others use this broker with " + strings.Join(texts, ", ")
 }
 
 // info returns facts about the broker, as far as the bus knows them.
@@ -220,7 +251,7 @@ func (l *list) servers(ctx context.Context, name string) error {
 	}
 	servers, full, err := serversOf(peers.Servers, name)
 	if err != nil {
-		return l.unanswered(peers, name, err)
+		return l.unanswered(ctx, peers, name, err)
 	}
 	servers = slices.DeleteFunc(servers, func(s *fleet.Server) bool { return !l.selects(s) })
 	if len(servers) == 0 {
@@ -281,11 +312,11 @@ func (l *list) claimed(ctx context.Context, name string) (string, error) {
 }
 
 // unanswered shows what is known of a service of which no server has answered, or returns an error.
-func (l *list) unanswered(peers *fleet.Peers, name string, err error) error {
+func (l *list) unanswered(ctx context.Context, peers *fleet.Peers, name string, err error) error {
 	peer := peerService(peers, name, name)
 	switch {
 	case peer == nil && len(peers.Servers) == 0:
-		return l.nothing(peers)
+		return l.nothing(ctx, peers)
 	case peer == nil || app.CodeOf(err) != app.ExitNobody:
 		return err
 	case len(peer.Others) > 0:
