@@ -47,6 +47,11 @@ func Run(ctx context.Context, plan Plan, operation Operation) (*Result, error) {
 	defer context.AfterFunc(ctx, r.stop)()
 	r.start = time.Now()
 	r.measureFrom = r.start.Add(plan.WarmUp)
+	if plan.WarmUp > 0 && !plan.open() {
+		r.callUntil(r.measureFrom, false)
+		// Calls of the warm-up that last longer must not take time from those that count.
+		r.measureFrom = time.Now()
+	}
 	if plan.For > 0 {
 		r.end = r.measureFrom.Add(plan.For)
 	}
@@ -59,7 +64,7 @@ func Run(ctx context.Context, plan Plan, operation Operation) (*Result, error) {
 	if plan.open() {
 		r.openLoop()
 	} else {
-		r.closedLoop()
+		r.callUntil(r.end, true)
 	}
 	r.stop()
 	<-watched
@@ -108,31 +113,29 @@ func (r *run) stop() {
 	})
 }
 
-// closedLoop runs the callers of a closed loop until the loop ends.
-func (r *run) closedLoop() {
+// callUntil runs the callers of a closed loop until the given time. The zero time means no limit.
+func (r *run) callUntil(end time.Time, measured bool) {
 	var callers sync.WaitGroup
 	for caller := range r.plan.Callers {
-		callers.Go(func() { r.call(caller) })
+		callers.Go(func() { r.call(caller, end, measured) })
 	}
 	callers.Wait()
 }
 
-// call does one operation after the other until the loop ends.
-func (r *run) call(caller int) {
+// call does one operation after the other until the given time.
+func (r *run) call(caller int, end time.Time, measured bool) {
 	start := time.Now()
-	for !r.over(start) {
-		request := Request{Caller: caller, Intended: start, Measured: !start.Before(r.measureFrom)}
-		if request.Measured && r.plan.Count > 0 && r.measured.Add(1) > r.plan.Count {
+	for !r.over(start, end) {
+		if measured && r.plan.Count > 0 && r.measured.Add(1) > r.plan.Count {
 			return
 		}
-		request.Number = r.numbers.Add(1) - 1
-		start = r.do(request)
+		start = r.do(Request{Number: r.numbers.Add(1) - 1, Caller: caller, Intended: start, Measured: measured})
 	}
 }
 
-// over reports whether no operation may start at the time now.
-func (r *run) over(now time.Time) bool {
-	return r.stopped.Load() || !r.end.IsZero() && !now.Before(r.end)
+// over reports whether no operation may start at the time now of a loop that ends at the time end.
+func (r *run) over(now, end time.Time) bool {
+	return r.stopped.Load() || !end.IsZero() && !now.Before(end)
 }
 
 // openLoop starts operations as the schedule says until the loop ends. An operation runs on a
@@ -149,7 +152,7 @@ func (r *run) openLoop() {
 	defer close(requests)
 	for n := uint64(0); r.plan.Count == 0 || n < warmUp+r.plan.Count; n++ {
 		request := Request{Number: n, Intended: r.start.Add(schedule.at(n)), Measured: n >= warmUp}
-		if r.over(request.Intended) || !r.sleepUntil(request.Intended) {
+		if r.over(request.Intended, r.end) || !r.sleepUntil(request.Intended) {
 			return
 		}
 		select {
@@ -190,7 +193,7 @@ func (r *run) hand(requests chan<- Request, request Request) bool {
 // returns 0 if the loop was stopped.
 func (r *run) remaining(schedule schedule, n uint64) uint64 {
 	first := n
-	for !r.over(r.start.Add(schedule.at(n))) {
+	for !r.over(r.start.Add(schedule.at(n)), r.end) {
 		n++
 	}
 	return n - first
