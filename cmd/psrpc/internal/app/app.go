@@ -45,7 +45,8 @@ type App struct {
 	settings *contexts.Context
 	schema   *schema.Chain
 	bus      bus.Bus
-	// unreachable is the error of the attempt to open the bus. There is no second attempt.
+	// unreachable is the error with which opening the bus has failed. Later calls return it,
+	// because the bus is not opened a second time.
 	unreachable error
 	conn        *dynamic.Conn
 	fleet       *fleet.Fleet
@@ -123,10 +124,12 @@ func (a *App) Bus(ctx context.Context) (bus.Bus, error) {
 	return b, nil
 }
 
-// upStart is how long to wait for the bus of psrpc up, which may have been started a moment ago.
+// upStart is how long to retry opening the bus of psrpc up, which may have been started a moment
+// ago.
 const upStart = 2 * time.Second
 
-// open opens the bus with the given URL. If isUp is true, it is that of psrpc up.
+// open opens the bus at url. isUp means that this is the bus of psrpc up. If that bus cannot be
+// reached yet, open tries again for upStart.
 func (a *App) open(ctx context.Context, url string, isUp bool) (bus.Bus, error) {
 	ticker := time.NewTicker(50 * time.Millisecond)
 	defer ticker.Stop()
@@ -143,8 +146,8 @@ func (a *App) open(ctx context.Context, url string, isUp bool) (bus.Bus, error) 
 	}
 }
 
-// Conn returns a conn on the bus. Its registry is [App.Registry], and its timeout is that of the
-// settings.
+// Conn returns the conn on the bus of [App.Bus]. The first call creates it, with [App.Registry] and
+// the timeout of the settings.
 func (a *App) Conn(ctx context.Context) (*dynamic.Conn, error) {
 	if a.conn != nil {
 		return a.conn, nil
@@ -166,7 +169,7 @@ func (a *App) Conn(ctx context.Context) (*dynamic.Conn, error) {
 	return conn, nil
 }
 
-// LogLevel returns the level from which on [App.Logger] writes. The level can be changed.
+// LogLevel returns the lowest level that [App.Logger] writes. The caller may change it.
 func (a *App) LogLevel() *slog.LevelVar {
 	if a.level == nil {
 		a.level = new(slog.LevelVar)

@@ -33,8 +33,8 @@ type exitError struct {
 	code  int
 	err   error
 	hints []string
-	// server is the ID of the server that has answered with the error, and took the time until then.
-	// They are zero if no server has answered.
+	// server is the ID of the server that has answered with the error, and took is the time until
+	// the answer came. They are zero if no server has answered.
 	server string
 	took   time.Duration
 }
@@ -84,8 +84,8 @@ func RPC(err error) error {
 	return err
 }
 
-// Answered is like [RPC], but adds which server has answered with the error and how long it took, if
-// the error does not say so itself.
+// Answered is like [RPC], but also records which server has answered with the error and how long it
+// took, unless the error already says so.
 func Answered(err error, server string, took time.Duration) error {
 	exit := RPC(err)
 	coded, ok := errors.AsType[*exitError](exit)

@@ -41,11 +41,11 @@ func (a *App) AddFlags(root *cobra.Command) {
 	complete(root, "color", colors)
 }
 
-// complete makes the values of a flag known to the shell.
+// complete makes the shell complete the flag with the given values.
 func complete(command *cobra.Command, flag string, values []string) {
 	err := command.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp))
 	if err != nil {
-		panic(err) // the flag does not exist
+		panic(err) // the name of the flag is misspelled
 	}
 }
 

@@ -20,7 +20,7 @@ func (a *App) Fleet(ctx context.Context) (*fleet.Fleet, error) {
 	return a.fleet, err
 }
 
-// fleetForSchema returns the fleet as the chain of schemas uses it.
+// fleetForSchema returns the fleet in the form that a schema.Chain needs.
 func (a *App) fleetForSchema(ctx context.Context) (schema.Fleet, error) {
 	f, err := a.Fleet(ctx)
 	if err != nil {

@@ -37,13 +37,13 @@ var (
 	colors  = []string{colorAuto, colorAlways, colorNever}
 )
 
-// output serializes what goroutines of a verb write.
+// output makes sure that the goroutines of a verb write one at a time.
 type output struct{ mu sync.Mutex }
 
 // Format returns the format of the output.
 func (a *App) Format() Format { return Format(a.Flags.Output) }
 
-// Wide reports whether tables have more columns.
+// Wide reports whether the format is wide, in which tables have more columns.
 func (a *App) Wide() bool { return a.Format() == FormatWide }
 
 // Printf writes text to the standard output. It is for text in the formats table and wide.
@@ -238,7 +238,8 @@ func (a *App) write(text string) error {
 	return err
 }
 
-// writeErr writes text to the standard error. If that fails, there is no one to tell.
+// writeErr writes text to the standard error. An error of the write is ignored, because it could
+// not be shown anywhere.
 func (a *App) writeErr(text string) { _, _ = io.WriteString(a.lockedErr(), text) }
 
 // lockedErr returns a writer to the standard error that several goroutines may use.

@@ -12,8 +12,9 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// Report prints err, unless it is nil, and returns the exit code of the run. If ctx has ended, the
-// run was interrupted, and Report prints nothing.
+// Report prints err and returns the exit code of the run. If err is nil, it prints nothing. If
+// there is an error after ctx has ended, the run was interrupted: Report prints nothing and returns
+// [ExitInterrupted].
 func (a *App) Report(ctx context.Context, err error) int {
 	code := CodeOf(err)
 	if err != nil && ctx.Err() != nil {

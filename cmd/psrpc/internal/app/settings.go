@@ -18,7 +18,7 @@ const (
 	DefaultBus = "nats://127.0.0.1:8322"
 	// DefaultMonitor is the monitoring endpoint of DefaultBus.
 	DefaultMonitor = "http://127.0.0.1:8323"
-	// DefaultTimeout is the time to wait for answers if no other one is given.
+	// DefaultTimeout is how long to wait for answers if the settings do not say.
 	DefaultTimeout = 3 * time.Second
 )
 
@@ -45,7 +45,7 @@ func (a *App) Settings() (*contexts.Context, error) {
 		settings.Bus, settings.Monitor = fromEnv, ""
 	}
 	if a.Flags.Bus != "" && a.Flags.Bus != settings.Bus {
-		settings.Bus, settings.Monitor = a.Flags.Bus, "" // the monitor is that of another bus
+		settings.Bus, settings.Monitor = a.Flags.Bus, "" // the monitor in the settings belongs to another bus
 	}
 	if settings.Bus == "" {
 		settings.Bus, settings.Monitor = DefaultBus, DefaultMonitor
@@ -70,7 +70,8 @@ func (a *App) Settings() (*contexts.Context, error) {
 	return settings, nil
 }
 
-// schemes are the beginnings of the schemes of bus URLs.
+// schemes contains the schemes of bus URLs that have a driver. A longer scheme such as
+// redis-cluster begins with one of them.
 var schemes = []string{"redis", "rediss", "valkey", "valkeys", "unix", "nats", "tls", "local"}
 
 // checkScheme returns an error if the URL of a bus has a scheme without a driver.
@@ -101,14 +102,14 @@ func busURL(settings *contexts.Context) (string, error) {
 	base, query, _ := strings.Cut(settings.Bus, "?")
 	values, err := url.ParseQuery(query)
 	if err != nil {
-		// The error of package url may contain a password.
+		// The error of package url is left out, because it may contain a password.
 		return "", Usagef("the parameters of the bus URL cannot be parsed: percent-encode their values")
 	}
 	maps.Copy(values, added)
 	return base + "?" + values.Encode(), nil
 }
 
-// busHint says what to do if the bus is out of reach.
+// busHint advises the user what to do if the bus is out of reach.
 func busHint(a *App, settings *contexts.Context) string {
 	switch {
 	case settings.Bus == DefaultBus:

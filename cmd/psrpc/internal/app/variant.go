@@ -45,7 +45,7 @@ func (a *App) ConnWith(ctx context.Context, parameter, value string) (conn *dyna
 		return nil, nil, errors.Join(err, b.Close())
 	}
 	return conn, func() {
-		// The verb has its answers, so errors at the end do not matter.
+		// The verb already has its answers, so an error from closing does not matter.
 		_ = conn.Close()
 		_ = b.Close()
 	}, nil

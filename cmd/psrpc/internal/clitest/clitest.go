@@ -17,8 +17,8 @@ import (
 
 // Env is the environment of a run. The zero value is an empty one.
 type Env struct {
-	// Bus is the bus that is used for every URL. If it is nil, the URL is opened. Runs do not close
-	// it.
+	// Bus is used for every URL of a bus, and stays open after the run. If it is nil, the run opens
+	// the URL.
 	Bus bus.Bus
 	// Vars contains environment variables. If HOME is not among them, it is an empty directory.
 	Vars map[string]string
@@ -28,8 +28,8 @@ type Env struct {
 	Now func() time.Time
 	// Terminal makes the standard output a terminal.
 	Terminal bool
-	// OnOutput is called with each text that is written to one of the standard streams, while the run
-	// is in progress. If it is nil, the texts are in the result only.
+	// OnOutput is called during the run with each text that is written to the standard output or
+	// the standard error. It may be nil. The result contains the texts in any case.
 	OnOutput func(text string)
 }
 

@@ -20,7 +20,7 @@ import (
 // ErrNotFound is wrapped by the errors about contexts that do not exist.
 var ErrNotFound = errors.NewErrorf(errors.NotFound, "not found")
 
-// Context is a set of settings. A field that is empty is not set.
+// Context is a set of settings. An empty field means that the setting is not made.
 type Context struct {
 	// Name is the name of the context. It is empty for settings that are not from a context.
 	Name string `yaml:"-"`
@@ -39,7 +39,8 @@ type Context struct {
 	Timeout time.Duration `yaml:"timeout,omitempty"`
 	// Metadata is sent with every call, stream and update.
 	Metadata map[string]string `yaml:"metadata,omitempty"`
-	// Redact names options of fields that recordings and taps do not show.
+	// Redact names field options of the schema. Recordings and taps hide the fields that have one
+	// of them.
 	Redact []string `yaml:"redact,omitempty"`
 	// ReadOnly refuses verbs that change something, unless --yes is given.
 	ReadOnly bool `yaml:"readonly,omitempty"`
@@ -54,8 +55,8 @@ type Config struct {
 	path string
 }
 
-// Load reads the configuration file. If there is none, the configuration is empty. Load fails if
-// others than the owner can read or write the file, because it may contain secrets.
+// Load reads the configuration file. If there is none, the configuration is empty. The file may
+// contain secrets, so Load fails if anyone but the owner can read or write it.
 func Load(path string) (*Config, error) {
 	config := &Config{path: path}
 	info, err := os.Stat(path)
@@ -80,8 +81,8 @@ func Load(path string) (*Config, error) {
 	return config, nil
 }
 
-// Save writes the configuration file so that only its owner can read it. Either the whole file is
-// replaced or nothing.
+// Save writes the configuration file so that only its owner can read it. If it fails, the old file
+// remains unchanged.
 func (c *Config) Save() error {
 	content, err := yaml.Marshal(c)
 	if err != nil {

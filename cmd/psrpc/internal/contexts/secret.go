@@ -14,7 +14,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// commandTimeout is how long a command may take that prints a secret.
+// commandTimeout is how long a command that prints a secret may take.
 const commandTimeout = 30 * time.Second
 
 // variable matches a reference to an environment variable.
@@ -88,11 +88,11 @@ func RedactURL(busURL string) string {
 	if !found {
 		return hidden
 	}
-	// The last at sign of the authority ends the user. A password that is not encoded may contain a
-	// slash, so the authority is taken to end at the last at sign, wherever it is.
+	// The last at sign ends the part with user and password. Everything before it belongs to that
+	// part, even a slash, because a password that is not percent-encoded may contain one.
 	base, query, hasQuery := strings.Cut(rest, "?")
 	if strings.Contains(query, "@") {
-		return scheme + "://" + hidden // a password that contains a question mark
+		return scheme + "://" + hidden // The password contains a question mark.
 	}
 	if at := strings.LastIndexByte(base, '@'); at >= 0 {
 		base = redactUser(scheme, base[:at]) + base[at:]
@@ -104,7 +104,8 @@ func RedactURL(busURL string) string {
 	return redacted
 }
 
-// redactUser hides the password of user:password. A user of NATS without a password is a token.
+// redactUser hides the password in user:password. On NATS, a user without a password is a token, so
+// it is hidden, too.
 func redactUser(scheme, user string) string {
 	name, password, hasPassword := strings.Cut(user, ":")
 	switch {

@@ -28,7 +28,8 @@ import (
 //go:embed greeter.proto
 var protos embed.FS
 
-// regions are the regions of the servers, in turn.
+// regions are given to the servers in turn. The region of a server is its label region and its
+// topic of the method In.
 var regions = []string{"eu", "us", "asia"}
 
 // newsInterval is the time between two updates of the method News.
@@ -123,10 +124,10 @@ type greeting struct {
 	Greeted  int32             `json:"greeted,omitempty"`
 }
 
-// texts contains the greeting in each language. English is the default.
+// texts contains the word of greeting for each language. English is the default.
 var texts = map[string]string{"en": "Hello", "de": "Hallo", "fr": "Bonjour"}
 
-// greet answers a request.
+// greet returns the response to a greeting request that has arrived at the given server.
 func (d *Demo) greet(message proto.Message, server string) (*dynamicpb.Message, error) {
 	var request greeting
 	encoded, err := protojson.Marshal(message)
@@ -170,7 +171,7 @@ func (d *Demo) publishNews() {
 			greeted := d.greeted.Load()
 			update, err := d.message("NewsUpdate", greeting{Text: fmt.Sprintf("%d greetings so far", greeted), Greeted: greeted})
 			if err == nil {
-				// An update that cannot be sent is not missed: the next one follows.
+				// An error does not matter, because the next update follows after a second.
 				_ = d.registrations[0].Publish(context.Background(), "News", update)
 			}
 		case <-d.stop:
@@ -184,7 +185,7 @@ func (d *Demo) Close() {
 	close(d.stop)
 	d.news.Wait()
 	for _, status := range d.statuses {
-		_ = status.Close() // the server stops anyway
+		_ = status.Close() // an error does not matter, because the server stops anyway
 	}
 	for _, server := range d.servers {
 		server.Kill()

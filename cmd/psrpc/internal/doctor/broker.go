@@ -14,22 +14,26 @@ import (
 
 // Limits above which the checks of the broker report something.
 const (
-	// roundTripWarning is the round-trip time of the broker. A call takes two to four messages.
+	// roundTripWarning is the round-trip time to the broker above which calls are slow, because
+	// each call sends two to four messages through the broker.
 	roundTripWarning = 25 * time.Millisecond
-	// memoryShare is the share of Redis's maxmemory that may be used.
+	// memoryShare is the used share of Redis's maxmemory from which on the check warns.
 	memoryShare = 0.9
-	// backlogShare is the share of the output buffer that may wait for one subscriber.
+	// backlogShare is how much of the output buffer limit may wait for one subscriber, as a share
+	// of the limit.
 	backlogShare = 0.5
-	// natsBacklog is the number of bytes that may wait for one subscriber on NATS, whose servers
-	// close a connection at 64 MiB unless configured otherwise.
+	// natsBacklog is the number of bytes waiting for one subscriber from which on the check warns.
+	// A NATS server closes a connection at 64 MiB unless configured otherwise.
 	natsBacklog = 16 << 20
 	// usualMaxPayload is the default of NATS's max_payload.
 	usualMaxPayload = 1 << 20
-	// messageShare is the share of the largest frame that the mean message of a method may have.
+	// messageShare is how large the mean message of a method may be, as a share of the largest
+	// frame.
 	messageShare = 0.5
 )
 
-// oldestVersions contains, by the name of its software, the oldest version of each broker that has all that dynpsrpc uses.
+// oldestVersions contains the oldest version of each broker that has all the features that dynpsrpc
+// uses. The key is the name of the broker's software.
 var oldestVersions = map[string]struct{ version, lacks string }{
 	kindRedis: {"7.0", "rules that tell publishing from subscribing, and sharded pub/sub"},
 	kindNATS:  {"2.9", "fixes of the server"},
@@ -68,7 +72,7 @@ func checkRoundTrip(f *facts) []Finding {
 	}}
 }
 
-// checkVersion finds a broker that lacks something.
+// checkVersion finds a broker that is too old to have all the features that dynpsrpc uses.
 func checkVersion(f *facts) []Finding {
 	oldest, ok := oldestVersions[f.info.Software]
 	if !ok || f.info.Version == "" || !olderThan(f.info.Version, oldest.version) {
@@ -81,7 +85,7 @@ func checkVersion(f *facts) []Finding {
 	}}
 }
 
-// olderThan compares two versions number by number.
+// olderThan reports whether version is older than other. It compares the numbers between the dots.
 func olderThan(version, other string) bool {
 	a, b := strings.Split(version, "."), strings.Split(other, ".")
 	for i := range min(len(a), len(b)) {
@@ -121,8 +125,8 @@ func checkACL(f *facts) (found []Finding) {
 	return found
 }
 
-// checkOutputBuffer finds a limit of Redis that is smaller than the largest frame, and subscribers
-// that are near it.
+// checkOutputBuffer finds an output buffer limit of Redis that is smaller than the largest frame.
+// It also finds subscribers whose backlog comes near the limit.
 func checkOutputBuffer(f *facts) (found []Finding) {
 	limit := f.info.OutputBuffer
 	if limit.Hard == 0 {
@@ -157,8 +161,8 @@ func softLimit(limit bus.OutputBuffer) string {
 	return fmt.Sprintf(", or after %s above %s", rounded(limit.SoftTime), size(limit.Soft))
 }
 
-// slowest returns the connections that a condition selects, those with the most bytes first, and
-// not more than a reader wants to see.
+// slowest returns the connections for which isSlow is true, at most maxListed of them. Those with
+// the most waiting bytes come first.
 func (f *facts) slowest(isSlow func(bus.Peer) bool) []bus.Peer {
 	slow := slices.DeleteFunc(slices.Clone(f.connections), func(p bus.Peer) bool { return !isSlow(p) })
 	slices.SortFunc(slow, func(a, b bus.Peer) int { return cmp.Compare(b.PendingBytes, a.PendingBytes) })
@@ -186,8 +190,8 @@ func size(bytes int64) string {
 	}
 }
 
-// checkMaxPayload finds a limit of frames that is unusually low, and methods whose messages come
-// near the limit.
+// checkMaxPayload finds an unusually low limit on the size of frames, and methods whose messages
+// come near the limit.
 func checkMaxPayload(f *facts) (found []Finding) {
 	limit := f.info.MaxFrameSize
 	if limit == 0 {
@@ -220,8 +224,8 @@ func checkMaxPayload(f *facts) (found []Finding) {
 	return found
 }
 
-// checkSlowConsumers finds subscribers for which a NATS server has to keep much, and those that it
-// has disconnected for that meanwhile.
+// checkSlowConsumers finds subscribers that read so slowly that a NATS server has to keep many
+// bytes for them. It also finds that the server has disconnected some within the window.
 func checkSlowConsumers(f *facts) (found []Finding) {
 	if grown := f.laterInfo.SlowConsumers - f.info.SlowConsumers; grown > 0 {
 		found = append(found, Finding{
@@ -244,7 +248,8 @@ func checkSlowConsumers(f *facts) (found []Finding) {
 	return found
 }
 
-// checkEviction finds settings of Redis's memory with which locks of queues are lost.
+// checkEviction finds memory settings of Redis that lose the locks of queues: Redis evicts them, or
+// has no room for new ones.
 func checkEviction(f *facts) []Finding {
 	used := float64(f.info.UsedMemory) >= memoryShare*float64(f.info.MaxMemory) && f.info.MaxMemory > 0
 	switch policy := f.info.EvictionPolicy; {

@@ -20,8 +20,8 @@ type Difference struct {
 func (d Difference) String() string { return d.Where + " " + d.What }
 
 // Differences compares the methods of two versions of a service, and the fields and enum values of
-// all messages that the methods use. The options of the methods are compared elsewhere, because
-// servers report the options themselves.
+// all messages that the methods use. It does not compare the options of the methods, because
+// servers report those themselves.
 func Differences(older, newer protoreflect.ServiceDescriptor) []Difference {
 	c := comparison{compared: make(map[protoreflect.FullName]bool)}
 	c.service(older, newer)
@@ -31,8 +31,8 @@ func Differences(older, newer protoreflect.ServiceDescriptor) []Difference {
 // comparison collects the differences of two versions.
 type comparison struct {
 	found []Difference
-	// compared contains the messages and enums that have been compared, because messages may refer
-	// to each other.
+	// compared contains the messages and enums that have been compared. It ends the recursion,
+	// because messages may refer to each other.
 	compared map[protoreflect.FullName]bool
 }
 

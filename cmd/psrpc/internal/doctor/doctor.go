@@ -17,47 +17,50 @@ import (
 type Target struct {
 	Bus   bus.Bus
 	Fleet *fleet.Fleet
-	// Variants yields the fleets that could use the same broker in other ways. prefixes are the
-	// prefixes of other fleets on the broker, as far as they are known. The variants are asked one
-	// after the other, so each one may be closed when the next one is asked for. Variants may be nil.
+	// Variants yields fleets on the same broker that a peer with other settings would use. prefixes
+	// are the known prefixes of other fleets on the broker. Each variant may be closed when the
+	// next one is asked for. Variants may be nil.
 	Variants func(ctx context.Context, info bus.Info, prefixes []string) iter.Seq[Variant]
 }
 
-// Variant is a fleet that uses the same broker in another way.
+// Variant is a fleet that uses the same broker with another setting in the URL of its bus.
 type Variant struct {
-	// Name is the parameter of the bus URL in which it differs, such as "sharded=true".
+	// Name is the parameter of the URL that differs, such as "sharded=true".
 	Name string
-	// IsPrefix is set if it differs in its prefix. Fleets with different prefixes may share a broker.
+	// IsPrefix is set if the prefix differs. This is no mistake: fleets with different prefixes may
+	// share a broker.
 	IsPrefix bool
 	Fleet    *fleet.Fleet
 }
 
 // Options configures [Examine].
 type Options struct {
-	// Window is the time between the two answers of each server, from which the growth of counters is
-	// computed. If it is 0, the checks that need two answers are skipped.
+	// Window is the time between the first and the second answers of the servers. Some checks
+	// compute from them how much counters have grown. If Window is 0, these checks are skipped.
 	Window time.Duration
 	// Only contains the IDs of the checks to run, or their first part, such as "bus". If it is empty,
 	// all checks run.
 	Only []string
 }
 
-// The kinds of buses with a broker, and the names of the usual brokers.
+// These are the kinds of buses that have a broker. Each kind is also the name of its usual broker.
 const (
 	kindRedis = "redis"
 	kindNATS  = "nats"
 )
 
-// check is one check of a fleet. The findings that run returns need not name the check.
+// check is one check of a fleet. Its run function returns findings without the ID of the check,
+// which Examine adds.
 type check struct {
 	id    string
 	about string
-	// needs are the parts of the facts without which the check cannot run. asks are parts that it uses
-	// if they are known.
+	// needs are the parts of the facts without which the check cannot run. asks are the parts that
+	// it uses if they could be found out.
 	needs, asks []part
-	// twice is set if the check needs two answers.
+	// twice is set if the check compares the first answers with the second ones.
 	twice bool
-	// kinds are the kinds of bus to which the check applies. It applies to all if there are none.
+	// kinds are the kinds of bus to which the check applies. If it is empty, the check applies to
+	// all.
 	kinds []string
 	run   func(*facts) []Finding
 }
@@ -115,9 +118,9 @@ func AppliesTo(id, kind string) bool {
 	return i >= 0 && (len(checks[i].kinds) == 0 || slices.Contains(checks[i].kinds, kind))
 }
 
-// Examine asks the broker and the servers, and runs the checks. It takes as long as the window of
-// the options and the answers. It returns an error if ctx ends, or with the code
-// [errors.InvalidArgument] if there is no such check. What is wrong with the fleet is in the report.
+// Examine asks the broker and the servers, runs the checks, and reports what is wrong with the
+// fleet. It waits for the answers and for the window of the options. It returns an error if ctx
+// ends, or with the code [errors.InvalidArgument] if options name a check that does not exist.
 func Examine(ctx context.Context, target Target, options Options) (Report, error) {
 	selected, err := selectChecks(options.Only)
 	if err != nil {

@@ -15,7 +15,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// part is a part of the facts. A check names the parts that it needs.
+// part is a part of the facts that can be asked for on its own. A check names the parts that it
+// needs.
 type part string
 
 const (
@@ -23,7 +24,8 @@ const (
 	partServers     part = "the servers' answers"
 	partChannels    part = "the broker's channels"
 	partConnections part = "the broker's connections"
-	// The following parts are asked for only if they are wanted, and no check depends on them.
+	// No check depends on the following parts, but some use them. They are only asked for if such a
+	// check runs.
 	partTopics      part = "topics"
 	partDescriptors part = "descriptors"
 	partVariants    part = "other ways to use the broker"
@@ -38,30 +40,30 @@ const (
 
 // facts is what the broker and the servers have said.
 type facts struct {
-	// laterInfo and later are the second answers, which came after window. If askedTwice is false,
-	// they are the first answers.
+	// info and servers are the first answers. laterInfo and later are the second ones, which came
+	// after window. If askedTwice is false, they are the first answers again.
 	info, laterInfo bus.Info
 	servers, later  []*fleet.Server
 	askedTwice      bool
 	window          time.Duration
-	// refused contains the errors of servers that did not want to answer, by server ID.
+	// refused contains the errors of servers that have refused to answer, by server ID.
 	refused map[string]error
-	// peers is what answers and channels of the broker tell together. connections are those of the
-	// broker.
+	// peers combines the answers of the servers with the channels of the broker. connections are
+	// the connections of the broker.
 	peers       *fleet.Peers
 	connections []bus.Peer
-	// variants are the servers that use the same broker in another way.
+	// variants are the other fleets on the same broker that have been asked; see Target.Variants.
 	variants []variant
-	// topics contains the topics of methods that have a single server for each topic.
+	// topics contains the topics of each method that must have a single server for each topic.
 	topics map[methodKey][]string
-	// descriptors contains the versions of services of which there are several, as far as they could
-	// be read.
+	// descriptors contains the descriptors of services that are served in several versions, as far
+	// as they could be read.
 	descriptors map[fleet.Digest]*registry.Service
-	// unknown contains the errors of the parts that could not be found out.
+	// unknown contains the error for each part that could not be found out.
 	unknown map[part]error
 }
 
-// variant is another way to use the same broker, and the servers that use it.
+// variant is a [Variant] with the servers that have answered.
 type variant struct {
 	name     string
 	isPrefix bool
@@ -79,7 +81,7 @@ func gather(ctx context.Context, target Target, window time.Duration, wanted map
 		unknown:     make(map[part]error),
 	}
 	f.info = f.askBroker(ctx, target.Bus)
-	if err := f.unknown[partBroker]; err != nil { // nobody else can be asked either
+	if err := f.unknown[partBroker]; err != nil { // nothing else can be asked without the broker
 		f.note(partServers, err)
 		f.note(partChannels, err)
 		f.note(partConnections, err)
@@ -102,7 +104,8 @@ func gather(ctx context.Context, target Target, window time.Duration, wanted map
 	return f, ctx.Err()
 }
 
-// askOnce asks for what need not be known twice.
+// askOnce asks for the parts for which one answer suffices, and for the first answers of the
+// servers.
 func (f *facts) askOnce(ctx context.Context, target Target, wanted map[part]bool) {
 	if wanted[partConnections] {
 		f.askConnections(ctx, target.Bus)
@@ -158,7 +161,7 @@ func (f *facts) askConnections(ctx context.Context, b bus.Bus) {
 func (f *facts) askPeers(ctx context.Context, target Target) {
 	peers, err := target.Fleet.Peers(ctx, fleet.Scan())
 	if err == nil && isSilent(peers) {
-		// A server that has just started or stopped looks silent, so they are asked again.
+		// A server that has just started or stopped looks silent for a moment, so ask once more.
 		peers, err = target.Fleet.Peers(ctx, fleet.Scan())
 	}
 	if err != nil {
@@ -169,7 +172,7 @@ func (f *facts) askPeers(ctx context.Context, target Target) {
 	f.note(partChannels, peers.ScanErr)
 }
 
-// askServers asks all servers. Those that are asked twice are in the same order both times.
+// askServers asks all servers and returns their answers, sorted by ID.
 func (f *facts) askServers(ctx context.Context, asked *fleet.Fleet) []*fleet.Server {
 	var servers []*fleet.Server
 	for server, err := range asked.Servers(ctx, fleet.Parts(fleet.PartStats, fleet.PartHealth, fleet.PartBus)) {
@@ -186,14 +189,14 @@ func (f *facts) askServers(ctx context.Context, asked *fleet.Fleet) []*fleet.Ser
 	return servers
 }
 
-// hasSingleServer reports whether a method may have only one server for each topic. It is not
-// claimed, although only one server gets a request.
+// hasSingleServer reports whether a method may have only one server for each topic. The servers of
+// such a method do not claim requests, so with two servers, each request would run twice.
 func hasSingleServer(method fleet.Method) bool {
 	return !method.RequireClaim && method.Routing != registry.RoutingMulti
 }
 
-// askTopics asks the servers of methods with a single server for their topics. Servers tell at most
-// 1,000 topics for each method; the others are not compared.
+// askTopics asks servers for their topics of the methods that may have only one server for each
+// topic. A server tells at most maxTopics topics of a method, so the others are not compared.
 func (f *facts) askTopics(ctx context.Context, asked *fleet.Fleet) {
 	servers := make(map[string]map[string]bool) // the IDs of servers with topics, by service
 	for m := range methodsOf(f.servers) {
@@ -207,12 +210,12 @@ func (f *facts) askTopics(ctx context.Context, asked *fleet.Fleet) {
 	}
 	for wireName, ids := range servers {
 		if len(ids) < 2 {
-			continue // nobody could have the same topic
+			continue // a single server cannot share a topic with another one
 		}
 		var answers []*fleet.Server
 		for server, err := range asked.Servers(ctx, fleet.OfService(wireName), fleet.Services(wireName),
 			fleet.Parts(fleet.PartTopics), fleet.MaxTopics(maxTopics)) {
-			if err == nil { // the check works with what the others tell
+			if err == nil { // without this answer, the check uses those of the other servers
 				answers = append(answers, server)
 			}
 		}
@@ -239,7 +242,7 @@ func (f *facts) askDescriptors(ctx context.Context, asked *fleet.Fleet) {
 			}
 			files, err := asked.Describe(ctx, v.digest)
 			if err != nil {
-				continue // the check says so
+				continue // the check reports that the version could not be read
 			}
 			reg := registry.New(registry.WithWireNames(map[string]string{v.name: wireName}))
 			if reg.RegisterDescriptorSet(files) != nil {
@@ -252,7 +255,7 @@ func (f *facts) askDescriptors(ctx context.Context, asked *fleet.Fleet) {
 	}
 }
 
-// askVariants asks the servers that use the same broker in another way.
+// askVariants asks the servers of the fleets that [Target.Variants] yields.
 func (f *facts) askVariants(ctx context.Context, target Target) {
 	if target.Variants == nil {
 		return
@@ -268,13 +271,13 @@ func (f *facts) askVariants(ctx context.Context, target Target) {
 	}
 }
 
-// prefixes returns the prefixes of other fleets on the broker. The broker does not tell prefixes that
-// end with a letter, digit or underscore. They are known if this bus has no prefix, because the name of
-// a service then includes those of others.
+// prefixes returns the prefixes of other fleets on the broker. [bus.Inspector] does not find a
+// prefix that ends with a letter, digit or underscore. If this bus has no prefix, such a prefix is
+// found at the beginning of the name of the other fleet's control service.
 func (f *facts) prefixes(ctx context.Context, b bus.Bus) []string {
 	found := make(map[string]bool)
 	if inspector, ok := b.(bus.Inspector); ok {
-		// Without an answer, only modes are compared.
+		// If the broker does not answer, its prefixes are left out.
 		prefixes, _ := inspector.Prefixes(ctx)
 		for _, prefix := range prefixes {
 			found[prefix] = true
@@ -290,7 +293,7 @@ func (f *facts) prefixes(ctx context.Context, b bus.Bus) []string {
 	return all[:min(len(all), maxPrefixes)]
 }
 
-// served is a method of a server.
+// served is a method together with its service and the server that serves it.
 type served struct {
 	server  *fleet.Server
 	service *fleet.Service
@@ -334,7 +337,7 @@ func countedMethodsOf(servers []*fleet.Server) iter.Seq[served] {
 // busKind returns "redis", "nats" or "local".
 func (f *facts) busKind() string { return f.info.Kind }
 
-// hasMode reports whether the bus of this program has a mode.
+// hasMode reports whether the bus of this program uses a mode, such as "subject_per_method".
 func (f *facts) hasMode(mode string) bool { return slices.Contains(f.info.Modes, mode) }
 
 // missing returns why a check cannot run, or "" if it can.

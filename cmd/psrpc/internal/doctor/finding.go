@@ -4,22 +4,22 @@ package doctor
 type Severity string
 
 const (
-	// OK is the severity of what is as it should be.
+	// OK means that everything is as it should be.
 	OK Severity = "ok"
-	// Warning is the severity of what may cost time or hide problems.
+	// Warning means that something may cost time or hide problems.
 	Warning Severity = "warn"
-	// Error is the severity of what makes calls fail, or lose or repeat requests.
+	// Error means that calls fail, or that requests are lost or run more than once.
 	Error Severity = "error"
 )
 
-// A Finding is one thing that a check has seen.
+// A Finding is one result of a check.
 type Finding struct {
 	// Check is the ID of the check, such as "fleet.clock".
 	Check    string   `json:"check"`
 	Severity Severity `json:"severity"`
 	// Seen tells what the check has seen.
 	Seen string `json:"seen"`
-	// Do tells what to do about it. It is empty if the severity is OK.
+	// Do is advice on how to mend it. It is empty if the severity is OK.
 	Do string `json:"do,omitempty"`
 	// Servers are the IDs of the servers concerned, if the check knows them.
 	Servers []string `json:"servers,omitempty"`
@@ -36,7 +36,7 @@ type Skip struct {
 
 // Report is the result of all checks.
 type Report struct {
-	// Findings are in the order of the checks. Checks that have found nothing have none.
+	// Findings are in the order of the checks. A check that has found nothing adds none.
 	Findings []Finding `json:"findings"`
 	// Passed contains the IDs of the checks that have found nothing bad.
 	Passed []string `json:"passed"`

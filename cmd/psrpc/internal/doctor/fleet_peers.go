@@ -12,7 +12,7 @@ import (
 // fleetService is the name of the control service on the bus.
 const fleetService = "DynpsrpcFleet"
 
-// checkServers says how many servers have answered, and which ones did not want to.
+// checkServers reports how many servers have answered, and which ones have refused to.
 func checkServers(f *facts) (found []Finding) {
 	services := len(versionsOf(f.servers))
 	switch {
@@ -40,18 +40,18 @@ func checkServers(f *facts) (found []Finding) {
 	return found
 }
 
-// isSilent reports whether somebody who has received a question has not answered.
+// isSilent reports whether a server has received a discovery request and has not answered.
 func isSilent(peers *fleet.Peers) bool {
 	return peers.Silent > 0 ||
 		slices.ContainsFunc(peers.Services, func(s *fleet.PeerService) bool { return s.Silent > 0 })
 }
 
-// idleConnection is the time after which a connection is named that may belong to a silent server.
-// The buses of dynpsrpc send something every few seconds.
+// idleConnection is the idle time after which a connection may belong to a silent server. A live
+// bus of dynpsrpc sends something every few seconds.
 const idleConnection = 15 * time.Second
 
-// checkSilent finds servers that receive questions and do not answer: their process hangs, or their
-// connection is half-open.
+// checkSilent finds servers that receive discovery requests and do not answer. Their process hangs,
+// or their connection is half-open.
 func checkSilent(f *facts) (found []Finding) {
 	if !isSilent(f.peers) {
 		return nil
@@ -111,7 +111,8 @@ func checkTopics(f *facts) (found []Finding) {
 		}
 		topics := f.topics[m.key()]
 		if m.method.TopicCount == 0 && len(m.method.TopicParams) == 0 {
-			topics = []string{""} // without topics, the whole method has a single server
+			// A method without topics may have only one server altogether.
+			topics = []string{""}
 		}
 		for _, topic := range topics {
 			key := topicKey{m.name(), topic}

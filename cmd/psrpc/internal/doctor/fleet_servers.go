@@ -19,17 +19,19 @@ const (
 	clockWarning  = 250 * time.Millisecond
 	clockError    = time.Second
 	drainingLimit = 10 * time.Minute
-	// overloadShare is the share of a method's limit of concurrent requests.
+	// overloadShare is how many requests of a method may run, as a share of its limit of concurrent
+	// requests.
 	overloadShare = 0.9
 	errorShare    = 0.01
-	// minCalls is the number of calls below which a share of errors says nothing.
+	// minCalls is the number of calls that a method needs before its share of errors means
+	// anything.
 	minCalls = 10
 )
 
 // checkClock finds servers whose clock differs from the clock of this machine.
 func checkClock(f *facts) (found []Finding) {
 	for _, server := range f.servers {
-		// The clock was read at some time during the round trip.
+		// The server read its clock at some unknown time during the round trip.
 		offset := max(server.ClockOffset.Abs()-server.RoundTrip/2, 0)
 		if offset <= clockWarning {
 			continue
@@ -89,7 +91,7 @@ func checkDraining(f *facts) (found []Finding) {
 	return found
 }
 
-// checkOverload finds methods that run nearly as many requests as they may.
+// checkOverload finds methods whose number of running requests is near its limit.
 func checkOverload(f *facts) (found []Finding) {
 	for m := range countedMethodsOf(f.later) {
 		limit, active := m.method.MaxConcurrent, m.method.Stats.Active
@@ -107,7 +109,7 @@ func checkOverload(f *facts) (found []Finding) {
 	return found
 }
 
-// earlierStats returns the counters of the first answers.
+// earlierStats returns the counters that the servers told in their first answers.
 func (f *facts) earlierStats() map[methodKey]*fleet.Stats {
 	stats := make(map[methodKey]*fleet.Stats)
 	for m := range countedMethodsOf(f.servers) {
@@ -116,21 +118,21 @@ func (f *facts) earlierStats() map[methodKey]*fleet.Stats {
 	return stats
 }
 
-// serverFaults are the codes of errors for which the server is to blame, as in the conventions of
-// OpenTelemetry. The others are answers, such as not_found.
+// serverFaults are the error codes for which the server is to blame, as in the conventions of
+// OpenTelemetry. Other codes, such as not_found, are normal answers.
 var serverFaults = []errors.ErrorCode{
 	errors.Unknown, errors.DeadlineExceeded, errors.Unimplemented, errors.Internal, errors.Unavailable, errors.DataLoss,
 	errors.MalformedResponse, errors.ResourceExhausted,
 }
 
-// errorCounts adds up the calls of a method on all servers.
+// errorCounts is the number of calls and errors of a method on all servers together.
 type errorCounts struct {
 	calls, failed uint64
 	codes         map[errors.ErrorCode]uint64
 	servers       []string
 }
 
-// add adds the calls of one server between two answers.
+// add adds the calls that one server has counted between its two answers.
 func (c *errorCounts) add(server string, before, now *fleet.Stats) {
 	c.calls += now.CallsOK - before.CallsOK
 	var failed uint64
@@ -160,15 +162,15 @@ func (c *errorCounts) codeNames() []string {
 	return names
 }
 
-// checkErrors finds methods of which a considerable share of calls fails. It adds up the counters of
-// all servers.
+// checkErrors finds methods of which too large a share of the calls fails. It adds up the counters
+// of all servers.
 func checkErrors(f *facts) (found []Finding) {
 	methods := make(map[string]*errorCounts)
 	earlier := f.earlierStats()
 	for m := range countedMethodsOf(f.later) {
 		before := earlier[m.key()]
 		if before == nil {
-			continue // the server has started meanwhile
+			continue // the server has started since the first answers
 		}
 		if methods[m.name()] == nil {
 			methods[m.name()] = &errorCounts{codes: make(map[errors.ErrorCode]uint64)}
@@ -192,7 +194,8 @@ func checkErrors(f *facts) (found []Finding) {
 	return found
 }
 
-// checkLost finds servers whose counters of lost frames and late requests grow.
+// checkLost finds servers that have lost frames, received requests too late or been disconnected
+// between their two answers.
 func checkLost(f *facts) (found []Finding) {
 	before := make(map[string]*fleet.Server)
 	for _, server := range f.servers {
@@ -202,7 +205,7 @@ func checkLost(f *facts) (found []Finding) {
 	for _, server := range f.later {
 		first := before[server.ID]
 		if first == nil {
-			continue // it has started meanwhile
+			continue // the server has started since the first answers
 		}
 		var grown []string
 		add := func(now, then uint64, what string) {
@@ -236,7 +239,7 @@ func checkLost(f *facts) (found []Finding) {
 	return found
 }
 
-// byBusValue groups the servers by something that they tell of their bus.
+// byBusValue groups the IDs of servers by the result of value for their bus.
 func byBusValue(servers []*fleet.Server, value func(*fleet.Bus) string) map[string][]string {
 	groups := make(map[string][]string)
 	for _, server := range servers {
@@ -269,8 +272,8 @@ func smallerGroups(groups map[string][]string) (servers []string) {
 	return servers
 }
 
-// checkRedisDB finds servers that use different databases of Redis. Channels are the same in all of
-// them, but locks are not, so that several servers run one request.
+// checkRedisDB finds servers that use different databases of Redis. Channels are shared by all
+// databases, but locks are not, so one request runs once in each database.
 func checkRedisDB(f *facts) []Finding {
 	if f.busKind() != kindRedis {
 		return nil
@@ -287,8 +290,8 @@ func checkRedisDB(f *facts) []Finding {
 	}}
 }
 
-// checkModes finds servers that use the same broker in another way, so that the servers here do not
-// hear them.
+// checkModes finds servers on the same broker whose settings differ, so that they and the servers
+// here do not hear each other.
 func checkModes(f *facts) (found []Finding) {
 	for _, variant := range f.variants {
 		if len(variant.servers) == 0 {
@@ -324,7 +327,7 @@ func idsOf(servers []*fleet.Server) []string {
 	return ids
 }
 
-// checkQueueSets finds servers that share a queue and serve different methods of it.
+// checkQueueSets finds servers that share a queue but do not handle the same methods.
 func checkQueueSets(f *facts) (found []Finding) {
 	found = f.missingHandlers()
 	if f.busKind() == kindNATS && !f.hasMode("subject_per_method") {
@@ -338,10 +341,10 @@ func isQueued(method fleet.Method) bool {
 	return method.Kind == registry.KindSingle && method.Routing == registry.RoutingQueue
 }
 
-// missingHandlers finds servers of a queue that have no handler for its method. Calls fail if they go
-// to such a server.
+// missingHandlers finds servers that lack the handler of a queued method which other servers have.
+// A call fails if the queue gives it to such a server.
 func (f *facts) missingHandlers() (found []Finding) {
-	missing := make(map[string][]string) // the servers without a handler, by method
+	missing := make(map[string][]string) // IDs of the servers without a handler, by method
 	handled := make(map[string]bool)
 	for m := range methodsOf(f.servers) {
 		switch {
@@ -354,7 +357,7 @@ func (f *facts) missingHandlers() (found []Finding) {
 	}
 	for _, name := range slices.Sorted(maps.Keys(missing)) {
 		if !handled[name] {
-			continue // nobody handles it, so that all calls fail in the same way
+			continue // no server handles it, so all calls fail alike
 		}
 		found = append(found, Finding{
 			Severity: Error,
@@ -367,9 +370,9 @@ func (f *facts) missingHandlers() (found []Finding) {
 	return found
 }
 
-// differentMethods finds servers of a NATS queue that serve different methods. All queued methods of
-// a service share one queue, so that NATS may give a frame to a server that does not know its method.
-// Topics have queues of their own, and are left out.
+// differentMethods finds servers of a NATS queue that serve different methods. All queued methods
+// of a service share one queue, so NATS may give a frame to a server that does not know its method.
+// Methods with topics are left out, because each topic has its own queue.
 func (f *facts) differentMethods() (found []Finding) {
 	queues := make(map[string]map[string][]string) // methods, by service and server
 	for m := range methodsOf(f.servers) {

@@ -17,8 +17,8 @@ type version struct {
 	digest  fleet.Digest
 	name    string // the full name of the service
 	servers []string
-	// latestStart is when the server that started last has started. The version that was deployed
-	// last is taken for the newer one.
+	// latestStart is the start of the server of this version that started last. The version with
+	// the later latestStart is taken for the newer one.
 	latestStart time.Time
 	methods     []fleet.Method
 }
@@ -27,7 +27,7 @@ type version struct {
 func (v version) short() string { return v.digest.String()[:8] }
 
 // versionsOf groups the servers by service and version. The keys are the names of the services on
-// the bus. The versions of a service are in the order in which they were deployed.
+// the bus. The versions of a service are sorted by latestStart, so the newest one comes last.
 func versionsOf(servers []*fleet.Server) map[string][]version {
 	type key struct {
 		wireName, name string
@@ -61,8 +61,8 @@ func versionsOf(servers []*fleet.Server) map[string][]version {
 	return services
 }
 
-// withOneName returns the versions that belong to the service which was deployed last. Services of
-// other names are a matter of the check fleet.names.
+// withOneName returns the versions with the same full name as the newest one. If the others differ,
+// the check fleet.names reports it.
 func withOneName(versions []version) []version {
 	name := versions[len(versions)-1].name
 	return slices.DeleteFunc(slices.Clone(versions), func(v version) bool { return v.name != name })
@@ -123,8 +123,8 @@ func optionsOf(m fleet.Method) string {
 	return text
 }
 
-// checkOptions finds methods whose options differ between the versions of a service. The digests
-// differ, too, but the consequences are worse: requests are lost or run twice.
+// checkOptions finds methods whose options differ between the versions of a service. Such a
+// difference is worse than others, because requests are then lost or run twice.
 func checkOptions(f *facts) (found []Finding) {
 	services := versionsOf(f.servers)
 	for _, wireName := range slices.Sorted(maps.Keys(services)) {
@@ -199,7 +199,7 @@ func listed[T fmt.Stringer](items []T) string {
 	return joined(texts, len(items))
 }
 
-// joined joins the first texts of a list of total items.
+// joined joins the first texts of a list. total is the number of items in the whole list.
 func joined(texts []string, total int) string {
 	shown := texts[:min(len(texts), maxListed)]
 	text := strings.Join(shown, ", ")
