@@ -11,12 +11,13 @@ import (
 )
 
 // Drain makes a server take no new requests; see [dynamic.Server.Drain]. It returns once the bus
-// delivers no more of them, and does not wait for the requests that the server is handling: their
-// number is told by [Fleet.Servers] with [PartStats]. A server that is drained already stays so.
+// delivers no more of them to the server. It does not wait for the requests that the server is
+// handling; ask for their number with [Fleet.Servers] and [PartStats]. Draining a drained server
+// changes nothing.
 //
-// The methods that change a server need one that was started with [WithAdmin]. Otherwise, they
-// return errors.ErrNoResponse. If the server's program does not permit the change, they return the
-// error of its function; see [WithAuthorize].
+// Drain, [Fleet.Resume], [Fleet.SetLogLevel] and [Fleet.ReloadPlugin] work only on servers whose
+// programs use [WithAdmin]. Otherwise, they return errors.ErrNoResponse. If the function passed to
+// [WithAuthorize] does not permit the change, they return that function's error.
 func (f *Fleet) Drain(ctx context.Context, serverID string) (State, error) {
 	response, err := administer[drainRequest, drainResponse](ctx, f, serverID, "Drain", &drainRequest{})
 	if err != nil {
@@ -35,9 +36,9 @@ func (f *Fleet) Resume(ctx context.Context, serverID string) (State, error) {
 	return response.State, nil
 }
 
-// SetLogLevel sets the level from which on a server logs, and returns the previous one. The server's
-// program must have passed its level to [LogLevel]; otherwise, the error has code unimplemented. The
-// other errors are as for [Fleet.Drain].
+// SetLogLevel sets the minimum level of the messages that a server logs, and returns the previous
+// one. The server's program must have passed its level to [LogLevel]; otherwise, the error has code
+// unimplemented. The other errors are as for [Fleet.Drain].
 func (f *Fleet) SetLogLevel(ctx context.Context, serverID string, level slog.Level) (previous slog.Level, err error) {
 	response, err := administer[setLogLevelRequest, setLogLevelResponse](
 		ctx, f, serverID, "SetLogLevel", &setLogLevelRequest{Level: level.String()})
@@ -51,8 +52,8 @@ func (f *Fleet) SetLogLevel(ctx context.Context, serverID string, level slog.Lev
 }
 
 // ReloadPlugin makes a server load a plugin again from the place where it found the plugin. The
-// result says what the server knows of the plugin afterwards. The server's program must have passed
-// a function to [ReloadPlugin]; otherwise, the error has code unimplemented. The other errors are as
+// result describes the plugin after it has been loaded. The server's program must have passed a
+// function to [ReloadPlugin]; otherwise, the error has code unimplemented. The other errors are as
 // for [Fleet.Drain].
 func (f *Fleet) ReloadPlugin(ctx context.Context, serverID, name string) (*Plugin, error) {
 	response, err := administer[reloadPluginRequest, reloadPluginResponse](
@@ -63,7 +64,7 @@ func (f *Fleet) ReloadPlugin(ctx context.Context, serverID, name string) (*Plugi
 	return &response.Plugin, nil
 }
 
-// administer calls a method of the service that changes servers.
+// administer calls a method of the control service for changes on one server.
 func administer[Request, Response any](
 	ctx context.Context, f *Fleet, serverID, method string, request *Request,
 ) (*Response, error) {

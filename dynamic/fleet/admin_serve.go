@@ -20,14 +20,14 @@ type adminOptions struct {
 // AdminOption configures [WithAdmin].
 type AdminOption func(*adminOptions)
 
-// LogLevel lets clients set the level from which on the program logs. level is that of the program's
-// slog handler.
+// LogLevel lets clients set the minimum level of the messages that the program logs. level must be
+// the variable that the program's slog handler uses.
 func LogLevel(level *slog.LevelVar) AdminOption {
 	return func(o *adminOptions) { o.level = level }
 }
 
-// ReloadPlugin lets clients load a plugin again. reload loads the plugin with this name from where it
-// was found, and returns its new state. Calls may be concurrent.
+// ReloadPlugin lets clients load a plugin again. The function reload must load the plugin with the
+// name from where it was found, and return its new state. Calls may be concurrent.
 func ReloadPlugin(reload func(ctx context.Context, name string) (Plugin, error)) AdminOption {
 	return func(o *adminOptions) { o.reload = reload }
 }
@@ -42,16 +42,16 @@ func newAdminOptions(opts []AdminOption) *adminOptions {
 	return o
 }
 
-// WithAdmin lets clients change the server: drain and resume it, see [Fleet.Drain], and what the
-// options permit. It needs [WithAuthorize], whose function decides who may do that; otherwise, Serve
-// fails. Every change is logged.
+// WithAdmin lets clients drain and resume the server (see [Fleet.Drain]), and make the changes that
+// the options permit. [Serve] fails without [WithAuthorize], because its function must decide which
+// clients may do so. Every change is logged.
 //
 // By default, nobody can change the server.
 func WithAdmin(opts ...AdminOption) ServeOption {
 	return func(o *serveOptions) { o.admin = newAdminOptions(opts) }
 }
 
-// adminHandlers returns the handlers of the service that changes servers.
+// adminHandlers returns the handlers of the control service for changes of the server.
 func (s *Status) adminHandlers() dynamic.Handlers {
 	return dynamic.Handlers{
 		"Drain":        adminHandler(s, VerbDrain, s.drain),
@@ -61,8 +61,8 @@ func (s *Status) adminHandlers() dynamic.Handlers {
 	}
 }
 
-// adminHandler returns a handler that asks whether the client is permitted to use a verb, logs what
-// the client has done, and calls handle.
+// adminHandler returns a handler that checks whether the client may use the verb, calls handle, and
+// logs what the client has done.
 func adminHandler[Request, Response any](
 	s *Status, verb Verb, handle func(ctx context.Context, request *Request) (*Response, error),
 ) dynamic.Handler {
@@ -83,8 +83,8 @@ func adminHandler[Request, Response any](
 }
 
 func (s *Status) drain(ctx context.Context, _ *drainRequest) (*drainResponse, error) {
-	// The client learns from the counters when the last handler has returned, so Drain need not wait
-	// for handlers.
+	// The short timeout keeps Drain from waiting for handlers. The client can see from the counters
+	// when the last one has returned.
 	ctx, cancel := context.WithTimeout(ctx, time.Nanosecond)
 	defer cancel()
 	if err := s.server.Drain(ctx); err != nil && !s.server.Drained() {

@@ -32,11 +32,11 @@ func (f *Fleet) Changes(ctx context.Context) (*ChangeStream, error) {
 		return nil, err
 	}
 	s := &ChangeStream{updates: updates, changes: make(chan *Change), cancel: cancel, ended: make(chan struct{})}
-	go func() { // Close waits for it.
+	go func() { // Close waits for this goroutine.
 		defer close(s.ended)
 		defer close(s.changes)
 		for update := range updates.Channel() {
-			// When the stream ends, the rest is dropped until the channel is closed.
+			// After the end of the stream, the changes that are still in the channel are dropped.
 			select {
 			case s.changes <- fromMessage[Change](update):
 			case <-ctx.Done():
@@ -60,7 +60,7 @@ func (s *ChangeStream) Dropped() uint64 { return s.updates.Stats().Dropped }
 // Close ends the stream. Its error is that of [dynamic.Subscription]'s Close.
 func (s *ChangeStream) Close() error {
 	err := s.updates.Close()
-	s.cancel() // Nobody may be reading the change that is being delivered.
+	s.cancel() // The goroutine may be waiting for a reader.
 	<-s.ended
 	return err
 }

@@ -52,7 +52,7 @@ func (c *methodCounters) RecordEnd(end dynamic.CallEnd) {
 	c.observe(max(int64(end.Duration), 0))
 	c.requestBytes.Add(uint64(end.RequestBytes))   //nolint:gosec // sizes are not negative
 	c.responseBytes.Add(uint64(end.ResponseBytes)) //nolint:gosec // sizes are not negative
-	// A precision of a millisecond is enough, and a load costs less than a store.
+	// lastCall changes at most once per millisecond, because a load costs less than a store.
 	if at := end.Time.UnixNano(); at-c.lastCall.Load() > int64(time.Millisecond) {
 		c.lastCall.Store(at)
 	}
@@ -132,9 +132,9 @@ func (c *methodCounters) stats(withText bool) *Stats {
 	failures, lastError := maps.Clone(c.errors), c.lastError
 	c.mu.Unlock()
 	// A call that ends in the meantime is in a bucket before it is in c.errors, and is in c.started
-	// before it is in a bucket. So the differences below are never negative. Calls that start and end
-	// between the two reads are among the active ones; these are few, because reading takes
-	// microseconds.
+	// before it is in a bucket. So the differences below are never negative. Calls that start and
+	// end between the reads of the histogram and of c.started count as active. They are few,
+	// because reading takes microseconds.
 	s := &Stats{Errors: failures, Duration: c.histogram()}
 	ended := s.Duration.Count()
 	s.CallsOK = ended

@@ -35,8 +35,8 @@ func (d *Digest) UnmarshalText(text []byte) (err error) {
 	return err
 }
 
-// ParseDigest returns the digest whose text is given. If the text is not 32 hexadecimal digits,
-// ParseDigest returns an error with code invalid_argument.
+// ParseDigest returns the digest for a text as [Digest.String] returns it. If the text is not 32
+// hexadecimal digits, ParseDigest returns an error with code invalid_argument.
 func ParseDigest(text string) (Digest, error) {
 	decoded, err := hex.DecodeString(text)
 	if err != nil || len(decoded) != len(Digest{}) {
@@ -87,8 +87,8 @@ func canonical(file *descriptorpb.FileDescriptorProto) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	// Without a resolver, all custom options become unknown fields, also those whose generated code
-	// is in this program.
+	// Decoding without a resolver turns all custom options into unknown fields, even those whose
+	// generated code is in this program. So all programs get the same encoding.
 	unlinked := new(descriptorpb.FileDescriptorProto)
 	options := proto.UnmarshalOptions{Resolver: new(protoregistry.Types), AllowPartial: true}
 	if err := options.Unmarshal(encoded, unlinked); err != nil {
@@ -100,8 +100,8 @@ func canonical(file *descriptorpb.FileDescriptorProto) ([]byte, error) {
 	return proto.MarshalOptions{Deterministic: true, AllowPartial: true}.Marshal(unlinked)
 }
 
-// normalize removes differences without a meaning from a message of descriptor.proto and from the
-// messages inside it.
+// normalize removes differences that have no meaning from a message of descriptor.proto and from
+// the messages inside it.
 func normalize(message protoreflect.Message) {
 	if field, ok := message.Interface().(*descriptorpb.FieldDescriptorProto); ok {
 		// The JSON name of an extension has no meaning.

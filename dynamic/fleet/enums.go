@@ -2,7 +2,7 @@ package fleet
 
 import "fmt"
 
-// Part is a part of a [Server] that servers tell only if it is asked for.
+// Part is a part of a [Server] that an answer contains only if it was asked for.
 type Part int32
 
 const (
@@ -49,9 +49,9 @@ type ServingStatus int32
 const (
 	// StatusUnknown means that nothing is known.
 	StatusUnknown ServingStatus = iota
-	// StatusServing means that it is well.
+	// StatusServing means that the server, service or check is well.
 	StatusServing
-	// StatusNotServing means that it is not well.
+	// StatusNotServing means that the server, service or check is not well.
 	StatusNotServing
 )
 
@@ -64,7 +64,7 @@ func (s ServingStatus) String() string {
 type ChangeKind int32
 
 const (
-	// ChangeStarted means that the server has begun to tell of itself.
+	// ChangeStarted means that the program has called [Serve] for the server.
 	ChangeStarted ChangeKind = iota + 1
 	// ChangeServiceAdded means that the server serves another service.
 	ChangeServiceAdded
@@ -108,7 +108,7 @@ const (
 	TapClose
 	// TapUpdate is an update that the server published.
 	TapUpdate
-	// TapClaim is a claim.
+	// TapClaim is a claim: the server offers to handle a request.
 	TapClaim
 	// TapDecline is a request that the server has declined.
 	TapDecline

@@ -37,11 +37,11 @@ type Follower struct {
 	followed map[string]versionKey
 }
 
-// Follow registers the services that the servers of the bus tell in reg, and keeps them in step with
-// what servers serve: services that appear are added, services whose descriptors change are replaced,
-// and services that no server serves any more are removed. If servers serve several versions of a
-// service, the version with the most servers is registered. The control services and services that reg
-// already contains are left alone.
+// Follow registers the services of all servers of the bus in reg, and keeps reg up to date. It adds
+// services that appear, replaces services whose descriptors change, and removes services that no
+// server serves any more. If servers serve several versions of a service, the version with the most
+// servers is registered. Follow does not touch services that reg already contains, and does not add
+// the control services.
 //
 // When Follow returns, reg contains the services that are served now. The Follower goes on until its
 // Close method is called, ctx ends, or the conn is closed. It logs services that it cannot register.
@@ -75,7 +75,7 @@ func (f *Follower) Close() error {
 	return err
 }
 
-// run asks the servers again after each change.
+// run asks the servers again shortly after each change, and at least every followInterval.
 func (f *Follower) run(ctx context.Context) {
 	timer := time.NewTimer(followInterval)
 	defer timer.Stop()
@@ -95,7 +95,7 @@ func (f *Follower) run(ctx context.Context) {
 	}
 }
 
-// sync asks the servers and changes the registry accordingly.
+// sync asks the servers for their services and updates the registry.
 func (f *Follower) sync(ctx context.Context) error {
 	served, err := f.fleet.servedVersions(ctx)
 	if err != nil {
@@ -162,7 +162,8 @@ func (f *Fleet) servedVersions(ctx context.Context) (map[string]Version, error) 
 	return served, nil
 }
 
-// compare orders versions, so that of two versions with as many servers always the same one is chosen.
+// compare orders versions, so that of two versions with the same number of servers always the same
+// one is chosen.
 func (k versionKey) compare(other versionKey) int {
 	return cmp.Or(cmp.Compare(k.name, other.name), cmp.Compare(k.digest.String(), other.digest.String()),
 		cmp.Compare(k.wireName, other.wireName))

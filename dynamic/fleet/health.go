@@ -103,8 +103,8 @@ func (h *health) runCheck(ctx context.Context, c *check) {
 	}
 }
 
-// runOnce runs a check and stores its result. If the function does not return in time, the check has
-// failed until it does.
+// runOnce runs a check and stores its result. If the function does not return in time, the check
+// counts as failed until the function returns.
 func (h *health) runOnce(ctx context.Context, c *check) {
 	limited, cancel := context.WithTimeout(ctx, c.every)
 	defer cancel()
@@ -139,7 +139,7 @@ func (h *health) setResult(ctx context.Context, c *check, err error) {
 	}
 	whole := h.statusLocked()
 	h.mu.Unlock()
-	// The first success of a check is no news.
+	// The first success of a check is not published.
 	if status != before && (before != StatusUnknown || status == StatusNotServing) {
 		told := "check " + c.name + ": " + status.String()
 		if text != "" {

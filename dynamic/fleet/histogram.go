@@ -10,14 +10,15 @@ import (
 const (
 	// subBuckets is the number of buckets between a power of two and the next.
 	subBuckets = 8
-	// minBucket and maxBucket are the lowest and highest index of a bucket. Longer durations than 13
-	// days are in the last bucket.
+	// minBucket and maxBucket are the lowest and highest index of a bucket. Durations longer than
+	// 13 days are in the last bucket.
 	minBucket, maxBucket = -1, 50*subBuckets - 1
 	bucketCount          = maxBucket - minBucket + 1
 )
 
 // bucketBounds contains the lower bounds of the buckets between two powers of two. They are scaled
-// so that the lower power of two is 1<<63. The last element is never exceeded.
+// so that the lower power of two is 1<<63. The last element is the maximum of uint64, which no
+// duration exceeds.
 //
 // bucketsBelow says, for each sixteenth of that range, how many of the bounds lie below its start.
 // No sixteenth contains more than one bound, so that one comparison is enough to find the bucket.
@@ -74,8 +75,8 @@ func (h *Histogram) Mean() time.Duration {
 	return h.Sum / time.Duration(count) //nolint:gosec // a server cannot count that far
 }
 
-// Quantile returns the duration that a share q of all durations does not exceed. For example, q is
-// 0.99 for the 99th percentile. Quantile returns 0 if there are no durations.
+// Quantile returns the duration that the fraction q of all durations does not exceed. For example,
+// q is 0.99 for the 99th percentile. Quantile returns 0 if there are no durations.
 func (h *Histogram) Quantile(q float64) time.Duration {
 	rank := uint64(math.Ceil(min(max(q, 0), 1) * float64(h.Count())))
 	rank = max(rank, 1)

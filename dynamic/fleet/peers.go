@@ -13,25 +13,27 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// maxPeerTopics is the maximum number of topics that are kept of a method. More are only counted.
+// maxPeerTopics is the maximum number of topics in PeerMethod.Topics. Further topics are only
+// counted.
 const maxPeerTopics = 1000
 
-// Peers is what can be found out about all servers and clients of a bus, also about those that cannot
-// answer, such as the processes of psrpc.
+// Peers describes the servers and clients of a bus, including those that cannot answer questions,
+// such as the processes of psrpc.
 type Peers struct {
 	// Servers contains the servers that have answered, with their services, sorted by ID.
 	Servers []*Server
 	// Refused contains the errors of servers that have refused to answer. The keys are server IDs.
 	Refused map[string]error
-	// Silent is the number of receivers of the question that have not answered. They hang, or their
-	// connection is half-open. It is [bus.Unknown] if the bus does not tell.
+	// Silent is the number of servers that have received the question but have not answered it,
+	// because they hang or their connection is half-open. It is [bus.Unknown] if the bus does not
+	// tell how many servers have received the question.
 	Silent int
 	// Services contains all services that a server has told of, or that were seen on the broker, or
 	// whose schemas are known. They are sorted by their names on the bus. The control services are left
 	// out.
 	Services []*PeerService
-	// ScanErr is why the broker's channels could not be scanned. It is nil if they were, and if this
-	// was not asked for.
+	// ScanErr is the error of the scan of the broker's channels. It is nil if the scan succeeded or
+	// if [Scan] was not used.
 	ScanErr error
 }
 
@@ -46,11 +48,11 @@ type PeerService struct {
 	Names []string
 	// Servers contains the sorted IDs of the servers that have answered.
 	Servers []string
-	// Silent is the number of receivers of the question to this service's servers that have not
-	// answered.
+	// Silent is the number of this service's servers that have received the question but have not
+	// answered it.
 	Silent int
 	// Receivers is the number of servers, of dynpsrpc and psrpc, that receive requests. If methods
-	// and topics have different servers, it is the number for the one with the most.
+	// or topics differ in this number, it is the highest.
 	Receivers int
 	// Dynpsrpc is the number of receivers that are dynpsrpc servers. They need not have answered,
 	// because not all programs call Serve. Psrpc is the number of receivers that are psrpc servers.
@@ -73,9 +75,10 @@ type PeerMethod struct {
 	// Kind is the kind of the method. It is only meaningful if KindKnown is true.
 	Kind      registry.Kind
 	KindKnown bool
-	// Claims reports whether servers claim requests.
+	// Claims reports whether a server must claim a request before it handles it.
 	Claims bool
-	// Receivers is the number of servers that receive requests, for the topic with the most.
+	// Receivers is the number of servers that receive requests. If topics differ in this number, it
+	// is the highest.
 	Receivers int
 	// Topics contains up to 1000 topics that were seen on the broker, sorted. The parts of a topic are
 	// joined by "|". TopicCount is the number of all topics that were seen.
@@ -102,8 +105,8 @@ type candidatesQuestion struct {
 	options []dynamic.RequestOption
 }
 
-// Scan also asks the broker for all its channels. This finds services that no server tells of,
-// topics and clients. It costs the broker time in proportion to the number of its channels; see
+// Scan also asks the broker for all its channels. This finds topics, clients, and services that no
+// server tells of. It costs the broker time in proportion to the number of its channels; see
 // [bus.Inspector].
 func Scan() PeersOption { return func(o *peersOptions) { o.scan = true } }
 
@@ -129,9 +132,9 @@ func Candidates(method string, request any, opts ...dynamic.RequestOption) Peers
 	}
 }
 
-// Peers asks the servers of the bus what they serve, and asks the broker who listens. It joins both,
-// so that it also finds servers and clients that cannot answer. It runs no handler except that of the
-// control service.
+// Peers asks the servers of the bus what they serve, and asks the broker who listens. It joins
+// their answers, and so also finds servers and clients that cannot answer questions. It runs no
+// handler except that of the control service.
 //
 // If the bus is not a [bus.Inspector], Peers contains only what servers tell. Peers returns an error if
 // the question to the servers fails as a whole, or if ctx ends. It also returns the errors of
@@ -343,8 +346,8 @@ func (j *peersJoin) addCandidates(method string, result *dynamic.CandidatesResul
 	}
 }
 
-// silent returns how many of the receivers of a question have not answered. Several servers may count
-// as one receiver, so that there may be more answers.
+// silent returns how many of the receivers of a question have not answered. Several servers may
+// count as one receiver, so there may be more answers than receivers.
 func (j *peersJoin) silent(receivers, answers int) int {
 	if receivers == bus.Unknown || receivers > 0 && !j.exact {
 		return bus.Unknown
@@ -384,8 +387,8 @@ func (s *peerServiceJoin) finish(exact bool) *PeerService {
 	return s.PeerService
 }
 
-// hasServers reports whether the receivers of the method's requests are known to be servers. Those of a
-// subscription are clients.
+// hasServers reports whether the receivers of the method's requests are known to be servers. The
+// receivers of the updates of a subscription are clients.
 func (m *peerMethodJoin) hasServers() bool {
 	return m.WireName != "" && (m.Claims || m.KindKnown) && m.Kind != registry.KindSubscription
 }
@@ -417,10 +420,10 @@ func (c *counts) add(channel wire.Channel, counted func(receivers int)) {
 	c.counted = append(c.counted, counted)
 }
 
-// maxCount is the number of channels that are counted at once.
+// maxCount is the maximum number of channels in one question to the broker.
 const maxCount = 1000
 
-// run counts the receivers. Those that the broker does not tell remain unknown.
+// run counts the receivers. Numbers that the broker does not tell remain [bus.Unknown].
 func (c *counts) run(ctx context.Context, inspector bus.Inspector) {
 	for start := 0; start < len(c.channels); start += maxCount {
 		channels := c.channels[start:min(start+maxCount, len(c.channels))]

@@ -17,13 +17,13 @@ import (
 const DefaultWait = 2 * time.Second
 
 const (
-	// smallShard is the number of servers in the first shard up to which all other servers are asked
-	// at once.
+	// smallShard is the number of answers from the first shard up to which a fleet counts as small.
+	// The other servers of a small fleet are all asked at the same time.
 	smallShard = 8
-	// firstShardWait is how long the other servers wait for a server of the first shard that does not
-	// answer.
+	// firstShardWait is how long Servers waits for the first shard, before it asks the other
+	// servers.
 	firstShardWait = 100 * time.Millisecond
-	// shardsAtOnce is the number of shards that are asked at the same time.
+	// shardsAtOnce is the number of shards of a large fleet that are asked at the same time.
 	shardsAtOnce = 4
 )
 
@@ -47,12 +47,12 @@ func OfService(wireName string) QueryOption {
 	return func(o *queryOptions) { o.scope = serviceScope(wireName) }
 }
 
-// OnServer asks only the server with the given ID.
+// OnServer asks only the server with this ID.
 func OnServer(serverID string) QueryOption {
 	return func(o *queryOptions) { o.scope = serverScope(serverID) }
 }
 
-// Services sets of which services the servers tell. The names are those on the bus. By default, they
+// Services makes servers tell only of the services with these names on the bus. By default, they
 // tell of all their services. The option does not change which servers are asked; see [OfService].
 func Services(wireNames ...string) QueryOption {
 	return func(o *queryOptions) { o.request.Services = append(o.request.Services, wireNames...) }
@@ -64,14 +64,15 @@ func MaxTopics(n int) QueryOption {
 	return func(o *queryOptions) { o.request.MaxTopics = uint32(min(max(n, 0), 1000)) }
 }
 
-// TopicsAfter asks only for topics that come after the given one in the order of sorted strings, such
-// as the last topic that a server has told. The parts of a topic are joined by "|".
+// TopicsAfter asks only for topics that sort after this one as strings. To continue a list that was
+// too long for one answer, pass the last topic of that answer. The parts of a topic are joined by
+// "|".
 func TopicsAfter(topic string) QueryOption {
 	return func(o *queryOptions) { o.request.TopicsAfter = topic }
 }
 
 // Wait sets how long to wait for servers that do not answer. The default is [DefaultWait]. If all
-// servers answer, nothing waits.
+// servers answer earlier, the question ends then.
 func Wait(d time.Duration) QueryOption {
 	return func(o *queryOptions) {
 		if d > 0 {
@@ -89,9 +90,9 @@ func Wait(d time.Duration) QueryOption {
 // with the server's error. If the question as a whole fails, Servers yields nil and the error, and the
 // loop ends. This happens if the bus is down, the conn is closed, or ctx ends.
 //
-// Large fleets are asked in 64 parts, four at a time, so that their answers do not arrive all at once.
-// On buses that do not count receivers, such as NATS, they are asked at once. There, the first loop of a
-// conn may miss a server that takes longer than 0.2 s to answer.
+// Large fleets are asked in 64 parts, four at a time, so that their answers do not arrive all at
+// once. On buses that do not count receivers, such as NATS, all servers are asked at the same time.
+// There, the first question of a conn may miss a server that takes longer than 0.2 s to answer.
 func (f *Fleet) Servers(ctx context.Context, opts ...QueryOption) iter.Seq2[*Server, error] {
 	o := queryOptions{wait: DefaultWait}
 	for _, opt := range opts {
@@ -129,7 +130,7 @@ func (f *Fleet) askAll(ctx context.Context, o *queryOptions, yield yieldServer) 
 		f.ask(ctx, o, shardScope(0), func(s *Server, err error) bool {
 			answers.Add(1)
 			if !counts {
-				// The number does not matter.
+				// askRest uses the number only on a bus that counts receivers.
 				closeKnown()
 			}
 			return yield(s, err)
@@ -179,9 +180,9 @@ func (f *Fleet) askShards(ctx context.Context, o *queryOptions, yield yieldServe
 	gather(ctx, yield, workers...)
 }
 
-// gather runs functions on goroutines of their own, and yields what they yield. If yield returns false
-// or a question has failed, it ends the context of the functions. It returns when all functions have
-// returned.
+// gather runs functions on goroutines of their own, and yields what they yield. If yield returns
+// false or a question has failed, gather cancels the context of the functions. It returns when all
+// functions have returned.
 func gather(ctx context.Context, yield yieldServer, functions ...func(context.Context, yieldServer)) {
 	type answer struct {
 		server *Server
@@ -198,7 +199,7 @@ func gather(ctx context.Context, yield yieldServer, functions ...func(context.Co
 			})
 		})
 	}
-	go func() { // The deferred function waits for it.
+	go func() { // The deferred function waits for this goroutine.
 		running.Wait()
 		close(answers)
 	}()

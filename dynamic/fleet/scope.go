@@ -5,14 +5,15 @@ import (
 	"hash/fnv"
 )
 
-// shards is the number of shard scopes. Each server is in one of them. A large fleet is asked shard
-// by shard, so that its answers arrive in parts.
+// shards is the number of shards into which the servers of a fleet are divided. A large fleet is
+// asked shard by shard, so that its answers do not arrive all at once.
 const shards = 64
 
-// scopeAll is the scope of all servers.
+// scopeAll is the scope of all servers. A scope is the topic of a question. It selects the servers
+// that are asked.
 const scopeAll = "all"
 
-// shardScope returns the scope of a shard.
+// shardScope returns the scope of the servers of a shard.
 func shardScope(shard int) string { return fmt.Sprintf("shard_%02d", shard) }
 
 // shardOf returns the shard of a server.

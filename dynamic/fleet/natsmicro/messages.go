@@ -133,7 +133,8 @@ func count(endpoint *micro.EndpointStats, stats *fleet.Stats) {
 	}
 }
 
-// details is the field data of an endpoint. Durations are in nanoseconds, as in the other fields.
+// details is the content of the field data in the statistics of an endpoint. Durations are in
+// nanoseconds, as in the other fields.
 type details struct {
 	P50      time.Duration     `json:"p50"`
 	P90      time.Duration     `json:"p90"`

@@ -95,8 +95,8 @@ func (r *Responder) answerAll(changed <-chan struct{}) {
 				r.unsubscribeAll()
 				continue
 			}
-			// If the connection is down, nats.go subscribes once it is up again. If it has been closed,
-			// nobody asks any more.
+			// An error needs no handling. If the connection is down, nats.go subscribes once it is
+			// up again. If it has been closed, no more questions arrive.
 			_ = r.update()
 		case <-r.closing:
 			r.unsubscribeAll()
