@@ -23,8 +23,8 @@ const (
 	closeTimeout = time.Second
 )
 
-// Status makes a server tell what it serves and how it is. [Serve] returns it. All methods are safe
-// for concurrent use.
+// Status lets a server answer questions about itself and publish its changes. [Serve] returns it.
+// All methods are safe for concurrent use.
 type Status struct {
 	server  *dynamic.Server
 	options serveOptions
@@ -38,8 +38,8 @@ type Status struct {
 	counters     counters
 	services     serviceTable
 	health       *health
-	// scopes contains the topics of the control service that are registered. Only the goroutine that
-	// runs the method work uses it, and Serve before.
+	// scopes contains the topics of the control service that are registered. Serve uses it first,
+	// and then only the goroutine that runs the method work.
 	scopes scopes
 	// watches contains the clients that watch the server.
 	watches watches
@@ -51,8 +51,8 @@ type Status struct {
 	retrying atomic.Bool
 	// shuttingDown reports whether the shutdown of server has begun.
 	shuttingDown atomic.Bool
-	// lastState is the latest result of the method state, and stateSince is the time since when it
-	// has been the same. They are guarded by mu.
+	// lastState is the latest result of the method state, and stateSince is the time when that
+	// result last changed. They are guarded by mu.
 	lastState  State
 	stateSince time.Time
 
@@ -68,10 +68,11 @@ type Status struct {
 	closeErr  error
 }
 
-// Serve makes a server tell what it serves and how it is, until the server stops or Close is called
-// on the result. The server may already have services; those that are registered later are told too.
-// Serve serves the control service on the bus of the server and counts the server's calls from now
-// on. No messages are sent unless somebody asks or something changes.
+// Serve lets a server answer questions about its services and its state, until the server stops or
+// Close is called on the result. The answers contain both the services that the server already has
+// and those that are registered later. Serve serves the control service on the bus of the server
+// and counts the server's calls from now on. No messages are sent unless somebody asks or something
+// changes.
 //
 // Serve returns an error with code invalid_argument if server is nil or an option is invalid, and
 // with code already_exists if Serve has been called for this server before. If the bus does not
@@ -184,14 +185,14 @@ func (s *Status) Server(ctx context.Context, parts ...Part) *Server {
 	return s.answer(ctx, &queryRequest{Parts: parts})
 }
 
-// SetServing sets the health of a service, or of the whole server if service is empty. service is the
-// full name of the service, such as "my.pkg.MyService". The health is only told to those who ask:
-// the server accepts requests as before.
+// SetServing sets the health of a service, or of the whole server if service is empty. service is
+// the full name of the service, such as "my.pkg.MyService". The health is only reported: the server
+// accepts requests as before.
 func (s *Status) SetServing(service string, serving bool) { s.health.setServing(service, serving) }
 
-// Close ends what Serve has begun. It does not stop the server. It also happens by itself when the
-// server stops. Close waits for at most a second or two. Further calls return the same error as the
-// first one.
+// Close ends what Serve has begun. It does not stop the server. When the server stops, Close is
+// called automatically. Close waits for at most a second or two. Further calls return the same
+// error as the first one.
 func (s *Status) Close() error {
 	s.closeOnce.Do(func() {
 		s.mu.Lock()
@@ -224,7 +225,7 @@ func (s *Status) waitFor(ctx context.Context) {
 	}
 }
 
-// authorize returns an error if a client may not ask for something.
+// authorize returns an error if the client whose request has the context ctx may not use the verb.
 func (s *Status) authorize(ctx context.Context, verb Verb) error {
 	if s.options.authorize == nil {
 		return nil

@@ -28,7 +28,8 @@ func describeBus(ctx context.Context, b bus.Bus) *Bus {
 	return described
 }
 
-// roundTrip returns how long the broker takes to answer. It returns 0 if it does not answer soon.
+// roundTrip returns how long the broker takes to answer. It returns 0 if the broker does not answer
+// within roundTripTimeout.
 func roundTrip(ctx context.Context, b bus.Informed) time.Duration {
 	ctx, cancel := context.WithTimeout(ctx, roundTripTimeout)
 	defer cancel()

@@ -10,12 +10,14 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// scopeRetry is the time after which scopes are registered again that the bus has not accepted.
+// scopeRetry is how long a server waits before it registers scopes again if the bus has not
+// accepted them.
 const scopeRetry = 5 * time.Second
 
-// serverChanged is called when the server has changed. Register, Shutdown and others wait for it.
+// serverChanged is called when the server has changed. It must return soon, because Register,
+// Shutdown and others wait for it.
 func (s *Status) serverChanged(change dynamic.ServerChange) {
-	defer s.state() // It notes the time if the state has changed.
+	defer s.state() // state stores the time if the state has changed.
 	switch change.Kind {
 	case dynamic.ServiceAdded:
 		s.serviceChanged(ChangeServiceAdded, change)
@@ -39,8 +41,8 @@ func (s *Status) serverChanged(change dynamic.ServerChange) {
 	}
 }
 
-// serviceChanged adds a change of a service to the queue. When the whole server shuts down, the end
-// of each service is no news.
+// serviceChanged adds a change of a service to the queue. While the whole server shuts down, it
+// adds none, because the end of each service is no news.
 func (s *Status) serviceChanged(kind ChangeKind, change dynamic.ServerChange) {
 	s.listeners.notify()
 	if !s.shuttingDown.Load() {
@@ -102,12 +104,12 @@ func (s *Status) retryScopes() {
 	})
 }
 
-// publish sends a change to all subscribers. An error is only logged, because subscribers also hear
-// nothing if they have no connection to the broker.
+// publish sends a change to all subscribers. An error is only logged, because subscribers must
+// expect to miss changes: they also receive none while they have no connection to the broker.
 func (s *Status) publish(c Change) {
 	registration := s.registration.Load()
 	if c.Kind == 0 || registration == nil {
-		return // Only the scopes had to be registered again, or Serve has not got that far.
+		return // The change is only a retry of scopes, or Serve has not registered the service yet.
 	}
 	if c.At.IsZero() {
 		c.At = time.Now()

@@ -15,8 +15,8 @@ const (
 	maxChecks = 32
 )
 
-// Verb is something that a client asks a server for. A function given to [WithAuthorize] decides
-// about it.
+// Verb is a kind of request to the control services. The function passed to [WithAuthorize] decides
+// which clients may use it.
 type Verb string
 
 // The verbs of the control services.
@@ -70,9 +70,9 @@ func WithApp(name, version string) ServeOption {
 	return func(o *serveOptions) { o.app, o.appVersion = name, version }
 }
 
-// WithLabels sets what the program wants to say of this server, for example its host and region.
-// There may be at most 32 labels. The map is copied. Labels of several uses of the option are
-// merged. Everybody who may read from the bus can see them.
+// WithLabels sets labels that describe this server, for example its host and region. There may be
+// at most 32 labels. The map is copied. Labels of several uses of the option are merged. Everybody
+// who may read from the bus can see them.
 func WithLabels(labels map[string]string) ServeOption {
 	return func(o *serveOptions) {
 		if o.labels == nil {
@@ -85,10 +85,10 @@ func WithLabels(labels map[string]string) ServeOption {
 	}
 }
 
-// WithCheck adds a health check. The function is called at once and then every time that the time
-// every has passed since it returned. It gets a context that ends after that time. If it returns an
-// error, panics, or has not returned when its context ends, the server is reported as not serving.
-// The function runs on a goroutine of its own. There may be at most 32 checks.
+// WithCheck adds a health check. The function is called at once, and then again and again, with a
+// pause of the duration every after each call. It gets a context that ends after the same duration.
+// If it returns an error, panics, or has not returned when its context ends, the server is reported
+// as not serving. The function runs on a goroutine of its own. There may be at most 32 checks.
 //
 // A failing check does not stop the server from accepting requests. It is only reported.
 func WithCheck(name string, every time.Duration, run func(ctx context.Context) error) ServeOption {
@@ -114,10 +114,11 @@ func WithCheck(name string, every time.Duration, run func(ctx context.Context) e
 	}
 }
 
-// WithAuthorize sets the function that decides whether a client may ask for something. ctx is the
-// context of the request, so [dynamic.RequestInfoFromContext] returns the client's ID and metadata.
-// If the function returns an error, the client receives this error. By default, everybody who may
-// publish to the control service is answered. The function must be safe for concurrent use.
+// WithAuthorize sets the function that decides whether a client may make a request to the control
+// services. ctx is the context of the request, so [dynamic.RequestInfoFromContext] returns the
+// client's ID and metadata. If the function returns an error, the client receives this error. By
+// default, everybody who may publish to the control service is answered. The function must be safe
+// for concurrent use.
 func WithAuthorize(authorize func(ctx context.Context, verb Verb) error) ServeOption {
 	return func(o *serveOptions) { o.authorize = authorize }
 }

@@ -21,7 +21,7 @@ const (
 	maxAnswer = 512 << 10
 )
 
-// software is the library that servers tell.
+// software names the library and its version in the answers of servers.
 var software = "dynpsrpc v" + dynamic.Version + " " + runtime.Version()
 
 // query answers a question about the server if the client may ask.
@@ -110,8 +110,8 @@ type serviceQuestion struct {
 	truncated bool
 }
 
-// answer returns the services of the server. names contains the names on the bus of the services to
-// tell about; if it is empty, all are told. What matters most is added first: the services and
+// answer returns the services of the server. names contains the names on the bus of these services;
+// if it is empty, answer returns all services. It adds what matters most first: the services and
 // methods, then the counters, then the topics.
 func (q *serviceQuestion) answer(names []string) (services []Service, truncated bool) {
 	var told []*dynamic.Registration
@@ -130,7 +130,7 @@ func (q *serviceQuestion) answer(names []string) (services []Service, truncated 
 	return services, q.truncated
 }
 
-// add reports whether a number of bytes can be added to the answer.
+// add reserves a number of bytes in the answer. It returns false if the answer would be too large.
 func (q *serviceQuestion) add(size int) bool {
 	if size > q.left {
 		q.truncated = true
@@ -175,8 +175,8 @@ func (q *serviceQuestion) addMethods(r *dynamic.Registration, service *Service) 
 	}
 }
 
-// topicPages returns the topics to tell for each method of a registration. The keys are the names of
-// the methods.
+// topicPages returns the topics that the answer contains for each method of a registration. The
+// keys are the names of the methods.
 func (q *serviceQuestion) topicPages(r *dynamic.Registration) map[string]*topicPage {
 	pages := map[string]*topicPage{}
 	for method, topic := range r.Topics() {
@@ -197,11 +197,13 @@ func (q *serviceQuestion) topicPages(r *dynamic.Registration) map[string]*topicP
 type topicPage struct {
 	// count is the number of all topics.
 	count uint32
-	// topics contains the first topics after a given one, in sorted order.
+	// topics contains the first topics after the one with which the question begins, in sorted
+	// order.
 	topics []string
 }
 
-// add adds a topic unless it is not after the given one, or not among the first topics.
+// add adds a topic that sorts after the parameter after. If the page then has more topics than
+// most, add drops the last one.
 func (p *topicPage) add(topic, after string, most int) {
 	if topic <= after {
 		return

@@ -21,7 +21,7 @@ func (t *serviceTable) digest(service *registry.Service) Digest {
 	if known {
 		return digest
 	}
-	// An error leaves the digest zero, which says that it is not known.
+	// After an error, the digest is zero, which means that it is not known.
 	digest, _ = DigestOf(service.Descriptor())
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -32,7 +32,7 @@ func (t *serviceTable) digest(service *registry.Service) Digest {
 	return digest
 }
 
-// prune forgets all services that are not in the argument.
+// prune removes all services that are not in current.
 func (t *serviceTable) prune(current []*registry.Service) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -24,13 +24,15 @@ type TapStream struct {
 	err error
 }
 
-// Tap watches what goes through a server: the stream delivers an event for each request, response,
-// stream message, update and claim that request selects. The server must have been started with
-// fleet.Serve and [WithTap]. Its calls do not change: it copies what it handles, and leaves out
-// events rather than wait for a slow reader. Each event says how many were left out before it.
+// Tap watches what goes through a server. The stream delivers an event for each request, response,
+// stream message, update and claim that the [TapRequest] selects. The server's program must have
+// called [Serve] with the option [WithTap]. The server handles its calls as usual: it sends copies,
+// and leaves out events rather than wait for a slow reader. [TapEvent.Missed] is the number of
+// events that were left out before an event.
 //
-// Tap returns errors.ErrNoResponse if there is no such server or if it permits no taps. Errors that
-// the server finds in the request end the stream; see [TapStream.Err].
+// Tap returns errors.ErrNoResponse if there is no such server or if it permits no taps. If the
+// server rejects the TapRequest, for example because its filter is invalid, the stream ends with an
+// error; see [TapStream.Err].
 //
 // The stream ends when ctx ends, when the conn is closed, when the server stops, or at
 // [TapStream.Close]. The caller must end it.
@@ -39,9 +41,9 @@ func (f *Fleet) Tap(ctx context.Context, serverID string, request TapRequest) (*
 }
 
 // TapServers is like [Fleet.Tap], for up to [MaxTapped] servers at the same time. The events are in
-// no particular order; [TapEvent.ServerID] says which server has sent an event. MaxPerSecond applies
-// to each server. If one of the streams cannot be opened, there is none. The stream ends when those
-// to all servers have ended.
+// no particular order; [TapEvent.ServerID] says which server has sent an event. MaxPerSecond
+// applies to each server. If one of the servers cannot be watched, TapServers returns an error and
+// watches none. The stream ends when all servers have ended theirs.
 func (f *Fleet) TapServers(ctx context.Context, serverIDs []string, request TapRequest) (*TapStream, error) {
 	if len(serverIDs) == 0 || len(serverIDs) > MaxTapped {
 		return nil, errors.NewErrorf(errors.InvalidArgument, "fleet: a tap watches 1 to %d servers, not %d", MaxTapped, len(serverIDs))
@@ -66,7 +68,7 @@ func (f *Fleet) TapServers(ctx context.Context, serverIDs []string, request TapR
 	for i, stream := range s.streams {
 		running.Go(func() { s.deliver(stream, serverIDs[i]) })
 	}
-	go func() { // Close waits for it.
+	go func() { // Close waits for this goroutine.
 		running.Wait()
 		close(s.events)
 		close(s.ended)
@@ -82,7 +84,8 @@ func (s *TapStream) deliver(stream dynamic.ClientStream[*dynamicpb.Message, *dyn
 		select {
 		case s.events <- event:
 		case <-stream.Context().Done():
-			// The reader may be gone. What is left is dropped.
+			// After the end of the stream, there may be no reader any more, so the event is
+			// dropped.
 		}
 	}
 	if err := stream.Err(); !errors.Is(err, errors.ErrStreamClosed) {
@@ -115,7 +118,7 @@ func (s *TapStream) Close() error {
 
 func (s *TapStream) closeStreams() {
 	for _, stream := range s.streams {
-		// If the server cannot be told, its keepalive ends the stream.
+		// If this message does not reach the server, its keepalive ends the stream.
 		_ = stream.Close(nil)
 	}
 }

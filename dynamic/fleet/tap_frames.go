@@ -11,12 +11,12 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// maxSeenCalls is the maximum number of calls and streams whose requests a passive tap remembers. It
-// needs them for the answers, which do not name their method.
+// maxSeenCalls is the maximum number of calls and streams whose requests a passive tap remembers.
+// Answers do not name their method, so the tap finds it in the request.
 const maxSeenCalls = 10_000
 
-// maxDecompressed is the maximum size, in bytes, of a frame's content after decompression. Larger
-// ones are left out.
+// maxDecompressed is the maximum size, in bytes, of a frame's content after decompression. Frames
+// with larger contents are left out.
 const maxDecompressed = 16 << 20
 
 // frameReader turns the frames of a bus into what a server would have reported to its tap. It is
@@ -88,7 +88,7 @@ func (r *frameReader) onClientFrame(frame []byte) {
 	case wire.KindStream:
 		r.onStreamFrame(nil, nil, value, dynamic.TrafficMessageOut)
 	default:
-		// The other kinds of frames are no traffic of the user.
+		// The other kinds of frames are not shown, because they carry nothing from users.
 	}
 }
 
@@ -220,7 +220,8 @@ func (r *frameReader) forget(id string) {
 	}
 }
 
-// takeUnknown returns the number of answers since the last call whose request was not seen.
+// takeUnknown returns how many answers without a known request have arrived since it was last
+// called.
 func (r *frameReader) takeUnknown() (unknown uint64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -13,21 +13,22 @@ import (
 
 // The limits of a tap. They apply to what one server sends to one client that watches it.
 const (
-	// DefaultTapRate is the maximum number of events per second unless the client asks for another.
+	// DefaultTapRate is the maximum number of events per second unless the client asks for another
+	// number.
 	DefaultTapRate = 100
 	// MaxTapRate is the highest number of events per second for which a client can ask.
 	MaxTapRate = 1_000
 	// DefaultTapPayload is the maximum size of a payload, in bytes, unless the client asks for
-	// another. Larger payloads are left out.
+	// another size. Larger payloads are left out.
 	DefaultTapPayload = 4 << 10
 	// MaxTapPayload is the largest size of a payload, in bytes, for which a client can ask.
 	MaxTapPayload = 64 << 10
-	// maxTapQueue and maxTapQueueBytes limit the events that wait until they are sent, and the total
-	// size of their payloads in bytes.
+	// maxTapQueue limits the number of events that wait to be sent, and maxTapQueueBytes limits the
+	// total size of their payloads in bytes.
 	maxTapQueue      = 512
 	maxTapQueueBytes = 2 << 20
-	// examinedPerEvent is how many events a server examines for each event that it may send. With a
-	// filter, most of those that are examined are not sent.
+	// examinedPerEvent is how many events a server may examine for each event that it may send, if
+	// the client has set a filter. A filter usually rejects most events.
 	examinedPerEvent = 20
 	// MaxTaps is the maximum number of clients that watch a server at the same time.
 	MaxTaps = 4
@@ -55,9 +56,9 @@ func (l *rateLimiter) allow(now time.Time) bool {
 }
 
 // isSampled reports whether the events of a request or stream belong to the sample. share is the
-// part of all requests that do, in the range (0,1]. All servers choose the same requests, so the
-// events of a request are either all in the sample or all left out. Events without an ID are chosen
-// at random.
+// fraction of requests in the sample, in the range (0,1]. All servers choose the same requests, so
+// the events of a request are either all in the sample or all left out. Events without an ID are
+// chosen at random.
 func isSampled(requestID []byte, share float64) bool {
 	switch {
 	case share >= 1:

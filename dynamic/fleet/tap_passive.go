@@ -25,12 +25,13 @@ type PassiveTap struct {
 	// Topics holds the topics of methods to watch, keyed by the full name of the method. Methods
 	// with topics are watched on these topics, and on those that the bus knows; see [bus.Inspector].
 	Topics map[string][][]string
-	// Replica is a bus that is connected to a read-only replica of the broker. Frames are then read
-	// there, where no client counts their receivers, so that the tap changes nothing.
+	// Replica is a bus that is connected to a read-only replica of the broker. If it is set, the
+	// tap reads frames there. Clients do not count the receivers on a replica, so the tap changes
+	// no call.
 	Replica bus.Bus
 	// Anyway starts the tap even though it changes how calls end; see [ObserverEffectError].
 	Anyway bool
-	// Options are the options of [WithTap] that apply to what is shown.
+	// Options are options as for [WithTap], for example to remove secret fields.
 	Options []TapOption
 }
 
@@ -53,9 +54,9 @@ func (e *ObserverEffectError) Error() string {
 // take longer; clients of psrpc do not notice. If there are servers of dynpsrpc, TapPassive
 // therefore fails with an [*ObserverEffectError] unless request.Anyway or request.Replica is set.
 //
-// Responses are read from the channels of clients, which become known with their first requests. A
-// client's first response may therefore be missed. The field Missed of the events counts such
-// responses.
+// Each client receives its responses on channels of its own. TapPassive subscribes to those of a
+// new client when it sees the client's first request, so it may miss the response to that request.
+// The field Missed of the events also counts the answers whose requests TapPassive has not seen.
 //
 // The sequence ends when ctx ends or when the caller stops it. If the tap cannot be started, the
 // sequence contains only the error.
@@ -106,8 +107,8 @@ type passiveTap struct {
 	// requests holds the methods that are watched, keyed by the name of their request channels. It
 	// does not change after the start.
 	requests map[string]watchedMethod
-	// subscribing receives channels that have become known. A goroutine subscribes to them, because a
-	// handler of the bus must not wait.
+	// subscribing receives channels that handlers of the bus have found. A goroutine subscribes to
+	// them, because these handlers must not wait.
 	subscribing chan passiveChannel
 	running     sync.WaitGroup
 
@@ -236,8 +237,9 @@ func (p *passiveTap) onClient(service, clientID string) {
 	p.subscribeLater(wire.StreamClientChannel(service, clientID), p.frames.onClientFrame)
 }
 
-// onServer subscribes to the requests that are sent to one server only. It is called on a replica
-// only: elsewhere, clients would notice too late that the server is gone.
+// onServer subscribes to the requests that are sent to one server only. It is called only on a
+// replica. Elsewhere, after the server is gone, the subscription would make clients believe that it
+// still receives requests.
 func (p *passiveTap) onServer(service, address string) {
 	p.subscribeLater(wire.UnicastChannel(service, address), func(frame []byte) {
 		envelope, err := wire.ParseEnvelope(frame)
@@ -288,7 +290,7 @@ func (p *passiveTap) subscribeKnown() {
 	for {
 		select {
 		case c := <-p.subscribing:
-			// If the bus fails, what is sent on this channel is missing, and other events may be seen.
+			// If this fails, the tap goes on without the events of this channel.
 			_ = p.open(c.channel, c.handler)
 		case <-p.ctx.Done():
 			return
@@ -296,7 +298,8 @@ func (p *passiveTap) subscribeKnown() {
 	}
 }
 
-// subscribe subscribes to a channel at once.
+// subscribe subscribes to a channel and waits until the bus has confirmed it. It does nothing if
+// the channel is known already.
 func (p *passiveTap) subscribe(channel bus.Channel, handler bus.Handler) error {
 	switch {
 	case p.add(channel.Name):
@@ -321,8 +324,8 @@ func (p *passiveTap) open(channel bus.Channel, handler bus.Handler) error {
 	return nil
 }
 
-// checkObserverEffect returns an error if servers of dynpsrpc serve one of the services. Only they
-// subscribe to cancellations.
+// checkObserverEffect returns an error if servers of dynpsrpc serve one of the services. It finds
+// them by their subscriptions to cancellations, which other servers do not have.
 func checkObserverEffect(ctx context.Context, b bus.Bus, services []*registry.Service) error {
 	var channels []bus.Channel
 	var names []string

@@ -24,7 +24,7 @@ type TapFilter func(event *TapEvent, message protoreflect.Message) bool
 type watches struct {
 	server *dynamic.Server
 	mu     sync.Mutex
-	// current holds the watches. The slice is immutable.
+	// current holds the watches. The slice is never modified, so it can be read without a lock.
 	current atomic.Pointer[[]*watch]
 }
 
@@ -41,7 +41,7 @@ func (w *watches) add(added *watch) error {
 	return nil
 }
 
-// remove removes a watch that add has added.
+// remove ends a watch that add has added.
 func (w *watches) remove(removed *watch) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -82,8 +82,8 @@ type watch struct {
 	matches sync.Map
 	// wakeup receives a value when an event has been added to waiting.
 	wakeup chan struct{}
-	// sent limits the events per second that are sent. Only next uses it. Without a filter, it is not
-	// needed, because examined has limited them already.
+	// sent limits the events per second that are sent. Only the method next uses it. Without a
+	// filter, it is not needed, because examined has the same limit.
 	sent rateLimiter
 
 	mu sync.Mutex
@@ -104,7 +104,7 @@ type waitingEvent struct {
 	encoded     []byte
 }
 
-// newWatch checks what a client has asked for.
+// newWatch returns the watch for a client's request, or an error if the request is invalid.
 func newWatch(request *TapRequest, options *tapOptions) (*watch, error) {
 	methods, err := newMethodPatterns(request.Methods)
 	if err != nil {
@@ -257,7 +257,7 @@ func (w *watch) next() *TapEvent {
 	}
 }
 
-// finish decodes, redacts and filters an event. It returns nil if the event is not sent.
+// finish decodes, redacts and filters an event. It returns nil if the event must not be sent.
 func (w *watch) finish(waiting *waitingEvent) *TapEvent {
 	event := &waiting.event
 	var message protoreflect.Message

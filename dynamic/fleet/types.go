@@ -10,8 +10,8 @@ import (
 // The structs in this file are messages of the schema. A tag names the field of the message. The
 // types of the fields are converted as message_convert.go describes.
 
-// Server is what a server tells of itself. Which fields are set depends on the parts that were asked
-// for; see [Part].
+// Server is the answer of a server to a question about itself. Which fields are set depends on the
+// parts that were asked for; see [Part].
 type Server struct {
 	// ID is the server ID; see [dynamic.Server.ID].
 	ID string `fleet:"server_id"`
@@ -26,7 +26,7 @@ type Server struct {
 	// App and AppVersion name the program of the server.
 	App        string `fleet:"app"`
 	AppVersion string `fleet:"app_version"`
-	// Labels is what the program says of this server, such as its region.
+	// Labels contains the labels that the program has set with [WithLabels], such as a region.
 	Labels map[string]string `fleet:"labels"`
 	State  State             `fleet:"state"`
 	// StateSince is the time when State last changed, by the server's clock. It is the zero time if the
@@ -38,8 +38,8 @@ type Server struct {
 	Bus      *Bus      `fleet:"bus"`
 	Runtime  *Runtime  `fleet:"runtime"`
 	Plugins  []Plugin  `fleet:"plugins"`
-	// Truncated reports whether the server has left out something that was asked for, because it is
-	// too much for one answer.
+	// Truncated reports whether the server has left out something that was asked for, because the
+	// answer would be too large.
 	Truncated bool `fleet:"truncated"`
 
 	// RoundTrip is the time from the question to the answer. The asking side measures it.
@@ -116,7 +116,7 @@ type Stats struct {
 	UpdatesPublished uint64    `fleet:"updates_published"`
 	// LastError is nil if there was no error.
 	LastError *LastError `fleet:"last_error"`
-	// LastCall is the time when the last call ended. It may be a millisecond too early.
+	// LastCall is the time when the last call ended. It may be up to a millisecond too early.
 	LastCall time.Time `fleet:"last_call"`
 	// LastAffinity is the affinity of the last claim.
 	LastAffinity float32 `fleet:"last_affinity"`
@@ -126,7 +126,8 @@ type Stats struct {
 type LastError struct {
 	At   time.Time        `fleet:"at"`
 	Code errors.ErrorCode `fleet:"code"`
-	// Text is at most 200 bytes long. It is empty unless the server's program allows to tell it.
+	// Text is at most 200 bytes long. It is empty unless the server's program uses
+	// [WithErrorTexts].
 	Text string `fleet:"text"`
 }
 
@@ -209,8 +210,8 @@ type Plugin struct {
 	Services   []string  `fleet:"services"`
 	Handled    uint64    `fleet:"handled"`
 	Failed     uint64    `fleet:"failed"`
-	// Error says why the plugin does not work. It is empty unless the server's program allows to tell
-	// it.
+	// Error says why the plugin does not work. It is empty unless the server's program uses
+	// [WithErrorTexts].
 	Error string `fleet:"error"`
 }
 
@@ -238,8 +239,8 @@ type TapRequest struct {
 	// Filter is a condition in the Common Expression Language. Events that do not meet it are left
 	// out.
 	Filter string `fleet:"filter"`
-	// Sample is the share of calls that is copied, above 0 and at most 1. If it is 0, all calls are
-	// copied.
+	// Sample is the fraction of calls that are copied, above 0 and at most 1. If it is 0, all calls
+	// are copied.
 	Sample float64 `fleet:"sample"`
 	// MaxPerSecond is the maximum number of events per second. If it is 0, 100 applies.
 	MaxPerSecond uint32 `fleet:"max_per_second"`
@@ -267,17 +268,17 @@ type TapEvent struct {
 	// Payload is the encoded message, without the fields that the server redacts. It is empty if the
 	// message was not asked for, if it is too large, or if the server cannot decode it.
 	Payload []byte `fleet:"payload"`
-	// Size is the size of the message in bytes before the server has redacted it. It is 0 if nothing
-	// needed the message.
+	// Size is the size of the message in bytes before the server has redacted it. It is 0 if the
+	// tap asks neither for payloads nor for a filter.
 	Size uint32 `fleet:"size"`
-	// Missed is the number of events that were left out since the event before this one.
+	// Missed is the number of events that were left out between the previous event and this one.
 	Missed uint64 `fleet:"missed"`
 
 	// ServerID is the server that has sent the event. The asking side sets it.
 	ServerID string `fleet:"-"`
 }
 
-// These are the messages that users do not see.
+// These are the messages that only this package uses.
 type (
 	queryRequest struct {
 		Parts       []Part   `fleet:"parts"`

@@ -136,7 +136,7 @@ func mapOf(field protoreflect.FieldDescriptor, from protoreflect.Map, depth int)
 	return values
 }
 
-// keyOf returns the key of a map as CEL has it: all integers have 64 bits.
+// keyOf returns the key of a map as CEL represents it: all integers have 64 bits.
 func keyOf(key protoreflect.MapKey) any {
 	switch key := key.Interface().(type) {
 	case int32:
