@@ -43,7 +43,7 @@ type Inspector interface {
 	Peers(ctx context.Context) ([]Peer, error)
 }
 
-// MaxPrefixes is the maximum number of prefixes that [Inspector] returns.
+// MaxPrefixes is the maximum number of prefixes that [Inspector.Prefixes] returns.
 const MaxPrefixes = 1000
 
 // The kinds of messages that a channel carries, as [Presence] tells them.
@@ -68,12 +68,12 @@ const (
 	// CarriesMarker stands for a Redis channel without messages, to which dynpsrpc processes
 	// subscribe while they compete with others for the requests of a queue.
 	CarriesMarker = "MARKER"
-	// CarriesPrivate stands for a NATS subject that only the dynpsrpc processes use which serve one
+	// CarriesPrivate stands for a NATS subject that is used only by the dynpsrpc servers of one
 	// queued method. These processes are also among the receivers of the queue.
 	CarriesPrivate = "PRIVATE"
 )
 
-// Presence says that somebody listens to a channel.
+// Presence describes a channel that has subscriptions.
 type Presence struct {
 	// Channel is the name of the channel or the subject, as the broker knows it.
 	Channel string
@@ -129,7 +129,7 @@ type Informed interface {
 	RoundTrip(ctx context.Context) (time.Duration, error)
 	// Info asks the broker for facts about it. It is meant for tools: it may open a connection to
 	// each of the broker's servers. Facts that the broker does not tell are zero, and Info.Withheld
-	// says so.
+	// says why.
 	//
 	// Info returns the error of ctx if ctx ends first, ErrClosed if the bus is closed, and an error
 	// with code unavailable if the broker does not answer.
@@ -174,7 +174,7 @@ type Info struct {
 	OutputBuffer OutputBuffer
 	// EvictionPolicy is Redis's maxmemory-policy. MaxMemory is its maxmemory in bytes, or 0 for no
 	// limit, and UsedMemory is the memory that it uses, in bytes. With a limit and the policy
-	// volatile-ttl, Redis evicts the locks of queues first, so that requests run twice.
+	// volatile-ttl, Redis evicts the locks of queues first, so requests may run twice.
 	EvictionPolicy        string
 	MaxMemory, UsedMemory int64
 	// UncoveredSlots is the number of slots of a Redis Cluster that no server serves.

@@ -113,10 +113,12 @@ type candidatesCall struct {
 	published time.Time
 
 	mu sync.Mutex
-	// answers holds the answers of the servers, and claims the same answers as they have arrived.
+	// claims holds the answers of the servers as they have arrived, and answers the same answers in
+	// the form of the result.
 	answers []Candidate
 	claims  []wire.ClaimRequest
-	// responders holds the servers that have answered, and weight is the sum of their weights.
+	// responders holds the servers that have answered, and weight is the sum of their weights: of
+	// the parts of a receiver for which they count.
 	responders selection.Responders
 	weight     selection.Weight
 	// receivers and publishErr are what the bus has reported.
@@ -126,7 +128,8 @@ type candidatesCall struct {
 	failure *wire.Response
 }
 
-// run publishes the request, waits for the answers, and frees the servers that have claimed it.
+// run publishes the request, waits for the answers, and tells the servers that have claimed it that
+// none is selected.
 func (c *candidatesCall) run(ctx context.Context, message proto.Message, o *requestOptions) (*CandidatesResult, error) {
 	conn := c.plan.conn
 	wait := DefaultCandidatesWait
@@ -184,8 +187,8 @@ func (c *candidatesCall) frame(
 	return c.route.requests, frame, err
 }
 
-// wait waits until all servers have answered, and returns whether they have. It returns early if
-// time is up, or with an error.
+// wait waits until all servers have answered, and returns whether they have. If time is up, it
+// returns false. If the bus or a server reports an error, or if ctx ends, it returns the error.
 func (c *candidatesCall) wait(ctx context.Context, limit time.Duration) (complete bool, err error) {
 	conn := c.plan.conn
 	timer := conn.timers.Start(limit)
@@ -229,7 +232,7 @@ func (c *candidatesCall) check() (complete bool, err error) {
 	}
 }
 
-// isQueued reports whether the bus gives the request to one server only.
+// isQueued reports whether the bus gives the request to only one of the servers.
 func (c *candidatesCall) isQueued() bool {
 	return c.plan.method.Queue() && c.plan.method.Kind() == registry.KindSingle
 }

@@ -83,7 +83,7 @@ func (r *Registration) resume(ctx context.Context) error {
 		_ = r.addEndpoint(e)
 	})
 	if len(errs) > 0 {
-		// The errors have the same cause: the bus. One of them is enough.
+		// All of the errors come from the bus, so it is enough to return one of them.
 		return errs[0]
 	}
 	r.announce(wire.PresenceServing, opened...)

@@ -43,7 +43,7 @@ func (a *announcer) deadline(now time.Time, announceAfter uint32) int64 {
 	return a.since(now) + int64(after)
 }
 
-// since returns the time from the epoch to the time at.
+// since returns the time from a.epoch to at, in nanoseconds.
 func (a *announcer) since(at time.Time) int64 { return int64(at.Sub(a.epoch)) }
 
 // expect makes the timer fire no later than at the time at. The request to announce must already be

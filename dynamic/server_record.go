@@ -11,8 +11,8 @@ import (
 // pointer is nil, and a call reads the pointer and does nothing else.
 type recorderSlot struct{ atomic.Pointer[MethodRecorder] }
 
-// set makes the recorder of a method the one that ofServer returns. It removes the recorder if
-// ofServer is nil.
+// set stores the recorder that ofServer returns for a method. If ofServer is nil, set removes the
+// current recorder.
 func (s *recorderSlot) set(ofServer *ServerRecorder, method *registry.Method) {
 	if ofServer == nil {
 		s.Store(nil)

@@ -62,10 +62,10 @@ type Traffic struct {
 	Encoded []byte
 }
 
-// SetTap sets a function that is called with everything that passes through the server, until SetTap
-// is called again. A nil function ends this. Without one, nothing is reported, and that costs
-// nothing. The calls are concurrent, and requests wait for them. The function must not block, must
-// not panic, and must neither modify nor keep what it is given.
+// SetTap sets a function that is called with everything that passes through the server, until
+// SetTap is called again. A nil function ends this. While no function is set, requests cost no more
+// than without this feature. The calls are concurrent, and requests wait for them. The function
+// must not block, must not panic, and must neither modify nor keep what it is given.
 func (s *Server) SetTap(tap func(t *Traffic)) {
 	if tap == nil {
 		s.tap.Store(nil)
@@ -94,7 +94,7 @@ func (c *serverCall) runTapped(tap func(*Traffic), request wire.Body) (frame []b
 	return c.runLimited(request)
 }
 
-// tapResponse reports a response to tap. A missing frame stands for a handler that has panicked.
+// tapResponse reports a response to tap. If frame is nil, the handler has panicked.
 func (c *serverCall) tapResponse(tap func(*Traffic), frame []byte, took time.Duration) {
 	t := c.traffic(TrafficError)
 	t.Duration, t.Code = took, errors.Internal

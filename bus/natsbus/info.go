@@ -23,7 +23,7 @@ func (b *Bus) Settings() bus.Settings {
 	return s
 }
 
-// serverFacts is what a server tells a monitor about itself.
+// serverFacts contains the fields of a server's VARZ answer that the bus needs.
 type serverFacts struct {
 	Connections   int   `json:"connections"`
 	SlowConsumers int64 `json:"slow_consumers"`

@@ -21,9 +21,9 @@ var _ bus.Inspector = (*Bus)(nil)
 const (
 	// maxProbes is the maximum number of subjects for which Count publishes probes at the same time.
 	maxProbes = 512
-	// maxSubjectQuestions is the maximum number of subjects for which Count asks a monitor one by
-	// one. The servers go through all their subscriptions for each of them. For more subjects, Count
-	// fetches all subscriptions.
+	// maxSubjectQuestions is the maximum number of subjects for which Count asks the servers one by
+	// one. For each such question, a server goes through all its subscriptions. For more subjects,
+	// Count fetches all subscriptions once.
 	maxSubjectQuestions = 16
 )
 
@@ -32,10 +32,11 @@ var errNoMonitor = errors.NewErrorf(errors.Unimplemented, "nats bus: clients of 
 	"to ask the servers, set the parameter monitor (WithMonitor) to their monitoring URL, such as http://host:8222, "+
 	"or to the URL of a user of the system account, such as nats://user:password@host:4222")
 
-// probe is the frame that Count publishes.
+// probe is the frame that Count publishes without a monitor.
 var probe = wire.Probe()
 
-// isProbe reports whether a frame is a probe. The compiler compares the lengths first.
+// isProbe reports whether a frame is a probe. It costs little, because the lengths are compared
+// first.
 func isProbe(frame []byte) bool { return string(frame) == string(probe) }
 
 // Count returns the number of subscriptions to the subject of each channel. With [WithMonitor], it
@@ -90,7 +91,8 @@ func (b *Bus) checkInspection(ctx context.Context) error {
 	return b.checkConnected()
 }
 
-// probe finds out which of the subjects have subscribers. It stores 0, 1 or [bus.Unknown].
+// probe finds out which of the subjects have subscribers. For each subject, it stores 0, 1 or
+// [bus.Unknown] in the map.
 func (b *Bus) probe(ctx context.Context, subjects map[string]int) error {
 	for part := range slices.Chunk(slices.Collect(maps.Keys(subjects)), maxProbes) {
 		reports := map[string]*probeReport{}
@@ -126,7 +128,8 @@ func (r *probeReport) Delivered(receivers int, err error) {
 	r.none.Store(receivers == 0)
 }
 
-// receivers returns the number of receivers, where 1 stands for any number.
+// receivers returns 0 if the probe has no receiver, 1 if it has at least one, and [bus.Unknown] if
+// the server has not said.
 func (r *probeReport) receivers() int {
 	switch {
 	case r.failed.Load():
@@ -288,8 +291,8 @@ func (b *Bus) Peers(ctx context.Context) ([]bus.Peer, error) {
 
 // peer returns what the server knows about a connection. node is the name of the server.
 func (c *connInfo) peer(node string) bus.Peer {
-	// The server formats durations in a way of its own, such as 2d4h. They are computed from the
-	// times instead.
+	// The durations are computed from times, because the server writes durations in a format of its
+	// own, such as 2d4h.
 	return bus.Peer{
 		Address: c.address(), Name: c.Name, Node: node, PendingBytes: c.Pending, Subscriptions: c.NumSubs,
 		Connected: max(c.now.Sub(c.Start), 0).Truncate(time.Millisecond),

@@ -31,7 +31,7 @@ const (
 	accountTimeout = time.Second
 )
 
-// monitor asks the servers of NATS for what clients cannot see.
+// monitor asks the NATS servers for what ordinary clients cannot see.
 type monitor interface {
 	// each calls visit for each server, one after the other.
 	each(ctx context.Context, visit func(node monitorNode) error) error
@@ -43,8 +43,8 @@ type monitorNode interface {
 	ask(ctx context.Context, endpoint string, q question, answer any) error
 }
 
-// question contains the parameters of a question to a server. The names in JSON are those of the
-// system account.
+// question contains the parameters of a question to a server. Its JSON is what servers expect from
+// users of the system account.
 type question struct {
 	Auth                bool   `json:"auth,omitempty"`
 	Subscriptions       bool   `json:"subscriptions,omitempty"`
@@ -55,7 +55,7 @@ type question struct {
 	Limit               int    `json:"limit,omitempty"`
 }
 
-// values returns the parameters as those of a monitoring URL.
+// values returns the parameters in the form that a monitoring URL needs.
 func (q question) values() url.Values {
 	values := url.Values{}
 	set := func(name, value string, wanted bool) {
@@ -73,7 +73,7 @@ func (q question) values() url.Values {
 	return values
 }
 
-// page is the part of an answer that pages need.
+// page contains the fields that all answers with several pages have in common.
 type page struct {
 	Server string    `json:"server_id"`
 	Now    time.Time `json:"now"`
@@ -82,7 +82,7 @@ type page struct {
 
 func (p *page) header() *page { return p }
 
-// nodeName returns the ID of the server that has sent the page.
+// nodeName returns the ID of the server that has sent the page, which serves as its name.
 func (p *page) nodeName() string { return p.Server }
 
 type connsPage struct {
@@ -152,7 +152,7 @@ func pages[T any, P interface {
 }
 
 // newMonitor returns the monitor for the value of [WithMonitor]. Its errors contain no part of the
-// value.
+// value, because that may contain a password.
 func newMonitor(value string) (monitor, error) {
 	switch scheme, _, _ := strings.Cut(value, "://"); scheme {
 	case "http", "https":
@@ -231,7 +231,8 @@ func (n *httpNode) unavailable(err error) error {
 	return errors.NewErrorf(errors.Unavailable, "nats bus: the monitoring port %s://%s does not answer: %w", n.url.Scheme, n.url.Host, err)
 }
 
-// systemMonitor asks servers as a user of the system account. It connects for each inspection.
+// systemMonitor asks servers as a user of the system account. It opens a new connection for each
+// inspection.
 type systemMonitor struct {
 	url      *url.URL
 	settings *settings
@@ -269,7 +270,8 @@ func (m *systemMonitor) each(ctx context.Context, visit func(node monitorNode) e
 	return nil
 }
 
-// listServers returns the IDs of all servers. Each server says how many there are.
+// listServers returns the IDs of the servers that answer in time. Each answer says how many servers
+// there are, so listServers knows when all have answered.
 func listServers(ctx context.Context, nc *nats.Conn) (servers []string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, serverListTimeout)
 	defer cancel()
@@ -328,7 +330,7 @@ func (n *systemNode) ask(ctx context.Context, endpoint string, q question, answe
 }
 
 // account returns the name of the account to which the bus belongs. It is empty if the server does
-// not tell. The connections of all accounts are then inspected.
+// not tell. The bus then inspects the connections of all accounts.
 func (b *Bus) account(ctx context.Context) string {
 	ctx, cancel := context.WithTimeout(ctx, accountTimeout)
 	defer cancel()

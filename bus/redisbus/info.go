@@ -23,7 +23,8 @@ const (
 	kind = "redis"
 	// clusterSlots is the number of slots of every Redis Cluster.
 	clusterSlots = 16384
-	// failoverAddr is the address in the options of a client that asks sentinels for the address.
+	// failoverAddr is the placeholder that go-redis puts in Options.Addr if sentinels tell the
+	// address.
 	failoverAddr = "FailoverClient"
 )
 
@@ -74,7 +75,7 @@ func (b *Bus) RoundTrip(ctx context.Context) (time.Duration, error) {
 	if count.err != nil && !isRedisError(count.err) {
 		return 0, errors.NewErrorf(errors.Unavailable, "redis bus: the server has not answered: %w", count.err)
 	}
-	return took, nil // an error reply, for example for want of a permission, takes as long
+	return took, nil // an error reply, such as NOPERM, takes as long
 }
 
 // Info returns facts about the server, or about all servers of a Cluster. For a Cluster, numbers
@@ -127,7 +128,7 @@ func add(info *bus.Info, facts bus.Info) {
 	info.UsedMemory += facts.UsedMemory
 	info.Nodes = append(info.Nodes, facts.Nodes...)
 	if info.Software != "" && facts.Role != "master" {
-		return // the bus publishes through a master
+		return // these facts describe a master, because the bus publishes through one
 	}
 	info.Software, info.Version, info.Role = facts.Software, facts.Version, facts.Role
 	info.Address, info.RoundTrip = facts.Address, max(info.RoundTrip, facts.RoundTrip)

@@ -48,8 +48,8 @@ func (b *Bus) Count(ctx context.Context, channels ...bus.Channel) ([]int, error)
 	return counts, nil
 }
 
-// Scan visits all channels that have subscriptions, on all servers of a Cluster. First, it keeps
-// each server busy for about 0.2 µs per channel, in which the server does nothing else. Then it
+// Scan visits all channels that have subscriptions, on all servers of a Cluster. First, it asks
+// each server for its channels, which blocks the server for about 0.2 µs per channel. Then it
 // counts the subscriptions of a few hundred channels at a time.
 func (b *Bus) Scan(ctx context.Context) iter.Seq2[bus.Presence, error] {
 	return func(yield func(bus.Presence, error) bool) {
@@ -183,7 +183,8 @@ func (n *inspectedNode) channels(ctx context.Context, pattern string) ([]string,
 	return n.PubSubChannels(ctx, pattern).Result()
 }
 
-// numSub implements numSub for the kind of pub/sub that the bus uses.
+// numSub asks the server how many connections subscribe to each channel. It uses the command for
+// sharded pub/sub if the bus uses sharded pub/sub.
 func (n *inspectedNode) numSub(ctx context.Context, channels ...string) *redis.MapStringIntCmd {
 	if n.sharded {
 		return n.PubSubShardNumSub(ctx, channels...)
@@ -229,7 +230,7 @@ func (b *Bus) inspectNode(
 	return f(ctx, &inspectedNode{dialedClient: client, options: node.Options(), name: name, sharded: b.options.sharded})
 }
 
-// inspectionError returns the error of an inspection with a code.
+// inspectionError converts the error of an inspection to one with a code.
 func (b *Bus) inspectionError(ctx context.Context, err error) error {
 	_, coded := errors.AsType[errors.Error](err)
 	switch {

@@ -16,7 +16,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// client is the HTTP client of a call. The protocols implement it.
+// client is the HTTP client of a call. Each protocol has a type that implements it.
 type client interface {
 	// receive returns the next message of the client, or io.EOF.
 	receive() ([]byte, error)
@@ -26,8 +26,8 @@ type client interface {
 	send(message []byte) error
 	// answeredBy is called with the ID of a server before its message is sent.
 	answeredBy(serverID string)
-	// failed is called with the error of one server of a multi call, whose other servers may still
-	// answer. If it returns an error, the call ends with that error.
+	// failed is called in a multi call with the error of one server; the other servers may still
+	// answer. If failed returns an error, the call ends with that error.
 	failed(serverID string, err error) error
 }
 
@@ -95,7 +95,7 @@ func (c *call) invokeJSON(ctx context.Context, request []byte, options []dynamic
 	return c.encode(message)
 }
 
-// jsonValue returns the argument of the Invoke functions for a JSON message, which may be empty.
+// jsonValue converts a JSON message, which may be empty, to an argument of dynamic.Invoke.
 func jsonValue(message []byte) any {
 	if len(message) == 0 {
 		return nil
@@ -156,9 +156,9 @@ func (c *call) runSubscription(ctx context.Context) error {
 }
 
 // runStream passes messages on in both directions, until the server closes the stream or the client
-// goes away. On the bus, neither side can say that it has sent its last message. After that of the
-// client, the gateway therefore closes the stream when the server has been silent for some time; see
-// [WithLinger].
+// goes away. On the bus, neither side can say that it has sent its last message. After the client's
+// last message, the gateway therefore closes the stream once the server has been silent for some
+// time; see [WithLinger].
 func (c *call) runStream(ctx context.Context) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -169,8 +169,8 @@ func (c *call) runStream(ctx context.Context) error {
 	if err := c.client.opened(); err != nil {
 		return err
 	}
-	// The goroutine may be waiting in the client's receive, which returns only when the HTTP request
-	// ends. That is after run has returned, so run does not wait for the goroutine.
+	// runStream does not wait for this goroutine. The goroutine may be waiting in c.client.receive,
+	// which may return only when the HTTP request ends, after runStream has returned.
 	forwarded := make(chan struct{})
 	go func() {
 		defer close(forwarded)
@@ -203,7 +203,8 @@ func (c *call) runStream(ctx context.Context) error {
 	}
 }
 
-// streamFailure returns the error with which a stream has been closed, or nil if that is no failure.
+// streamFailure returns the error with which a stream has been closed, or nil if it was closed
+// without a failure.
 func streamFailure(err error) error {
 	if errors.Is(err, errors.ErrStreamClosed) || errors.Is(err, errors.ErrStreamEOF) {
 		return nil
@@ -231,7 +232,8 @@ func (c *call) forward(stream *dynamic.InvokedStream) error {
 	}
 }
 
-// decode returns the argument of the Invoke functions for an encoded message of the client.
+// decode converts an encoded message of the client to an argument of the functions dynamic.Invoke
+// and InvokedStream.Send.
 func (c *call) decode(message []byte, name protoreflect.FullName) (any, error) {
 	if c.json {
 		return jsonValue(message), nil

@@ -12,10 +12,11 @@ import (
 )
 
 // FailedServersTrailer is the trailer with the IDs of the servers that have failed in a multi call,
-// while others have answered. Connect, gRPC and gRPC-Web have no other place for their errors.
+// while others have answered. In Connect, gRPC and gRPC-Web, a stream cannot carry an error for
+// each server.
 const FailedServersTrailer = "Psrpc-Failed-Servers"
 
-// streamTypeOf returns which side of a method sends several messages, as HTTP clients see it.
+// streamTypeOf returns the kind of stream that a method is for HTTP clients.
 func streamTypeOf(kind registry.Kind) connect.StreamType {
 	switch kind {
 	case registry.KindMulti, registry.KindSubscription:
@@ -27,7 +28,8 @@ func streamTypeOf(kind registry.Kind) connect.StreamType {
 	}
 }
 
-// connectMethod returns the method as a server of Connect serves it.
+// connectMethod returns the method in the form that a connect.Server needs. rewritten is its
+// descriptor for gRPC's reflection; see rewrittenFiles.
 func (g *Gateway) connectMethod(path string, method *registry.Method, rewritten any) connect.Method {
 	return connect.Method{
 		Spec: connect.Spec{

@@ -35,8 +35,8 @@
 //
 // # Behavior under load
 //
-// Requests, responses, streams and times are limited; see the options. A client that reads too
-// slowly is disconnected and does not delay others.
+// The options limit the sizes of messages, the number of open streams, and the duration of calls. A
+// client that reads too slowly is disconnected and does not delay others.
 //
 // # Security
 //

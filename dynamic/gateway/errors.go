@@ -18,8 +18,8 @@ import (
 // errorDomain is the domain of the google.rpc.ErrorInfo that contains the exact code of an error.
 const errorDomain = "psrpc"
 
-// coded returns err as an error with a code. An error without a code is shown to clients with the
-// code unknown and without its text, which may contain secrets, as in Connect.
+// coded returns err as an error with a code. For an error without a code, clients get the code
+// unknown, as in Connect, and not the error's text, which may contain secrets.
 func coded(err error) errors.Error {
 	if e, ok := errors.AsType[errors.Error](err); ok {
 		return e
@@ -30,8 +30,8 @@ func coded(err error) errors.Error {
 	return errors.NewErrorf(errors.Unknown, "the call failed")
 }
 
-// text returns the text of an error. The text of a call that has failed because of the bus also
-// contains its facts, which are for clients only with [WithErrorFacts].
+// text returns the text of an error. If an error contains facts about a failed call, such as the
+// servers that have declined, text leaves them out unless [WithErrorFacts] is used.
 func (o *options) text(e errors.Error) string {
 	if _, hasFacts := errors.FactsOf(e); hasFacts && !o.errorFacts {
 		if cause, ok := errors.AsType[errors.Error](e.Unwrap()); ok {
@@ -41,7 +41,8 @@ func (o *options) text(e errors.Error) string {
 	return e.Error()
 }
 
-// errorInfo returns the detail that contains what the code of Connect or gRPC does not say.
+// errorInfo returns the error detail with the exact code, which Connect and gRPC do not have, and
+// with the facts if [WithErrorFacts] is used.
 func (o *options) errorInfo(e errors.Error) *errdetails.ErrorInfo {
 	info := &errdetails.ErrorInfo{Domain: errorDomain, Reason: string(e.Code())}
 	facts, ok := errors.FactsOf(e)
@@ -93,7 +94,8 @@ type problem struct {
 	Details []json.RawMessage `json:"details,omitempty"`
 }
 
-// problemJSON returns err as JSON. serverID is the server that has returned it, or empty.
+// problemJSON returns err as JSON. serverID is the ID of the server that has returned err. It is
+// empty if err does not come from one server.
 func (g *Gateway) problemJSON(err error, serverID string) []byte {
 	encoded, err := json.Marshal(g.problem(err, serverID))
 	if err != nil {

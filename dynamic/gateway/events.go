@@ -12,8 +12,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// pingInterval is how often a silent stream of server-sent events gets a comment, so that proxies do
-// not end it.
+// pingInterval is how often the gateway writes a comment to server-sent events, so that proxies do
+// not end a silent connection.
 const pingInterval = 15 * time.Second
 
 // serveEvents serves a call whose client reads server-sent events or newline-delimited JSON.
@@ -145,7 +145,7 @@ func (c *eventClient) startLocked() {
 		header.Set("Content-Type", "text/event-stream; charset=utf-8")
 	}
 	header.Set("Cache-Control", "no-store")
-	header.Set("X-Accel-Buffering", "no") // nginx passes on each event at once
+	header.Set("X-Accel-Buffering", "no") // makes nginx pass on each event at once
 	if c.server != "" {
 		header.Set(ServerHeader, c.server)
 	}

@@ -23,7 +23,8 @@ type Gateway struct {
 	conn     *dynamic.Conn
 	registry *registry.Registry
 	options  *options
-	// handler is serve, with CORS around it if the gateway allows other origins.
+	// handler is the method serve. If the gateway allows other origins, handler also answers CORS
+	// preflight requests.
 	handler     http.Handler
 	errorWriter *connecthttp.ErrorWriter
 	streams     streamLimiter
@@ -34,9 +35,9 @@ type Gateway struct {
 	mu sync.Mutex
 }
 
-// New returns a gateway that serves methods of the services in reg by calls of conn. Services may be
-// added to reg and removed from it at any time; calls that are under way finish. reg must be the
-// registry of conn. The gateway does not close conn.
+// New returns a gateway that serves methods of the services in reg. It calls them through conn.
+// Services may be added to reg and removed from it at any time; calls that are under way finish.
+// reg must be the registry of conn. The gateway does not close conn.
 func New(conn *dynamic.Conn, reg *registry.Registry, opts ...Option) (*Gateway, error) {
 	if conn == nil || reg == nil {
 		return nil, errors.NewErrorf(errors.InvalidArgument, "gateway: the conn or the registry is nil")
@@ -54,7 +55,8 @@ func New(conn *dynamic.Conn, reg *registry.Registry, opts ...Option) (*Gateway, 
 	return g, nil
 }
 
-// cors returns handler with answers to the preflight requests of browsers.
+// cors returns a handler that answers the CORS preflight requests of browsers, and passes other
+// requests to handler.
 func (o *options) cors(handler http.Handler) http.Handler {
 	return cors.New(cors.Options{
 		AllowedOrigins: o.origins,
@@ -138,7 +140,8 @@ type incoming struct {
 
 type incomingKey struct{}
 
-// admit returns the request with the options of its call, or the reason why it is refused.
+// admit authorizes a request and returns it with the options of its call. Otherwise, it returns the
+// reason why the request is refused. If err is nil, the caller must call release of the result.
 func (g *Gateway) admit(r *http.Request, method *registry.Method) (*incoming, error) {
 	if authorize := g.options.authorize; authorize != nil {
 		ctx, err := authorize(r, method)
@@ -164,7 +167,7 @@ func (g *Gateway) admit(r *http.Request, method *registry.Method) (*incoming, er
 	return in, nil
 }
 
-// refuse writes the error of a request that is not served.
+// refuse answers a request that is not served with an error.
 func (g *Gateway) refuse(w http.ResponseWriter, r *http.Request, p protocol, err error) {
 	if p == protocolConnect && g.errorWriter.IsSupported(r) {
 		_ = g.errorWriter.Write(w, r, g.options.connectError(err))
@@ -182,7 +185,8 @@ func addressOf(r *http.Request) string {
 	return host
 }
 
-// streamLimiter counts open streams, in all and for each address.
+// streamLimiter limits the number of open streams, both of all clients together and of each IP
+// address.
 type streamLimiter struct {
 	all, perAddress int
 
@@ -217,11 +221,11 @@ const typeJSON = "application/json"
 type protocol uint8
 
 const (
-	protocolConnect protocol = iota // also gRPC and gRPC-Web
+	protocolConnect protocol = iota // Connect, gRPC and gRPC-Web
 	protocolSSE
 	protocolNDJSON
 	protocolWebSocket
-	protocolPlain // JSON without Connect
+	protocolPlain // JSON of clients without Connect; see WithPsrpcStatus
 )
 
 func (o *options) protocolOf(r *http.Request) protocol {

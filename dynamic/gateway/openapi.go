@@ -42,7 +42,7 @@ func (g *Gateway) openAPI(services []*registry.Service) http.Handler {
 	})
 }
 
-// errorSchema is the JSON of an error.
+// errorSchema is the JSON schema of an error.
 var errorSchema = object{
 	"type": "object",
 	"properties": object{
@@ -54,7 +54,7 @@ var errorSchema = object{
 	"required": []string{"code"},
 }
 
-// answers says what a successful response contains, for each kind of method.
+// answers contains the description of a successful response for each kind of method.
 var answers = map[registry.Kind]string{
 	registry.KindSingle:       "The response of one server.",
 	registry.KindMulti:        "The responses of all servers.",
@@ -125,7 +125,7 @@ func (s schemas) message(m protoreflect.MessageDescriptor) object {
 		return ref(name)
 	}
 	schema := object{"type": "object", "additionalProperties": false}
-	s[name] = schema // before the fields, because they may contain the message itself
+	s[name] = schema // set before the fields are added, because they may contain the message itself
 	properties, required := object{}, []string{}
 	for i := range m.Fields().Len() {
 		field := m.Fields().Get(i)

@@ -80,9 +80,9 @@ func (o *options) serves(method string) bool {
 	return false
 }
 
-// WithMethods names the methods to serve. Each pattern is the full name of a method, in which "*"
-// stands for any characters but a slash, such as "shop.Orders/Get" or "shop.*/*". Further uses add
-// patterns. A gateway without patterns would serve nothing, so [New] fails then.
+// WithMethods names the methods to serve. Each pattern is the full name of a method, such as
+// "shop.Orders/Get". A "*" stands for any characters but a slash, as in "shop.*/*". Further uses
+// add patterns. A gateway without patterns would serve nothing, so [New] fails then.
 func WithMethods(patterns ...string) Option {
 	return func(o *options) { o.patterns = append(o.patterns, patterns...) }
 }
@@ -112,10 +112,10 @@ func WithWriteTimeout(timeout time.Duration) Option {
 	return func(o *options) { o.writeTimeout = timeout }
 }
 
-// WithLinger sets how long the server of a stream may be silent after the client has sent its last
-// message, before the gateway closes the stream. On the bus, a client cannot tell a server that it has
-// sent its last message. The default is [DefaultLinger]; with 0, only the server and the end of the
-// HTTP request close the stream.
+// WithLinger sets when the gateway closes a stream whose client has sent its last message: after
+// the server has sent nothing for this time. A timeout is needed because, on the bus, a client
+// cannot tell a server that it has sent its last message. The default is [DefaultLinger]. With 0,
+// the stream stays open until the server closes it or the HTTP request ends.
 func WithLinger(timeout time.Duration) Option { return func(o *options) { o.linger = timeout } }
 
 // WithMaxStreams limits how many multi calls, streams and subscriptions are open at the same time:
@@ -125,9 +125,9 @@ func WithMaxStreams(all, perAddress int) Option {
 	return func(o *options) { o.maxStreams, o.streamsPerAddress = all, perAddress }
 }
 
-// WithMetadataHeaders names further request headers that become metadata of the call, in lower case.
-// The headers traceparent, tracestate and baggage always do, and so do those whose names begin with
-// Psrpc-Meta-, without that prefix.
+// WithMetadataHeaders names further request headers that become metadata of the call. Their names
+// become keys in lower case. The headers traceparent, tracestate and baggage always become
+// metadata. So do headers whose names begin with Psrpc-Meta-; their keys lack this prefix.
 func WithMetadataHeaders(names ...string) Option {
 	return func(o *options) { o.metadata = append(o.metadata, names...) }
 }
@@ -138,14 +138,15 @@ func WithCORS(origins ...string) Option {
 	return func(o *options) { o.origins = append(o.origins, origins...) }
 }
 
-// WithPsrpcStatus is for clients that know neither Connect nor gRPC, such as curl: they send JSON
-// without the header Connect-Protocol-Version. If a call of theirs fails, the HTTP status is the one
-// that psrpc uses for the code, and the body contains the exact code. By default, they get the status
-// and the body of Connect.
+// WithPsrpcStatus changes the errors for clients that know neither Connect nor gRPC, such as curl.
+// These send JSON without the header Connect-Protocol-Version. If their call fails, the HTTP status
+// is the one that psrpc uses for the error code, and the body contains the exact code. By default,
+// they get the status and the body of Connect.
 func WithPsrpcStatus() Option { return func(o *options) { o.psrpcStatus = true } }
 
 // WithErrorFacts adds the facts of failed calls to their errors: phase, reason, servers that have
-// declined, and times. They tell clients about the servers behind the gateway.
+// declined, and times. By default, facts are left out, because they tell clients about the servers
+// behind the gateway.
 func WithErrorFacts() Option { return func(o *options) { o.errorFacts = true } }
 
 // WithStrictJSON refuses JSON requests that contain fields or enum values that the schema does not

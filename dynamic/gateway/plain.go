@@ -23,7 +23,7 @@ func (g *Gateway) servePlain(w http.ResponseWriter, in *incoming) {
 	}
 }
 
-// plainClient is a client of a single call by servePlain.
+// plainClient is the client of a call that servePlain serves.
 type plainClient struct {
 	writer http.ResponseWriter
 	body   io.Reader

@@ -80,7 +80,8 @@ func rewrittenFiles(services []*registry.Service) *descriptorpb.FileDescriptorSe
 	return set
 }
 
-// noExtensions is the resolver for requests about extensions, which clients of services do not need.
+// noExtensions makes gRPC's server reflection find no extensions, because clients of services do
+// not need them.
 type noExtensions struct{}
 
 // FindExtensionByName implements protoregistry.ExtensionTypeResolver.

@@ -73,8 +73,8 @@ func headerError(name, value, wanted string) error {
 	return errors.NewErrorf(errors.InvalidArgument, "header %s: %.100q is not %s", name, value, wanted)
 }
 
-// topicOf returns the parts of the topic, or nil if the request has none. A query parameter "topic"
-// is for clients that cannot set headers, such as WebSockets and EventSource in a browser.
+// topicOf returns the parts of the topic, or nil if the request has none. The query parameter
+// "topic" is for clients that cannot set headers, such as WebSockets and EventSource in a browser.
 func topicOf(r *http.Request, method *registry.Method) ([]string, error) {
 	value := r.Header.Get(TopicHeader)
 	if value == "" && r.Method == http.MethodGet {
@@ -170,7 +170,7 @@ func timeoutOf(header http.Header) (time.Duration, error) {
 	return time.Duration(n) * unit, nil
 }
 
-// shorter returns the shorter of two timeouts, of which 0 means none.
+// shorter returns the shorter of two timeouts. A timeout of 0 means that there is none.
 func shorter(a, b time.Duration) time.Duration {
 	if a == 0 || b > 0 && b < a {
 		return b

@@ -34,7 +34,7 @@ func (g *Gateway) serveWebSocket(w http.ResponseWriter, in *incoming) {
 		Subprotocols: []string{Subprotocol}, OriginPatterns: g.options.origins,
 	})
 	if err != nil {
-		return // Accept has answered the request
+		return // Accept has already written the response
 	}
 	defer socket.CloseNow() //nolint:errcheck // closed below unless the client has gone
 	if socket.Subprotocol() != Subprotocol {
