@@ -12,16 +12,16 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// Target is what the operations of a run work on.
+// Target is the method that the operations of a run use, and how they use it.
 type Target struct {
 	// Conn is the conn that sends the messages.
 	Conn *dynamic.Conn
-	// Method is the method in the registry of the conn.
+	// Method is the method to use. It belongs to the registry of Conn.
 	Method *registry.Method
 	// Data makes the messages.
 	Data *Template
-	// Options apply to each call, or to the streams, or to each update and the subscriptions. If the
-	// method has topics, one of them sets the topic.
+	// Options apply to each call, stream or update, and to the subscriptions. If the method has
+	// topics, one of the options sets the topic.
 	Options []dynamic.RequestOption
 }
 
@@ -55,11 +55,11 @@ type MultiCalls struct {
 
 	mu    sync.Mutex
 	calls uint64
-	// responses counts those to measured calls.
+	// responses counts the responses to measured calls.
 	responses Responses
 }
 
-// NewMultiCalls returns multi calls. If expected is not 0, each of them ends after so many
+// NewMultiCalls returns multi calls. If expected is not 0, each call ends after that many
 // responses.
 func NewMultiCalls(t *Target, expected int) (*MultiCalls, error) {
 	client, err := t.client()
@@ -74,7 +74,7 @@ func NewMultiCalls(t *Target, expected int) (*MultiCalls, error) {
 }
 
 // Do is an [Operation] that makes a multi call and waits for its end. It fails if no server answers
-// or if one of them answers with an error.
+// or if a server answers with an error.
 func (m *MultiCalls) Do(ctx context.Context, request Request) error {
 	message, err := m.target.Data.Message(request)
 	if err != nil {
@@ -112,7 +112,7 @@ func (m *MultiCalls) count(responses uint64) {
 	m.responses.Most = max(m.responses.Most, responses)
 }
 
-// Responses returns how many responses came to the measured calls.
+// Responses returns how many responses the measured calls have received.
 func (m *MultiCalls) Responses() *Responses {
 	m.mu.Lock()
 	defer m.mu.Unlock()

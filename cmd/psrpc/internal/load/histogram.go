@@ -41,7 +41,7 @@ func (h *histogram) add(d time.Duration) {
 	}
 }
 
-// read copies the content of the histogram to c.
+// read copies the current counts of the histogram to c.
 func (h *histogram) read(c *counts) {
 	c.total = 0
 	for i := range h.counts {
@@ -51,7 +51,8 @@ func (h *histogram) read(c *counts) {
 	c.sum, c.max = h.sum.Load(), h.max.Load()
 }
 
-// sub removes an earlier content of the same histogram from c. The maximum stays that of c.
+// sub subtracts an earlier reading of the same histogram from c. The maximum remains that of c,
+// because the maximum since then is not known.
 func (c *counts) sub(earlier *counts) {
 	for i := range c.buckets {
 		c.buckets[i] -= earlier.buckets[i]
@@ -73,7 +74,7 @@ func (c *counts) quantile(q float64) time.Duration {
 	return 0
 }
 
-// summary returns the figures that describe the durations.
+// summary returns the mean, the quantiles and the maximum of the durations.
 func (c *counts) summary() Latency {
 	if c.total == 0 {
 		return Latency{}

@@ -8,31 +8,31 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 )
 
-// markField is the number of the field that a run adds to each update that it publishes. Schemas do
-// not use it, so subscribers skip it as an unknown field.
+// markField is the number of the field that a run adds to each update, to recognize the update when
+// it arrives. Schemas do not use this number, so subscribers skip the field as unknown.
 const markField protowire.Number = 536_870_000
 
 // markSize is the size of a mark without its tag and length.
 const markSize = 4 * 8
 
-// mark identifies a published update.
+// mark identifies a published update. It is the content of the field markField.
 type mark struct {
-	// run is the number of the run, caller that of the caller, and number that of the update among
-	// those of the caller.
+	// run is the random number of the run, and caller is the number of the caller. number counts
+	// the updates of that caller.
 	run, caller, number uint64
-	// intended is the intended start of the publication, since the start of the run.
+	// intended is when the publication was to start, counted from the field start of [Updates].
 	intended time.Duration
 	measured bool
 }
 
-// append appends the encoded field.
+// append appends the field markField, which contains the mark, to b.
 func (m *mark) append(b []byte) []byte {
 	b = protowire.AppendTag(b, markField, protowire.BytesType)
 	b = protowire.AppendVarint(b, markSize)
 	b = binary.LittleEndian.AppendUint64(b, m.run)
 	b = binary.LittleEndian.AppendUint64(b, m.caller)
 	b = binary.LittleEndian.AppendUint64(b, m.number)
-	// The lowest bit tells whether the update counts.
+	// The lowest bit of the time tells whether the update counts.
 	last := uint64(m.intended) &^ 1 //nolint:gosec // it is decoded as it was encoded
 	if m.measured {
 		last |= 1
@@ -70,7 +70,7 @@ func markOf(fields []byte) (m mark, ok bool) {
 	return m, false
 }
 
-// updateSet is a set of updates. It needs one bit for each update.
+// updateSet is a set of updates. It takes one bit of memory for each number up to the highest one.
 type updateSet struct {
 	mu sync.Mutex
 	// callers maps the number of a caller to the set of the numbers of its updates.
@@ -79,11 +79,12 @@ type updateSet struct {
 
 func newUpdateSet() *updateSet { return &updateSet{callers: map[uint64][]uint64{}} }
 
-// maxUpdates is the highest number of an update that a set takes, so that no frame makes it grow
-// without bound.
+// maxUpdates limits the number of an update in a set, so that a malformed mark cannot make the set
+// grow without bound.
 const maxUpdates = 1 << 33
 
-// add adds an update, and returns false if it was in the set.
+// add adds an update. It returns false if the update was already in the set, or if its number is
+// too high.
 func (s *updateSet) add(caller, number uint64) bool {
 	if number >= maxUpdates {
 		return false

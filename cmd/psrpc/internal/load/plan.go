@@ -20,23 +20,24 @@ const (
 
 // Plan says how often and for how long [Run] repeats an operation.
 type Plan struct {
-	// Rate makes the loop an open one. It is the number of operations that start per second. If it is
-	// 0, the loop is closed, unless Ramp is set.
+	// Rate is the number of operations that an open loop starts per second. If it is 0 and Ramp is
+	// nil, the loop is closed.
 	Rate float64
-	// Ramp makes the loop an open one whose rate changes. It takes the place of Rate.
+	// Ramp makes the loop an open one whose rate changes. Ramp and Rate exclude each other.
 	Ramp *Ramp
-	// Callers is the number of callers of a closed loop. 0 stands for [DefaultCallers]. In an open
-	// loop, it is the maximum number of operations that run at once. 0 then stands for
-	// [DefaultMaxActive]. An operation that would be one too many starts late.
+	// Callers is the number of callers of a closed loop, or the maximum number of operations of an
+	// open loop that run at once. 0 stands for [DefaultCallers] or [DefaultMaxActive]. An open loop
+	// that has reached the maximum starts its next operation late.
 	Callers int
-	// For is how long the run measures. If it is 0, the run ends after Count operations or, in a
-	// ramp, at the end of the ramp. If none of them is given, For is [DefaultFor].
+	// For is how long the run measures. If it is 0, the run ends after Count operations, or else at
+	// the end of the ramp. If there is neither a Count nor a ramp, For is [DefaultFor].
 	For time.Duration
-	// Count ends the run after that many measured operations. 0 means no limit.
+	// Count is the number of measured operations after which the run ends. 0 means no limit.
 	Count uint64
-	// WarmUp is how long the loop runs before it measures.
+	// WarmUp is how long the loop runs before the run starts to measure.
 	WarmUp time.Duration
-	// Progress is called about once a second with what happened since the call before. It may be nil.
+	// Progress is called about once a second with what has happened since its previous call. It may
+	// be nil.
 	Progress func(Second)
 }
 
@@ -48,10 +49,10 @@ type Ramp struct {
 	Over time.Duration
 }
 
-// open reports whether the plan is that of an open loop.
+// open reports whether the loop is an open one.
 func (p Plan) open() bool { return p.Rate > 0 || p.Ramp != nil }
 
-// withDefaults returns the plan with the values that stand for its zeros, or an error if a value is
+// withDefaults returns the plan with default values in place of zeros, or an error if a value is
 // out of range.
 func (p Plan) withDefaults() (Plan, error) {
 	if p.Rate < 0 || p.Rate > maxRate {
@@ -86,9 +87,9 @@ func (p Plan) withDefaults() (Plan, error) {
 // schedule says when the operations of an open loop start. Times count from the start of the loop.
 type schedule struct {
 	from, to float64
-	// over is how long the rate changes, in seconds.
+	// over is how long the change of the rate takes, in seconds.
 	over float64
-	// warmUp is how long the loop runs at the rate from before the rate changes, in seconds.
+	// warmUp is how long the loop runs at the first rate before the rate changes, in seconds.
 	warmUp float64
 }
 
@@ -111,8 +112,9 @@ func (s schedule) at(n uint64) time.Duration {
 	return seconds(s.warmUp + s.ramped(float64(n-s.warmUpOperations())))
 }
 
-// ramped returns the time after the warm-up at which n operations have started, in seconds. While
-// the rate changes, the number of operations grows with the square of the time.
+// ramped returns when operation n after the warm-up starts, in seconds since the end of the
+// warm-up. It solves a quadratic equation, because the number of operations grows with the square
+// of the time while the rate changes.
 func (s schedule) ramped(n float64) float64 {
 	inRamp := (s.from + s.to) / 2 * s.over
 	if n >= inRamp {

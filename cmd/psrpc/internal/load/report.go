@@ -9,21 +9,21 @@ import (
 	"time"
 )
 
-// Report is a result with what one needs to know to read it.
+// Report is a result together with the method, the bus and the loop for which it was measured.
 type Report struct {
 	// Method is the full name of the method, and Kind its kind.
 	Method string `json:"method"`
 	Kind   string `json:"kind"`
-	// Bus is the bus without user and password.
+	// Bus is the URL of the bus without user and password.
 	Bus string `json:"bus"`
-	// Loop says how the load was made, for example "closed loop, 64 callers".
+	// Loop describes how the load was made, for example "closed loop, 64 callers".
 	Loop string `json:"loop"`
 	*Result
 	// Broken has one sentence for each threshold that was not kept.
 	Broken []string `json:"broken_thresholds,omitempty"`
 }
 
-// WriteCSV writes one line for each second.
+// WriteCSV writes a CSV file with one line for each second of the run.
 func (r *Report) WriteCSV(w io.Writer) error {
 	out := csv.NewWriter(w)
 	lines := [][]string{{"second", "completed", "failed", "p50_us", "p99_us"}}
@@ -41,7 +41,8 @@ func micros(d time.Duration) string {
 	return strconv.FormatFloat(float64(d)/float64(time.Microsecond), 'f', 1, 64)
 }
 
-// WriteHTML writes a page that needs no other file.
+// WriteHTML writes an HTML page that contains everything it needs, so it can be opened without
+// other files.
 func (r *Report) WriteHTML(w io.Writer) error { return page.Execute(w, r) }
 
 var page = template.Must(template.New("page").Funcs(template.FuncMap{
@@ -74,8 +75,8 @@ svg { width: 100%; height: 12em; border: 1px solid #8888 } polyline { fill: none
 </body></html>
 `))
 
-// polyline returns the points of a line in a picture of 100 by 100. The line of the p50 has the scale
-// of that of the p99.
+// polyline returns the points of a line in a picture of 100 by 100. The lines of the p50 and the
+// p99 have the same scale, so that they can be compared.
 func polyline(all []Second, of string) template.HTMLAttr {
 	value := func(s Second) float64 { return float64(s.Completed) }
 	scale := value

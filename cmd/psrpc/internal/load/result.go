@@ -11,30 +11,31 @@ type Result struct {
 	// ended.
 	Started time.Time     `json:"started"`
 	Elapsed time.Duration `json:"elapsed_ns"`
-	// Operations is the number of operations that were started, and Completed that of those which
-	// ended without an error. Failed is the number of the others.
+	// Operations is the number of operations that were started. Completed is the number of those
+	// that ended without an error, and Failed is the number of the others.
 	Operations uint64 `json:"operations"`
 	Completed  uint64 `json:"completed"`
 	Failed     uint64 `json:"failed"`
-	// NotStarted is the number of operations of an open loop that should have started before the end,
-	// but were not started within a second after it. All callers were busy.
+	// NotStarted is the number of operations that an open loop should have started before the end,
+	// but has not started within a second after it, because all callers were busy.
 	NotStarted uint64 `json:"not_started"`
 	// PerSecond is the number of completed operations per second.
 	PerSecond float64 `json:"per_second"`
 	// Latency describes the durations of the completed operations. In an open loop, they count from
 	// the intended start.
 	Latency Latency `json:"latency"`
-	// Late describes how long after its intended start each operation of an open loop was started. It
-	// is the part of Latency that the tool itself has caused.
+	// Late describes how late each operation of an open loop was started, compared with its
+	// intended start. This delay is part of Latency, but the tool itself has caused it.
 	Late *Latency `json:"late,omitempty"`
 	// Errors counts the failed operations by code.
 	Errors map[string]uint64 `json:"errors,omitempty"`
-	// FirstError is the text of the first error, and Err the error itself.
+	// Err is the first error, and FirstError is its text.
 	FirstError string `json:"first_error,omitempty"`
 	Err        error  `json:"-"`
-	// Responses counts the responses to multi calls. It is nil for other operations.
+	// Responses counts the responses to multi calls. It is nil for operations of other kinds.
 	Responses *Responses `json:"responses,omitempty"`
-	// Delivery tells what became of published updates. It is nil for other operations.
+	// Delivery tells how many of the published updates have arrived. It is nil for operations of
+	// other kinds.
 	Delivery *Delivery `json:"delivery,omitempty"`
 	// Seconds has one entry for each second of the run.
 	Seconds []Second `json:"seconds,omitempty"`
@@ -52,7 +53,7 @@ type Latency struct {
 
 // Second is what happened in about a second.
 type Second struct {
-	// At is the end of the second, counted from the start of the run.
+	// At is the end of the second, counted from [Result.Started].
 	At        time.Duration `json:"at_ns"`
 	Completed uint64        `json:"completed"`
 	Failed    uint64        `json:"failed"`
@@ -68,12 +69,13 @@ type Responses struct {
 	Most   uint64 `json:"most"`
 }
 
-// Delivery tells what became of published updates.
+// Delivery tells how many of the published updates have arrived, and how fast.
 type Delivery struct {
 	// Published is the number of updates that the bus has accepted.
 	Published uint64 `json:"published"`
-	// Received is the number of updates that all subscribers together have received, and Lost the
-	// number of those that they should have received too. Repeated ones were received before.
+	// Received is the number of updates that all subscribers together have received. Lost is the
+	// number of updates that they should have received but have not. Repeated is the number of
+	// updates that a subscriber has received once more.
 	Received uint64 `json:"received"`
 	Lost     uint64 `json:"lost"`
 	Repeated uint64 `json:"repeated"`
@@ -92,8 +94,8 @@ func (r *Result) MainLatency() Latency {
 	return r.Latency
 }
 
-// ErrorRatio returns the part of the operations that failed or were not started, or whose update
-// was lost. It is between 0 and 1.
+// ErrorRatio returns which part of the operations has failed, was not started, or has lost its
+// update. It is between 0 and 1.
 func (r *Result) ErrorRatio() float64 {
 	bad, all := r.Failed+r.NotStarted, r.Operations+r.NotStarted
 	if d := r.Delivery; d != nil {
@@ -105,7 +107,7 @@ func (r *Result) ErrorRatio() float64 {
 	return float64(bad) / float64(all)
 }
 
-// Thresholds are what a result must keep to. A zero field does not matter.
+// Thresholds are limits that a result must not violate. A zero field sets no limit.
 type Thresholds struct {
 	MaxP50, MaxP90, MaxP99, MaxP999 time.Duration
 	// MaxErrors is the highest acceptable [Result.ErrorRatio]. It is nil if errors do not matter.
@@ -114,7 +116,7 @@ type Thresholds struct {
 	MinRate float64
 }
 
-// Check returns one sentence for each threshold that the result does not keep to.
+// Check returns one sentence for each threshold that the result violates.
 func (t *Thresholds) Check(r *Result) []string {
 	var broken []string
 	latency := r.MainLatency()

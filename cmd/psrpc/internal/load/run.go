@@ -9,29 +9,29 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// Operation is what a run repeats and measures. Operations of different callers run at the same
-// time; those of one caller run one after the other. The context is never canceled, so an operation
-// must end by itself, for example by the timeout of its call.
+// Operation is what a run repeats and measures. Each caller runs one operation after the other, and
+// the callers run at the same time. The context is never canceled, so an operation must end by
+// itself, for example by the timeout of its call.
 type Operation func(ctx context.Context, request Request) error
 
 // Request says which operation is to be done.
 type Request struct {
-	// Number is the number of the operation. The first one has number 0. The numbers of operations
-	// that are not measured count, too.
+	// Number is the number of the operation, counted from 0. Operations of the warm-up are counted,
+	// too.
 	Number uint64
 	// Caller is the number of the caller that does the operation.
 	Caller int
 	// Intended is when the operation was to start.
 	Intended time.Time
-	// Measured reports whether the operation counts. It does not during the warm-up.
+	// Measured is false during the warm-up, whose operations do not count in the result.
 	Measured bool
 }
 
 const (
-	// hopeless is the number of operations after which a run ends if all of them have failed.
+	// hopeless is how many operations may fail without a single success before the run ends.
 	hopeless = 100
-	// lateEnd is how long after its end an open loop still starts operations that should have started
-	// before.
+	// lateEnd is how long after its end an open loop still starts operations that were to start
+	// before the end.
 	lateEnd = time.Second
 )
 
@@ -49,7 +49,8 @@ func Run(ctx context.Context, plan Plan, operation Operation) (*Result, error) {
 	r.measureFrom = r.start.Add(plan.WarmUp)
 	if plan.WarmUp > 0 && !plan.open() {
 		r.callUntil(r.measureFrom, false)
-		// Calls of the warm-up that last longer must not take time from those that count.
+		// The last calls of the warm-up may have ended late. The measured time starts only now, so
+		// that it is not shortened.
 		r.measureFrom = time.Now()
 	}
 	if plan.For > 0 {
@@ -76,36 +77,37 @@ type run struct {
 	plan      Plan
 	operation Operation
 	ctx       context.Context //nolint:containedctx // it has the lifetime of the run
-	// start is when the loop starts, measureFrom when the warm-up ends. end is when the loop ends, or
-	// the zero time if only the number of operations ends it.
+	// start is when the loop starts, and measureFrom is when the warm-up ends. end is when the loop
+	// ends. It is the zero time if only the number of operations ends the loop.
 	start, measureFrom, end time.Time
 
-	// stopping is closed when no more operations may start.
+	// stopping is closed when no more operations may start. stopped is then true.
 	stopping chan struct{}
 	stopOnce sync.Once
 	stopped  atomic.Bool
 
-	// numbers is the number of operations that a closed loop has started, and measured the number of
-	// those which count.
+	// A closed loop counts the operations that it has started: numbers counts all of them, and
+	// measured counts those after the warm-up.
 	numbers, measured atomic.Uint64
 
 	completed, failed, notStarted atomic.Uint64
-	// attempts is the number of operations that have ended, and successes that of those without an
-	// error. The warm-up counts.
+	// attempts is the number of operations that have ended, and successes is the number of those
+	// that ended without an error. Both include the warm-up.
 	attempts, successes atomic.Uint64
 	latency, late       histogram
 	// lastEnd is when the last measured operation ended, in nanoseconds since start.
 	lastEnd atomic.Int64
 
 	mu sync.Mutex
-	// errors counts the measured errors by code. firstError is the first error, measured or not.
+	// errors counts the errors of measured operations by code. firstError is the first error, even
+	// if it is one of the warm-up.
 	errors     map[string]uint64
 	firstError error
 
 	seconds []Second
 }
 
-// stop lets no more operations start.
+// stop makes the loop start no more operations. It does not wait for those that run.
 func (r *run) stop() {
 	r.stopOnce.Do(func() {
 		r.stopped.Store(true)
@@ -113,7 +115,7 @@ func (r *run) stop() {
 	})
 }
 
-// callUntil runs the callers of a closed loop until the given time. The zero time means no limit.
+// callUntil runs the callers of a closed loop until end. The zero time means no limit.
 func (r *run) callUntil(end time.Time, measured bool) {
 	var callers sync.WaitGroup
 	for caller := range r.plan.Callers {
@@ -122,7 +124,7 @@ func (r *run) callUntil(end time.Time, measured bool) {
 	callers.Wait()
 }
 
-// call does one operation after the other until the given time.
+// call does the operations of one caller, one after the other, until end.
 func (r *run) call(caller int, end time.Time, measured bool) {
 	start := time.Now()
 	for !r.over(start, end) {
@@ -133,13 +135,15 @@ func (r *run) call(caller int, end time.Time, measured bool) {
 	}
 }
 
-// over reports whether no operation may start at the time now of a loop that ends at the time end.
+// over reports whether no operation may start at the time now, because the loop was stopped or has
+// reached its end.
 func (r *run) over(now, end time.Time) bool {
 	return r.stopped.Load() || !end.IsZero() && !now.Before(end)
 }
 
-// openLoop starts operations as the schedule says until the loop ends. An operation runs on a
-// goroutine that waits for one. If none waits, openLoop starts one, up to the number of callers.
+// openLoop starts operations as the schedule says until the loop ends. It hands each operation to
+// an idle caller, which is a goroutine. If none is idle, openLoop starts another caller, or waits
+// if the plan permits no more.
 func (r *run) openLoop() {
 	var (
 		schedule = r.plan.schedule()
@@ -172,7 +176,8 @@ func (r *run) openLoop() {
 	}
 }
 
-// hand gives the request to the next caller that is free. It returns false if the loop ends before.
+// hand gives the request to the next caller that becomes idle. It returns false if the loop ends
+// first.
 func (r *run) hand(requests chan<- Request, request Request) bool {
 	var tooLate <-chan time.Time
 	if !r.end.IsZero() {
@@ -189,8 +194,8 @@ func (r *run) hand(requests chan<- Request, request Request) bool {
 	return false
 }
 
-// remaining returns how many operations should have started before the end, from operation n on. It
-// returns 0 if the loop was stopped.
+// remaining returns how many operations should have started before the end but have not. Operation
+// n is the first of them. It returns 0 if the loop was stopped.
 func (r *run) remaining(schedule schedule, n uint64) uint64 {
 	first := n
 	for !r.over(r.start.Add(schedule.at(n)), r.end) {
@@ -199,7 +204,7 @@ func (r *run) remaining(schedule schedule, n uint64) uint64 {
 	return n - first
 }
 
-// serve does the operations of an open loop that are handed to one caller.
+// serve does the operations of an open loop that one caller gets.
 func (r *run) serve(caller int, requests <-chan Request) {
 	for request := range requests {
 		request.Caller = caller
@@ -210,7 +215,7 @@ func (r *run) serve(caller int, requests <-chan Request) {
 	}
 }
 
-// do does one operation and records what comes of it. It returns the time of the end.
+// do does one operation and records its outcome. It returns the time at which the operation ended.
 func (r *run) do(request Request) time.Time {
 	err := r.operation(r.ctx, request)
 	now := time.Now()
@@ -258,11 +263,12 @@ func (r *run) countError(err error, measured bool) {
 	r.errors[code]++
 }
 
-// maxSeconds is the number of seconds that a run keeps. A longer run keeps the first ones.
+// maxSeconds is for how many seconds a result has entries. If a run lasts longer, the result
+// contains the first ones.
 const maxSeconds = 24 * 60 * 60
 
-// watch records once a second what has happened, until the run stops. It leaves out the part of a
-// second at the end.
+// watch records once a second what has happened in that second, until the run stops. It does not
+// record the last second, which is incomplete.
 func (r *run) watch() {
 	ticker := time.NewTicker(time.Second)
 	defer ticker.Stop()

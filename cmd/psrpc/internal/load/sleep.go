@@ -5,14 +5,16 @@ import (
 	"time"
 )
 
-// minSleep is the shortest time for which an open loop sleeps. Waking up takes about as long.
+// minSleep is the shortest time for which an open loop sleeps. For shorter times it spins, because
+// waking up takes about as long as that.
 const minSleep = 100 * time.Microsecond
 
-// stopCheck is how long an open loop sleeps at most before it checks whether it was stopped.
+// stopCheck is the longest time for which an open loop sleeps before it checks whether it was
+// stopped.
 const stopCheck = 50 * time.Millisecond
 
-// sleepUntil waits until the time at. It returns false if the run is stopped before. It sleeps until
-// shortly before that time and then spins, so that operations do not all start late.
+// sleepUntil waits until the time at. It returns false if the run is stopped first. It sleeps until
+// shortly before that time and then spins, because a sleep always ends a little late.
 func (r *run) sleepUntil(at time.Time) bool {
 	for !r.stopped.Load() {
 		switch left := time.Until(at); {

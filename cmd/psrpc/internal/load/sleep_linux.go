@@ -6,10 +6,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// sleep sleeps for a duration. The timers of Go's runtime may fire up to a millisecond late in a
-// program that is otherwise idle. The kernel's sleep is exact to about 60 µs.
+// sleep sleeps for a duration. It asks the kernel, whose sleep is exact to about 60 µs. The timers
+// of Go's runtime may fire up to a millisecond late in a program that is otherwise idle.
 func sleep(d time.Duration) {
 	spec := unix.NsecToTimespec(int64(d))
-	// A signal may end the sleep early. The caller then sleeps again.
+	// A signal may end the sleep early. The caller then calls sleep again.
 	_ = unix.Nanosleep(&spec, nil)
 }

@@ -22,25 +22,26 @@ type StreamOptions struct {
 	// Window is the number of messages that may be unacknowledged on a stream at once. 0 stands for 1:
 	// each operation then lasts until its message is acknowledged.
 	Window int
-	// Echo makes each operation wait for a message in return.
+	// Echo makes each operation wait until a message comes back.
 	Echo bool
-	// EchoTimeout limits how long it waits. 0 stands for [DefaultEchoTimeout].
+	// EchoTimeout is how long an operation waits with Echo. 0 stands for [DefaultEchoTimeout].
 	EchoTimeout time.Duration
 }
 
-// Streams sends messages on streams.
+// Streams sends messages on streams, which it opens again if they end.
 type Streams struct {
 	target  *Target
 	client  *messages
 	options StreamOptions
 	streams []*stream
-	// discarding counts the goroutines that read and discard what comes back on the streams.
+	// discarding counts the goroutines that read what comes back on the streams and throw it away.
 	discarding sync.WaitGroup
 }
 
 // stream is one stream of a run. A stream that has ended is replaced by a new one.
 type stream struct {
-	// mu is held while the stream is opened, and, with Echo, until the answer to a message has come.
+	// mu is held while the stream is opened. With Echo, it is also held from sending a message
+	// until the answer has come.
 	mu   sync.Mutex
 	open dynamic.ClientStream[proto.Message, proto.Message]
 }
@@ -69,8 +70,8 @@ func NewStreams(t *Target, options StreamOptions) (*Streams, error) {
 	return s, nil
 }
 
-// current returns the open stream. The caller must hold the lock of the stream or be the only one
-// who knows it.
+// current returns the open stream. If the stream has ended, it opens a new one. The caller must
+// hold stream.mu, unless no other goroutine knows the stream yet.
 func (s *Streams) current(stream *stream) (dynamic.ClientStream[proto.Message, proto.Message], error) {
 	if stream.open != nil && stream.open.Err() == nil {
 		return stream.open, nil
@@ -86,7 +87,7 @@ func (s *Streams) current(stream *stream) (dynamic.ClientStream[proto.Message, p
 	return opened, nil
 }
 
-// Do is an [Operation] that sends a message. The caller's number chooses the stream.
+// Do is an [Operation] that sends a message. The number of the caller decides on which stream.
 func (s *Streams) Do(_ context.Context, request Request) error {
 	message, err := s.target.Data.Message(request)
 	if err != nil {
@@ -115,13 +116,15 @@ func (s *Streams) Do(_ context.Context, request Request) error {
 		}
 		return nil
 	case <-timer.C:
-		// A late answer must not be taken for that to the next message.
+		// Close the stream, so that an answer which comes late is not taken for the answer to the
+		// next message.
 		_ = open.Close(nil)
 		return errors.NewErrorf(errors.DeadlineExceeded, "no message came back within %s", s.options.EchoTimeout)
 	}
 }
 
-// Flush waits until all messages are acknowledged. It returns an error if some are not.
+// Flush waits until the server has acknowledged all messages. It returns an error if some are not
+// acknowledged.
 func (s *Streams) Flush(ctx context.Context) error {
 	var problems []error
 	for _, stream := range s.streams {
@@ -143,6 +146,6 @@ func (s *Streams) Close() {
 
 // discard reads messages until the stream ends. If nobody read them, the server could not send.
 func discard(messages <-chan proto.Message) {
-	for range messages { // the messages do not matter
+	for range messages {
 	}
 }

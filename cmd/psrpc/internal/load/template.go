@@ -18,9 +18,9 @@ import (
 
 // Template makes the messages of a run. It is safe for concurrent use.
 type Template struct {
-	// message is the message if all messages are equal.
+	// message is the only message, if all messages of the run are equal. Otherwise it is nil.
 	message proto.Message
-	// text makes the JSON of a message if they differ.
+	// text makes the JSON of each message if the messages differ.
 	text     *template.Template
 	newEmpty func() proto.Message
 	decode   protojson.UnmarshalOptions
@@ -62,14 +62,14 @@ func NewTemplate(method *registry.Method, of protoreflect.MessageDescriptor, dat
 // Constant reports whether all messages are equal.
 func (t *Template) Constant() bool { return t.message != nil }
 
-// operation is what templates know of the operation for which they make a message.
+// operation is the data with which a template makes the message of an operation.
 type operation struct {
 	N      uint64
 	Caller int
 }
 
-// Message returns the message for a request. If the template is constant, the message must not be
-// modified.
+// Message returns the message for a request. The caller must not modify it if the template is
+// constant, because all requests then get the same message.
 func (t *Template) Message(request Request) (proto.Message, error) {
 	if t.message != nil {
 		return t.message, nil
@@ -88,7 +88,8 @@ func (t *Template) parse(data []byte) (proto.Message, error) {
 		return message, nil
 	}
 	if err := t.decode.Unmarshal(data, message); err != nil {
-		// Package protojson adds a prefix and puts a space of random kind into its texts.
+		// Package protojson puts a prefix and, at random, no-break spaces into its error texts.
+		// Both are removed here.
 		reason := strings.TrimSpace(strings.TrimPrefix(strings.ReplaceAll(err.Error(), "\u00a0", " "), "proto:"))
 		return nil, errors.NewErrorf(errors.InvalidArgument, "the data is no %s: %s",
 			message.ProtoReflect().Descriptor().FullName(), reason)

@@ -14,35 +14,36 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// settled is how long a run waits for missing updates. The time starts anew with each update that
-// arrives. Updates that are still missing at the end are lost.
+// settled is how long a run waits for the next missing update. Each update that arrives starts the
+// time anew. Updates that are still missing at the end count as lost.
 const settled = 500 * time.Millisecond
 
 // UpdateOptions configure [NewUpdates].
 type UpdateOptions struct {
 	// Subscribers holds a conn for each subscriber. At least one is needed.
 	Subscribers []*dynamic.Conn
-	// Wait makes each operation wait until all subscribers have received the update, as a closed loop
-	// does.
+	// Wait makes each operation wait until all subscribers have received its update. Without it, an
+	// operation ends when the update is published.
 	Wait bool
 }
 
-// Updates publishes updates and receives them. Each update carries a mark, from which the receivers
-// know when it was published and which ones are missing.
+// Updates publishes updates and receives them. Each update carries a mark, by which the subscribers
+// tell when it was published and whether updates are missing.
 type Updates struct {
 	target *Target
 	wait   bool
-	// copies is the number of subscribers that receive each update.
+	// copies is how many subscribers receive each update.
 	copies int
-	// start is the time from which the marks count.
+	// start is the time from which the times in marks are counted.
 	start time.Time
-	// run is a random number that tells the updates of this run from others.
+	// run is a random number by which subscribers tell the updates of this run from others.
 	run           uint64
 	subscriptions []dynamic.Subscription[proto.Message]
 	reading       sync.WaitGroup
 
-	// published counts the measured updates, and sent all updates. received, lost and repeated count
-	// the copies of measured ones, and arrived those of all.
+	// sent counts all published updates, and published counts the measured ones. arrived counts the
+	// copies that subscribers have received of all updates, and received counts those of measured
+	// updates. repeated and foreign are as in [Delivery].
 	published, sent             atomic.Uint64
 	received, repeated, foreign atomic.Uint64
 	arrived                     atomic.Uint64
@@ -54,14 +55,14 @@ type Updates struct {
 
 // publisher publishes the updates of one caller, one after the other.
 type publisher struct {
-	// message is the message of the update. Only its mark changes, unless the template makes another
-	// message for each update.
+	// message is the message of the next update. If all messages of the run are equal, it is reused
+	// and only its mark changes.
 	message proto.Message
 	mark    mark
 	encoded []byte
 
-	// awaited is the number of the update for which the caller waits, plus one. It is 0 if the caller
-	// waits for none. Whoever receives the update sends a value to delivered.
+	// awaited is the number of the update for which the caller waits, plus one. It is 0 if the
+	// caller waits for none. A subscriber that receives this update sends a value to delivered.
 	awaited   atomic.Uint64
 	delivered chan struct{}
 }
@@ -92,8 +93,8 @@ func NewUpdates(t *Target, options UpdateOptions) (*Updates, error) {
 	return u, nil
 }
 
-// subscribe starts a subscriber. seen is the set of the updates that the subscriber, or those who
-// share the updates with it, have received.
+// subscribe starts a subscriber. seen contains the updates that the subscriber has received.
+// Subscribers among which the bus divides the updates have one set together.
 func (u *Updates) subscribe(conn *dynamic.Conn, seen *updateSet) error {
 	target := *u.target
 	target.Conn = conn
@@ -154,7 +155,8 @@ func (u *Updates) publisher(caller int) *publisher {
 	return p
 }
 
-// next returns the message of the next update, which the publisher may modify.
+// next returns the message of the publisher's next update. Only this publisher uses the message, so
+// it may modify it.
 func (p *publisher) next(data *Template, request Request) (proto.Message, error) {
 	if data.Constant() && p.message != nil {
 		return p.message, nil
@@ -164,14 +166,16 @@ func (p *publisher) next(data *Template, request Request) (proto.Message, error)
 		return nil, err
 	}
 	if data.Constant() {
-		// All callers get the same message.
+		// The template returns the same message to all callers, so a caller that adds its mark
+		// needs a copy.
 		message = proto.Clone(message)
 	}
 	p.message = message
 	return message, nil
 }
 
-// expect prepares for waiting for the update that is published next.
+// expect notes that the caller will wait for its next update. It must be called before the update
+// is published.
 func (p *publisher) expect() {
 	p.awaited.Store(p.mark.number + 1)
 	for len(p.delivered) > 0 {
@@ -193,7 +197,8 @@ func (p *publisher) await(copies int) error {
 	return nil
 }
 
-// receive records a received update.
+// receive counts a received update. If the caller that has published it waits for it, receive wakes
+// the caller.
 func (u *Updates) receive(update proto.Message, seen *updateSet) {
 	m, ok := markOf(update.ProtoReflect().GetUnknown())
 	switch {
@@ -234,7 +239,7 @@ func (u *Updates) Settle() {
 	}
 }
 
-// Delivery tells what has become of the measured updates. Call it after Settle.
+// Delivery tells how many of the measured updates have arrived. Call it after Settle.
 func (u *Updates) Delivery() *Delivery {
 	d := &Delivery{
 		Published: u.published.Load(), Received: u.received.Load(), Repeated: u.repeated.Load(),

@@ -34,7 +34,7 @@ func (d Delay) next() time.Duration {
 	return max(0, d.Base-d.Jitter+rand.N(2*d.Jitter+1)) //nolint:gosec // test data
 }
 
-// Failures makes a share of the requests fail.
+// Failures makes a random share of the requests fail.
 type Failures struct {
 	// Share is between 0 and 1.
 	Share float64
@@ -44,8 +44,8 @@ type Failures struct {
 	Text string
 }
 
-// ParseFailures parses text such as 1%:unavailable or 0.5:not_found:no such order. Without a code, it
-// is unavailable.
+// ParseFailures parses text such as 1%:unavailable or 0.5:not_found:no such order. If the text has
+// no code, the code is unavailable.
 func ParseFailures(text string) (Failures, error) {
 	share, rest, _ := strings.Cut(text, ":")
 	number, percent := strings.CutSuffix(strings.TrimSpace(share), "%")

@@ -8,8 +8,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// echo returns a response with the fields of the request that the response has, too. It returns false
-// if there are none, or if their types differ.
+// echo returns a response that repeats the request's fields which the response has, too. It returns
+// false if there are no such fields, or if their types differ.
 func echo(method *registry.Method, request proto.Message) (proto.Message, bool) {
 	if method.Input().FullName() == method.Output().FullName() {
 		return request, true
@@ -39,7 +39,7 @@ func shareField(a, b protoreflect.MessageDescriptor) bool {
 	return false
 }
 
-// newMessage returns an empty message of the type that handlers get.
+// newMessage returns an empty message of the Go type that the service's handlers work with.
 func newMessage(service *registry.Service, of protoreflect.MessageDescriptor) (proto.Message, error) {
 	messageType, err := service.FindMessageByName(of.FullName())
 	if err != nil {

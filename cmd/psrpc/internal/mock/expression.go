@@ -15,7 +15,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// maxCost limits the work of one evaluation. Its unit is about one operation of the language.
+// maxCost limits the work of one evaluation, so that an expression cannot run for long. One unit is
+// about one operation of the language.
 const maxCost = 1_000_000
 
 // expression is an expression in the Common Expression Language about a request.
@@ -25,7 +26,7 @@ type expression struct {
 	result  *cel.Type
 }
 
-// input is what an expression is about.
+// input contains the values of the variables that an expression may use.
 type input struct {
 	// request is nil for an update.
 	request  proto.Message
@@ -83,7 +84,8 @@ func filesOf(file protoreflect.FileDescriptor) []any {
 	return files
 }
 
-// isBool reports whether the expression is true or false, as far as its type is known.
+// isBool reports whether the result of the expression is a bool, or may be one because its type is
+// not known.
 func (e *expression) isBool() bool {
 	return e.result.IsExactType(cel.BoolType) || e.result.IsExactType(cel.DynType)
 }
@@ -127,8 +129,8 @@ func (e *expression) evaluateBool(in input) (bool, error) {
 	return holds, nil
 }
 
-// evaluateMessage returns the response that the expression makes. Its result is a message, or a map
-// with the fields of the message as in JSON.
+// evaluateMessage returns the response that the expression makes. The result of the expression must
+// be a message, or a map with the fields of the message as in JSON.
 func (e *expression) evaluateMessage(in input) (proto.Message, error) {
 	value, err := e.evaluate(in)
 	if err != nil {
@@ -150,7 +152,7 @@ func (e *expression) evaluateMessage(in input) (proto.Message, error) {
 	if !ok || made.ProtoReflect().Descriptor().FullName() != e.method.Output().FullName() {
 		return nil, errors.NewErrorf(errors.Internal, "the result is a %T, not a %s or a map with its fields", value, e.method.Output().FullName())
 	}
-	// The message may have another Go type than the response.
+	// Encode and decode the message, because its Go type may differ from that of the response.
 	encoded, err := proto.Marshal(made)
 	if err != nil {
 		return nil, err

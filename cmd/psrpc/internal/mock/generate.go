@@ -15,19 +15,21 @@ import (
 )
 
 const (
-	// maxDepth is how deep generated messages are nested.
+	// maxDepth is how many levels of messages inside each other a generated message has.
 	maxDepth = 4
-	// maxFields is how many fields of a message are set, including those of the messages in it. A schema
-	// whose messages contain each other would otherwise make messages without bound.
+	// maxFields is the maximum number of fields that are set in a generated message and the
+	// messages inside it. Without it, a schema whose messages contain each other would make
+	// messages without bound.
 	maxFields = 5_000
-	// attempts is how many messages are generated at most until one passes validation.
+	// attempts is how many messages are generated until one passes validation. If none does, the
+	// last one is used.
 	attempts = 20
 )
 
 // Generate returns a message with random values. The same random numbers make the same message. The
-// values keep to the rules of protovalidate in the schema, as far as these are rules for single
-// fields. Other rules, such as expressions, are tried several times. If none of the attempts passes,
-// Generate returns the last one.
+// values obey the rules of protovalidate that are about a single field. For other rules, such as
+// expressions, Generate makes several messages until one passes. If none passes, it returns the
+// last one.
 func Generate(service *registry.Service, of protoreflect.MessageDescriptor, random *rand.Rand) (proto.Message, error) {
 	messageType, err := service.FindMessageByName(of.FullName())
 	if err != nil {
@@ -38,7 +40,7 @@ func Generate(service *registry.Service, of protoreflect.MessageDescriptor, rand
 		message = messageType.New()
 		g := &generator{random: random, fields: maxFields}
 		g.fill(message, 0)
-		// A schema whose rules do not compile has an error for each message.
+		// If the rules of the schema do not compile, no message passes.
 		if protovalidate.Validate(message.Interface()) == nil {
 			break
 		}
@@ -46,7 +48,7 @@ func Generate(service *registry.Service, of protoreflect.MessageDescriptor, rand
 	return message.Interface(), nil
 }
 
-// generator makes values.
+// generator makes the values of one message.
 type generator struct {
 	random *rand.Rand
 	// fields is the number of fields that may still be set.
@@ -101,7 +103,7 @@ func (g *generator) fillField(message protoreflect.Message, field protoreflect.F
 
 func (g *generator) fillMap(m protoreflect.Map, field protoreflect.FieldDescriptor, rules *validate.MapRules, depth int) {
 	size := g.size(1, 2, limit(rules, "min_pairs"), limit(rules, "max_pairs"))
-	// Random keys may be equal, so there are more attempts than entries.
+	// Two random keys may be equal, so there are more attempts than entries.
 	for range 10 * size {
 		if m.Len() >= size || g.fields < 0 {
 			return
@@ -128,8 +130,8 @@ func (g *generator) fillList(list protoreflect.List, field protoreflect.FieldDes
 	}
 }
 
-// fillMessage sets the fields of a message inside another one. The rules of the field may be about the
-// value of a wrapper.
+// fillMessage sets the fields of a message inside another one. rules are the rules of the field
+// that contains it. If the message is a wrapper such as StringValue, they apply to its value.
 func (g *generator) fillMessage(message protoreflect.Message, rules *validate.FieldRules, depth int) {
 	if value := wrapped(message.Descriptor()); value != nil {
 		message.Set(value, g.scalar(value, rules))
@@ -141,7 +143,7 @@ func (g *generator) fillMessage(message protoreflect.Message, rules *validate.Fi
 	g.fill(message, depth+1)
 }
 
-// orNone returns the rules, or rules that demand nothing.
+// orNone returns rules, or empty rules if they are nil.
 func orNone(rules *validate.FieldRules) *validate.FieldRules {
 	if rules == nil {
 		return &validate.FieldRules{}
@@ -160,7 +162,8 @@ func limit(rules proto.Message, name protoreflect.Name) *uint64 {
 	return &number
 }
 
-// size returns a random number from least to most, or within the limits if they are set.
+// size returns a random number from least to most. lower and upper, if they are not nil, take the
+// place of these limits.
 func (g *generator) size(least, most uint64, lower, upper *uint64) int {
 	if lower != nil {
 		least, most = *lower, max(most, *lower)
@@ -181,12 +184,12 @@ func wrapped(message protoreflect.MessageDescriptor) protoreflect.FieldDescripto
 	return message.Fields().ByName("value")
 }
 
-// base is the time around which generated times lie. It does not change, so that generated answers
-// do not either.
+// base is the earliest generated time. It is fixed, so that generated answers are the same in each
+// run.
 var base = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 
-// fillWellKnown sets the fields of a message that has a meaning of its own. It returns false for any
-// other message.
+// fillWellKnown sets the fields of a well-known type, such as google.protobuf.Timestamp. It returns
+// false for any other message.
 func (g *generator) fillWellKnown(message protoreflect.Message) bool {
 	descriptor := message.Descriptor()
 	if g.fillTime(message, &validate.FieldRules{}) {
@@ -229,7 +232,8 @@ func (g *generator) fillTime(message protoreflect.Message, rules *validate.Field
 	return true
 }
 
-// secondsBetween returns the whole seconds that a rule for durations allows.
+// secondsBetween returns the shortest and the longest duration that the rules allow, in whole
+// seconds. low and high are used where the rules set no limit.
 func secondsBetween(rules *validate.DurationRules, low, high int64) (least, most int64) {
 	least, most = low, high
 	switch {
@@ -264,7 +268,7 @@ var (
 
 func (g *generator) word() string { return words[g.random.IntN(len(words))] }
 
-// named returns a text that suits the last word of the name of a field.
+// named returns a text that suits a field's name. It goes by the last word of the name.
 func (g *generator) named(field string) string {
 	field = strings.ToLower(field)
 	switch field[strings.LastIndexByte(field, '_')+1:] {

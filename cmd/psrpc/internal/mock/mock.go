@@ -19,27 +19,28 @@ import (
 type Config struct {
 	// Seed selects the generated answers.
 	Seed uint64
-	// Stubs answer some requests.
+	// Stubs contains the stubs, each of which answers some of the requests.
 	Stubs []*Stub
-	// Recording answers requests like those that it contains. It may be nil.
+	// Recording makes the mock answer a request as the most similar recorded request was answered.
+	// It may be nil.
 	Recording *recording.Recording
-	// Echo answers with the fields of the request that the response has, too.
+	// Echo makes the mock answer with the fields of the request that the response has, too.
 	Echo bool
 	// Latency is how long each answer takes, unless a stub says otherwise.
 	Latency Delay
 	// Failures makes some requests fail, except those that a stub answers.
 	Failures Failures
-	// Affinity is the affinity of the servers for each request. nil stands for 1.
+	// Affinity is the affinity with which the servers claim each request. If it is nil, they use 1.
 	Affinity *float32
-	// Every is how often an update of each subscription is published, unless a stub says otherwise. 0
-	// means never.
+	// Every is the time between two updates of a subscription, unless a stub says otherwise. If it
+	// is 0, no updates are published.
 	Every time.Duration
-	// Answered is called after each request and each update with what the mock has done. It may be
-	// nil, and must be safe for concurrent use.
+	// Answered is called after each answered request and each published update. It may be nil, and
+	// must be safe for concurrent use.
 	Answered func(Answer)
 }
 
-// Answer is what a mock has done with a request.
+// Answer tells how a mock has answered a request, or which update it has published.
 type Answer struct {
 	Method *registry.Method
 	// Topic is the topic of the request.
@@ -51,7 +52,7 @@ type Answer struct {
 	Source string
 }
 
-// Mock answers requests. It is safe for concurrent use.
+// Mock answers requests and publishes updates as its [Config] says. It is safe for concurrent use.
 type Mock struct {
 	config   Config
 	recorded map[*registry.Method]*recorded
@@ -70,7 +71,7 @@ func New(reg *registry.Registry, config Config) (*Mock, error) {
 	return m, nil
 }
 
-// Handlers returns the handlers of a service.
+// Handlers returns handlers with which the mock answers the requests to a service.
 func (m *Mock) Handlers(service *registry.Service) dynamic.Handlers {
 	handlers := dynamic.Handlers{}
 	for _, method := range service.Methods() {
@@ -127,8 +128,8 @@ func (m *Mock) affinity() float32 {
 	return *m.config.Affinity
 }
 
-// answer returns the messages with which the mock answers a request. It waits as long as the answer
-// is to take.
+// answer returns the messages with which the mock answers a request. It returns after the delay
+// that the configuration sets for the answer.
 func (m *Mock) answer(ctx context.Context, method *registry.Method, request proto.Message) ([]proto.Message, error) {
 	answers, source, delay, err := m.choose(ctx, method, request)
 	if waiting := wait(ctx, delay); waiting != nil {
@@ -144,7 +145,8 @@ func (m *Mock) answer(ctx context.Context, method *registry.Method, request prot
 	return answers, err
 }
 
-// choose decides how a request is answered, and after which delay.
+// choose decides how a request is answered and how long the answer takes. source says what has made
+// the answer.
 func (m *Mock) choose(
 	ctx context.Context, method *registry.Method, request proto.Message,
 ) (answers []proto.Message, source string, delay Delay, err error) {
@@ -171,8 +173,8 @@ func (m *Mock) choose(
 	return []proto.Message{message}, "generated", m.config.Latency, err
 }
 
-// generate returns a generated answer. Equal requests get equal answers. number tells apart updates,
-// which have no request.
+// generate returns a generated answer. It is the same for equal requests. Updates have no request,
+// so number makes them differ.
 func (m *Mock) generate(method *registry.Method, request proto.Message, number uint64) (proto.Message, error) {
 	hash := fnv.New64a()
 	_, _ = hash.Write([]byte(method.FullName()))
@@ -186,8 +188,8 @@ func (m *Mock) generate(method *registry.Method, request proto.Message, number u
 	return Generate(method.Service(), method.Output(), rand.New(rand.NewPCG(m.config.Seed, hash.Sum64()+number))) //nolint:gosec // test data
 }
 
-// Publish publishes updates of the subscriptions of registrations until ctx ends. A method with
-// topics needs one of the given topics with as many parts as its topics have.
+// Publish publishes updates of the subscriptions of registrations until ctx ends. For a method with
+// topics, it uses those of the topics that have the right number of parts.
 func (m *Mock) Publish(ctx context.Context, topics [][]string, registrations ...*dynamic.Registration) {
 	var publishing sync.WaitGroup
 	for _, registration := range registrations {
@@ -204,7 +206,7 @@ func (m *Mock) Publish(ctx context.Context, topics [][]string, registrations ...
 	publishing.Wait()
 }
 
-// every returns how often an update of a method is published, or 0 if none is.
+// every returns the time between two updates of a method, or 0 if none is published.
 func (m *Mock) every(method *registry.Method) time.Duration {
 	if method.Kind() != registry.KindSubscription {
 		return 0
@@ -253,8 +255,8 @@ func (m *Mock) publish(
 	}
 }
 
-// TopicsFor returns those of the topics that have as many parts as the topics of a method. For a
-// method without topics, it returns one topic, which is nil.
+// TopicsFor returns the topics that have as many parts as the method's topics. For a method without
+// topics, it returns a single topic, which is nil.
 func TopicsFor(method *registry.Method, topics [][]string) [][]string {
 	if !method.Topics() {
 		return [][]string{nil}
@@ -270,13 +272,13 @@ func TopicsFor(method *registry.Method, topics [][]string) [][]string {
 
 type topicKey struct{}
 
-// topicOf returns the topic that WithTopics has put into the context.
+// topicOf returns the topic that the interceptor of WithTopics has put into the context.
 func topicOf(ctx context.Context) []string {
 	topic, _ := ctx.Value(topicKey{}).([]string)
 	return topic
 }
 
-// WithTopics returns the option of the server that tells the handlers of a mock the topic of each
+// WithTopics returns a server option. With it, the handlers of a mock learn the topic of each
 // request.
 func WithTopics() dynamic.ServerOption {
 	return dynamic.WithServerRPCInterceptors(func(
@@ -286,7 +288,7 @@ func WithTopics() dynamic.ServerOption {
 	})
 }
 
-// wait waits for a delay. It returns an error if ctx ends before.
+// wait waits for a delay. It returns an error if ctx ends first.
 func wait(ctx context.Context, delay Delay) error {
 	d := delay.next()
 	if d <= 0 {

@@ -6,8 +6,8 @@ import (
 	"unicode/utf8"
 )
 
-// matching returns a text that matches a regular expression. If the expression is malformed, it
-// returns a word. Assertions such as \b are not heeded.
+// matching returns a random text that matches a regular expression. Assertions such as \b are
+// ignored, so the text may violate them. If the expression is malformed, matching returns a word.
 func (g *generator) matching(pattern string) string {
 	parsed, err := syntax.Parse(pattern, syntax.Perl)
 	if err != nil {
@@ -18,7 +18,7 @@ func (g *generator) matching(pattern string) string {
 	return text.String()
 }
 
-// match appends a text that matches a part of a regular expression.
+// match appends a text that matches the given part of a regular expression.
 func (g *generator) match(text *strings.Builder, part *syntax.Regexp) {
 	if text.Len() > maxText {
 		return
@@ -39,7 +39,8 @@ func (g *generator) match(text *strings.Builder, part *syntax.Regexp) {
 	case syntax.OpAlternate:
 		g.match(text, part.Sub[g.random.IntN(len(part.Sub))])
 	default:
-		// A concatenation or a group. Assertions such as ^ and $ have no parts.
+		// This is a concatenation or a group. Assertions such as ^ and $ also come here, but have
+		// no parts.
 		for _, sub := range part.Sub {
 			g.match(text, sub)
 		}
@@ -52,8 +53,8 @@ func (g *generator) repeat(text *strings.Builder, part *syntax.Regexp, times int
 	}
 }
 
-// oneOf returns a character of a class. Its ranges are pairs of the first and the last character. It
-// prefers printable ASCII characters.
+// oneOf returns a character of a character class. ranges contains pairs of the first and the last
+// character of a range. Printable ASCII characters are preferred.
 func (g *generator) oneOf(ranges []rune) rune {
 	var printable []rune
 	for i := 0; i+1 < len(ranges); i += 2 {

@@ -9,10 +9,11 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// maxRecorded is the number of recorded requests of a method that a mock compares with each request.
+// maxRecorded is the maximum number of recorded requests of a method. It limits the work for an
+// answer, because a mock compares each request with all of them.
 const maxRecorded = 10_000
 
-// recorded answers the requests of a method as recorded servers did.
+// recorded answers the requests of one method as servers have answered in a recording.
 type recorded struct {
 	method *registry.Method
 	calls  []recordedCall
@@ -24,8 +25,8 @@ type recordedCall struct {
 	err      error
 }
 
-// useRecording makes the mock answer from a recording. Requests and responses that cannot be decoded
-// are left out.
+// useRecording makes the mock answer from a recording. It leaves out requests and responses that
+// cannot be decoded.
 func (m *Mock) useRecording(reg *registry.Registry, rec *recording.Recording) {
 	for _, call := range rec.Calls() {
 		method := recording.MethodOf(reg, &call.Request)
@@ -51,8 +52,8 @@ func (m *Mock) useRecording(reg *registry.Registry, rec *recording.Recording) {
 	}
 }
 
-// answer returns the answer to the recorded request from which the given one differs least. Of
-// several, it is the first one.
+// answer returns the recorded answer to the most similar recorded request: the first one with the
+// fewest differing fields.
 func (r *recorded) answer(request proto.Message) (proto.Message, error) {
 	values := recording.ValuesOf(request, r.method.Service())
 	nearest, fewest := -1, 0

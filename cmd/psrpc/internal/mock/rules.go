@@ -10,10 +10,11 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 )
 
-// scalar returns a value of a field that is no message. The field may be repeated; the value is then
-// one of its elements.
+// scalar returns a value for a field that is not a message. For a repeated field, it returns one
+// element.
 func (g *generator) scalar(field protoreflect.FieldDescriptor, rules *validate.FieldRules) protoreflect.Value {
-	// The rules of a type are a message with fields such as const, in, gte and max_len.
+	// The oneof type of the rules contains a message for the type of the field, with rules such as
+	// const, in, gte and max_len.
 	typed := typeRules{}
 	if set := rules.ProtoReflect(); set.IsValid() {
 		if which := set.WhichOneof(set.Descriptor().Oneofs().ByName("type")); which != nil {
@@ -129,7 +130,7 @@ func (g *generator) text(field string, rules *validate.StringRules) string {
 
 const alphabet = "abcdefghijklmnopqrstuvwxyz"
 
-// letters returns so many random letters.
+// letters returns a text of n random letters.
 func (g *generator) letters(n int) string {
 	letters := make([]byte, n)
 	for i := range letters {
@@ -138,7 +139,8 @@ func (g *generator) letters(n int) string {
 	return string(letters)
 }
 
-// typeRules are the rules for a type, such as validate.Int32Rules. Its field may be missing.
+// typeRules wraps the rules for a type, such as validate.Int32Rules. Its field is nil if there are
+// none.
 type typeRules struct{ rules protoreflect.Message }
 
 // get returns the value of a rule, or false if it is not set.
@@ -153,7 +155,8 @@ func (t typeRules) get(name protoreflect.Name) (protoreflect.Value, bool) {
 	return t.rules.Get(field), true
 }
 
-// given returns a value that the rules name: that of const, one of in, or an example.
+// given returns a value that the rules themselves contain: that of const, one of in, or an example.
+// It returns false if they contain none.
 func (g *generator) given(t typeRules, field protoreflect.FieldDescriptor) (protoreflect.Value, bool) {
 	if value, ok := t.get("const"); ok {
 		return ofKind(value, field)
@@ -166,8 +169,8 @@ func (g *generator) given(t typeRules, field protoreflect.FieldDescriptor) (prot
 	return protoreflect.Value{}, false
 }
 
-// ofKind returns a value of a rule as a value of the field. The rules of an enum have numbers, and
-// those of a message are not for a scalar.
+// ofKind converts a value in a rule to a value of the field. It returns false if the value does not
+// suit the field. A rule for an enum contains a number, which is converted to an enum value.
 func ofKind(value protoreflect.Value, field protoreflect.FieldDescriptor) (protoreflect.Value, bool) {
 	if field.Kind() == protoreflect.EnumKind {
 		number, ok := value.Interface().(int32)
@@ -179,8 +182,9 @@ func ofKind(value protoreflect.Value, field protoreflect.FieldDescriptor) (proto
 	return value, true
 }
 
-// integers returns the lowest and the highest number that the rules allow. If they have no limit on
-// one side, it is the given one or, if this does not suit, near the other limit.
+// integers returns the lowest and the highest number that the rules allow. Where the rules set no
+// limit, low or high is the limit. If that would leave no number, the missing limit is put near the
+// other one.
 func (t typeRules) integers(low, high int64) (least, most int64) {
 	number := func(name protoreflect.Name) (int64, bool) {
 		value, ok := t.get(name)
@@ -220,12 +224,12 @@ func (t typeRules) integers(low, high int64) (least, most int64) {
 		most = least
 	}
 	if most-least < 0 {
-		most = least + 1000 // The difference does not fit into an int64.
+		most = least + 1000 // The difference has overflowed.
 	}
 	return least, most
 }
 
-// floats is like integers, for numbers with a fraction.
+// floats is like integers, but for floating-point numbers.
 func (t typeRules) floats(low, high float64) (least, most float64) {
 	number := func(name protoreflect.Name) (float64, bool) {
 		value, ok := t.get(name)

@@ -22,10 +22,10 @@ import (
 // maxStubs is the maximum size in bytes of a file with stubs.
 const maxStubs = 16 << 20
 
-// Stub is an answer to some requests of a method.
+// Stub is a prepared answer to some requests of a method.
 type Stub struct {
 	spec stubSpec
-	// name tells in outputs where an answer came from, such as "stub 2".
+	// name identifies the stub in outputs, such as "stub 2".
 	name string
 	// delay is nil if the stub does not set it.
 	delay *Delay
@@ -33,17 +33,18 @@ type Stub struct {
 	// answered is the number of requests that the stub has answered.
 	answered atomic.Int64
 
-	// The following fields are set when the stub is bound to the services.
+	// bind sets the following fields, for which it needs the schema.
 	method *registry.Method
 	// when decides which requests the stub answers. It is nil if it answers all.
 	when *expression
-	// then makes the answers if they depend on the request. Otherwise, they are in fixed.
+	// then is an expression that makes the answer from the request. If it is nil, the answers are
+	// in fixed.
 	then  *expression
 	fixed []proto.Message
 	err   error
 }
 
-// stubSpec is a stub as it stands in the file.
+// stubSpec is a stub in the form that it has in the file.
 type stubSpec struct {
 	Method string    `yaml:"method"`
 	When   string    `yaml:"when"`
@@ -70,8 +71,8 @@ type stubSpec struct {
 //	    then: {id: 7}
 //	    every: 2s
 //
-// In CEL, request is the message, metadata a map, topic a list, and n the number of the request among
-// those that the stub has answered, from 1. The first stub that fits answers.
+// In CEL, request is the message, metadata a map and topic a list. n counts the requests that the
+// stub has answered, including this one. The first stub that fits answers.
 func LoadStubs(r io.Reader) ([]*Stub, error) {
 	text, err := io.ReadAll(io.LimitReader(r, maxStubs+1))
 	if err != nil {
@@ -103,7 +104,7 @@ func (s *Stub) problem(err error) error {
 	return errors.NewErrorf(errors.InvalidArgument, "%s (%s): %w", s.name, s.spec.Method, err)
 }
 
-// parse reads what does not depend on the schema.
+// parse checks the stub and reads those parts of it that do not depend on the schema.
 func (s *Stub) parse() error {
 	switch {
 	case s.spec.Method == "":
@@ -139,8 +140,8 @@ func (s *Stub) parse() error {
 	return nil
 }
 
-// bindStubs finds the methods of the stubs and checks the stubs against the schema. It reports all
-// problems.
+// bindStubs finds the methods of the stubs and checks the stubs against the schema. Its error
+// contains the problems of all stubs.
 func bindStubs(stubs []*Stub, services []*registry.Service) error {
 	var problems []error
 	for _, stub := range stubs {
@@ -210,8 +211,8 @@ func (s *Stub) parseMessages() ([]proto.Message, error) {
 	return messages, nil
 }
 
-// jsonProblem returns the text of an error of package protojson without its prefix and without the
-// space of random kind that the package puts into it.
+// jsonProblem returns the text of an error of package protojson. It removes the prefix and the
+// no-break spaces that the package puts into its texts.
 func jsonProblem(err error) string {
 	return strings.TrimSpace(strings.TrimPrefix(strings.ReplaceAll(err.Error(), "\u00a0", " "), "proto:"))
 }
@@ -240,8 +241,8 @@ func findMethod(services []*registry.Service, name string) (*registry.Method, er
 	}
 }
 
-// stubFor returns the first stub that answers the request, with its answers. It returns nil if there
-// is none. The request is nil for an update.
+// stubFor returns the first stub that answers the request, and its answers. It returns nil if no
+// stub does. The request is nil for an update.
 func (m *Mock) stubFor(ctx context.Context, method *registry.Method, request proto.Message) (*Stub, []proto.Message, error) {
 	for _, stub := range m.config.Stubs {
 		if stub.method != method {
@@ -291,7 +292,7 @@ func (s *Stub) answer(in input) (answers []proto.Message, ok bool, err error) {
 }
 
 // take counts a request that the stub answers, and returns its number. It returns false if the stub
-// has answered as many as it may.
+// has already answered as many requests as it may.
 func (s *Stub) take() (number int64, ok bool) {
 	for {
 		answered := s.answered.Load()

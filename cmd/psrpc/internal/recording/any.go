@@ -8,10 +8,11 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// anyName is the full name of Any. In a dynamic message, an Any is not of the type *anypb.Any.
+// anyName is the full name of the message Any. It identifies an Any even in a dynamic message,
+// where the Go type is not *anypb.Any.
 const anyName protoreflect.FullName = "google.protobuf.Any"
 
-// These are the numbers of the fields of an Any.
+// These are the numbers of the fields type_url and value of an Any.
 const anyURL, anyValue protoreflect.FieldNumber = 1, 2
 
 // isAny reports whether a message is an Any.

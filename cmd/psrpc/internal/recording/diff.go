@@ -15,20 +15,21 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// Difference is a field that differs.
+// Difference is a field whose recorded and new values differ.
 type Difference struct {
 	// Path names the field, such as items[2].price or tags["x"].
 	Path string `json:"path"`
-	// Want and Got are the recorded and the new value as text, or "" if there is no value.
+	// Want is the recorded value as text, and Got is the new one. They are "" if there is no value.
 	Want string `json:"want"`
 	Got  string `json:"got"`
 }
 
-// Values maps the path of each field of a message that has a value to this value as text.
+// Values contains the fields of a message that have a value. It maps the path of the field to the
+// value as text.
 type Values map[string]string
 
-// ValuesOf returns the values of a message. A message inside it that has no values counts as a value
-// itself. The service decodes the messages in fields of type Any.
+// ValuesOf returns the values of a message. A field with an empty message counts as one value. The
+// service provides the types of the messages in fields of type Any.
 func ValuesOf(message proto.Message, service *registry.Service) Values {
 	values := Values{}
 	values.addMessage("", message.ProtoReflect(), service)
@@ -36,7 +37,7 @@ func ValuesOf(message proto.Message, service *registry.Service) Values {
 	return values
 }
 
-// emptyMessage is the value of a message that has no values.
+// emptyMessage is the value of a field with an empty message.
 const emptyMessage = "{}"
 
 func (v Values) addMessage(path string, message protoreflect.Message, service *registry.Service) {
@@ -107,8 +108,9 @@ func join(path, name string) string {
 // Ignore decides which differences do not matter.
 type Ignore []*regexp.Regexp
 
-// NewIgnore returns an Ignore for patterns. A pattern is the path of a field, and ignores what is
-// inside the field, too. [*] stands for any index or key, and * for any name or part of a name.
+// NewIgnore returns an Ignore for patterns. A pattern is the path of a field, and it also ignores
+// everything inside that field. [*] stands for any index or key. * stands for any name or part of a
+// name.
 func NewIgnore(patterns ...string) Ignore {
 	var ignore Ignore
 	for _, pattern := range patterns {

@@ -25,20 +25,20 @@ const (
 type Writer struct {
 	mu  sync.Mutex
 	out *gzip.Writer
-	// buffer is used for one record after the other.
+	// buffer holds one encoded record. It is reused to save allocations.
 	buffer   []byte
 	services map[fleet.Digest]bool
 	events   uint64
 	err      error
 }
 
-// NewWriter writes the header and returns a writer for what follows.
+// NewWriter writes the header of a recording and returns a writer for the services and events.
 func NewWriter(w io.Writer, header Header) (*Writer, error) {
 	writer := &Writer{out: gzip.NewWriter(w), services: map[fleet.Digest]bool{}}
 	return writer, writer.write(headerRecord, appendHeader(nil, &header))
 }
 
-// AddService writes the descriptors of a service, unless the recording has them.
+// AddService writes the descriptors of a service, unless they have been written before.
 func (w *Writer) AddService(s Service) error {
 	encoded, err := appendService(nil, &s)
 	if err != nil {
@@ -61,7 +61,7 @@ func (w *Writer) Add(event *Event) error {
 	return w.writeLocked(eventRecord, appendEvent(nil, event))
 }
 
-// Events returns the number of events that were written.
+// Events returns how many events have been written.
 func (w *Writer) Events() uint64 {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -97,8 +97,8 @@ func (w *Writer) writeLocked(kind protowire.Number, encoded []byte) error {
 }
 
 // Load reads a recording. If the end of the file is missing, for example because the program that
-// wrote it was killed, Load returns what there is, and cut reports true. It returns an error if the
-// file is no recording or is larger than 1 GiB.
+// wrote it was killed, Load returns what there is and sets cut. It returns an error if the file is
+// not a recording or its records are larger than 1 GiB.
 func Load(r io.Reader) (rec *Recording, cut bool, err error) {
 	unzipped, err := gzip.NewReader(r)
 	if err != nil {
@@ -124,7 +124,8 @@ func Load(r io.Reader) (rec *Recording, cut bool, err error) {
 	}
 }
 
-// add adds a record to the recording. Kinds of records that later versions may have are skipped.
+// add adds a record to the recording. It skips kinds of records that it does not know, which a
+// later version may have written.
 func (r *Recording) add(kind protowire.Number, encoded []byte) (err error) {
 	switch kind {
 	case headerRecord:

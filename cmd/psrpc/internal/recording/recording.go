@@ -16,7 +16,7 @@ import (
 // Version is the version of the format.
 const Version = 1
 
-// Header begins a recording.
+// Header is the first record of a recording.
 type Header struct {
 	// Begun is when the recording was begun.
 	Begun time.Time
@@ -24,11 +24,11 @@ type Header struct {
 	Bus string
 	// Software is the program that has recorded.
 	Software string
-	// Redacted names the field options that mark what was removed; see [NewRedactor].
+	// Redacted names the field options that marked the removed fields as secret; see [NewRedactor].
 	Redacted []string
 }
 
-// Service is a service of which a recording has events.
+// Service is a service whose events a recording contains.
 type Service struct {
 	// Name is the full name in the .proto file, and WireName the name on the bus.
 	Name, WireName string
@@ -49,8 +49,8 @@ type Recording struct {
 	Events []Event
 }
 
-// Registry returns a registry with the services of the recording. If the recording has several
-// versions of a service, the registry has the first one, and skipped says which ones it lacks.
+// Registry returns a registry with the services of the recording. If the recording contains several
+// versions of a service, only the first one is in the registry, and skipped contains the others.
 func (r *Recording) Registry(opts ...registry.LoadOption) (reg *registry.Registry, skipped []Service, err error) {
 	names := map[string]string{}
 	for _, s := range r.Services {
@@ -68,8 +68,8 @@ func (r *Recording) Registry(opts ...registry.LoadOption) (reg *registry.Registr
 	return reg, skipped, nil
 }
 
-// MethodOf returns the method of an event, or nil if no service of the registry has it. Events name
-// methods as their schema does, or as the bus does.
+// MethodOf returns the method of an event, or nil if the registry does not have it. The event may
+// name the method as the schema does, or as the bus does.
 func MethodOf(reg *registry.Registry, event *Event) *registry.Method {
 	if m, ok := reg.Method(event.Method); ok {
 		return m
@@ -104,7 +104,8 @@ func (r *Recording) Calls() []*Call {
 		k := key{event.ClientID, event.RequestID, event.Method}
 		switch event.Kind {
 		case fleet.TapRequested:
-			// Each server that gets the request of a multi call records it.
+			// Each server that gets the request of a multi call records it, so only the first one
+			// is a new call.
 			if byKey[k] == nil || event.RequestID == "" {
 				byKey[k] = &Call{Request: event}
 				calls = append(calls, byKey[k])
@@ -123,8 +124,8 @@ func (r *Recording) Updates() []Event {
 	return slices.DeleteFunc(slices.Clone(r.Events), func(e Event) bool { return e.Kind != fleet.TapUpdate })
 }
 
-// Decode decodes the payload of an event. The method says which message it is: that of a request or
-// that of a response or an update.
+// Decode decodes the payload of an event of a method. The kind of the event says whether it is a
+// message of the request type or of the response type.
 func Decode(method *registry.Method, event *Event) (proto.Message, error) {
 	of := method.Output()
 	switch event.Kind {

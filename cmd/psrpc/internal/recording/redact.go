@@ -11,7 +11,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// redacted stands in the place of a single text that was removed, as in the taps of servers.
+// redacted replaces a single text that was removed. The taps of servers use the same text.
 const redacted = "[redacted]"
 
 // DebugRedact is the name of protobuf's own option for fields with secrets.
@@ -21,7 +21,8 @@ const DebugRedact = "debug_redact"
 // concurrent use.
 type Redactor struct {
 	options []string
-	// marked caches by the full name of a field and the service whether the field is marked.
+	// marked caches whether a field is marked as secret. The key is the full name of the field and
+	// the service.
 	marked sync.Map
 }
 
@@ -32,8 +33,9 @@ func NewRedactor(options ...string) *Redactor { return &Redactor{options: option
 // Options returns the names of the options.
 func (r *Redactor) Options() []string { return slices.Clone(r.options) }
 
-// Apply clears the marked fields of a message and of the messages in it. A single text is replaced by
-// "[redacted]". Apply also clears what it cannot decode: unknown fields and the content of an Any of an unknown type.
+// Apply clears the marked fields of a message and of the messages in it. It replaces a single text
+// by "[redacted]". It also clears what it cannot decode: unknown fields, and the content of an Any
+// of an unknown type.
 func (r *Redactor) Apply(message proto.Message, service *registry.Service) {
 	r.clear(message.ProtoReflect(), service)
 }
@@ -99,8 +101,8 @@ func (r *Redactor) isMarked(field protoreflect.FieldDescriptor, service *registr
 	return marked
 }
 
-// hasOption reports whether an option of a field is true. The option may be known, or, in
-// descriptors that were loaded at run time, an unknown field.
+// hasOption reports whether a bool option of a field is true. In descriptors that were loaded at
+// run time, the option may be an unknown field.
 func hasOption(options *descriptorpb.FieldOptions, name string, service *registry.Service) bool {
 	if options == nil {
 		return false

@@ -24,38 +24,38 @@ const DefaultMaxActive = 1000
 
 // Replay sends recorded requests and updates again.
 type Replay struct {
-	// Conn sends the messages. Its registry must have the services of the recording, or later versions
-	// of them. A message is decoded with its recorded descriptors' field numbers, as protobuf does.
+	// Conn sends the messages. Its registry must contain the services of the recording. These may
+	// be later versions, which decode the recorded messages by their field numbers.
 	Conn *dynamic.Conn
 	// Registry is the registry of the conn.
 	Registry *registry.Registry
-	// Speed is the factor by which the distances between messages are shorter than recorded. 0 leaves
-	// no distances.
+	// Speed is how many times as fast as recorded the messages are sent. 0 sends them without
+	// pauses.
 	Speed float64
 	// Only contains patterns for names of methods on the bus, such as "Orders/*". If it is empty, all
 	// methods are replayed.
 	Only []string
-	// Compare makes the replay compare the responses with the recorded ones, except for the fields in
-	// Ignore.
+	// Compare makes the replay compare the responses with the recorded ones. The fields in Ignore
+	// are not compared.
 	Compare bool
 	Ignore  Ignore
 	// MaxActive is the maximum number of calls that run at once. 0 stands for [DefaultMaxActive].
 	MaxActive int
 	// Options apply to each call and update.
 	Options []dynamic.RequestOption
-	// Done is called for each message with what has come of it. Calls to it do not overlap.
+	// Done is called with the outcome of each message. It may be nil. Calls to it do not overlap.
 	Done func(Outcome)
 }
 
-// Status is what has come of a replayed message.
+// Status says in one word how the replay of a message has ended.
 type Status string
 
 const (
 	// Sent means that the message was sent, and that no response was compared.
 	Sent Status = "sent"
-	// Same means that the responses are the recorded ones.
+	// Same means that the responses are equal to the recorded ones.
 	Same Status = "same"
-	// Different means that the responses are others.
+	// Different means that the responses differ from the recorded ones.
 	Different Status = "different"
 	// Failed means that the call failed and that no response was compared.
 	Failed Status = "failed"
@@ -63,7 +63,7 @@ const (
 	Skipped Status = "skipped"
 )
 
-// Outcome is what has come of a replayed message.
+// Outcome tells how the replay of one message has ended.
 type Outcome struct {
 	Event  Event
 	Status Status
@@ -73,18 +73,18 @@ type Outcome struct {
 	Err error
 	// Took is how long the call took.
 	Took time.Duration
-	// Differences are those of the responses, if Status is Different.
+	// Differences contains the differences of the responses, if Status is Different.
 	Differences []Difference
 }
 
-// message is a message that is to be replayed. Its call is nil for an update.
+// message is a recorded message to replay. For an update, call is nil.
 type message struct {
 	event *Event
 	call  *Call
 }
 
-// Run replays a recording. It returns when all calls have ended. If ctx ends, Run sends no more
-// messages and cancels the calls. Messages on streams are skipped.
+// Run replays a recording and returns when all calls have ended. If ctx ends, it sends no more
+// messages and cancels the calls. It skips messages on streams.
 func (r *Replay) Run(ctx context.Context, rec *Recording) error {
 	for _, pattern := range r.Only {
 		if _, err := path.Match(pattern, ""); err != nil {
@@ -112,7 +112,8 @@ func (r *Replay) Run(ctx context.Context, rec *Recording) error {
 			return ctx.Err()
 		}
 		calls.Go(func() {
-			// The slot is free when the outcome has been told, so that with one slot, the order is kept.
+			// Free the slot only after Done was called. If there is one slot, the outcomes then
+			// come in the order of the messages.
 			defer func() { <-active }()
 			outcome := r.send(ctx, m, redactor)
 			mu.Lock()
@@ -125,7 +126,7 @@ func (r *Replay) Run(ctx context.Context, rec *Recording) error {
 	return nil
 }
 
-// messages returns what is to be replayed, in the order of its times.
+// messages returns the messages to replay, sorted by the times at which they were recorded.
 func (r *Replay) messages(rec *Recording) []message {
 	var messages []message
 	for _, call := range rec.Calls() {
@@ -149,8 +150,8 @@ func (r *Replay) includes(method string) bool {
 	})
 }
 
-// waitUntil waits until a message that was recorded at the time after the first one is due. It
-// returns false if ctx ends before.
+// waitUntil waits until a message is due. after is how long after the first message it was
+// recorded. It returns false if ctx ends first.
 func (r *Replay) waitUntil(ctx context.Context, start time.Time, after time.Duration) bool {
 	if r.Speed <= 0 {
 		return ctx.Err() == nil
@@ -165,7 +166,7 @@ func (r *Replay) waitUntil(ctx context.Context, start time.Time, after time.Dura
 	}
 }
 
-// send sends a message and returns what has come of it.
+// send replays one message and returns the outcome.
 func (r *Replay) send(ctx context.Context, m message, redactor *Redactor) Outcome {
 	outcome := Outcome{Event: *m.event, Status: Skipped}
 	method := MethodOf(r.Registry, m.event)
@@ -234,7 +235,7 @@ func (r *Replay) multi(
 	return got, err
 }
 
-// answer is what a server has answered: the code of an error, or a message.
+// answer is the answer of a server: a message, or the code of an error.
 type answer struct {
 	message proto.Message
 	code    errors.ErrorCode
@@ -250,7 +251,7 @@ func newAnswer(message proto.Message, err error) answer {
 	return answer{code: errors.Unknown}
 }
 
-// values returns the values of an answer. The code of an error counts as a field with the name
+// values returns the values of an answer. For an error, its code is the value of a field named
 // "error".
 func (a answer) values(method *registry.Method, redactor *Redactor) Values {
 	if a.message == nil {
@@ -260,8 +261,8 @@ func (a answer) values(method *registry.Method, redactor *Redactor) Values {
 	return ValuesOf(a.message, method.Service())
 }
 
-// compare compares the answers with the recorded ones. If there are several, their order does not
-// matter.
+// compare compares the answers with the recorded ones and stores the result in outcome. If there
+// are several answers, their order does not matter.
 func (r *Replay) compare(outcome *Outcome, method *registry.Method, call *Call, got []answer, redactor *Redactor) {
 	var want []answer
 	for i := range call.Responses {
@@ -269,14 +270,14 @@ func (r *Replay) compare(outcome *Outcome, method *registry.Method, call *Call, 
 		if call.Responses[i].Kind == fleet.TapResponse {
 			message, err := Decode(method, &call.Responses[i])
 			if err != nil {
-				return // The recorded response is missing.
+				return // The recorded response cannot be decoded.
 			}
 			recorded = answer{message: message}
 		}
 		want = append(want, recorded)
 	}
 	if len(want) == 0 {
-		return // The response was not recorded.
+		return // No response was recorded.
 	}
 	all := func(answers []answer) (values []Values) {
 		for _, a := range answers {
@@ -301,8 +302,8 @@ func (v Values) text() string {
 	return b.String()
 }
 
-// diffAll compares several answers. The paths begin with the number of the answer if there is more
-// than one.
+// diffAll compares several answers, in order. If there is more than one, the paths begin with the
+// number of the answer.
 func diffAll(want, got []Values, ignore Ignore) []Difference {
 	if len(want) == 1 && len(got) == 1 {
 		return Diff(want[0], got[0], ignore)

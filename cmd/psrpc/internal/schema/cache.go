@@ -19,12 +19,14 @@ import (
 // ones are removed.
 const maxCached = 256
 
-// Cache keeps the descriptors that servers have told, one file for each digest. All of its methods
-// work without a cache if the directory cannot be used, because the cache only saves time.
+// Cache stores descriptors from servers, with one file for each digest. If the directory cannot be
+// used, nothing is stored and nothing is found, without an error, because the cache only saves
+// time.
 type Cache struct {
 	// Dir is the directory of the files.
 	Dir string
-	// Check reports whether the descriptors have the given digest. Files that do not are removed.
+	// Check reports whether the descriptors have the given digest. The cache removes a file for
+	// which it returns false.
 	Check func(files *descriptorpb.FileDescriptorSet, digest string) bool
 }
 
@@ -49,7 +51,7 @@ func (c *Cache) Get(digest string) (*descriptorpb.FileDescriptorSet, bool) {
 	}
 	files := new(descriptorpb.FileDescriptorSet)
 	if proto.Unmarshal(encoded, files) != nil || c.Check != nil && !c.Check(files, digest) {
-		_ = os.Remove(path) // a damaged file is of no use
+		_ = os.Remove(path) // the file is damaged
 		return nil, false
 	}
 	return files, true
@@ -64,7 +66,8 @@ func (c *Cache) Put(digest string, files *descriptorpb.FileDescriptorSet) {
 	if os.MkdirAll(c.Dir, 0o700) != nil {
 		return
 	}
-	// The file is renamed when it is complete, so another process never reads half of it.
+	// Write to a temporary file and rename it when it is complete. Another process then never reads
+	// half of the file.
 	temporary, err := os.CreateTemp(c.Dir, "new-*")
 	if err != nil {
 		return
@@ -120,7 +123,7 @@ func (c *Cache) list() []os.FileInfo {
 	return files
 }
 
-// prune removes the oldest files if there are too many.
+// prune removes the oldest files if there are more than maxCached.
 func (c *Cache) prune() {
 	files := c.list()
 	for _, file := range files[min(len(files), maxCached):] {

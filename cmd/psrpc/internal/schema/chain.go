@@ -13,10 +13,10 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// ErrNotFound is wrapped by the errors about services and methods whose schema is found nowhere.
+// ErrNotFound is wrapped by an error about a service or method whose schema was not found.
 var ErrNotFound = errors.NewErrorf(errors.NotFound, "no schema found")
 
-// Version is a version of a service that servers have.
+// Version is a version of a service that some servers serve.
 type Version struct {
 	// Service is the full name of the service, and WireName its name on the bus.
 	Service, WireName string
@@ -24,7 +24,7 @@ type Version struct {
 	Digest string
 	// Methods contains the names of the methods as in the schema.
 	Methods []string
-	// Servers contains the IDs of the servers that have this version, as far as they were asked.
+	// Servers contains the IDs of those servers that are known to have this version.
 	Servers []string
 }
 
@@ -37,20 +37,21 @@ type Fleet interface {
 	Files(ctx context.Context, digest string) (*descriptorpb.FileDescriptorSet, error)
 }
 
-// Chain finds services and methods, and adds the services that it finds to a registry.
+// Chain finds services and methods in the files that the user has named, at the servers and in the
+// cache. It adds the services that it finds to a registry.
 type Chain struct {
 	registry *registry.Registry
 	files    *Files
 	cache    *Cache
 	fleet    func(ctx context.Context) (Fleet, error)
 	digest   string
-	// origins says of each service where its schema was found.
+	// origins contains where the schema of each service was found, by the full name of the service.
 	origins map[string]string
 }
 
-// New returns a chain that adds services to reg. The function fleet is called when the files are
-// not enough. If it is nil, no server is asked. If digest is not empty, only the version whose
-// digest begins with it is taken from servers and from the cache.
+// New returns a chain that adds services to reg. It calls fleet when a schema is not in the files;
+// if fleet is nil, no server is asked. If digest is not empty, it uses only descriptors from
+// servers and from the cache whose digest begins with it.
 func New(reg *registry.Registry, files *Files, cache *Cache, fleet func(ctx context.Context) (Fleet, error), digest string) *Chain {
 	return &Chain{registry: reg, files: files, cache: cache, fleet: fleet, digest: digest, origins: map[string]string{}}
 }
@@ -94,10 +95,11 @@ func (c *Chain) Service(ctx context.Context, name string) (*registry.Service, er
 // LoadFiles adds the services of the files that the user has named to the registry.
 func (c *Chain) LoadFiles() error { return c.files.LoadInto(c.registry) }
 
-// All returns the services that can be found in the files, at the servers and, if no server answers,
-// in the cache. It leaves out those whose schema cannot be read, and all but one version of each.
+// All returns the services that can be found in the files and at the servers. If no server answers,
+// it returns those in the cache instead of those at the servers. It leaves out services whose
+// schema cannot be read, and all but one version of each service.
 func (c *Chain) All(ctx context.Context) []*registry.Service {
-	_ = c.files.LoadInto(c.registry) // the other places may have the services
+	_ = c.files.LoadInto(c.registry) // the other places may still have the services
 	var asked Fleet
 	var versions []Version
 	if c.fleet != nil {
@@ -137,7 +139,8 @@ func (c *Chain) filesOf(ctx context.Context, fleet Fleet, digest string) (*descr
 	return files, err
 }
 
-// namesOf returns the names by which a version of a service can be found.
+// namesOf returns the names by which the user can refer to a version: that of the service, or those
+// of its methods.
 type namesOf func(version Version) []string
 
 func methodNames(version Version) []string {
@@ -150,8 +153,8 @@ func methodNames(version Version) []string {
 
 func serviceNames(version Version) []string { return []string{version.Service} }
 
-// find returns the service of which a name matches wanted. wireName is the name of the service on
-// the bus, as far as it follows from what the user has typed.
+// find returns the service for which names returns a name that matches wanted. wireName is the name
+// of the service on the bus, if it follows from what the user has typed.
 func (c *Chain) find(ctx context.Context, wanted pattern, wireName string, names namesOf) (*registry.Service, error) {
 	if err := c.files.LoadInto(c.registry); err != nil {
 		return nil, err
@@ -177,7 +180,7 @@ func (c *Chain) find(ctx context.Context, wanted pattern, wireName string, names
 	}
 }
 
-// registered returns the service of a version that is in the registry.
+// registered returns the service of match, which is in the registry, or else err.
 func (c *Chain) registered(match *Version, err error) (*registry.Service, error) {
 	if err != nil {
 		return nil, err
@@ -185,8 +188,8 @@ func (c *Chain) registered(match *Version, err error) (*registry.Service, error)
 	return c.registry.FindService(match.Service)
 }
 
-// askFleet looks for a service at the servers. If it finds none, outcome says why. If the servers
-// cannot be asked, it returns the cause as unreachable.
+// askFleet looks for a service at the servers. If it finds none, outcome is a line for the user
+// that says why. If the servers cannot be asked, unreachable is the cause.
 func (c *Chain) askFleet(ctx context.Context, search *search, wireName string) (service *registry.Service, outcome string, unreachable, err error) {
 	if c.fleet == nil {
 		return nil, "servers: not asked", nil, nil
@@ -197,7 +200,8 @@ func (c *Chain) askFleet(ctx context.Context, search *search, wireName string) (
 	}
 	versions, err := fleet.Versions(ctx, wireName)
 	if err == nil && len(versions) == 0 && wireName != "" {
-		// The service may have another name on the bus than in its schema.
+		// The service may have a name on the bus that differs from its name in the schema, so ask
+		// for all services.
 		versions, err = fleet.Versions(ctx, "")
 	}
 	if err != nil {
@@ -253,13 +257,14 @@ func (c *Chain) add(version *Version, files *descriptorpb.FileDescriptorSet, ori
 	return c.registry.Register(service.Descriptor(), registry.WithWireName(version.WireName))
 }
 
-// newRegistry returns an empty registry. It logs nothing, because nobody wants to read notices about
-// the schemas of others.
+// newRegistry returns an empty registry. It logs nothing, because notices about schemas from
+// servers would not help the user.
 func newRegistry(opts ...registry.LoadOption) *registry.Registry {
 	return registry.New(append(opts, registry.WithLogger(slog.New(slog.DiscardHandler)))...)
 }
 
-// withDigest returns the versions whose digest begins with that of the chain.
+// withDigest returns the versions whose digest begins with the digest that the user has named. If
+// the user has named none, it returns all versions.
 func (c *Chain) withDigest(versions []Version) []Version {
 	if c.digest == "" {
 		return versions
@@ -267,7 +272,7 @@ func (c *Chain) withDigest(versions []Version) []Version {
 	return slices.DeleteFunc(slices.Clone(versions), func(v Version) bool { return !strings.HasPrefix(v.Digest, c.digest) })
 }
 
-// newestOnly keeps the first version of each service. The cache lists the newest first.
+// newestOnly keeps the first version of each service, which is the newest one in the cache.
 func newestOnly(versions []Version) []Version {
 	seen := map[string]bool{}
 	return slices.DeleteFunc(versions, func(v Version) bool {
@@ -293,8 +298,8 @@ func versionsOf(reg *registry.Registry) []Version {
 // maxNamed is the maximum number of services or versions that an error names.
 const maxNamed = 8
 
-// describeVersions says what the servers serve instead of what was looked for: other services or, if
-// the user has named a digest, other versions.
+// describeVersions tells the user what the servers serve instead of the wanted service: other
+// services or, if the user has named a digest, other versions.
 func (c *Chain) describeVersions(versions []Version) string {
 	var names []string
 	for _, version := range versions {

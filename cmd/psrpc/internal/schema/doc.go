@@ -1,3 +1,4 @@
-// Package schema finds the schema of a service: in the files that the user has named, else at the
-// servers of the service, else in a cache on disk of what servers have told earlier.
+// Package schema finds the schema of a service. It looks in the files that the user has named, then
+// at the servers of the service, and last in a cache on disk of schemas that servers have told
+// earlier.
 package schema

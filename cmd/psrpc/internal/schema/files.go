@@ -16,8 +16,8 @@ import (
 type Files struct {
 	// Proto contains paths of .proto files, or patterns such as protos/*.proto.
 	Proto []string
-	// Import contains the directories from which the files are imported. If it is empty, it is the
-	// directory of each file.
+	// Import contains the directories from which the files are imported. If it is empty, each file
+	// is imported from its own directory.
 	Import []string
 	// DescriptorSet contains paths of descriptor sets.
 	DescriptorSet []string
@@ -25,7 +25,7 @@ type Files struct {
 	loaded bool
 }
 
-// LoadInto adds the services of the files to reg. It does so only once.
+// LoadInto adds the services of the files to reg. Once it has succeeded, further calls do nothing.
 func (f *Files) LoadInto(reg *registry.Registry) error {
 	if f.loaded {
 		return nil
@@ -51,7 +51,7 @@ func (f *Files) LoadInto(reg *registry.Registry) error {
 // Named reports whether the user has named any file.
 func (f *Files) Named() bool { return len(f.Proto)+len(f.DescriptorSet) > 0 }
 
-// tried says what was looked for in the files.
+// tried tells the user which files were searched.
 func (f *Files) tried() string {
 	if !f.Named() {
 		return "files: none given; -p names .proto files"
@@ -59,12 +59,12 @@ func (f *Files) tried() string {
 	return "files: not in " + strings.Join(slices.Concat(f.Proto, f.DescriptorSet), ", ")
 }
 
-// source is a group of .proto files with common directories to import from.
+// source is a group of .proto files that are imported from the same directories, the roots.
 type source struct {
 	roots []string
-	// names are relative to one of the roots, with slashes.
+	// names are the paths of the files, relative to one of the roots and with slashes.
 	names []string
-	// guessed reports whether the user has not named the roots.
+	// guessed is true if the user has not named the roots. They are then the directory of the file.
 	guessed bool
 }
 
@@ -92,8 +92,8 @@ func (f *Files) sources() ([]*source, error) {
 	return sources, nil
 }
 
-// expand returns the files that a pattern matches. A pattern without wildcards matches itself, even
-// if there is no such file.
+// expand returns the files that a pattern matches. A pattern without wildcards is returned as it
+// is, even if there is no such file.
 func expand(pattern string) ([]string, error) {
 	if !strings.ContainsAny(pattern, "*?[") {
 		return []string{pattern}, nil
@@ -112,7 +112,8 @@ func noSuchFile(path string) error {
 	return errors.NewErrorf(errors.NotFound, "-p %s: there is no such file", path)
 }
 
-// sourceOf returns the roots of a file and its name relative to one of them.
+// sourceOf returns a source with the roots of a file, and the name of the file relative to one of
+// them.
 func (f *Files) sourceOf(path string) (*source, string, error) {
 	if len(f.Import) == 0 {
 		if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {

@@ -14,7 +14,7 @@ import (
 // fleetWait is how long to wait for servers that do not answer.
 const fleetWait = 500 * time.Millisecond
 
-// FromFleet returns a Fleet that asks the servers of a bus.
+// FromFleet returns a [Fleet] that asks the servers of f.
 func FromFleet(f *fleet.Fleet) Fleet { return askedFleet{f} }
 
 type askedFleet struct{ fleet *fleet.Fleet }
@@ -67,8 +67,8 @@ func (a askedFleet) Files(ctx context.Context, digest string) (*descriptorpb.Fil
 	return a.fleet.Describe(ctx, parsed, fleet.Comments())
 }
 
-// HasDigest reports whether a service in a descriptor set has the given digest. It is the check of a
-// [Cache].
+// HasDigest reports whether a service in a descriptor set has the given digest. It is meant for the
+// field Check of a [Cache].
 func HasDigest(files *descriptorpb.FileDescriptorSet, digest string) bool {
 	reg := newRegistry()
 	if reg.RegisterDescriptorSet(files) != nil {

@@ -13,7 +13,7 @@ import (
 type pattern struct {
 	// name is what the user has typed.
 	name string
-	// canonical is the name with dots only.
+	// canonical is the name with a dot in place of each slash.
 	canonical string
 }
 
@@ -32,7 +32,8 @@ func (p pattern) matches(full string) bool {
 // equals reports whether full is the name.
 func (p pattern) equals(full string) bool { return canonical(full) == p.canonical }
 
-// search looks for a name in several places, and remembers the names that it has seen.
+// search looks for a name in several places, one after the other. It remembers the names that it
+// has seen, for hints.
 type search struct {
 	wanted pattern
 	names  namesOf
@@ -40,8 +41,8 @@ type search struct {
 }
 
 // in returns the version of which a name matches, or nil if there is none. A name that is equal
-// takes precedence over names that only end alike. If several names match, or if there are several
-// versions of the service, in returns an error that names them.
+// takes precedence over a name that only ends with what the user has typed. If several names match,
+// or if there are several versions of the service, in returns an error that names them.
 func (s *search) in(versions []Version) (*Version, error) {
 	for _, matches := range []func(string) bool{s.wanted.equals, s.wanted.matches} {
 		var names []string
@@ -72,8 +73,8 @@ func (s *search) in(versions []Version) (*Version, error) {
 	return nil, nil //nolint:nilnil // the caller looks elsewhere
 }
 
-// hint suggests a name that was seen and is similar to the wanted one. It suggests as much of a name
-// as the user has typed: with the package, or from the service or the method on.
+// hint suggests a name that was seen and is similar to the wanted one. It may leave out the package
+// or the service, as the user may have done.
 func (s *search) hint() string {
 	var candidates []string
 	for _, full := range s.seen {
@@ -87,7 +88,7 @@ func (s *search) hint() string {
 	return similar.Hint(s.wanted.name, candidates)
 }
 
-// ErrAmbiguous is wrapped by the errors about names that fit several methods or services.
+// ErrAmbiguous is wrapped by an error about a name that fits several methods or services.
 var ErrAmbiguous = errors.NewErrorf(errors.InvalidArgument, "ambiguous")
 
 func ambiguous(name string, names []string) error {

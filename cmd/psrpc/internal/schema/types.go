@@ -9,8 +9,8 @@ import (
 )
 
 // FindType returns the message or enum with the given name: a full name, or any end of it that only
-// one type has. It looks in the files of services and in the files that these import. If there is
-// no such type, FindType returns nil.
+// one type has. It looks in the files of services and in their imports. If there is no such type,
+// it returns nil.
 func FindType(services []*registry.Service, name string) (protoreflect.Descriptor, error) {
 	wanted := newPattern(name)
 	types := map[string]protoreflect.Descriptor{}
@@ -37,7 +37,8 @@ func FindType(services []*registry.Service, name string) (protoreflect.Descripto
 	return nil, nil //nolint:nilnil // the caller reports where the name was looked for
 }
 
-// addTypes adds the messages and enums of a file and of its imports.
+// addTypes adds the messages and enums of a file and of its imports to types. seen contains the
+// files that were added before.
 func addTypes(types map[string]protoreflect.Descriptor, seen map[string]bool, file protoreflect.FileDescriptor) {
 	if seen[file.Path()] || file.IsPlaceholder() {
 		return

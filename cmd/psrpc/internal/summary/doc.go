@@ -1,4 +1,4 @@
-// Package summary computes what the command line shows from the answers of a fleet's servers: the
-// services that they serve together, and the load of services, methods and servers between two
-// answers.
+// Package summary computes what the command line shows from the answers of a fleet's servers. It
+// finds the services that the servers serve together. It also computes how much services, methods
+// and servers were used between two answers.
 package summary

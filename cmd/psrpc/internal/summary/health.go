@@ -2,9 +2,10 @@ package summary
 
 import "github.com/dynpsrpc/dynpsrpc/dynamic/fleet"
 
-// StatusOf returns the health of a service on a server: what the program has set for the service, or
-// else the status of the server. If service is empty, it returns the worst status of the server and
-// its services.
+// StatusOf returns the health of a service on a server. If the server is not serving, that is the
+// status of the server. Otherwise, it is the status that the program has set for the service, if
+// any. If service is empty, StatusOf returns a status other than serving if the server or one of
+// its services has one.
 func StatusOf(server *fleet.Server, service string) fleet.ServingStatus {
 	health := server.Health
 	if service != "" {

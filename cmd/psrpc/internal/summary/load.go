@@ -11,24 +11,25 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// Load is how much some methods were used during some time.
+// Load is how much the methods of a service, a single method, or the methods of a server were used
+// during some time.
 type Load struct {
 	// Name is the name of the service, method or server that was used.
 	Name string
-	// Servers is the number of servers that have counted.
+	// Servers is the number of servers whose counters are included.
 	Servers int
-	// Calls is the number of requests that were started. OK, Failed and Active are those that have
-	// succeeded, have failed, and are running now.
+	// Calls is the number of requests that were started during that time. OK and Failed are how
+	// many have succeeded and failed. Active is how many are running now.
 	Calls, OK, Failed, Active uint64
 	// Declined is the number of requests that were not claimed.
 	Declined uint64
 	// Updates is the number of updates that were published.
 	Updates uint64
-	// PerSecond is the sum of the rates at which the servers have started requests.
+	// PerSecond is how many requests all servers together have started per second.
 	PerSecond float64
 	// Codes holds the number of failures by code.
 	Codes map[errors.ErrorCode]uint64
-	// Duration holds how long the requests took.
+	// Duration is a histogram of how long the requests took.
 	Duration fleet.Histogram
 	// LastCall is when the last request was started, by the clock of its server. It is zero if there
 	// was none.
@@ -46,8 +47,8 @@ func (l *Load) FailedRatio() float64 {
 	return float64(l.Failed) / float64(l.Ended())
 }
 
-// add adds what a server has counted between two answers. The earlier counters are nil if the
-// server has started in between.
+// add adds what a server has counted during the time elapsed. before is nil if the counters of now
+// have started from zero in this time.
 func (l *Load) add(now, before *fleet.Stats, elapsed time.Duration) {
 	if before == nil {
 		before = new(fleet.Stats)
@@ -76,7 +77,7 @@ func (l *Load) add(now, before *fleet.Stats, elapsed time.Duration) {
 	}
 }
 
-// difference returns how much a counter has grown. A counter that has shrunk was not the same one.
+// difference returns how much a counter has grown. If it has shrunk, it was started anew from zero.
 func difference(now, before uint64) uint64 {
 	if now < before {
 		return now
@@ -84,10 +85,10 @@ func difference(now, before uint64) uint64 {
 	return now - before
 }
 
-// By is what the lines of a table stand for.
+// By says what each line of a table is about.
 type By string
 
-// The lines of a table stand for services, methods or servers.
+// A line of a table is about a service, a method or a server.
 const (
 	ByService By = "service"
 	ByMethod  By = "method"
@@ -96,10 +97,10 @@ const (
 
 // Loads returns the load of each service, method or server, sorted by name.
 //
-// The load is that between two lists of the same servers, or since the start of each server if
-// before is nil. A server that is only in the second list is counted since its start. Methods for
-// which keep returns false are left out; keep may be nil. The clocks of the servers need not agree,
-// because each server's time is measured by its own clock.
+// The load is that between the answers in before and those in now. If before is nil or has no
+// answer of a server, the load of that server is counted since its start. Methods for which keep
+// returns false are left out; keep may be nil. The clocks of the servers need not agree, because
+// the time between two answers of a server is measured by its own clock.
 func Loads(before, now []*fleet.Server, by By, keep func(service *fleet.Service, method *fleet.Method) bool) []Load {
 	earlier := make(map[string]*fleet.Server, len(before))
 	for _, server := range before {
@@ -141,7 +142,8 @@ func Loads(before, now []*fleet.Server, by By, keep func(service *fleet.Service,
 	return loads
 }
 
-// sameRun returns the earlier answer of a server, or nil if the server has started anew since then.
+// sameRun returns the earlier answer of a server, or nil if it was given before the server was
+// started again.
 func sameRun(earlier, now *fleet.Server) *fleet.Server {
 	if earlier == nil || !earlier.Started.Equal(now.Started) || !now.Now.After(earlier.Now) {
 		return nil
@@ -190,8 +192,8 @@ const (
 	SortActive Key = "active"
 )
 
-// SortLoads sorts the lines of a table. Lines that are equal in that respect are sorted by name, so
-// that they keep their places when a table is shown again.
+// SortLoads sorts the lines of a table. Lines with equal values are sorted by name, so that they
+// keep their places when the table is shown again.
 func SortLoads(loads []Load, key Key) {
 	slices.SortFunc(loads, func(a, b Load) int {
 		order := 0

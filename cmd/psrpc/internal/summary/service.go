@@ -9,24 +9,25 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/dynamic/fleet"
 )
 
-// Service is what is known of a service of a fleet.
+// Service is what the servers and the broker tell of a service.
 type Service struct {
-	// Load is since the start of the servers.
+	// Load is the load since the start of each server.
 	Load
 
 	// WireName is the name of the service on the bus.
 	WireName string
-	// Methods is the number of methods of the version that has most of them.
+	// Methods is the number of methods. If versions differ, it is the highest number.
 	Methods int
-	// Topics is the number of topics for which servers are registered.
+	// Topics is the number of topics for which servers are registered, added up over the servers.
 	Topics int
-	// Versions holds the versions of the service, that with the most servers first.
+	// Versions holds the versions of the service. The version with the most servers comes first.
 	Versions []Version
 	// Servers holds the servers that have answered, sorted by ID.
 	Servers []*fleet.Server
-	// Psrpc is the number of psrpc's servers, which cannot answer. Mute is the number of dynpsrpc's
-	// servers that cannot answer, because their programs do not call fleet.Serve. Silent is the number
-	// of servers that could answer and have not. All are 0 if the broker does not know.
+	// Psrpc, Mute and Silent count the servers that have not answered. Psrpc counts servers of
+	// psrpc, which cannot answer. Mute counts servers of dynpsrpc that cannot answer, because their
+	// programs do not call fleet.Serve. Silent counts servers that can answer but have not. All
+	// three are 0 if the broker does not tell.
 	Psrpc, Mute, Silent int
 }
 
@@ -70,7 +71,7 @@ func Services(servers []*fleet.Server) []Service {
 func (s *Service) add(server *fleet.Server, told *fleet.Service) {
 	s.Servers = append(s.Servers, server)
 	s.Methods = max(s.Methods, len(told.Methods))
-	topics := 0 // A server registers the methods of a service for the same topics.
+	topics := 0 // a server registers all methods of a service for the same topics
 	for m := range told.Methods {
 		topics = max(topics, int(told.Methods[m].TopicCount))
 	}
@@ -84,8 +85,8 @@ func (s *Service) add(server *fleet.Server, told *fleet.Service) {
 	s.Versions = append(s.Versions, Version{told.Digest, 1})
 }
 
-// WithPeers returns services with what the broker knows of them. If unknown is true, it adds the
-// services of which no server has answered, with their names on the bus if nothing else is known.
+// WithPeers adds to services what the broker knows of them. If unknown is true, it also adds the
+// services of which no server has answered. Their name is the one on the bus if no other is known.
 func WithPeers(services []Service, peers *fleet.Peers, unknown bool) []Service {
 	known := make(map[string]bool)
 	for _, peer := range peers.Services {
