@@ -10,9 +10,9 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// InvokeRaw calls a method whose request and response are already encoded, or are not to be
-// decoded. It is meant for programs that pass messages on, such as gateways. request is the
-// protobuf encoding of the request. The name is as described for [Invoke].
+// InvokeRaw calls a method with an encoded request and returns the encoded response. It is meant
+// for programs that pass messages on, such as gateways. request must be in protobuf's binary
+// encoding. The name is as described for [Invoke].
 //
 // InvokeRaw does not check the bytes; the server rejects a malformed request. If the conn or the
 // call has interceptors or hooks, they need messages, so InvokeRaw decodes both messages for them.

@@ -33,7 +33,7 @@ func (h panicHookOption) add(to *[]PanicHook) {
 type panicReporter struct {
 	logger *slog.Logger
 	hooks  []PanicHook
-	// registration is the service that has panicked. It is nil on a conn.
+	// registration is the registration whose handler or interceptor may panic. It is nil on a conn.
 	registration *Registration
 }
 

@@ -25,7 +25,7 @@ type publisher struct {
 	allowEmptyParts bool
 	// defaultChannel is the channel for updates without a topic.
 	defaultChannel bus.Channel
-	// tap is the field of the same name of the server. It is nil on a conn.
+	// tap points to the field tap of the server. It is nil on a conn.
 	tap *atomic.Pointer[func(*Traffic)]
 }
 

@@ -7,9 +7,9 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// ServerRecorder is told what a server does, for example to count calls. Interceptors must be given
-// to [NewServer]. A recorder can be added to a server that is already running; see [Server.Record].
-// It must be safe for concurrent use, and its methods must not block.
+// ServerRecorder is told what a server does, for example to count calls. Unlike an interceptor, it
+// can be added to a server that is already running; see [Server.Record]. It must be safe for
+// concurrent use, and its methods must not block.
 type ServerRecorder interface {
 	// MethodRecorder returns the recorder of a method. It returns nil if the method needs none. The
 	// server calls it for each method of each registration, possibly more than once.
@@ -50,9 +50,9 @@ type CallEnd struct {
 	// Unprocessed reports whether an error is sent although no handler has run, for example because a
 	// limit was reached. It is also set if the error is marked with [Unprocessed].
 	Unprocessed bool
-	// Time is the time of the end. Duration is the time since the request arrived, or since the
-	// client selected this server if the request needs that. For streams, it is how long the stream
-	// was open.
+	// Time is the time of the end. Duration is the time since the request arrived or, if the client
+	// selects one of several servers, since it selected this one. For streams, it is how long the
+	// stream was open.
 	Time     time.Time
 	Duration time.Duration
 	// RequestBytes and ResponseBytes are the sizes of the frames without compression. They are 0
@@ -84,7 +84,7 @@ const (
 	ServerStopped
 )
 
-// ServerChange describes a change on a server.
+// ServerChange describes a change of a server or of one of its services.
 type ServerChange struct {
 	Kind ServerChangeKind
 	// Service is the service that has changed. After ServiceReplaced, it is the new version. It is

@@ -99,9 +99,9 @@ func (r *Registration) successorOf(e *endpoint) *endpoint {
 	return successor
 }
 
-// exchangeEndpoints puts the endpoints in the argument into the place of those with the same names,
-// which it returns. The caller must later call closeWhenIdle for each of these. exchangeEndpoints
-// does nothing if the registration has been closed, because it then drains its endpoints itself.
+// exchangeEndpoints replaces the endpoints that have the same names as successors, and returns the
+// replaced ones. The caller must later call closeWhenIdle for each of these. exchangeEndpoints does
+// nothing if the registration has been closed, because it then drains its endpoints itself.
 func (r *Registration) exchangeEndpoints(successors []*endpoint) (leaving []*endpoint) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -408,8 +408,8 @@ func (s *Server) Kill() {
 // Done returns a channel that is closed when the server has been stopped by Shutdown or Kill.
 func (s *Server) Done() <-chan struct{} { return s.done }
 
-// markClosed prevents further registrations and returns the existing ones. first reports whether it
-// has not been called before.
+// markClosed prevents further registrations and returns the existing ones. first is true only for
+// the first call.
 func (s *Server) markClosed() (services []*Registration, first bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -147,10 +147,10 @@ func (e *endpoint) close() {
 
 // reuseInbound makes e use the bus subscriptions of the endpoint that it replaces (see
 // [Registration.Replace]). predecessor is that endpoint, or nil if there is none. If both have the
-// same channel and mode and neither is suspended, e uses the inbound of predecessor. The subscriptions then stay open, so no
-// request is lost or delivered twice. If Replace fails later, predecessor keeps using the inbound.
-// The inbound may then have subscribed to grants that only e needs. predecessor ignores these
-// grants.
+// same channel and mode, and neither is suspended, e uses the inbound of predecessor. The
+// subscriptions then stay open, so no request is lost or delivered twice. If Replace fails later,
+// predecessor keeps using the inbound. The inbound may then have subscribed to grants that only e
+// needs. predecessor ignores these grants.
 func (e *endpoint) reuseInbound(predecessor *endpoint) {
 	if predecessor == nil || e.suspended || predecessor.suspended {
 		return

@@ -14,8 +14,8 @@ import (
 const (
 	// announceTimeout limits how long it may take to publish an announcement on a busy bus.
 	announceTimeout = 100 * time.Millisecond
-	// answerTimeout does the same for other messages about servers, which a worker publishes. It is
-	// longer because no method of the server waits for them.
+	// answerTimeout limits how long it may take to publish other messages about servers. It is
+	// longer because a worker publishes them, so no method of the server waits.
 	answerTimeout = time.Second
 	// maxAnnouncedChannels is the maximum number of channels in one announcement.
 	maxAnnouncedChannels = 100

@@ -8,7 +8,7 @@ import (
 )
 
 // recorderSlot holds the recorder of one method of one registration. Without a recorder, the
-// pointer is nil, and a call reads the pointer and does nothing else.
+// pointer is nil, so a call only has to read the pointer.
 type recorderSlot struct{ atomic.Pointer[MethodRecorder] }
 
 // set stores the recorder that ofServer returns for a method. If ofServer is nil, set removes the
@@ -23,10 +23,11 @@ func (s *recorderSlot) set(ofServer *ServerRecorder, method *registry.Method) {
 	}
 }
 
-// Record passes what the server does from now on to recorder, until stop is called. This includes
-// what services do that are already registered. A request that the server is already handling is not
-// recorded. A server has at most one recorder, so Record returns an error with code already_exists
-// if there is another one. After stop has returned, calls that have begun before are still recorded.
+// Record tells recorder what the server does from now on, until stop is called. This applies to all
+// services, including those that are already registered. A request that the server is already
+// handling is not recorded. A server has at most one recorder, so Record returns an error with code
+// already_exists if there is another one. After stop has returned, calls that have begun before are
+// still recorded.
 func (s *Server) Record(recorder ServerRecorder) (stop func(), err error) {
 	if recorder == nil {
 		return nil, errors.NewErrorf(errors.InvalidArgument, "dynamic.Server.Record: the recorder is nil")

@@ -134,7 +134,7 @@ type streamConfig struct {
 	decompressed *transport.Budget
 	// owner is the endpoint that serves the stream. It is nil on a client.
 	owner streamOwner
-	// tap is the field of the same name of the server. It is nil on a client.
+	// tap points to the field tap of the server. It is nil on a client.
 	tap *atomic.Pointer[func(*Traffic)]
 }
 

@@ -10,7 +10,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// TrafficKind says what has passed through a server.
+// TrafficKind is the kind of a [Traffic], for example a request.
 type TrafficKind uint8
 
 const (
@@ -48,7 +48,8 @@ type Traffic struct {
 	// RequestID identifies the request, or the stream to which an event belongs. It is empty for
 	// updates.
 	RequestID []byte
-	// Metadata is what the client has attached. It is set for TrafficRequest and TrafficOpen.
+	// Metadata holds the key-value pairs that the client has attached. It is set for TrafficRequest
+	// and TrafficOpen.
 	Metadata map[string]string
 	// Duration is the time from TrafficRequest to the response, or from the opening of a stream to
 	// its end.
@@ -74,7 +75,8 @@ func (s *Server) SetTap(tap func(t *Traffic)) {
 	s.tap.Store(&tap)
 }
 
-// traffic returns a description of one thing that belongs to the call.
+// traffic returns a Traffic of this kind, with the fields that all traffic of the call has in
+// common.
 func (c *serverCall) traffic(kind TrafficKind) *Traffic {
 	return &Traffic{
 		Kind: kind, Method: c.plan.method, Topic: c.endpoint.topic, ClientID: c.client.id, RequestID: c.requestID,
@@ -88,7 +90,7 @@ func (c *serverCall) runTapped(tap func(*Traffic), request wire.Body) (frame []b
 	tap(t)
 	started := time.Now()
 	defer func() {
-		// If the handler panics, there is no frame yet.
+		// If the handler has panicked, frame is still nil.
 		c.tapResponse(tap, frame, time.Since(started))
 	}()
 	return c.runLimited(request)
@@ -118,7 +120,7 @@ func (c *serverCall) refusalFrame(cause error) []byte {
 	return frame
 }
 
-// tapClaim reports a claim, or that the server declines a request.
+// tapClaim reports a claim to tap. A negative affinity means that the server declines the request.
 func (o *claimOffer) tapClaim(tap func(*Traffic), affinity float32) {
 	t := &Traffic{
 		Kind: TrafficClaim, Method: o.plan.method, Topic: o.topic, ClientID: o.client.id, RequestID: o.requestID, Affinity: affinity,
@@ -129,8 +131,8 @@ func (o *claimOffer) tapClaim(tap func(*Traffic), affinity float32) {
 	tap(t)
 }
 
-// tapStream reports an event of a stream on a server. It does nothing if there is no tap, and on
-// clients.
+// tapStream reports an event of a stream on a server. It does nothing on clients, or if no tap is
+// set.
 func (s *stream) tapStream(kind TrafficKind, message proto.Message, encoded []byte) {
 	if s.tap == nil {
 		return
@@ -155,7 +157,8 @@ func (s *stream) tapStream(kind TrafficKind, message proto.Message, encoded []by
 	(*tap)(t)
 }
 
-// tapUpdate reports an update. It does nothing if there is no tap, and on conns.
+// tapUpdate reports an update that a server publishes. It does nothing on conns, or if no tap is
+// set.
 func (p *publisher) tapUpdate(topic []string, update proto.Message) {
 	if p.tap == nil {
 		return

@@ -89,7 +89,7 @@ func testDelivery(t *testing.T, network Network) {
 		a, b := h.connect(), h.connect()
 		channel := h.channel()
 		const frames = 2000
-		stuck := h.inbox(0) // its handler finds no room for any frame
+		stuck := h.inbox(0) // its handler has no room for any frame
 		h.subscribe(b, channel, bus.Broadcast, stuck.deliver)
 		in, _ := h.subscribeInbox(b, channel, bus.Broadcast, frames)
 		for i := range frames {

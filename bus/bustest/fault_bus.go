@@ -29,9 +29,9 @@ import (
 // FaultBus forwards [bus.Monitored], [bus.Competing], [bus.ReceiverCounter], [bus.Inspector],
 // [bus.Informed] and [bus.Logging] to the other bus. The methods of an interface that the other bus
 // does not implement return fixed results. Stats then reports only that the bus is connected,
-// ReceiverID returns an empty string, CountsReceivers returns true, and Logger returns
-// slog.Default(), and Settings returns no settings. The methods that ask the broker return an error
-// with code unimplemented. They are not affected by a cut link.
+// ReceiverID returns an empty string, CountsReceivers returns true, Logger returns slog.Default(),
+// and Settings returns no settings. The methods that ask the broker return an error with code
+// unimplemented. They are not affected by a cut link.
 type FaultBus struct {
 	// Bus is the other bus, on which frames are published. The field must not be modified.
 	bus.Bus

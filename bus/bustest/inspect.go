@@ -13,15 +13,15 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 )
 
-// RunInspection runs only those tests of [Run] which check who listens: the optional interfaces
-// [bus.Inspector] and [bus.Informed].
+// RunInspection runs only the tests of [Run] for the optional interfaces [bus.Inspector] and
+// [bus.Informed].
 func RunInspection(t *testing.T, network Network) {
 	t.Helper()
 	testInspection(t, network)
 }
 
-// testInspection tests the optional interfaces [bus.Inspector] and [bus.Informed]. It skips what the
-// bus does not implement.
+// testInspection tests the optional interfaces [bus.Inspector] and [bus.Informed]. It skips the
+// tests of interfaces that the bus does not implement.
 func testInspection(t *testing.T, network Network) {
 	t.Run("subscriptions are counted", func(t *testing.T) {
 		h := newHarness(t, network)
@@ -35,7 +35,7 @@ func testInspection(t *testing.T, network Network) {
 		channels := []bus.Channel{double, unused, queue, double, single}
 		h.requireCounts(inspector, channels, []int{2, 0, 1, 2, 1})
 		closing.Close()
-		// The broker may learn of the end only after Close has returned.
+		// The broker may end the subscription only after Close has returned.
 		h.waitForCounts(inspector, channels, []int{1, 0, 1, 1, 1})
 		h.requireNoMore(a, queue, in)
 		counts, err := inspector.Count(h.ctx)
@@ -76,7 +76,7 @@ func testInspection(t *testing.T, network Network) {
 			prefix = informed.Settings().Prefix
 		}
 		assert.Contains(t, prefixes, prefix)
-		// Looking at the bus must deliver nothing.
+		// The methods of Inspector must deliver no frames to subscribers.
 		for _, inbox := range []*inbox{in, responses, cancellations} {
 			assert.Empty(t, inbox.texts)
 		}
@@ -126,7 +126,7 @@ func testInspection(t *testing.T, network Network) {
 	})
 }
 
-// inspector returns b as an Inspector. It skips the test if b is none.
+// inspector returns b as an Inspector. It skips the test if b does not implement Inspector.
 func (h *harness) inspector(b bus.Bus) bus.Inspector {
 	h.Helper()
 	inspector, ok := b.(bus.Inspector)
@@ -168,8 +168,8 @@ func (h *harness) waitForCounts(inspector bus.Inspector, channels []bus.Channel,
 	}
 }
 
-// countable returns the part of counts that the bus must know. If it does not count subscriptions, 1
-// stands for any number.
+// countable returns the counts that the bus must return. If the bus does not count subscriptions,
+// all positive numbers become 1.
 func (h *harness) countable(counts []int) []int {
 	if h.network.CountsSubscriptions {
 		return counts

@@ -25,8 +25,8 @@ type options struct {
 	probeInterval    time.Duration
 	pendingLimit     int // in frames
 	maxControlLine   int // in bytes
-	// monitorURL is the argument of WithMonitor, and monitor is what it stands for. Without the
-	// option, monitor is nil.
+	// monitorURL is the argument of WithMonitor, and monitor is the monitor for this URL. Without
+	// the option, monitor is nil.
 	monitorURL string
 	monitor    monitor
 	logger     *slog.Logger
@@ -73,8 +73,9 @@ func WithPendingLimit(frames int) Option { return func(o *options) { o.pendingLi
 // client IDs are parts of subjects. The minimum is 1. The default is [DefaultMaxControlLine].
 func WithMaxControlLine(bytes int) Option { return func(o *options) { o.maxControlLine = bytes } }
 
-// WithMonitor sets how the bus asks the servers who listens, for the methods of [bus.Inspector] and
-// [bus.Informed]. The bus asks only when one of these methods is called. There are two kinds of URL:
+// WithMonitor lets the methods of [bus.Inspector] and [bus.Informed] ask the NATS servers for their
+// connections and subscriptions. The bus asks only when one of these methods is called. There are
+// two kinds of URL:
 //   - The URL of a server's monitoring port, such as http://127.0.0.1:8222. If there are several
 //     servers, their URLs are separated by commas, because each server knows only its own clients.
 //   - The URL of a user of the system account, such as nats://user:password@127.0.0.1:4222 or
