@@ -58,7 +58,8 @@ func TestBus_InspectionWithAMonitor(t *testing.T) {
 	}
 }
 
-// Most servers for tests and development have no accounts.
+// The methods of Inspector must also work on a NATS server without accounts, as most servers for
+// tests and development are.
 func TestBus_InspectionWithoutAccounts(t *testing.T) {
 	t.Parallel()
 	s := testenv.NATS(t, func(o *server.Options) { o.HTTPHost, o.HTTPPort = "127.0.0.1", -1 })
@@ -122,7 +123,7 @@ func TestBus_ScanTellsPeers(t *testing.T) {
 	}
 }
 
-// A user of the system account sees the connections to all servers of a cluster.
+// A monitor that uses the system account must see the connections to all servers of a cluster.
 func TestBus_InspectionOfACluster(t *testing.T) {
 	t.Parallel()
 	first, second := newCluster(t, func(o *server.Options) {
@@ -157,7 +158,8 @@ func TestBus_InspectionOfACluster(t *testing.T) {
 	assert.GreaterOrEqual(t, info.Connections, 2)
 }
 
-// Many subjects are counted with one question.
+// Count must also be right for many subjects: for more than maxSubjectQuestions with a monitor, and
+// for more than maxProbes without one.
 func TestBus_CountsManySubjects(t *testing.T) {
 	t.Parallel()
 	s, monitors := monitored(t)
@@ -200,7 +202,7 @@ func TestBus_InspectionWithoutMonitor(t *testing.T) {
 	assert.Len(t, info.Withheld, 1)
 }
 
-// A probe reaches subscribers of every kind, and none of them may notice.
+// The probes that Count publishes must not reach the handlers of any kind of subscription.
 func TestBus_ProbesAreDropped(t *testing.T) {
 	t.Parallel()
 	s := testenv.NATS(t)

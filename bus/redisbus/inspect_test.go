@@ -42,7 +42,8 @@ func TestBus_Info(t *testing.T) {
 	assert.Empty(t, info.Withheld)
 }
 
-// The broker may permit only what a bus needs.
+// If an ACL permits only the commands that a bus needs, Count, Scan and Peers must fail with code
+// permission_denied. Info must return the remaining facts.
 func TestBus_InspectionIsDenied(t *testing.T) {
 	t.Parallel()
 	server := testenv.Redis(t)
@@ -128,7 +129,7 @@ func TestBus_ScanSkipsOtherPrefixes(t *testing.T) {
 	}
 }
 
-// An inspection ends with its context, and when the bus is closed.
+// An inspection must end when its context ends, and when the bus is closed.
 func TestBus_InspectionEnds(t *testing.T) {
 	t.Parallel()
 	server := testenv.Redis(t)
@@ -137,11 +138,11 @@ func TestBus_InspectionEnds(t *testing.T) {
 	defer server.Resume()
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 2)
-	go func() { // it ends with the context
+	go func() { // this goroutine ends with ctx
 		_, err := b.Count(ctx, bus.Channel{Name: "a"})
 		done <- err
 	}()
-	go func() { // it ends with the context
+	go func() { // this goroutine ends with ctx
 		_, err := b.RoundTrip(ctx)
 		done <- err
 	}()
@@ -150,7 +151,8 @@ func TestBus_InspectionEnds(t *testing.T) {
 	require.ErrorIs(t, <-done, context.Canceled)
 }
 
-// testClusterInspection looks at a Cluster with sharded pub/sub, whose servers have these addresses.
+// testClusterInspection tests the inspection of a Cluster with sharded pub/sub, whose servers have
+// these addresses.
 func testClusterInspection(t *testing.T, addresses []string) {
 	t.Helper()
 	client := redis.NewClusterClient(&redis.ClusterOptions{Addrs: addresses[:1]})

@@ -70,7 +70,7 @@ func TestAdmin(t *testing.T) {
 	require.Error(t, err)
 }
 
-// Nobody can change a server whose program has not permitted it, and the program must say who may.
+// Clients cannot change a server without WithAdmin, and WithAdmin requires WithAuthorize.
 func TestAdmin_OnlyIfPermitted(t *testing.T) {
 	t.Parallel()
 	_, err := Serve(dynamic.NewServer(nil), WithAdmin())

@@ -34,7 +34,7 @@ func TestChanges_Arrive(t *testing.T) {
 	assert.Zero(t, changes.Dropped())
 }
 
-// A stream must also end if nobody reads it.
+// A ChangeStream must end even if nobody reads its changes.
 func TestChanges_End(t *testing.T) {
 	t.Parallel()
 	for name, end := range map[string]func(cancel context.CancelFunc, f *Fleet){

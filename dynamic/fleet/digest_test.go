@@ -45,8 +45,8 @@ func digestOf(t *testing.T, service *registry.Service) Digest {
 	return digest
 }
 
-// The digest is part of what servers of different versions agree on. If it changes, a fleet seems to
-// have two versions of each service while its servers are replaced.
+// The digest of a service must stay the same in all versions of this package. Otherwise, a fleet
+// would seem to have two versions of each service while its programs are being updated.
 func TestDigest_DoesNotChange(t *testing.T) {
 	t.Parallel()
 	service := parseGreeter(t, map[string]string{"greeter.proto": greeterSource, "common.proto": commonSource})
@@ -118,7 +118,7 @@ func TestUnpackFiles_RejectsWhatIsNoDescriptorSet(t *testing.T) {
 	}
 }
 
-// Servers compress large descriptors.
+// Servers must compress descriptors if, and only if, they are larger than gzipAbove.
 func TestPackFiles_CompressesLargeDescriptors(t *testing.T) {
 	t.Parallel()
 	packed, err := packFiles(parseGreeter(t, map[string]string{

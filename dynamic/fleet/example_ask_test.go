@@ -19,7 +19,8 @@ const greeterSource = `
 	message Text { string text = 1; }
 	service Greeter { rpc Hello(Text) returns (Text); }`
 
-// serveGreeter starts a server that serves the service greeting.Greeter and tells so.
+// serveGreeter starts a server that serves the service greeting.Greeter and answers questions of a
+// Fleet.
 func serveGreeter(b bus.Bus) (*dynamic.Server, error) {
 	reg := registry.New()
 	if err := reg.ParseProto(fstest.MapFS{"greeter.proto": {Data: []byte(greeterSource)}}, "greeter.proto"); err != nil {

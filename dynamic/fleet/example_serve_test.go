@@ -26,7 +26,7 @@ func ExampleServe() {
 	answer := status.Server(context.Background())
 	fmt.Println(answer.ID, answer.App, answer.AppVersion, answer.State)
 
-	// This also ends what Serve has begun.
+	// This also closes the Status.
 	if err := server.Shutdown(context.Background()); err != nil {
 		fmt.Println(err)
 	}

@@ -13,7 +13,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// A registry that follows a fleet has the services that are served, in their newest version.
+// A Follower must add, replace and remove services in its registry when servers do so.
 func TestFollow_KeepsARegistryInStep(t *testing.T) {
 	t.Parallel()
 	s := newServed(t)

@@ -10,8 +10,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// Whatever a peer sends, its message must be converted without a panic. What a struct holds must stay
-// the same when it is sent on.
+// Converting any message of a peer to a struct must not panic. Converting that struct to a message
+// and back must not change it.
 func FuzzMessages(f *testing.F) {
 	for _, goType := range goTypes {
 		full, count := reflect.New(goType).Elem(), 0
@@ -41,8 +41,8 @@ func FuzzMessages(f *testing.F) {
 	})
 }
 
-// canDecode decodes a message as package dynamic does. It reports whether that is possible. protobuf-go
-// v1.36 panics on some map entries of dynamic messages.
+// canDecode decodes a message as package dynamic does, and reports whether that is possible. It
+// recovers from panics, because protobuf-go v1.36 panics on some map entries of dynamic messages.
 func canDecode(encoded []byte, message proto.Message) (ok bool) {
 	defer func() {
 		if recover() != nil {
@@ -52,7 +52,7 @@ func canDecode(encoded []byte, message proto.Message) (ok bool) {
 	return proto.Unmarshal(encoded, message) == nil
 }
 
-// Whatever a peer sends as descriptors, they must be checked and loaded without a panic.
+// Checking and loading any descriptors that a peer sends must not panic.
 func FuzzDescriptors(f *testing.F) {
 	packed, err := packFiles(fleetService().Descriptor(), false)
 	if err != nil {

@@ -106,7 +106,8 @@ func TestMessages_EmptyStructsTakeNoBytes(t *testing.T) {
 	assert.Empty(t, encoded)
 }
 
-// A peer may send any values, and a program may use any strings.
+// Values that this package does not use itself must be converted too: a peer may send any number,
+// and a program may use any string.
 func TestMessages_UnusualValues(t *testing.T) {
 	t.Parallel()
 	encoded, err := proto.Marshal(toMessage(&Server{ID: "SRV_\xff", App: strings.Repeat("a", 1<<16)}))

@@ -52,7 +52,8 @@ func peerService(t *testing.T, peers *Peers, wireName string) *PeerService {
 	return nil
 }
 
-// Servers of psrpc, servers that hang, and clients must be found although they do not answer.
+// Peers must find psrpc servers, servers that hang, and clients, although none of them answers
+// questions.
 func TestPeers_FindsWhoCannotAnswer(t *testing.T) {
 	t.Parallel()
 	for _, network := range []string{"local", "redis"} {
@@ -111,7 +112,7 @@ func TestPeers_FindsWhoCannotAnswer(t *testing.T) {
 	}
 }
 
-// Without a scan, only known services are counted.
+// Without Scan, Peers must count the receivers of known services only.
 func TestPeers_WithoutScan(t *testing.T) {
 	t.Parallel()
 	b := bus.NewLocal()
@@ -133,7 +134,8 @@ func TestPeers_WithoutScan(t *testing.T) {
 	assert.Zero(t, peers.Services[0].Dynpsrpc)
 }
 
-// Candidates must name servers that do not tell of themselves, and run no handler.
+// The option Candidates must find the IDs of servers that do not answer questions, and run no
+// handler.
 func TestPeers_Candidates(t *testing.T) {
 	t.Parallel()
 	b := bus.NewLocal()
@@ -171,7 +173,8 @@ func TestPeers_Candidates(t *testing.T) {
 	assert.ErrorIs(t, err, errors.FailedPrecondition)
 }
 
-// With a monitor, NATS tells as much as Redis, except which methods psrpc servers serve.
+// On NATS with a monitor, Peers must find as much as on Redis, except which methods psrpc servers
+// serve.
 func TestPeers_OnNATSWithAMonitor(t *testing.T) {
 	t.Parallel()
 	nats := testenv.NATS(t, func(o *server.Options) { o.HTTPHost, o.HTTPPort = "127.0.0.1", -1 })
@@ -199,7 +202,7 @@ func TestPeers_OnNATSWithAMonitor(t *testing.T) {
 	assert.Equal(t, 1, room.Psrpc)
 }
 
-// Without a monitor, NATS tells only whether there are receivers.
+// On NATS without a monitor, Peers can find out only whether there are receivers.
 func TestPeers_OnNATSWithoutAMonitor(t *testing.T) {
 	t.Parallel()
 	connect := opener(t, testenv.NATS(t).URL())

@@ -16,7 +16,8 @@ import (
 // longWait is far longer than any answer takes, so a loop that ends earlier has not waited.
 const longWait = 20 * time.Second
 
-// serverIDs returns IDs of servers. count of them are in the first shard, and others elsewhere.
+// serverIDs returns server IDs: inFirst of them belong to the first shard, and others of them do
+// not.
 func serverIDs(inFirst, others int) (ids []string) {
 	for i := 0; inFirst > 0 || others > 0; i++ {
 		id := fmt.Sprint("SRV_", i)
@@ -32,8 +33,8 @@ func serverIDs(inFirst, others int) (ids []string) {
 	return ids
 }
 
-// A loop must yield every server once, and end when all have answered, also if the fleet is asked in
-// shards.
+// Servers must yield every server once and end when all have answered, even if the fleet is asked
+// in shards.
 func TestServers_EndsWhenAllHaveAnswered(t *testing.T) {
 	t.Parallel()
 	for network, start := range networks {
@@ -136,7 +137,7 @@ func TestServers_FirstShardHangs(t *testing.T) {
 	assert.Less(t, time.Since(started), longWait/2)
 }
 
-// A loop that ends early must leave nothing behind; goleak checks this.
+// A loop that is left early must leave no goroutines behind; goleak checks this.
 func TestServers_LeaveTheLoop(t *testing.T) {
 	t.Parallel()
 	b := bus.NewLocal()

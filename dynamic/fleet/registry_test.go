@@ -11,7 +11,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// greeterVersion returns the service Greeter with a message that has one more field of this name.
+// greeterVersion returns a version of the service Greeter. Its message has an additional field with
+// this name.
 func greeterVersion(t *testing.T, field string) *registry.Service {
 	t.Helper()
 	return parseGreeter(t, map[string]string{"greeter.proto": greeterSource, "common.proto": `
@@ -72,7 +73,7 @@ func TestRegistry_NamesVersions(t *testing.T) {
 	assert.NotEmpty(t, files.GetFile()[0].GetSourceCodeInfo().GetLocation())
 }
 
-// A service may have a name on the bus that does not follow from its full name.
+// Registry must keep a name on the bus that was set with WithWireName.
 func TestRegistry_KeepsTheWireName(t *testing.T) {
 	t.Parallel()
 	b := bus.NewLocal()

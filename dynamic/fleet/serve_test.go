@@ -41,7 +41,7 @@ service Orders {
 }
 `
 
-// served is a server that tells what it serves, and a conn that asks it.
+// served is a server for which Serve was called, and a conn that asks it.
 type served struct {
 	bus    bus.Bus
 	server *dynamic.Server
@@ -322,8 +322,8 @@ func TestServe_Counts(t *testing.T) {
 	}
 }
 
-// TestServe_Describes checks that the descriptors of the current version can be had by its digest,
-// and no others.
+// TestServe_Describes checks that the server sends the descriptors of its current version for the
+// digest of that version, and no others.
 func TestServe_Describes(t *testing.T) {
 	t.Parallel()
 	s := newServed(t)
@@ -365,8 +365,7 @@ func (s *served) listen(t testing.TB) <-chan *dynamicpb.Message {
 	return subscription.Channel()
 }
 
-// requireChange checks what the next change is, and returns it. The start of the server may come
-// before.
+// requireChange checks the kind of the next change and returns the change. It skips ChangeStarted.
 func requireChange(t testing.TB, changes <-chan *dynamicpb.Message, kind ChangeKind) *Change {
 	t.Helper()
 	select {
@@ -395,7 +394,7 @@ func TestServe_PublishesChanges(t *testing.T) {
 			}
 			return nil
 		}))
-		synctest.Wait() // The check has succeeded, and nobody has heard of the start.
+		synctest.Wait() // The first check and the publication of ChangeStarted are over.
 		changes := s.listen(t)
 		old, err := s.server.Register(ordersOf(t, s.shop), orderHandlers(), dynamic.AllowMissing(), dynamic.WithWireName("Old"))
 		require.NoError(t, err)
@@ -435,8 +434,8 @@ func TestServe_PublishesChanges(t *testing.T) {
 	})
 }
 
-// TestServe_AnswersWhileBusy checks that a server answers that has reached its limit of concurrent
-// requests, and one whose shutdown waits for a handler.
+// TestServe_AnswersWhileBusy checks that a server answers questions after it has reached its limit
+// of concurrent requests, and while its shutdown waits for a handler.
 func TestServe_AnswersWhileBusy(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -554,7 +553,7 @@ func TestServe_IsSilent(t *testing.T) {
 type refusingBus struct {
 	bus.Bus
 
-	refuses atomic.Value // a part of the names of the channels
+	refuses atomic.Value // a part of the names of the channels, or empty
 }
 
 func (b *refusingBus) Subscribe(ctx context.Context, channel bus.Channel, mode bus.Mode, deliver bus.Handler) (bus.Subscription, error) {
@@ -565,7 +564,7 @@ func (b *refusingBus) Subscribe(ctx context.Context, channel bus.Channel, mode b
 }
 
 // TestServe_TriesScopesAgain checks that the scope of a new service is registered later if the bus
-// fails, and that this does not disturb the service.
+// refuses it at first, and that the server's answers contain the service in the meantime.
 func TestServe_TriesScopesAgain(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -689,7 +688,7 @@ func TestMethodCounters_AllocateNothing(t *testing.T) { //nolint:paralleltest //
 	}))
 }
 
-// TestMethodCounters_Stats checks that each event is in its counter.
+// TestMethodCounters_Stats checks that each event increases the right counter.
 func TestMethodCounters_Stats(t *testing.T) {
 	t.Parallel()
 	var counters methodCounters
@@ -724,8 +723,8 @@ func TestMethodCounters_Stats(t *testing.T) {
 	assert.Equal(t, at, stats.LastCall)
 }
 
-// TestMethodCounters_Concurrent checks that no call is lost, and that counters that are read in the
-// meantime fit together.
+// TestMethodCounters_Concurrent checks that concurrent calls are all counted, and that counters
+// that are read at the same time do not contradict each other.
 func TestMethodCounters_Concurrent(t *testing.T) {
 	t.Parallel()
 	const callers, calls = 8, 200

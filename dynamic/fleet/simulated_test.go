@@ -17,14 +17,16 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// simulatedServer answers for itself as a program that calls Serve does, but tells what a test sets.
+// simulatedServer answers questions like a server for which Serve was called, but with answers that
+// a test sets.
 type simulatedServer struct {
 	*dynamic.Server
 
 	registration *dynamic.Registration
-	// tell is what the server tells. If it is nil, the server does not answer.
+	// tell is the answer of the server. If it is nil, the server does not answer.
 	tell *Server
-	// refuse is the error with which the server answers. If it is nil, the server tells what it is.
+	// refuse is the error with which the server answers. If it is nil, the server answers with
+	// tell.
 	refuse error
 	// wrongFiles is sent instead of the descriptors that were asked for, unless it is nil.
 	wrongFiles *registry.Service
@@ -144,5 +146,5 @@ func collect(t testing.TB, f *Fleet, opts ...QueryOption) (servers map[string]*S
 	return servers, failures
 }
 
-// errRefused is what a simulated server answers that refuses.
+// errRefused is the error of a simulated server that refuses to answer.
 var errRefused = errors.NewErrorf(errors.PermissionDenied, "not for you")

@@ -110,8 +110,8 @@ func TestRedactor(t *testing.T) {
 	}
 }
 
-// What cannot be decoded is left out: messages of unknown types, and fields that the descriptor does
-// not have.
+// The redactor must remove what it cannot check for secrets: messages of unknown types, and fields
+// that the descriptor does not have.
 func TestRedactor_DropsTheUnknown(t *testing.T) {
 	t.Parallel()
 	method := shopMethod(t, tapRegistry(t), "Get")

@@ -22,7 +22,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// tapWorld is a server of shop.Orders that can be watched, and a conn.
+// tapWorld holds a server of shop.Orders that can be watched, and a conn that watches it.
 type tapWorld struct {
 	registry *registry.Registry
 	server   *dynamic.Server
@@ -52,7 +52,7 @@ func (b *lockedBuffer) String() string {
 	return b.Buffer.String()
 }
 
-// newTapWorld returns a world whose server permits taps if authorize returns nil.
+// newTapWorld returns a tapWorld whose server permits taps if authorize returns nil.
 func newTapWorld(t testing.TB, b bus.Bus, authorize func(ctx context.Context) error, opts ...TapOption) *tapWorld {
 	t.Helper()
 	w := &tapWorld{registry: tapRegistry(t), log: &lockedBuffer{}}
@@ -226,8 +226,8 @@ func TestTap_SlowReader(t *testing.T) {
 	require.NoError(t, stream.Close())
 }
 
-// While a server is watched, calls end as they do otherwise: at once if nobody listens, and multi
-// calls with the last answer.
+// A tap must not change when calls end: a call without servers still fails at once, and a multi
+// call still ends with the last answer.
 func TestTap_ChangesNothing(t *testing.T) {
 	t.Parallel()
 	for name, connect := range networks {

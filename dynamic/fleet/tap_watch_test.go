@@ -25,7 +25,7 @@ func newTestWatch(t testing.TB, request *TapRequest, opts ...TapOption) *watch {
 	return w
 }
 
-// drain returns all events that wait.
+// drain returns all waiting events.
 func (w *watch) drain() (events []*TapEvent) {
 	for e := w.next(); e != nil; e = w.next() {
 		events = append(events, e)
@@ -58,7 +58,7 @@ func TestWatch_LimitsEventsPerSecond(t *testing.T) {
 	})
 }
 
-// Events that are not fetched must not use memory without limit.
+// If next is not called, the waiting events must not use memory without limit.
 func TestWatch_LimitsWaitingEvents(t *testing.T) {
 	t.Parallel()
 	method := shopMethod(t, tapRegistry(t), "Get")

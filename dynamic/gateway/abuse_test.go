@@ -33,7 +33,7 @@ func (f *fixture) dialRaw(t testing.TB, request string) net.Conn {
 
 const subscribeRequest = "GET /shop.Shop/News HTTP/1.1\r\nHost: shop\r\nAccept: text/event-stream\r\n\r\n"
 
-// A client that does not read is disconnected. Until then it delays nobody else.
+// A client that does not read must be disconnected, and must not delay other clients until then.
 func TestAbuse_SlowReader(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, gateway.WithWriteTimeout(200*time.Millisecond), gateway.WithMaxStreams(1, 1))
@@ -103,7 +103,7 @@ func TestAbuse_HeaderFlood(t *testing.T) {
 	assert.Contains(t, line, "431")
 }
 
-// Server ends connections whose header does not arrive.
+// The http.Server that gateway.Server returns must end connections whose header does not arrive.
 func TestServer_TimesOut(t *testing.T) {
 	t.Parallel()
 	server := gateway.Server(http.NotFoundHandler())

@@ -16,9 +16,9 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/dynamic/gateway"
 )
 
-// BenchmarkOverhead measures what the gateway adds to a call: the time of a call through it, minus the
-// time of the direct call and of a round trip to an HTTP handler that does nothing. All three take
-// turns, so that they run under the same conditions. The results are medians.
+// BenchmarkOverhead measures what the gateway adds to a call: the time of a call through it, minus
+// the time of the direct call and of a round trip to an HTTP handler that does nothing. All three
+// are measured in turn, so that they run under the same conditions. The results are medians.
 func BenchmarkOverhead(b *testing.B) {
 	f := newFixture(b)
 	empty := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

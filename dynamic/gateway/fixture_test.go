@@ -113,8 +113,8 @@ func (f *fixture) countPanics(handler http.Handler) http.Handler {
 	})
 }
 
-// handlers returns handlers that return their requests. A name that begins with "fail" fails with
-// the code behind it.
+// handlers returns handlers that return their requests. If the name of the requested item begins
+// with "fail", they return an error with the code that follows in the name.
 func (f *fixture) handlers(id string) dynamic.Handlers {
 	get := dynamic.Unary(func(ctx context.Context, request item) (item, error) {
 		switch name := nameOf(request); {

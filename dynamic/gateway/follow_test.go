@@ -21,7 +21,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// Services are added, replaced and removed while HTTP clients call them. Plugins do the same.
+// No HTTP call may fail while servers add, replace and remove services, as plugins do.
 func TestGateway_FollowsAFleetWithoutAFailedCall(t *testing.T) {
 	t.Parallel()
 	f := &fixture{bus: bus.NewLocal(), registry: parse(t, source)}

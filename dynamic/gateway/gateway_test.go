@@ -176,7 +176,8 @@ func TestGateway_ResponsesThatAreTooLarge(t *testing.T) {
 	assert.Contains(t, r.body, "the limit of the gateway is 524288")
 }
 
-// Services come and go while the gateway serves.
+// The gateway must serve services that are added to its registry, and no longer those that are
+// removed.
 func TestGateway_FollowsTheRegistry(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)

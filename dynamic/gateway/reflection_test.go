@@ -16,7 +16,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/dynamic/gateway"
 )
 
-// Tools for gRPC know methods that are not unary by the stream keyword only.
+// Reflection must show the stream keyword, because gRPC tools recognize methods that are not unary
+// only by this keyword.
 func TestReflection_MethodsHaveTheStreamKeyword(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, gateway.WithReflection())

@@ -162,7 +162,7 @@ func TestWebSocket_Refuses(t *testing.T) {
 	assert.Equal(t, http.StatusForbidden, r.StatusCode)
 }
 
-// connectClient returns a client of Connect, gRPC or gRPC-Web, by the options.
+// connectClient returns a client. The options select Connect, gRPC or gRPC-Web.
 func (f *fixture) connectClient(opts ...connecthttp.Option) *connect.Client {
 	client := &http.Client{Transport: &http.Transport{Protocols: f.server.Config.Protocols}}
 	client.Transport.(*http.Transport).Protocols = new(http.Protocols)
@@ -220,7 +220,8 @@ func (f *fixture) receiveAll(t testing.TB, stream connect.ClientStream) (names [
 	}
 }
 
-// On the bus, a client cannot tell that it has sent its last message.
+// The gateway must close a stream if the server is silent after the client's last message. On the
+// bus, a client cannot tell a server that it has sent its last message.
 func TestStreams_EndIfTheServerIsSilentAfterTheLastMessage(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, gateway.WithLinger(20*time.Millisecond))
@@ -256,7 +257,7 @@ func TestGRPC_GoClient(t *testing.T) {
 	require.ErrorIs(t, stream.RecvMsg(response), io.EOF)
 }
 
-// A client that goes away cancels its call, and the handler's context ends.
+// If a client goes away, its call must be canceled, so that the handler's context ends.
 func TestGateway_ClientThatGoesAway(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)

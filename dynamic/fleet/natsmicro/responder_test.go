@@ -38,7 +38,7 @@ service Orders {
 service Other { rpc Get(google.protobuf.StringValue) returns (google.protobuf.StringValue); }
 `
 
-// shop is a server that answers NATS micro. Its own bus is not NATS.
+// shop is a server that has a Responder. The server itself uses an in-process bus.
 type shop struct {
 	nats     *nats.Conn
 	registry *registry.Registry
@@ -99,7 +99,8 @@ func ask[T any](t *testing.T, s *shop, subject string) (*T, bool) {
 	return answer, true
 }
 
-// awaitAnswered waits until somebody, or nobody, is subscribed to the questions on a subject.
+// awaitAnswered waits until questions on a subject are answered or, if answered is false, until
+// nobody subscribes to the subject.
 func (s *shop) awaitAnswered(t *testing.T, subject string, answered bool) {
 	t.Helper()
 	require.Eventually(t, func() bool {
