@@ -45,7 +45,7 @@ func (a *App) Settings() (*contexts.Context, error) {
 		settings.Bus, settings.Monitor = fromEnv, ""
 	}
 	if a.Flags.Bus != "" && a.Flags.Bus != settings.Bus {
-		settings.Bus, settings.Monitor = a.Flags.Bus, "" // the monitor in the settings belongs to another bus
+		settings.Bus, settings.Monitor = a.Flags.Bus, "" // that monitor belongs to another bus
 	}
 	if settings.Bus == "" {
 		settings.Bus, settings.Monitor = DefaultBus, DefaultMonitor

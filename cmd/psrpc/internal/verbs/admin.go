@@ -17,12 +17,12 @@ type adminRow struct {
 	Level    string `json:"level,omitempty"`
 	Previous string `json:"previous,omitempty"`
 
-	// text is what the row says in words.
+	// text describes the change in words, for the formats other than json.
 	text string
 }
 
-// administer changes servers, one after the other, and prints what each of them has become. It
-// stops at the first error, because what is wrong with one server is often wrong with all.
+// administer changes servers, one after the other, and prints the new state of each. It stops at
+// the first error, because what is wrong with one server is often wrong with all.
 func administer(
 	cmd *cobra.Command, a *app.App, servers []string,
 	change func(ctx context.Context, f *fleet.Fleet, server string) (adminRow, error),
@@ -56,7 +56,8 @@ func administer(
 	return nil
 }
 
-// adminError says why a server has not changed.
+// adminError adds the exit code and advice to the error of a change. server is the ID of the
+// server.
 func adminError(server string, err error) error {
 	if facts, ok := errors.FactsOf(err); ok && facts.Reason == errors.ReasonNobodyListening {
 		return app.Hint(app.Nobodyf("server %s cannot be told anything", server),

@@ -34,8 +34,8 @@ type bench struct {
 	ramp      string
 	limits    load.Thresholds
 	maxErrors string
-	// streams, subscribers and expect are numbers. Those that the method's kind does not need are
-	// ignored.
+	// streams, subscribers and expect are numbers of streams, subscribers and responses. A number
+	// that does not suit the kind of the method is ignored.
 	streams, window, subscribers, expect int
 	echo, first                          bool
 	csv, html                            string
@@ -226,7 +226,8 @@ func isLoopback(rawURL string) bool {
 	return true
 }
 
-// busName returns the URL of the bus without user, password and parameters.
+// busName returns the URL of the bus without user, password and parameters, so that no secret is
+// shown.
 func busName(a *app.App) string {
 	settings, err := a.Settings()
 	if err != nil || a.GivenBus != nil {
@@ -240,7 +241,7 @@ func busName(a *app.App) string {
 	return u.String()
 }
 
-// target returns what the load works on.
+// target returns the method, the messages and the options for the load.
 func (b *bench) target(ctx context.Context, method *registry.Method, args []string) (*load.Target, error) {
 	options, err := b.options(b.app, method)
 	if err != nil {
@@ -268,8 +269,8 @@ func (b *bench) target(ctx context.Context, method *registry.Method, args []stri
 	return &load.Target{Conn: conn, Method: method, Data: template, Options: options}, nil
 }
 
-// templateText returns the JSON that the arguments after a method stand for. It is not parsed,
-// because it may contain templates.
+// templateText returns the JSON for the arguments after a method. It does not parse JSON in them,
+// because it may contain template actions.
 func templateText(d *data, args []string) (string, error) {
 	if !slices.ContainsFunc(args, func(arg string) bool { return !field.MatchString(arg) }) {
 		return fieldsAsJSON(d.message, args)
@@ -362,7 +363,7 @@ func (b *bench) measureStreams(ctx context.Context, target *load.Target) (*load.
 func (b *bench) measureUpdates(ctx context.Context, target *load.Target) (*load.Result, error) {
 	options := load.UpdateOptions{Wait: b.plan.Rate == 0 && b.plan.Ramp == nil}
 	for range max(b.subscribers, 1) {
-		// A subscriber has a connection of its own, as in another process.
+		// Each subscriber has its own connection, as if it ran in another process.
 		other := secondApp(b.app)
 		b.app.OnClose(other.Close)
 		conn, err := other.Conn(ctx)
@@ -396,7 +397,7 @@ func secondApp(a *app.App) *app.App {
 	}
 }
 
-// loop describes the load.
+// loop describes in words how the load is made, such as "closed loop, 64 callers".
 func (b *bench) loop() string {
 	var parts []string
 	switch {
@@ -421,7 +422,7 @@ func (b *bench) loop() string {
 	return strings.Join(parts, ", ")
 }
 
-// progress prints what has happened in a second.
+// progress prints one line about the past second.
 func (b *bench) progress(s load.Second) {
 	b.app.Notef("%3.0f s  %s a second  p50 %s  p99 %s  %s",
 		s.At.Seconds(), human.Count(s.Completed), human.Duration(s.P50), human.Duration(s.P99), human.Plural(s.Failed, "error"))
@@ -463,7 +464,8 @@ func (b *bench) print(report *load.Report) error {
 	return b.printNotes(report)
 }
 
-// answers returns the number of answers to a multi call, or the lowest and the highest one.
+// answers returns how many servers have answered a multi call. If the calls differ, it returns the
+// lowest and the highest number.
 func answers(r *load.Responses) string {
 	if r.Fewest == r.Most {
 		return human.Count(r.Most)
@@ -471,7 +473,8 @@ func answers(r *load.Responses) string {
 	return human.Count(r.Fewest) + " to " + human.Count(r.Most)
 }
 
-// printNotes prints what else one must know to read the table.
+// printNotes prints what the user must know to read the table: which errors have occurred, and how
+// many operations did not start or started late.
 func (b *bench) printNotes(report *load.Report) error {
 	var text strings.Builder
 	for _, code := range slices.Sorted(maps.Keys(report.Errors)) {

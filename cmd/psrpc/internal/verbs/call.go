@@ -112,7 +112,7 @@ func (c *call) run(ctx context.Context, name string, args []string) error {
 	return nil
 }
 
-// callOptions returns the options for each request.
+// callOptions returns the options that the flags set for each request.
 func (c *call) callOptions() ([]dynamic.RequestOption, error) {
 	opts, err := c.requestFlags.options(c.app, c.method)
 	if err != nil {
@@ -136,7 +136,8 @@ func (c *call) callOptions() ([]dynamic.RequestOption, error) {
 	return append(opts, dynamic.WithSelectionOpts(selection)), nil
 }
 
-// selectServer chooses the server of the flag --server.
+// selectServer chooses the claim of the server that the flag --server names. It returns an error if
+// that server has not claimed the request.
 func (c *call) selectServer(claims []*dynamic.Claim) (string, error) {
 	var ids []string
 	for _, claim := range claims {
@@ -168,8 +169,8 @@ func (c *call) once(ctx context.Context, request proto.Message) error {
 	return c.print(response)
 }
 
-// multi makes one multi call and prints the answers as they come. An answer that is an error does
-// not end the call, but its code becomes the exit code.
+// multi makes one multi call and prints the answers as they arrive. If a server answers with an
+// error, the call goes on, but the code of that error becomes the exit code.
 func (c *call) multi(ctx context.Context, request proto.Message) error {
 	start := time.Now()
 	responses, err := dynamic.InvokeMulti(ctx, c.conn, c.method.FullName(), request, c.options...)
@@ -249,8 +250,8 @@ func (c *call) print(message proto.Message) error {
 	return c.app.Printf("%s\n", encoded)
 }
 
-// failed returns the error of a call with its exit code and advice. server is the server that has
-// answered with the error, or "" if it is not known.
+// failed adds the exit code and advice to the error of a call. server is the ID of the server that
+// has answered with the error, or "" if it is not known.
 func (c *call) failed(err error, server string, took time.Duration) error {
 	exit := app.Answered(err, server, took)
 	if app.CodeOf(exit) != app.ExitNobody {
@@ -263,7 +264,7 @@ func (c *call) failed(err error, server string, took time.Duration) error {
 	return app.Hint(app.Hint(exit, "the schema is "+c.app.Origin(c.method.Service())), hint)
 }
 
-// failedQuietly returns the exit code of an error that has been printed already.
+// failedQuietly returns an error with the exit code for err, which has been printed already.
 func (c *call) failedQuietly(err error) error {
 	if err == nil {
 		return nil

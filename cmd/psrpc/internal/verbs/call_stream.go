@@ -26,8 +26,8 @@ func (c *call) stream(ctx context.Context, messages iter.Seq2[proto.Message, err
 		return err
 	}
 	sent := make(chan error, 1)
-	// The goroutine ends when all messages are sent, or at the first message that cannot be sent
-	// because the stream is closed. It may wait for the standard input until the process ends.
+	// The goroutine ends when all messages are sent or the stream is closed. If it is reading the
+	// standard input, it may last until the process ends.
 	go func() { sent <- send(stream, messages) }()
 	silence := time.NewTimer(time.Hour)
 	silence.Stop()
@@ -60,7 +60,7 @@ func (c *call) stream(ctx context.Context, messages iter.Seq2[proto.Message, err
 	}
 }
 
-// send sends messages on a stream. It returns nil if the stream is closed meanwhile.
+// send sends messages on a stream. It returns nil if the stream is closed before all are sent.
 func send(stream *dynamic.InvokedStream, messages iter.Seq2[proto.Message, error]) error {
 	for message, err := range messages {
 		if err != nil {
@@ -68,7 +68,7 @@ func send(stream *dynamic.InvokedStream, messages iter.Seq2[proto.Message, error
 		}
 		if err := stream.Send(message); err != nil {
 			if stream.Err() != nil {
-				return nil // the end of the stream is reported by its reader
+				return nil // the goroutine that reads from the stream reports its end
 			}
 			return err
 		}
@@ -76,7 +76,8 @@ func send(stream *dynamic.InvokedStream, messages iter.Seq2[proto.Message, error
 	return nil
 }
 
-// closeStream closes a stream from this side and prints what has arrived meanwhile.
+// closeStream closes a stream from this side. sending is the error of sending the messages, which
+// it returns if closing succeeds.
 func closeStream(stream *dynamic.InvokedStream, sending error) error {
 	if err := stream.Close(nil); err != nil {
 		return app.RPC(err)
@@ -84,8 +85,8 @@ func closeStream(stream *dynamic.InvokedStream, sending error) error {
 	return sending
 }
 
-// streamEnd returns the error with which a stream has ended, or nil if the server has closed it in
-// an orderly way.
+// streamEnd returns the error with which a stream has ended. If the server has closed it in an
+// orderly way, the result is the error of sending the messages.
 func streamEnd(err, sending error) error {
 	switch {
 	case err == nil, errors.Is(err, errors.ErrStreamClosed), errors.Is(err, errors.ErrStreamEOF):

@@ -11,8 +11,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/dynamic/fleet"
 )
 
-// completeServers completes arguments with the IDs of the servers that answer. Arguments before the
-// index first are not completed.
+// completeServers completes the arguments of a verb, from the index first on, with the IDs of the
+// servers that answer.
 func completeServers(a *app.App, first int) cobra.CompletionFunc {
 	return completeFleet(a, first, -1, nil, func(server *fleet.Server) []cobra.Completion {
 		return []cobra.Completion{cobra.CompletionWithDesc(server.ID, appText(server))}
@@ -20,7 +20,7 @@ func completeServers(a *app.App, first int) cobra.CompletionFunc {
 }
 
 // completeServices completes the first argument with the full names of the services that servers
-// serve, and of their methods if methods is true.
+// serve. If methods is true, it adds the names of their methods.
 func completeServices(a *app.App, methods bool) cobra.CompletionFunc {
 	return completeFleet(a, 0, 1, []fleet.Part{fleet.PartServices}, func(server *fleet.Server) []cobra.Completion {
 		var names []cobra.Completion
@@ -37,8 +37,9 @@ func completeServices(a *app.App, methods bool) cobra.CompletionFunc {
 	})
 }
 
-// completeFleet completes the arguments from first to before limit with names that servers tell. A
-// negative limit means no limit.
+// completeFleet completes arguments with the names that namesOf returns for each server that
+// answers. It completes those from the index first to before limit. A negative limit means no
+// limit.
 func completeFleet(
 	a *app.App, first, limit int, parts []fleet.Part, namesOf func(*fleet.Server) []cobra.Completion,
 ) cobra.CompletionFunc {
@@ -46,7 +47,7 @@ func completeFleet(
 		if len(args) < first || limit >= 0 && len(args) >= limit {
 			return nil, cobra.ShellCompDirectiveNoFileComp
 		}
-		a.Flags.Quiet = true // Warnings would spoil the line that is being typed.
+		a.Flags.Quiet = true // warnings would spoil the line that is being typed
 		ctx, cancel := context.WithTimeout(cmd.Context(), completionTimeout)
 		defer cancel()
 		f, err := a.Fleet(ctx)

@@ -11,7 +11,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// completionTimeout is how long the shell waits for names from the bus.
+// completionTimeout is how long the shell waits for names from the bus when the user presses Tab.
 const completionTimeout = time.Second
 
 func newCompletion(a *app.App) *cobra.Command {
@@ -43,8 +43,9 @@ the servers when you press the tab key. The script for bash needs the package ba
 	}
 }
 
-// completeMethods completes the first argument of a verb with the names of methods, from the files,
-// the servers and the cache. suits chooses the methods. If it is nil, all methods are offered.
+// completeMethods completes the first argument of a verb with the names of methods from the files,
+// the servers and the cache. It offers the methods for which suits returns true. If suits is nil,
+// it offers all.
 func completeMethods(a *app.App, suits func(m *registry.Method) bool) cobra.CompletionFunc {
 	return func(command *cobra.Command, args []string, typed string) ([]cobra.Completion, cobra.ShellCompDirective) {
 		if len(args) > 0 {
@@ -57,8 +58,8 @@ func completeMethods(a *app.App, suits func(m *registry.Method) bool) cobra.Comp
 	}
 }
 
-// methodNames returns the methods that what was typed may become. If nothing with a package was
-// typed, the names begin with the service, as in Greeter/Hello.
+// methodNames returns the names of methods that begin with what the user has typed. A name has a
+// package only if the user has typed one; otherwise it is like Greeter/Hello.
 func methodNames(ctx context.Context, a *app.App, typed string, suits func(m *registry.Method) bool) []cobra.Completion {
 	chain, err := a.Schema()
 	if err != nil {
@@ -83,7 +84,7 @@ func methodNames(ctx context.Context, a *app.App, typed string, suits func(m *re
 	return names
 }
 
-// describeMethod returns the kind, the routing and the topic of a method.
+// describeMethod returns the kind, the routing and the parts of the topic of a method.
 func describeMethod(m *registry.Method) string {
 	text := m.Kind().String() + ", " + m.Routing().String()
 	if m.Topics() {

@@ -89,7 +89,7 @@ func listContexts(a *app.App, config *contexts.Config) error {
 	return a.Table([]string{"NAME", "", "BUS", ""}, rows)
 }
 
-// mark returns text if a condition is true.
+// mark returns text if condition is true, or else an empty string.
 func mark(condition bool, text string) string {
 	if condition {
 		return text
@@ -192,7 +192,7 @@ func newContextRemove(a *app.App) *cobra.Command {
 	}
 }
 
-// changeContexts changes the configuration file.
+// changeContexts reads the configuration file, calls change with its content and saves the result.
 func changeContexts(a *app.App, change func(config *contexts.Config) error) error {
 	config, err := contexts.Load(a.ConfigFile())
 	if err != nil {
@@ -252,7 +252,8 @@ func showContext(a *app.App, context contexts.Context) error {
 	return a.JSON(document)
 }
 
-// absolute returns absolute paths, because the configuration file is used from every directory.
+// absolute makes the paths absolute, because the settings must not depend on the directory in which
+// the verb was run.
 func absolute(paths []string) []string {
 	var result []string
 	for _, path := range paths {

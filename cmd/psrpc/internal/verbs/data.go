@@ -20,22 +20,22 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/similar"
 )
 
-// data turns the arguments after a method into messages of its request type or, for an update, of
-// its response type.
+// data turns the arguments after a method into messages. These are of the method's request type or,
+// if they are updates, of its response type.
 type data struct {
 	app     *app.App
 	message protoreflect.MessageDescriptor
-	// allowUnknown ignores fields that the schema does not have.
+	// allowUnknown makes data ignore fields that the schema does not have.
 	allowUnknown bool
 }
 
 // field matches an argument that sets a field: name=value or name.inner=value.
 var field = regexp.MustCompile(`^([A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z0-9_-]+)*)=`)
 
-// messages returns the messages that the arguments stand for: JSON values, files with JSON values
-// (@file, or @- for the standard input), or name=value pairs, which make one message. Without
-// arguments, it returns one empty message. Messages are read when they are needed, so that those of
-// a pipe are sent as they come.
+// messages returns the messages that the arguments stand for. An argument is a JSON value or a file
+// with JSON values: @file, or @- for the standard input. Arguments name=value make one message
+// together. Without arguments, there is one empty message. Each message is read when it is needed,
+// so those from a pipe are sent as they come.
 func (d *data) messages(args []string) iter.Seq2[proto.Message, error] {
 	return func(yield func(proto.Message, error) bool) {
 		if !slices.ContainsFunc(args, func(arg string) bool { return !field.MatchString(arg) }) {
@@ -56,7 +56,7 @@ func (d *data) messages(args []string) iter.Seq2[proto.Message, error] {
 	}
 }
 
-// argument names an argument in errors.
+// argument is how errors call an argument.
 const argument = "DATA"
 
 // values returns the JSON values of one argument.
@@ -93,7 +93,8 @@ func (d *data) values(arg string) iter.Seq2[json.RawMessage, error] {
 	}
 }
 
-// badJSON returns an error that says what DATA may be.
+// badJSON returns an error about an argument that is not JSON. It tells the user what the argument
+// may be.
 func (d *data) badJSON(arg, where string, n int, err error) error {
 	if where != argument {
 		return fmt.Errorf("%s: value %d is not JSON: %w", where, n, err)
@@ -102,7 +103,7 @@ func (d *data) badJSON(arg, where string, n int, err error) error {
 		"DATA is JSON such as "+d.example()+", name=value pairs, @file, or @- for the standard input")
 }
 
-// example returns JSON of the message with the first field only.
+// example returns JSON of a message with its first field only, for an error.
 func (d *data) example() string {
 	if d.message.Fields().Len() == 0 {
 		return "{}"
@@ -131,7 +132,7 @@ func (d *data) decode(encoded []byte) (proto.Message, error) {
 }
 
 // explain returns an error about JSON that does not fit the message. If a field is unknown, the
-// error names the most similar field.
+// error suggests the field with the most similar name.
 func (d *data) explain(encoded []byte, err error) error {
 	var object map[string]json.RawMessage
 	if json.Unmarshal(encoded, &object) == nil {
@@ -139,13 +140,15 @@ func (d *data) explain(encoded []byte, err error) error {
 			return app.Hint(problem, "--allow-unknown ignores fields that the schema does not have")
 		}
 	}
-	// Package protojson adds a prefix and puts a space of random kind into its texts.
+	// Package protojson puts a prefix and, at random, no-break spaces into its error texts. Both
+	// are removed here.
 	text := strings.ReplaceAll(err.Error(), "\u00a0", " ")
 	text = strings.TrimSpace(strings.TrimPrefix(text, "proto:"))
 	return fmt.Errorf("DATA is not a %s: %s", d.message.FullName(), text)
 }
 
-// unknownField returns an error about the first field of object that message does not have, or nil.
+// unknownField returns an error about the first field in object that message does not have, also in
+// messages inside it. It returns nil if there is none.
 func unknownField(message protoreflect.MessageDescriptor, object map[string]json.RawMessage) error {
 	for _, name := range slices.Sorted(mapKeys(object)) {
 		fd := fieldNamed(message, name)
@@ -189,7 +192,8 @@ func noField(message protoreflect.MessageDescriptor, name string) error {
 	return fmt.Errorf("%s has no field %s%s", message.FullName(), name, hint)
 }
 
-// fieldNamed returns the field with the given name, as in the schema or as in JSON, or nil.
+// fieldNamed returns the field with the given name, which may be that of the schema or that of
+// JSON. It returns nil if there is none.
 func fieldNamed(message protoreflect.MessageDescriptor, name string) protoreflect.FieldDescriptor {
 	if fd := message.Fields().ByTextName(name); fd != nil {
 		return fd
@@ -197,12 +201,14 @@ func fieldNamed(message protoreflect.MessageDescriptor, name string) protoreflec
 	return message.Fields().ByJSONName(name)
 }
 
-// isWellKnown reports whether a message has a JSON form of its own.
+// isWellKnown reports whether a message is of a well-known type, whose JSON form may be something
+// other than an object with its fields.
 func isWellKnown(message protoreflect.MessageDescriptor) bool {
 	return message.FullName().Parent() == "google.protobuf"
 }
 
-// fromFields makes a message from name=value pairs. A name that is repeated makes a list.
+// fromFields makes a message from arguments name=value. If a name is repeated, its values make a
+// list.
 func (d *data) fromFields(args []string) (proto.Message, error) {
 	object := map[string]any{}
 	for _, arg := range args {
@@ -218,7 +224,7 @@ func (d *data) fromFields(args []string) (proto.Message, error) {
 	return d.decode(encoded)
 }
 
-// setField sets the field with the given path in object, which becomes JSON of a message.
+// setField sets the field with the given path in object, the JSON form of message.
 func setField(object map[string]any, message protoreflect.MessageDescriptor, path []string, value string) error {
 	fd := fieldNamed(message, path[0])
 	if fd == nil {
@@ -251,8 +257,8 @@ func setField(object map[string]any, message protoreflect.MessageDescriptor, pat
 	return nil
 }
 
-// fieldValue returns the value of a field as JSON. Text and the names of enum values need no
-// quotes. Everything else is JSON already.
+// fieldValue returns the value of a field as JSON. The user need not quote text and the names of
+// enum values, so they are quoted here. Other values are JSON already.
 func fieldValue(fd protoreflect.FieldDescriptor, value string) any {
 	if fd.IsList() && strings.HasPrefix(value, "[") || fd.IsMap() {
 		return json.RawMessage(value)
@@ -276,7 +282,7 @@ func fieldValue(fd protoreflect.FieldDescriptor, value string) any {
 	}
 }
 
-// quoted returns text in quotes for an error, at most 60 characters of it.
+// quoted returns text in quotes, for an error. It shortens text to 60 characters.
 func quoted(text string) string {
 	const most = 60
 	if runes := []rune(text); len(runes) > most {

@@ -73,7 +73,7 @@ func (d *describe) run(ctx context.Context, name string) error {
 	if errors.Is(err, schema.ErrNotFound) {
 		server, problem := d.findServer(ctx, name)
 		if server == nil || problem != nil {
-			return err // the servers may be out of reach, which err says already
+			return err // err already says if the servers are out of reach
 		}
 		return d.printServer(server)
 	}
@@ -133,8 +133,8 @@ func (d *describe) find(ctx context.Context, name string) (protoreflect.Descript
 	return found, nil
 }
 
-// comment returns what .proto source does not say: how a method is called, or where the schema of a
-// service was found.
+// comment returns a comment line to print above the source of a symbol. It says how a method is
+// called, or where the schema of a service was found.
 func comment(symbol protoreflect.Descriptor, a *app.App) string {
 	switch symbol := symbol.(type) {
 	case protoreflect.ServiceDescriptor:
@@ -150,7 +150,7 @@ func comment(symbol protoreflect.Descriptor, a *app.App) string {
 	return "// " + string(symbol.FullName()) + "\n"
 }
 
-// protoSource returns the source of a symbol. It always ends with a line break.
+// protoSource returns the .proto source of a symbol. It always ends with a line break.
 func protoSource(symbol protoreflect.Descriptor) (string, error) {
 	wrapped, err := desc.WrapDescriptor(symbol)
 	if err != nil {
@@ -162,7 +162,8 @@ func protoSource(symbol protoreflect.Descriptor) (string, error) {
 	return strings.TrimRight(source, "\n") + "\n", err
 }
 
-// signature matches a method as the printer writes it, with spaces inside the parentheses.
+// signature matches a method as the package that prints .proto source writes it, with spaces inside
+// the parentheses.
 var signature = regexp.MustCompile(`\brpc (\w+) \( (.*?) \) returns \( (.*?) \)`)
 
 // printTemplate prints JSON with all fields of a message.
@@ -210,7 +211,7 @@ func (d *describe) writeFiles(file protoreflect.FileDescriptor) error {
 }
 
 func (d *describe) writeFile(file protoreflect.FileDescriptor) error {
-	// The path comes from a peer.
+	// The path may come from another process, so it must not lead out of the directory.
 	if !filepath.IsLocal(filepath.FromSlash(file.Path())) {
 		return errors.NewErrorf(errors.InvalidArgument, "the schema names a file outside of the directory: %q", file.Path())
 	}
@@ -228,8 +229,8 @@ func (d *describe) writeFile(file protoreflect.FileDescriptor) error {
 	return d.app.Printf("%s\n", path)
 }
 
-// descriptorJSON returns the descriptor of a symbol in its JSON form. reg knows the options that the
-// schema declares.
+// descriptorJSON returns the descriptor of a symbol in its JSON form. reg contains the custom
+// options that the schema declares.
 func descriptorJSON(symbol protoreflect.Descriptor, reg *registry.Registry) (json.RawMessage, error) {
 	var message proto.Message
 	switch symbol := symbol.(type) {
@@ -244,7 +245,8 @@ func descriptorJSON(symbol protoreflect.Descriptor, reg *registry.Registry) (jso
 	default:
 		return nil, errors.NewErrorf(errors.InvalidArgument, "%s has no JSON form", symbol.FullName())
 	}
-	// The options are known only after they were decoded again with the types of the schema.
+	// Decode the descriptor again with the types of the schema. Before that, custom options are
+	// unknown fields.
 	encoded, err := proto.Marshal(message)
 	if err == nil {
 		err = proto.UnmarshalOptions{Resolver: reg}.Unmarshal(encoded, message)

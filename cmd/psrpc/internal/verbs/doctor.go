@@ -48,12 +48,12 @@ Checks:
 	flags.BoolVar(&d.strict, "strict", false, "end with exit code 5 if there is a warning, too")
 	flags.DurationVar(&d.window, "for", 5*time.Second, "time during which errors and losses are counted; 0 skips these checks")
 	if err := command.RegisterFlagCompletionFunc("check", completeChecks); err != nil {
-		panic(err) // there is no such flag
+		panic(err) // the name of the flag is misspelled
 	}
 	return command
 }
 
-// listOfChecks returns one line for each check.
+// listOfChecks returns the IDs of all checks and what they look for, one check a line.
 func listOfChecks() string {
 	var list strings.Builder
 	for id, about := range doctor.IDs() {
@@ -108,8 +108,8 @@ func (d *diagnosis) run(ctx context.Context) error {
 // idWidth is the width of the column with the IDs of checks.
 const idWidth = 22
 
-// print prints the report: a line for each finding, with what to do below it, and at the end how many
-// checks have found nothing.
+// print prints a line for each finding, followed by a line of advice if there is any. It then
+// prints the number of the other checks that have passed, and the checks that were skipped.
 func (d *diagnosis) print(report doctor.Report) error {
 	if d.app.Format() == app.FormatJSON {
 		return d.app.JSON(report)
@@ -133,7 +133,8 @@ func (d *diagnosis) print(report doctor.Report) error {
 		fmt.Fprintf(&text, "%s %s\n", d.app.Styled(app.StyleGreen, "ok   "), plural(len(quiet), "more check"))
 	}
 	for i, skip := range report.Skipped {
-		// What makes many checks impossible, such as a broker that is down, is told once.
+		// One cause, such as a broker that is down, may make the doctor skip many checks. Print it
+		// only once.
 		if slices.ContainsFunc(report.Skipped[:i], func(s doctor.Skip) bool { return s.Reason == skip.Reason }) {
 			continue
 		}
@@ -165,8 +166,8 @@ func styleOf(severity doctor.Severity) app.Style {
 	}
 }
 
-// variants yields the fleets that could use the broker in other ways: with the mode that peers must
-// share, and with other prefixes.
+// variants yields fleets on the same broker as peers with other settings see them: with the other
+// value of a mode that all peers must share, and with other prefixes.
 func (d *diagnosis) variants(ctx context.Context, info bus.Info, prefixes []string) iter.Seq[doctor.Variant] {
 	var parameters [][2]string
 	switch {
@@ -187,7 +188,8 @@ func (d *diagnosis) variants(ctx context.Context, info bus.Info, prefixes []stri
 	}
 }
 
-// variant opens another bus on the same broker and yields its fleet. It returns the result of yield.
+// variant opens a bus on the same broker with another value of a parameter, and yields its fleet.
+// It returns false if yield does.
 func (d *diagnosis) variant(ctx context.Context, parameter [2]string, yield func(doctor.Variant) bool) bool {
 	conn, release, err := d.app.ConnWith(ctx, parameter[0], parameter[1])
 	if err != nil {

@@ -44,7 +44,7 @@ killed.`,
 	return cmd
 }
 
-// sinceStart and sinceNow are the values of the flag --since.
+// sinceStart and sinceNow are the possible values of the flag --since.
 const sinceStart, sinceNow = "start", "now"
 
 func runEvents(ctx context.Context, a *app.App, flags *eventsFlags) error {
@@ -57,7 +57,7 @@ func runEvents(ctx context.Context, a *app.App, flags *eventsFlags) error {
 		watching, cancel = context.WithTimeout(ctx, flags.duration)
 	}
 	defer cancel()
-	// The subscription comes first, so that no change is missed while the servers answer.
+	// Subscribe before asking the servers, so that no change is missed while they answer.
 	changes, err := f.Changes(watching)
 	if err != nil {
 		return app.RPC(err)
@@ -83,37 +83,37 @@ func runEvents(ctx context.Context, a *app.App, flags *eventsFlags) error {
 	switch {
 	case ctx.Err() != nil:
 		return ctx.Err()
-	case watching.Err() != nil: // --for is over
+	case watching.Err() != nil: // the time of the flag --for is over
 		return nil
 	default:
 		return app.RPC(changes.Err())
 	}
 }
 
-// eventsView prints changes, up to a number of them.
+// eventsView prints changes, up to count of them.
 type eventsView struct {
 	app   *app.App
 	count int
 	shown int
 }
 
-// show prints a change. The result done is true if it is the last one.
+// show prints a change. done is true if it was the last one that the user wants.
 func (v *eventsView) show(change *fleet.Change) (done bool, err error) {
 	v.shown++
 	return v.shown == v.count, showChange(v.app, change)
 }
 
-// startedServers returns when the servers that answer have started, and since when they drain. The
-// oldest change comes first.
+// startedServers asks the servers and returns changes in the past: when each server has started,
+// and since when it has been draining. The oldest change comes first.
 func startedServers(ctx context.Context, f *fleet.Fleet) ([]fleet.Change, error) {
 	var started []fleet.Change
 	for server, err := range f.Servers(ctx) {
 		switch {
 		case server == nil && ctx.Err() != nil:
-			continue // The time is over: the servers that have answered are shown.
+			continue // the time is over, so show the servers that have answered
 		case server == nil:
 			return nil, err
-		case err != nil: // The server refuses to answer.
+		case err != nil: // the server refuses to answer
 			continue
 		}
 		started = append(started, fleet.Change{
@@ -139,7 +139,7 @@ type changeRow struct {
 	Text    string    `json:"text,omitempty"`
 }
 
-// showChange prints a line. There is no header, because lines come one at a time.
+// showChange prints one change. There is no header, because the lines are printed one at a time.
 func showChange(a *app.App, change *fleet.Change) error {
 	row := changeRow{
 		At: change.At.UTC(), Server: change.ServerID, Kind: change.Kind.String(), Service: change.Service, Text: change.Text,

@@ -21,7 +21,7 @@ import (
 // defaultHTTP is the address on which the gateway listens.
 const defaultHTTP = "127.0.0.1:8321"
 
-// httpShutdown is how long requests may take to finish when the verb is interrupted.
+// httpShutdown is how long running requests may take to end when the verb is interrupted.
 const httpShutdown = 5 * time.Second
 
 // gatewayVerb is one run of the verb gateway.
@@ -95,7 +95,7 @@ func (g *gatewayVerb) announce(url string) error {
 	return g.app.Printf("gateway  %s\nmethods  %s\n", url, strings.Join(g.methods, ", "))
 }
 
-// httpServer serves a gateway.
+// httpServer is an HTTP server with the gateway as its handler.
 type httpServer struct {
 	url      string
 	server   *http.Server
@@ -103,7 +103,8 @@ type httpServer struct {
 	served   chan error
 }
 
-// start starts to serve the services of a registry, which follows those of the fleet.
+// start starts an HTTP server for the services in reg. It keeps reg up to date with the services of
+// the fleet.
 func (g *gatewayVerb) start(ctx context.Context, f *fleet.Fleet, reg *registry.Registry) (*httpServer, error) {
 	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", g.listen)
 	if err != nil {
@@ -130,7 +131,8 @@ func (g *gatewayVerb) handler(conn *dynamic.Conn, reg *registry.Registry) (http.
 		gateway.WithReflection(), gateway.WithOpenAPI())
 }
 
-// close waits for requests to finish, but not for long: subscriptions do not end by themselves.
+// close stops the server. It waits for running requests, but only for httpShutdown, because
+// subscriptions do not end by themselves.
 func (s *httpServer) close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), httpShutdown)
 	defer cancel()
@@ -148,7 +150,7 @@ func (s *httpServer) close() error {
 func listensLocally(address string) bool {
 	host, _, err := net.SplitHostPort(address)
 	if err != nil {
-		return true // the listener will say what is wrong
+		return true // listening on this address will return the error
 	}
 	ip := net.ParseIP(host)
 	return host == "localhost" || ip != nil && ip.IsLoopback()

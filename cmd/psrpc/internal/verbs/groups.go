@@ -16,7 +16,8 @@ func callVerbs(a *app.App) []*cobra.Command {
 	}
 }
 
-// setupVerbs returns the verbs that set up the command line and something to try it with.
+// setupVerbs returns the verbs with which a user sets up the command line, and those that start
+// something to try it with.
 func setupVerbs(a *app.App) []*cobra.Command {
 	return []*cobra.Command{
 		newCompletion(a),

@@ -49,7 +49,7 @@ of the last table.`,
 	return cmd
 }
 
-// showHealth prints the health of servers. The verdict is an error if they are not well.
+// showHealth prints the health of servers. verdict is an error if one of them is not well.
 func showHealth(ctx context.Context, a *app.App, q *query, service string) (verdict, err error) {
 	servers, err := q.servers(ctx, a, fleet.Parts(fleet.PartHealth, fleet.PartServices))
 	if err != nil {
@@ -64,8 +64,8 @@ func showHealth(ctx context.Context, a *app.App, q *query, service string) (verd
 	return verdict, r.show(a)
 }
 
-// serversOf returns the servers of a service and its full name. The name may be shortened from the
-// left, if that is clear.
+// serversOf returns the servers that serve a service, and the full name of the service. short may
+// leave out the beginning of the name if only one service fits.
 func serversOf(servers []*fleet.Server, short string) (of []*fleet.Server, full string, err error) {
 	found := make(map[string][]*fleet.Server)
 	for _, server := range servers {
@@ -105,8 +105,8 @@ type checkRow struct {
 	Since  time.Time `json:"since"`
 }
 
-// healthReport returns a line for each server. The verdict is an error if a server is not well, or
-// if no server takes requests.
+// healthReport returns a report with one line for each server. verdict is an error if a server is
+// not well, or if no server takes requests.
 func healthReport(servers []*fleet.Server, service string, now time.Time) (r *report, verdict error) {
 	r = &report{headers: []string{titleServer, titleState, "HEALTH", "CHECKS", titleApp, titleLabels}, wide: 4}
 	document := make([]healthRow, len(servers))
@@ -137,7 +137,7 @@ func healthReport(servers []*fleet.Server, service string, now time.Time) (r *re
 	return r, nil
 }
 
-// someOf returns at most three names, and says how many more there are.
+// someOf returns at most three names as text, and how many more there are.
 func someOf(names []string) string {
 	const most = 3
 	if len(names) <= most {
@@ -165,7 +165,8 @@ func statusText(status fleet.ServingStatus) string {
 	return strings.ReplaceAll(status.String(), "_", " ")
 }
 
-// checksText returns what is wrong on a server, or how many checks are well.
+// checksText returns what is wrong on a server. If nothing is wrong, it returns the number of
+// health checks.
 func checksText(server *fleet.Server, service string, now time.Time) string {
 	var problems []string
 	for name, status := range server.Health.Services {

@@ -84,7 +84,8 @@ func (l *list) services(ctx context.Context) error {
 	return r.show(l.app)
 }
 
-// peers asks the servers and the broker.
+// peers asks the servers what they serve, and the broker who listens. It warns the user about
+// servers that refuse to answer.
 func (l *list) peers(ctx context.Context, options []fleet.PeersOption, opts ...fleet.QueryOption) (*fleet.Peers, error) {
 	chain, err := l.app.Schema()
 	if err != nil {
@@ -117,7 +118,8 @@ func (l *list) peers(ctx context.Context, options []fleet.PeersOption, opts ...f
 	return peers, nil
 }
 
-// join returns the services that the user wants to see, with what servers and broker know of them.
+// join returns the services that the flags select. It combines what the servers and what the broker
+// know of them.
 func (l *list) join(peers *fleet.Peers) []summary.Service {
 	servers := slices.DeleteFunc(slices.Clone(peers.Servers), func(s *fleet.Server) bool { return !l.selects(s) })
 	services := summary.Services(servers)
@@ -125,7 +127,7 @@ func (l *list) join(peers *fleet.Peers) []summary.Service {
 	return slices.DeleteFunc(services, func(s summary.Service) bool { return l.psrpc && s.Psrpc == 0 })
 }
 
-// nothing returns the error for the case that there is no service to list.
+// nothing returns the error to report if there is no service to list.
 func (l *list) nothing(ctx context.Context, peers *fleet.Peers) error {
 	switch {
 	case len(peers.Servers) > 0 && len(l.labels) > 0:
@@ -143,8 +145,8 @@ func (l *list) nothing(ctx context.Context, peers *fleet.Peers) error {
 	}
 }
 
-// otherPrefixes returns a sentence about the prefixes of others that use the broker. It is empty if
-// there are none, or if the broker does not tell. It begins with a space.
+// otherPrefixes returns a sentence about the other prefixes that are used on the broker, with a
+// space before it. It returns "" if there are none, or if the broker does not tell.
 func (l *list) otherPrefixes(ctx context.Context) string {
 	b, err := l.app.Bus(ctx)
 	if err != nil {
@@ -174,7 +176,7 @@ func (l *list) otherPrefixes(ctx context.Context) string {
 	return " Others use this broker with " + strings.Join(texts, ", ")
 }
 
-// info returns facts about the broker, as far as the bus knows them.
+// info returns facts about the broker, or an empty bus.Info if they cannot be read.
 func (l *list) info(ctx context.Context) bus.Info {
 	b, err := l.app.Bus(ctx)
 	if err != nil {
@@ -202,7 +204,7 @@ func clientsOf(peers *fleet.Peers) int {
 	return len(clients)
 }
 
-// listNotes returns the lines below the list of services.
+// listNotes returns the lines to print below the list of services.
 func listNotes(services []summary.Service, document *listDocument) []string {
 	var unknown []string
 	check := false
@@ -264,8 +266,8 @@ func (l *list) servers(ctx context.Context, name string) error {
 	return r.show(l.app)
 }
 
-// addOthers adds to a report the servers of a service that have not answered: a line for those that
-// are known by name, and notes about the others.
+// addOthers adds the servers of a service that have not answered to a report. It adds a line for
+// each server whose ID is known, and notes about the others.
 func addOthers(r *report, peer *fleet.PeerService) {
 	rows, _ := r.document.([]serverRow)
 	for _, id := range peer.Others {
@@ -290,8 +292,8 @@ func addOthers(r *report, peer *fleet.PeerService) {
 	}
 }
 
-// claimed returns the full name of a method whose servers claim requests, so that they can be asked
-// who they are.
+// claimed returns the full name of a method of the service whose servers claim requests. Such
+// servers can be found by asking who would claim a request.
 func (l *list) claimed(ctx context.Context, name string) (string, error) {
 	service, err := l.app.Service(ctx, name)
 	if err != nil {
@@ -300,7 +302,7 @@ func (l *list) claimed(ctx context.Context, name string) (string, error) {
 	found := ""
 	for _, method := range service.Methods() {
 		suits := canBeAsked(method) && method.Kind() == registry.KindSingle && !method.Topics()
-		// The bus gives a request of a queue to one server only.
+		// Prefer affinity routing, because the bus gives a request of a queue to one server only.
 		if suits && (found == "" || method.Routing() == registry.RoutingAffinity) {
 			found = method.FullName()
 		}
@@ -311,7 +313,8 @@ func (l *list) claimed(ctx context.Context, name string) (string, error) {
 	return found, nil
 }
 
-// unanswered shows what is known of a service of which no server has answered, or returns an error.
+// unanswered shows what the broker knows of a service of which no server has answered. If that is
+// nothing, it returns an error.
 func (l *list) unanswered(ctx context.Context, peers *fleet.Peers, name string, err error) error {
 	peer := peerService(peers, name, name)
 	switch {
@@ -333,7 +336,8 @@ func (l *list) unanswered(ctx context.Context, peers *fleet.Peers, name string, 
 	}
 }
 
-// peerService returns what is known of a service, by its full name or its name on the bus.
+// peerService returns what the broker knows of the service with this full name or this name on the
+// bus. It returns nil if it knows nothing.
 func peerService(peers *fleet.Peers, full, wireName string) *fleet.PeerService {
 	for _, service := range peers.Services {
 		if slices.Contains(service.Names, full) || service.WireName == wireName {
@@ -347,7 +351,7 @@ type listDocument struct {
 	Services []serviceRow `json:"services"`
 	// Servers is the number of servers that have answered.
 	Servers int `json:"servers"`
-	// Silent is the number of servers that have not answered, as far as the broker knows.
+	// Silent is the number of servers that the broker knows and that have not answered.
 	Silent  int    `json:"silent"`
 	Clients *int   `json:"clients,omitempty"`
 	Bus     busRow `json:"bus"`
@@ -364,8 +368,8 @@ type serviceRow struct {
 	Name     string `json:"name"`
 	WireName string `json:"wire_name"`
 	Methods  int    `json:"methods,omitempty"`
-	// Servers is the number of servers that have answered. The others are known from the broker; see
-	// summary.Service.
+	// Servers is the number of servers that have answered. Psrpc, Mute and Silent count the others,
+	// as in summary.Service.
 	Servers   int          `json:"servers"`
 	Draining  int          `json:"draining"`
 	Psrpc     int          `json:"psrpc"`
@@ -385,7 +389,7 @@ type versionRow struct {
 	Servers int    `json:"servers"`
 }
 
-// listReport returns a line for each service.
+// listReport returns a report with one line for each service, and the same as rows for JSON.
 func listReport(services []summary.Service) (r *report, rows []serviceRow) {
 	r = &report{
 		headers: []string{"SERVICE", "METHODS", "SERVERS", "TOPICS", "DIGEST", titleRate, titleErrors, titleP99,
@@ -409,7 +413,7 @@ func listReport(services []summary.Service) (r *report, rows []serviceRow) {
 			human.Rate(s.PerSecond), errorsOf(&s.Load), quantile(&s.Load, 0.99),
 			human.Count(s.Calls), human.Count(s.Active), quantile(&s.Load, 0.5), s.WireName,
 		}
-		if len(s.Servers) == 0 { // Only the broker knows the service.
+		if len(s.Servers) == 0 { // only the broker knows the service
 			for _, unknown := range []int{5, 6, 7, 8, 9, 10} {
 				cells[unknown] = human.None
 			}
@@ -419,7 +423,7 @@ func listReport(services []summary.Service) (r *report, rows []serviceRow) {
 	return r, rows
 }
 
-// positive returns a number, or a text if it is not positive.
+// positive returns n as text, or otherwise if n is not positive.
 func positive(n int, otherwise string) string {
 	if n <= 0 {
 		return otherwise
@@ -427,8 +431,9 @@ func positive(n int, otherwise string) string {
 	return human.Count(n)
 }
 
-// serversText returns the number of servers of a service: "3", "2 + 1" for two versions,
-// "3 (1 draining)", "3 (1 psrpc)", "4 psrpc", "3 (1 without fleet, 1 silent)".
+// serversText returns the number of servers of a service, with those that need attention. Examples
+// are "3", "2 + 1" for two versions, "3 (1 draining)", "4 psrpc" and "3 (1 without fleet, 1
+// silent)".
 func serversText(s *summary.Service) string {
 	var ours []string
 	for _, version := range s.Versions {
@@ -457,7 +462,7 @@ func serversText(s *summary.Service) string {
 	}
 }
 
-// digestText returns the version of a service, or how many there are.
+// digestText returns the digest of the only version of a service, or the number of its versions.
 func digestText(s *summary.Service) string {
 	switch len(s.Versions) {
 	case 0:

@@ -8,7 +8,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/dynamic/fleet"
 )
 
-// serverRow is a server. Of a server that cannot answer, only the ID is set.
+// serverRow is a server in the format json. If the server cannot answer, only its ID is set.
 type serverRow struct {
 	Server    string            `json:"server"`
 	State     string            `json:"state,omitempty"`
@@ -28,7 +28,7 @@ type serverRow struct {
 	RTT       int64             `json:"rtt_ns"`
 }
 
-// serversReport returns a line for each server of a service.
+// serversReport returns a report with one line for each server of a service.
 func serversReport(servers []*fleet.Server, service string) *report {
 	r := &report{
 		headers: []string{titleServer, titleState, titleApp, "SINCE", "HEALTH", titleActive, titleRate, titleP50, titleP99, "CLOCK",

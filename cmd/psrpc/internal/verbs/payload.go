@@ -13,8 +13,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// payloadJSON returns a message of a service as JSON without white space. It returns nil if there is
-// no message or if the message cannot be encoded.
+// payloadJSON returns a message as JSON without white space. It returns nil if there is no message
+// or if the message cannot be encoded.
 func payloadJSON(service *registry.Service, message proto.Message) json.RawMessage {
 	if message == nil {
 		return nil
@@ -30,7 +30,8 @@ func payloadJSON(service *registry.Service, message proto.Message) json.RawMessa
 	return compact.Bytes()
 }
 
-// newRedactor returns a redactor for the fields that protobuf and the settings call secret.
+// newRedactor returns a redactor for the fields that have protobuf's option debug_redact or an
+// option that the settings name.
 func newRedactor(settings *contexts.Context) *recording.Redactor {
 	return recording.NewRedactor(append([]string{recording.DebugRedact}, settings.Redact...)...)
 }

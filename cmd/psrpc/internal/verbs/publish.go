@@ -89,7 +89,7 @@ func (p *publish) run(ctx context.Context, name string, args []string) error {
 	return nil
 }
 
-// pause waits until the next update may be sent. published is the number of updates sent since
+// pause waits until the next update is due. published is how many updates have been sent since
 // start.
 func (p *publish) pause(ctx context.Context, start time.Time, published int) error {
 	if p.rate == 0 {

@@ -16,7 +16,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/dynamic/fleet"
 )
 
-// query holds the flags that say which servers a verb asks.
+// query holds the flags that decide which servers a verb asks, and how long it waits.
 type query struct {
 	server string
 	labels map[string]string
@@ -28,10 +28,10 @@ func (q *query) add(cmd *cobra.Command) {
 	q.addFilter(cmd)
 }
 
-// addFilter adds the flags of verbs that always ask more than one server.
+// addFilter adds the flags of add except --server, for verbs that always ask all servers.
 func (q *query) addFilter(cmd *cobra.Command) {
 	cmd.Flags().StringToStringVar(&q.labels, "label", nil, "only servers with the label `key=value`")
-	cmd.Flags().Lookup("label").DefValue = "" // An empty map would be shown as [].
+	cmd.Flags().Lookup("label").DefValue = "" // the help would show an empty map as []
 	cmd.Flags().DurationVar(&q.wait, "wait", 0, "the longest `time` to wait for servers that do not answer (default --timeout, or 2s)")
 }
 
@@ -40,8 +40,8 @@ func (q *query) waitTime(a *app.App) time.Duration {
 	return cmp.Or(max(q.wait, 0), a.Flags.Timeout, fleet.DefaultWait)
 }
 
-// servers asks the servers and returns their answers, sorted by ID. If no server answers, the exit
-// code of the error is ExitNobody. If some servers do not answer, or refuse to, the user is told.
+// servers asks the servers and returns their answers, sorted by ID. It warns the user about servers
+// that do not answer or refuse to. If no server answers, the error has the exit code ExitNobody.
 func (q *query) servers(ctx context.Context, a *app.App, opts ...fleet.QueryOption) ([]*fleet.Server, error) {
 	f, err := a.Fleet(ctx)
 	if err != nil {
@@ -80,14 +80,15 @@ func (q *query) servers(ctx context.Context, a *app.App, opts ...fleet.QueryOpti
 	return servers, nil
 }
 
-// countsReceivers reports whether a question ends early if all servers have answered. On other buses,
-// a question that lasts long does not tell that a server is silent.
+// countsReceivers reports whether the bus counts who receives a discovery request. If it does, the
+// request ends when all servers have answered, so one that lasts until its timeout means that a
+// server is silent.
 func countsReceivers(f *fleet.Fleet) bool {
 	counter, ok := f.Conn().Bus().(bus.ReceiverCounter)
 	return !ok || counter.CountsReceivers()
 }
 
-// nobody returns the error for the case that no server is left to show.
+// nobody returns the error to report if no server is left to show.
 func (q *query) nobody(a *app.App, answered int, silent bool, wait time.Duration) error {
 	switch {
 	case answered > 0:
@@ -104,8 +105,8 @@ func (q *query) nobody(a *app.App, answered int, silent bool, wait time.Duration
 	}
 }
 
-// noServer returns the error for the case that no server answers. It names the prefix, because
-// servers with another one do not hear the question.
+// noServer returns the error to report if no server answers. It names the prefix, because servers
+// with another prefix do not get the request.
 func noServer(a *app.App) error {
 	if settings, err := a.Settings(); err == nil && settings.Prefix != "" {
 		return app.Nobodyf("no server answers with the prefix %s", settings.Prefix)
@@ -138,11 +139,11 @@ func labelText(labels map[string]string) string {
 	return strings.Join(texts, ",")
 }
 
-// hasSuffixName reports whether a short name stands for a full one: "Greeter" and
-// "greeting.Greeter" for greeting.Greeter, "Greeter/Hello" for greeting.Greeter/Hello.
+// hasSuffixName reports whether short is the name full, or the end of it after a dot. For example,
+// "Greeter" stands for "greeting.Greeter", and "Greeter/Hello" for "greeting.Greeter/Hello".
 func hasSuffixName(full, short string) bool {
 	return full == short || strings.HasSuffix(full, "."+short)
 }
 
-// shortDigest returns the digits of a digest by which people tell versions apart.
+// shortDigest returns the first digits of a digest, which are enough to tell versions apart.
 func shortDigest(digest fleet.Digest) string { return digest.String()[:8] }

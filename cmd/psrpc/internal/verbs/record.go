@@ -31,8 +31,8 @@ type record struct {
 	file     *os.File
 	writer   *recording.Writer
 	redactor *recording.Redactor
-	// incomplete is the number of events whose message is missing, because it is too large or because
-	// its schema is not known.
+	// incomplete is the number of events that are recorded without their message, because it is too
+	// large or its schema is not known.
 	incomplete uint64
 }
 
@@ -77,7 +77,7 @@ func (r *record) run(ctx context.Context, path string, patterns []string) (err e
 	err = r.source.run(ctx, patterns, func() error { return r.started(ctx, path) }, r.add)
 	started := r.writer != nil
 	if closing := r.close(path); err == nil || ctx.Err() != nil {
-		// The recording ends as it should when it is interrupted.
+		// An interrupt is the normal end of a recording, so it is no error.
 		err = closing
 	}
 	if err != nil || !started {
@@ -103,7 +103,7 @@ func (r *record) run(ctx context.Context, path string, patterns []string) (err e
 	return nil
 }
 
-// create creates the file. Only the user may read it.
+// create creates the file, which only the user may read.
 func (r *record) create(path string) (err error) {
 	flags := os.O_CREATE | os.O_WRONLY | os.O_EXCL
 	if r.force {
@@ -116,7 +116,7 @@ func (r *record) create(path string) (err error) {
 	return err
 }
 
-// close closes the file. It removes the file if the recording has not begun.
+// close closes the file. If nothing has been written, it removes the file.
 func (r *record) close(path string) error {
 	if r.writer == nil {
 		return errors.Join(r.file.Close(), os.Remove(path))
@@ -124,7 +124,7 @@ func (r *record) close(path string) error {
 	return errors.Join(r.writer.Close(), r.file.Close())
 }
 
-// started writes the header and the schemas.
+// started writes the header and the schemas at the start of the file.
 func (r *record) started(ctx context.Context, path string) (err error) {
 	header := recording.Header{Begun: r.app.Now(), Software: "psrpc " + dynamic.Version}
 	b, err := r.app.Bus(ctx)
@@ -153,7 +153,8 @@ func (r *record) started(ctx context.Context, path string) (err error) {
 	return nil
 }
 
-// recordedService returns a service with its descriptors.
+// recordedService returns a service in the form of a recording, with the descriptors of its file
+// and all imports.
 func recordedService(service *registry.Service, digest fleet.Digest) recording.Service {
 	files := new(descriptorpb.FileDescriptorSet)
 	seen := map[string]bool{}
@@ -172,7 +173,7 @@ func recordedService(service *registry.Service, digest fleet.Digest) recording.S
 	return recording.Service{Name: string(service.Name()), WireName: service.WireName(), Digest: digest, Files: files}
 }
 
-// add writes an event, without its secrets.
+// add writes an event to the file, without its secrets.
 func (r *record) add(event *fleet.TapEvent) error {
 	copied := *event
 	if event.Size > 0 && len(event.Payload) == 0 {

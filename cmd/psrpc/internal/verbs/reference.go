@@ -7,8 +7,8 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// Reference returns docs/cli.md: the verbs of a root command with their flags, in the order of the
-// help.
+// Reference returns the content of docs/cli.md. It describes the verbs of a root command and their
+// flags, in the order of the help.
 func Reference(root *cobra.Command) string {
 	var page strings.Builder
 	fmt.Fprintf(&page, "# %s\n\nThis page is generated from the program: do not edit it.\n\n%s\n\n", root.Name(), root.Long)
@@ -49,7 +49,7 @@ func writeVerb(page *strings.Builder, verb *cobra.Command) {
 	}
 }
 
-// unindented returns the lines of an example without the two spaces before each.
+// unindented removes the two spaces at the beginning of each line of an example.
 func unindented(example string) string {
 	lines := strings.Split(example, "\n")
 	for i, line := range lines {

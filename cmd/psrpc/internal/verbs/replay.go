@@ -24,11 +24,11 @@ type replay struct {
 	only, ignore []string
 	compare      bool
 	concurrency  int
-	// counts has the number of messages of each status.
+	// counts is the number of messages by status.
 	counts map[recording.Status]uint64
-	// skipped has the number of messages that were skipped for each reason.
+	// skipped is the number of skipped messages by method and reason.
 	skipped map[string]uint64
-	// failure is the first error of a call, and problem that of the output.
+	// failure is the first error of a call, and problem is the first error of writing output.
 	failure, problem error
 }
 
@@ -119,8 +119,8 @@ func (r *replay) run(ctx context.Context, path string) error {
 	}
 }
 
-// addSchemas makes the services of the recording known to the conn: in the version of the files or
-// of the servers or, if there is none, in that of the recording.
+// addSchemas adds the services of the recording to the registry of the conn. It takes the schema of
+// each from the files or the servers or, if it is found nowhere, from the recording.
 func (r *replay) addSchemas(ctx context.Context, target *app.App, rec *recording.Recording) error {
 	recorded, _, err := rec.Registry(registry.WithLogger(r.app.Logger()))
 	if err != nil {
@@ -150,8 +150,8 @@ type replayed struct {
 	Differences []recording.Difference `json:"differences,omitempty"`
 }
 
-// done records and prints what has come of a message. In the format json, it prints all messages,
-// else only those that need attention.
+// done counts and prints the outcome of a message. In the format json, it prints every outcome.
+// Otherwise, it prints only errors and differences, unless -v is given.
 func (r *replay) done(o recording.Outcome) {
 	r.counts[o.Status]++
 	if r.failure == nil {
@@ -187,7 +187,7 @@ func (r *replay) keep(err error) {
 	}
 }
 
-// differences returns the differences of an answer, one a line.
+// differences returns the differences of a message's answers as text, one on each line.
 func differences(o *recording.Outcome) string {
 	var text strings.Builder
 	fmt.Fprintf(&text, "%s %s\n", o.Event.Method, o.Event.RequestID)
@@ -211,7 +211,8 @@ func (r *replay) total() (total uint64) {
 	return total
 }
 
-// summary prints how many messages there were of each status. In the format json, it prints a note.
+// summary prints how many messages have had each status. In the format json, it prints this as a
+// note.
 func (r *replay) summary() error {
 	var parts []string
 	for _, status := range []recording.Status{

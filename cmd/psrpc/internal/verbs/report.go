@@ -4,7 +4,8 @@ import "github.com/dynpsrpc/dynpsrpc/cmd/psrpc/internal/app"
 
 // report is the result of a verb in all formats of the output.
 type report struct {
-	// headers and rows are the table. Only the format wide has the columns from the index wide on.
+	// headers and rows are the table. Columns from the index wide on are only shown in the format
+	// wide.
 	headers []string
 	rows    [][]string
 	wide    int
@@ -35,8 +36,8 @@ func (r *report) show(a *app.App) error {
 	return note(a, r.notes...)
 }
 
-// note prints lines that explain a table. Only the formats table and wide have them, and -q omits
-// them.
+// note prints lines that explain a table. It prints them only in the formats table and wide, and
+// not with -q.
 func note(a *app.App, lines ...string) error {
 	if a.Flags.Quiet || a.Format() != app.FormatTable && !a.Wide() {
 		return nil

@@ -33,7 +33,7 @@ func (r *requestFlags) addMetadata(command *cobra.Command) {
 		"metadata as key:value, where value may be @file or contain ${VARIABLE}; or @file with a key:value on each line")
 }
 
-// options returns the options for a request of a method.
+// options returns the options that the flags and the settings set for a request of a method.
 func (r *requestFlags) options(a *app.App, method *registry.Method) ([]dynamic.RequestOption, error) {
 	var opts []dynamic.RequestOption
 	if err := checkTopic(method, r.topic); err != nil {
@@ -77,7 +77,7 @@ func checkTopic(method *registry.Method, topic []string) error {
 	return app.Usagef("%s needs a topic: --topic %s", method.FullName(), strings.ToUpper(strings.Join(parts, ",")))
 }
 
-// addHeader adds what one flag --header says to metadata.
+// addHeader adds the value of one flag --header to metadata.
 func addHeader(metadata map[string]string, header string, env func(string) string) error {
 	if path, isFile := strings.CutPrefix(header, "@"); isFile {
 		return addHeaderFile(metadata, path, env)
@@ -97,13 +97,14 @@ func addHeader(metadata map[string]string, header string, env func(string) strin
 	return nil
 }
 
-// cutHeader splits key:value.
+// cutHeader splits key:value and removes spaces around both.
 func cutHeader(header string) (key, value string, found bool) {
 	key, value, found = strings.Cut(header, ":")
 	return strings.TrimSpace(key), strings.TrimSpace(value), found && key != ""
 }
 
-// redactedHeader returns the beginning of a header without a colon, which may be a secret.
+// redactedHeader returns the beginning of a header without a colon, for an error. The rest is left
+// out, because it may be a secret.
 func redactedHeader(header string) string {
 	const most = 8
 	if len(header) > most {
@@ -112,8 +113,8 @@ func redactedHeader(header string) string {
 	return header
 }
 
-// addHeaderFile adds the lines of a file to metadata. Empty lines and lines that begin with # are
-// ignored.
+// addHeaderFile adds the lines key:value of a file to metadata. It ignores empty lines and lines
+// that begin with # or @.
 func addHeaderFile(metadata map[string]string, path string, env func(string) string) error {
 	file, err := os.Open(path) //nolint:gosec // the user has named it
 	if err != nil {

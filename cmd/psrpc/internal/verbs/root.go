@@ -40,7 +40,7 @@ was found, 5 not as wanted, 64+n a server answered with gRPC code n, 130 interru
 		PersistentPreRunE: func(*cobra.Command, []string) error { return a.CheckFlags() },
 		SilenceErrors:     true,
 		SilenceUsage:      true,
-		// The verb completion of this package takes the place of the default one.
+		// The verb completion in this package replaces cobra's own.
 		CompletionOptions: cobra.CompletionOptions{DisableDefaultCmd: true},
 	}
 	root.SetIn(a.In)
@@ -51,7 +51,7 @@ was found, 5 not as wanted, 64+n a server answered with gRPC code n, 130 interru
 	})
 	a.AddFlags(root)
 	if err := root.RegisterFlagCompletionFunc("context", completeContexts(a)); err != nil {
-		panic(err) // the flag does not exist
+		panic(err) // the name of the flag is misspelled
 	}
 	root.AddGroup(
 		&cobra.Group{ID: groupCall, Title: "Calls:"},
@@ -91,8 +91,8 @@ func unknownVerb(root *cobra.Command, args []string) error {
 	return app.Hint(app.Usagef("%s is not a verb", args[0]), hint)
 }
 
-// arguments returns a check that a verb gets neither too few nor too many arguments. If most is
-// negative, there is no maximum.
+// arguments returns a function that checks the number of arguments of a verb. If most is negative,
+// there is no maximum.
 func arguments(least, most int) cobra.PositionalArgs {
 	return func(command *cobra.Command, args []string) error {
 		usage := "usage: " + command.UseLine()
@@ -111,7 +111,7 @@ func arguments(least, most int) cobra.PositionalArgs {
 // everything that the verb has opened.
 func Run(ctx context.Context, a *app.App, args []string) int {
 	root := New(a)
-	// A nil slice would make cobra use the arguments of the process.
+	// Cobra would take a nil slice as a reason to use the arguments of the process.
 	root.SetArgs(append([]string{}, args...))
 	err := root.ExecuteContext(ctx)
 	if closing := a.Close(); closing != nil && err == nil {
@@ -120,7 +120,7 @@ func Run(ctx context.Context, a *app.App, args []string) int {
 	return a.Report(ctx, err)
 }
 
-// choice returns an error if the value of a flag is none of those that it may have.
+// choice returns an error if the value of a flag is not one of values.
 func choice(flag, value string, values ...string) error {
 	if slices.Contains(values, value) {
 		return nil

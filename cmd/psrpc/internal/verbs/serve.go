@@ -34,7 +34,7 @@ type serve struct {
 	seed                           uint64
 	topics                         []string
 	servers                        int
-	// redactor removes the secrets of what is printed.
+	// redactor removes the secrets from the messages that are printed.
 	redactor *recording.Redactor
 }
 
@@ -127,7 +127,8 @@ func (s *serve) run(ctx context.Context, names []string) error {
 	return nil
 }
 
-// config reads the flags.
+// config returns the configuration of the mock for the flags. It reads the stubs and the recording
+// that they name.
 func (s *serve) config() (config mock.Config, err error) {
 	config = mock.Config{Seed: s.seed, Echo: s.echo, Affinity: &s.affinity, Every: s.every, Answered: s.print}
 	if config.Latency, err = mock.ParseDelay(s.latency); err != nil {
@@ -170,7 +171,8 @@ func loadRecording(a *app.App, path string) (*recording.Recording, error) {
 	return rec, nil
 }
 
-// services returns a registry with the services that are served.
+// services returns a registry with the services to serve: those with the given names or, if there
+// are none, all of the files or the recording.
 func (s *serve) services(ctx context.Context, names []string, rec *recording.Recording) (*registry.Registry, error) {
 	reg, err := s.available(rec)
 	if err != nil {
@@ -195,7 +197,8 @@ func (s *serve) services(ctx context.Context, names []string, rec *recording.Rec
 	return chosen, nil
 }
 
-// available returns the services of the files and of the recording.
+// available returns a registry with the services of the recording or, if there is none, of the
+// files.
 func (s *serve) available(rec *recording.Recording) (*registry.Registry, error) {
 	if rec != nil {
 		reg, skipped, err := rec.Registry(registry.WithLogger(s.app.Logger()))
@@ -213,7 +216,8 @@ func (s *serve) available(rec *recording.Recording) (*registry.Registry, error) 
 	return reg, files.LoadInto(reg)
 }
 
-// find returns a service of the registry, or one whose schema is found elsewhere.
+// find returns the service of the registry with the given name. If there is none, it looks for the
+// schema elsewhere.
 func (s *serve) find(ctx context.Context, reg *registry.Registry, name string) (*registry.Service, error) {
 	for _, service := range reg.Services() {
 		if full := string(service.Name()); full == name || strings.HasSuffix(full, "."+name) {
@@ -223,17 +227,18 @@ func (s *serve) find(ctx context.Context, reg *registry.Registry, name string) (
 	return s.app.Service(ctx, name)
 }
 
-// mockServer is a server of a mock.
+// mockServer is a server whose handlers are those of a mock.
 type mockServer struct {
 	server *dynamic.Server
 	status *fleet.Status
-	// unreached contains the methods that have topics, but are registered for none.
+	// unreached contains the methods that get no requests, because they have topics and --topic
+	// names none for them.
 	unreached []string
 	stop      context.CancelFunc
 	published chan struct{}
 }
 
-// start starts a server.
+// start starts a server for the services of reg, and publishes updates until ctx ends.
 func (s *serve) start(ctx context.Context, m *mock.Mock, reg *registry.Registry) (*mockServer, error) {
 	b, err := s.app.Bus(ctx)
 	if err != nil {
@@ -271,7 +276,7 @@ func (s *serve) start(ctx context.Context, m *mock.Mock, reg *registry.Registry)
 	return server, nil
 }
 
-// registerTopics registers the methods with topics for the topics of the flags.
+// registerTopics registers the methods with topics for the topics that --topic names.
 func (s *serve) registerTopics(server *mockServer, registration *dynamic.Registration) error {
 	for _, method := range registration.Service().Methods() {
 		if !method.Topics() || method.Kind() == registry.KindSubscription {
@@ -298,7 +303,7 @@ func (s *serve) splitTopics() [][]string {
 	return topics
 }
 
-// close stops the server. It waits a while for running requests.
+// close stops the server. It waits for running requests for a while.
 func (m *mockServer) close() {
 	m.stop()
 	<-m.published
@@ -312,7 +317,7 @@ func (m *mockServer) close() {
 	}
 }
 
-// announce prints what is served.
+// announce prints which services are served on which bus.
 func (s *serve) announce(reg *registry.Registry, servers []*mockServer) error {
 	for _, method := range servers[0].unreached {
 		s.app.Warnf("%s has topics and is served for none: add --topic", method)
@@ -337,7 +342,7 @@ type served struct {
 	Error    string          `json:"error,omitempty"`
 }
 
-// shown returns a message as JSON, without its secrets.
+// shown returns a message as JSON, for printing without its secrets.
 func (s *serve) shown(service *registry.Service, message proto.Message) json.RawMessage {
 	if message == nil {
 		return nil
@@ -347,7 +352,7 @@ func (s *serve) shown(service *registry.Service, message proto.Message) json.Raw
 	return payloadJSON(service, message)
 }
 
-// print prints an answer.
+// print prints how the mock has answered a request, or which update it has published.
 func (s *serve) print(a mock.Answer) {
 	if s.app.Flags.Quiet {
 		return

@@ -31,7 +31,8 @@ func (f *loadFlags) add(cmd *cobra.Command, by summary.By, sort summary.Key) {
 	cmd.Flags().StringVar(&f.sort, "sort", string(sort), "sort by `name|rate|p99|errors|active`")
 }
 
-// loadView shows the load of the same part of a fleet again and again.
+// loadView shows the load of the same services or methods again and again. before contains the
+// answers of the previous time.
 type loadView struct {
 	flags  *loadFlags
 	by     summary.By
@@ -50,7 +51,7 @@ func (f *loadFlags) view(args []string) (*loadView, error) {
 	return &loadView{flags: f, by: summary.By(f.by), sort: summary.Key(f.sort), filter: strings.Join(args, "")}, nil
 }
 
-// groupings and sortKeys are the values of the flags --by and --sort.
+// groupings and sortKeys are the possible values of the flags --by and --sort.
 var (
 	groupings = []string{string(summary.ByService), string(summary.ByMethod), string(summary.ByServer)}
 	sortKeys  = []string{string(summary.SortName), string(summary.SortRate), string(summary.SortP99),
@@ -82,7 +83,8 @@ of the time since the table before. The percentiles are of all servers together.
 	return cmd
 }
 
-// show asks the fleet and prints the load since the call before, or since the start of each server.
+// show asks the fleet and prints the load since the previous call of show. The first call prints
+// the load since the start of each server.
 func (v *loadView) show(ctx context.Context, a *app.App) error {
 	servers, err := v.ask(ctx, a)
 	if err != nil {
@@ -102,8 +104,8 @@ func (v *loadView) ask(ctx context.Context, a *app.App) ([]*fleet.Server, error)
 	return v.flags.query.servers(ctx, a, fleet.Parts(fleet.PartServices, fleet.PartStats))
 }
 
-// keep returns which methods the filter selects: those of a service, or one method. Names may be
-// shortened from the left.
+// keep returns a function that selects the methods which the user wants: those of a service, or one
+// method. Names may leave out the package.
 func (v *loadView) keep() func(*fleet.Service, *fleet.Method) bool {
 	if v.filter == "" {
 		return nil
@@ -175,10 +177,10 @@ func loadReport(by summary.By, loads []summary.Load, now time.Time) *report {
 	return r
 }
 
-// maxFailedRatio is the part of failed calls above which the command line warns.
+// maxFailedRatio is the part of failed calls above which tables have an exclamation mark.
 const maxFailedRatio = 0.01
 
-// errorsOf returns the part of the calls that has failed, with a mark if it is large.
+// errorsOf returns the percentage of failed calls, with an exclamation mark if it is high.
 func errorsOf(load *summary.Load) string {
 	text := human.Percent(load.Failed, load.Ended())
 	if load.FailedRatio() > maxFailedRatio {
@@ -187,7 +189,7 @@ func errorsOf(load *summary.Load) string {
 	return text
 }
 
-// quantile returns a percentile of the times of the calls, or "-" if there were no calls.
+// quantile returns the q-quantile of the durations of the calls, or "-" if there were no calls.
 func quantile(load *summary.Load, q float64) string {
 	if load.Duration.Count() == 0 {
 		return human.None
@@ -195,7 +197,7 @@ func quantile(load *summary.Load, q float64) string {
 	return human.Duration(load.Duration.Quantile(q))
 }
 
-// codesOf returns the codes of the failures, the most frequent one first.
+// codesOf returns the error codes and how often they occurred. The most frequent one comes first.
 func codesOf(load *summary.Load) string {
 	if len(load.Codes) == 0 {
 		return human.None

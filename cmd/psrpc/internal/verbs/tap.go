@@ -16,7 +16,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// maxOpenRequests is the number of requests whose responses a tap waits for.
+// maxOpenRequests is the maximum number of requests that a tap keeps until their responses arrive.
+// Further requests are not shown with their responses.
 const maxOpenRequests = 10_000
 
 // tap is one run of the verb tap.
@@ -24,7 +25,7 @@ type tap struct {
 	app    *app.App
 	source tapSource
 	claims bool
-	// requests has the payloads of requests until their responses arrive.
+	// requests contains the messages of requests until their responses arrive.
 	requests map[requestKey]json.RawMessage
 	shown    uint64
 }
@@ -85,7 +86,7 @@ func (t *tap) started() error {
 	return nil
 }
 
-// summary says how much was shown and how much was not.
+// summary returns how many events were shown and how many were left out.
 func (t *tap) summary() string {
 	text := human.Plural(t.shown, "event")
 	if t.source.missed > 0 {
@@ -115,7 +116,8 @@ type tapped struct {
 	Missed   uint64            `json:"missed,omitempty"`
 }
 
-// show prints an event. In tables, a request is shown when its response arrives.
+// show prints an event. In a table, a request has no line of its own, but is part of the line of
+// its response.
 func (t *tap) show(event *fleet.TapEvent) error {
 	isClaim := event.Kind == fleet.TapClaim || event.Kind == fleet.TapDecline
 	if isClaim && !t.claims {
@@ -163,7 +165,7 @@ func (t *tap) line(event *fleet.TapEvent, message, response string) error {
 	return t.app.Printf("%s\n", strings.TrimRight(app.Printable(strings.Join(cells, "  ")), " "))
 }
 
-// padded returns text with at least so many characters.
+// padded returns text, with spaces at the end to fill width characters.
 func padded(text string, width int) string { return fmt.Sprintf("%-*s", width, text) }
 
 func orDash(text string) string {
@@ -229,7 +231,8 @@ func (t *tap) payload(event *fleet.TapEvent) json.RawMessage {
 	return payloadJSON(method.Service(), message)
 }
 
-// hasEmptyMessage reports whether the message of an event is known to have no fields.
+// hasEmptyMessage reports whether the message of an event is known to be empty, rather than left
+// out.
 func hasEmptyMessage(payloads bool, event *fleet.TapEvent) bool {
 	switch event.Kind {
 	case fleet.TapRequested, fleet.TapResponse, fleet.TapMessageIn, fleet.TapMessageOut, fleet.TapUpdate:

@@ -13,7 +13,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// isPassive reports whether the source listens on a broker instead of asking servers.
+// isPassive reports whether the source listens on a broker, instead of asking servers to copy what
+// goes through them.
 func (s *tapSource) isPassive() bool { return s.passive || s.replica != "" }
 
 // where names the broker on which the source listens.
@@ -24,7 +25,8 @@ func (s *tapSource) where() string {
 	return busName(s.app)
 }
 
-// openPassive starts a tap on the broker. The returned function waits for its end.
+// openPassive starts a tap on the broker. The returned function waits until the tap has ended,
+// which it does when ctx ends.
 func (s *tapSource) openPassive(ctx context.Context, f *fleet.Fleet, patterns []string) (<-chan tapResult, func(), error) {
 	request, err := s.passiveRequest(ctx, patterns)
 	if err != nil {
@@ -45,8 +47,8 @@ func (s *tapSource) openPassive(ctx context.Context, f *fleet.Fleet, patterns []
 	return events, running.Wait, nil
 }
 
-// passiveRequest says what to listen to. The patterns must name services, because their schemas tell
-// the channels.
+// passiveRequest returns what to listen to. Each pattern must begin with the name of a service,
+// because the channels follow from the schema of the service.
 func (s *tapSource) passiveRequest(ctx context.Context, patterns []string) (request fleet.PassiveTap, err error) {
 	if len(patterns) == 0 {
 		return request, app.Usagef("--passive needs the names of methods or services: their schemas tell what to listen to")
@@ -92,7 +94,7 @@ func (s *tapSource) passiveRequest(ctx context.Context, patterns []string) (requ
 	return request, nil
 }
 
-// tapError returns the error with which the last source has ended.
+// tapError adds the exit code and advice to the error with which a tap has ended.
 func tapError(err error) error {
 	if _, ok := errors.AsType[*fleet.ObserverEffectError](err); ok {
 		return app.Hint(app.Exit(app.ExitUsage, err),

@@ -24,23 +24,24 @@ type tapSource struct {
 	request fleet.TapRequest
 	// servers contains the IDs of the servers to watch. If it is empty, all are watched.
 	servers []string
-	// passive listens on the bus, and replica is the URL of the broker on which it listens instead.
+	// passive makes the source listen on the broker of the bus. replica, if not empty, is the URL
+	// of another broker on which it listens instead.
 	passive bool
 	replica string
-	// topic is the topic to listen to, in addition to those that the bus knows.
+	// topic is a topic to listen to with passive, in addition to those that the broker tells.
 	topic    []string
 	duration time.Duration
 	count    int
 
 	services tapServices
-	// watched is the number of servers that send events, and found the number of those that serve a
-	// method that is watched.
+	// watched is the number of servers that send events. found is how many servers serve a method
+	// that is watched.
 	watched, found int
 	// missed is the number of events that were left out.
 	missed uint64
 }
 
-// addFlags adds the flags about the source.
+// addFlags adds the flags that choose the source and its events.
 func (s *tapSource) addFlags(command *cobra.Command) {
 	flags := command.Flags()
 	flags.StringVar(&s.request.Filter, "filter", "",
@@ -55,12 +56,12 @@ func (s *tapSource) addFlags(command *cobra.Command) {
 	flags.BoolVar(&s.app.Flags.Yes, "yes", false, "listen with --passive although calls then take longer")
 }
 
-// tapServices has the schemas of the services whose events arrive.
+// tapServices contains the schemas of the services whose events arrive.
 type tapServices struct {
-	// versions has the services by digest.
+	// versions contains the services by digest.
 	versions map[fleet.Digest]*registry.Service
-	// byServer has the digest of each service of each server. The keys are the ID of the server and the
-	// name of the service on the bus. With --passive, the ID is empty.
+	// byServer contains the digest of each service of each server. The key consists of the ID of
+	// the server and the name of the service on the bus. With --passive, the ID is empty.
 	byServer map[[2]string]fleet.Digest
 }
 
@@ -83,9 +84,9 @@ func (s *tapServices) method(event *fleet.TapEvent) *registry.Method {
 	return nil
 }
 
-// run starts the tap and calls on for each event, one after the other. It returns when ctx ends, when
-// the time or the number of events is reached, or when on returns an error. started is called when
-// the events begin to arrive.
+// run starts the tap, calls started, and then calls on for each event, one after the other. It
+// returns when ctx ends, when the time or the number of events is reached, or when started or on
+// returns an error.
 func (s *tapSource) run(ctx context.Context, patterns []string, started func() error, on func(*fleet.TapEvent) error) error {
 	for _, pattern := range patterns {
 		if _, err := path.Match(pattern, ""); err != nil {
@@ -115,13 +116,14 @@ func (s *tapSource) run(ctx context.Context, patterns []string, started func() e
 	return s.read(ctx, events, on)
 }
 
-// tapResult is an event, or the error with which a source has ended.
+// tapResult is an event, or the error with which the tap of one server or of the broker has ended.
 type tapResult struct {
 	event *fleet.TapEvent
 	err   error
 }
 
-// read passes events on until the end.
+// read calls on for each event until no server sends events any more, or the limits of the flags
+// are reached.
 func (s *tapSource) read(ctx context.Context, events <-chan tapResult, on func(*fleet.TapEvent) error) error {
 	var timeout <-chan time.Time
 	if s.duration > 0 {
@@ -158,7 +160,8 @@ func (s *tapSource) read(ctx context.Context, events <-chan tapResult, on func(*
 	return nil
 }
 
-// open starts the tap. The returned function ends it.
+// open starts the tap. The returned function waits until the tap has ended, which it does when ctx
+// ends.
 func (s *tapSource) open(ctx context.Context, f *fleet.Fleet, patterns []string) (<-chan tapResult, func(), error) {
 	if s.isPassive() {
 		return s.openPassive(ctx, f, patterns)
@@ -193,7 +196,7 @@ func (s *tapSource) open(ctx context.Context, f *fleet.Fleet, patterns []string)
 	return events, running.Wait, nil
 }
 
-// forward passes on the events of a stream until it ends or ctx ends.
+// forward sends the events of a stream to events, until the stream or ctx ends.
 func forward(ctx context.Context, stream *fleet.TapStream, events chan<- tapResult) {
 	defer func() { _ = stream.Close() }()
 	send := func(result tapResult) bool {
@@ -214,7 +217,8 @@ func forward(ctx context.Context, stream *fleet.TapStream, events chan<- tapResu
 	}
 }
 
-// refused returns the error if no server can be watched.
+// refused returns the error to report if no server can be watched. refusal is the error of the last
+// one.
 func (s *tapSource) refused(refusal error, servers int) error {
 	if !errors.Is(refusal, errors.ErrNoResponse) {
 		return app.RPC(refusal)
@@ -223,8 +227,8 @@ func (s *tapSource) refused(refusal error, servers int) error {
 		"their programs must call fleet.Serve with fleet.WithTap; --passive listens on the broker instead")
 }
 
-// findServers returns the IDs of the servers that serve a method that is watched, and reads their
-// schemas.
+// findServers returns the IDs of the servers that serve a method which the patterns select. It also
+// reads the schemas of their services.
 func (s *tapSource) findServers(ctx context.Context, f *fleet.Fleet, patterns []string) ([]string, error) {
 	var ids []string
 	digests := map[fleet.Digest]string{}
@@ -262,11 +266,11 @@ func (s *tapSource) findServers(ctx context.Context, f *fleet.Fleet, patterns []
 	return ids, nil
 }
 
-// isControlService reports whether a service is one of package fleet. Servers do not copy what goes
-// through these.
+// isControlService reports whether a service is one of package fleet. Servers do not send events
+// about these services.
 func isControlService(wireName string) bool { return strings.HasPrefix(wireName, "Dynpsrpc") }
 
-// readSchema reads a version of a service.
+// readSchema reads the schema of one version of a service into services.versions.
 func (s *tapSource) readSchema(ctx context.Context, f *fleet.Fleet, digest fleet.Digest, name string) error {
 	files, err := f.Describe(ctx, digest)
 	if err != nil {
@@ -284,7 +288,7 @@ func (s *tapSource) readSchema(ctx context.Context, f *fleet.Fleet, digest fleet
 	return nil
 }
 
-// matchesService reports whether a pattern matches a method of a service, or the service.
+// matchesService reports whether a pattern matches the name of a service or of one of its methods.
 func matchesService(service *fleet.Service, patterns []string) bool {
 	if len(patterns) == 0 {
 		return true
@@ -307,7 +311,7 @@ func matchesService(service *fleet.Service, patterns []string) bool {
 	return false
 }
 
-// described returns the patterns for an error.
+// described returns the patterns as text, for an error.
 func described(patterns []string) string {
 	if len(patterns) == 0 {
 		return "any service"

@@ -7,7 +7,8 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 )
 
-// zeroOf returns a value for the template of a field. depth is the number of messages around it.
+// zeroOf returns the value of a field in a template. depth is how many messages the field is inside
+// of.
 func zeroOf(fd protoreflect.FieldDescriptor, depth int) any {
 	if fd.IsMap() {
 		return map[string]any{"": zeroOfKind(fd.MapValue(), depth)}
@@ -18,7 +19,8 @@ func zeroOf(fd protoreflect.FieldDescriptor, depth int) any {
 	return zeroOfKind(fd, depth)
 }
 
-// maxTemplateDepth limits templates of messages that contain themselves.
+// maxTemplateDepth is how deep messages in a template are nested, so that a message which contains
+// itself has a finite template.
 const maxTemplateDepth = 4
 
 func zeroOfKind(fd protoreflect.FieldDescriptor, depth int) any {
@@ -39,8 +41,8 @@ func zeroOfKind(fd protoreflect.FieldDescriptor, depth int) any {
 	}
 }
 
-// template returns JSON values for all fields of a message. Of a oneof, it contains only the first
-// field.
+// template returns JSON with all fields of a message, for the user to fill in. It contains only the
+// first field of a oneof.
 func template(message protoreflect.MessageDescriptor, depth int) any {
 	switch message.FullName() {
 	case "google.protobuf.Timestamp":
@@ -57,7 +59,7 @@ func template(message protoreflect.MessageDescriptor, depth int) any {
 		return nil
 	}
 	if isWellKnown(message) && message.Fields().Len() == 1 {
-		return zeroOfKind(message.Fields().Get(0), depth) // a wrapper
+		return zeroOfKind(message.Fields().Get(0), depth) // a wrapper such as StringValue
 	}
 	object := ordered{}
 	if depth > maxTemplateDepth {

@@ -20,7 +20,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// brokerStart is how long the broker of psrpc up may take to start.
+// brokerStart is how long the NATS server of psrpc up may take to start.
 const brokerStart = 10 * time.Second
 
 // up is one run of the verb up.
@@ -74,7 +74,7 @@ func (u *up) run(ctx context.Context) error {
 	return errors.Join(err, b.Close())
 }
 
-// serve serves the example over HTTP until ctx ends.
+// serve serves the example service over HTTP until ctx ends.
 func (u *up) serve(ctx context.Context, b bus.Bus, broker *server.Server) error {
 	reg := registry.New(registry.WithLogger(u.app.Logger()))
 	conn, err := dynamic.NewConn(b, reg)
@@ -98,8 +98,8 @@ func (u *up) serve(ctx context.Context, b bus.Bus, broker *server.Server) error 
 	return httpServer.close()
 }
 
-// startBroker starts a NATS server that listens on an address, and another one for its monitoring
-// endpoint, which tells who listens to what.
+// startBroker starts a NATS server. listen is the address for clients. monitor is the address of
+// the monitoring endpoint, from which the bus learns who listens to which channels.
 func startBroker(listen, monitor string) (*server.Server, error) {
 	options := &server.Options{NoLog: true, NoSigs: true}
 	var err error
@@ -122,7 +122,8 @@ func startBroker(listen, monitor string) (*server.Server, error) {
 }
 
 // freeAddress splits an address into host and port. If something else listens there, it returns an
-// error, because the NATS server would not tell the reason. Port 0 stands for any free port.
+// error, because the NATS server would not tell the user why it fails. Port 0 stands for any free
+// port.
 func freeAddress(flag, address string) (host string, port int, err error) {
 	host, portText, err := net.SplitHostPort(address)
 	if err != nil {
@@ -151,7 +152,7 @@ type started struct {
 	Servers  int      `json:"servers"`
 }
 
-// announce prints where the bus is and what can be tried.
+// announce prints the addresses of the bus and the gateway, and commands to try.
 func (u *up) announce(broker *server.Server, gatewayURL string) error {
 	url, monitor := broker.ClientURL(), fmt.Sprintf("http://%s", broker.MonitorAddr())
 	if u.app.Format() == app.FormatJSON {

@@ -38,7 +38,7 @@ func newVersion(a *app.App) *cobra.Command {
 	}
 }
 
-// commit returns the commit from which the program was built, or "".
+// commit returns the commit from which the program was built, or "" if it is not known.
 func commit() string {
 	info, ok := debug.ReadBuildInfo()
 	if !ok {

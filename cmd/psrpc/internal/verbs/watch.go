@@ -9,7 +9,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/cmd/psrpc/internal/app"
 )
 
-// watchFlags are the flags of verbs that can show the same thing again and again.
+// watchFlags are the flags of verbs that can show the same table again and again.
 type watchFlags struct {
 	watch    bool
 	interval time.Duration
@@ -26,11 +26,11 @@ func (f *watchFlags) addInterval(cmd *cobra.Command) {
 	cmd.Flags().IntVar(&f.count, "count", 0, "repeat, and end after `N` tables")
 }
 
-// minInterval is the shortest time between two questions to a fleet.
+// minInterval is the shortest time between two requests to a fleet.
 const minInterval = 100 * time.Millisecond
 
-// run calls show once, or with --watch again and again until ctx ends, --count is reached or show
-// fails. On a terminal, it clears the screen before each further call.
+// run calls show once. With --watch, it calls show again and again until ctx ends, --count is
+// reached or show fails. On a terminal, it then clears the screen before each call.
 func (f *watchFlags) run(ctx context.Context, a *app.App, show func(context.Context) error) error {
 	if err := f.check(); err != nil {
 		return err
@@ -53,7 +53,7 @@ func (f *watchFlags) run(ctx context.Context, a *app.App, show func(context.Cont
 	}
 }
 
-// check returns an error if a flag has a wrong value.
+// check returns an error if a flag has a wrong value. It also sets watch if --count is given.
 func (f *watchFlags) check() error {
 	if f.interval < minInterval {
 		return app.Usagef("--interval %v: an interval is at least %v", f.interval, minInterval)

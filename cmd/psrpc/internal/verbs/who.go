@@ -87,7 +87,8 @@ func (w *who) run(ctx context.Context, name string, args []string) error {
 	return nil
 }
 
-// requests returns the requests that DATA stands for. A stream is opened without a message.
+// requests returns the messages that the argument DATA stands for. For a stream, it returns one
+// nil, because a stream is opened without a message.
 func (w *who) requests(method *registry.Method, args []string) iter.Seq2[any, error] {
 	return func(yield func(any, error) bool) {
 		if method.Kind() == registry.KindStream {
@@ -107,7 +108,7 @@ func (w *who) requests(method *registry.Method, args []string) iter.Seq2[any, er
 	}
 }
 
-// show prints who would take a request. It returns an error if nobody would.
+// show prints which server would handle a request. It returns an error if none would.
 func (w *who) show(method *registry.Method, result *dynamic.CandidatesResult) error {
 	if result.Receivers == 0 && len(result.Candidates) == 0 {
 		return app.Hint(app.Nobodyf("nobody listens to %s", method.FullName()),
@@ -143,8 +144,8 @@ type whoRow struct {
 	Taken    bool    `json:"taken"`
 }
 
-// whoReport returns a line for each server that has answered: those that claim the request come
-// first, the best one at the top.
+// whoReport returns a report with one line for each server that has answered. Those that claim the
+// request come first, the one with the highest affinity at the top.
 func whoReport(result *dynamic.CandidatesResult) *report {
 	answers := slices.Clone(result.Candidates)
 	slices.SortStableFunc(answers, func(a, b dynamic.Candidate) int {
@@ -185,7 +186,7 @@ func whoReport(result *dynamic.CandidatesResult) *report {
 	return r
 }
 
-// whoNotes returns the lines below the answers.
+// whoNotes returns the lines to print below the answers.
 func whoNotes(result *dynamic.CandidatesResult) []string {
 	var notes []string
 	switch {
@@ -203,7 +204,7 @@ func whoNotes(result *dynamic.CandidatesResult) []string {
 	return append(notes, "nothing was run")
 }
 
-// known returns a number, or nil if the bus does not know it.
+// known returns n, or nil if the bus does not know the number.
 func known(n int) *int {
 	if n == bus.Unknown {
 		return nil
@@ -211,7 +212,8 @@ func known(n int) *int {
 	return &n
 }
 
-// canBeAsked reports whether servers claim the requests of a method.
+// canBeAsked reports whether a method can be asked who would handle a request. This requires that
+// its servers claim requests.
 func canBeAsked(m *registry.Method) bool {
 	return m.RequireClaim() && (m.Kind() == registry.KindSingle || m.Kind() == registry.KindStream)
 }
