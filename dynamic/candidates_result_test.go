@@ -17,8 +17,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 )
 
-// serveBest starts a server of test.Echoes whose affinity for the method Best is given. Each call
-// that it handles is counted.
+// serveBest starts a server of test.Echoes that has this affinity for the method Best. It counts
+// the calls that it handles in ran.
 func serveBest(t *testing.T, b bus.Bus, id string, affinity float32, ran *atomic.Int64) *dynamic.Server {
 	t.Helper()
 	server := dynamic.NewServer(b, dynamic.WithServerID(id))
@@ -82,7 +82,7 @@ func TestCandidates_OnEachBus(t *testing.T) {
 	}
 }
 
-// opener returns a function that opens buses with the URL.
+// opener returns a function that opens a bus with the URL.
 func opener(t *testing.T, url string) func() bus.Bus {
 	t.Helper()
 	return func() bus.Bus {
@@ -165,7 +165,8 @@ func TestCandidates_WithSelectionOpts(t *testing.T) {
 	assert.Zero(t, ran.Load())
 }
 
-// If the servers of a method do not claim requests, they would run the request.
+// Candidates must refuse methods whose servers do not claim requests, because these servers would
+// run the request.
 func TestCandidates_RefusedWithoutClaims(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -239,8 +240,8 @@ func TestCandidates_Ends(t *testing.T) {
 	})
 }
 
-// A call that selects none of the servers tells them at once. psrpc servers do not know
-// cancellations.
+// A call that selects none of the servers must tell them so at once, with a grant for nobody. A
+// cancellation is not enough, because psrpc servers do not know cancellations.
 func TestClient_NamesNobody(t *testing.T) {
 	t.Parallel()
 	for name, opts := range map[string]dynamic.SelectionOpts{

@@ -24,7 +24,7 @@ func TestInvokeRaw_PassesBytesOn(t *testing.T) {
 	assert.Equal(t, noncanonical, response)
 }
 
-// Interceptors get messages, also if the caller has only bytes.
+// Interceptors must receive decoded messages, even if the caller passes encoded ones.
 func TestInvokeRaw_DecodesForInterceptors(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

@@ -134,7 +134,8 @@ func TestServer_ServeWhileDrained(t *testing.T) {
 	require.NoError(t, err)
 }
 
-// If the bus fails, the server is as drained as before, with all of its methods.
+// If Resume fails because of the bus, the server must stay drained. Once Resume succeeds, all
+// methods must be served again.
 func TestServer_ResumeOnFailingBus(t *testing.T) {
 	t.Parallel()
 	b := newFakeBus()

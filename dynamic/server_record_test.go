@@ -264,8 +264,8 @@ func TestServer_Record_Changes(t *testing.T) {
 	r.expect(t, "the server closing", "test.Echoes removed", "the server stopped")
 }
 
-// TestServer_Record_Stop checks that nothing is recorded after stop, that the end of a running call
-// is, and that another recorder can then be added.
+// TestServer_Record_Stop checks that only the ends of calls that are already running are recorded
+// after stop, and that another recorder can then be added.
 func TestServer_Record_Stop(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

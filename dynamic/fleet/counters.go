@@ -131,8 +131,8 @@ func (c *methodCounters) stats(withText bool) *Stats {
 	c.mu.Lock()
 	failures, lastError := maps.Clone(c.errors), c.lastError
 	c.mu.Unlock()
-	// A call that ends in the meantime is in a bucket before it is in c.errors, and is in c.started
-	// before it is in a bucket. So the differences below are never negative. Calls that start and
+	// A call increases c.started first, then a bucket, and then a number in c.errors. stats reads
+	// them in the reverse order, so the differences below are never negative. Calls that start and
 	// end between the reads of the histogram and of c.started count as active. They are few,
 	// because reading takes microseconds.
 	s := &Stats{Errors: failures, Duration: c.histogram()}

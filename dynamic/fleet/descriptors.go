@@ -23,8 +23,8 @@ const (
 	maxDescriptors = 64 << 20
 )
 
-// filesOf returns a file and all files that it imports, directly or indirectly, sorted by path.
-// Without comments, the result also lacks the positions in the sources.
+// filesOf returns a file and all files that it imports, directly or indirectly, sorted by path. If
+// comments is false, the result contains neither comments nor positions in the sources.
 func filesOf(file protoreflect.FileDescriptor, comments bool) []*descriptorpb.FileDescriptorProto {
 	files := make(map[string]*descriptorpb.FileDescriptorProto)
 	addFile(files, file, comments)

@@ -1,22 +1,24 @@
-// Package fleet lets servers tell what they serve and how they are, and lets programs ask all
+// Package fleet lets servers report their services and their state, and lets programs ask all
 // servers of a bus at once.
 //
 // The servers of a bus are called a fleet. A server takes part if its program serves the control
 // service: a psrpc service with the name DynpsrpcFleet, which is declared in
-// dynpsrpc/fleet/v1/fleet.proto (see [Proto]). Nothing is served unless the program asks for it.
-// Servers send nothing regularly. They answer questions, and they publish changes when these happen.
+// dynpsrpc/fleet/v1/fleet.proto (see [Proto]). Nothing is served unless the program calls [Serve].
+// Servers send nothing at regular intervals. They answer questions, and they publish changes when
+// these happen.
 //
 // # Serving
 //
-// [Serve] makes a [dynamic.Server] answer: which services and topics it has, how many calls of each
-// method have succeeded or failed and how long they took, whether it is well, and how its bus and
-// process are. Counting costs a call no allocation and a few dozen nanoseconds. The answers contain
-// neither messages nor passwords, and the texts of errors only with [WithErrorTexts]. Whoever may
-// publish to the control service is answered, unless [WithAuthorize] decides otherwise.
+// [Serve] makes a [dynamic.Server] answer questions about itself: its services and topics, how many
+// calls of each method have succeeded or failed and how long they took, its health, and the state
+// of its bus and its process. Counting costs a call no allocation and a few dozen nanoseconds. The
+// answers contain neither messages nor passwords, and the texts of errors only with
+// [WithErrorTexts]. Whoever may publish to the control service is answered, unless [WithAuthorize]
+// decides otherwise.
 //
-// The control service is a server of its own with the same ID. It answers while the program's server
-// drains or has reached a limit, and the program's interceptors do not see its requests. It ends
-// with the program's server.
+// The control service runs on a server of its own with the same ID. This server answers even while
+// the program's server drains or has reached a limit, and the program's interceptors do not see its
+// requests. It ends with the program's server.
 //
 // # Asking
 //

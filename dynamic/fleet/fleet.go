@@ -8,9 +8,9 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// Fleet asks the servers of a bus what they serve and how they are. Servers answer if their programs
-// have called Serve. All methods are safe for concurrent use. A Fleet need not be closed: it uses
-// its conn and nothing else.
+// Fleet asks the servers of a bus about their services and their state. Servers answer if their
+// programs have called [Serve]. All methods are safe for concurrent use. A Fleet need not be
+// closed, because it holds no resources besides its conn.
 type Fleet struct {
 	conn     *dynamic.Conn
 	query    *client

@@ -123,7 +123,8 @@ func (f *Follower) sync(ctx context.Context) error {
 	return nil
 }
 
-// register adds a version of a service to the registry, in the place of the version before it.
+// register adds a version of a service to the registry. It replaces the previous version, if there
+// is one.
 func (f *Follower) register(ctx context.Context, version *Version) error {
 	source, err := f.fleet.registries.load(ctx, f.fleet, version)
 	if err != nil {
@@ -140,7 +141,8 @@ func (f *Follower) register(ctx context.Context, version *Version) error {
 	return nil
 }
 
-// servedVersions returns the version of each service that most servers serve, keyed by full name.
+// servedVersions returns, for each service, the version that most servers serve. The keys are the
+// full names of the services.
 func (f *Fleet) servedVersions(ctx context.Context) (map[string]Version, error) {
 	servers := map[versionKey]int{}
 	for server, err := range f.Servers(ctx, Parts(PartServices)) {

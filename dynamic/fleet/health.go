@@ -13,10 +13,10 @@ import (
 
 // health holds the health of a server, which its checks and [Status.SetServing] determine.
 type health struct {
-	// changed is called without a lock when the status of the server, of a service or of a check has
-	// changed.
+	// changed is called when the status of the server, of a service or of a check has changed. mu
+	// is not held during the call.
 	changed func(service string, status ServingStatus, text string)
-	// errorTexts reports whether to tell the errors of checks.
+	// errorTexts reports whether answers contain the texts of the errors of checks.
 	errorTexts bool
 	checks     []*check
 
@@ -49,7 +49,7 @@ func (h *health) current() Health {
 	return current
 }
 
-// statusLocked returns the status of the whole server.
+// statusLocked returns the status of the whole server. The caller must hold mu.
 func (h *health) statusLocked() ServingStatus {
 	status := StatusServing
 	if h.services[""] == StatusNotServing {

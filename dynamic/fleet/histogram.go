@@ -54,8 +54,8 @@ func bucketOf(ns uint64) int32 {
 	return min(int32(63-zeros)*subBuckets+int32(bucket)-1, maxBucket) //nolint:gosec // at most 511
 }
 
-// bucketMiddle returns the duration that stands for those in a bucket, in nanoseconds. It is the
-// geometric mean of the bounds.
+// bucketMiddle returns the duration, in nanoseconds, that represents all durations in a bucket. It
+// is the geometric mean of the bounds.
 func bucketMiddle(index int32) float64 { return math.Exp2((float64(index) + 0.5) / subBuckets) }
 
 // Count returns the number of durations.

@@ -23,8 +23,9 @@ import (
 //   - Digest is bytes.
 //   - A message is a struct or a pointer to a struct, which is nil if the message is not set.
 
-// goTypes contains the structs of all messages that are sent by themselves. The keys are the simple
-// names of the messages. The structs of their fields need no entry.
+// goTypes contains the structs of all messages that are sent on their own, for example requests and
+// responses. The keys are the simple names of the messages. The structs of their fields need no
+// entry.
 var goTypes = map[protoreflect.Name]reflect.Type{
 	"QueryRequest":         reflect.TypeFor[queryRequest](),
 	"QueryResponse":        reflect.TypeFor[Server](),
@@ -176,7 +177,7 @@ func toValue(field protoreflect.FieldDescriptor, value reflect.Value) protorefle
 	panic("fleet: fields of type " + field.Kind().String() + " are not supported")
 }
 
-// toInt returns the bits of a number.
+// toInt converts a signed or unsigned number to an int64 with the same bits.
 func toInt(value reflect.Value) int64 {
 	if value.CanUint() {
 		return int64(value.Uint()) //nolint:gosec // the bits are kept

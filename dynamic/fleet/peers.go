@@ -28,9 +28,9 @@ type Peers struct {
 	// because they hang or their connection is half-open. It is [bus.Unknown] if the bus does not
 	// tell how many servers have received the question.
 	Silent int
-	// Services contains all services that a server has told of, or that were seen on the broker, or
-	// whose schemas are known. They are sorted by their names on the bus. The control services are left
-	// out.
+	// Services contains all services that are known from the answers of servers, from the scan of
+	// the broker, or from [Schemas]. They are sorted by their names on the bus. The control
+	// services are left out.
 	Services []*PeerService
 	// ScanErr is the error of the scan of the broker's channels. It is nil if the scan succeeded or
 	// if [Scan] was not used.
@@ -70,7 +70,8 @@ type PeerService struct {
 type PeerMethod struct {
 	// WireName is the name on the bus. It is empty if the broker does not tell it, as on NATS.
 	WireName string
-	// Name is the name in the .proto file if a server has told it or the schema is known.
+	// Name is the name in the .proto file. It is empty unless a server has told it or the schema is
+	// known.
 	Name string
 	// Kind is the kind of the method. It is only meaningful if KindKnown is true.
 	Kind      registry.Kind
@@ -84,7 +85,8 @@ type PeerMethod struct {
 	// joined by "|". TopicCount is the number of all topics that were seen.
 	Topics     []string
 	TopicCount int
-	// Candidates is what the servers have answered if [Candidates] was used for the method.
+	// Candidates is the result of the option [Candidates]. It is nil if the option was not used for
+	// the method.
 	Candidates *dynamic.CandidatesResult
 }
 
@@ -110,8 +112,8 @@ type candidatesQuestion struct {
 // [bus.Inspector].
 func Scan() PeersOption { return func(o *peersOptions) { o.scan = true } }
 
-// Schemas makes the services of a registry known. Without them, and without [Scan], only services
-// that a server tells of are found.
+// Schemas makes [Fleet.Peers] also look for the services of a registry. Without Schemas and [Scan],
+// it finds only services that a server tells of.
 func Schemas(reg *registry.Registry) PeersOption {
 	return func(o *peersOptions) { o.schemas = reg }
 }
@@ -325,8 +327,8 @@ func (j *peersJoin) count(s *peerServiceJoin, c *counts) {
 	}
 }
 
-// addCandidates adds what the servers of a method have answered to a question. method is its full name.
-// It does nothing if the service is not known.
+// addCandidates adds the result of the option Candidates for a method. method is its full name. It
+// does nothing if the service is not known.
 func (j *peersJoin) addCandidates(method string, result *dynamic.CandidatesResult) {
 	service, name, _ := strings.Cut(method, "/")
 	for _, s := range j.services {

@@ -37,7 +37,8 @@ type queryOptions struct {
 	wait  time.Duration
 }
 
-// Parts sets which parts servers tell of themselves. By default, they tell only who they are.
+// Parts sets which parts the answers of servers contain. By default, an answer contains none of
+// them, only the identity and the state of the server.
 func Parts(parts ...Part) QueryOption {
 	return func(o *queryOptions) { o.request.Parts = append(o.request.Parts, parts...) }
 }
@@ -52,14 +53,15 @@ func OnServer(serverID string) QueryOption {
 	return func(o *queryOptions) { o.scope = serverScope(serverID) }
 }
 
-// Services makes servers tell only of the services with these names on the bus. By default, they
-// tell of all their services. The option does not change which servers are asked; see [OfService].
+// Services limits the answers to the services with these names on the bus. By default, an answer
+// contains all services of a server. The option does not change which servers are asked; see
+// [OfService].
 func Services(wireNames ...string) QueryOption {
 	return func(o *queryOptions) { o.request.Services = append(o.request.Services, wireNames...) }
 }
 
-// MaxTopics sets how many topics servers tell for each method. The default is 20, and the maximum is
-// 1000.
+// MaxTopics limits the number of topics that an answer contains for each method. The default is 20,
+// and the maximum is 1000.
 func MaxTopics(n int) QueryOption {
 	return func(o *queryOptions) { o.request.MaxTopics = uint32(min(max(n, 0), 1000)) }
 }
@@ -81,10 +83,10 @@ func Wait(d time.Duration) QueryOption {
 	}
 }
 
-// Servers asks the servers of the bus, and yields what each of them tells as soon as it answers. By
-// default, it asks all servers. The loop ends when all servers have answered, as far as the conn can
-// know; see [dynamic.Client.CallMulti]. It ends after [Wait] if a server does not answer. If there are
-// no servers, it yields nothing.
+// Servers asks the servers of the bus, and yields each answer as soon as it arrives. By default, it
+// asks all servers. The loop ends when all servers have answered, as far as the conn can know; see
+// [dynamic.Client.CallMulti]. It ends after [Wait] if a server does not answer. If there are no
+// servers, it yields nothing.
 //
 // A server may refuse to answer. Servers then yields a [Server] that contains only its ID, together
 // with the server's error. If the question as a whole fails, Servers yields nil and the error, and the
@@ -115,7 +117,8 @@ func (f *Fleet) countsReceivers() bool {
 	return !ok || counter.CountsReceivers()
 }
 
-// yieldServer is the function to which Servers yields. It returns false if no more is wanted.
+// yieldServer is the function to which Servers yields. It returns false if the caller has left the
+// loop.
 type yieldServer = func(*Server, error) bool
 
 // askAll asks all servers. It asks those of the first shard before the others, so that their answers

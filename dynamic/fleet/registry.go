@@ -157,7 +157,7 @@ type registryCache struct {
 	entries map[versionKey]*registry.Registry
 }
 
-// versionKey is what distinguishes versions.
+// versionKey identifies a version of a service.
 type versionKey struct {
 	digest         Digest
 	name, wireName string
@@ -191,5 +191,6 @@ func (c *registryCache) load(ctx context.Context, f *Fleet, v *Version) (*regist
 	return reg, nil
 }
 
-// quiet returns the option that prevents warnings about the schemas of others.
+// quiet returns the option that turns off warnings about schemas, because the schemas come from
+// other programs.
 func quiet() registry.LoadOption { return registry.WithLogger(slog.New(slog.DiscardHandler)) }

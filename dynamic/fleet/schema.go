@@ -33,7 +33,7 @@ var protoFiles embed.FS
 func Proto() string {
 	source, err := protoFiles.ReadFile(protoPath)
 	if err != nil {
-		panic(err) // The file is embedded.
+		panic(err) // This cannot happen, because the file is embedded.
 	}
 	return string(source)
 }
@@ -42,7 +42,7 @@ func Proto() string {
 var schema = sync.OnceValue(func() *registry.Registry {
 	reg := registry.New()
 	if err := reg.ParseProto(protoFiles, protoPath); err != nil {
-		panic(err) // The file is embedded, and the tests parse it.
+		panic(err) // This cannot happen, because the file is embedded, and the tests parse it.
 	}
 	return reg
 })

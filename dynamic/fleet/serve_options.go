@@ -38,7 +38,7 @@ type serveOptions struct {
 	labels          map[string]string
 	checks          []*check
 	authorize       func(ctx context.Context, verb Verb) error
-	// errorTexts reports whether to tell the texts of errors.
+	// errorTexts reports whether answers contain the texts of errors.
 	errorTexts bool
 	plugins    func() []Plugin
 	// tap and admin are nil unless WithTap and WithAdmin are used.
@@ -123,9 +123,9 @@ func WithAuthorize(authorize func(ctx context.Context, verb Verb) error) ServeOp
 	return func(o *serveOptions) { o.authorize = authorize }
 }
 
-// WithErrorTexts lets the server tell the texts of errors: of the last error of each method, of
-// failing health checks, and of plugins. They are left out by default, because they may contain data
-// of users. A text is cut to 200 bytes.
+// WithErrorTexts includes the texts of errors in the answers of the server: of the last error of
+// each method, of failing health checks, and of plugins. They are left out by default, because they
+// may contain data of users. A text is cut to 200 bytes.
 func WithErrorTexts() ServeOption {
 	return func(o *serveOptions) { o.errorTexts = true }
 }

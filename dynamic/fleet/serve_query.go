@@ -13,11 +13,11 @@ import (
 )
 
 const (
-	// defaultTopics and maxTopics are the default and the maximum of the number of topics that a
-	// server tells for each method.
+	// defaultTopics and maxTopics are the default number and the maximum number of topics that an
+	// answer contains for each method.
 	defaultTopics, maxTopics = 20, 1000
-	// maxAnswer is the approximate maximum size of an answer in bytes. The default maximum of a NATS
-	// server is twice as much.
+	// maxAnswer is the approximate maximum size of an answer in bytes. It is half of the default
+	// max_payload of a NATS server.
 	maxAnswer = 512 << 10
 )
 

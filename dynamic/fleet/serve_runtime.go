@@ -10,7 +10,8 @@ import (
 	"time"
 )
 
-// describeRuntime returns the state of the process. What only Linux tells is 0 on other systems.
+// describeRuntime returns the state of the process. Values that only Linux provides are 0 on other
+// systems.
 func describeRuntime() *Runtime {
 	var collections debug.GCStats
 	debug.ReadGCStats(&collections)

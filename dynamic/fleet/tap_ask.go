@@ -10,7 +10,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// MaxTapped is the maximum number of servers that one call to [Fleet.Tap] watches.
+// MaxTapped is the maximum number of servers that one call to [Fleet.TapServers] watches.
 const MaxTapped = 20
 
 // TapStream delivers copies of what goes through servers. All methods are safe for concurrent use.

@@ -176,7 +176,8 @@ func (r *frameReader) onOpenStream(stream *seenCall, frame *wire.Stream, kind dy
 	r.report(t)
 }
 
-// traffic returns a description of something that belongs to the call.
+// traffic returns a Traffic of this kind, with the fields that all traffic of the call has in
+// common.
 func (c *seenCall) traffic(kind dynamic.TrafficKind) *dynamic.Traffic {
 	return &dynamic.Traffic{Kind: kind, Method: c.method, Topic: c.topic, ClientID: c.clientID, RequestID: []byte(c.id)}
 }

@@ -36,7 +36,7 @@ const (
 	maxTapMethods = 64
 )
 
-// rateLimiter allows a number of events in each second. It has no lock.
+// rateLimiter allows a number of events in each second. It is not safe for concurrent use.
 type rateLimiter struct {
 	max    int
 	second int64
@@ -69,7 +69,8 @@ func isSampled(requestID []byte, share float64) bool {
 	hash := fnv.New64a()
 	_, _ = hash.Write(requestID)
 	mixed := hash.Sum64()
-	// The upper bits of FNV depend little on the last bytes, and those differ most between IDs.
+	// The hash is mixed, because the upper bits of FNV depend little on the last bytes, and those
+	// differ most between IDs.
 	mixed ^= mixed >> 33
 	mixed *= 0xff51afd7ed558ccd
 	mixed ^= mixed >> 33

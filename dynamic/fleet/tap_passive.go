@@ -380,8 +380,8 @@ type scanResult struct {
 // scannedPeer is a client with its ID, or a server with its address.
 type scannedPeer struct{ service, id string }
 
-// scanServices finds the topics, clients and servers of services. If the bus cannot tell them, the result is
-// empty.
+// scanServices finds the topics, clients and servers of services. The result is empty if the bus
+// cannot tell them.
 func scanServices(ctx context.Context, b bus.Bus, services []*registry.Service) (found scanResult, err error) {
 	found.topics = map[string][][]string{}
 	inspector, ok := b.(bus.Inspector)

@@ -15,8 +15,8 @@ import (
 type Server struct {
 	// ID is the server ID; see [dynamic.Server.ID].
 	ID string `fleet:"server_id"`
-	// Now is the time of the answer and Started the time since when the server counts, by the server's
-	// clock. Started is the time at which the program called [Serve].
+	// Now is the time of the answer, and Started is the time at which the program called [Serve],
+	// which is when the counters begin. Both are by the server's clock.
 	Now     time.Time `fleet:"now"`
 	Started time.Time `fleet:"started"`
 	// API is the version of the control service's protocol. It is 1.
@@ -92,7 +92,8 @@ type Method struct {
 type Stats struct {
 	// CallsStarted counts the requests and streams that the server has begun to handle. CallsOK
 	// counts those that have ended without an error. Errors counts those that have ended with an
-	// error, by its code. The server counts at most 64 codes of a method, and others as unknown.
+	// error, by its code. The server counts at most 64 codes of a method separately, and all others
+	// as unknown.
 	CallsStarted uint64                      `fleet:"calls_started"`
 	CallsOK      uint64                      `fleet:"calls_ok"`
 	Errors       map[errors.ErrorCode]uint64 `fleet:"errors"`
@@ -156,7 +157,7 @@ type Health struct {
 type Check struct {
 	Name   string        `fleet:"name"`
 	Status ServingStatus `fleet:"status"`
-	// Text says why the check fails.
+	// Text says why the check fails. It is empty unless the server's program uses [WithErrorTexts].
 	Text string `fleet:"text"`
 	// Since is the time when Status last changed.
 	Since time.Time `fleet:"since"`

@@ -6,7 +6,7 @@ import (
 )
 
 // deadlineWriter is an http.ResponseWriter whose writes fail if the client does not accept them in
-// time. A client that reads too slowly can therefore not hold up a call for ever.
+// time. A client that reads too slowly therefore cannot hold up a call for ever.
 type deadlineWriter struct {
 	http.ResponseWriter
 

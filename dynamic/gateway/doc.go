@@ -15,9 +15,9 @@
 //   - Newline-delimited JSON: Accept: application/x-ndjson.
 //   - WebSocket with the subprotocol "psrpc.v1".
 //
-// Single calls are unary. Multi calls and subscriptions are streams of the server, and streams go
-// both ways. Over SSE and NDJSON, a stream carries only the messages of the server, after those of
-// the request.
+// For HTTP clients, single calls are unary, multi calls and subscriptions are server streams, and
+// streams are bidirectional. Over SSE and NDJSON, the client sends all its messages with the
+// request, and the response contains the messages of the server.
 //
 // # Requests
 //

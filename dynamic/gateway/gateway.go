@@ -249,8 +249,8 @@ func (o *options) protocolOf(r *http.Request) protocol {
 	return protocolConnect
 }
 
-// health serves /healthz, which says that the process serves HTTP, and /readyz, which says whether
-// the bus is connected.
+// health returns the handler of /healthz, which says that the process serves HTTP. If ready is
+// true, it returns the handler of /readyz, which says whether the bus is connected.
 func (g *Gateway) health(ready bool) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/plain; charset=utf-8")

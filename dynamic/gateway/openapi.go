@@ -62,7 +62,7 @@ var answers = map[registry.Kind]string{
 	registry.KindSubscription: "The updates, until the client goes away.",
 }
 
-// operation describes one method.
+// operation returns the OpenAPI operation for one method.
 func operation(method *registry.Method, schemas schemas) object {
 	output := schemas.message(method.Output())
 	content := object{"application/json": object{"schema": output}}

@@ -70,7 +70,7 @@ func newOptions(opts []Option) (*options, error) {
 	return o, nil
 }
 
-// serves reports whether the gateway serves the method with the given full name.
+// serves reports whether the gateway serves the method with this full name.
 func (o *options) serves(method string) bool {
 	for _, pattern := range o.patterns {
 		if matched, _ := path.Match(pattern, method); matched {
@@ -102,8 +102,8 @@ func WithMaxRequestBytes(bytes int) Option { return func(o *options) { o.maxRequ
 // [DefaultMaxResponseBytes]. A call with a larger response fails with the code resource_exhausted.
 func WithMaxResponseBytes(bytes int) Option { return func(o *options) { o.maxResponseBytes = bytes } }
 
-// WithMaxTimeout limits the timeout of single and multi calls. Clients can only make it shorter. The
-// default is [DefaultMaxTimeout].
+// WithMaxTimeout limits the timeout of single and multi calls. Clients can ask for a shorter
+// timeout, but not for a longer one. The default is [DefaultMaxTimeout].
 func WithMaxTimeout(timeout time.Duration) Option { return func(o *options) { o.maxTimeout = timeout } }
 
 // WithWriteTimeout sets how long a client may take to accept what the gateway writes, before it is

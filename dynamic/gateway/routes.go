@@ -12,8 +12,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// routes is what the gateway serves while the registry has one generation, a number that changes
-// with its services. It is immutable.
+// routes is what the gateway serves for one generation of the registry; see
+// [registry.Registry.Generation]. It is immutable.
 type routes struct {
 	generation uint64
 	// methods and connect contain the methods, and their handlers for Connect, gRPC and gRPC-Web,

@@ -90,7 +90,7 @@ func (r *Responder) answerAll(changed <-chan struct{}) {
 			r.answer(question)
 		case _, open := <-changed:
 			if !open {
-				// The server has stopped.
+				// The server has stopped, so its services do not change any more.
 				changed = nil
 				r.unsubscribeAll()
 				continue
@@ -194,7 +194,7 @@ func (r *Responder) answer(question *nats.Msg) {
 			err = question.Respond(encoded)
 		}
 		if err != nil {
-			// The connection is closed, so the one who asks gets nothing.
+			// The connection is closed, so nobody can receive an answer.
 			return
 		}
 	}
