@@ -23,7 +23,7 @@ var update = flag.Bool("update", false, "write what the commands print into docs
 
 const page = "../../docs/operate.md"
 
-// step is a command of docs/operate.md and what it prints, according to the page.
+// step is a command that docs/operate.md shows, and the output that the page claims for it.
 type step struct{ command, output string }
 
 var blocks = regexp.MustCompile("(?s)```console\n(.*?)```")
@@ -50,14 +50,14 @@ func tour(t *testing.T) (steps []step) {
 // varying matches what differs from run to run: numbers, durations and digests.
 var varying = regexp.MustCompile(`\b[0-9a-f]{8}\b|[<+-]?\d[\d,.:]*( ?(ms|µs|ns|[smhd](\d+[smhd])?)\b)?( %)?`)
 
-// normal replaces what differs from run to run, and the widths of columns.
+// normal replaces what differs from run to run, and evens out the widths of columns.
 func normal(output string) string {
 	output = varying.ReplaceAllString(output, "N")
 	return strings.TrimSpace(regexp.MustCompile(`[ \t]+`).ReplaceAllString(output, " "))
 }
 
-// The commands of the tour in docs/operate.md print what the page says, in the order of the page.
-// Durations, rates, digests and the widths of columns may differ.
+// The test runs the commands of the tour in docs/operate.md, in order. They must print what the
+// page says, except for durations, rates, digests and the widths of columns.
 func TestOperateDoc_Tour(t *testing.T) {
 	t.Parallel()
 	folder, bin := t.TempDir(), t.TempDir()
@@ -76,7 +76,7 @@ func TestOperateDoc_Tour(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 		command := exec.CommandContext(ctx, "bash", "-c", s.command)
 		command.Dir, command.Env = folder, environment
-		output, err := command.CombinedOutput() // the page shows exit codes where they matter
+		output, err := command.CombinedOutput() // the page shows the exit code of a failure
 		cancel()
 		if *update {
 			s.output = usualAddresses(string(output), url)
@@ -90,7 +90,8 @@ func TestOperateDoc_Tour(t *testing.T) {
 	testREADMECall(t, environment)
 }
 
-// testREADMECall runs the call that README.md shows. It must print what its comment says.
+// testREADMECall runs the call that README.md shows. It must print what the comment in README.md
+// says.
 func testREADMECall(t *testing.T, environment []string) {
 	t.Helper()
 	text, err := os.ReadFile("../../README.md")
@@ -104,7 +105,7 @@ func testREADMECall(t *testing.T, environment []string) {
 	assert.True(t, bytes.HasPrefix(output, call[2]), "%s", output)
 }
 
-// rewrite writes the page with the steps.
+// rewrite puts the current output of the steps into the page.
 func rewrite(t *testing.T, steps []step) {
 	t.Helper()
 	text, err := os.ReadFile(page)
@@ -121,7 +122,7 @@ func rewrite(t *testing.T, steps []step) {
 	require.NoError(t, os.WriteFile(page, []byte(rewritten), 0o600))
 }
 
-// usualAddresses replaces the addresses of this run by those that psrpc up has without flags.
+// usualAddresses replaces the addresses of this run by the default addresses of psrpc up.
 func usualAddresses(output, url string) string {
 	broker, monitor, _ := strings.Cut(strings.TrimPrefix(url, "nats://"), "?monitor=http://")
 	return strings.NewReplacer(broker, "127.0.0.1:8322", monitor, "127.0.0.1:8323").Replace(output)

@@ -32,8 +32,8 @@ contexts:
     metadata: {authorization: "${PASS}"}
 `
 
-// newApp returns an App with the contexts dev and prod and the given environment, and its standard
-// output and standard error.
+// newApp returns an App with the contexts dev and prod and the given environment variables. stdout
+// and stderr receive what it prints.
 func newApp(t *testing.T, env map[string]string) (a *app.App, stdout, stderr *bytes.Buffer) {
 	t.Helper()
 	directory := filepath.Join(t.TempDir(), "psrpc")
@@ -166,7 +166,7 @@ func TestTable_AlignsColumns(t *testing.T) {
 	assert.Equal(t, "a\nb\n", stdout.String())
 }
 
-// Text from peers must not control the terminal.
+// Text from peers may contain characters that control a terminal. They must be escaped.
 func TestMessageJSON_EscapesControlCharacters(t *testing.T) {
 	t.Parallel()
 	a, stdout, _ := newApp(t, nil)

@@ -59,8 +59,8 @@ func TestRoundTrip_BrokerIsFarAway(t *testing.T) {
 	}
 }
 
-// otherBroker is a bus that tells other facts of its broker. It stands for brokers that a test cannot
-// start.
+// otherBroker is a bus that tells invented facts about its broker. It stands for brokers that a
+// test cannot start.
 type otherBroker struct {
 	bus.Informed
 
@@ -90,7 +90,8 @@ func TestVersion_BrokerIsOld(t *testing.T) {
 	}
 }
 
-// A user of the broker may not ask the servers, or not list channels and connections.
+// The broker may forbid its user to ask the servers, or only to list channels and connections. Both
+// must be reported.
 func TestACL_UserMayNotAsk(t *testing.T) {
 	t.Parallel()
 	file := filepath.Join(t.TempDir(), "users.acl")
@@ -122,7 +123,8 @@ user default off
 	assert.Equal(t, doctor.Error, report.Worst(), "%+v", report)
 }
 
-// deaf opens a connection that sends a command and does not read. Its receive buffer is small.
+// deaf opens a connection that sends a command and never reads the replies. Its receive buffer is
+// small, so that they soon wait in the broker.
 func deaf(t *testing.T, address, command string) {
 	t.Helper()
 	connection, err := new(net.Dialer).DialContext(t.Context(), "tcp", address)
@@ -163,7 +165,7 @@ func TestMaxPayload(t *testing.T) {
 	f := finding(t, b, "bus.max_payload")
 	assert.Equal(t, "messages of more than 64 KiB fail with resource_exhausted; usual is 1 MiB", f.Seen)
 
-	// Messages of a method come near the limit.
+	// The check must report a method whose messages come near the limit.
 	service := parse(t, orders)
 	serve(t, open(t, url), "SRV_large", service, handlers(service, echo))
 	request := order(service)

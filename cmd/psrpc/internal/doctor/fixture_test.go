@@ -50,7 +50,7 @@ service Orders {
   rpc Placed(Order) returns (Order) { option (psrpc.options) = { subscription: true type: MULTI }; }
 }`
 
-// changed returns the source of orders with a replacement.
+// changed returns the source of orders with old replaced.
 func changed(t *testing.T, old, replacement string) string {
 	t.Helper()
 	require.Contains(t, orders, old)
@@ -66,10 +66,10 @@ func parse(t *testing.T, source string) *registry.Service {
 	return reg.Services()[0]
 }
 
-// echo answers with the request.
+// echo is a handler that returns the request as the response.
 func echo(_ context.Context, _ *registry.Method, request []byte) ([]byte, error) { return request, nil }
 
-// handlers returns a handler for each method of a service that can be called.
+// handlers returns handle as the handler of each method that can be called.
 func handlers(service *registry.Service, handle func(context.Context, *registry.Method, []byte) ([]byte, error)) dynamic.Handlers {
 	all := make(dynamic.Handlers)
 	for _, method := range service.Methods() {
@@ -80,7 +80,7 @@ func handlers(service *registry.Service, handle func(context.Context, *registry.
 	return all
 }
 
-// peer is a server of a test.
+// peer is a server that a test has started.
 type peer struct {
 	*dynamic.Server
 
@@ -88,7 +88,7 @@ type peer struct {
 	status       *fleet.Status
 }
 
-// serve starts a server that answers for itself. It is killed when the test ends.
+// serve starts a server that answers discovery requests. It is killed when the test ends.
 func serve(t *testing.T, b bus.Bus, id string, service *registry.Service, handlers dynamic.Handlers, opts ...dynamic.RegisterOption) *peer {
 	t.Helper()
 	server := dynamic.NewServer(b, dynamic.WithServerID(id))
@@ -100,8 +100,8 @@ func serve(t *testing.T, b bus.Bus, id string, service *registry.Service, handle
 	return &peer{server, registration, status}
 }
 
-// pretend starts a server that tells what a test wants of itself. tell returns a QueryResponse as
-// JSON each time that it is asked.
+// pretend starts a server that answers discovery requests with what the test wants. tell is called
+// for each request, and returns a QueryResponse as JSON.
 func pretend(t *testing.T, b bus.Bus, id string, tell func() string) {
 	t.Helper()
 	reg := registry.New()
@@ -123,7 +123,7 @@ func pretend(t *testing.T, b bus.Bus, id string, tell func() string) {
 	require.NoError(t, registration.RegisterTopic("Query", "all"))
 }
 
-// newFleet returns a fleet with a conn of its own.
+// newFleet returns a fleet with its own conn.
 func newFleet(t *testing.T, b bus.Bus) *fleet.Fleet {
 	t.Helper()
 	conn, err := dynamic.NewConn(b, registry.New())
@@ -148,15 +148,15 @@ func client(t *testing.T, b bus.Bus, service *registry.Service, method string) *
 	return c
 }
 
-// order returns an empty request of a service like orders.
+// order returns an empty request for the methods of a service like orders.
 func order(service *registry.Service) *dynamicpb.Message {
 	return dynamicpb.NewMessage(service.Methods()[0].Input())
 }
 
-// window is the time between the two answers in tests that need two.
+// window is the time between the first and the second answers, in tests that need both.
 const window = 300 * time.Millisecond
 
-// examine runs checks, or all if none are given.
+// examine runs the given checks, or all if none are given, and returns the report.
 func examine(t *testing.T, b bus.Bus, only ...string) doctor.Report {
 	t.Helper()
 	report, err := doctor.Examine(t.Context(), doctor.Target{Bus: b, Fleet: newFleet(t, b)}, doctor.Options{Window: window, Only: only})
@@ -164,7 +164,7 @@ func examine(t *testing.T, b bus.Bus, only ...string) doctor.Report {
 	return report
 }
 
-// finding returns the only finding that is not OK of an examination that runs one check.
+// finding runs one check and returns its only finding that is not OK.
 func finding(t *testing.T, b bus.Bus, check string) doctor.Finding {
 	t.Helper()
 	return onlyFinding(t, examine(t, b, check))
@@ -184,11 +184,11 @@ func onlyFinding(t *testing.T, report doctor.Report) doctor.Finding {
 	return bad[0]
 }
 
-// network connects peers to one bus.
+// network opens buses that are connected to each other.
 type network struct {
 	name string
 	url  string
-	// open opens a bus. parameters are appended to its URL.
+	// open opens another bus. parameters are appended to its URL.
 	open func(t *testing.T, parameters string) bus.Bus
 }
 
@@ -236,7 +236,7 @@ func onEach(t *testing.T, test func(t *testing.T, n network)) {
 // withMonitor gives a NATS server a monitoring port.
 func withMonitor(o *server.Options) { o.HTTPHost, o.HTTPPort = "127.0.0.1", -1 }
 
-// refuse makes a server refuse to answer for itself.
+// refuse makes a server refuse to answer discovery requests.
 func refuse(t *testing.T, s *dynamic.Server) {
 	t.Helper()
 	_, err := fleet.Serve(s, fleet.WithAuthorize(func(context.Context, fleet.Verb) error {

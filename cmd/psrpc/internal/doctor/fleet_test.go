@@ -22,8 +22,8 @@ import (
 
 func protoString(text string) protoreflect.Value { return protoreflect.ValueOfString(text) }
 
-// A server whose connection is half-open gets questions, as far as the broker knows, but does not
-// answer.
+// A server whose connection is half-open does not answer discovery requests, although the broker
+// believes that it receives them.
 func TestSilent_HalfOpenConnection(t *testing.T) {
 	t.Parallel()
 	service := parse(t, orders)
@@ -75,7 +75,7 @@ func TestClock(t *testing.T) {
 	}
 }
 
-// serveVersions starts a server with each version of a service, the first one first.
+// serveVersions starts a server for each source of a service, in the given order.
 func serveVersions(t *testing.T, n network, sources ...string) {
 	t.Helper()
 	for i, source := range sources {
@@ -173,7 +173,8 @@ func TestRedisDB(t *testing.T) {
 	assert.Equal(t, []string{"SRV_database2"}, f.Servers)
 }
 
-// oneVariant returns a fleet that uses the same broker with other parameters.
+// oneVariant returns a function for Target.Variants. It yields one fleet, which uses the same
+// broker with other parameters.
 func oneVariant(t *testing.T, n network, parameters string, isPrefix bool) func(context.Context, bus.Info, []string) iter.Seq[doctor.Variant] {
 	t.Helper()
 	return func(context.Context, bus.Info, []string) iter.Seq[doctor.Variant] {
@@ -199,8 +200,8 @@ func TestModes(t *testing.T) {
 		"they and the 1 server here do not hear each other", f.Seen)
 }
 
-// Fleets with other prefixes may share a broker. They are worth a warning if the prefix of this
-// program has no servers.
+// Fleets with other prefixes may share a broker, which is no problem. But if there are no servers
+// with the prefix of this program, the prefix may be wrong, so there must be a warning.
 func TestModes_Prefix(t *testing.T) {
 	t.Parallel()
 	n, service := onRedis(t), parse(t, orders)
@@ -226,7 +227,8 @@ func TestModes_Prefix(t *testing.T) {
 	assert.Len(t, report.Findings, 1)
 }
 
-// A wrong prefix is found although nobody uses it, and so are channels without a prefix.
+// If no server uses the prefix of this program, the check must name the prefixes that are in use.
+// That includes channels without a prefix.
 func TestModes_WrongPrefix(t *testing.T) {
 	t.Parallel()
 	n, service := onRedis(t), parse(t, orders)
@@ -290,7 +292,7 @@ func TestOverload(t *testing.T) {
 	})
 }
 
-// while examines while a function runs again and again.
+// while examines a bus while repeat is called again and again.
 func while(t *testing.T, b bus.Bus, check string, repeat func()) doctor.Report {
 	t.Helper()
 	stop, stopped := make(chan struct{}), make(chan struct{})
@@ -333,7 +335,7 @@ func TestErrors(t *testing.T) {
 	})
 }
 
-// A server loses its connection to the broker, and with it frames.
+// A server that loses its connection to the broker also loses frames, which the check must report.
 func TestLost(t *testing.T) {
 	t.Parallel()
 	service := parse(t, orders)
@@ -346,7 +348,8 @@ func TestLost(t *testing.T) {
 			b := open(t, url)
 			asked := newFleet(t, b)
 			var report doctor.Report
-			require.Eventually(t, func() bool { // the connection is cut before or after the first answers
+			// Repeat the examination until the cut falls between the first and the second answers.
+			require.Eventually(t, func() bool {
 				cut := time.AfterFunc(100*time.Millisecond, proxy.Cut)
 				defer cut.Stop()
 				var err error
@@ -402,7 +405,7 @@ func TestTopics(t *testing.T) {
 	})
 }
 
-// A server may refuse to answer.
+// A server that refuses to answer must be reported with its error.
 func TestServers_Refuse(t *testing.T) {
 	t.Parallel()
 	onEach(t, func(t *testing.T, n network) {

@@ -13,7 +13,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/dynamic"
 )
 
-// A fleet that is whole passes all checks, on every bus, while clients call it.
+// A healthy fleet must pass all checks on every kind of bus, while clients call it.
 func TestExamine_WholeFleet(t *testing.T) {
 	t.Parallel()
 	onEach(t, func(t *testing.T, n network) {
@@ -31,7 +31,7 @@ func TestExamine_WholeFleet(t *testing.T) {
 					stopped <- err
 					return
 				}
-				<-time.After(time.Millisecond) // a moderate load
+				<-time.After(time.Millisecond) // keeps the load moderate
 			}
 			stopped <- nil
 		}()
@@ -65,7 +65,7 @@ func TestExamine_UnknownCheck(t *testing.T) {
 	require.EqualError(t, err, "there is no check fleet.clok; did you mean fleet.clock?")
 }
 
-// A part of an ID selects all checks that begin with it.
+// The beginning of an ID must select all checks whose ID begins with it.
 func TestExamine_SelectsChecks(t *testing.T) {
 	t.Parallel()
 	n := onLocal(t)
@@ -75,7 +75,8 @@ func TestExamine_SelectsChecks(t *testing.T) {
 	assert.Equal(t, []string{"bus.reach", "bus.rtt", "bus.version", "bus.acl", "bus.max_payload", "fleet.clock"}, report.Passed)
 }
 
-// An empty bus is not an error of the broker, but nothing can be said about its servers.
+// A bus without servers is no fault of the broker. There must be a warning that nothing can be said
+// about servers.
 func TestExamine_NoServers(t *testing.T) {
 	t.Parallel()
 	onEach(t, func(t *testing.T, n network) {

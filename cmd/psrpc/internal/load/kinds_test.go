@@ -33,7 +33,7 @@ service Orders {
 message Order { int64 id = 1; string name = 2; }
 `
 
-// fleet is two servers of the service shop.Orders.
+// fleet consists of two servers of the service shop.Orders.
 type fleet struct {
 	reg *registry.Registry
 	bus bus.Bus
@@ -147,7 +147,7 @@ func TestUpdates_SharedByAQueueAndOnATopic(t *testing.T) {
 	updates, err := load.NewUpdates(target, load.UpdateOptions{Subscribers: []*dynamic.Conn{f.conn(t), f.conn(t)}})
 	require.NoError(t, err)
 	t.Cleanup(updates.Close)
-	// Updates of others count apart.
+	// Updates that another publisher sends must be counted as foreign.
 	other, _ := f.reg.FindMessageByName("shop.Order")
 	require.NoError(t, dynamic.Publish(t.Context(), target.Conn, "shop.Orders/Jobs", other.New().Interface(), dynamic.WithTopic("eu")))
 	run(t, load.Plan{Count: 50}, updates.Do)
@@ -160,7 +160,7 @@ func TestUpdates_SharedByAQueueAndOnATopic(t *testing.T) {
 func TestUpdates_CountsLostOnes(t *testing.T) {
 	f := newFleet(t)
 	target := f.target(t, "News", "")
-	// The subscriber is on another bus, where nobody publishes.
+	// The subscriber is on another bus, so it receives no updates.
 	f.bus = bus.NewLocal()
 	t.Cleanup(func() { assert.NoError(t, f.bus.Close()) })
 	updates, err := load.NewUpdates(target, load.UpdateOptions{Subscribers: []*dynamic.Conn{f.conn(t)}})

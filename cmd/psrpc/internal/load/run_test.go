@@ -13,7 +13,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// wait is an operation that takes d.
+// wait returns an operation that takes the time d.
 func wait(d time.Duration) load.Operation {
 	return func(context.Context, load.Request) error {
 		<-time.After(d)

@@ -16,9 +16,10 @@ func TestSchedule_Ramp(t *testing.T) {
 	assert.EqualValues(t, 100, s.warmUpOperations())
 	assert.Equal(t, 500*time.Millisecond, s.at(50))
 	assert.Equal(t, time.Second, s.at(100))
-	// Halfway through the ramp, 5 s at 150 a second on average have passed.
+	// At half of the ramp's time, 5 s have passed since the warm-up, at 150 operations a second on
+	// average.
 	assert.InDelta(t, 6, s.at(100+750).Seconds(), 1e-6)
-	// The whole ramp has 2,000 operations. After it, the rate stays.
+	// The whole ramp has 2,000 operations. After it, the rate no longer changes.
 	assert.InDelta(t, 11, s.at(100+2000).Seconds(), 1e-6)
 	assert.InDelta(t, 12, s.at(100+2300).Seconds(), 1e-6)
 	for n := uint64(1); n < 3000; n++ {
@@ -33,8 +34,8 @@ func TestSchedule_RampDown(t *testing.T) {
 	assert.InDelta(t, 10, s.at(2000).Seconds(), 1e-6)
 }
 
-// A server that stands still for a while must show in the latencies of an open loop: the operations
-// that should have started meanwhile count from when they should have.
+// If a server pauses, the latencies of an open loop must show it. An operation that could not start
+// during the pause is measured from its intended start.
 func TestRun_OpenLoopCountsFromTheIntendedStart(t *testing.T) {
 	const pause = 200 * time.Millisecond
 	start := time.Now()
@@ -48,7 +49,7 @@ func TestRun_OpenLoopCountsFromTheIntendedStart(t *testing.T) {
 	assert.EqualValues(t, 200, result.Completed)
 	assert.Less(t, time.Since(start), 2*time.Second)
 	assert.GreaterOrEqual(t, result.Latency.Max, pause)
-	// About 100 of the 200 operations had to wait, on average half of the pause.
+	// About 100 of the 200 operations had to wait, on average for half of the pause.
 	assert.Greater(t, result.Latency.P90, pause/2)
 	assert.Greater(t, result.Late.P90, pause/2)
 }

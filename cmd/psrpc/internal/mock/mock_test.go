@@ -69,7 +69,7 @@ func newRegistry(t *testing.T, source string) *registry.Registry {
 	return reg
 }
 
-// serve serves the mock and returns a conn to it.
+// serve starts a server with a mock and returns a conn to it.
 func serve(t *testing.T, config mock.Config) *dynamic.Conn {
 	t.Helper()
 	reg := newRegistry(t, source)
@@ -358,7 +358,7 @@ func TestGenerate_KeepsToRulesOfProtovalidate(t *testing.T) {
 	}
 }
 
-// Messages that contain themselves end somewhere, also if they do so many times.
+// If the messages of a schema contain each other, generated messages must still be finite.
 func TestGenerate_IsBounded(t *testing.T) {
 	wide := strings.Builder{}
 	wide.WriteString("syntax = \"proto3\"; package shop; service Orders { rpc Get(Order) returns (Order); } message Order {")
@@ -373,7 +373,7 @@ func TestGenerate_IsBounded(t *testing.T) {
 	assert.Less(t, proto.Size(message), 1<<20)
 }
 
-// Generated messages have values that mean something.
+// Generated fields should rarely be zero, because a zero mostly means nothing.
 func TestGenerate_PrefersValuesOtherThanZero(t *testing.T) {
 	reg := newRegistry(t, source)
 	s, _ := reg.Service("shop.Orders")

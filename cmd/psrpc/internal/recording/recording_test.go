@@ -68,7 +68,7 @@ func service(t *testing.T, reg *registry.Registry) *registry.Service {
 	return s
 }
 
-// message returns a message of the schema.
+// message returns a message of the schema with fields from JSON.
 func message(t *testing.T, s *registry.Service, name, json string) proto.Message {
 	t.Helper()
 	messageType, err := s.FindMessageByName(protoreflect.FullName("shop." + name))
@@ -155,7 +155,8 @@ func TestFile_DescribesItself(t *testing.T) {
 	}
 }
 
-// recording.proto describes what the package writes, so that other languages can read it.
+// recording.proto must describe exactly what the package writes, so that other languages can read
+// it.
 func TestFile_IsAsTheSchemaSays(t *testing.T) {
 	schema, err := os.ReadFile("recording.proto")
 	require.NoError(t, err)
@@ -345,7 +346,7 @@ func TestReplay(t *testing.T) {
 	assert.ErrorIs(t, replay.Run(t.Context(), rec), errors.InvalidArgument)
 }
 
-// A file that somebody else has made cannot make Load panic.
+// No file can make Load panic, whoever has made it.
 func FuzzLoad(f *testing.F) {
 	var file bytes.Buffer
 	w, err := recording.NewWriter(&file, recording.Header{Begun: time.Unix(1, 2), Bus: "redis", Redacted: []string{"x"}})

@@ -21,7 +21,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// fakeFleet answers with versions of services. It counts how often descriptors are asked for.
+// fakeFleet stands for the servers of a bus. It counts how often it is asked for descriptors.
 type fakeFleet struct {
 	versions []schema.Version
 	files    map[string]*descriptorpb.FileDescriptorSet
@@ -111,8 +111,8 @@ func TestChain_NamesTheVersionsOfAService(t *testing.T) {
 	assert.Equal(t, "shop.Orders/Get", method.FullName())
 }
 
-// If the servers have a newer version of a service than the files, the error of a method that only
-// they have says so.
+// If the servers have a newer version of a service than the files, a method may exist only on the
+// servers. The error must say so.
 func TestChain_SaysThatTheFilesAreOld(t *testing.T) {
 	t.Parallel()
 	f := new(fakeFleet)
@@ -139,12 +139,12 @@ func TestChain_KeepsWhatServersHaveTold(t *testing.T) {
 		require.NoError(t, err)
 	}
 	assert.Equal(t, 1, f.asked, "the descriptors are read from the cache the second time")
-	// Nobody answers any more.
+	// No server answers any more, so the cache is used.
 	chain := newChain(new(fakeFleet), dir, "")
 	method, err := chain.Method(t.Context(), "Orders/Get")
 	require.NoError(t, err)
 	assert.Equal(t, "from the cache, digest "+digest[:8], chain.Origin(method.Service()))
-	// A damaged file is not used, and is removed.
+	// A damaged file in the cache must not be used, and must be removed.
 	path := filepath.Join(dir, digest+".binpb")
 	require.NoError(t, os.WriteFile(path, []byte("\x0a\x02xx"), 0o600))
 	_, err = newChain(new(fakeFleet), dir, "").Method(t.Context(), "Orders/Get")

@@ -15,7 +15,8 @@ import (
 
 var start = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 
-// server returns the answer of a server that has started at the time start.
+// server returns the answer of a server. after is how long after its start the server has given the
+// answer.
 func server(id string, after time.Duration, methods ...fleet.Method) *fleet.Server {
 	return &fleet.Server{
 		ID: id, Started: start, Now: start.Add(after),
@@ -91,7 +92,7 @@ func TestLoads_Keep(t *testing.T) {
 	assert.EqualValues(t, 2, loads[0].Calls)
 }
 
-// A server that was not asked for its counters has none.
+// An answer without counters, because nobody has asked for them, must not have a load.
 func TestLoads_WithoutCounters(t *testing.T) {
 	t.Parallel()
 	assert.Empty(t, summary.Loads(nil, []*fleet.Server{server("a", time.Second, fleet.Method{Name: "Get"})}, summary.ByService, nil))

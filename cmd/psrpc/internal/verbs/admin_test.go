@@ -12,7 +12,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/cmd/psrpc/internal/clitest"
 )
 
-// Servers are drained, resumed and told what to log, one after the other.
+// The verbs must drain servers, resume them and set their log level, one server after the other.
 func TestAdmin_Golden(t *testing.T) {
 	t.Parallel()
 	for _, format := range []string{"table", "json", "name"} {
@@ -52,7 +52,7 @@ func TestAdmin_Refused(t *testing.T) {
 	}
 }
 
-// In a read-only context, servers are changed only with --yes.
+// In a read-only context, verbs must change servers only if --yes is given.
 func TestAdmin_ReadOnly(t *testing.T) {
 	t.Parallel()
 	b, home := newBus(t), t.TempDir()

@@ -23,7 +23,7 @@ import (
 
 const shopProto = "testdata/shop.proto"
 
-// shopRegistry returns a registry with shop.Orders.
+// shopRegistry returns a registry with the service shop.Orders.
 func shopRegistry(t *testing.T) *registry.Registry {
 	t.Helper()
 	reg := registry.New()
@@ -31,7 +31,7 @@ func shopRegistry(t *testing.T) *registry.Registry {
 	return reg
 }
 
-// serveShop serves shop.Orders with a mock on a bus. Orders with an id of 400 are not found.
+// serveShop serves shop.Orders with a mock. The id 400 is an order that is not found.
 func serveShop(t *testing.T, b bus.Bus, id string, opts ...dynamic.ServerOption) *dynamic.Server {
 	t.Helper()
 	reg := shopRegistry(t)
@@ -69,7 +69,7 @@ func shopEnv(t *testing.T) clitest.Env {
 	return clitest.Env{Bus: b}
 }
 
-// figures replaces what a measurement yields by the letter N, and makes columns two spaces apart.
+// figures replaces measured numbers by the letter N, and makes columns two spaces apart.
 func figures(text string) string {
 	text = regexp.MustCompile(`\b\d[\d,]*(\.\d+)?( ms| s|µs|ms| ns)\b`).ReplaceAllString(text, "TIME")
 	lines := strings.SplitAfter(text, "\n")
@@ -113,7 +113,7 @@ func TestBench_Golden(t *testing.T) {
 	}
 }
 
-// What bench prints if the servers do not answer in time.
+// If the servers do not answer in time, bench must print the errors and end.
 func TestBench_FrozenServer(t *testing.T) {
 	env := localEnv(t)
 	service, _ := shopRegistry(t).Service("shop.Orders")

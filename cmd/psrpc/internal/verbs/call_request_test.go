@@ -17,8 +17,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// echoEnv returns an environment with a server that passes its requests to seen, and sends back an
-// empty response.
+// echoEnv returns an environment with one server. It passes its requests to seen, and answers with
+// an empty response.
 func echoEnv(t *testing.T, seen func(metadata map[string]string, request *dynamicpb.Message)) clitest.Env {
 	t.Helper()
 	reg := registry.New()
@@ -66,7 +66,7 @@ func TestCall_Raw(t *testing.T) {
 	assert.Equal(t, "\n\x03Ada", result.Stdout)
 }
 
-// Every way to give DATA makes the same request.
+// Each way to write the argument DATA must make the same request.
 func TestCall_Data(t *testing.T) {
 	t.Parallel()
 	file := filepath.Join(t.TempDir(), "request.json")

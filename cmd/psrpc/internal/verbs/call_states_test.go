@@ -23,8 +23,8 @@ var otherGreeter embed.FS
 // These functions replace what differs from run to run.
 var digests = clitest.Replace(`\b[0-9a-f]{8}\b`, "DIGEST")
 
-// A call to a server that is frozen, or whose connection is half open, ends with the timeout, and a
-// call to a server that was killed fails at once. The schema is then taken from the cache.
+// A call must end at its timeout if the server is frozen or its connection is half-open. It must
+// fail at once if the server was killed. The schema then comes from the cache.
 func TestCall_ServerFrozenOrKilled(t *testing.T) {
 	t.Parallel()
 	for name, start := range map[string]func(t *testing.T) (url string){
@@ -57,7 +57,8 @@ func TestCall_ServerFrozenOrKilled(t *testing.T) {
 	}
 }
 
-// While a server drains, calls go to the others. If there are no others, nobody listens.
+// While a server drains, calls must go to the other servers. If there are none, the error must say
+// that nobody listens.
 func TestCall_ServerDraining(t *testing.T) {
 	t.Parallel()
 	b := bus.NewLocal()
@@ -73,7 +74,8 @@ func TestCall_ServerDraining(t *testing.T) {
 	clitest.Golden(t, "draining_resumed", clitest.Run(t, env, "", "call", "Greeter/Hello", "name=Ada"))
 }
 
-// If servers have two versions of a service, call and describe name the versions. The user chooses.
+// If servers have two versions of a service, call and describe must name the versions, so that the
+// user can choose one.
 func TestCall_TwoVersions(t *testing.T) {
 	t.Parallel()
 	env := greeterEnv(t)
@@ -98,8 +100,8 @@ func TestCall_TwoVersions(t *testing.T) {
 	clitest.Golden(t, "versions_unknown", clitest.Run(t, env, "", "describe", "Greeter", "--digest", "ffffff"), digests)
 }
 
-// A subscriber outlives an outage of its broker, and what is logged meanwhile goes to the standard
-// error.
+// A subscription must survive an outage of its broker. What the bus logs during the outage must go
+// to the standard error.
 func TestSubscribe_BrokerRestarts(t *testing.T) {
 	t.Parallel()
 	redis := testenv.Redis(t)

@@ -202,7 +202,7 @@ func TestCall_SchemaFromFiles(t *testing.T) {
 	clitest.Golden(t, "describe_out", clitest.Run(t, env, "", "describe", "Greeter", "--out", dir), clitest.Replace(dir, "DIR"))
 	result := clitest.Run(t, env, "", "call", "Greeter/Best", "name=Ada", "-p", filepath.Join(dir, "*.proto"))
 	clitest.Golden(t, "call_from_files", result)
-	// The service of the file is preferred to that of the servers.
+	// If a service is in a file and at the servers, that of the file must be used.
 	source, err := os.ReadFile(filepath.Join(dir, "greeter.proto"))
 	require.NoError(t, err)
 	changed := strings.Replace(string(source), "string text = 1", "string renamed = 1", 1)
@@ -278,8 +278,8 @@ func TestUp_ServesTheExample(t *testing.T) {
 	clitest.Golden(t, "up_json", stop(), address)
 }
 
-// startUp runs the verb up on free ports until stop is called. It returns the first thing that up
-// prints.
+// startUp runs the verb up on free ports until stop is called. announcement is the first output of
+// the verb.
 func startUp(t *testing.T, args ...string) (announcement string, stop func() clitest.Result) {
 	t.Helper()
 	ctx, interrupt := context.WithCancel(t.Context())
@@ -287,7 +287,7 @@ func startUp(t *testing.T, args ...string) (announcement string, stop func() cli
 	env := clitest.Env{Context: ctx, OnOutput: func(text string) {
 		select {
 		case announced <- text:
-		default: // it is not the first
+		default: // this is not the first output
 		}
 	}}
 	results := make(chan clitest.Result, 1)

@@ -18,7 +18,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// doctorVaries replaces what the clocks, the speed and the ports of this machine decide.
+// doctorVaries replaces what depends on the clocks, the speed and the ports of this machine.
 var doctorVaries = []func(string) string{
 	clitest.Replace(`127\.0\.0\.1:\d+`, "127.0.0.1:PORT"),
 	clitest.Replace(`(PORT|local)[",]+ ?[0-9.]+ ?(ns|µs|ms)`, "$1, TIME"),
@@ -42,7 +42,7 @@ func TestDoctor_Golden(t *testing.T) {
 	}
 }
 
-// serveHello starts a server of a small service that answers for itself.
+// serveHello starts a server of a small service. It answers discovery requests.
 func serveHello(t *testing.T, url, id string) {
 	t.Helper()
 	b, err := bus.Open(t.Context(), url)
@@ -63,7 +63,8 @@ func serveHello(t *testing.T, url, id string) {
 	require.NoError(t, err)
 }
 
-// A whole fleet is reported as such, and a broker that is down has its own exit code.
+// For a healthy fleet, doctor must report no problems. If the broker is down, it must end with the
+// exit code for that.
 func TestDoctor_Redis(t *testing.T) {
 	t.Parallel()
 	broker := testenv.Redis(t)
@@ -78,7 +79,7 @@ func TestDoctor_Redis(t *testing.T) {
 	assert.Contains(t, down.Stderr, "connection refused")
 }
 
-// A prefix with a mistake is noticed, because the broker tells which prefixes are in use.
+// If the prefix is misspelled, doctor must say which prefixes are in use, which the broker tells.
 func TestDoctor_WrongPrefix(t *testing.T) {
 	t.Parallel()
 	broker := testenv.Redis(t)
@@ -90,7 +91,8 @@ func TestDoctor_WrongPrefix(t *testing.T) {
 	assert.Contains(t, result.Stdout, "use no prefix if you look for these servers")
 }
 
-// Servers that use the broker in another way are found, because doctor asks them in their way.
+// doctor must find servers that use the broker in another mode. To do so, it asks them in that
+// mode.
 func TestDoctor_OtherMode(t *testing.T) {
 	t.Parallel()
 	broker := testenv.NATS(t)
@@ -102,7 +104,7 @@ func TestDoctor_OtherMode(t *testing.T) {
 	assert.Contains(t, result.Stdout, "1 server, such as SRV_other, use this broker with subject_per_method=true: ")
 }
 
-// Ctrl-C ends the time in which errors are counted.
+// doctor waits while the servers count errors. Ctrl-C must end the wait.
 func TestDoctor_Interrupted(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)

@@ -9,10 +9,11 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/cmd/psrpc/internal/clitest"
 )
 
-// eventTimes replaces what the time zone of this machine decides.
+// eventTimes replaces the times of events, which depend on the time zone of this machine.
 var eventTimes = clitest.Replace(`(?m)^[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{3}`, "CLOCK")
 
-// The servers that are there come first, and changes follow as they happen.
+// The verb events must first show the servers that have already started, and then changes as they
+// happen.
 func TestEvents_Golden(t *testing.T) {
 	t.Parallel()
 	for _, format := range []string{"table", "json", "name"} {
@@ -22,7 +23,7 @@ func TestEvents_Golden(t *testing.T) {
 			server := &fakeServer{id: "SRV_orders1", age: time.Hour, answer: always(`{"app": "shop", "appVersion": "1.4.2"}`)}
 			server.start(t, b)
 			var once sync.Once
-			// The start of the server is shown when the subscription is there.
+			// When the start of the server is shown, the verb has already subscribed to changes.
 			publish := func(text string) {
 				if !strings.Contains(text, "SRV_orders1") {
 					return

@@ -21,13 +21,13 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// fakeServer answers the questions to a fleet with what a test has decided, so that the output of
+// fakeServer answers discovery requests with answers that a test has chosen, so that the output of
 // the command line has known numbers.
 type fakeServer struct {
 	id string
-	// age is the time since the server has started, and ahead is how far its clock is ahead.
+	// age is how long ago the server has started, and ahead is by how much its clock is ahead.
 	age, ahead time.Duration
-	// answer returns the rest of the n-th answer as JSON, beginning with 0.
+	// answer returns the rest of answer number n as JSON. The first answer has number 0.
 	answer func(n int) string
 
 	answers atomic.Int64
@@ -36,7 +36,7 @@ type fakeServer struct {
 	serving *dynamic.Registration
 }
 
-// always returns an answer that does not change.
+// always returns a function for the field answer that always returns the same.
 func always(answer string) func(int) string { return func(int) string { return answer } }
 
 const controlService = "dynpsrpc.fleet.v1.DynpsrpcFleet"
@@ -84,7 +84,7 @@ func (f *fakeServer) query(context.Context, *registry.Method, []byte) ([]byte, e
 	return proto.Marshal(answer)
 }
 
-// change publishes a change, given as JSON.
+// change publishes a change of the server, which is given as JSON.
 func (f *fakeServer) change(t *testing.T, change string) {
 	t.Helper()
 	message := dynamicpb.NewMessage(f.types["Change"])

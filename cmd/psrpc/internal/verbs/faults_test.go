@@ -23,7 +23,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/testenv"
 )
 
-// faultBroker is a broker on which faults are tested.
+// faultBroker is a kind of broker on which the faults are tested.
 type faultBroker struct {
 	name string
 	// start starts the broker. It returns its URL, and the URL that a user of it has to know.
@@ -56,18 +56,18 @@ func cutScheme(url string) (scheme, addr string) {
 	return url[:at], url[at:]
 }
 
-// fault is something that is wrong with a fleet, or with what the user says about it.
+// fault is a fault of a fleet, or a mistake in the arguments that the user gives.
 type fault struct {
 	name string
-	// start starts a fleet in which something is wrong. It returns the arguments that name the bus.
+	// start starts a fleet with the fault. It returns the arguments that name the bus.
 	start func(t *testing.T, b faultBroker) (args []string)
-	// silent reports whether a server is there that does not answer.
+	// silent is true if the fleet has a server that does not answer.
 	silent bool
-	// verbs are further command lines that are run.
+	// verbs are additional command lines to run with this fault.
 	verbs []string
 }
 
-// faultVerbs are the command lines of the table: each verb that asks a fleet once.
+// faultVerbs are the command lines to run with each fault: one for each verb that asks a fleet.
 var faultVerbs = []string{
 	"list",
 	"list --scan",
@@ -98,7 +98,8 @@ var faults = []fault{
 		url := startFleet(t, b)
 		process := startProcess(t, url, "SRV_second")
 		require.NoError(t, process.Kill())
-		require.Eventually(t, func() bool { // The broker sees that the connection is gone.
+		// Wait until the broker has noticed that the connection is gone.
+		require.Eventually(t, func() bool {
 			return clitest.Run(t, clitest.Env{}, "", "ping", "-o", "name", "--bus", url).Stdout == "SRV_first\n"
 		}, 10*time.Second, 10*time.Millisecond)
 		return []string{"--bus", url}
@@ -163,8 +164,8 @@ func startFleet(t *testing.T, b faultBroker) (url string) {
 	return scheme + addr
 }
 
-// Each verb says what is wrong, with an exit code that tells the cause, and does not wait for long.
-// The golden files are the table of what is printed.
+// Each verb must say what is wrong, with an exit code that tells the cause, and must not wait for
+// long. The golden files show what each verb prints for each fault.
 func TestFaults_Golden(t *testing.T) {
 	t.Parallel()
 	for _, b := range faultBrokers {
@@ -209,7 +210,7 @@ var unmeasured = []func(string) string{
 	clitest.Replace(` {3,}`, "  "),
 }
 
-// The process that startProcess starts runs only this test.
+// TestProcess is not a test itself: startProcess runs it in another process, as a server.
 func TestProcess(t *testing.T) {
 	url := os.Getenv("PSRPC_TEST_BUS")
 	if url == "" {
@@ -217,10 +218,11 @@ func TestProcess(t *testing.T) {
 	}
 	startGreeter(t, url, greeterOptions{id: os.Getenv("PSRPC_TEST_ID"), affinity: 0.75})
 	fmt.Println("ready")
-	_, _ = io.Copy(io.Discard, os.Stdin) // It ends with the process of the other test.
+	// Read until the process of the test that has started this one ends.
+	_, _ = io.Copy(io.Discard, os.Stdin)
 }
 
-// startProcess serves greeting.Greeter in a process of its own, which a test can kill or freeze.
+// startProcess serves greeting.Greeter in another process, which a test can kill or freeze.
 func startProcess(t *testing.T, url, id string) *os.Process {
 	t.Helper()
 	command := exec.CommandContext(context.WithoutCancel(t.Context()), os.Args[0], "-test.run=^TestProcess$")

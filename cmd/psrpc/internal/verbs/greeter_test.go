@@ -19,7 +19,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// greeterSource declares the service that the servers of the tests serve.
+// greeterSource declares greeting.Greeter, the service that most tests serve.
 const greeterSource = `
 syntax = "proto3";
 package greeting;
@@ -34,16 +34,17 @@ service Greeter {
 }
 `
 
-// greeterOptions say how a server of the tests differs from others.
+// greeterOptions are the differences between the servers of the tests.
 type greeterOptions struct {
 	id string
-	// field is another field of the request, which makes another version of the service.
+	// field declares an additional field of the request, which makes another version of the
+	// service.
 	field string
-	// silent servers do not answer for themselves.
+	// silent keeps the server from answering discovery requests.
 	silent bool
 	// affinity is the affinity for the method Best. The default is 1.
 	affinity float32
-	// ran counts the requests that were run. It may be nil.
+	// ran counts the requests that have run. It may be nil.
 	ran *atomic.Int64
 }
 

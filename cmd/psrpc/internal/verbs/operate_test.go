@@ -14,7 +14,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/cmd/psrpc/internal/clitest"
 )
 
-// orders is the answer of a server of shop.Orders. It has handled 10 more calls n times.
+// orders is the answer of a server of shop.Orders. With each n, the server has handled 10 more
+// calls.
 func orders(version, digest, state string, n int) string {
 	return fmt.Sprintf(`{
 		"app": "shop", "appVersion": %q, "labels": {"host": "box", "region": "eu"}, "state": %q,
@@ -35,8 +36,8 @@ const (
 	serving, draining    = "STATE_SERVING", "STATE_DRAINING"
 )
 
-// shop starts three servers: two of shop.Orders in two versions, one of which drains, and one of
-// shop.Carts, which is not well.
+// shop starts three servers. Two of them serve shop.Orders in different versions, and one of these
+// drains. The third serves shop.Carts and is not healthy.
 func shop(t *testing.T) bus.Bus {
 	t.Helper()
 	b := newBus(t)
@@ -80,7 +81,7 @@ var measured = map[string][]func(string) string{
 	},
 }
 
-// measuredNumbers does the same for JSON.
+// measuredNumbers replaces measured numbers in JSON.
 var measuredNumbers = []func(string) string{
 	clitest.Replace(`"(rtt|clock|took)_ns":-?[0-9]+`, `"${1}_ns":0`),
 	clitest.Replace(`"(started|since)":"[^"]*"`, `"$1":"AT"`),
@@ -151,7 +152,7 @@ func TestOperate_Golden(t *testing.T) {
 	}
 }
 
-// Without a server that answers, every verb says so, and what to do.
+// If no server answers, each verb must say so and advise the user what to do.
 func TestOperate_Nobody(t *testing.T) {
 	t.Parallel()
 	for _, args := range []string{"list", "stats", "health", "ping", "top --once"} {

@@ -12,7 +12,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/cmd/psrpc/internal/verbs"
 )
 
-// docs/cli.md describes the verbs as they are. go test -update writes it.
+// docs/cli.md must describe the current verbs. With the flag -update, the test writes the page
+// instead.
 func TestReference_IsUpToDate(t *testing.T) {
 	t.Parallel()
 	const path = "../../../../docs/cli.md"

@@ -23,8 +23,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// recordShop writes a recording of calls of shop.Orders and returns its path. Each call has a request
-// and a response, or an error.
+// recordShop writes a recording of calls of shop.Orders and returns its path. Each call consists of
+// a request and a response or an error.
 func recordShop(t *testing.T, calls ...[2]string) string {
 	t.Helper()
 	reg := registry.New()

@@ -16,8 +16,9 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/cmd/psrpc/internal/clitest"
 )
 
-// startVerb runs a verb in the background. It returns when the verb has printed ready. The first
-// returned function interrupts the verb and returns its result. The second one waits for its end.
+// startVerb runs a verb in the background, and returns when the verb has printed ready. stop
+// interrupts the verb and returns its result. wait returns the result when the verb has ended by
+// itself.
 func startVerb(t *testing.T, env clitest.Env, ready string, args ...string) (stop, wait func() clitest.Result) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
@@ -51,7 +52,7 @@ func startVerb(t *testing.T, env clitest.Env, ready string, args ...string) (sto
 	return stop, wait
 }
 
-// atNoon is the time that verbs print in golden files.
+// atNoon returns the time that verbs print in golden files.
 func atNoon() time.Time { return time.Date(2026, 1, 2, 12, 0, 0, 0, time.UTC) }
 
 func localEnv(t *testing.T) clitest.Env {

@@ -39,7 +39,8 @@ func tappedEnv(t *testing.T, opts ...fleet.ServeOption) (env clitest.Env, watche
 	return clitest.Env{Bus: b, Now: atNoon}, log
 }
 
-// watchLog is the log of a server. It receives a value when a client has begun to watch the server.
+// watchLog is a log handler for a server. It sends a value when a client has begun to watch the
+// server.
 type watchLog chan struct{}
 
 func (l watchLog) Write(line []byte) (int, error) {
@@ -52,7 +53,7 @@ func (l watchLog) Write(line []byte) (int, error) {
 	return len(line), nil
 }
 
-// callShop makes a call of every kind.
+// callShop makes one call of every kind.
 func callShop(t *testing.T, env clitest.Env) {
 	t.Helper()
 	for _, call := range [][]string{
@@ -96,7 +97,8 @@ func TestTap_ShowsCalls(t *testing.T) {
 			want := map[string]int{"tap": 9, "tap_payloads": 9, "tap_claims": 2, "tap_filter": 2}[name]
 			require.Greater(t, len(lines), want, result.Stdout)
 			result.Stdout, result.Stderr = strings.Join(lines[:want], ""), strings.SplitAfter(result.Stderr, "\n")[0]
-			clitest.Golden(t, name, result, tapText, clitest.Sorted) // A message may overtake the opening of its stream.
+			// The lines are sorted, because a message may overtake the opening of its stream.
+			clitest.Golden(t, name, result, tapText, clitest.Sorted)
 		})
 	}
 }
@@ -110,7 +112,8 @@ func TestTap_JSON(t *testing.T) {
 		clitest.Replace(`"request":"[^"]+"`, `"request":"R"`), clitest.Replace(`"duration_ns":\d+`, `"duration_ns":N`))
 }
 
-// The server of the test does not permit taps, as those of psrpc.
+// The server in this test does not permit taps, like a server of psrpc. With --passive, its events
+// must still be seen.
 func TestTap_Passive(t *testing.T) {
 	env, _ := tappedEnv(t, fleet.WithApp("shop", "1"))
 	ctx, stop := context.WithCancel(t.Context())
@@ -180,8 +183,8 @@ func TestTap_Golden(t *testing.T) {
 func TestRecord_WritesWhatReplayReads(t *testing.T) {
 	env, watched := tappedEnv(t)
 	path := filepath.Join(t.TempDir(), "traffic.psrpc")
-	// Each call has two events. The stream has one for its opening, two for its messages and one for
-	// its end. Claims are recorded, too.
+	// A call has two events. The stream has one for its opening, two for its messages and one for
+	// its end. There are also events for claims.
 	_, wait := startVerb(t, env, "recording", "record", path, "Orders", "--for", "30s", "--count", "15")
 	<-watched
 	callShop(t, env)

@@ -13,7 +13,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/cmd/psrpc/internal/clitest"
 )
 
-// Three servers serve greeting.Greeter. One of them declines all requests. None of them runs one.
+// Three servers serve greeting.Greeter, one of which declines all requests. The verb who must show
+// who claims a request, and must not run it.
 func TestWho_Golden(t *testing.T) {
 	t.Parallel()
 	b := newBus(t)
