@@ -24,8 +24,8 @@ type Inspector interface {
 	Count(ctx context.Context, channels ...Channel) ([]int, error)
 	// Scan visits all channels of psrpc and dynpsrpc processes that have a subscription, in no
 	// particular order. Channels with another prefix than that of the bus are left out. Scan costs
-	// the broker time in proportion to the number of all its channels, so it should be called for a
-	// person rather than by a timer.
+	// the broker time in proportion to the number of all its channels, so it should be called when
+	// a person asks, not at regular intervals.
 	//
 	// If Scan fails, the last pair has an error. It has code unimplemented if the broker does not
 	// tell its channels to this bus.
@@ -46,7 +46,7 @@ type Inspector interface {
 // MaxPrefixes is the maximum number of prefixes that [Inspector.Prefixes] returns.
 const MaxPrefixes = 1000
 
-// The kinds of messages that a channel carries, as [Presence] tells them.
+// The kinds of messages that a channel carries: the values of the field Carries of [Presence].
 const (
 	// CarriesRequests stands for the requests or updates of a method.
 	CarriesRequests = "REQ"
@@ -87,14 +87,14 @@ type Presence struct {
 	// Carries is one of the constants above. It is empty if the subject carries requests, grants and
 	// streams, as most subjects of servers do on NATS.
 	Carries string
-	// Queue reports whether the channel is a queue, of whose receivers one gets each frame. It is
-	// always false on Redis, where the name of a channel does not tell.
+	// Queue reports whether the channel is a queue, so that each frame goes to only one of its
+	// receivers. It is always false on Redis, where the name of a channel does not tell this.
 	Queue bool
 	// ClientID is the ID of the client that listens. It is empty for the channels of servers.
 	ClientID string
 	// Address identifies a server in the name of its unicast channel. It is not the server's ID.
 	Address string
-	// Receivers is the number of subscriptions, counted as by [Inspector].
+	// Receivers is the number of subscriptions, counted as by [Inspector.Count].
 	Receivers int
 	// Peers holds the connections that listen. It is nil if the broker does not know them, as on
 	// Redis.
@@ -184,7 +184,7 @@ type Info struct {
 	SlowConsumers int64
 	// Connections is the number of connections to the broker.
 	Connections int
-	// Withheld says, for each fact that the broker does not tell, why it does not.
+	// Withheld contains the reason for each fact that the broker does not tell.
 	Withheld []string
 }
 
