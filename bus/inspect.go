@@ -19,8 +19,8 @@ type Inspector interface {
 	// knows only whether a channel has subscriptions, the number is 1 for at least one. If it does
 	// not even know that, the number is [Unknown].
 	//
-	// Count returns the error of ctx if ctx ends first, ErrClosed if the bus is closed, and an error
-	// with code permission_denied if the broker does not permit the question.
+	// Count returns the error of ctx if ctx ends first, ErrClosed if the bus is closed, and an
+	// error with code permission_denied if the broker does not permit the question.
 	Count(ctx context.Context, channels ...Channel) ([]int, error)
 	// Scan visits all channels of psrpc and dynpsrpc processes that have a subscription, in no
 	// particular order. Channels with another prefix than that of the bus are left out. Scan costs
@@ -31,10 +31,10 @@ type Inspector interface {
 	// tell its channels to this bus.
 	Scan(ctx context.Context) iter.Seq2[Presence, error]
 	// Prefixes returns the prefixes of the channels that psrpc and dynpsrpc processes have on the
-	// broker, at most 1,000, sorted. Processes with different prefixes do not hear each other. An empty
-	// string stands for channels without a prefix. Another prefix than that of the bus is found only if
-	// it ends with a character other than a letter, a digit or an underscore, such as a dot or a colon.
-	// Prefixes costs as much as Scan, and has the same errors.
+	// broker, at most 1,000, sorted. Processes with different prefixes do not hear each other. An
+	// empty string stands for channels without a prefix. Another prefix than that of the bus is
+	// found only if it ends with a character other than a letter, a digit or an underscore, such as
+	// a dot or a colon. Prefixes costs as much as Scan, and has the same errors.
 	Prefixes(ctx context.Context) ([]string, error)
 	// Peers returns the connections of the broker that have subscriptions, including those of other
 	// programs. It costs the broker time in proportion to the number of its connections. The result
@@ -50,8 +50,8 @@ const MaxPrefixes = 1000
 const (
 	// CarriesRequests stands for the requests or updates of a method.
 	CarriesRequests = "REQ"
-	// CarriesGrants stands for the grants of clients. Only methods whose servers claim requests have
-	// such a channel.
+	// CarriesGrants stands for the grants of clients. Only methods whose servers claim requests
+	// have such a channel.
 	CarriesGrants = "RCLAIM"
 	// CarriesStreams stands for stream messages, to the servers of a method or to a client.
 	CarriesStreams = "STR"
@@ -84,8 +84,8 @@ type Presence struct {
 	Method string
 	// Topic holds the parts of the topic. It is nil if there is none.
 	Topic []string
-	// Carries is one of the constants above. It is empty if the subject carries requests, grants and
-	// streams, as most subjects of servers do on NATS.
+	// Carries is one of the constants above. It is empty if the subject carries requests, grants
+	// and streams, as most subjects of servers do on NATS.
 	Carries string
 	// Queue reports whether the channel is a queue, so that each frame goes to only one of its
 	// receivers. It is always false on Redis, where the name of a channel does not tell this.
@@ -107,8 +107,8 @@ type Peer struct {
 	Address string
 	// Name is the name that the peer has given to its connection. It may be empty.
 	Name string
-	// Connected is the time since the peer has connected. Idle is the time since the broker has last
-	// heard from it, or sent something to it.
+	// Connected is the time since the peer has connected. Idle is the time since the broker has
+	// last heard from it, or sent something to it.
 	Connected, Idle time.Duration
 	// PendingBytes is the number of bytes that the broker has not been able to send to the peer.
 	PendingBytes int64
@@ -124,8 +124,8 @@ type Informed interface {
 	// Settings returns the settings of the bus. It never blocks.
 	Settings() Settings
 	// RoundTrip returns the time that the broker takes to answer a command on the connection of the
-	// bus. It costs the broker no more than a PING. It returns 0 if the bus has no broker. Its errors
-	// are those of Info.
+	// bus. It costs the broker no more than a PING. It returns 0 if the bus has no broker. Its
+	// errors are those of Info.
 	RoundTrip(ctx context.Context) (time.Duration, error)
 	// Info asks the broker for facts about it. It is meant for tools: it may open a connection to
 	// each of the broker's servers. Facts that the broker does not tell are zero, and Info.Withheld
@@ -156,8 +156,8 @@ type Settings struct {
 type Info struct {
 	Settings
 
-	// Software is the name of the broker, "redis", "valkey" or "nats". It is empty if the bus has no
-	// broker. Version is its version, for example "7.0.15".
+	// Software is the name of the broker, "redis", "valkey" or "nats". It is empty if the bus has
+	// no broker. Version is its version, for example "7.0.15".
 	Software, Version string
 	// Address is the host and port of the server to which the bus is connected, or the path of its
 	// socket. Nodes holds the addresses of all servers of the broker, if there are several.

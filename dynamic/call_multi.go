@@ -118,8 +118,8 @@ func (p *clientPlan) startMulti(ctx context.Context, r *route, request proto.Mes
 		return nil, c.withFacts(transport.ClassifyError(err))
 	}
 	c.published = time.Now()
-	// A discovery request reaches all servers of the service, so answers arrive sooner if the request
-	// of the call is sent first.
+	// A discovery request reaches all servers of the service, so answers arrive sooner if the
+	// request of the call is sent first.
 	p.discover(r)
 	c.timer = p.conn.timers.Start(timeout)
 	return c, nil

@@ -23,8 +23,8 @@ const DefaultCandidatesWait = 300 * time.Millisecond
 // Candidate is a server that has answered a request of [Candidates].
 type Candidate struct {
 	ServerID string
-	// Affinity is the affinity of the server's claim. It is negative if the server has declined, but
-	// psrpc servers decline by not answering.
+	// Affinity is the affinity of the server's claim. It is negative if the server has declined,
+	// but psrpc servers decline by not answering.
 	Affinity float32
 	// Declined reports whether the server does not take the request.
 	Declined bool
@@ -63,9 +63,9 @@ type CandidatesResult struct {
 // Candidates returns as soon as all servers have answered. On a bus that does not count receivers,
 // it also waits 0.2 s for psrpc servers. It waits no longer than [DefaultCandidatesWait], or the
 // time set with [WithRequestTimeout]. If nobody listens, the result has no receivers and no
-// candidates. Interceptors and hooks do not run, but the request has the metadata of ctx and opts. A
-// psrpc server whose claim arrives after Candidates has returned keeps the request until it expires,
-// but does not run it.
+// candidates. Interceptors and hooks do not run, but the request has the metadata of ctx and opts.
+// A psrpc server whose claim arrives after Candidates has returned keeps the request until it
+// expires, but does not run it.
 //
 // Candidates returns an error with code failed_precondition, and publishes nothing, if the servers
 // of the method do not claim requests: multi calls, subscriptions, streams that all servers accept,

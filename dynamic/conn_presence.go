@@ -197,17 +197,17 @@ func (c *Conn) disconnects() uint64 {
 }
 
 // watch makes the membership of the route wake w when servers join or leave, until unwatch is
-// called. The call must add each server that has answered to responders. watch must be called before
-// the request of the call is sent.
+// called. The call must add each server that has answered to responders. watch must be called
+// before the request of the call is sent.
 func (p *clientPlan) watch(r *route, w queue.Wakeup, responders *selection.Responders) {
 	if p.presence != nil {
 		r.membership.Watch(w, responders)
 	}
 }
 
-// discover sends a discovery request for the request channel of the route, if the conn must know its
-// servers and does not know them yet. It must be called before the call asks the membership whether
-// all servers have answered.
+// discover sends a discovery request for the request channel of the route, if the conn must know
+// its servers and does not know them yet. It must be called before the call asks the membership
+// whether all servers have answered.
 func (p *clientPlan) discover(r *route) {
 	if p.presence != nil {
 		p.presence.ask(r)

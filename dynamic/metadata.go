@@ -74,8 +74,8 @@ func ContextWithMetadata(ctx context.Context, metadata map[string]string) contex
 }
 
 // OutgoingMetadataFromContext returns a copy of the metadata that is sent with calls, streams and
-// updates that use ctx; see [ContextWithMetadata]. It returns nil if there is none. The copy does not
-// contain the metadata that a handler has received; see [RequestInfoFromContext].
+// updates that use ctx; see [ContextWithMetadata]. It returns nil if there is none. The copy does
+// not contain the metadata that a handler has received; see [RequestInfoFromContext].
 func OutgoingMetadataFromContext(ctx context.Context) map[string]string {
 	if ctx == nil {
 		return nil

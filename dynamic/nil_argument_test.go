@@ -44,7 +44,8 @@ func TestInvoke_NilConnOrContext(t *testing.T) {
 	requireCode(t, errors.InvalidArgument, err)
 }
 
-// Functions that take a context must return an error if it is nil. Afterwards, everything must work.
+// Functions that take a context must return an error if it is nil. Afterwards, everything must
+// work.
 func TestNilContext(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

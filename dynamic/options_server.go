@@ -246,8 +246,8 @@ func WithWireName(name string) RegisterOption {
 	return registerOption(func(o *registerOptions) { o.wireName = name })
 }
 
-// ServerOption configures [NewServer]. Nil options are ignored, as they are in all functions of this
-// package.
+// ServerOption configures [NewServer]. Nil options are ignored, as they are in all functions of
+// this package.
 type ServerOption interface{ applyServer(o *serverOptions) }
 
 // RegisterOption configures [Server.Register] and [Registration.Replace].

@@ -47,8 +47,8 @@ type CallEnd struct {
 	// succeeded, or if the stream was closed without an error.
 	Code errors.ErrorCode
 	Text string
-	// Unprocessed reports whether an error is sent although no handler has run, for example because a
-	// limit was reached. It is also set if the error is marked with [Unprocessed].
+	// Unprocessed reports whether an error is sent although no handler has run, for example because
+	// a limit was reached. It is also set if the error is marked with [Unprocessed].
 	Unprocessed bool
 	// Time is the time of the end. Duration is the time since the request arrived or, if the client
 	// selects one of several servers, since it selected this one. For streams, it is how long the
@@ -72,8 +72,8 @@ const (
 	// ServiceRemoved means that a service is no longer served, because its registration has been
 	// closed or killed.
 	ServiceRemoved
-	// ServerDraining means that the server accepts no requests because of [Server.Drain]. It may still
-	// be handling requests.
+	// ServerDraining means that the server accepts no requests because of [Server.Drain]. It may
+	// still be handling requests.
 	ServerDraining
 	// ServerResumed means that the server accepts requests again; see [Server.Resume].
 	ServerResumed

@@ -68,8 +68,8 @@ type Registration struct {
 	// end tracks how far the registration has been closed. It is nil until Close or Kill is called.
 	end      *registrationEnd
 	replaced bool
-	// endpoints holds the endpoints that accept requests, and those that are suspended. The keys are
-	// the names of the endpoints.
+	// endpoints holds the endpoints that accept requests, and those that are suspended. The keys
+	// are the names of the endpoints.
 	endpoints map[string]*endpoint
 }
 

@@ -27,8 +27,8 @@ const (
 type ClaimOutcome uint8
 
 const (
-	// ClaimGranted means on a server that the client has selected this server, which now handles the
-	// request. On a conn, it means that a server was selected.
+	// ClaimGranted means on a server that the client has selected this server, which now handles
+	// the request. On a conn, it means that a server was selected.
 	ClaimGranted ClaimOutcome = iota + 1
 	// ClaimLost means that the client has selected another server, or has given up the call. It
 	// occurs on servers only.

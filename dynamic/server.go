@@ -284,8 +284,8 @@ func (s *Server) activate(r *Registration) error {
 	return err
 }
 
-// add adds r to the served registrations, suspended if the server is drained. It returns an error if
-// the wire name of r is already in use or if the server has been closed.
+// add adds r to the served registrations, suspended if the server is drained. It returns an error
+// if the wire name of r is already in use or if the server has been closed.
 func (s *Server) add(r *Registration) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -202,7 +202,8 @@ func (p *pendingClaims) decide(claim *pendingClaim, outcome ClaimOutcome) bool {
 }
 
 // decideLocked removes a waiting request and records the decision. It returns false if the request
-// has already been removed. The caller must hold mu, and must call release after it has unlocked mu.
+// has already been removed. The caller must hold mu, and must call release after it has unlocked
+// mu.
 func (p *pendingClaims) decideLocked(claim *pendingClaim, outcome ClaimOutcome) bool {
 	if claim.decided() {
 		return false

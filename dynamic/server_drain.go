@@ -53,7 +53,8 @@ func (s *Server) Resume() error {
 		s.recordChange(ServerResumed, nil)
 	}
 	if err != nil && !errors.Is(err, errors.ErrServerClosed) {
-		// Services that have been resumed are suspended again, so that the server is not half drained.
+		// Services that have been resumed are suspended again, so that the server is not half
+		// drained.
 		_ = s.setDrained(true)
 	}
 	return err

@@ -53,8 +53,8 @@ type endpoint struct {
 	closed       chan struct{}
 }
 
-// newEndpoint returns an endpoint with its own inbound, which has no subscriptions yet. The endpoint
-// is suspended if its registration is.
+// newEndpoint returns an endpoint with its own inbound, which has no subscriptions yet. The
+// endpoint is suspended if its registration is.
 func newEndpoint(plan *serverPlan, topic []string) *endpoint {
 	e := &endpoint{
 		plan:    plan,

@@ -94,7 +94,8 @@ func (r *Registration) recordPanic(method *registry.Method) {
 	}
 }
 
-// recordClaim tells the recorder of the method whether the server has claimed or declined a request.
+// recordClaim tells the recorder of the method whether the server has claimed or declined a
+// request.
 func (p *serverPlan) recordClaim(affinity float32) {
 	if recorder := p.recorder.Load(); recorder != nil {
 		(*recorder).RecordClaim(affinity)

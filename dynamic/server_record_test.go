@@ -222,8 +222,8 @@ func TestServer_Record_Streams(t *testing.T) {
 	_ = s.Close(nil)
 }
 
-// TestServer_Record_Changes checks that changes of services and of the server are recorded, and that
-// a replaced service is recorded like the one before.
+// TestServer_Record_Changes checks that changes of services and of the server are recorded, and
+// that a replaced service is recorded like the one before.
 func TestServer_Record_Changes(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

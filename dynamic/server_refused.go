@@ -64,8 +64,8 @@ func (r *declinedRequest) serve() {
 		// This cannot happen, because AppendFrame fails only if an ID is not valid UTF-8.
 		return
 	}
-	// The context does not depend on the server's, because a server that is closing declines requests
-	// too.
+	// The context does not depend on the server's, because a server that is closing declines
+	// requests too.
 	ctx := lazyctx.Timeout{Limit: r.server.options.timeout}
 	defer ctx.Cancel()
 	// The error can be ignored, because publishToClient has already logged it.

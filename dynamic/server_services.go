@@ -23,8 +23,8 @@ func (s *Server) Services() []*registry.Service {
 	return services
 }
 
-// Registrations returns the current registrations, sorted by the full name of the service. It leaves
-// out registrations that have been replaced. The caller may modify the slice.
+// Registrations returns the current registrations, sorted by the full name of the service. It
+// leaves out registrations that have been replaced. The caller may modify the slice.
 func (s *Server) Registrations() []*Registration {
 	s.mu.Lock()
 	registrations := slices.Collect(maps.Values(s.services))

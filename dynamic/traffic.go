@@ -54,7 +54,8 @@ type Traffic struct {
 	// Duration is the time from TrafficRequest to the response, or from the opening of a stream to
 	// its end.
 	Duration time.Duration
-	// Code is set for TrafficError, and for TrafficClose unless the stream was closed without a cause.
+	// Code is set for TrafficError, and for TrafficClose unless the stream was closed without a
+	// cause.
 	Code errors.ErrorCode
 	// Affinity is set for TrafficClaim and TrafficDecline.
 	Affinity float32

@@ -27,8 +27,8 @@ type Network struct {
 	// DetectsNoSubscribers reports whether the bus detects that a channel has no subscribers. If
 	// so, the tests check that the delivery report then contains zero receivers.
 	DetectsNoSubscribers bool
-	// CountsSubscriptions reports whether the method Count of a [bus.Inspector] returns the number of
-	// subscriptions. Otherwise, the tests only check whether there are any.
+	// CountsSubscriptions reports whether the method Count of a [bus.Inspector] returns the number
+	// of subscriptions. Otherwise, the tests only check whether there are any.
 	CountsSubscriptions bool
 	// UnevenQueue disables the check that every queue subscriber receives some of the frames. Set
 	// it if subscribers compete for frames, because the fastest one may then receive a whole burst.

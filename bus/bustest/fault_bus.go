@@ -90,8 +90,8 @@ func (b *FaultBus) Counts() FaultCounts {
 }
 
 // Cut cuts the link until [FaultBus.Restore] is called. All frames are then lost in both
-// directions. As with a real network failure, there are no errors: Publish returns nil, and Subscribe
-// waits until the link is restored or its context ends.
+// directions. As with a real network failure, there are no errors: Publish returns nil, and
+// Subscribe waits until the link is restored or its context ends.
 func (b *FaultBus) Cut() {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -15,7 +15,8 @@ type faultFrame struct {
 	// duplicate is a copy of frame if the frame is to be published twice. A copy is needed because
 	// the bus owns the frame once it has been published.
 	duplicate []byte
-	// number is the number of the frame on its channel, or zero if Faults.Match has not selected it.
+	// number is the number of the frame on its channel, or zero if Faults.Match has not selected
+	// it.
 	number uint64
 	// due is the time at which a delayed frame is published.
 	due time.Time

@@ -13,8 +13,8 @@ import (
 // always.
 type Faults struct {
 	// Match selects the frames to which the faults apply. By default, they apply to all frames.
-	// Match must not block, and it must not modify the frame or use the FaultBus. docs/wire.md lists
-	// the names of the channels.
+	// Match must not block, and it must not modify the frame or use the FaultBus. docs/wire.md
+	// lists the names of the channels.
 	Match func(channel bus.Channel, frame []byte) bool
 	// Loss is the probability that a frame is lost. Publish returns nil for a lost frame, and its
 	// delivery report is never called.
@@ -36,8 +36,8 @@ type Faults struct {
 	// CutDuration is the time after which the link is restored. If it is zero, the link stays cut
 	// until [FaultBus.Restore] is called. A call to [FaultBus.Cut] is not affected.
 	CutDuration time.Duration
-	// Logf, if it is not nil, is called with a line of text for each fault except delays. Usually it
-	// is the method Logf of a test. It must not use the FaultBus.
+	// Logf, if it is not nil, is called with a line of text for each fault except delays. Usually
+	// it is the method Logf of a test. It must not use the FaultBus.
 	Logf func(format string, args ...any)
 }
 

@@ -97,7 +97,8 @@ type Bus struct {
 	// maxPayload is the server's limit on the size of a message, in bytes. It is 0 while the limit
 	// is unknown.
 	maxPayload atomic.Int64
-	// privateDenied reports whether the server has denied a private subject since the bus connected.
+	// privateDenied reports whether the server has denied a private subject since the bus
+	// connected.
 	privateDenied atomic.Bool
 	// clustered reports whether the current server belongs to a cluster.
 	clustered                                       atomic.Bool

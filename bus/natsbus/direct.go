@@ -34,8 +34,8 @@ const (
 	// group contains psrpc processes. Tokens are written in base 36.
 	sampleDigit = '0'
 	// minSamples is the number of consecutive samples that must be acknowledged before frames are
-	// published directly. If one of 16 members is a psrpc process, the probability that all of these
-	// samples reach other members is 2 %.
+	// published directly. If one of 16 members is a psrpc process, the probability that all of
+	// these samples reach other members is 2 %.
 	minSamples = 64
 	// maxSamples is the maximum number of samples of a routing key that may be waiting for an
 	// acknowledgement at the same time. The results of further samples are ignored.
@@ -46,8 +46,8 @@ const (
 	// been acknowledged.
 	closedFor = 10 * time.Second
 	// misroutingWindow is the time for which a member acknowledges samples after it has received a
-	// forwarded sample. If no frames are misrouted, members do not acknowledge samples, because direct
-	// publication would save nothing.
+	// forwarded sample. If no frames are misrouted, members do not acknowledge samples, because
+	// direct publication would save nothing.
 	misroutingWindow = 5 * time.Minute
 	// maxRoutes is the maximum number of routing keys whose samples a bus counts.
 	maxRoutes = 1024

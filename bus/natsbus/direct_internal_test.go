@@ -17,8 +17,8 @@ type outcome struct {
 
 func (o *outcome) Delivered(receivers int, err error) { *o = outcome{receivers, err} }
 
-// A direct publication may have been received before the connection was lost. It is not repeated, even
-// if the server has denied another private subject.
+// A direct publication may have been received before the connection was lost. It is not repeated,
+// even if the server has denied another private subject.
 func TestDirectReport_ConnectionLost(t *testing.T) {
 	t.Parallel()
 	b, result := &Bus{}, &outcome{}

@@ -10,8 +10,8 @@ const (
 	// dropMalformed means that a frame is not an envelope, or that its routing key does not match
 	// the private subject on which it arrived.
 	dropMalformed = "MALFORMED"
-	// dropMisrouted means that a queue frame arrived only at processes that do not serve its routing
-	// key, although others may serve it.
+	// dropMisrouted means that a queue frame arrived only at processes that do not serve its
+	// routing key, although others may serve it.
 	dropMisrouted = "MISROUTED"
 	// dropForward means that the server denied a frame that this process forwarded, or that the
 	// connection was lost.

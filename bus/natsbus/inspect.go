@@ -19,7 +19,8 @@ import (
 var _ bus.Inspector = (*Bus)(nil)
 
 const (
-	// maxProbes is the maximum number of subjects for which Count publishes probes at the same time.
+	// maxProbes is the maximum number of subjects for which Count publishes probes at the same
+	// time.
 	maxProbes = 512
 	// maxSubjectQuestions is the maximum number of subjects for which Count asks the servers one by
 	// one. For each such question, a server goes through all its subscriptions. For more subjects,
@@ -43,9 +44,9 @@ func isProbe(frame []byte) bool { return string(frame) == string(probe) }
 // asks the servers. The result is then exact, but without the subscriptions to subjects with
 // wildcards.
 //
-// Otherwise, Count publishes an empty frame on each subject, which all peers drop, and the result is
-// 0 or 1: the server reports if nobody receives the frame. In a cluster, the report can be wrong for
-// a moment after a process has subscribed. The result is [bus.Unknown] if the server does not
+// Otherwise, Count publishes an empty frame on each subject, which all peers drop, and the result
+// is 0 or 1: the server reports if nobody receives the frame. In a cluster, the report can be wrong
+// for a moment after a process has subscribed. The result is [bus.Unknown] if the server does not
 // support headers or denies the publication.
 func (b *Bus) Count(ctx context.Context, channels ...bus.Channel) ([]int, error) {
 	if err := b.checkInspection(ctx); err != nil {
@@ -172,8 +173,8 @@ func (b *Bus) eachSubscription(ctx context.Context, visit func(conn *connInfo, s
 	})
 }
 
-// globalAccount is the account of connections to servers without accounts. The monitor does not name
-// it.
+// globalAccount is the account of connections to servers without accounts. The monitor does not
+// name it.
 const globalAccount = "$G"
 
 // eachConn calls visit for each connection of the bus's account. node is the name of the server. If

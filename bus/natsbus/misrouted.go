@@ -42,8 +42,8 @@ type misrouted struct {
 	bus *Bus
 	// subject is the subject of the queue group, and key is the routing key.
 	subject, key string
-	// frame contains the bytes of the frame. It is nil if Bus.retained has discarded them. The mutex
-	// of Bus.retained guards the field.
+	// frame contains the bytes of the frame. It is nil if Bus.retained has discarded them. The
+	// mutex of Bus.retained guards the field.
 	frame []byte
 	// size is the size of the frame in bytes.
 	size int

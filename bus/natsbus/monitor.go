@@ -125,8 +125,8 @@ type subscriptionInfo struct {
 	Queue   string `json:"qgroup"`
 }
 
-// pages asks a server for all pages of an answer, and calls visit for each. visit returns the number
-// of entries of the page.
+// pages asks a server for all pages of an answer, and calls visit for each. visit returns the
+// number of entries of the page.
 func pages[T any, P interface {
 	*T
 	header() *page

@@ -85,8 +85,8 @@ func WithMaxControlLine(bytes int) Option { return func(o *options) { o.maxContr
 // By default, the bus knows only whether a subject has subscribers.
 func WithMonitor(url string) Option { return func(o *options) { o.monitorURL = url } }
 
-// WithLogger sets the logger for warnings, and for events if [WithEventHandler] is not used. Servers
-// and conns that use the bus log to it, too, unless they have a logger of their own; see
+// WithLogger sets the logger for warnings, and for events if [WithEventHandler] is not used.
+// Servers and conns that use the bus log to it, too, unless they have a logger of their own; see
 // [bus.LoggerOf]. The default is slog.Default().
 func WithLogger(logger *slog.Logger) Option { return func(o *options) { o.logger = logger } }
 

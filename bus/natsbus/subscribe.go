@@ -16,11 +16,12 @@ type subscription struct {
 	subKey     subKey
 	routingKey string
 	subscriber *fanout.Subscriber
-	// shared is the NATS subscription to the subject of the channel. All subscriptions with the same
-	// subKey share it.
+	// shared is the NATS subscription to the subject of the channel. All subscriptions with the
+	// same subKey share it.
 	shared *serverSub
-	// private is the NATS subscription to the private subject of a queue. All subscriptions with the
-	// same subKey and routing key share it. It is nil if the subscription needs no private subject.
+	// private is the NATS subscription to the private subject of a queue. All subscriptions with
+	// the same subKey and routing key share it. It is nil if the subscription needs no private
+	// subject.
 	private *serverSub
 	once    sync.Once
 }

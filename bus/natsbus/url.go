@@ -141,8 +141,8 @@ func parseURL(u *url.URL) (*settings, error) {
 		set, found := parameters[name]
 		if !found {
 			if !busurl.IsParameterName(name) || value == "" {
-				// If a password contains a question mark that is not percent-encoded, the rest of the
-				// password is parsed as the name of a parameter.
+				// If a password contains a question mark that is not percent-encoded, the rest of
+				// the password is parsed as the name of a parameter.
 				name = "(hidden)"
 			}
 			wrong("no parameter %q; supported are %s", name, strings.Join(slices.Sorted(maps.Keys(parameters)), ", "))

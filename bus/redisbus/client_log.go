@@ -42,7 +42,8 @@ func (l clientLogger) Printf(ctx context.Context, format string, args ...any) {
 	_ = l.log.Output(caller, fmt.Sprintf(format, args...))
 }
 
-// ofBusKey is the context key by which clientLogger recognizes the lines about connections of a bus.
+// ofBusKey is the context key by which clientLogger recognizes the lines about connections of a
+// bus.
 type ofBusKey struct{}
 
 // ofBus returns a context for calls of go-redis about which clientLogger logs nothing.

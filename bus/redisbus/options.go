@@ -80,7 +80,8 @@ func WithShardedPubSub() Option { return func(o *options) { o.sharded = true } }
 
 // WithLogger sets the logger for the events of the bus and for its warnings. With
 // [WithEventHandler], events are not logged. Servers and conns that use the bus log to the same
-// logger, unless they have a logger of their own; see [bus.LoggerOf]. The default is slog.Default().
+// logger, unless they have a logger of their own; see [bus.LoggerOf]. The default is
+// slog.Default().
 func WithLogger(logger *slog.Logger) Option { return func(o *options) { o.logger = logger } }
 
 // WithEventHandler registers handler to be called for each event of the bus. Events are then no

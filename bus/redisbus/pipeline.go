@@ -45,9 +45,9 @@ const (
 	// After contentionWindow smaller batches in a row, concurrent callers are no longer expected.
 	contendedBatch   = 4
 	contentionWindow = 64
-	// maxInlineBytes is the maximum number of waiting bytes that a caller's goroutine writes itself.
-	// The socket's send buffer usually has room for 32 KiB, so the write does not block. Larger
-	// amounts are left to the pipeline's goroutine.
+	// maxInlineBytes is the maximum number of waiting bytes that a caller's goroutine writes
+	// itself. The socket's send buffer usually has room for 32 KiB, so the write does not block.
+	// Larger amounts are left to the pipeline's goroutine.
 	maxInlineBytes = 32 << 10
 )
 

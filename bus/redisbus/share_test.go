@@ -144,8 +144,8 @@ func testShare(t *testing.T, ownPeers, psrpcPeers int, newClient func() redis.Un
 	}
 }
 
-// The psrpc processes get their share under full load, too, even if they join later: at any time, 64
-// frames are on their way, and two dynpsrpc processes also compete with each other.
+// The psrpc processes get their share under full load, too, even if they join later: at any time,
+// 64 frames are on their way, and two dynpsrpc processes also compete with each other.
 func TestBus_SharesUnderFullLoad(t *testing.T) {
 	t.Parallel()
 	const publishers, frames = 64, 2000

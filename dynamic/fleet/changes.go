@@ -8,7 +8,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/dynamic"
 )
 
-// ChangeStream delivers the changes of all servers of a bus. All methods are safe for concurrent use.
+// ChangeStream delivers the changes of all servers of a bus. All methods are safe for concurrent
+// use.
 type ChangeStream struct {
 	updates dynamic.Subscription[*dynamicpb.Message]
 	changes chan *Change
@@ -22,8 +23,8 @@ type ChangeStream struct {
 // [Fleet.Servers], so that no change between the two is missed. A server that is killed publishes
 // nothing.
 //
-// The stream ends when ctx ends, when the conn is closed, or at [ChangeStream.Close]. Changes returns
-// the errors of [dynamic.Client.Subscribe].
+// The stream ends when ctx ends, when the conn is closed, or at [ChangeStream.Close]. Changes
+// returns the errors of [dynamic.Client.Subscribe].
 func (f *Fleet) Changes(ctx context.Context) (*ChangeStream, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	updates, err := f.changes.Subscribe(ctx)
@@ -50,8 +51,8 @@ func (f *Fleet) Changes(ctx context.Context) (*ChangeStream, error) {
 // Channel returns the channel that delivers changes. It is closed when the stream has ended.
 func (s *ChangeStream) Channel() <-chan *Change { return s.changes }
 
-// Err returns why the stream has ended; see [dynamic.Subscription]. It returns nil while the stream is
-// active and after Close.
+// Err returns why the stream has ended; see [dynamic.Subscription]. It returns nil while the stream
+// is active and after Close.
 func (s *ChangeStream) Err() error { return s.updates.Err() }
 
 // Dropped returns the number of changes that were lost because nobody read them in time.

@@ -45,10 +45,10 @@ func ParseDigest(text string) (Digest, error) {
 	return Digest(decoded), nil
 }
 
-// DigestOf returns the digest of a service. It is the same however the descriptors were loaded: from
-// sources, from a descriptor set or from generated code. Comments, the paths of files and the order
-// of imports do not change it. Protobuf's own files and the psrpc options do not either, because
-// each program has its own version of them.
+// DigestOf returns the digest of a service. It is the same however the descriptors were loaded:
+// from sources, from a descriptor set or from generated code. Comments, the paths of files and the
+// order of imports do not change it. Protobuf's own files and the psrpc options do not either,
+// because each program has its own version of them.
 func DigestOf(service protoreflect.ServiceDescriptor) (Digest, error) {
 	return digestOfFiles(filesOf(service.ParentFile(), false))
 }
@@ -131,10 +131,10 @@ func normalize(message protoreflect.Message) {
 const maxOptionDepth = 16
 
 // sortedFields returns encoded fields, sorted by their numbers. Fields with the same number keep
-// their order. A parser of sources encodes the fields of a custom option in the order of the source,
-// and protoc in the order of their numbers. The types of the fields are unknown here, so everything
-// that can be decoded as a message is sorted as well. Text that looks like a message does no harm,
-// because equal text stays equal.
+// their order. A parser of sources encodes the fields of a custom option in the order of the
+// source, and protoc in the order of their numbers. The types of the fields are unknown here, so
+// everything that can be decoded as a message is sorted as well. Text that looks like a message
+// does no harm, because equal text stays equal.
 func sortedFields(encoded []byte, depth int) []byte {
 	type field struct {
 		number  protowire.Number

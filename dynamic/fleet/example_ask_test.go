@@ -69,8 +69,8 @@ func ExampleFleet_Servers() {
 	// Output: SRV_greeter greeter 1.0 serving greeting.Greeter single
 }
 
-// ExampleFleet_Registry calls a method of which the client knows only the name. The descriptors come
-// from a server.
+// ExampleFleet_Registry calls a method of which the client knows only the name. The descriptors
+// come from a server.
 func ExampleFleet_Registry() {
 	b := bus.NewLocal()
 	server, err := serveGreeter(b)

@@ -29,9 +29,9 @@ type Option func(*fleetOptions)
 type fleetOptions struct{}
 
 // New returns a Fleet that asks through a conn. The conn's interceptors see its calls. The conn's
-// registry need not contain the control service. New fails with the code [errors.InvalidArgument] if
-// conn is nil, and with [errors.ErrClientClosed] if conn is closed. If the conn cannot subscribe to
-// the answers, the error has the code of the error of the bus.
+// registry need not contain the control service. New fails with the code [errors.InvalidArgument]
+// if conn is nil, and with [errors.ErrClientClosed] if conn is closed. If the conn cannot subscribe
+// to the answers, the error has the code of the error of the bus.
 func New(conn *dynamic.Conn, opts ...Option) (*Fleet, error) {
 	if conn == nil {
 		return nil, errors.NewErrorf(errors.InvalidArgument, "fleet.New: the conn is nil")

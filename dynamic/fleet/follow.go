@@ -16,11 +16,11 @@ import (
 )
 
 const (
-	// followDelay is how long a [Follower] waits for further changes before it asks the servers, because
-	// the servers of a service are often replaced together.
+	// followDelay is how long a [Follower] waits for further changes before it asks the servers,
+	// because the servers of a service are often replaced together.
 	followDelay = 100 * time.Millisecond
-	// followInterval is how often a Follower asks without having heard of a change. Changes may be lost
-	// together with the link to the broker, and servers that were killed publish none.
+	// followInterval is how often a Follower asks without having heard of a change. Changes may be
+	// lost together with the link to the broker, and servers that were killed publish none.
 	followInterval = time.Minute
 )
 
@@ -32,8 +32,8 @@ type Follower struct {
 	logger   *slog.Logger
 	cancel   context.CancelFunc
 	done     sync.WaitGroup
-	// followed contains the versions of the services that the Follower has registered, keyed by full
-	// name. Only one goroutine at a time uses it.
+	// followed contains the versions of the services that the Follower has registered, keyed by
+	// full name. Only one goroutine at a time uses it.
 	followed map[string]versionKey
 }
 
@@ -43,9 +43,9 @@ type Follower struct {
 // servers is registered. Follow does not touch services that reg already contains, and does not add
 // the control services.
 //
-// When Follow returns, reg contains the services that are served now. The Follower goes on until its
-// Close method is called, ctx ends, or the conn is closed. It logs services that it cannot register.
-// Follow returns the errors of [Fleet.Changes] and [Fleet.Servers].
+// When Follow returns, reg contains the services that are served now. The Follower goes on until
+// its Close method is called, ctx ends, or the conn is closed. It logs services that it cannot
+// register. Follow returns the errors of [Fleet.Changes] and [Fleet.Servers].
 func (f *Fleet) Follow(ctx context.Context, reg *registry.Registry, logger *slog.Logger) (*Follower, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	changes, err := f.Changes(ctx)

@@ -103,10 +103,10 @@ func (h *Histogram) Merge(other Histogram) {
 	h.Max = max(h.Max, other.Max)
 }
 
-// Sub returns the durations of h that are not in earlier, which must be an earlier state of h. If it
-// is not, for example because the server was restarted, differences that would be negative are 0.
-// The field Max of the result may be too large, because a histogram does not tell when its longest
-// duration was observed.
+// Sub returns the durations of h that are not in earlier, which must be an earlier state of h. If
+// it is not, for example because the server was restarted, differences that would be negative are
+// 0. The field Max of the result may be too large, because a histogram does not tell when its
+// longest duration was observed.
 func (h *Histogram) Sub(earlier Histogram) Histogram {
 	difference := Histogram{Offset: h.Offset, Counts: slices.Clone(h.Counts), Sum: h.Sum - min(h.Sum, earlier.Sum), Max: h.Max}
 	for i, n := range earlier.Counts {

@@ -69,8 +69,8 @@ func TestHistogram_Empty(t *testing.T) {
 	assert.Equal(t, Histogram{}, histogramOf())
 }
 
-// TestHistogram_MergeAndSub checks that merging histograms is the same as recording all durations in
-// one, and that Sub undoes Merge.
+// TestHistogram_MergeAndSub checks that merging histograms is the same as recording all durations
+// in one, and that Sub undoes Merge.
 func TestHistogram_MergeAndSub(t *testing.T) {
 	t.Parallel()
 	low, middle, high := []uint64{3, 900}, []uint64{700, 800, 5000}, []uint64{1_000_000, 20_000_000}

@@ -261,8 +261,8 @@ func readValue(from protoreflect.Value, field protoreflect.FieldDescriptor, valu
 	}
 }
 
-// setEnum sets an enum of this package or of package registry, which has fewer bits. A number that a
-// newer peer sends and that has too many bits becomes the largest one.
+// setEnum sets an enum of this package or of package registry, which has fewer bits. A number that
+// a newer peer sends and that has too many bits becomes the largest one.
 func setEnum(value reflect.Value, number protoreflect.EnumNumber) {
 	if value.CanInt() {
 		value.SetInt(int64(number))
@@ -280,8 +280,8 @@ func setUint(value reflect.Value, number uint64) {
 	value.SetUint(number)
 }
 
-// unaryHandler returns a handler that takes and returns structs. If handle returns nil and no error,
-// an empty message is sent.
+// unaryHandler returns a handler that takes and returns structs. If handle returns nil and no
+// error, an empty message is sent.
 func unaryHandler[Req, Resp any](
 	handle func(ctx context.Context, request *Req) (*Resp, error), opts ...dynamic.HandlerOption,
 ) dynamic.Handler {

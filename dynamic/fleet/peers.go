@@ -37,9 +37,9 @@ type Peers struct {
 	ScanErr error
 }
 
-// PeerService is a service of [Peers]. A number is [bus.Unknown] if the bus does not tell it. On Redis,
-// the servers of a process that share a connection count as one receiver. On NATS without a monitor,
-// 1 receiver means at least one.
+// PeerService is a service of [Peers]. A number is [bus.Unknown] if the bus does not tell it. On
+// Redis, the servers of a process that share a connection count as one receiver. On NATS without a
+// monitor, 1 receiver means at least one.
 type PeerService struct {
 	// WireName is the name on the bus.
 	WireName string
@@ -61,8 +61,9 @@ type PeerService struct {
 	Methods []*PeerMethod
 	// Clients contains the sorted IDs of the clients that were seen on the broker.
 	Clients []string
-	// Others contains the sorted IDs of servers that are not in Servers, but have claimed or declined a
-	// request; see [Candidates]. They are servers of psrpc, or their programs do not call Serve.
+	// Others contains the sorted IDs of servers that are not in Servers, but have claimed or
+	// declined a request; see [Candidates]. They are servers of psrpc, or their programs do not
+	// call Serve.
 	Others []string
 }
 
@@ -81,8 +82,8 @@ type PeerMethod struct {
 	// Receivers is the number of servers that receive requests. If topics differ in this number, it
 	// is the highest.
 	Receivers int
-	// Topics contains up to 1000 topics that were seen on the broker, sorted. The parts of a topic are
-	// joined by "|". TopicCount is the number of all topics that were seen.
+	// Topics contains up to 1000 topics that were seen on the broker, sorted. The parts of a topic
+	// are joined by "|". TopicCount is the number of all topics that were seen.
 	Topics     []string
 	TopicCount int
 	// Candidates is the result of the option [Candidates]. It is nil if the option was not used for
@@ -138,9 +139,10 @@ func Candidates(method string, request any, opts ...dynamic.RequestOption) Peers
 // their answers, and so also finds servers and clients that cannot answer questions. It runs no
 // handler except that of the control service.
 //
-// If the bus is not a [bus.Inspector], Peers contains only what servers tell. Peers returns an error if
-// the question to the servers fails as a whole, or if ctx ends. It also returns the errors of
-// [dynamic.Candidates], with code failed_precondition for a method whose servers do not claim requests.
+// If the bus is not a [bus.Inspector], Peers contains only what servers tell. Peers returns an
+// error if the question to the servers fails as a whole, or if ctx ends. It also returns the errors
+// of [dynamic.Candidates], with code failed_precondition for a method whose servers do not claim
+// requests.
 func (f *Fleet) Peers(ctx context.Context, opts ...PeersOption) (*Peers, error) {
 	var o peersOptions
 	for _, opt := range opts {
@@ -186,8 +188,8 @@ type peersJoin struct {
 	result *Peers
 	// services has the names on the bus as its keys.
 	services map[string]*peerServiceJoin
-	// exact reports whether the bus tells how many receivers a channel has. Otherwise, it tells only
-	// whether there are any.
+	// exact reports whether the bus tells how many receivers a channel has. Otherwise, it tells
+	// only whether there are any.
 	exact bool
 }
 

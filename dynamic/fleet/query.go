@@ -89,8 +89,8 @@ func Wait(d time.Duration) QueryOption {
 // servers, it yields nothing.
 //
 // A server may refuse to answer. Servers then yields a [Server] that contains only its ID, together
-// with the server's error. If the question as a whole fails, Servers yields nil and the error, and the
-// loop ends. This happens if the bus is down, the conn is closed, or ctx ends.
+// with the server's error. If the question as a whole fails, Servers yields nil and the error, and
+// the loop ends. This happens if the bus is down, the conn is closed, or ctx ends.
 //
 // Large fleets are asked in 64 parts, four at a time, so that their answers do not arrive all at
 // once. On buses that do not count receivers, such as NATS, all servers are asked at the same time.
@@ -121,8 +121,8 @@ func (f *Fleet) countsReceivers() bool {
 // loop.
 type yieldServer = func(*Server, error) bool
 
-// askAll asks all servers. It asks those of the first shard before the others, so that their answers
-// arrive early and show how large the fleet is.
+// askAll asks all servers. It asks those of the first shard before the others, so that their
+// answers arrive early and show how large the fleet is.
 func (f *Fleet) askAll(ctx context.Context, o *queryOptions, yield yieldServer) {
 	counts := f.countsReceivers()
 	var answers atomic.Int64
@@ -148,8 +148,8 @@ func (f *Fleet) askAll(ctx context.Context, o *queryOptions, yield yieldServer) 
 		case <-ctx.Done():
 			return
 		}
-		// A conn on a bus that does not count receivers learns who is in a scope by asking all servers,
-		// which costs more than shards would save.
+		// A conn on a bus that does not count receivers learns who is in a scope by asking all
+		// servers, which costs more than shards would save.
 		if !counts || answers.Load() <= smallShard {
 			f.ask(ctx, o, scopeAll, yield)
 		} else {

@@ -12,8 +12,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// BenchmarkServers lists 10,000 servers that share 20 connections. It reports the time until the first
-// server and until all servers of the first shard have answered, next to the time of the whole list.
+// BenchmarkServers lists 10,000 servers that share 20 connections. It reports the time until the
+// first server and until all servers of the first shard have answered, next to the time of the
+// whole list.
 func BenchmarkServers(b *testing.B) {
 	const servers, connections = 10_000, 20
 	for _, network := range []string{"redis", "nats"} {
@@ -64,8 +65,8 @@ func cpuTime(b *testing.B) int64 {
 	return usage.Utime.Nano() + usage.Stime.Nano()
 }
 
-// list lists all servers. It returns the time until the first answer and until the last answer of the
-// first shard.
+// list lists all servers. It returns the time until the first answer and until the last answer of
+// the first shard.
 func list(b *testing.B, f *Fleet, servers int) (first, page time.Duration) {
 	started, count := time.Now(), 0
 	for server, err := range f.Servers(b.Context(), Wait(30*time.Second)) {

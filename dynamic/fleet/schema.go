@@ -28,8 +28,8 @@ const protoPath = "dynpsrpc/fleet/v1/fleet.proto"
 //go:embed dynpsrpc/fleet/v1/fleet.proto
 var protoFiles embed.FS
 
-// Proto returns the source of the .proto file that declares the control services. Its import path is
-// dynpsrpc/fleet/v1/fleet.proto.
+// Proto returns the source of the .proto file that declares the control services. Its import path
+// is dynpsrpc/fleet/v1/fleet.proto.
 func Proto() string {
 	source, err := protoFiles.ReadFile(protoPath)
 	if err != nil {

@@ -9,8 +9,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/dynamic"
 )
 
-// BenchmarkServe measures a call over the in-process bus to a server that counts its calls (on), and
-// to one that does not (off).
+// BenchmarkServe measures a call over the in-process bus to a server that counts its calls (on),
+// and to one that does not (off).
 func BenchmarkServe(b *testing.B) {
 	for _, mode := range []string{"off", "on"} {
 		b.Run(mode, func(b *testing.B) {

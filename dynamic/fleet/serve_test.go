@@ -501,8 +501,8 @@ func (b *hungBus) Publish(ctx context.Context, channel bus.Channel, frame []byte
 	return b.Bus.Publish(ctx, channel, frame, report)
 }
 
-// TestServe_ShutdownWithoutBroker checks that the shutdown of a server does not wait for long if the
-// bus hangs.
+// TestServe_ShutdownWithoutBroker checks that the shutdown of a server does not wait for long if
+// the bus hangs.
 func TestServe_ShutdownWithoutBroker(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -95,8 +95,8 @@ func (s *simulatedServer) publishChange(t testing.TB, change *Change) {
 	require.NoError(t, s.registration.Publish(t.Context(), "Changes", toMessage(change)))
 }
 
-// networks contains a network of each kind. A network returns a function that connects another peer to
-// a bus of the test's own. The connections are closed when the test ends.
+// networks contains a network of each kind. A network returns a function that connects another peer
+// to a bus of the test's own. The connections are closed when the test ends.
 var networks = map[string]func(t testing.TB) (connect func() bus.Bus){
 	"local": func(t testing.TB) func() bus.Bus {
 		b := bus.NewLocal()

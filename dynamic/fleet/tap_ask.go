@@ -101,8 +101,8 @@ func (s *TapStream) deliver(stream dynamic.ClientStream[*dynamicpb.Message, *dyn
 func (s *TapStream) Channel() <-chan *TapEvent { return s.events }
 
 // Err returns the error with which a server has ended the stream, for example because the filter is
-// invalid or because the client may not watch the server. If several servers have done so, it is the
-// first error. It is nil while the stream is active and after Close.
+// invalid or because the client may not watch the server. If several servers have done so, it is
+// the first error. It is nil while the stream is active and after Close.
 func (s *TapStream) Err() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()

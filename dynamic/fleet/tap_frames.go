@@ -45,7 +45,8 @@ type seenCall struct {
 
 // onServerFrame reads a frame from a channel on which the servers of a method receive requests,
 // stream frames or, for a subscription method, on which its subscribers receive updates. It returns
-// the ID of the client that has sent the frame, or an empty string if the frame does not contain it.
+// the ID of the client that has sent the frame, or an empty string if the frame does not contain
+// it.
 func (r *frameReader) onServerFrame(method *registry.Method, topic []string, frame []byte) (clientID string) {
 	envelope, value, ok := openFrame(frame)
 	if !ok {
@@ -199,8 +200,8 @@ func (r *frameReader) remember(call *seenCall) {
 	}
 }
 
-// find returns the call to which an answer belongs. If the call was not seen, find counts the answer
-// as unknown and returns nil.
+// find returns the call to which an answer belongs. If the call was not seen, find counts the
+// answer as unknown and returns nil.
 func (r *frameReader) find(id []byte) *seenCall {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -77,8 +77,8 @@ func isSampled(requestID []byte, share float64) bool {
 	return float64(mixed) < share*math.MaxUint64
 }
 
-// methodPatterns holds patterns of methods, for example "Orders/*". A pattern is matched against the
-// wire name and the full name of the service, each with the name of the method.
+// methodPatterns holds patterns of methods, for example "Orders/*". A pattern is matched against
+// the wire name and the full name of the service, each with the name of the method.
 type methodPatterns []string
 
 // newMethodPatterns checks the patterns of a request.

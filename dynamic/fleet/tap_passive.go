@@ -23,7 +23,8 @@ type PassiveTap struct {
 	// Services are the services to watch, with their methods.
 	Services []*registry.Service
 	// Topics holds the topics of methods to watch, keyed by the full name of the method. Methods
-	// with topics are watched on these topics, and on those that the bus knows; see [bus.Inspector].
+	// with topics are watched on these topics, and on those that the bus knows; see
+	// [bus.Inspector].
 	Topics map[string][][]string
 	// Replica is a bus that is connected to a read-only replica of the broker. If it is set, the
 	// tap reads frames there. Clients do not count the receivers on a replica, so the tap changes
@@ -273,8 +274,8 @@ func (p *passiveTap) subscribeLater(channel wire.Channel, handler bus.Handler) {
 	}
 }
 
-// add adds a channel to those that are known. It returns false if the channel is known already or if
-// there are too many channels.
+// add adds a channel to those that are known. It returns false if the channel is known already or
+// if there are too many channels.
 func (p *passiveTap) add(name string) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -370,8 +371,8 @@ func checkReplica(ctx context.Context, b bus.Bus) error {
 	return nil
 }
 
-// scanResult is what the bus knows of services: the topics of their methods, keyed by wire name, and
-// their clients and servers.
+// scanResult is what the bus knows of services: the topics of their methods, keyed by wire name,
+// and their clients and servers.
 type scanResult struct {
 	topics           map[string][][]string
 	clients, servers []scannedPeer

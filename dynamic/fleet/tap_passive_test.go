@@ -98,8 +98,8 @@ func TestTapPassive(t *testing.T) {
 			request.Anyway = true
 			require.NoError(t, w.get(t, `{"id":1}`), "the client becomes known")
 			passive := w.startPassiveTap(t, request)
-			// The tap subscribes to the responses of a client that it sees for the first time, so it may
-			// miss the first ones.
+			// The tap subscribes to the responses of a client that it sees for the first time, so
+			// it may miss the first ones.
 			var response *TapEvent
 			require.Eventually(t, func() bool {
 				require.NoError(t, w.get(t, `{"id":7,"card":{"number":"4111","owner":"Ada"}}`))

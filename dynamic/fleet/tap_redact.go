@@ -21,8 +21,8 @@ const debugRedact = "debug_redact"
 // anyName is the name of the message type that contains another message of any type.
 const anyName = "google.protobuf.Any"
 
-// redactor removes the values of secret fields from messages. A field is secret if it has the option
-// debug_redact or one of the named options.
+// redactor removes the values of secret fields from messages. A field is secret if it has the
+// option debug_redact or one of the named options.
 type redactor struct {
 	// options holds the full names of field options, for example "logger.redact".
 	options []protoreflect.FullName
@@ -51,8 +51,8 @@ func (r *redactor) decode(descriptor protoreflect.MessageDescriptor, encoded []b
 	return message, nil
 }
 
-// redact removes the secrets of a message. The types of messages in an Any are looked up in file and
-// in what it imports.
+// redact removes the secrets of a message. The types of messages in an Any are looked up in file
+// and in what it imports.
 func (r *redactor) redact(message protoreflect.Message, file protoreflect.FileDescriptor) {
 	if message.Descriptor().FullName() == anyName {
 		r.redactAny(message, file)
@@ -123,8 +123,8 @@ func (r *redactor) isSecret(field protoreflect.FieldDescriptor) bool {
 	return secret
 }
 
-// hasOption reports whether an option of a field is set to something other than false, 0 or an empty
-// string. file is the file of the field.
+// hasOption reports whether an option of a field is set to something other than false, 0 or an
+// empty string. file is the file of the field.
 func hasOption(options *descriptorpb.FieldOptions, file protoreflect.FileDescriptor, name protoreflect.FullName) (set bool) {
 	reflected := options.ProtoReflect()
 	// Options of programs with generated code are known to the Go type.

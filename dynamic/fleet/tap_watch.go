@@ -296,8 +296,8 @@ type tapOptions struct {
 type TapOption func(*tapOptions)
 
 // Redact adds field options that mark secret fields, for example "logger.redact". A field with one
-// of these options is removed from messages, or shown as "[redacted]" if it is a string. Fields with
-// protobuf's own option debug_redact are always removed.
+// of these options is removed from messages, or shown as "[redacted]" if it is a string. Fields
+// with protobuf's own option debug_redact are always removed.
 func Redact(options ...string) TapOption {
 	return func(o *tapOptions) { o.redact = append(o.redact, options...) }
 }

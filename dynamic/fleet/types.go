@@ -29,8 +29,8 @@ type Server struct {
 	// Labels contains the labels that the program has set with [WithLabels], such as a region.
 	Labels map[string]string `fleet:"labels"`
 	State  State             `fleet:"state"`
-	// StateSince is the time when State last changed, by the server's clock. It is the zero time if the
-	// server does not tell it.
+	// StateSince is the time when State last changed, by the server's clock. It is the zero time if
+	// the server does not tell it.
 	StateSince time.Time `fleet:"state_since"`
 	// Services is set if PartServices, PartStats or PartTopics was asked for.
 	Services []Service `fleet:"services"`
@@ -68,7 +68,8 @@ type Method struct {
 	WireName string           `fleet:"wire_name"`
 	Kind     registry.Kind    `fleet:"kind"`
 	Routing  registry.Routing `fleet:"routing"`
-	// RequireClaim reports whether a server must claim a request; see [registry.Method.RequireClaim].
+	// RequireClaim reports whether a server must claim a request; see
+	// [registry.Method.RequireClaim].
 	RequireClaim bool `fleet:"require_claim"`
 	// TopicParams contains the names of the parts of a topic.
 	TopicParams []string `fleet:"topic_params"`
@@ -79,8 +80,8 @@ type Method struct {
 	Topics []string `fleet:"topics"`
 	// Unimplemented reports whether the server has no handler for the method.
 	Unimplemented bool `fleet:"unimplemented"`
-	// MaxConcurrent is the maximum number of requests that the server handles at the same time. It is
-	// 0 if there is no limit.
+	// MaxConcurrent is the maximum number of requests that the server handles at the same time. It
+	// is 0 if there is no limit.
 	MaxConcurrent uint32 `fleet:"max_concurrent"`
 	// Stats is nil unless PartStats was asked for.
 	Stats *Stats `fleet:"stats"`
@@ -112,7 +113,8 @@ type Stats struct {
 	RequestBytes  uint64 `fleet:"request_bytes"`
 	ResponseBytes uint64 `fleet:"response_bytes"`
 	// Duration says how long calls took on the server: from the arrival of the request, or from the
-	// client's decision for this server, to the response. For streams, it is how long they were open.
+	// client's decision for this server, to the response. For streams, it is how long they were
+	// open.
 	Duration         Histogram `fleet:"duration"`
 	UpdatesPublished uint64    `fleet:"updates_published"`
 	// LastError is nil if there was no error.
@@ -222,8 +224,8 @@ type Change struct {
 	// At is the time of the change by the server's clock.
 	At   time.Time  `fleet:"at"`
 	Kind ChangeKind `fleet:"kind"`
-	// Service is the full name of the service that has changed. It is empty if the change applies to
-	// the whole server.
+	// Service is the full name of the service that has changed. It is empty if the change applies
+	// to the whole server.
 	Service string `fleet:"service"`
 	// Digest identifies the descriptors of a service that was added or replaced.
 	Digest Digest `fleet:"digest"`
@@ -266,8 +268,8 @@ type TapEvent struct {
 	Affinity float32          `fleet:"affinity"`
 	// Metadata contains the metadata whose keys the server allows.
 	Metadata map[string]string `fleet:"metadata"`
-	// Payload is the encoded message, without the fields that the server redacts. It is empty if the
-	// message was not asked for, if it is too large, or if the server cannot decode it.
+	// Payload is the encoded message, without the fields that the server redacts. It is empty if
+	// the message was not asked for, if it is too large, or if the server cannot decode it.
 	Payload []byte `fleet:"payload"`
 	// Size is the size of the message in bytes before the server has redacted it. It is 0 if the
 	// tap asks neither for payloads nor for a filter.

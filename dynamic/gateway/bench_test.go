@@ -72,8 +72,8 @@ func BenchmarkOverhead(b *testing.B) {
 	}
 }
 
-// BenchmarkSubscribers measures how long an update takes to reach all of 5,000 clients of server-sent
-// events.
+// BenchmarkSubscribers measures how long an update takes to reach all of 5,000 clients of
+// server-sent events.
 func BenchmarkSubscribers(b *testing.B) {
 	const clients = 5000
 	f := newFixture(b, gateway.WithMaxStreams(clients, clients))

@@ -152,8 +152,8 @@ func (c *eventClient) startLocked() {
 	c.writer.WriteHeader(http.StatusOK)
 }
 
-// flushLocked writes data and sends it. After an error, it writes nothing more. The caller must hold
-// c.mu.
+// flushLocked writes data and sends it. After an error, it writes nothing more. The caller must
+// hold c.mu.
 func (c *eventClient) flushLocked(data []byte) error {
 	if c.err != nil {
 		return c.err

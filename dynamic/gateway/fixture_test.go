@@ -71,7 +71,8 @@ func parse(t testing.TB, source string) *registry.Registry {
 	return reg
 }
 
-// newFixture starts two servers of the shop and a gateway that serves all of its methods but Hidden.
+// newFixture starts two servers of the shop and a gateway that serves all of its methods but
+// Hidden.
 func newFixture(t testing.TB, opts ...gateway.Option) *fixture {
 	t.Helper()
 	f := &fixture{bus: bus.NewLocal(), registry: parse(t, source)}

@@ -264,9 +264,9 @@ func (g *Gateway) health(ready bool) http.Handler {
 	})
 }
 
-// Server returns an http.Server for handler that also accepts gRPC without TLS, which is HTTP/2 with
-// prior knowledge. Its timeouts keep slow clients from holding connections: 10 s for the headers, and
-// 2 minutes for an idle connection. The caller sets the address and starts it.
+// Server returns an http.Server for handler that also accepts gRPC without TLS, which is HTTP/2
+// with prior knowledge. Its timeouts keep slow clients from holding connections: 10 s for the
+// headers, and 2 minutes for an idle connection. The caller sets the address and starts it.
 func Server(handler http.Handler) *http.Server {
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)

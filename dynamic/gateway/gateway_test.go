@@ -106,7 +106,8 @@ func TestGateway_ErrorsOfConnect(t *testing.T) {
 	}
 }
 
-// With WithPsrpcStatus, clients without Connect's header get psrpc's HTTP status and the exact code.
+// With WithPsrpcStatus, clients without Connect's header get psrpc's HTTP status and the exact
+// code.
 func TestGateway_PsrpcStatus(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, gateway.WithPsrpcStatus(), gateway.WithMaxRequestBytes(100))

@@ -132,8 +132,8 @@ func WithMetadataHeaders(names ...string) Option {
 	return func(o *options) { o.metadata = append(o.metadata, names...) }
 }
 
-// WithCORS allows scripts of other sites to use the gateway. Each origin is a scheme and a host, such
-// as "https://app.example.com". "*" allows every site.
+// WithCORS allows scripts of other sites to use the gateway. Each origin is a scheme and a host,
+// such as "https://app.example.com". "*" allows every site.
 func WithCORS(origins ...string) Option {
 	return func(o *options) { o.origins = append(o.origins, origins...) }
 }

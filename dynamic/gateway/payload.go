@@ -13,8 +13,8 @@ import (
 // the gateway can pass protobuf messages on as they are.
 type payload struct{ data []byte }
 
-// codec passes payloads on and leaves all other messages, such as those of gRPC's reflection, to the
-// codec of Connect for the same encoding.
+// codec passes payloads on and leaves all other messages, such as those of gRPC's reflection, to
+// the codec of Connect for the same encoding.
 type codec struct{ connect.StableCodec }
 
 func codecs() []connect.Codec {

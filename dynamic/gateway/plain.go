@@ -8,8 +8,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// servePlain serves a single call whose request and response are the JSON of the messages, and whose
-// errors have psrpc's HTTP status; see [WithPsrpcStatus].
+// servePlain serves a single call whose request and response are the JSON of the messages, and
+// whose errors have psrpc's HTTP status; see [WithPsrpcStatus].
 func (g *Gateway) servePlain(w http.ResponseWriter, in *incoming) {
 	if in.method.Kind() != registry.KindSingle {
 		g.writeProblem(w, errors.NewErrorf(errors.NotAcceptable,

@@ -13,9 +13,9 @@ import (
 )
 
 // Subprotocol is the WebSocket subprotocol of the gateway. Both sides send text frames that contain
-// one JSON object: {"message": ...} is a message, and {"end": true} says that the sender has sent its
-// last one. The gateway also sends {"error": {"code": ..., "message": ..., "server": ...}}. After the
-// end of the call, it closes the connection.
+// one JSON object: {"message": ...} is a message, and {"end": true} says that the sender has sent
+// its last one. The gateway also sends {"error": {"code": ..., "message": ..., "server": ...}}.
+// After the end of the call, it closes the connection.
 const Subprotocol = "psrpc.v1"
 
 // webSocketPing is how often the gateway checks that the client is still there.

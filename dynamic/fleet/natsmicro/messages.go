@@ -28,8 +28,8 @@ var semanticVersion = regexp.MustCompile(`^\d+\.\d+\.\d+(-[0-9A-Za-z.-]+)?(\+[0-
 // token makes a name valid in NATS micro.
 func token(name string) string { return notInToken.ReplaceAllString(name, "_") }
 
-// responses returns the answers to a question: one for each service, or only the one for the service
-// with this name. An empty name stands for all services.
+// responses returns the answers to a question: one for each service, or only the one for the
+// service with this name. An empty name stands for all services.
 func responses(status *fleet.Status, verb, name string) (all []any) {
 	parts := []fleet.Part{fleet.PartServices}
 	switch verb {
@@ -146,8 +146,8 @@ type details struct {
 }
 
 // address returns the NATS subject on which the servers of a method receive requests, without a
-// topic, and the queue group in which they do so. If the server uses another bus, the subject is the
-// one that it would have on NATS.
+// topic, and the queue group in which they do so. If the server uses another bus, the subject is
+// the one that it would have on NATS.
 func address(server *fleet.Server, service *fleet.Service, method *fleet.Method) (subject, queue string) {
 	isQueue := method.Routing == registry.RoutingQueue
 	channel := wire.RequestChannel(service.WireName, method.WireName, nil, isQueue && method.Kind != registry.KindStream)

@@ -13,7 +13,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// maxQuestions is the maximum number of questions that wait for an answer. Further ones are dropped.
+// maxQuestions is the maximum number of questions that wait for an answer. Further ones are
+// dropped.
 const maxQuestions = 256
 
 // verbs are the questions that a micro service answers.
@@ -34,8 +35,8 @@ type Responder struct {
 	unwatch func()
 
 	mu sync.Mutex
-	// subscriptions holds the subscriptions for each service, keyed by its name in NATS micro. Those
-	// for questions to all services have an empty key.
+	// subscriptions holds the subscriptions for each service, keyed by its name in NATS micro.
+	// Those for questions to all services have an empty key.
 	subscriptions map[string][]*nats.Subscription
 }
 
@@ -178,8 +179,8 @@ func unsubscribe(subscriptions []*nats.Subscription) {
 
 // answer answers one question, with one message for each service that it is about.
 func (r *Responder) answer(question *nats.Msg) {
-	// A subject is $SRV.VERB, $SRV.VERB.NAME or $SRV.VERB.NAME.ID. Only subjects with this server's ID
-	// have been subscribed to.
+	// A subject is $SRV.VERB, $SRV.VERB.NAME or $SRV.VERB.NAME.ID. Only subjects with this server's
+	// ID have been subscribed to.
 	parts := strings.SplitN(question.Subject, ".", 4)
 	if len(parts) < 2 || question.Reply == "" {
 		return

@@ -12,15 +12,17 @@ import (
 const (
 	// maxExpression is the maximum length of an expression in bytes.
 	maxExpression = 4 << 10
-	// maxCost is the maximum cost of an evaluation, in units of CEL. One unit is about one operation.
+	// maxCost is the maximum cost of an evaluation, in units of CEL. One unit is about one
+	// operation.
 	maxCost = 100_000
 	// maxDepth is the maximum depth of messages in messages that an expression can see.
 	maxDepth = 16
 )
 
 // Compile compiles an expression. It returns an error with code invalid_argument if the expression
-// is not valid. The returned filter is safe for concurrent use. If an expression cannot be evaluated
-// for an event, for example because a message has no such field, the event is not selected.
+// is not valid. The returned filter is safe for concurrent use. If an expression cannot be
+// evaluated for an event, for example because a message has no such field, the event is not
+// selected.
 func Compile(expression string) (fleet.TapFilter, error) {
 	if len(expression) > maxExpression {
 		return nil, errors.NewErrorf(errors.InvalidArgument, "the filter has more than %d bytes", maxExpression)
