@@ -95,7 +95,8 @@ func (c *call) invokeJSON(ctx context.Context, request []byte, options []dynamic
 	return c.encode(message)
 }
 
-// jsonValue converts a JSON message, which may be empty, to an argument of dynamic.Invoke.
+// jsonValue converts a JSON message, which may be empty, to a value that the Invoke functions
+// accept.
 func jsonValue(message []byte) any {
 	if len(message) == 0 {
 		return nil
@@ -232,8 +233,8 @@ func (c *call) forward(stream *dynamic.InvokedStream) error {
 	}
 }
 
-// decode converts an encoded message of the client to an argument of the functions dynamic.Invoke
-// and InvokedStream.Send.
+// decode converts an encoded message of the client to a value that dynamic.InvokeMulti and
+// InvokedStream.Send accept.
 func (c *call) decode(message []byte, name protoreflect.FullName) (any, error) {
 	if c.json {
 		return jsonValue(message), nil

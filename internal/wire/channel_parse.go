@@ -35,8 +35,8 @@ const (
 	carriesPrivate = "PRIVATE"
 )
 
-// ParseNames parses the names of channels and visits each name that has the form of one. The names
-// must not contain a prefix.
+// ParseNames parses names and visits each one that has the form of a channel name. The names must
+// not contain a prefix.
 //
 // A stream channel has the same form for a client as for a method without a topic. ParseNames
 // recognizes a client by its response channel, so names should contain all names of a bus.
@@ -102,8 +102,9 @@ func parseName(name string, clientStream bool) (parts ChannelParts, ok bool) {
 	return parts, ok && parts.Service != ""
 }
 
-// PrefixOfName returns the prefix of a channel's name. It returns false if the rest of the name does
-// not have the form of one. A prefix is recognized if it ends with a character that names escape.
+// PrefixOfName returns the prefix of a channel's name. It returns false if the rest of the name
+// does not have the form of a channel name. A prefix is recognized if it ends with a character that
+// channel names escape.
 func PrefixOfName(name string) (prefix string, ok bool) {
 	first, _, _ := strings.Cut(name, "|")
 	end := strings.LastIndexFunc(first, func(r rune) bool { return needsEscape(r) && r != '+' })

@@ -1,6 +1,6 @@
 package wire
 
-// probeName is the full name of the message in a probe. No peer knows it.
+// probeName is the full name of the message in a probe. No peer knows such a message.
 const probeName = "dynpsrpc.Probe"
 
 // Probe returns a frame without a message. The NATS bus publishes it to find out whether a subject
