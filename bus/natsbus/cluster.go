@@ -8,11 +8,10 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// In a cluster, a server confirms a subscription before the other servers know about it. Meanwhile,
-// a peer may publish a frame through one of the other servers. That server either drops the frame
-// and reports no responders, or gives it to members of the queue group that do not serve its
-// method. In both cases, the bus of the peer publishes the frame again. No receiver gets the frame
-// twice, because the first publication had no receivers. Frames without a report are not repeated.
+// In a cluster, a server confirms a subscription before the other servers know about it. A peer may
+// publish a frame through one of those, which then drops it or gives it to processes that do not
+// serve its method. In both cases, no process handles the frame, so the peer's bus publishes it
+// again. It does not repeat frames without a delivery report.
 
 // clusterDelays are the delays before a frame without receivers is published again.
 var clusterDelays = [...]time.Duration{10 * time.Millisecond, 90 * time.Millisecond}

@@ -12,22 +12,18 @@ import (
 )
 
 // A frame is misrouted if the NATS server gives it to a process that does not serve its method.
-// That process forwards the frame to the private subject of the method, to which only dynpsrpc
-// processes that serve the method subscribe (see private.go). The frame is thus delivered twice. If
-// most members of a queue group serve other methods, most frames are misrouted. The bus of a
-// publisher can avoid this by publishing frames directly on the private subject. However, psrpc
-// processes would then get no frames. The bus therefore publishes directly only while all members
-// of the queue group appear to be dynpsrpc processes.
+// That process must forward the frame, so the frame is sent twice (see misrouted.go). A publisher
+// avoids this by publishing directly on the private subject of the method (see private.go). Because
+// psrpc processes do not know that subject, it only does so while all members of the queue group
+// appear to be dynpsrpc processes.
 //
-// To find out, the bus sends samples. One of 36 frames with a delivery report is a sample (see
-// sampleDigit). Samples are always published on the subject of the queue. While frames are
-// misrouted, dynpsrpc processes acknowledge the samples that they receive. psrpc processes never
-// do. Once minSamples samples in a row have been acknowledged, the bus publishes its other frames
-// with a delivery report directly, unless they are large. It stops doing so when two samples in
-// close succession have not been acknowledged.
+// To find out, the bus publishes one of 36 frames with a delivery report on the subject of the
+// queue, as a sample (see sampleDigit). While frames are misrouted, dynpsrpc processes acknowledge
+// samples; psrpc processes never do. The bus publishes directly once minSamples samples in a row
+// have been acknowledged. It stops when two samples in close succession have not been.
 //
-// Frames without a delivery report have no reply subject, so they cannot be samples. Such frames,
-// for example the updates of a subscription method, always go to the queue group.
+// Frames without a delivery report have no reply subject, so they cannot be acknowledged. They
+// always go to the queue group, as do large frames.
 
 const (
 	// sampleDigit is the last digit of the tokens of samples, the frames that test whether a queue

@@ -14,18 +14,14 @@ import (
 // messages received before it have been delivered.
 var barrier = new(nats.Msg)
 
-// dispatch delivers inbound messages in the order in which the server sent them, until the bus is
-// closed. A single goroutine serves all subscriptions. This preserves the order across
-// subscriptions and avoids a goroutine per subscription. It is safe because handlers must not
-// block.
-//
-// After a reconnect, requests can arrive before the bus is marked as connected. Their responses
-// could not be published yet, so dispatch holds such messages until the state changes, unless there
-// are too many of them. When the flusher has marked the bus as connected, it sends a barrier, which
-// wakes the loop.
+// dispatch delivers inbound messages until the bus is closed, in the order in which the server sent
+// them. To preserve this order, one goroutine serves all subscriptions. Handlers must not block.
 func (b *Bus) dispatch() {
 	var held []*nats.Msg
 	for m := <-b.inbound; m != nil; m = <-b.inbound {
+		// After a reconnect, responses cannot be published until the bus is marked as connected.
+		// Hold requests until then, unless there are too many. The flusher then sends a barrier,
+		// which wakes this loop.
 		if len(held) < cap(b.inbound) && m.Sub != nil && b.reconnecting() {
 			held = append(held, m)
 			continue
@@ -58,12 +54,7 @@ func (b *Bus) handle(m *nats.Msg) {
 }
 
 // deliver passes a frame to the local subscribers for its subject and routing key. Handlers may
-// keep m.Data, because nats.go allocates it separately for each message.
-//
-// Broadcast subscribers with an empty routing key receive frames with any key. Queue subscribers
-// with an empty routing key receive only frames that no subscriber for the frame's key has
-// received. If all subscribers have an empty routing key, as on a client's response subjects, the
-// frame's routing key is not parsed.
+// keep m.Data, because nats.go allocates it for each message.
 func (b *Bus) deliver(m *nats.Msg) {
 	if isProbe(m.Data) {
 		return
@@ -75,6 +66,8 @@ func (b *Bus) deliver(m *nats.Msg) {
 	}
 	subscribers := b.subscribersOf(subKey{subject: m.Sub.Subject, queue: queue})
 	unkeyed := subscribers[""]
+	// If no subscriber has a routing key, as on a client's response subjects, the key of the frame
+	// does not matter and is not parsed.
 	if unkeyed != nil && len(subscribers) == 1 {
 		deliverTo(unkeyed, m.Data, queue)
 		return
@@ -86,6 +79,8 @@ func (b *Bus) deliver(m *nats.Msg) {
 		return
 	}
 	delivered := len(key) > 0 && deliverTo(subscribers[string(key)], m.Data, queue)
+	// Subscribers without a routing key receive broadcast frames with any key. From a queue, they
+	// receive only frames that no subscriber for the key has received.
 	if !delivered || !queue {
 		delivered = deliverTo(unkeyed, m.Data, queue) || delivered
 	}

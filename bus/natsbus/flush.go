@@ -36,11 +36,10 @@ type flush struct {
 
 func newFlush() *flush { return &flush{done: make(chan struct{})} }
 
-// flusher runs flushes one at a time. SUB and UNSUB have no reply in the NATS protocol. Every
-// Subscribe and Close therefore needs a flush to know that the server has processed the command.
-// Each flush serves all callers that requested a flush before it started. An RPC server that
-// subscribes to thousands of topics concurrently therefore waits for a few round trips instead of
-// one per topic. Probes and pending delivery reports use the same flushes.
+// flusher runs flushes one at a time. Subscribe and Close need a flush, because it shows that the
+// server has processed their SUB or UNSUB, which has no reply. Each flush serves all callers that
+// have requested one before it started. A server that subscribes to thousands of topics at once
+// therefore waits for a few round trips only.
 type flusher struct {
 	// wake receives a value when a flush is requested. Its capacity is one. A spurious wake-up
 	// costs only a PING.
@@ -105,14 +104,7 @@ func (b *Bus) waitFlushed(ctx context.Context) error {
 }
 
 // runFlusher runs requested flushes until the bus is closed. A flush that is requested after that
-// never completes, so a goroutine that waits for a flush must stop waiting when the bus's context
-// ends.
-//
-// When the server has answered the PING, runFlusher takes three steps, whose order is important.
-// First, it waits until nats.go has called the error handler with the permission errors received
-// before the PONG. Subscribe can then return them. Next, it marks the bus as connected. Finally, it
-// sends the barrier and waits until the dispatcher has delivered all messages received before it.
-// They include the messages that the dispatcher has held since a reconnect.
+// never completes, so a goroutine that waits for it must also wait for the bus's context.
 func (b *Bus) runFlusher() {
 	nc := b.conn()
 	confirmed := nc.Stats().OutBytes
@@ -131,6 +123,10 @@ func (b *Bus) runFlusher() {
 		current.err = b.roundTrip(nc, sent-confirmed)
 		if current.err == nil {
 			confirmed = sent
+			// The order matters. First wait until nats.go has reported the permission errors that
+			// preceded the PONG, so that Subscribe can return them. Then mark the bus as connected,
+			// which lets the dispatcher deliver the messages held since a reconnect. Last, wait
+			// until these and all others received before the PONG have been delivered.
 			b.waitAsyncErrors()
 			b.markConnected(epoch)
 			b.waitDelivered()
@@ -155,11 +151,9 @@ func (b *Bus) waitDelivered() {
 
 // roundTrip sends PINGs until one is answered. unconfirmed is the number of bytes sent since the
 // last answered PING. If the server does not answer in time, roundTrip marks the bus as
-// disconnected and makes nats.go reconnect.
-//
-// If messages arrive in the meantime, the PONG may be queued behind them, so roundTrip waits
-// longer. The time is still limited, because such messages do not prove that the server receives
-// what the bus sends.
+// disconnected and makes nats.go reconnect. It waits longer while messages arrive, because the PONG
+// may be queued behind them. The time remains limited, because these messages do not prove that the
+// server receives what the bus sends.
 func (b *Bus) roundTrip(nc *nats.Conn, unconfirmed uint64) error {
 	started, before := time.Now(), nc.Stats()
 	for {

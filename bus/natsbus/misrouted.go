@@ -12,15 +12,15 @@ import (
 )
 
 // psrpc uses one subject for all queued methods of a service, and one queue group for all processes
-// that serve any of them. To interoperate, this bus must do the same. The NATS server therefore
-// does not know which process serves which method. If it gives a frame to a process that does not
-// serve the frame's method, the frame is misrouted. A psrpc process drops misrouted frames.
+// that serve any of them. This bus must do the same. The NATS server may therefore give a frame to
+// a process that does not serve its method: the frame is misrouted. A psrpc process drops such a
+// frame.
 //
-// This bus forwards a misrouted frame to the private subject of its routing key (see private.go).
-// There, the NATS server gives the frame to a dynpsrpc process that serves the method. If there is
-// none, psrpc processes may serve the method. The bus then returns the frame to the queue group,
-// where the NATS server picks a member again. This is repeated until the frame reaches a process
-// that serves the method, but at most maxHops times (see unserved.go).
+// This bus forwards it to the private subject of its routing key, which leads to a dynpsrpc process
+// that serves the method (see private.go). If there is none, it returns the frame to the queue
+// group, because psrpc processes may serve the method. The NATS server then picks a member again,
+// until the frame reaches a process that serves the method or has been forwarded maxHops times (see
+// unserved.go).
 
 const (
 	// forwardMark marks the reply subject of a forwarded frame. The part before the mark is the

@@ -26,13 +26,12 @@ const (
 	misroutedReason = "misrouted"
 )
 
-// noResponders receives the server's no-responders statuses. If no RPC server is running, such a
-// status makes a call fail after one round trip instead of at its timeout.
+// noResponders receives the no-responders statuses of the NATS server. Such a status makes a call
+// to a method without servers fail after one round trip instead of at its timeout.
 //
-// The NATS server sends the status only for messages with a reply subject, and only if both the
-// server and the client support headers. The reply subject of a frame with a delivery report is
-// inboxPrefix followed by a token that identifies the pending report. A single wildcard
-// subscription receives all statuses, so a publication does not need its own subscription.
+// The server sends a status only for a message with a reply subject. That subject is inboxPrefix
+// followed by a token, which identifies the pending delivery report. One wildcard subscription
+// therefore receives all statuses.
 type noResponders struct {
 	inboxPrefix string
 	// inboxSubject is inboxPrefix + ">". The inbox keeps its subject if the bus replaces the
@@ -66,11 +65,10 @@ func (n *noResponders) replySubject(token uint64) string {
 // inboxIDSize is the length of the random part of an inbox prefix, which nats.go generates.
 const inboxIDSize = 22
 
-// peerReply returns subject if it has the form of a reply subject that a bus creates, and begins
-// with the same prefix as those of this bus (_INBOX by default). Otherwise it returns "". The
-// sender of a frame chooses its reply subject freely, so this process must not publish to any other
-// subject on the sender's behalf. If the publisher of a forwarded frame uses another prefix, it is
-// not told that no process could handle the frame. Its call then ends at its timeout.
+// peerReply returns subject if it is the reply subject of a bus with the same inbox prefix (_INBOX
+// by default), or else "". The sender of a frame chooses the reply subject freely, so this process
+// must not publish to any other subject on the sender's behalf. A publisher with another prefix is
+// not told that no process has handled its frame. Its call ends at its timeout.
 func (n *noResponders) peerReply(subject string) string {
 	common := n.inboxPrefix[:len(n.inboxPrefix)-inboxIDSize-1]
 	inbox, found := strings.CutPrefix(subject, common)

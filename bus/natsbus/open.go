@@ -48,12 +48,10 @@ func open(ctx context.Context, u *url.URL) (bus.Bus, error) {
 	return b, nil
 }
 
-// dial connects to the servers in u. The returned function closes the connection and waits until
-// nats.go has reported it as closed. nats.Connect does not accept a context, so dial uses a custom
-// dialer that has one. The dialer's context is canceled if ctx ends before the connection is
-// established, and when the connection is closed. After the connection is established, the end of
-// ctx has no effect, because the connection must be able to reconnect. The function
-// onReconnectError is called with the error of each failed attempt to reconnect.
+// dial connects to the servers in u until ctx ends. It uses its own dialer, because nats.Connect
+// does not accept a context. After dial has returned, the end of ctx has no effect. The returned
+// function closes the connection and waits until nats.go has reported that. onReconnectError is
+// called with the error of each failed attempt to reconnect.
 func dial(
 	ctx context.Context, u *url.URL, settings *settings, onReconnectError func(error),
 ) (*nats.Conn, func(), error) {

@@ -13,12 +13,10 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// In the NATS protocol, SUB and PUB have no reply. If the server denies one of them, it later sends
-// an -ERR message that names the subject. nats.go stores the error as LastError and then calls the
-// connection's error handler on another goroutine. To return the error from Subscribe, the bus
-// relies on the order of messages on the connection. The -ERR precedes the PONG of the next flush,
-// so LastError has been set by the time the flush succeeds. The bus then only has to wait until the
-// error handler has run.
+// If the NATS server denies a SUB or PUB, it sends an -ERR message later. nats.go stores it as
+// LastError and then calls the connection's error handler on another goroutine. Subscribe must
+// return the error, although a SUB has no reply. The -ERR precedes the PONG of the next flush, so
+// LastError is set when that flush succeeds. The bus then only waits for the error handler.
 
 // handlerTimeout limits how long the bus waits for nats.go to call the error handler.
 const handlerTimeout = time.Second
@@ -142,13 +140,10 @@ func (b *Bus) waitAsyncErrors() {
 	}
 }
 
-// waitRefusal reports whether the server has refused another subscription. before is the number of
-// refusals that asyncErrors.refused returned earlier. If LastError is such a refusal, waitRefusal
-// first waits at most refusalTimeout for the error handler to be called.
-//
-// The server's error does not name the subscription, and nats.go sets LastError to the same value
-// each time. LastError therefore does not show whether the refusal is new or an earlier one. In the
-// latter case, waitRefusal waits in vain until refusalTimeout has passed.
+// waitRefusal reports whether the server has refused another subscription since asyncErrors.refused
+// returned before. If LastError is a refusal, the error handler may not have been called yet, so
+// waitRefusal waits for it. If that was an earlier refusal, which looks the same, it waits in vain
+// for refusalTimeout.
 func (b *Bus) waitRefusal(ctx context.Context, before uint64) bool {
 	if refusals, _ := b.asyncErrors.refused(); refusals != before {
 		return true

@@ -10,12 +10,12 @@ import (
 )
 
 // Each subscription to a queue with a routing key also has a private subject, which no psrpc
-// process knows. Only processes that serve the routing key subscribe to it, as a queue group.
-// Processes that do not serve the routing key forward misrouted frames to this subject.
+// process knows. The processes that serve the routing key subscribe to it as a queue group. Other
+// processes forward misrouted frames to it.
 //
-// The private subject costs one NATS subscription for each subject and routing key. Each process
-// creates this subscription at once, because it cannot know which other processes are in the queue
-// group. Otherwise, frames would be lost until the processes had discovered each other.
+// This costs one NATS subscription for each subject and routing key. Each process creates it at
+// once, because it cannot know which other processes are in the queue group. If it first looked for
+// them, frames would be lost until then.
 
 // privatePrefix is the beginning of a private subject. It follows the prefix set by [WithPrefix]
 // and precedes the subject of the queue and the routing key. For example,

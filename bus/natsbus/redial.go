@@ -11,11 +11,10 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// nats.go reconnects after most failures. If the server reports a protocol error, however, nats.go
-// gives up and closes the connection. For example, a control line or a payload may have exceeded a
-// limit. A single caller or peer must not be able to end the bus for all others in this way. If the
-// bus owns the connection, it therefore dials a new one. A bus that does not own its connection
-// ends, because it knows neither the credentials nor the handlers of the program.
+// nats.go reconnects after most failures, but closes the connection after a protocol error, for
+// example if a payload has exceeded a limit. A single caller or peer could thus end the bus for all
+// others. A bus that owns its connection therefore dials a new one. A bus that does not own its
+// connection ends, because it does not know the program's credentials and handlers.
 
 // owner dials and closes the connections of a bus that was created by bus.Open.
 type owner struct {

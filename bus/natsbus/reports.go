@@ -11,16 +11,15 @@ import (
 // fails at its timeout instead of immediately.
 const maxReports = 4096
 
-// reports holds the delivery reports of frames that the server has not confirmed yet. Each report
-// is identified by a number, its token. Tokens are consecutive. The token modulo maxReports is the
-// index of the report in the ring.
+// reports holds the delivery reports of frames that the server has not confirmed yet. A token,
+// which is a consecutive number, identifies each report. Modulo maxReports, it is the index in the
+// ring.
 //
-// NATS does not acknowledge publications, but it sends a no-responders status if a frame has no
-// receivers. That status arrives before the PONG of a later flush, so the report of a frame is
-// dropped once such a flush has succeeded. However, a token is issued before its frame is sent, so
-// the PING of a flush may be sent before the frame. rotate therefore divides the reports into two
-// generations, and is called at most once per confirmInterval. A flush confirms only the previous
-// generation, whose frames were all sent long before the flush.
+// The server sends a no-responders status if a frame has no receivers, before the PONG of the next
+// flush. A flush that starts after a frame was sent therefore confirms the frame if there is no
+// such status. A token is issued before its frame is sent, so a flush may have started in between.
+// For this reason, a flush confirms only the previous of two generations of reports, whose frames
+// were sent long before.
 type reports struct {
 	// firstAdded receives a value when a report is added while no other report is pending. Its
 	// capacity is one.

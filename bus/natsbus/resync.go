@@ -1,11 +1,10 @@
 package natsbus
 
-// A stale subscription is one that exists on the server but no longer in nats.go. It can appear if
-// nats.go reconnects while removing a subscription, because nats.go may send the SUB again just
-// before it forgets the subscription. The server would keep sending some of a queue's frames to the
-// stale subscription, where they would be lost. It would also not report that the subject has no
-// responders. To remove a stale subscription, the bus reconnects once more. nats.go then sends only
-// the subscriptions that it still has, and the server forgets all others.
+// A stale subscription exists on the server but no longer in nats.go. It can arise if nats.go
+// reconnects while it removes a subscription, because it may send the SUB again before it forgets
+// the subscription. The server would keep sending frames of a queue to it, which would be lost. To
+// remove it, the bus reconnects once more. The server then only has the subscriptions that nats.go
+// still knows.
 
 // watchClosed installs a handler that nats.go calls when it removes the subscription s. The handler
 // stores how often the connection has reconnected so far. The method checkStale compares this
@@ -16,13 +15,10 @@ func watchClosed(s *serverSub) {
 	s.sub.SetClosedHandler(func(string) { s.closeReconnects.Store(nc.Reconnects) })
 }
 
-// checkStale unsubscribes s, in case nats.go has not removed the subscription yet. If s may have
-// become stale, checkStale sets b.stale, so that dropStale forces a reconnect. checkStale is called
-// after the flush that follows the start of a drain, and after a failed Subscribe.
-//
-// s may be stale if nats.go reconnected between the start of the drain and the moment when nats.go
-// removed the subscription. A removal by checkStale itself is treated in the same way, because
-// checkStale cannot tell it from a removal by the drain.
+// checkStale unsubscribes s, in case nats.go has not removed the subscription yet. If nats.go has
+// reconnected since the drain of s started, s may be stale. checkStale then sets b.stale, so that
+// dropStale forces a reconnect. It is called after the flush that follows the start of a drain, and
+// after a failed Subscribe.
 func (b *Bus) checkStale(s *serverSub) {
 	b.changeMu.Lock()
 	defer b.changeMu.Unlock()

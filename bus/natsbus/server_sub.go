@@ -116,11 +116,10 @@ func (b *Bus) subscribeError(err error, channel bus.Channel) error {
 	return errors.NewErrorf(errors.Unavailable, "nats bus cannot subscribe to channel %.200s: %w", channel, err)
 }
 
-// confirmServerSubs is called after a successful flush. It marks the unconfirmed NATS subscriptions
-// of s as confirmed. It returns an error if the server has denied permission for one of them, or
-// has refused one because the connection has too many subscriptions. The server's refusal does not
-// say which subscription it concerns, so all subscriptions that were unconfirmed at that time fail.
-// If the server has denied only the private subject, s works without it.
+// confirmServerSubs marks the unconfirmed NATS subscriptions of s as confirmed, after a successful
+// flush. It returns an error if the server has denied one of them, or has refused one because the
+// connection has too many. A refusal does not name the subscription, so all that are unconfirmed
+// fail. If the server has denied only the private subject, s works without it.
 func (b *Bus) confirmServerSubs(ctx context.Context, s *subscription, unconfirmed []*serverSub) error {
 	b.waitRefusal(ctx, unconfirmed[0].refusals)
 	refusals, _ := b.asyncErrors.refused()
@@ -151,11 +150,9 @@ func (b *Bus) abandonServerSub(s *serverSub) {
 	b.checkStale(s)
 }
 
-// releaseServerSub releases a reference to s. When the last reference is released, the NATS
-// subscription is drained. nats.go then sends UNSUB, delivers the messages that arrive before the
-// server has processed the UNSUB, and then forgets the subscription. A call to Subscribe in the
-// meantime creates a new serverSub. If the bus is disconnected, the NATS subscription is removed
-// without a drain.
+// releaseServerSub releases a reference to s. After the last one, it drains the NATS subscription:
+// nats.go sends UNSUB and still delivers the messages that arrive before the server has processed
+// it. If the bus is disconnected, it removes the NATS subscription at once.
 func (b *Bus) releaseServerSub(s *serverSub) {
 	b.changeMu.Lock()
 	defer b.changeMu.Unlock()

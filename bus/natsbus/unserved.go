@@ -7,25 +7,21 @@ import (
 )
 
 // A misrouted frame (see misrouted.go) is unserved if no dynpsrpc process serves its routing key.
-// Either psrpc processes serve the routing key, or no process does. For example, no process serves
-// the updates of a subscription method while it has no subscribers. The NATS server cannot tell the
-// two cases apart, so the bus finds out by trial.
+// Then either psrpc processes serve it, or no process does, for example because a subscription
+// method has no subscribers. The NATS server cannot tell which, so the bus finds out by a trial.
 //
-// In a trial, the bus sends a few frames with the routing key back to the queue group. Members of
-// the group that run dynpsrpc and do not serve the routing key return them to the group again.
-// After at most maxHops forwards, the last of these members sends a no-responders status to this
-// bus: the frame has come back. If all frames of a trial come back, the trial has failed, and
-// frames with the routing key are dropped for some time. Frames that arrive during a trial wait for
-// its result.
+// In a trial, the bus returns a few frames with the routing key to the queue group. dynpsrpc
+// processes that do not serve the routing key return them again. After maxHops forwards, the last
+// one tells this bus that the frame has come back. If all frames come back, the trial has failed,
+// and frames with the routing key are dropped for some time. Frames that arrive during a trial wait
+// for its result.
 //
-// A frame does not come back if it reaches a psrpc process. If that process does not serve the
-// routing key, it drops the frame, but this bus cannot know that. The trial then succeeds too, and
-// frames with the routing key are returned to the group.
+// A frame does not come back if it reaches a psrpc process, even one that drops it. The trial then
+// succeeds, and further frames are returned to the group.
 //
-// If only few members serve the routing key, a trial can fail by chance. For example, about one in
-// 60 trials fails if one of 17 members serves the routing key. Until the next trial, that member
-// gets only the frames that the NATS server gives to it first, as in a queue group of psrpc
-// processes.
+// A trial may fail by chance if few members serve the routing key: about one trial in 60 fails if
+// one of 17 members does. Until the next trial, that member gets only the frames that the NATS
+// server gives to it first, as in a group of psrpc processes.
 
 const (
 	// trialFrames is the number of frames in a trial. If the previous trial has failed, one frame

@@ -7,16 +7,14 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/lifecycle"
 )
 
-// channelState is the state of a Redis channel. It exists while the channel has subscribers in this
-// process. After the last subscriber has left, it remains until Redis has confirmed the
-// UNSUBSCRIBE.
+// channelState is the state of a Redis channel, from its first subscriber in this process until
+// Redis has confirmed the UNSUBSCRIBE.
 //
-// A channelState holds a desired state and an actual state. The desired state is whether the
-// channel has subscribers. The actual state is which commands have been sent to Redis, and how
-// Redis has replied. Callers only change the desired state and mark the channel as dirty. The
-// session's reconcile loop then sends the commands that make the actual state match the desired
-// one. As a result, only one goroutine writes to the pub/sub socket, and bursts of subscriptions
-// share a command. A new session restores all subscriptions with the same code.
+// The desired state is whether the channel has subscribers. The actual state is which commands
+// Redis has received and how it has replied. Callers only change the desired state and mark the
+// channel as dirty. The session's reconcile loop then sends commands until both states match. One
+// goroutine therefore writes to the pub/sub socket, a burst of subscriptions shares a command, and
+// a new session restores all subscriptions in the same way.
 type channelState struct {
 	name string
 	// snapshot points to the current set of subscribers. The set is never modified: when a

@@ -24,14 +24,11 @@ const (
 
 // lockAttempt is an attempt by this process to take the lock on a queue frame.
 //
-// Redis pub/sub has no queue groups. Every process that has a subscriber for the queue receives
-// every frame, and the processes must agree on which of them delivers it. This is done as in psrpc,
-// because psrpc and dynpsrpc processes may serve the same queue. Each process sends SET key value
-// EX seconds NX, where the key is a hash of the frame's bytes. The SET succeeds for only one
-// process, and this process delivers the frame. All others receive a nil reply and drop the frame.
-// The processes do not need to know each other, and the lock expires without another command (see
-// [lifeOfLock]). The cost is one command per frame and process. Another consequence is that
-// identical frames published within five seconds are treated as one.
+// Redis pub/sub has no queue groups, so every process that subscribes to a queue receives every
+// frame. As in psrpc, each of them sends SET key value EX seconds NX, where key is a hash of the
+// frame. Only the process for which the SET succeeds delivers the frame. The processes need not
+// know each other, and the lock expires by itself (see [lifeOfLock]). The cost is one command per
+// frame and process. Two identical frames published within five seconds count as one.
 type lockAttempt struct {
 	bus     *Bus
 	channel *channelState

@@ -7,11 +7,9 @@ import (
 )
 
 const (
-	// lockLife is the time to live of the lock on a frame if an identical frame may follow. It is
-	// the same as in psrpc. The key of a lock is a hash of the frame. While the lock exists, no
-	// process can take it for an identical frame, so that frame is not delivered. Identical frames
-	// occur because messages that psrpc publishes to subscribers contain no nonce. If a publisher
-	// sends the same message again, the two frames are identical.
+	// lockLife is the time to live of the lock on a frame that may be followed by an identical one.
+	// While the lock exists, an identical frame is not delivered. psrpc uses the same time. Its
+	// messages to subscribers have no nonce, so two equal messages have identical frames.
 	lockLife = 5 * time.Second
 	// uniqueLockLife is the time to live of the lock on a frame that is unique but has no timeout.
 	// An example is a message that a dynpsrpc process publishes to the subscribers of a queue.
@@ -22,19 +20,16 @@ const (
 	maxLockLife = 10 * time.Minute
 )
 
-// lifeOfLock returns the time to live of the lock on frame, in whole seconds.
-//
-// A process may be suspended for some time, for example together with its virtual machine. When it
-// resumes, it reads the frames that arrived in the meantime. The locks on these frames must still
-// exist then, or the process would handle frames that others have already handled. Therefore, the
-// lock on a request lives longer than the request, up to maxLockLife. A message to subscribers has
-// no timeout. Its lock lives only for uniqueLockLife, because each lock occupies about 150 bytes in
-// Redis.
+// lifeOfLock returns the time to live of the lock on frame, in whole seconds. The lock on a request
+// lives longer than the request, up to maxLockLife. A process that was suspended reads old frames
+// when it resumes, and must not handle requests that others have handled.
 func lifeOfLock(frame []byte) time.Duration {
 	switch f := wire.InspectQueueFrame(frame); {
 	case !f.Unique:
 		return lockLife
 	case f.Timeout == 0:
+		// A message to subscribers has no timeout. Its lock lives for a short time only, because
+		// each lock takes about 150 bytes in Redis.
 		return uniqueLockLife
 	default:
 		// The request may be handled a little after its timeout. lockLife is added for the time

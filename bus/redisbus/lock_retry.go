@@ -24,14 +24,13 @@ type dialError struct{ error }
 
 func (e dialError) Unwrap() error { return e.error }
 
-// canRetryLock reports whether a lock attempt that failed with err may be repeated. There are two
-// conditions: the attempt has certainly not taken the lock, and another attempt may succeed, on
-// another server or a moment later. The servers of a cluster send errors that meet both
-// conditions during failovers and while slots migrate.
+// canRetryLock reports whether a lock attempt that failed with err may be repeated. It may if the
+// attempt has certainly not taken the lock, and another one may succeed on another server or a
+// moment later. That is the case for the errors of a cluster during failovers and while slots
+// migrate.
 //
-// An attempt is not repeated after a LOADING error. A server that is loading its data has just
-// started and may have lost the lock of another process. An attempt is not repeated after a lost
-// connection either, because Redis may have executed the command.
+// A lost connection does not qualify, because Redis may have executed the command. Nor does
+// LOADING, because a server that has just started may have lost the lock of another process.
 func canRetryLock(err error) bool {
 	var dial dialError
 	if errors.As(err, &dial) {
@@ -64,15 +63,15 @@ func (b *Bus) retryLock(a lockAttempt, cause error) {
 
 // takeLockElsewhere takes the lock through the client's own connections, which follow redirections
 // to other servers. It tries until Redis grants or refuses the lock, or until lockRetryTimeout has
-// passed. err is the error of the first attempt. If it is a dialError, takeLockElsewhere waits
-// until another server stores the lock. It returns nil if this process has the lock, redis.Nil if
-// another process has it, or the last error.
+// passed. It returns nil if this process has the lock, redis.Nil if another one has it, or the last
+// error. err is the error of the first attempt.
 func (b *Bus) takeLockElsewhere(a lockAttempt, err error) error {
 	_, deadNode, _ := b.topology.lockNode(b.ctx, nil, a.frame)
 	options := redis.SetArgs{Mode: "NX", TTL: lifeOfLock(a.frame)}
 	client := b.topology.lockClient(err)
 	for pause := minRetryPause; ; pause = min(2*pause, maxRetryPause) {
 		b.topology.refresh(b.ctx)
+		// After a dialError, wait until another server stores the lock.
 		if _, isDial := errors.AsType[dialError](err); !isDial || b.hasOtherLockNode(a, deadNode) {
 			if err = client.SetArgs(b.ctx, lockKey(a.frame), lockValue, options).Err(); err == nil || !canRetryLock(err) {
 				return err
@@ -91,11 +90,10 @@ func (b *Bus) hasOtherLockNode(a lockAttempt, deadNode string) bool {
 	return err == nil && node != deadNode
 }
 
-// replaceReadOnlySession replaces the session of a channel whose locks a server refuses because the
-// server is a replica. After a failover, new connections go to the new master, but the existing
-// ones stay open until the session is replaced. The pause between two replacements doubles each
-// time, because the server may be read-only on purpose. Until the pause is over,
-// replaceReadOnlySession does nothing.
+// replaceReadOnlySession replaces the session of a channel whose server has become a replica and
+// refuses locks. New connections lead to the new master, but the existing ones stay open until the
+// session is replaced. The server may also be read-only on purpose, so the pause between two
+// replacements doubles each time. During the pause, replaceReadOnlySession does nothing.
 func (b *Bus) replaceReadOnlySession(c *channelState) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -18,14 +18,13 @@ const (
 	observerExpiry = 10 * time.Second
 )
 
-// observers tells whether any client with a pattern subscription (PSUBSCRIBE), such as redis-cli
-// psubscribe '*', receives the frames of this bus. Such clients never send responses, because
-// neither psrpc nor this bus uses patterns. But the reply to a PUBLISH counts them as receivers, so
-// calls would wait for their responses in vain.
+// observers tells whether a client with a pattern subscription (PSUBSCRIBE), such as redis-cli
+// psubscribe '*', receives the frames of this bus. Such a client never responds, but the reply to a
+// PUBLISH counts it as a receiver, so calls would wait for its response in vain.
 //
-// While there are observers, the bus sends a PUBSUB NUMSUB, which does not count patterns, before
-// each publication with a report (see [subscriberCount]). At other times, it only checks now and
-// then whether there are observers.
+// While there are observers, the bus therefore sends a PUBSUB NUMSUB, which does not count
+// patterns, before each publication with a report (see [subscriberCount]). At other times, it only
+// checks for observers now and then.
 type observers struct {
 	// present is set while there are observers.
 	present atomic.Bool

@@ -105,16 +105,14 @@ type watchedChannel struct {
 	psrpcSeen time.Time
 }
 
-// watchPeers limits how many queue frames this process takes while psrpc processes compete for the
-// same frames (see [share]). For this purpose, it finds out which channels have psrpc processes
-// among their queue subscribers, and how many processes subscribe to them. watchPeers returns when
-// the bus is closed. If Redis denies a command or a marker channel, watchPeers removes all limits
-// and returns.
+// watchPeers limits how many queue frames this process takes of channels for which psrpc processes
+// compete (see [share]), until the bus is closed. If Redis denies a command or a marker channel, it
+// removes all limits and returns.
 //
 // Redis tells how many processes subscribe to a channel, but not which ones. Each dynpsrpc process
-// that competes for the frames of a channel therefore subscribes to a second channel, the marker
-// channel. Nothing is published there. The number of psrpc processes is the difference between the
-// numbers of subscribers to the two channels.
+// that competes for the frames of a channel therefore also subscribes to its marker channel, on
+// which nothing is published. The difference between the numbers of subscribers is the number of
+// psrpc processes.
 func (b *Bus) watchPeers() {
 	watched := map[*channelState]*watchedChannel{}
 	timer := time.NewTimer(0)
@@ -150,13 +148,10 @@ func unwatch(watched map[*channelState]*watchedChannel, c *channelState) {
 	delete(watched, c)
 }
 
-// checkPeers counts the processes that subscribe to the channels in watched, and finds out whether
-// some of them are psrpc processes. If so, it limits how many frames of the channel this process
-// takes.
-//
-// checkPeers also changes the set of watched channels. It adds the channel of a collected sign if
-// other processes subscribe to it, too. It removes a channel that has had no frames for peerExpiry
-// or no longer has a queue subscriber in this process.
+// checkPeers counts the subscribers of the channels in watched. If some of them are psrpc
+// processes, it limits how many frames of the channel this process takes. It adds the channels of
+// collected signs to watched if other processes subscribe to them, too. It removes channels that
+// have had no frames for peerExpiry or no longer have a queue subscriber here.
 func (b *Bus) checkPeers(watched map[*channelState]*watchedChannel) error {
 	ctx, cancel := context.WithTimeout(b.ctx, b.options.probeInterval)
 	defer cancel()

@@ -60,11 +60,9 @@ func (p *pipeline[T]) ensureSocket() error {
 }
 
 // readReplies reads replies from Redis and completes the commands in flight. It returns an error
-// when the socket has failed, or when the session has ended and no commands are left.
-//
-// The socket is read only when all replies in its buffer have been processed. Before each Read,
-// beforeRead writes the commands that have been enqueued since the last Read, so that they share a
-// batch.
+// when the socket has failed, or when the session has ended and no commands are left. Before each
+// Read of the socket, beforeRead writes the commands that have been enqueued since the last one, so
+// that they share a batch.
 func (p *pipeline[T]) readReplies() error {
 	p.socket.beforeRead, p.socket.onDeadline = p.beforeRead, p.checkHealth
 	p.lastProgress = time.Now()
@@ -93,14 +91,12 @@ func (p *pipeline[T]) beforeRead() {
 }
 
 // adaptLimit sets inFlightLimit to suit the link. It is called when a reply arrives while commands
-// are waiting because inFlightLimit has been reached (see beforeRead).
+// wait because the limit has been reached (see beforeRead).
 //
-// If slow waits take up at least half of the time, the link is slow. Commands then wait although
-// Redis is idle, because two batches per round trip are too few. adaptLimit therefore raises the
-// limit to one batch per millisecond of the wait, but to no more than maxInFlight. It restores the
-// lower limit when a short wait shows that the link has become fast, but not before raisedLimitLife
-// has passed. On a fast link, the waits are short even if Redis is busy, and a higher limit would
-// only make the batches smaller.
+// On a slow link, commands wait although Redis is idle, because two batches per round trip are too
+// few. If slow waits take up at least half of the time, adaptLimit raises the limit to one batch
+// per millisecond of the wait, up to maxInFlight. It lowers the limit again after a short wait, but
+// not before raisedLimitLife has passed, because more batches would only be smaller on a fast link.
 func (p *pipeline[T]) adaptLimit() {
 	now := time.Now()
 	waited := now.Sub(p.waitingSince)
@@ -176,12 +172,11 @@ func (p *pipeline[T]) drainErrLocked() error {
 	return p.session.err()
 }
 
-// checkHealth is called when the socket's read deadline passes. This happens twice in each probe
-// interval, when the session ends, and when a caller leaves a large amount of data to the
-// pipeline's goroutine. checkHealth writes the waiting commands. It returns an error if Redis has
-// not replied for a whole interval, or if the session has ended and no commands are left. If the
-// pipeline is idle, it sends a PING, so that neither Redis nor a proxy closes the connection as
-// unused.
+// checkHealth writes the waiting commands and checks the connection, when the socket's read
+// deadline passes. This happens twice in each probe interval, when the session ends, and when a
+// caller leaves much data to the pipeline's goroutine. If the pipeline is idle, it sends a PING, so
+// that no proxy closes the connection as unused. It returns an error if Redis has not replied for a
+// whole interval, or if the session has ended and no commands are left.
 func (p *pipeline[T]) checkHealth() error {
 	s, now := p.session, time.Now()
 	interval := s.bus.options.probeInterval

@@ -15,14 +15,12 @@ import (
 )
 
 // session is a set of connections to Redis: a pub/sub socket, a pipeline for publications, and
-// pipelines for lock attempts. If one of them fails, the whole session ends, and the supervisor
-// opens a new one. The only exceptions are the lock pipelines in a cluster, which reconnect by
-// themselves.
+// pipelines for lock attempts. If one of them fails, the whole session ends and the supervisor
+// opens a new one. Only the lock pipelines in a cluster reconnect by themselves.
 //
-// Each session runs several goroutines. readLoop reads the pub/sub socket and delivers frames.
-// reconcileLoop sends commands on that socket and checks that the connection is alive. shareLoop
-// sends lock attempts that had to wait. In addition, each pipeline has a goroutine that reads its
-// replies.
+// A session runs readLoop, which delivers frames from the pub/sub socket, reconcileLoop, which
+// sends commands on that socket and checks the connection, shareLoop, which sends delayed lock
+// attempts, and a reader for each pipeline.
 type session struct {
 	bus        *Bus
 	supervisor *supervisor

@@ -15,10 +15,10 @@ const (
 )
 
 // prober detects a pub/sub connection that loses data while its socket stays open. A subscriber
-// rarely sends anything, so it would not notice the loss through a write error. The prober
-// therefore sends a PING twice in each probe interval, unless an earlier one has no reply yet. It
-// counts checks instead of measuring time, so that a process does not give up its connection after
-// it has been suspended. Only reconcileLoop uses it.
+// sends so little that it would not notice this by a write error. The prober therefore sends a PING
+// twice in each probe interval, unless an earlier one has no reply yet. It counts checks instead of
+// time, so that a process which was suspended does not give up its connection. Only reconcileLoop
+// uses it.
 type prober struct {
 	session *session
 	// ticks is the number of checks so far. sent is the number of PINGs so far.

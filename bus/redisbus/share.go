@@ -20,19 +20,17 @@ const (
 	maxShareCredit = 16
 )
 
-// share limits how many queue frames of a channel this process takes, so that it takes no more than
-// each of the other processes. The number is limited only while psrpc processes also take frames of
-// the channel.
+// share limits how many queue frames of a channel this process takes while psrpc processes also
+// take frames, so that each process takes about the same number.
 //
-// A lock goes to the process that asks first. A psrpc process asks for one lock after the other and
-// waits for each reply. This bus asks for the locks of a whole burst at once. Without a limit, a
-// single process with this bus would take nearly all frames of a burst.
+// A lock goes to the process that asks first. A psrpc process asks for one lock and waits for the
+// reply before it asks for the next. This bus asks for the locks of a whole burst at once, so it
+// would take nearly all frames.
 //
-// With each frame that arrives, the process gains credit: one divided by the number of processes.
-// If it has credit for a whole frame, it asks for the lock at once. Otherwise the frame waits for
-// credit, but no longer than shareDelay. The process therefore also takes the frames that psrpc
-// processes do not take in time. These frames cost no credit. If they did, all frames would have to
-// wait while psrpc processes are slow. No frame is lost, and frames keep their order.
+// Each frame that arrives gives the process credit: one divided by the number of processes. With
+// credit for a whole frame, it asks for the lock at once. Otherwise, it waits until it has credit
+// or shareDelay has passed. It thus also takes frames that psrpc processes do not take in time.
+// These cost no credit, because frames would otherwise wait whenever psrpc processes are slow.
 type share struct {
 	// limited is set while the number of frames that this process takes is limited.
 	limited atomic.Bool

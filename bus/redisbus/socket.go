@@ -17,11 +17,10 @@ import (
 // bypass the buffers.
 const bufferSize = 64 << 10
 
-// socket is a connection to Redis that is used only by the bus. It is dialed by go-redis, so that
-// all options of the client apply, such as TLS, credentials, the database and a custom dialer.
-// After that, the bus reads and writes RESP2 directly on the net.Conn. This has two advantages.
-// Commands can be written while earlier ones are waiting for their replies. Receiving a frame
-// requires no allocation other than the frame itself. For measurements, see [pipeline].
+// socket is a connection to Redis on which the bus reads and writes RESP2 itself. Commands can
+// therefore be written while earlier ones wait for their replies, and receiving a frame allocates
+// nothing but the frame (see [pipeline]). go-redis dials it, so all options of the client apply,
+// such as TLS, credentials and a custom dialer.
 type socket struct {
 	net.Conn
 	// client is the go-redis client for this connection only. Closing client closes the connection.
