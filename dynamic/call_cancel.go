@@ -19,10 +19,8 @@ import (
 const cancelTimeout = 100 * time.Millisecond
 
 // cancel publishes a cancellation for a call that the client has given up. dynpsrpc servers then
-// cancel the context of the handler. psrpc servers do not subscribe to the cancel channel, so their
-// handlers run to the end. A call whose request has expired needs no cancellation, because the
-// request itself tells the servers when it expires. Once the broker has denied a cancellation,
-// cancel does nothing.
+// cancel the context of the handler; psrpc servers let their handlers run to the end. Once the
+// broker has denied a cancellation, cancel does nothing.
 func (p *clientPlan) cancel(callID id.Call) {
 	if p.cancels.denied.Load() {
 		return

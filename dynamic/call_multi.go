@@ -26,13 +26,13 @@ const maxResponses = 10_000
 const maxResponseBytes = 256 << 20
 
 // multiCall is the state of one multi call, which every server answers. Bus callbacks append
-// responses to the field queue and never block. The calling goroutine takes the responses out of
-// the queue with the method next.
+// responses to the field queue and never block. The calling goroutine takes them out with the
+// method next.
 //
-// The call ends when every server has answered, as far as the route's membership can tell; see
-// package selection. It ends earlier if as many servers have answered as the field expected says,
-// if its timeout passes, if the caller's context ends, or if the conn is closed. It also ends if
-// the bus reports that it has lost the request or that the request has no receivers.
+// The call ends when all servers have answered, as far as the route's membership can tell (see
+// package selection), or as many as the field expected says. It ends earlier at its timeout, at the
+// end of the caller's context or of the conn, or if the bus reports that the request is lost or has
+// no receivers.
 type multiCall struct {
 	plan  *clientPlan
 	route *route

@@ -14,33 +14,30 @@ import (
 )
 
 // unaryCall is the state machine of a call that one server answers. It is also used to open
-// streams. Only the calling goroutine uses it. Bus callbacks write to the field inbox instead.
+// streams. Only the calling goroutine uses it; bus callbacks write to the field inbox instead.
 //
 // # Claims and grants
 //
-// Requests for methods with affinity routing and requests to open a stream usually reach all
-// servers. However, only one server may run each request. Each server therefore claims the request
-// and waits for a grant. The client selects one of the claims and publishes a grant with the ID of
-// the selected server. That server runs the request, and the others drop it. The fields candidates
-// and member say when a request is sent only to some servers.
+// A request for a method with affinity routing usually reaches all servers, as does a request to
+// open a stream. Only one server may run it, so each server claims the request and waits for a
+// grant. The client selects one claim and publishes a grant with the ID of that server. The other
+// servers drop the request. The fields candidates and member say when a request is sent only to
+// some servers.
 //
-// A method that is declared to have a single server needs no claim, so that server runs the request
-// immediately. The same applies to streams with MULTI routing, which go to all servers.
+// No claim is needed if a method is declared to have a single server, or to open a stream with
+// MULTI routing, which goes to all servers.
 //
-// A request for a queue method is assigned to one server before that server could claim it, usually
-// by the bus. A claim and a grant would add two messages and a round trip without deciding
-// anything. A dynpsrpc server therefore responds without them if AnnounceAfter is set in the
-// request. Such a call takes two messages, whereas psrpc needs four. A psrpc server does not know
-// AnnounceAfter and claims the request. The client then grants the request to that server.
+// A request for a queue method reaches only one server, so a claim and a grant would decide
+// nothing. A dynpsrpc server responds without them if AnnounceAfter is set in the request. A psrpc
+// server does not know AnnounceAfter and claims the request, which the client then grants.
 //
 // # Lost requests
 //
-// A server that handles a request confirms this within the selection timeout, usually with a claim
-// or a response. If the server handles the request without a claim and takes longer than
-// AnnounceAfter, it announces this with a claim in which Handling is set. Servers of older versions
-// of dynpsrpc do not know AnnounceAfter and therefore always claim the request. If no confirmation
-// arrives, the call fails, because the request is most likely lost. However, the confirmation may
-// have been lost instead, so the request may have been run.
+// A server that handles a request confirms this within the selection timeout, usually by a claim or
+// a response. If it needs no claim and the handler takes longer than AnnounceAfter, it sends a
+// claim in which Handling is set. If no confirmation arrives, the call fails, because the request
+// is most likely lost. However, only the confirmation may be lost, so the request may have been
+// run.
 type unaryCall struct {
 	plan  *clientPlan
 	route *route
@@ -123,15 +120,8 @@ func (c *unaryCall) signTimeout() time.Duration {
 	return timeout
 }
 
-// callUnary sends a request to one server and returns the encoded response.
-//
-// If no selection is needed, callUnary sets AnnounceAfter, with which dynpsrpc servers run the
-// handler without a claim and a grant. This saves a round trip. psrpc servers do not know
-// AnnounceAfter. For queue methods, callUnary therefore also sets SkipClaim, with which servers of
-// psrpc 0.7.5 and later run the handler right after their claim, without waiting for a grant.
-//
-// At the end, callUnary sets the variables passed to [WithPeer] and emits an event about the
-// claims.
+// callUnary sends a request to one server and returns the encoded response. At the end, it sets the
+// variables passed to [WithPeer] and emits an event about the claims.
 func (p *clientPlan) callUnary(ctx context.Context, r *route, request wire.Body, o *requestOptions) ([]byte, error) {
 	c := newUnaryCall(p, r)
 	defer p.conn.inboxes.put(c.inbox)
@@ -139,6 +129,9 @@ func (p *clientPlan) callUnary(ctx context.Context, r *route, request wire.Body,
 	c.inbox.requireClaim = c.selecting
 	timeout, expiry := p.conn.bounds(ctx, c.started, o)
 	c.expiry = expiry.Sub(c.started)
+	// If no selection is needed, AnnounceAfter saves a round trip: dynpsrpc servers run the handler
+	// without a claim and a grant. SkipClaim does nearly the same for queue methods on servers of
+	// psrpc 0.7.5 and later, which run the handler right after their claim.
 	announceAfter := uint32(0)
 	if c.acceptDirect && p.method.RequireClaim() {
 		announceAfter, c.awaitsSign = announceAfterOf(c.signTimeout()), true
@@ -230,10 +223,6 @@ func (c *unaryCall) startSelection(opts SelectionOpts, membership *selection.Mem
 
 // run publishes the request in frame, waits for the response, and returns the encoded response
 // message.
-//
-// run first adds the call to the pending calls and then checks whether the conn is closed. If the
-// conn is closed at the same time, either this check finds it closed, or the call is notified
-// because it is already pending.
 func (c *unaryCall) run(ctx context.Context, channel bus.Channel, frame []byte, timeout time.Duration) ([]byte, error) {
 	conn := c.plan.conn
 	if err := ctx.Err(); err != nil {
@@ -244,6 +233,8 @@ func (c *unaryCall) run(ctx context.Context, channel bus.Channel, frame []byte, 
 		c.claims.Watch(c.inbox.wakeup)
 		defer c.claims.Unwatch(c.inbox.wakeup)
 	}
+	// Add the call to the pending calls before checking whether the conn is closed. If the conn is
+	// closed at the same time, either the check sees it, or the pending call is told.
 	conn.pending.add(c.inbox.id, c.inbox)
 	defer c.deregister()
 	if conn.err() != nil {
@@ -479,13 +470,11 @@ func (c *unaryCall) step(ctx context.Context) (response []byte, isFinal bool, er
 	return nil, false, nil
 }
 
-// nextDeadline returns the time at which the timer must expire. If the call waits for a server to
-// confirm the request, this is the end of the wait, which nextDeadline also stores in signDeadline.
-// If there is no such wait, or if the call times out before the wait ends, it is the timeout of the
-// call. In the latter case, nextDeadline clears awaitsSign.
-//
-// The wait begins at the time from and ends shortly before the selection timeout, so that the
-// caller gets ErrNoResponse within that timeout. All times are measured from c.started.
+// nextDeadline returns the time at which the timer must expire, measured from c.started like all
+// times here. If the call waits for a server to confirm the request, this is shortly before the end
+// of the selection timeout, which begins at from. The caller then gets ErrNoResponse within that
+// timeout. nextDeadline stores this time in signDeadline. If the timeout of the call comes first,
+// nextDeadline returns it instead and clears awaitsSign.
 func (c *unaryCall) nextDeadline(from time.Duration) time.Duration {
 	if !c.awaitsSign {
 		return c.timeout
@@ -504,24 +493,20 @@ func (c *unaryCall) nextDeadline(from time.Duration) time.Duration {
 // example because its machine was paused.
 const maxTimerDelay = 20 * time.Millisecond
 
-// onTimeout is called when the timer of the inbox has expired. The call then fails, except in two
-// cases, in which onTimeout sets the timer again:
-//
-//   - The call was waiting for a server to confirm the request, and a server has confirmed it. The
-//     timer is set to the timeout of the call.
-//   - No server has confirmed the request, but the timer has expired too late. This process has
-//     then not been able to run for some time, so a confirmation may have arrived without having
-//     been read. Unless the timeout of the call has passed, the wait for a confirmation begins
-//     anew.
+// onTimeout is called when the timer of the inbox has expired. It fails the call or sets the timer
+// again.
 func (c *unaryCall) onTimeout() (response []byte, isFinal bool, err error) {
 	now := time.Since(c.started)
 	switch {
+	// The timer has expired too late, so this process was not able to run for some time. A
+	// confirmation may have arrived but not have been read, so the wait begins anew.
 	case c.awaitsSign && c.server == "" && now-c.signDeadline > maxTimerDelay && now < c.timeout:
 		c.inbox.extend(c.started, c.nextDeadline(now))
 		return nil, false, nil
 	case c.awaitsSign && c.server == "":
 		c.plan.cancel(c.inbox.id)
 		return nil, true, c.withFacts(errors.ErrNoResponse, errors.ReasonNoSign)
+	// A server has confirmed the request, so only the timeout of the call remains.
 	case c.awaitsSign:
 		c.awaitsSign = false
 		c.inbox.extend(c.started, c.timeout)

@@ -321,11 +321,10 @@ func (c *Conn) onClaim(channel bus.Channel, frame []byte) {
 	}
 }
 
-// bounds returns the timeout of a call and the time at which the request expires. If the call's
-// options contain a timeout, the call ends after that time. Otherwise, it ends after the conn's
-// timeout or at the deadline of ctx, whichever is earlier. If the conn has no timeout and ctx has
-// no deadline, the call ends after DefaultClientTimeout. The expiry is never later than the
-// deadline of ctx.
+// bounds returns the timeout of a call and the time at which its request expires. The timeout is
+// the one in the call's options. Without that, it is the conn's timeout or the time until the
+// deadline of ctx, whichever is shorter, or DefaultClientTimeout if there is neither. The expiry is
+// never later than the deadline of ctx.
 func (c *Conn) bounds(ctx context.Context, now time.Time, o *requestOptions) (timeout time.Duration, expiry time.Time) {
 	deadline, hasDeadline := ctx.Deadline()
 	timeout = c.options.timeout

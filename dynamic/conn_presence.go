@@ -15,16 +15,14 @@ import (
 )
 
 // connPresence keeps track of the servers of one service; see [transport.Traits.Announces]. Servers
-// announce themselves to all clients of the service when they join or leave.
+// announce to all clients of the service that they join or leave.
 //
 // On a bus that does not count receivers, the conn sends a discovery request when it first uses a
-// method and topic. It sends another one after the bus has lost its connection to the broker. On
-// other buses, it sends one when it first uses a queue method, and further ones when a
-// [selection.Directory] requires them.
+// method and topic, and when the bus has lost its connection to the broker. On other buses, it does
+// so when it first uses a queue method, and when a [selection.Directory] requires it.
 //
-// The broker may deny access to the channels for announcements and discovery requests. The conn
-// then knows only the servers that have answered calls. psrpc servers never announce themselves, so
-// the conn also knows only those of them that have answered calls.
+// psrpc servers do not announce themselves, so the conn only knows those that have answered calls.
+// If the broker denies access to the channels, the same holds for all servers.
 type connPresence struct {
 	conn *Conn
 	// service is the wire name of the service.
@@ -143,13 +141,13 @@ func (p *connPresence) ask(r *route) {
 	}
 }
 
-// askAgain sends another discovery request. If answered is empty, the first one may have been lost,
-// or the conn has heard from a server that it does not know. askAgain never blocks.
+// askAgain sends another discovery request, without blocking. If answered is empty, the first one
+// may have been lost, or a server that the conn does not know has sent a message.
 //
-// If answered is not empty, it holds the addresses of the servers that have responded. One of them
-// has reported that there are more servers. Those that have not responded have most likely been
-// killed. The first server in answered checks whether they are gone and tells all clients, so that
-// no client waits for them; see [wire.Discover.Answered].
+// Otherwise, answered holds the addresses of the servers that have responded, one of which has
+// reported more servers. The missing ones have most likely been killed. The first server in
+// answered checks this and tells all clients, so that none waits for them; see
+// [wire.Discover.Answered].
 func (p *connPresence) askAgain(requests string, answered []string) {
 	if p.denied.Load() || len(answered) > wire.MaxAnswered {
 		return

@@ -13,10 +13,9 @@ import (
 )
 
 // replySubscriptions holds a conn's subscriptions to the claims, responses and stream frames of one
-// service. All methods of the service share them, because the channel names contain only the
-// service and the client. The subscriptions are created when the conn first uses the service, and
-// kept until the conn is closed. Subscribing for every call would take an additional round trip to
-// the broker.
+// service. They are created at the first use of the service and kept until the conn is closed,
+// because subscribing for each call would cost a round trip. All methods share them, because the
+// channel names contain only the service and the client.
 type replySubscriptions struct {
 	bus       bus.Bus
 	callbacks replyCallbacks

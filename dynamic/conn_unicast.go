@@ -11,15 +11,14 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 )
 
-// unicastRoute chooses one or several servers of a method, so that a request is sent only to them.
-// It is used for queue methods, and for calls with [SelectionOpts.Candidates] or
-// [SelectionOpts.AcceptFirstAvailable]. While the conn does not know all servers of the method and
-// topic, requests are sent to the queue or to all servers; see [selection.Directory]. A
-// unicastRoute is immutable.
+// unicastRoute chooses the servers of a method to which a request is sent. It is used for queue
+// methods, and for calls with [SelectionOpts.Candidates] or [SelectionOpts.AcceptFirstAvailable].
+// Until the conn knows all servers of the method and topic, requests go to the queue or to all
+// servers; see [selection.Directory].
 //
-// On Redis, each server process of a queue receives each request and asks Redis for the lock on it.
-// With many processes, these lock attempts take most of the broker's time. A request that is sent
-// to a single server needs no lock.
+// On Redis, each process of a queue receives each request and asks Redis for a lock. With many
+// processes, these lock attempts take most of the broker's time. A request that is sent to a single
+// server needs no lock. A unicastRoute is immutable.
 type unicastRoute struct {
 	membership *selection.Membership
 	presence   *connPresence

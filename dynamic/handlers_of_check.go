@@ -20,11 +20,10 @@ const affinitySuffix = "Affinity"
 // goMethodHandler is a handler that HandlersOf has made from a Go method. Only
 // *implementationHandler implements it.
 //
-// The interface exists to keep programs small. The methods of *implementationHandler call
-// reflect.Type.MethodByName. In a program that contains this call, the linker keeps the exported
-// methods of all types, which makes the program about a fifth larger. Because matchImplementation
-// does not mention the concrete type, the linker can remove the call from programs that do not use
-// HandlersOf.
+// The interface keeps programs small. *implementationHandler calls reflect.Type.MethodByName, which
+// makes the linker keep the exported methods of all types: a program becomes a fifth larger.
+// Because matchImplementation does not mention this type, the linker can remove it from programs
+// without HandlersOf.
 type goMethodHandler interface {
 	Handler
 	// owner returns the type of the implementation.

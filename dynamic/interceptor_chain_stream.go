@@ -204,11 +204,10 @@ func (c *streamChain) finish(cause error) {
 // receive passes a message through the handlers into the user's channel. It returns false if no
 // more messages can be delivered. Only the goroutine that delivers the stream's messages calls it;
 // see [stream.pump].
-//
-// If the handlers pass the message on, the method recv acknowledges it. Otherwise, receive does so.
-// The field pendingAck ensures that the message is acknowledged only once, even if a handler passes
-// on several messages.
 func (c *streamChain) receive(s *stream, message streamMessage, decoded proto.Message) bool {
+	// The method recv acknowledges the message if the handlers pass it on. Otherwise, this method
+	// does so below. The field pendingAck prevents a second acknowledgement, even if a handler
+	// passes on several messages.
 	c.pendingAck.Store(&message)
 	err := c.panics.guard(s.context, c.method, func() error { return c.recv(len(c.handlers)-1, decoded) })
 	if err != nil {

@@ -236,11 +236,10 @@ func (r *Registration) removeEndpoint(e *endpoint) {
 	}
 }
 
-// drainEndpoint removes an endpoint and stops accepting requests for it. Requests that are already
-// being handled continue, and claimed requests may still be granted. drainEndpoint returns false if
-// there is no endpoint with this name. Otherwise, it returns a channel that is closed when the bus
-// delivers no more requests. drainEndpoint itself does not wait for the bus, because the broker may
-// not answer.
+// drainEndpoint removes an endpoint and stops accepting requests for it. Requests that are being
+// handled continue, and claimed ones may still be granted. It does not wait for the bus, because
+// the broker may not answer. The channel drained is closed when the bus delivers no more requests.
+// ok is false if there is no endpoint with this name.
 func (r *Registration) drainEndpoint(name string) (drained <-chan struct{}, ok bool) {
 	r.mu.Lock()
 	e := r.endpoints[name]

@@ -86,11 +86,11 @@ func (r *Registration) checkReplaceable() error {
 
 // replaceWith transfers the service from r to next. If it fails, it ends next.
 //
-// Both versions share the bus subscriptions of the methods that they have in common. If one version
-// unsubscribed before the other subscribed, requests sent in between would be lost. If the
-// subscriptions overlapped, requests would be handled twice. replaceWith therefore first subscribes
-// to the channels that only next needs. A single atomic store then switches the shared
-// subscriptions to next. Afterwards, Replace closes the subscriptions that only r needs.
+// Both versions share the bus subscriptions of the methods that they have in common. With separate
+// subscriptions, requests would be lost in a gap between them, or handled twice in an overlap.
+// replaceWith therefore subscribes to the channels that only next needs, and then switches the
+// shared subscriptions to next with one atomic store. Replace later closes the subscriptions that
+// only r needs.
 func (r *Registration) replaceWith(next *Registration) (err error) {
 	// A concurrent Drain waits until the endpoints of next are open.
 	next.changeMu.RLock()
@@ -168,15 +168,8 @@ func (r *Registration) endpoint(name []byte) *endpoint {
 }
 
 // transferEndpoints makes the bus subscriptions deliver requests to next, or returns an error if r
-// or the server has been closed. It locks both registrations and then the server. Close, Kill and
-// Shutdown therefore see the state either before or after the transfer.
-//
-// All methods must move to next at the same moment. Otherwise, a client that has received a
-// response from the new version of one method could still reach the old version of another method.
-// Bus callbacks read the target of an inbound without a lock, so they could run while only some of
-// the targets have been replaced. The first loop therefore gives all inbounds targets that contain
-// both endpoints and one shared flag. When the flag is set, all of them switch to the new endpoint.
-// The second loop replaces these targets with plain ones, so that the old endpoints can be freed.
+// or the server has been closed. It locks both registrations and then the server, so Close, Kill
+// and Shutdown see the state either before or after the transfer.
 func (r *Registration) transferEndpoints(next *Registration) error {
 	server := r.server
 	r.mu.Lock()
@@ -194,6 +187,11 @@ func (r *Registration) transferEndpoints(next *Registration) error {
 	delete(server.draining, next)
 	server.draining[r] = struct{}{}
 
+	// All methods must move to next at the same moment. Otherwise, a client that has received a
+	// response from the new version of one method could reach the old version of another. Bus
+	// callbacks read targets without a lock, so first give all inbounds targets with both endpoints
+	// and one shared flag. The flag then switches all of them. Last, replace these targets by plain
+	// ones, so that the old endpoints can be freed.
 	var switched atomic.Bool
 	for _, e := range next.endpoints {
 		e.inbound.target.Store(&target{endpoint: e.inbound.current(), successor: e, switched: &switched})

@@ -9,10 +9,9 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 )
 
-// A suspended registration receives no requests until it is resumed. All of its endpoints are then
-// suspended: they are in the registration's table, so that topics are still known, but have no
-// subscriptions. Suspending and resuming put new endpoints in the place of the old ones. An old
-// endpoint ends as if its topic had been deregistered.
+// A suspended registration receives no requests until it is resumed. Its endpoints remain in its
+// table, so that topics are still known, but have no subscriptions. Suspending and resuming replace
+// the endpoints by new ones. An old endpoint ends as if its topic had been deregistered.
 
 // setSuspended suspends or resumes the registration. If it cannot be resumed, it stays suspended.
 // setSuspended does nothing if the registration has been replaced or closed.

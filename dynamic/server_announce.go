@@ -15,11 +15,9 @@ import (
 const minAnnounceAfter = 10 * time.Millisecond
 
 // announcer tells clients that the server is still handling their requests if the handlers take
-// long. A client that receives neither a response nor an announcement within its selection timeout
-// assumes that the request is lost.
-//
-// Most handlers end long before an announcement is due. Requests therefore have no timers of their
-// own. Instead, a single timer looks for requests to announce among the running requests.
+// long. A client that hears nothing from a server within its selection timeout assumes that the
+// request is lost. Most handlers end long before that, so requests have no timers of their own. A
+// single timer looks for requests to announce among the running ones.
 //
 // All times are in nanoseconds since epoch.
 type announcer struct {
@@ -47,10 +45,8 @@ func (a *announcer) deadline(now time.Time, announceAfter uint32) int64 {
 func (a *announcer) since(at time.Time) int64 { return int64(at.Sub(a.epoch)) }
 
 // expect makes the timer fire no later than at the time at. The request to announce must already be
-// among the running requests.
-//
-// The method fire clears next before it looks at the running requests. Therefore, either fire sees
-// the request, or expect sees that it must set the timer.
+// among the running requests. The method fire clears next before it looks at these. Either fire
+// therefore sees the request, or expect sees that it must set the timer.
 func (a *announcer) expect(at int64) {
 	if a.next.Load() <= at {
 		return

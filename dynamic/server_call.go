@@ -15,14 +15,13 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// serverCall is a request that the server has received, other than a request to open a stream. Each
-// serverCall is handled by a goroutine of the server's worker pool.
+// serverCall is a request that the server has received, other than a request to open a stream. A
+// goroutine of the server's worker pool handles it. It copies the needed fields of the
+// wire.Request, so that the rest can be garbage collected while the handler runs.
 //
-// serverCall copies the fields of the wire.Request that it needs. The rest of the request can
-// therefore be garbage collected while the handler runs. The two contexts are part of the struct.
-// They create a channel and a timer only when they are asked to, because most handlers need
-// neither. If they always did, a call would take 1.4 times as long and make 20 instead of 9
-// allocations.
+// The two contexts are part of the struct and create a channel and a timer only on demand, because
+// most handlers need neither. Otherwise, a call would take 1.4 times as long and make 20 instead of
+// 9 allocations.
 type serverCall struct {
 	endpoint *endpoint
 	plan     *serverPlan
@@ -78,15 +77,10 @@ type serverCall struct {
 	refused bool
 }
 
-// startServerCall decodes a request for e and starts a worker that serves the request. unicast
-// reports whether the request was sent to this server only. token is the value that
-// e.inFlight.Enter returned for this request. If startServerCall returns true, the worker passes
-// the token to Leave when it is done. If startServerCall returns false, it has dropped the request,
-// and the caller must pass the token to Leave. startServerCall never blocks.
-//
-// Some requests are handled as soon as they arrive. If the bus delivers such a request a second
-// time, startServerCall must drop it. Other requests are handled only after their client has
-// selected this server. They need no such check, because the client selects a server only once.
+// startServerCall decodes a request for e and starts a worker that serves it, without blocking.
+// unicast reports whether the request was sent to this server only. token is the result of
+// e.inFlight.Enter. The worker passes it to Leave when it is done. If startServerCall returns
+// false, it has dropped the request, and the caller must pass the token to Leave.
 func startServerCall(e *endpoint, frame []byte, unicast bool, token *lifecycle.Token) bool {
 	r := e.plan.registration
 	request, expanded, err := transport.Decode(
@@ -116,6 +110,8 @@ func startServerCall(e *endpoint, frame []byte, unicast bool, token *lifecycle.T
 	if request.AnnounceAfter > 0 && !needsGrant {
 		c.announceAt = r.server.announcer.deadline(now, request.AnnounceAfter)
 	}
+	// Drop a request that the bus delivers a second time. A request that needs a grant requires no
+	// such check, because the client selects a server only once.
 	if !needsGrant && r.server.requestDedup.Seen(0, c.requestID, c.sentAt, now) {
 		r.server.drops.add(dropDuplicated, droppedFrame{method: e.plan.method, peer: request.ClientID})
 		return false
@@ -337,17 +333,12 @@ func (c *serverCall) mapKilled(err error) error {
 }
 
 // needsGrant reports whether the server must wait for the client to select it before it handles the
-// request.
+// request. It need not if this server has been selected already: the client has sent the request to
+// it only, or the bus has, because the method is a queue.
 //
-// A psrpc call takes four messages: request, claim, grant and response. For a queue method, the bus
-// selects a server, because it delivers the request to only one. The claim and the grant would add
-// a round trip without deciding anything. A dynpsrpc client therefore sets AnnounceAfter in the
-// request, and the call takes two messages if the handler is quick. If a psrpc client sets
-// SkipClaim, the server needs no grant, but must still send a claim, because the client accepts
-// responses only from servers whose claim it has received.
-//
-// A dynpsrpc client may also send a request of another method to this server only, with
-// AnnounceAfter. It has then selected this server already.
+// A dynpsrpc client then sets AnnounceAfter and expects neither a claim nor a grant, which saves a
+// round trip. A psrpc client may set SkipClaim for a queue method. It sends no grant, but accepts a
+// response only after a claim.
 //
 // A request that may have expired always needs a grant, which proves that the client is still
 // waiting.
@@ -364,11 +355,9 @@ func (c *serverCall) sendsClaim() bool {
 }
 
 // obtainGrant sends a claim if the client expects one. If mayDecline is set and this server is not
-// willing to handle the request, obtainGrant declines it instead. granted reports whether the
-// server may handle the request. This is the case if the client has selected this server, or if no
-// grant is needed. If the client has not decided yet, decided is false and the request waits for
-// the client's decision. In that case, the caller must not use c any more, because another
-// goroutine continues the call.
+// willing to handle the request, it declines the request instead. granted reports whether the
+// server may handle the request. If decided is false, the request waits for the client's decision.
+// The caller must then not use c any more, because another goroutine continues the call.
 func (c *serverCall) obtainGrant(request wire.Body) (granted, decided bool) {
 	switch {
 	case c.mayDecline && !c.accepts(request):

@@ -76,11 +76,10 @@ func (c *pendingClaim) decided() bool { return c.outcome != 0 }
 func (c *pendingClaim) granted() bool { return c.outcome == ClaimGranted }
 
 // register adds a request that waits for the client to select a server. It must be called before
-// the claim is sent, because the client may select a server as soon as it has received the claim.
-// As in psrpc, the client can then no longer select this server for an earlier request with the
-// same ID. size is the number of bytes that the request keeps in memory. expiry is the time at
-// which the client stops waiting. If too many requests are then waiting, register drops the oldest
-// ones.
+// the claim is sent, because the client may answer at once. As in psrpc, the client can then no
+// longer select this server for an earlier request with the same ID. size is how many bytes the
+// request keeps in memory, and expiry is when the client stops waiting. If too many requests are
+// waiting, register drops the oldest ones.
 func (p *pendingClaims) register(
 	requestID []byte, claimant claimant, e *endpoint, size int, expiry time.Time,
 ) *pendingClaim {
@@ -232,13 +231,12 @@ func (c *pendingClaim) release() {
 	}
 }
 
-// claimOffer holds everything that a server needs to claim a call or a request to open a stream.
+// claimOffer holds what a server needs to claim a call or a request to open a stream.
 //
-// Claims and grants ensure that exactly one server handles a request that the bus delivers to
-// several servers. Each server that can handle the request publishes a claim with its affinity. The
-// client selects one of these servers and publishes a grant with the ID of that server. All servers
-// receive the grant. Only the client can make this decision, because only the client receives all
-// claims and knows whether it is still waiting.
+// Claims and grants ensure that exactly one server handles a request that several servers receive.
+// Each of them publishes a claim with its affinity. The client selects one and publishes a grant
+// with the ID of that server, which all servers receive. Only the client can decide, because only
+// it receives all claims and knows whether it is still waiting.
 type claimOffer struct {
 	plan      *serverPlan
 	topic     []string
@@ -255,11 +253,9 @@ type claimOffer struct {
 	acceptDecline bool
 }
 
-// send sends the claim. It returns false if the claim declines the request or could not be sent.
-//
-// If the affinity is negative, the server does not handle the request. In that case send sends a
-// claim that declines the request, so that the client does not have to wait for this server. If the
-// client does not understand such claims, send sends nothing.
+// send sends the claim. It returns false if the claim declines the request or could not be sent. A
+// server with a negative affinity does not handle the request. It sends a claim that declines the
+// request, so that the client does not wait for it, if the client understands such claims.
 func (o *claimOffer) send(ctx context.Context) bool {
 	server := o.plan.server
 	affinity := o.plan.callAffinity(ctx, o.affinity)

@@ -25,17 +25,16 @@ type requestClock struct {
 	skewed bool
 }
 
-// computeDeadline sets the deadline of the request according to this server's clock. It returns
-// false if the request has expired and must be dropped. expiresAt is the deadline according to the
-// client's clock, in nanoseconds since the Unix epoch. needsClaim reports whether the method
-// requires claims.
+// computeDeadline sets the deadline of the request by this server's clock. expiresAt is the
+// deadline by the client's clock, in nanoseconds since the Unix epoch. needsClaim reports whether
+// the method requires claims. computeDeadline returns false if the request has expired and must be
+// dropped.
 //
-// A late request and a request from a client with a slow clock look the same: both seem to have
-// been sent too long ago. The delays of earlier requests from the same client show which of the two
-// is the case (see [clockskew.Offset]). If there are no earlier requests and the method requires
-// claims, computeDeadline sets maybeExpired, so that the server claims the request. If the client
-// then selects this server, the client is still waiting, and the request was not late. If the
-// method does not require claims, the request is dropped, as in psrpc.
+// A late request and one from a client with a slow clock look the same: both seem to have been sent
+// too long ago. The delays of the client's earlier requests show which it is (see
+// [clockskew.Offset]). Without earlier requests, computeDeadline sets maybeExpired if the method
+// requires claims. A grant then proves that the client is still waiting. If the method requires no
+// claims, the request is dropped, as in psrpc.
 func (c *requestClock) computeDeadline(now time.Time, expiresAt int64, ctx *lazyctx.Context, needsClaim bool) bool {
 	remaining := elapsed(now.UnixNano(), expiresAt)
 	// The value of now includes a reading of the monotonic clock, which Add preserves. The deadline

@@ -80,11 +80,10 @@ func (e *endpoint) subscribe(ctx context.Context) error {
 	return e.inbound.subscribe(ctx, e.plan.method.RequireClaim())
 }
 
-// subscribers returns the number of servers in this process that share one bus subscription for
-// this method and thus count as one receiver. It returns 0 if this server does not share its
-// subscription. It also returns 0 for queue methods, because their clients do not wait for all
-// servers. The number changes as servers start and stop, so subscribers is called when a request
-// arrives.
+// subscribers returns how many servers in this process share one bus subscription for this method,
+// and thus count as one receiver. It returns 0 if this server has its own subscription. It also
+// returns 0 for queue methods, whose clients do not wait for all servers. The number changes while
+// servers start and stop, so it is read for each request.
 func (e *endpoint) subscribers() uint32 {
 	if e.plan.method.Queue() {
 		return 0
@@ -145,12 +144,11 @@ func (e *endpoint) close() {
 	e.inbound.releaseGrants()
 }
 
-// reuseInbound makes e use the bus subscriptions of the endpoint that it replaces (see
-// [Registration.Replace]). predecessor is that endpoint, or nil if there is none. If both have the
-// same channel and mode, and neither is suspended, e uses the inbound of predecessor. The
-// subscriptions then stay open, so no request is lost or delivered twice. If Replace fails later,
-// predecessor keeps using the inbound. The inbound may then have subscribed to grants that only e
-// needs. predecessor ignores these grants.
+// reuseInbound makes e use the bus subscriptions of predecessor, the endpoint that it replaces (see
+// [Registration.Replace]), or does nothing if that is nil. No request is then lost or delivered
+// twice. Both endpoints must have the same channel and mode, and neither may be suspended. If
+// Replace fails later, predecessor keeps the inbound, and ignores grants to which only e has
+// subscribed.
 func (e *endpoint) reuseInbound(predecessor *endpoint) {
 	if predecessor == nil || e.suspended || predecessor.suspended {
 		return

@@ -13,13 +13,10 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// inbound holds the bus subscriptions of a method and passes the received frames to the endpoint
-// that currently serves the method. If the method has topics, there is one inbound per topic.
-//
-// When [Registration.Replace] replaces the service, the endpoint of the new version takes over the
-// inbound. If each version had its own subscriptions, requests that arrive in the gap between the
-// two subscriptions would be lost. If the subscriptions overlapped instead, both versions would
-// receive the same requests.
+// inbound holds the bus subscriptions of a method, or of one topic of a method. It passes received
+// frames to the endpoint that currently serves the method. When [Registration.Replace] replaces the
+// service, the new endpoint takes over the inbound. With subscriptions of its own, requests would
+// be lost in a gap, or handled twice in an overlap.
 type inbound struct {
 	server   *Server
 	isStream bool
@@ -42,11 +39,10 @@ type inbound struct {
 	grantsOpen atomic.Int32
 }
 
-// target determines which endpoint receives the frames of an inbound. If the field switched points
-// to true, the frames go to successor. Otherwise, they go to endpoint. While Replace transfers the
-// inbounds of a service to a new version, the targets of all these inbounds share one flag. Setting
-// this flag moves all methods to the new version at the same moment. At all other times, the field
-// switched is nil.
+// target determines which endpoint receives the frames of an inbound. This is successor if the
+// field switched points to true, and else endpoint. While Replace transfers a service to a new
+// version, the targets of all its inbounds share this flag, so that setting it moves all methods at
+// the same moment. At other times, switched is nil.
 type target struct {
 	endpoint, successor *endpoint
 	switched            *atomic.Bool
@@ -117,10 +113,7 @@ func (i *inbound) current() *endpoint {
 }
 
 // acquire returns the current endpoint e, and a token that the caller must pass to
-// e.inFlight.Leave. If the current endpoint is closed, acquire returns nil.
-//
-// An endpoint may be replaced and closed between the calls to current and Enter. If Enter fails,
-// acquire therefore tries again with the new endpoint. It gives up if the endpoint has not changed.
+// e.inFlight.Leave. It returns nil if the current endpoint is closed.
 func (i *inbound) acquire() (*endpoint, *lifecycle.Token) {
 	var tried *endpoint
 	for {
@@ -131,6 +124,8 @@ func (i *inbound) acquire() (*endpoint, *lifecycle.Token) {
 		if token := e.inFlight.Enter(); token != nil {
 			return e, token
 		}
+		// The endpoint may have been replaced and closed since the call to current, so try again
+		// with the new one.
 		tried = e
 	}
 }

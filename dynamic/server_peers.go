@@ -32,14 +32,12 @@ const (
 	maxPeerAnnouncements = 3
 )
 
-// peers keeps track of the other servers that serve the same channels. It is used on a bus that
-// does not count receivers. A server that knows the other servers can tell a client how many
-// responses to a discovery request to expect. After the last one, the client need not wait any
-// longer.
+// peers keeps track of the other servers that serve the same channels, on a bus that does not count
+// receivers. With them, a server can tell a client how many responses to a discovery request to
+// expect, so that the client stops waiting after the last one.
 //
-// A server that joins a channel announces this to all clients and servers. The servers of the
-// channel answer on the unicast channel of the new server, with the number of servers that they
-// know.
+// A server that joins a channel announces this to all clients and servers. The other servers answer
+// on its unicast channel, with the number of servers that they know.
 type peers struct {
 	// announcements is the subscription to the announcements of other servers.
 	announcements transport.LazySubscription

@@ -21,12 +21,11 @@ const (
 	maxAnnouncedChannels = 100
 )
 
-// subscribePresence subscribes to the channels on which clients and other servers find this server.
-// These are the channel for discovery requests, the unicast channel of the server, and the channel
-// on which servers announce themselves. The last one is not needed if the bus counts receivers.
-// subscribePresence does nothing if clients need not know the servers of the service; see
-// [transport.Traits.Announces]. If the broker does not permit one of the subscriptions,
-// subscribePresence logs one warning, skips the remaining ones, and returns nil.
+// subscribePresence subscribes to the channels on which clients and other servers find this server:
+// that for discovery requests, the unicast channel of the server and, if the bus does not count
+// receivers, that for announcements. It does nothing if clients need not know the servers; see
+// [transport.Traits.Announces]. If the broker denies one of them, it logs one warning, skips the
+// remaining ones, and returns nil.
 func (r *Registration) subscribePresence(ctx context.Context) error {
 	traits, service := r.server.traits, r.service.WireName()
 	if !r.hasMethod(traits.Announces) {

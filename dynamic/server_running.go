@@ -9,15 +9,13 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/shard"
 )
 
-// runningRequests holds the requests that a server has received and that have not ended, keyed by
-// request ID. This includes requests that wait for the client to select a server, and requests to
-// open a stream. To cancel a request, a client sends a cancel frame with the request ID. Only
-// dynpsrpc clients send such frames, so requests whose IDs do not have the length of dynpsrpc's IDs
-// are not in the table.
+// runningRequests holds the requests that have arrived and not ended, by request ID. It includes
+// those that wait for the client to select a server, and requests to open a stream. To cancel a
+// request, a client sends a cancel frame with the ID. Only dynpsrpc clients do so, so requests with
+// IDs of another length than dynpsrpc's are left out.
 //
-// The table is split into shards, because an entry is added and removed for every request. With a
-// single lock, goroutines that handle requests at the same time would wait for each other. The ID
-// of a request determines its shard.
+// The ID determines the shard of a request. With a single lock, goroutines that handle requests at
+// the same time would wait for each other.
 type runningRequests [shard.Count]runningShard
 
 // runningShard is one shard of runningRequests. It is padded so that no two shards share a cache

@@ -23,11 +23,10 @@ import (
 // stream is one side of a stream, either the client's or the server's. It does not depend on the Go
 // types of the messages.
 //
-// Bus callbacks run on goroutines that are shared by all subscriptions of the bus, so they must
-// never block. They either handle a frame at once or put it into the mailbox. Each stream has one
-// goroutine, called the pump, that takes messages out of the mailbox and delivers them; see
-// stream_receive.go. mu must not be held while a frame is sent. A busy bus can block the sender,
-// and the callbacks, which lock mu, would then block too.
+// Bus callbacks must never block, because all subscriptions share their goroutines. They either
+// handle a frame at once or put it into the mailbox. From there, the stream's own goroutine, the
+// pump, delivers messages; see stream_receive.go. mu must not be held while a frame is sent,
+// because a busy bus may block the sender, and the callbacks also lock mu.
 type stream struct {
 	streamConfig
 

@@ -8,15 +8,13 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 )
 
-// streamClock converts the times in the frames of a stream. Frames contain times of the other
-// side's clock. The results are times since the start of the stream on this side.
+// streamClock converts times of the other side's clock, in the frames of a stream, to times since
+// the start of the stream on this side. A delayed message and one from a side with a slow clock
+// look the same: both seem to have been sent too long ago. The delays of earlier frames show which
+// it is; see [clockskew.Offset].
 //
-// A message that the bus has delayed and a message from a side whose clock is slow look the same:
-// both seem to have been sent too long ago. The delays of earlier frames show which of the two is
-// the case; see [clockskew.Offset].
-//
-// The frames of a stream arrive in the order in which they were sent. If a frame seems to have been
-// sent before its predecessor, the clock of one side has been set or has always been wrong.
+// Frames arrive in the order in which they were sent. If one seems to have been sent before its
+// predecessor, a clock has been set or has always been wrong.
 type streamClock struct {
 	// offset is the estimated offset of the other side's clock. On a server, all streams of the
 	// same client share it.

@@ -11,12 +11,10 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 )
 
-// receive handles a frame of this stream that has arrived from the bus. It never blocks.
-//
-// A message that arrives after its expiry is dropped. Other frames need no such check: a late
-// acknowledgement has no effect, because its message is no longer in flight, and a close frame is
-// valid however late it arrives. A frame of any kind is dropped if its expiry is not later than the
-// time of sending.
+// receive handles a frame of this stream that has arrived from the bus. It never blocks. It drops a
+// frame whose expiry is not later than the time of sending, and a message that arrives after its
+// expiry. Other frames are valid however late they arrive: a late acknowledgement has no effect,
+// because its message is no longer in flight.
 func (s *stream) receive(frame *wire.Stream, expanded int) {
 	now := time.Now()
 	arrived := now.Sub(s.started)
@@ -137,17 +135,16 @@ func (s *stream) pumpNext() bool {
 }
 
 // deliver passes a message to the user and acknowledges it. pending is nil if the message has
-// already been acknowledged. deliver returns false if the user no longer reads messages.
-//
-// While the user's channel is full, no acknowledgement is sent, which slows down the sender. If the
-// channel has room, the acknowledgement is sent first, and then the message is put into the
-// channel. In the reverse order, the user's reply could overtake the acknowledgement. On the other
-// side, Send could then return after the reply to its message had arrived.
+// already been acknowledged. It returns false if the user no longer reads messages. While the
+// user's channel is full, no acknowledgement is sent, which slows down the sender.
 func (s *stream) deliver(pending *streamMessage, decoded proto.Message) bool {
 	early := s.consumer.canDeliver()
 	if pending != nil && !early {
 		return s.deliverInTime(pending, decoded)
 	}
+	// Acknowledge the message before putting it into the channel. In the reverse order, the user's
+	// reply could overtake the acknowledgement, so Send on the other side could return after the
+	// reply had arrived.
 	if pending != nil {
 		s.acknowledge(pending)
 	}

@@ -46,11 +46,10 @@ type streamRequest struct {
 // frames are not copied, because copying takes time.
 const largeFrame = 4 << 10
 
-// startStreamRequest starts a worker that serves a request to open a stream on e. size is the
-// number of bytes that the request keeps in memory. token is the value that e.inFlight.Enter
-// returned for this request. If startStreamRequest returns true, the worker passes the token to
-// Leave when it is done. If startStreamRequest returns false, it has dropped the request, and the
-// caller must pass the token to Leave. startStreamRequest never blocks.
+// startStreamRequest starts a worker that serves a request to open a stream on e, without blocking.
+// size is how many bytes the request keeps in memory. token is the result of e.inFlight.Enter. The
+// worker passes it to Leave when it is done. If startStreamRequest returns false, it has dropped
+// the request, and the caller must pass the token to Leave.
 func startStreamRequest(e *endpoint, open *wire.Stream, size int, token *lifecycle.Token) bool {
 	r := e.plan.registration
 	req := &streamRequest{

@@ -70,11 +70,10 @@ type SubscriptionStats struct {
 	Waiting uint64
 }
 
-// subscription implements Subscription. Updates reach the user's channel in one of two ways. The
-// bus callback puts updates directly into the channel as long as the reader keeps up, no large
-// update has arrived, and there are no interceptors. Otherwise, the callback adds them to the
-// backlog, and another goroutine takes them from there. The callback must not block, because its
-// goroutine also serves other subscriptions.
+// subscription implements Subscription. The bus callback puts updates directly into the user's
+// channel while the reader keeps up, no large update has arrived, and there are no interceptors.
+// Otherwise, it adds them to the backlog, from which another goroutine takes them. The callback
+// must not block, because its goroutine also serves other subscriptions.
 type subscription[Resp proto.Message] struct {
 	plan     *clientPlan
 	overflow OverflowPolicy

@@ -24,13 +24,12 @@ const (
 )
 
 // backlog holds the frames that wait for a slow subscriber, in order of arrival. If there are
-// interceptors, all frames pass through the backlog. Frames are not decoded before they leave the
-// backlog. The memory that they use is thus known, and frames that are dropped are never decoded.
+// interceptors, all frames pass through it. Frames are decoded when they leave the backlog, so
+// their memory is known before, and dropped frames are never decoded.
 //
-// The backlog also knows the size of the updates in the subscription's channel. The user takes
-// updates out of the channel without telling the subscription. However, the updates that remain in
-// the channel are always the ones that were put into it last, and the length of the channel is
-// their number.
+// The backlog also knows the size of the updates in the subscription's channel, although the user
+// takes them out without notice. Those that remain are always the last ones that were put in, and
+// the length of the channel is their number.
 type backlog struct {
 	// limit is the maximum number of unread updates, including those in the channel. It is 0 if
 	// there is no such limit.

@@ -14,21 +14,16 @@ const (
 )
 
 // filter decides whether hyperpb may decode an encoded message. Each message type has its own
-// filter, which is created from the descriptor of the type.
+// filter, made from the type's descriptor.
 //
-// hyperpb v0.1.3 is not memory-safe for all inputs. If a field inside a nested message is
-// truncated, hyperpb reads beyond the end of the request. This can crash the process with a fault
-// that recover cannot catch. Fields of the same oneof share memory, and hyperpb can mistake the
-// value of one field for a memory address in another. Any client could therefore crash the server
-// with a single malformed request.
+// hyperpb v0.1.3 is not memory-safe for all inputs, so any client could crash a server with one
+// malformed request. It reads beyond the end of a request if a field in a nested message is
+// truncated. It may also take the value of one field of a oneof for a memory address in another.
 //
-// The filter therefore admits only what is known to be safe. It parses the whole request without
-// allocating memory. It admits the request only if all varints are canonical, field numbers are
-// small and nesting is limited. Maps, groups, extensions and oneofs with more than one field are
-// not admitted. The tests and fuzz targets of this package have shown that hyperpb and dynamicpb
-// agree on such requests. Everything else is decoded by dynamicpb, so a filter that is too strict
-// affects only the speed. The check takes much less time than hyperpb saves: a nested request of 10
-// KB is still decoded several times faster than with dynamicpb.
+// The filter therefore parses the whole request and admits only what is known to be safe: canonical
+// varints, small field numbers and limited nesting, without maps, groups, extensions and oneofs of
+// more than one field. The fuzz tests of this package show that hyperpb and dynamicpb agree on such
+// requests. dynamicpb decodes everything else, so a filter that is too strict only costs time.
 type filter struct {
 	// fields contains the rule for each field number. It is indexed by the number.
 	fields []field

@@ -22,10 +22,9 @@ const (
 )
 
 // methodCounters counts what a server does with the requests of one method. It implements
-// [dynamic.MethodRecorder]. A successful call costs six atomic additions and no lock.
-//
-// There is no counter of successful or running calls. They follow from the others: each call that
-// has ended is in one bucket, and if it has failed, in errors too.
+// [dynamic.MethodRecorder]. A successful call costs six atomic additions and no lock. The numbers
+// of successful and of running calls are not counted: they follow from the others, because each
+// call that has ended is in one bucket, and a failed one also in errors.
 type methodCounters struct {
 	started, requestBytes, responseBytes atomic.Uint64
 	notRun, declined, expired, panics    atomic.Uint64

@@ -130,11 +130,10 @@ func normalize(message protoreflect.Message) {
 // maxOptionDepth is the maximum depth of messages inside a custom option whose fields are sorted.
 const maxOptionDepth = 16
 
-// sortedFields returns encoded fields, sorted by their numbers. Fields with the same number keep
-// their order. A parser of sources encodes the fields of a custom option in the order of the
-// source, and protoc in the order of their numbers. The types of the fields are unknown here, so
-// everything that can be decoded as a message is sorted as well. Text that looks like a message
-// does no harm, because equal text stays equal.
+// sortedFields returns encoded fields, sorted by number. Parsers of .proto sources encode the
+// fields of a custom option in the order of the source, but protoc in the order of their numbers.
+// The types of the fields are unknown here, so everything that can be decoded as a message is
+// sorted, too. Text that looks like a message does no harm, because equal text stays equal.
 func sortedFields(encoded []byte, depth int) []byte {
 	type field struct {
 		number  protowire.Number

@@ -7,11 +7,10 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// reserve reserves service names for v. These names replace those that v reserved earlier. If
-// another plugin has reserved one of the names, reserve returns an error. However, if the version
-// that holds the name is being drained, reserve first waits until that version is closed. It waits
-// no longer than the drain timeout plus two grace periods: one for the handlers and one for the
-// code.
+// reserve reserves service names for v. They replace the names that v reserved earlier. If another
+// plugin has reserved one of them, reserve returns an error. If the version with the name is being
+// drained, reserve waits until it is closed, but no longer than the drain timeout and the grace
+// periods for handlers and code.
 func (h *Host) reserve(ctx context.Context, v *version, names []string) error {
 	ctx, cancel := context.WithTimeout(ctx, h.options.drainTimeout+2*closeGrace)
 	defer cancel()

@@ -280,13 +280,9 @@ func (w *watcher) startUnload(f *watchedFolder, name string) bool {
 // onResult handles the result of a load or an unload. It decides which folders are loaded again
 // because their last load failed.
 //
-// After an unload, all folders whose last load failed are retried. After a load, only folders whose
-// last load failed with a conflict (see isConflict) are retried. The finished load, even if it
-// failed, may have released the service that such a folder needs.
-//
-// If a load fails with a conflict, no other folders are retried. Otherwise, two conflicting folders
-// would trigger each other's retries forever. The folder itself is retried only if another load or
-// unload has finished since the load started, because the conflicting plugin may then be gone.
+// After an unload, all folders whose last load failed are retried. After a load, even a failed one,
+// only those with a conflict (see isConflict) are retried, because the load may have released the
+// service that they need.
 func (w *watcher) onResult(c changeResult) {
 	c.folder.busy = false
 	if c.load {
@@ -295,6 +291,9 @@ func (w *watcher) onResult(c changeResult) {
 	} else if c.err != nil {
 		w.host.options.logger.Warn("dynpsrpc: " + c.err.Error())
 	}
+	// A load that fails with a conflict triggers no other retries, because two conflicting folders
+	// would otherwise retry each other forever. The folder itself is retried if another load or
+	// unload has finished since the load started, because the other plugin may be gone.
 	if isConflict(c.err) {
 		if c.folder.completedAtStart != w.completed {
 			c.folder.markChanged(w.fsWatcher)

@@ -55,12 +55,10 @@ func unmarshalMap(value map[string]any, message proto.Message, options protojson
 	return options.Unmarshal(encoded, message)
 }
 
-// wrongEntry finds the first entry of a map that cannot be stored in a message, and returns a text
-// such as "address: port: invalid value for int32 field port". The text consists of the path of
-// keys to the entry and the reason. An error of protojson cannot be shown to the user instead: it
-// contains a line and a column of JSON that the user has never seen. wrongEntry returns an empty
-// string if each entry can be stored. The error then has another reason, such as a missing required
-// field.
+// wrongEntry returns the path of keys to the first entry of a map that cannot be stored in a
+// message, and the reason. An example is "address: port: invalid value for int32 field port". It
+// returns "" if each entry can be stored, so that the error has another reason, such as a missing
+// required field. The error of protojson itself names a line of JSON that the user has never seen.
 func wrongEntry(value map[string]any, descriptor protoreflect.MessageDescriptor, options protojson.UnmarshalOptions) string {
 	options.AllowPartial = true
 	for _, key := range slices.Sorted(maps.Keys(value)) {

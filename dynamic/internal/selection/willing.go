@@ -24,16 +24,13 @@ const (
 	maxDeclinePause = time.Minute
 )
 
-// willingMembers holds the members of a [Directory] that have lately claimed requests that were sent
-// to all servers. A client that accepts the first available server sends most requests to one of
-// these members, without waiting for a claim. This saves a round trip, and all other servers need
-// not handle the request.
+// willingMembers holds the members of a [Directory] that have lately claimed requests which were
+// sent to all servers. A client that accepts the first available server sends most requests to one
+// of them, without waiting for a claim. This saves a round trip and spares the other servers.
 //
-// Once a second, a request is sent to all servers nevertheless. Each member that claims it before
-// the call ends is willing until willingTime after the request. The claims are recorded at the end
-// of the call, which may last long. A member that is slow, far away or busy makes no claim in that
-// time and stops being willing. It would also rarely be the first available server if each request
-// were sent to all servers.
+// Once a second, a request still goes to all servers. Each member that claims it before the call
+// ends is willing until willingTime after the request. A member that is slow, far away or busy does
+// not, and stops being willing. It would rarely be the first available server anyway.
 type willingMembers struct {
 	// members is nil while requests must be sent to all servers. The slice is immutable.
 	members atomic.Pointer[[]*Member]

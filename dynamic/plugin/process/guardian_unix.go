@@ -12,10 +12,9 @@ import (
 )
 
 // guardianScript is the shell script that cleans up after a host that was killed. It reads its
-// standard input until the host dies, because the operating system then closes that input. It then
-// kills the process group whose ID is the last line of the input, and all processes whose
-// environment contains $1. On systems without /proc, it finds no such processes. Finally, it
-// deletes the folder $2.
+// standard input until the operating system closes it, because the host has died. It then kills the
+// process group whose ID is the last line of the input. On systems with /proc, it also kills all
+// processes whose environment contains $1. Finally, it deletes the folder $2.
 const guardianScript = `
 trap '' HUP INT TERM
 while read -r line; do group=$line; done

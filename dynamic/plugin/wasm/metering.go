@@ -14,21 +14,20 @@ import (
 // that, a garbage collection, and with it the whole process, would have to wait until a module
 // returns, because Go cannot interrupt compiled WebAssembly.
 //
-// wazero has an option for this, WithCloseOnContextDone. With this option, compiled code calls into
-// Go in every loop iteration to check a flag. This made computations in guests ten times slower,
-// and recursion is not checked at all. This package therefore adds a meter to the bytecode before
-// wazero compiles it. Blockchains and other sandboxes limit the run time of code in the same way.
-// The function instrument adds the following to a module:
+// wazero's own option for this, WithCloseOnContextDone, makes every loop iteration call Go to check
+// a flag. It made computations ten times slower, and does not check recursion. This package
+// therefore adds a meter to the bytecode before wazero compiles it. The function instrument adds
+// the following to a module:
 //
 //   - a global variable, the meter, which the module's own instructions cannot access;
 //   - an import of the host function [onMeterPoint];
 //   - a meter point (see [injected.meterPoint]) at the start of every function and every loop body;
 //   - a meter point before every bulk memory instruction and every call to an imported function.
 //
-// Code that runs forever must repeat loops or calls, and therefore passes through meter points
-// again and again. A meter point subtracts a cost from the meter. If the meter reaches zero, the
-// meter point calls the host, which checks the deadline. This happens about every 50 µs. In all
-// other cases, a meter point is only a subtraction and a predictable branch in machine code.
+// Code that runs forever passes through meter points again and again, because it must repeat loops
+// or calls. A meter point subtracts a cost from the meter, which takes a subtraction and a
+// predictable branch. If the meter reaches zero, about every 50 µs, it calls the host, which checks
+// the deadline.
 
 const (
 	// meterPointExport is the name under which the host module exports [onMeterPoint].
@@ -63,10 +62,9 @@ func onMeterPoint(ctx context.Context, module api.Module, _ []uint64) {
 // injected describes the type, the import and the global that are added to a module for metering:
 // their indexes, their encodings, and whether they have been added yet.
 //
-// WebAssembly refers to types, functions and globals by index. The added type and the added global
-// are the last of their kind, so the other indexes do not change. The added import cannot be the
-// last function, because imports precede the functions that the module defines. It follows the
-// module's own imports, which increases the index of each defined function by one; see
+// WebAssembly refers to types, functions and globals by index. The added type and global are the
+// last of their kind, so they change no index. The added import follows the module's own imports,
+// which precede its functions. The index of each defined function is therefore one higher; see
 // [rewriter.functionIndex].
 type injected struct {
 	// typeCount, importedFunctions and globalCount are the numbers of types, imported functions and

@@ -10,14 +10,13 @@ import (
 // header is the magic number and the version at the start of every WebAssembly module.
 const header = "\x00asm\x01\x00\x00\x00"
 
-// instrument returns a copy of a module to which meter points have been added. These are
-// instructions that let the host stop the module at its deadline; see metering.go.
+// instrument returns a copy of a module with meter points, by which the host stops the module at
+// its deadline; see metering.go.
 //
-// It also rejects a module that contains a list whose declared length is greater than the number of
-// bytes that follow. The numbers of local variables and table elements are limited to maxLocals and
-// maxTableSize. The compiler allocates memory for as many items as a module declares, before it
-// reads them. Without these limits, a module of 20 bytes could therefore exhaust the host's memory
-// and thus crash the host. The compiler does all other validation.
+// It rejects a module with a list whose declared length is greater than the number of bytes that
+// follow, and limits local variables and table elements to maxLocals and maxTableSize. The
+// compiler, which does all other validation, allocates memory for declared items before it reads
+// them. A module of 20 bytes could otherwise exhaust the host's memory.
 func instrument(module []byte) ([]byte, error) {
 	if len(module) < len(header) || string(module[:len(header)]) != header {
 		return nil, errors.New("plugin is not a WebAssembly module of version 1")
@@ -212,11 +211,10 @@ func (w *rewriter) globalIndex() {
 	}
 }
 
-// injectSections adds a type section, an import section and a global section if the module does not
-// have them. An added section contains only the injected element. injectSections is called before
-// each section is read; next is the id of that section. Sections are sorted by id, so a missing
-// section is added before the first section with a higher id. Custom sections, whose id is zero,
-// may be anywhere.
+// injectSections adds a type, an import and a global section if the module lacks them, each with
+// the injected element only. It is called before each section is read; next is the id of that
+// section. Sections are sorted by id, so a missing section is added before the first one with a
+// higher id. Custom sections, whose id is zero, may be anywhere.
 func (w *rewriter) injectSections(next byte) {
 	const types, imports, globals, exports = 1, 2, 6, 7
 	section := func(id byte, element []byte) {

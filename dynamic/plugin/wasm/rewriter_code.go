@@ -14,13 +14,10 @@ const (
 	firstBulkMemory = 8
 )
 
-// functionBody rewrites the body of a function, which consists of local variables and code, and
-// adds the meter points to the code.
-//
-// The meter point of a function is at its start. The meter point of a loop follows the loop
-// instruction, so that every branch to the loop executes the meter point again. Every other meter
-// point precedes the instruction whose cost it subtracts. Meter points leave the operand stack
-// unchanged.
+// functionBody rewrites the local variables and the code of a function, and adds meter points to
+// the code. They leave the operand stack unchanged. The meter point of a loop follows the loop
+// instruction, so that every branch to the loop executes it. Every other one precedes the
+// instruction whose cost it subtracts.
 func (w *rewriter) functionBody() {
 	var locals uint64
 	w.readVector(func() {
