@@ -1,7 +1,6 @@
-// Package message maps message descriptors to Go types. Most of the work is done when a handler is
-// registered or a client is created. For each message of a method, the package then decides into
-// which Go type the message is decoded. It also decides what must be checked at run time. Calls
-// therefore need no lookups and as little reflection as possible.
+// Package message maps message descriptors to Go types. When a handler is registered or a client is
+// created, it decides for each message of a method into which Go type it is decoded, and what must
+// be checked at run time. Calls therefore need no lookups and little reflection.
 //
 // # Choosing the Go type
 //
@@ -21,7 +20,7 @@
 // # Required fields
 //
 // The protobuf library searches for missing required fields whenever it encodes or decodes a
-// message. For dynamic messages, this search took a tenth of the time of a small call. Resolve
-// therefore searches the descriptors for required fields once. Messages that cannot have required
-// fields are then encoded and decoded without the search.
+// message. For dynamic messages, this takes a tenth of the time of a small call. Resolve therefore
+// searches the descriptors once. Messages that cannot have required fields are then encoded and
+// decoded without the search.
 package message

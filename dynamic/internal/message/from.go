@@ -17,15 +17,14 @@ type Resolver interface {
 	protoregistry.MessageTypeResolver
 }
 
-// From converts value to a message. If value is a proto.Message, From returns it as it is, without
-// checking its type. If value is a json.RawMessage or a map[string]any, From parses it according to
-// the protobuf JSON mapping, and uses t.resolver to find extensions and the types of messages in
-// google.protobuf.Any. A map may contain messages, time.Time and time.Duration values. If value is
-// nil, a nil json.RawMessage or a nil map, From returns an empty message.
+// From converts value to a message. It returns a proto.Message as it is, without checking its type.
+// It parses a json.RawMessage or a map[string]any by the protobuf JSON mapping, and finds
+// extensions and the types of messages in google.protobuf.Any with t.resolver. A map may contain
+// messages, time.Time and time.Duration values. For nil, a nil json.RawMessage or a nil map, From
+// returns an empty message.
 //
-// The schema may lack a field of the JSON or the map, or the name of an enum value. discardUnknown
-// decides whether From ignores such names or returns an error. Errors returned by From do not
-// contain the name of the method.
+// discardUnknown makes From ignore fields and names of enum values that the schema does not have,
+// instead of returning an error. Errors of From do not name the method.
 func (t *Type) From(value any, discardUnknown bool) (proto.Message, error) {
 	switch value := value.(type) {
 	case nil:

@@ -101,11 +101,9 @@ func (t *Type) Convert(message proto.Message) (proto.Message, error) {
 	return t.Decode(encoded)
 }
 
-// Decode decodes data into a new message.
-//
-// If decoding panics, Decode returns an error, because a peer must not be able to crash the process
-// with the data that it sends. For example, protobuf-go v1.36 panics if a map entry of a dynamic
-// message contains its key twice with different wire types.
+// Decode decodes data into a new message. If decoding panics, it returns an error, because a peer
+// must not be able to crash the process. For example, protobuf-go v1.36 panics if a map entry of a
+// dynamic message contains its key twice with different wire types.
 func (t *Type) Decode(data []byte) (message proto.Message, err error) {
 	defer func() {
 		if value := recover(); value != nil {

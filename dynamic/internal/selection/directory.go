@@ -24,19 +24,17 @@ const (
 	maxAsks = 10
 )
 
-// Directory holds the members of a queue: the dynpsrpc servers that receive the requests of the
-// queue and also have a unicast channel, on which no other server receives requests. A client that
-// knows all receivers of a queue sends each request to one of them. If it sent the request to all
-// of them, they would compete for it.
+// Directory holds the members of a queue: the dynpsrpc servers of the queue that have a unicast
+// channel, on which no other server receives requests. A client that knows all receivers of a queue
+// sends each request to one member, so that the servers do not compete for it.
 //
-// The queue may also have receivers that are not members, namely psrpc servers and older dynpsrpc
-// servers, which do not announce themselves. If the client sent all requests to members, the other
-// receivers would get none. A Directory therefore chooses a member only while the bus counts no
-// receivers other than members. Once a second, a request is sent to the queue nevertheless, so that
+// psrpc servers and older dynpsrpc servers receive from the queue without being members. They would
+// get no requests if all went to members. A Directory therefore chooses a member only while the bus
+// counts no receivers other than members. Once a second, a request still goes to the queue, so that
 // the bus counts again.
 //
-// All times, such as the parameter now of the methods, are measured from the same moment, which the
-// caller chooses. All methods are safe for concurrent use. The zero value has no members.
+// All times, such as the parameter now, are measured from a moment that the caller chooses. All
+// methods are safe for concurrent use. The zero value has no members.
 type Directory struct {
 	// choices holds the members from which Choose chooses. It is nil while all requests must be
 	// sent to the queue. The slice is immutable.

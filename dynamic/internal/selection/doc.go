@@ -8,25 +8,25 @@
 //
 // # When a call is complete
 //
-// The in-process bus and Redis report how many receivers got a published request. NATS reports only
-// whether a request had no receivers at all. A receiver is a connection, not a server: n servers of
-// one process that share a connection count as one receiver. Each dynpsrpc server therefore reports
-// in its answer how many servers share its receiver. If n servers share a receiver, the answer of
-// each has the weight 1/n. Weights are fixed-point numbers and rounded up (see [WeightOf]). A call
-// is complete when the weights of its answers add up to the number of receivers.
+// The in-process bus and Redis report how many receivers got a request. A receiver is a connection,
+// not a server: n servers of one process that share a connection count as one receiver. Each
+// dynpsrpc server therefore reports how many servers share its receiver, and its answer has the
+// weight 1/n, a fixed-point number that is rounded up (see [WeightOf]). A call is complete when the
+// weights of its answers add up to the number of receivers.
 //
-// psrpc servers do not report how many servers share their receiver, so each of their answers has
-// the weight 1. The sum of the weights can therefore exceed the number of receivers. A membership
-// records the excess of the last complete call. The next call is complete only when the sum exceeds
-// the number of receivers by at least the recorded excess.
+// psrpc servers do not report how many of them share a receiver, so each of their answers has the
+// weight 1. The sum of the weights may therefore exceed the number of receivers. A membership
+// records this excess for the last complete call. The next call is complete only when its sum has
+// at least the same excess.
 //
 // # Without a receiver count
 //
-// On NATS, servers announce themselves (see [Membership.OnPresence]). When a client first uses a
-// request channel, it sends a discovery request, to which all dynpsrpc servers of the channel
-// respond. When no more responses arrive, the client knows these servers. From then on, a call is
-// complete when all of them have answered. psrpc servers do not announce themselves, so all psrpc
-// servers that answered the previous call must have answered too. If no server announces itself, a
-// selection is complete when every server that answered the previous call has answered this one. A
-// multi call is then never known to be complete.
+// NATS only reports whether a request had no receivers at all. Servers therefore announce
+// themselves (see [Membership.OnPresence]), and respond to the discovery request that a client
+// sends when it first uses a request channel. When no more responses arrive, the client knows these
+// servers. A call is then complete when all of them have answered, and also all psrpc servers that
+// answered the previous call, because these do not announce themselves.
+//
+// If no server announces itself, a selection is complete when every server that answered the
+// previous call has answered. A multi call is then never known to be complete.
 package selection

@@ -19,11 +19,10 @@ const maxMembers = 32_768
 // are safe for concurrent use.
 type Membership struct {
 	// AskAgain is called when another discovery request must be sent. If a server has reported more
-	// servers than have responded, answered holds the addresses of those that have responded,
-	// beginning with the server that has reported the most. In two other cases, answered is empty:
-	// no server has responded although a call is waiting, or a server that has not announced itself
-	// answers calls. AskAgain may be nil. It must be set before first use and must not block. It is
-	// called without the lock of the Membership.
+	// servers than have responded, answered holds the addresses of those that have, beginning with
+	// that server. answered is empty if no server has responded although a call is waiting, or if a
+	// server answers calls that has not announced itself. AskAgain may be nil. It must be set
+	// before first use and must not block. The lock of the Membership is not held.
 	AskAgain func(answered []string)
 
 	mu sync.Mutex
@@ -43,17 +42,16 @@ type Membership struct {
 }
 
 // IsComplete reports whether every server that got a request has answered it. receivers is the
-// number of receivers that the bus reported, or negative if it does not report a number. responders
-// holds the servers that have answered. IsComplete returns false if receivers is zero.
+// number of receivers that the bus reported, or negative if it does not report a number. If it is
+// zero, IsComplete returns false. responders holds the servers that have answered.
 //
-// If receivers is negative, two groups of servers must have answered: those that have announced
-// themselves, and those that answered the previous call. The first multi call also waits for psrpc
-// servers; see quietTime.
+// If receivers is negative, the servers that have announced themselves and those that answered the
+// previous call must have answered. The first multi call also waits for psrpc servers; see
+// quietTime.
 //
-// If receivers is positive, the weights of the responders must add up to that number; see the
-// package documentation. There is one exception: IsComplete does not wait twice for receivers that
-// do not answer. If they did not answer the previous call before its timeout, they need not answer
-// this one. The exception ends when the number of receivers changes or a server answers late.
+// If receivers is positive, the weights of the responders must add up to it; see the package
+// documentation. Receivers that did not answer the previous call before its timeout need not answer
+// this one, until the number of receivers changes or a server answers late.
 func (m *Membership) IsComplete(receivers int, responders *Responders) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()

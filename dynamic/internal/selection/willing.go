@@ -66,11 +66,11 @@ func (d *Directory) ChooseWilling(now time.Duration) *Member {
 // isWilling reports whether the latest claim of the member is recent.
 func (m *Member) isWilling(now time.Duration) bool { return int64(now) < m.willingUntil.Load() }
 
-// OnClaims records which members have claimed a request that was sent to all servers, and updates
-// the members from which ChooseWilling chooses. complete reports whether all servers are known to
-// be members. asked is the time at which the request was sent. If OnClaims returns true, a server
-// has made a claim without being a member, and the caller must send a discovery request to all
-// servers. The server may have been removed while it had no connection to the broker.
+// OnClaims records which members have claimed a request that was sent to all servers at the time
+// asked. ChooseWilling then chooses among these. complete reports whether all servers are known to
+// be members. ask is true if a server that is not a member has made a claim, for example because it
+// was removed while it had no connection to the broker. The caller must then send a discovery
+// request to all servers.
 func (d *Directory) OnClaims(claims []wire.ClaimRequest, complete bool, asked, now time.Duration) (ask bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -8,14 +8,13 @@ import (
 // errWrongKind is the error for a frame whose kind of message does not belong on its channel.
 var errWrongKind = errors.New("the frame contains another kind of message than expected on this channel")
 
-// Decode parses the envelope of a frame and then decodes the message in the envelope. kind is the
-// expected kind of message, and parse must be the Parse function of package wire for this kind.
-// Decode returns an error in the following cases: the envelope or the message is malformed; the
-// message is of a different kind; the message is larger than the limits allow after decompression.
+// Decode parses the envelope of a frame and decodes the message in it. kind is the expected kind of
+// message, and parse is the Parse function of package wire for this kind. Decode returns an error
+// if the frame is malformed, of another kind, or larger than the limits allow after decompression.
 //
 // If the message was not compressed, it shares memory with frame, and expanded is 0. Otherwise,
-// expanded is the number of bytes that the message keeps in memory. Decode never panics, whatever
-// the frame contains. It is safe for concurrent use.
+// expanded is the number of bytes that it keeps in memory. Decode never panics, whatever the frame
+// contains. It is safe for concurrent use.
 func Decode[T any](
 	frame []byte, kind wire.Kind, limits Limits, parse func(value []byte) (T, error),
 ) (message T, expanded int, err error) {

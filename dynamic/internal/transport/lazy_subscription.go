@@ -7,13 +7,10 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/bus"
 )
 
-// LazySubscription is a bus subscription that is created when it is first needed. It is created at
-// most once and may be closed before, during or after its creation. In a new LazySubscription, only
-// ClosedErr has to be set.
-//
-// Subscribe may have to wait for a broker. It holds no lock during that time, and Close does not
-// wait for Subscribe. If Close is called before the broker has answered, Subscribe itself closes
-// the new subscription.
+// LazySubscription is a bus subscription that is created when it is first needed, and only once.
+// Only the field ClosedErr must be set before use. Close may be called before, during or after the
+// creation. It does not wait for Subscribe: if the broker answers later, Subscribe closes the new
+// subscription.
 type LazySubscription struct {
 	// ClosedErr is the error that Subscribe returns after Close. It must be set before first use.
 	ClosedErr error
@@ -24,10 +21,10 @@ type LazySubscription struct {
 	subscription bus.Subscription
 }
 
-// Subscribe subscribes to a channel of the bus. If the bus fails, Subscribe returns the error of
-// the bus, and may be called again. If the subscription already exists, Subscribe does nothing and
-// returns nil. If Close is called before Subscribe returns, Subscribe returns ClosedErr. ctx limits
-// how long Subscribe waits for the bus, but not the lifetime of the subscription.
+// Subscribe subscribes to a channel of the bus, unless the subscription already exists. ctx limits
+// how long it waits for the bus, but not the lifetime of the subscription. After an error of the
+// bus, Subscribe may be called again. If Close is called before Subscribe returns, it returns
+// ClosedErr.
 //
 // Only one goroutine at a time may call Subscribe. The other methods are safe for concurrent use.
 func (s *LazySubscription) Subscribe(
