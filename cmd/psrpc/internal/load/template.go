@@ -26,8 +26,8 @@ type Template struct {
 	decode   protojson.UnmarshalOptions
 }
 
-// NewTemplate returns a template for messages of a method. The data is JSON, and an empty string
-// stands for an empty message. These actions of package text/template make each message different:
+// NewTemplate returns a template for messages of a method. data is JSON, and an empty string stands
+// for an empty message. The following actions of package text/template make each message different:
 //
 //	{{.N}}                 the number of the operation, from 0
 //	{{.Caller}}            the number of the caller, from 0

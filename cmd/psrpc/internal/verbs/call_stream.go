@@ -13,8 +13,8 @@ import (
 )
 
 // stream opens a stream, sends the messages as they come, and prints what arrives. It ends when the
-// server closes the stream, after the number of messages that --expect says, or when nothing has
-// arrived for the timeout after the last message was sent.
+// server closes the stream, or when as many messages have arrived as --expect says. It also ends
+// when nothing has arrived for the timeout after the last message was sent.
 func (c *call) stream(ctx context.Context, messages iter.Seq2[proto.Message, error]) error {
 	start := time.Now()
 	stream, err := dynamic.InvokeStream(ctx, c.conn, c.method.FullName(), c.options...)
