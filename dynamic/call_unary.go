@@ -16,28 +16,14 @@ import (
 // unaryCall is the state machine of a call that one server answers. It is also used to open
 // streams. Only the calling goroutine uses it; bus callbacks write to the field inbox instead.
 //
-// # Claims and grants
-//
 // A request for a method with affinity routing usually reaches all servers, as does a request to
 // open a stream. Only one server may run it, so each server claims the request and waits for a
-// grant. The client selects one claim and publishes a grant with the ID of that server. The other
-// servers drop the request. The fields candidates and member say when a request is sent only to
-// some servers.
+// grant. The client selects one claim and publishes a grant with the ID of that server.
 //
 // No claim is needed if a method is declared to have a single server, or to open a stream with
-// MULTI routing, which goes to all servers.
-//
-// A request for a queue method reaches only one server, so a claim and a grant would decide
-// nothing. A dynpsrpc server responds without them if AnnounceAfter is set in the request. A psrpc
+// MULTI routing, which goes to all servers. A request for a queue method reaches only one server,
+// so a dynpsrpc server responds without a claim if AnnounceAfter is set in the request. A psrpc
 // server does not know AnnounceAfter and claims the request, which the client then grants.
-//
-// # Lost requests
-//
-// A server that handles a request confirms this within the selection timeout, usually by a claim or
-// a response. If it needs no claim and the handler takes longer than AnnounceAfter, it sends a
-// claim in which Handling is set. If no confirmation arrives, the call fails, because the request
-// is most likely lost. However, only the confirmation may be lost, so the request may have been
-// run.
 type unaryCall struct {
 	plan  *clientPlan
 	route *route
@@ -66,8 +52,12 @@ type unaryCall struct {
 	// claimed another request; see [SelectionOpts.AcceptFirstAvailable].
 	acceptsAny bool
 	// awaitsSign reports whether the call fails at the time signDeadline if no server has confirmed
-	// that it received the request. It is used only for calls that accept a response without a
-	// claim. For other calls, the selection has a timeout of its own; see the field selecting.
+	// the request. The request is then most likely lost, but it may have been run if only the
+	// confirmation was lost. Usually, a claim or a response confirms it. If the handler takes
+	// longer than AnnounceAfter, the server confirms it by a claim in which Handling is set.
+	//
+	// awaitsSign is used only for calls that accept a response without a claim. For other calls,
+	// the selection has a timeout of its own; see the field selecting.
 	awaitsSign bool
 	// signDeadline is the time, measured from started, until which the call waits for a server to
 	// confirm that it received the request.

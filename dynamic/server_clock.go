@@ -32,9 +32,7 @@ type requestClock struct {
 //
 // A late request and one from a client with a slow clock look the same: both seem to have been sent
 // too long ago. The delays of the client's earlier requests show which it is (see
-// [clockskew.Offset]). Without earlier requests, computeDeadline sets maybeExpired if the method
-// requires claims. A grant then proves that the client is still waiting. If the method requires no
-// claims, the request is dropped, as in psrpc.
+// [clockskew.Offset]).
 func (c *requestClock) computeDeadline(now time.Time, expiresAt int64, ctx *lazyctx.Context, needsClaim bool) bool {
 	remaining := elapsed(now.UnixNano(), expiresAt)
 	// The value of now includes a reading of the monotonic clock, which Add preserves. The deadline
@@ -63,6 +61,9 @@ func (c *requestClock) computeDeadline(now time.Time, expiresAt int64, ctx *lazy
 	case remaining > 0:
 		return true
 	}
+	// Without earlier requests, it is not known whether the request is late. A server that claims
+	// it finds out, because a grant proves that the client is still waiting. If the method requires
+	// no claims, the request is dropped, as in psrpc.
 	c.maybeExpired = !known && needsClaim
 	ctx.Expiry = now.Add(expiry.Sub(sent))
 	return c.maybeExpired

@@ -26,10 +26,6 @@ const (
 // backlog holds the frames that wait for a slow subscriber, in order of arrival. If there are
 // interceptors, all frames pass through it. Frames are decoded when they leave the backlog, so
 // their memory is known before, and dropped frames are never decoded.
-//
-// The backlog also knows the size of the updates in the subscription's channel, although the user
-// takes them out without notice. Those that remain are always the last ones that were put in, and
-// the length of the channel is their number.
 type backlog struct {
 	// limit is the maximum number of unread updates, including those in the channel. It is 0 if
 	// there is no such limit.
@@ -53,7 +49,8 @@ type backlog struct {
 	frames queue.FIFO[[]byte]
 	bytes  int
 	// sent contains the sizes of the updates in the channel, oldest first, and sentBytes their
-	// total. Both are brought up to date by trimLocked.
+	// total. The user takes updates out of the channel without notice, so both are out of date
+	// until trimLocked removes as many of the oldest sizes.
 	sent      queue.FIFO[int]
 	sentBytes int
 	// empty is the channel that emptied has returned. It is nil if emptied has not been called or

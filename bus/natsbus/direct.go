@@ -13,17 +13,14 @@ import (
 
 // A frame is misrouted if the NATS server gives it to a process that does not serve its method.
 // That process must forward the frame, so the frame is sent twice (see misrouted.go). A publisher
-// avoids this by publishing directly on the private subject of the method (see private.go). Because
-// psrpc processes do not know that subject, it only does so while all members of the queue group
+// avoids this by publishing on the private subject of the method (see private.go). psrpc processes
+// do not know that subject, so the publisher only does so while all members of the queue group
 // appear to be dynpsrpc processes.
 //
-// To find out, the bus publishes one of 36 frames with a delivery report on the subject of the
-// queue, as a sample (see sampleDigit). While frames are misrouted, dynpsrpc processes acknowledge
-// samples; psrpc processes never do. The bus publishes directly once minSamples samples in a row
-// have been acknowledged. It stops when two samples in close succession have not been.
-//
-// Frames without a delivery report have no reply subject, so they cannot be acknowledged. They
-// always go to the queue group, as do large frames.
+// To find out, it sends samples: one of 36 frames with a delivery report, on the subject of the
+// queue. While frames are misrouted, dynpsrpc processes acknowledge samples; psrpc processes never
+// do. Large frames and frames without a delivery report always go to the queue group, because the
+// latter cannot be acknowledged.
 
 const (
 	// sampleDigit is the last digit of the tokens of samples, the frames that test whether a queue
@@ -38,8 +35,8 @@ const (
 	maxSamples = 64
 	// sampleTimeout is the time after which a sample counts as not acknowledged.
 	sampleTimeout = 500 * time.Millisecond
-	// closedFor is the time for which the bus suspends direct publication after samples have not
-	// been acknowledged.
+	// closedFor is the time for which the bus suspends direct publication after two samples in
+	// close succession have not been acknowledged.
 	closedFor = 10 * time.Second
 	// misroutingWindow is the time for which a member acknowledges samples after it has received a
 	// forwarded sample. If no frames are misrouted, members do not acknowledge samples, because

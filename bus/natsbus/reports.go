@@ -17,9 +17,7 @@ const maxReports = 4096
 //
 // The server sends a no-responders status if a frame has no receivers, before the PONG of the next
 // flush. A flush that starts after a frame was sent therefore confirms the frame if there is no
-// such status. A token is issued before its frame is sent, so a flush may have started in between.
-// For this reason, a flush confirms only the previous of two generations of reports, whose frames
-// were sent long before.
+// such status.
 type reports struct {
 	// firstAdded receives a value when a report is added while no other report is pending. Its
 	// capacity is one.
@@ -131,7 +129,8 @@ func (r *reports) cancel(token uint64) bool {
 }
 
 // rotate starts a new generation of reports. Reports that were added before the preceding call to
-// rotate become the previous generation.
+// rotate become the previous generation, which the next flush confirms. It does not confirm newer
+// reports, because a token is issued before its frame is sent, so the flush may start in between.
 func (r *reports) rotate() {
 	r.mu.Lock()
 	defer r.mu.Unlock()

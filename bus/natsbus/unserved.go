@@ -13,19 +13,16 @@ import (
 // In a trial, the bus returns a few frames with the routing key to the queue group. dynpsrpc
 // processes that do not serve the routing key return them again. After maxHops forwards, the last
 // one tells this bus that the frame has come back. If all frames come back, the trial has failed,
-// and frames with the routing key are dropped for some time. Frames that arrive during a trial wait
-// for its result.
+// and frames with the routing key are dropped for some time.
 //
 // A frame does not come back if it reaches a psrpc process, even one that drops it. The trial then
 // succeeds, and further frames are returned to the group.
-//
-// A trial may fail by chance if few members serve the routing key: about one trial in 60 fails if
-// one of 17 members does. Until the next trial, that member gets only the frames that the NATS
-// server gives to it first, as in a group of psrpc processes.
 
 const (
 	// trialFrames is the number of frames in a trial. If the previous trial has failed, one frame
-	// is enough.
+	// is enough. A trial may fail by chance if few members serve the routing key: about one in 60
+	// fails if one of 17 members does. That member then gets only the frames that the NATS server
+	// gives to it first, as in psrpc, until the next trial.
 	trialFrames = 4
 	// trialTimeout is the time after which a frame that has not come back is assumed to have
 	// reached a process that serves it. The timeout is much longer than maxHops deliveries take on

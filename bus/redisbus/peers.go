@@ -28,8 +28,10 @@ const (
 	psrpcPause = 30 * time.Second
 	// maxChannelsPerCommand is the maximum number of channels in one PUBSUB NUMSUB command.
 	maxChannelsPerCommand = 256
-	// markerSuffix is added to the name of a channel to get the name of its marker channel; see
-	// [Bus.watchPeers].
+	// markerSuffix is added to the name of a channel to get the name of its marker channel, on
+	// which nothing is published. Each dynpsrpc process that competes for the frames of a channel
+	// subscribes to both. Redis tells how many processes subscribe to a channel, but not which
+	// ones. The difference between the two numbers is the number of psrpc processes.
 	markerSuffix = "|MARKER"
 )
 
@@ -108,11 +110,6 @@ type watchedChannel struct {
 // watchPeers limits how many queue frames this process takes of channels for which psrpc processes
 // compete (see [share]), until the bus is closed. If Redis denies a command or a marker channel, it
 // removes all limits and returns.
-//
-// Redis tells how many processes subscribe to a channel, but not which ones. Each dynpsrpc process
-// that competes for the frames of a channel therefore also subscribes to its marker channel, on
-// which nothing is published. The difference between the numbers of subscribers is the number of
-// psrpc processes.
 func (b *Bus) watchPeers() {
 	watched := map[*channelState]*watchedChannel{}
 	timer := time.NewTimer(0)

@@ -91,12 +91,8 @@ func (p *pipeline[T]) beforeRead() {
 }
 
 // adaptLimit sets inFlightLimit to suit the link. It is called when a reply arrives while commands
-// wait because the limit has been reached (see beforeRead).
-//
-// On a slow link, commands wait although Redis is idle, because two batches per round trip are too
-// few. If slow waits take up at least half of the time, adaptLimit raises the limit to one batch
-// per millisecond of the wait, up to maxInFlight. It lowers the limit again after a short wait, but
-// not before raisedLimitLife has passed, because more batches would only be smaller on a fast link.
+// wait because the limit has been reached (see beforeRead). On a slow link, two batches per round
+// trip are too few, so commands wait although Redis is idle.
 func (p *pipeline[T]) adaptLimit() {
 	now := time.Now()
 	waited := now.Sub(p.waitingSince)
@@ -113,8 +109,10 @@ func (p *pipeline[T]) adaptLimit() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	switch {
+	// Slow waits take up at least half of the time. Allow one batch per millisecond of the wait.
 	case waited >= slowReply:
 		p.inFlightLimit = max(p.inFlightLimit, min(int(waited/time.Millisecond), maxInFlight))
+	// The link has become fast. A higher limit would only make the batches smaller.
 	case p.inFlightLimit > minInFlight && now.Sub(p.limitRaised) > raisedLimitLife:
 		p.inFlightLimit, p.freeBatches = minInFlight, nil
 	}

@@ -17,17 +17,15 @@ import (
 // session is a set of connections to Redis: a pub/sub socket, a pipeline for publications, and
 // pipelines for lock attempts. If one of them fails, the whole session ends and the supervisor
 // opens a new one. Only the lock pipelines in a cluster reconnect by themselves.
-//
-// A session runs readLoop, which delivers frames from the pub/sub socket, reconcileLoop, which
-// sends commands on that socket and checks the connection, shareLoop, which sends delayed lock
-// attempts, and a reader for each pipeline.
 type session struct {
 	bus        *Bus
 	supervisor *supervisor
 	node       *redis.Client
 	ctx        context.Context //nolint:containedctx // canceled when the session ends
 	cancel     context.CancelCauseFunc
-	// workers tracks the goroutines of the session.
+	// workers tracks the goroutines of the session. readLoop delivers frames from the pub/sub
+	// socket. reconcileLoop sends commands on that socket and checks the connection. shareLoop
+	// sends delayed lock attempts. Each pipeline has a goroutine that reads its replies.
 	workers sync.WaitGroup
 
 	pubsub    *socket

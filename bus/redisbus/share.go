@@ -25,12 +25,9 @@ const (
 //
 // A lock goes to the process that asks first. A psrpc process asks for one lock and waits for the
 // reply before it asks for the next. This bus asks for the locks of a whole burst at once, so it
-// would take nearly all frames.
-//
-// Each frame that arrives gives the process credit: one divided by the number of processes. With
-// credit for a whole frame, it asks for the lock at once. Otherwise, it waits until it has credit
-// or shareDelay has passed. It thus also takes frames that psrpc processes do not take in time.
-// These cost no credit, because frames would otherwise wait whenever psrpc processes are slow.
+// would take nearly all frames. It therefore asks at once only if it has credit for the frame.
+// Otherwise, it waits for credit, but no longer than shareDelay, and thus also takes frames that
+// psrpc processes do not take in time.
 type share struct {
 	// limited is set while the number of frames that this process takes is limited.
 	limited atomic.Bool
@@ -44,7 +41,9 @@ type share struct {
 	// processes is the number of processes that subscribe to the channel, this one included. It is
 	// zero if the number is not known yet.
 	processes int
-	// credit is the number of frames that this process may take without a delay.
+	// credit is the number of frames that this process may take without a delay. Each frame that
+	// arrives adds one divided by the number of processes. A frame that is taken after shareDelay
+	// costs no credit, because frames would otherwise wait whenever psrpc processes are slow.
 	credit float64
 	// asked is the number of lock attempts that use credit and to which Redis has not replied yet.
 	asked int

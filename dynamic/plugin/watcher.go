@@ -279,10 +279,6 @@ func (w *watcher) startUnload(f *watchedFolder, name string) bool {
 
 // onResult handles the result of a load or an unload. It decides which folders are loaded again
 // because their last load failed.
-//
-// After an unload, all folders whose last load failed are retried. After a load, even a failed one,
-// only those with a conflict (see isConflict) are retried, because the load may have released the
-// service that they need.
 func (w *watcher) onResult(c changeResult) {
 	c.folder.busy = false
 	if c.load {
@@ -304,6 +300,9 @@ func (w *watcher) onResult(c changeResult) {
 	if !c.load || c.err == nil {
 		w.unloadOthers(c)
 	}
+	// After an unload, retry all folders whose last load failed. After a load, even a failed one,
+	// retry only those with a conflict (see isConflict), because the load may have released the
+	// service that they need.
 	for _, f := range w.folders {
 		if f.loadErr != nil && (!c.load || isConflict(f.loadErr)) {
 			f.markChanged(w.fsWatcher)
