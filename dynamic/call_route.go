@@ -24,9 +24,9 @@ type route struct {
 	// because only one server answers each of their requests, and for subscriptions, which have no
 	// requests.
 	membership *selection.Membership
-	// unicast chooses the server or servers for a request that is not sent on the channel in the
-	// field requests, but to each chosen server alone. It is nil if requests of the method are
-	// never sent in this way.
+	// unicast chooses single servers to which a request is sent on their own channels, instead of
+	// all servers on the request channel. It is nil for methods whose requests are never sent in
+	// this way.
 	unicast  *unicastRoute
 	requests bus.Channel
 

@@ -23,7 +23,7 @@ type loadOptions struct {
 	maxSourceSize int
 	// logger is the argument of WithLogger. If it is nil, slog.Default() is used.
 	logger *slog.Logger
-	// lint reports whether services with problems that Lint reports are refused.
+	// lint makes the registry refuse services for which Lint returns problems.
 	lint bool
 }
 

@@ -179,8 +179,8 @@ func unsubscribe(subscriptions []*nats.Subscription) {
 
 // answer answers one question, with one message for each service that it is about.
 func (r *Responder) answer(question *nats.Msg) {
-	// A subject is $SRV.VERB, $SRV.VERB.NAME or $SRV.VERB.NAME.ID. Only subjects with this server's
-	// ID have been subscribed to.
+	// A subject is $SRV.VERB, $SRV.VERB.NAME or $SRV.VERB.NAME.ID. The ID need not be checked,
+	// because the responder subscribes to no subject with the ID of another server.
 	parts := strings.SplitN(question.Subject, ".", 4)
 	if len(parts) < 2 || question.Reply == "" {
 		return

@@ -81,8 +81,8 @@ func (a *App) Close() error {
 // OnClose adds a function that Close calls before it releases what was opened earlier.
 func (a *App) OnClose(release func() error) { a.closers = append(a.closers, release) }
 
-// Registry returns the registry of the conn. It contains the services that [App.Method] and
-// [App.Service] have found so far.
+// Registry returns the registry of the conn. It contains the services whose schemas have been loaded
+// so far, from files, from servers or from the cache.
 func (a *App) Registry() *registry.Registry {
 	if a.registry == nil {
 		a.registry = registry.New(registry.WithLogger(a.Logger()))

@@ -56,10 +56,10 @@ type facts struct {
 	variants []variant
 	// topics contains the topics of each method that must have a single server for each topic.
 	topics map[methodKey][]string
-	// descriptors contains the descriptors of services that are served in several versions, as far
-	// as they could be read.
+	// descriptors contains the versions of each service that is served in more than one version.
+	// Versions that could not be read are missing.
 	descriptors map[fleet.Digest]*registry.Service
-	// unknown contains the error for each part that could not be found out.
+	// unknown contains the parts of the facts that are missing, each with the reason.
 	unknown map[part]error
 }
 
