@@ -3,6 +3,7 @@ package fleet
 import (
 	"maps"
 	"math"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -158,16 +159,19 @@ func (c *methodCounters) stats(withText bool) *Stats {
 	return s
 }
 
-// shorten cuts a text to maxText bytes, at the end of a character.
-func shorten(text string) string {
-	if len(text) <= maxText {
+// shorten cuts a text to maxText bytes.
+func shorten(text string) string { return cut(text, maxText) }
+
+// cut cuts a text to a number of bytes, at the end of a character. The result does not keep the rest
+// in memory.
+func cut(text string, most int) string {
+	if len(text) <= most {
 		return text
 	}
-	end := maxText
-	for end > 0 && !utf8.RuneStart(text[end]) {
-		end--
+	for most > 0 && !utf8.RuneStart(text[most]) {
+		most--
 	}
-	return text[:end]
+	return strings.Clone(text[:most])
 }
 
 // counters counts the calls of a server. It implements [dynamic.ServerRecorder].

@@ -72,12 +72,14 @@ type Status struct {
 // Close is called on the result. The answers contain both the services that the server already has
 // and those that are registered later. Serve serves the control service on the bus of the server
 // and counts the server's calls from now on. No messages are sent unless somebody asks or something
-// changes.
+// changes. Shutdown and Kill of the server wait for Close, so they may take two seconds longer if the
+// bus does not answer.
 //
 // Serve returns an error with code invalid_argument if server is nil or an option is invalid, and
-// with code already_exists if Serve has been called for this server before. If the bus does not
-// accept the subscriptions, the error has the code of the error of the bus. If the server has been
-// stopped, the error is errors.ErrServerClosed.
+// with code already_exists if the server has a recorder, such as that of an earlier call whose result
+// has not been closed; see [dynamic.Server.Record]. If the bus does not accept the subscriptions, the
+// error has the code of the error of the bus. If the server has been stopped, the error is
+// errors.ErrServerClosed.
 func Serve(server *dynamic.Server, opts ...ServeOption) (*Status, error) {
 	if server == nil {
 		return nil, errors.NewErrorf(errors.InvalidArgument, "fleet.Serve: the server is nil")
@@ -94,7 +96,8 @@ func Serve(server *dynamic.Server, opts ...ServeOption) (*Status, error) {
 	s.health = newHealth(&s.options, s.healthChanged)
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.control = dynamic.NewServer(server.Bus(), dynamic.WithServerID(server.ID()),
-		dynamic.WithLogger(server.Logger()), dynamic.WithMaxConcurrentRequests(maxQuestions))
+		dynamic.WithLogger(server.Logger()), dynamic.WithMaxConcurrentRequests(maxQuestions),
+		dynamic.WithMaxStreams(maxTapStreams))
 	stop, err := server.Record(&s.counters)
 	if err != nil {
 		return nil, errors.NewErrorf(errors.AlreadyExists, "fleet.Serve: %w", err)

@@ -15,6 +15,10 @@ import (
 // Answers do not name their method, so the tap finds it in the request.
 const maxSeenCalls = 10_000
 
+// maxSeenID is the maximum length in bytes of an ID that a passive tap remembers. Frames with longer
+// IDs are left out.
+const maxSeenID = 256
+
 // maxDecompressed is the maximum size, in bytes, of a frame's content after decompression. Frames
 // with larger contents are left out.
 const maxDecompressed = 16 << 20
@@ -55,7 +59,7 @@ func (r *frameReader) onServerFrame(method *registry.Method, topic []string, fra
 	switch {
 	case envelope.Kind == wire.KindRequest:
 		request, err := wire.ParseRequest(value)
-		if err != nil {
+		if err != nil || len(request.RequestID) > maxSeenID || len(request.ClientID) > maxSeenID {
 			return ""
 		}
 		call := &seenCall{string(request.RequestID), method, topic, string(request.ClientID), time.Now()}
@@ -147,7 +151,7 @@ func (r *frameReader) onStreamFrame(
 ) (clientID string) {
 	frame, err := wire.ParseStream(value)
 	switch {
-	case err != nil:
+	case err != nil, len(frame.StreamID) > maxSeenID, len(frame.NodeID) > maxSeenID:
 	case frame.Op == wire.StreamOpen && method != nil:
 		stream := &seenCall{string(frame.StreamID), method, topic, string(frame.NodeID), time.Now()}
 		r.remember(stream)

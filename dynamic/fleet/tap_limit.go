@@ -32,8 +32,15 @@ const (
 	examinedPerEvent = 20
 	// MaxTaps is the maximum number of clients that watch a server at the same time.
 	MaxTaps = 4
-	// maxTapMethods is the maximum number of patterns in TapRequest.Methods.
-	maxTapMethods = 64
+	// maxTapMethods is the maximum number of patterns in TapRequest.Methods, and maxTapPattern the
+	// maximum length of each in bytes.
+	maxTapMethods, maxTapPattern = 64, 256
+	// maxTapText is the maximum number of bytes of an ID or of a value of metadata in an event. Peers
+	// may choose both.
+	maxTapText = 1 << 10
+	// workShare and maxWork limit the time in which a server decodes, redacts and filters
+	// events for one client: one part in workShare of the time, and up to maxWork at once.
+	workShare, maxWork = 4, 250 * time.Millisecond
 )
 
 // rateLimiter allows a number of events in each second. It is not safe for concurrent use.
@@ -53,6 +60,20 @@ func (l *rateLimiter) allow(now time.Time) bool {
 	}
 	l.used++
 	return true
+}
+
+// workLimiter limits the time that the work for one client takes. It has no lock.
+type workLimiter struct {
+	// debt is the time that the work has taken and that has not been made up for by a pause.
+	debt    time.Duration
+	updated time.Time
+}
+
+// allow reports whether there may be more work at the time now.
+func (l *workLimiter) allow(now time.Time) bool {
+	l.debt = max(l.debt-now.Sub(l.updated)/workShare, 0)
+	l.updated = now
+	return l.debt < maxWork
 }
 
 // isSampled reports whether the events of a request or stream belong to the sample. share is the
@@ -87,6 +108,9 @@ func newMethodPatterns(patterns []string) (methodPatterns, error) {
 		return nil, errors.NewErrorf(errors.InvalidArgument, "%d patterns of methods are more than %d", len(patterns), maxTapMethods)
 	}
 	for _, pattern := range patterns {
+		if len(pattern) > maxTapPattern {
+			return nil, errors.NewErrorf(errors.InvalidArgument, "pattern %.50q…: it has more than %d bytes", pattern, maxTapPattern)
+		}
 		if _, err := path.Match(pattern, ""); err != nil {
 			return nil, errors.NewErrorf(errors.InvalidArgument, "pattern %.200q: %w", pattern, err)
 		}

@@ -13,8 +13,12 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// maxPassiveSubscriptions is the maximum number of channels to which a passive tap subscribes.
-const maxPassiveSubscriptions = 10_000
+const (
+	// maxPassiveSubscriptions is the maximum number of channels to which a passive tap subscribes.
+	maxPassiveSubscriptions = 10_000
+	// maxChannelName is the maximum length in bytes of the name of a channel that a peer makes known.
+	maxChannelName = 1 << 10
+)
 
 // PassiveTap says what a passive tap shows, and how.
 type PassiveTap struct {
@@ -81,7 +85,7 @@ func (f *Fleet) TapPassive(ctx context.Context, request PassiveTap) iter.Seq2[*T
 func (p *passiveTap) all(ctx context.Context) iter.Seq[*TapEvent] {
 	return func(yield func(*TapEvent) bool) {
 		for {
-			for event := p.watch.next(); event != nil; event = p.watch.next() {
+			for event := p.watch.next(ctx); event != nil; event = p.watch.next(ctx) {
 				event.Missed += p.frames.takeUnknown()
 				if !yield(event) {
 					return
@@ -266,24 +270,31 @@ func (p *passiveTap) onPresence(service string, frame []byte) {
 }
 
 // subscribeLater makes the goroutine of the tap subscribe to a channel. It never blocks. It does
-// nothing if the channel is known already or if there are too many channels.
+// nothing if the channel is known already, if its name is too long, or if there are too many
+// channels.
 func (p *passiveTap) subscribeLater(channel wire.Channel, handler bus.Handler) {
-	if p.add(channel.Name) {
+	if len(channel.Name) > maxChannelName {
+		return
+	}
+	if added, _ := p.add(channel.Name); added {
 		// There is room for all channels that may become known.
 		p.subscribing <- passiveChannel{bus.Channel(channel), handler}
 	}
 }
 
-// add adds a channel to those that are known. It returns false if the channel is known already or
-// if there are too many channels.
-func (p *passiveTap) add(name string) bool {
+// add adds a channel to those that are known. It returns false if the channel is known already or if
+// there are too many channels. full reports whether there are.
+func (p *passiveTap) add(name string) (added, full bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.known[name] || len(p.known) >= maxPassiveSubscriptions {
-		return false
+	switch {
+	case p.known[name]:
+		return false, false
+	case len(p.known) >= maxPassiveSubscriptions:
+		return false, true
 	}
 	p.known[name] = true
-	return true
+	return true, false
 }
 
 // subscribeKnown subscribes to the channels that become known until the tap stops.
@@ -302,10 +313,10 @@ func (p *passiveTap) subscribeKnown() {
 // subscribe subscribes to a channel and waits until the bus has confirmed it. It does nothing if
 // the channel is known already.
 func (p *passiveTap) subscribe(channel bus.Channel, handler bus.Handler) error {
-	switch {
-	case p.add(channel.Name):
+	switch added, full := p.add(channel.Name); {
+	case added:
 		return p.open(channel, handler)
-	case len(p.known) >= maxPassiveSubscriptions:
+	case full:
 		return errors.NewErrorf(errors.ResourceExhausted,
 			"a passive tap cannot watch more than %d channels: name the methods to watch", maxPassiveSubscriptions)
 	default:

@@ -8,6 +8,8 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/types/descriptorpb"
 	"google.golang.org/protobuf/types/dynamicpb"
+
+	"github.com/dynpsrpc/dynpsrpc/internal/guard"
 )
 
 // redacted replaces the value of a secret field that is a single string. Secret fields of other
@@ -21,8 +23,12 @@ const debugRedact = "debug_redact"
 // anyName is the name of the message type that contains another message of any type.
 const anyName = "google.protobuf.Any"
 
-// redactor removes the values of secret fields from messages. A field is secret if it has the
-// option debug_redact or one of the named options.
+// maxAnyDepth is the maximum number of Any messages inside each other whose contents are shown. Each
+// of them is decoded and encoded again, so a peer could keep the server busy with thousands.
+const maxAnyDepth = 4
+
+// redactor removes the values of secret fields from messages. A field is secret if it has the option
+// debug_redact or one of the named options.
 type redactor struct {
 	// options holds the full names of field options, for example "logger.redact".
 	options []protoreflect.FullName
@@ -43,19 +49,30 @@ func newRedactor(options []string) *redactor {
 // decode decodes a message and removes its secrets. Fields that are not in the descriptor are
 // removed too, because nobody knows whether they are secret.
 func (r *redactor) decode(descriptor protoreflect.MessageDescriptor, encoded []byte) (protoreflect.Message, error) {
+	return r.decodeInside(descriptor, encoded, 0)
+}
+
+// decodeInside is like decode, for a message inside a number of Any messages.
+func (r *redactor) decodeInside(
+	descriptor protoreflect.MessageDescriptor, encoded []byte, depth int,
+) (protoreflect.Message, error) {
 	message := dynamicpb.NewMessage(descriptor)
-	if err := (proto.UnmarshalOptions{DiscardUnknown: true, AllowPartial: true}).Unmarshal(encoded, message); err != nil {
+	// protobuf-go v1.36 panics on some map entries of dynamic messages.
+	err := guard.Call("protobuf", func() error {
+		return proto.UnmarshalOptions{DiscardUnknown: true, AllowPartial: true}.Unmarshal(encoded, message)
+	})
+	if err != nil {
 		return nil, err
 	}
-	r.redact(message, descriptor.ParentFile())
+	r.redact(message, descriptor.ParentFile(), depth)
 	return message, nil
 }
 
-// redact removes the secrets of a message. The types of messages in an Any are looked up in file
-// and in what it imports.
-func (r *redactor) redact(message protoreflect.Message, file protoreflect.FileDescriptor) {
+// redact removes the secrets of a message inside a number of Any messages. The types of messages in
+// an Any are looked up in file and in what it imports.
+func (r *redactor) redact(message protoreflect.Message, file protoreflect.FileDescriptor, depth int) {
 	if message.Descriptor().FullName() == anyName {
-		r.redactAny(message, file)
+		r.redactAny(message, file, depth)
 		return
 	}
 	message.Range(func(field protoreflect.FieldDescriptor, value protoreflect.Value) bool {
@@ -69,25 +86,25 @@ func (r *redactor) redact(message protoreflect.Message, file protoreflect.FileDe
 		case field.IsMap():
 			if field.MapValue().Message() != nil {
 				value.Map().Range(func(_ protoreflect.MapKey, element protoreflect.Value) bool {
-					r.redact(element.Message(), file)
+					r.redact(element.Message(), file, depth)
 					return true
 				})
 			}
 		case field.Message() == nil:
 		case field.IsList():
 			for i := range value.List().Len() {
-				r.redact(value.List().Get(i).Message(), file)
+				r.redact(value.List().Get(i).Message(), file, depth)
 			}
 		default:
-			r.redact(value.Message(), file)
+			r.redact(value.Message(), file, depth)
 		}
 		return true
 	})
 }
 
 // redactAny removes the secrets of the message in an Any. If the type of that message is not known,
-// redactAny removes the whole message.
-func (r *redactor) redactAny(message protoreflect.Message, file protoreflect.FileDescriptor) {
+// or if it is inside too many others, redactAny removes the whole message.
+func (r *redactor) redactAny(message protoreflect.Message, file protoreflect.FileDescriptor, depth int) {
 	typeURL, value := message.Descriptor().Fields().ByNumber(1), message.Descriptor().Fields().ByNumber(2)
 	name := protoreflect.FullName(message.Get(typeURL).String())
 	for i := len(name) - 1; i >= 0; i-- {
@@ -96,8 +113,8 @@ func (r *redactor) redactAny(message protoreflect.Message, file protoreflect.Fil
 			break
 		}
 	}
-	if descriptor := findMessage(file, name); descriptor != nil {
-		if inner, err := r.decode(descriptor, message.Get(value).Bytes()); err == nil {
+	if descriptor := findMessage(file, name); descriptor != nil && depth < maxAnyDepth {
+		if inner, err := r.decodeInside(descriptor, message.Get(value).Bytes(), depth+1); err == nil {
 			if encoded, err := (proto.MarshalOptions{AllowPartial: true}).Marshal(inner.Interface()); err == nil {
 				message.Set(value, protoreflect.ValueOfBytes(encoded))
 				return

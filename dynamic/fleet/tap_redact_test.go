@@ -152,4 +152,14 @@ func TestRedactor_DropsTheUnknown(t *testing.T) {
 	}
 	_, err = newRedactor(nil).decode(descriptor, []byte("\x0a\xff"))
 	require.Error(t, err)
+	// The decoder of protobuf panics on a map entry whose key has two types.
+	_, err = newRedactor(nil).decode(descriptor, []byte("\x22\x05\x0a\x01x\x08\x01"))
+	require.Error(t, err)
+
+	nested := order("type.googleapis.com/shop.Card", inner)
+	for range maxAnyDepth {
+		assert.Contains(t, redact(nested), "Ada")
+		nested = order("type.googleapis.com/shop.Order", nested)
+	}
+	assert.NotContains(t, redact(nested), "Ada", "too deep")
 }

@@ -2,6 +2,7 @@ package fleet
 
 import (
 	"log/slog"
+	"strings"
 	"time"
 
 	"google.golang.org/protobuf/types/dynamicpb"
@@ -15,15 +16,19 @@ const (
 	tapRequestTimeout = 5 * time.Second
 	// tapWindow is the number of events that are sent before the first of them is acknowledged.
 	tapWindow = 64
+	// maxTapStreams is the maximum number of streams of clients that watch the server or that have not
+	// said yet what they want to watch.
+	maxTapStreams = 64
 )
 
 // tapStream is the server's side of a tap.
 type tapStream = dynamic.ServerStream[*dynamicpb.Message, *dynamicpb.Message]
 
 // WithTap lets clients watch what goes through the server; see [Fleet.Tap]. The server sends them
-// copies of what it handles, within limits per client, and its log tells who watches it. Secret
-// fields are removed; see [Redact]. The function of [WithAuthorize] decides who may watch, with the
-// verb [VerbTap]. While nobody watches, this costs nothing.
+// copies of what it handles, and its log tells who watches it. Up to [MaxTaps] clients can watch it
+// at the same time, each with up to [MaxTapRate] events per second and a quarter of one processor.
+// Secret fields are removed; see [Redact]. The function of [WithAuthorize] decides who may watch, with
+// the verb [VerbTap]. While nobody watches, this costs nothing.
 //
 // By default, nobody can watch the server.
 func WithTap(opts ...TapOption) ServeOption {
@@ -73,11 +78,12 @@ func (w *watches) serve(stream tapStream, request *TapRequest, watch *watch) err
 	client, _ := dynamic.RequestInfoFromContext(stream.Context())
 	logger := w.server.Logger().With(slog.String("server", w.server.ID()), slog.String("client", client.ClientID))
 	logger.Warn("dynpsrpc: a client watches the traffic of this server",
-		slog.Any("methods", request.Methods), slog.Bool("payloads", request.Payloads), slog.String("filter", request.Filter))
+		slog.String("methods", shorten(strings.Join(request.Methods, " "))), slog.Bool("payloads", request.Payloads),
+		slog.String("filter", shorten(request.Filter)))
 	sent := 0
 	defer func() { logger.Info("dynpsrpc: a client has stopped watching this server", slog.Int("events", sent)) }()
 	for {
-		for event := watch.next(); event != nil; event = watch.next() {
+		for event := watch.next(stream.Context()); event != nil; event = watch.next(stream.Context()) {
 			if err := stream.Send(toMessage(event)); err != nil {
 				return err
 			}

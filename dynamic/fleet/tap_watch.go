@@ -1,6 +1,7 @@
 package fleet
 
 import (
+	"context"
 	"slices"
 	"strings"
 	"sync"
@@ -87,6 +88,8 @@ type watch struct {
 	sent rateLimiter
 
 	mu sync.Mutex
+	// work limits the time that events take to be decoded and filtered.
+	work workLimiter
 	// examined limits the events per second that are put into waiting.
 	examined rateLimiter
 	waiting  []waitingEvent
@@ -154,8 +157,9 @@ func (w *watch) offer(t *dynamic.Traffic) {
 		return
 	}
 	waiting := waitingEvent{event: TapEvent{
-		At: now, Kind: TapKind(t.Kind), Method: t.Method.Service().WireName() + "/" + t.Method.WireName(), Topic: t.Topic, ClientID: t.ClientID,
-		RequestID: string(t.RequestID), Duration: t.Duration, Code: t.Code, Affinity: t.Affinity,
+		At: now, Kind: TapKind(t.Kind), Method: t.Method.Service().WireName() + "/" + t.Method.WireName(), Topic: t.Topic,
+		ClientID: cut(t.ClientID, maxTapText), RequestID: string(t.RequestID[:min(len(t.RequestID), maxTapText)]),
+		Duration: t.Duration, Code: t.Code, Affinity: t.Affinity,
 		Metadata: w.allowed(t.Metadata),
 	}}
 	if w.payloads || w.filter != nil {
@@ -187,7 +191,8 @@ func (w *watch) wants(method *registry.Method) bool {
 func (w *watch) admit(now time.Time) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if len(w.waiting) >= maxTapQueue || w.waitingBytes >= maxTapQueueBytes || !w.examined.allow(now) {
+	if len(w.waiting) >= maxTapQueue || w.waitingBytes >= maxTapQueueBytes ||
+		!w.work.allow(now) || !w.examined.allow(now) {
 		w.missed++
 		return false
 	}
@@ -201,7 +206,7 @@ func (w *watch) allowed(metadata map[string]string) (allowed map[string]string) 
 			if allowed == nil {
 				allowed = map[string]string{}
 			}
-			allowed[key] = value
+			allowed[key] = cut(value, maxTapText)
 		}
 	}
 	return allowed
@@ -236,9 +241,11 @@ func (e *waitingEvent) addMessage(t *dynamic.Traffic, limit int) {
 	e.encoded = slices.Clone(encoded)
 }
 
-// next returns the next event to send, or nil if no event waits.
-func (w *watch) next() *TapEvent {
-	for {
+// next returns the next event to send. It returns nil if no event waits, or if ctx has ended. A filter
+// may be slower than the events arrive, so next would otherwise not return while it finds none to
+// send.
+func (w *watch) next(ctx context.Context) *TapEvent {
+	for ctx.Err() == nil {
 		w.mu.Lock()
 		if len(w.waiting) == 0 {
 			w.mu.Unlock()
@@ -250,11 +257,24 @@ func (w *watch) next() *TapEvent {
 			w.waiting = nil
 		}
 		w.waitingBytes -= len(waiting.encoded)
+		started := time.Now()
+		allowed := w.work.allow(started)
+		if !allowed {
+			w.missed++
+		}
 		w.mu.Unlock()
-		if event := w.finish(&waiting); event != nil {
+		if !allowed {
+			continue
+		}
+		event := w.finish(&waiting)
+		w.mu.Lock()
+		w.work.debt += time.Since(started)
+		w.mu.Unlock()
+		if event != nil {
 			return event
 		}
 	}
+	return nil
 }
 
 // finish decodes, redacts and filters an event. It returns nil if the event must not be sent.

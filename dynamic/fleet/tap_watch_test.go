@@ -1,7 +1,9 @@
 package fleet
 
 import (
+	"context"
 	"fmt"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -27,7 +29,7 @@ func newTestWatch(t testing.TB, request *TapRequest, opts ...TapOption) *watch {
 
 // drain returns all waiting events.
 func (w *watch) drain() (events []*TapEvent) {
-	for e := w.next(); e != nil; e = w.next() {
+	for e := w.next(context.Background()); e != nil; e = w.next(context.Background()) {
 		events = append(events, e)
 	}
 	return events
@@ -75,6 +77,61 @@ func TestWatch_LimitsWaitingEvents(t *testing.T) {
 		small.offer(&dynamic.Traffic{Kind: dynamic.TrafficRequest, Method: method})
 	}
 	assert.LessOrEqual(t, len(small.drain()), maxTapQueue)
+}
+
+// A client chooses its IDs and metadata. However long they are, the events must stay small.
+func TestWatch_CutsTexts(t *testing.T) {
+	t.Parallel()
+	w := newTestWatch(t, &TapRequest{})
+	long := strings.Repeat("x", 1<<20)
+	w.offer(&dynamic.Traffic{
+		Kind: dynamic.TrafficRequest, Method: shopMethod(t, tapRegistry(t), "Get"), ClientID: long, RequestID: []byte(long),
+		Metadata: map[string]string{"traceparent": long},
+	})
+	events := w.drain()
+	require.Len(t, events, 1)
+	assert.Len(t, events[0].ClientID, maxTapText)
+	assert.Len(t, events[0].RequestID, maxTapText)
+	assert.Len(t, events[0].Metadata["traceparent"], maxTapText)
+	_, err := newWatch(&TapRequest{Methods: []string{long}}, newTapOptions(nil))
+	requireCode(t, errors.InvalidArgument, err)
+}
+
+// A filter that is slower than the traffic must not keep the server busy, nor keep the tap from
+// ending.
+func TestWatch_SlowFilter(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		evaluated := 0
+		slow := Filters(func(string) (TapFilter, error) {
+			return func(*TapEvent, protoreflect.Message) bool {
+				evaluated++
+				time.Sleep(200 * time.Millisecond) //nolint:forbidigo // the time of a synctest bubble
+				return evaluated > 2
+			}, nil
+		})
+		method := shopMethod(t, tapRegistry(t), "Get")
+		w := newTestWatch(t, &TapRequest{Filter: "slow"}, slow)
+		offer := func() {
+			for range 50 {
+				w.offer(&dynamic.Traffic{Kind: dynamic.TrafficRequest, Method: method})
+			}
+		}
+		offer()
+		require.Nil(t, w.next(ctx))
+		assert.Equal(t, 2, evaluated, "the others have exceeded the time")
+		time.Sleep(time.Second) //nolint:forbidigo // the time of a synctest bubble
+		offer()
+		event := w.next(ctx)
+		require.NotNil(t, event, "after a pause, there is time again")
+		assert.EqualValues(t, 48, event.Missed)
+		cancel()
+		require.Nil(t, w.next(ctx))
+		assert.Equal(t, 3, evaluated)
+		assert.NotEmpty(t, w.waiting, "the tap has ended although events wait")
+	})
 }
 
 func TestWatch_Payloads(t *testing.T) {

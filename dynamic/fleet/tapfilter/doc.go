@@ -26,6 +26,9 @@
 //	metadata    map         from strings to strings; only the keys that the server allows
 //	message     map         the message with the names of its fields as in the .proto file, or null
 //
+// The function matches, which takes a regular expression, is not permitted: contains, startsWith and
+// endsWith are. An evaluation that takes too long does not select the event.
+//
 // In a message, fields that are not set have their default values, and enums are numbers. Secret
 // fields have been redacted before, so that a filter cannot find out their values.
 package tapfilter

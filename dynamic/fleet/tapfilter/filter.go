@@ -1,7 +1,11 @@
 package tapfilter
 
 import (
+	"sync"
+
 	"cel.dev/cel-go/cel"
+	"cel.dev/cel-go/common/ast"
+	"cel.dev/cel-go/common/overloads"
 	"cel.dev/cel-go/common/types"
 	"google.golang.org/protobuf/reflect/protoreflect"
 
@@ -27,7 +31,34 @@ func Compile(expression string) (fleet.TapFilter, error) {
 	if len(expression) > maxExpression {
 		return nil, errors.NewErrorf(errors.InvalidArgument, "the filter has more than %d bytes", maxExpression)
 	}
-	env, err := cel.NewEnv(
+	env, err := environment()
+	if err != nil {
+		return nil, errors.NewErrorf(errors.Internal, "filter: %w", err)
+	}
+	checked, issues := env.Compile(expression)
+	if err := issues.Err(); err != nil {
+		return nil, errors.NewErrorf(errors.InvalidArgument, "filter: %w", err)
+	}
+	if kind := checked.OutputType(); kind != cel.BoolType && kind != cel.DynType {
+		return nil, errors.NewErrorf(errors.InvalidArgument, "filter: the expression is of type %s, not bool", kind)
+	}
+	if usesMatches(checked) {
+		return nil, errors.NewErrorf(errors.InvalidArgument,
+			"filter: the function matches is not permitted, because it may take minutes; use contains, startsWith or endsWith")
+	}
+	program, err := env.Program(checked, cel.CostLimit(maxCost))
+	if err != nil {
+		return nil, errors.NewErrorf(errors.InvalidArgument, "filter: %w", err)
+	}
+	return func(event *fleet.TapEvent, message protoreflect.Message) bool {
+		result, _, err := program.Eval(&activation{event: event, message: message})
+		return err == nil && result == types.True
+	}, nil
+}
+
+// environment returns the variables of all expressions.
+var environment = sync.OnceValues(func() (*cel.Env, error) {
+	return cel.NewEnv(
 		cel.Variable("at", cel.TimestampType), cel.Variable("kind", cel.StringType),
 		cel.Variable("method", cel.StringType), cel.Variable("topic", cel.ListType(cel.StringType)),
 		cel.Variable("client_id", cel.StringType), cel.Variable("request_id", cel.StringType),
@@ -36,24 +67,14 @@ func Compile(expression string) (fleet.TapFilter, error) {
 		cel.Variable("message", cel.DynType),
 		cel.CrossTypeNumericComparisons(true),
 	)
-	if err != nil {
-		return nil, errors.NewErrorf(errors.Internal, "filter: %w", err)
-	}
-	ast, issues := env.Compile(expression)
-	if err := issues.Err(); err != nil {
-		return nil, errors.NewErrorf(errors.InvalidArgument, "filter: %w", err)
-	}
-	if kind := ast.OutputType(); kind != cel.BoolType && kind != cel.DynType {
-		return nil, errors.NewErrorf(errors.InvalidArgument, "filter: the expression is of type %s, not bool", kind)
-	}
-	program, err := env.Program(ast, cel.CostLimit(maxCost))
-	if err != nil {
-		return nil, errors.NewErrorf(errors.InvalidArgument, "filter: %w", err)
-	}
-	return func(event *fleet.TapEvent, message protoreflect.Message) bool {
-		result, _, err := program.Eval(&activation{event, message})
-		return err == nil && result == types.True
-	}, nil
+})
+
+// usesMatches reports whether an expression contains a regular expression. CEL checks the cost of an
+// evaluation only after each operation. A regular expression of a few kilobytes can keep a processor
+// busy for minutes in one operation.
+func usesMatches(expression *cel.Ast) bool {
+	root := ast.NavigateAST(expression.NativeRep())
+	return len(ast.MatchDescendants(root, ast.FunctionMatcher(overloads.Matches))) > 0
 }
 
 // activation contains the variables of an evaluation. It converts only those that the expression
@@ -61,6 +82,8 @@ func Compile(expression string) (fleet.TapFilter, error) {
 type activation struct {
 	event   *fleet.TapEvent
 	message protoreflect.Message
+	// fields contains the converted message. It is nil until the expression uses the message.
+	fields map[string]any
 }
 
 // Parent implements cel.Activation.
@@ -94,7 +117,10 @@ func (a *activation) ResolveName(name string) (any, bool) {
 		if a.message == nil {
 			return types.NullValue, true
 		}
-		return fields(a.message, maxDepth), true
+		if a.fields == nil {
+			a.fields = fields(a.message, maxDepth)
+		}
+		return a.fields, true
 	default:
 		return nil, false
 	}
