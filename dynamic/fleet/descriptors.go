@@ -19,8 +19,9 @@ import (
 const (
 	// gzipAbove is the size in bytes above which servers compress descriptors.
 	gzipAbove = 16 << 10
-	// maxDescriptors is the maximum size in bytes of decompressed descriptors.
-	maxDescriptors = 64 << 20
+	// maxDescriptors is the maximum size in bytes of descriptors after decompression. The descriptors of
+	// a faulty peer may take a hundred times as much memory once they are decoded.
+	maxDescriptors = 16 << 20
 )
 
 // filesOf returns a file and all files that it imports, directly or indirectly, sorted by path. If
@@ -81,9 +82,9 @@ func unpackFiles(response *describeResponse) (*descriptorpb.FileDescriptorSet, e
 		if encoded, err = io.ReadAll(io.LimitReader(r, maxDescriptors+1)); err != nil {
 			return nil, fmt.Errorf("descriptors cannot be decompressed: %w", err)
 		}
-		if len(encoded) > maxDescriptors {
-			return nil, fmt.Errorf("descriptors are larger than %d MiB", maxDescriptors>>20)
-		}
+	}
+	if len(encoded) > maxDescriptors {
+		return nil, fmt.Errorf("descriptors are larger than %d MiB", maxDescriptors>>20)
 	}
 	files := new(descriptorpb.FileDescriptorSet)
 	if err := proto.Unmarshal(encoded, files); err != nil {

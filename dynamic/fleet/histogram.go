@@ -78,11 +78,12 @@ func (h *Histogram) Mean() time.Duration {
 // Quantile returns the duration that the fraction q of all durations does not exceed. For example,
 // q is 0.99 for the 99th percentile. Quantile returns 0 if there are no durations.
 func (h *Histogram) Quantile(q float64) time.Duration {
-	rank := uint64(math.Ceil(min(max(q, 0), 1) * float64(h.Count())))
+	known := h.known()
+	rank := uint64(math.Ceil(min(max(q, 0), 1) * float64(known.Count())))
 	rank = max(rank, 1)
-	for i, n := range h.Counts {
+	for i, n := range known.Counts {
 		if n >= rank {
-			middle := time.Duration(bucketMiddle(h.Offset + int32(i)))
+			middle := time.Duration(bucketMiddle(known.Offset + int32(i)))
 			if h.Max > 0 {
 				return min(middle, h.Max)
 			}
@@ -93,8 +94,22 @@ func (h *Histogram) Quantile(q float64) time.Duration {
 	return 0
 }
 
-// Merge adds the durations of other to h.
+// known returns h without the buckets that no server has. A faulty peer may send any offset, and the
+// buckets between two such offsets would not fit into memory. The result shares the counts of h.
+func (h *Histogram) known() Histogram {
+	known := Histogram{Sum: h.Sum, Max: h.Max}
+	first := max(minBucket-int64(h.Offset), 0)
+	end := min(maxBucket+1-int64(h.Offset), int64(len(h.Counts)))
+	if first < end {
+		known.Offset, known.Counts = h.Offset+int32(first), h.Counts[first:end] //nolint:gosec // at most maxBucket
+	}
+	return known
+}
+
+// Merge adds the durations of other to h. Buckets that the schema does not have, which only a faulty
+// peer sends, are left out.
 func (h *Histogram) Merge(other Histogram) {
+	*h, other = h.known(), other.known()
 	h.extend(other)
 	for i, n := range other.Counts {
 		h.Counts[int(other.Offset-h.Offset)+i] += n
@@ -108,9 +123,10 @@ func (h *Histogram) Merge(other Histogram) {
 // 0. The field Max of the result may be too large, because a histogram does not tell when its
 // longest duration was observed.
 func (h *Histogram) Sub(earlier Histogram) Histogram {
-	difference := Histogram{Offset: h.Offset, Counts: slices.Clone(h.Counts), Sum: h.Sum - min(h.Sum, earlier.Sum), Max: h.Max}
+	difference, earlier := h.known(), earlier.known()
+	difference.Counts, difference.Sum = slices.Clone(difference.Counts), h.Sum-min(h.Sum, earlier.Sum)
 	for i, n := range earlier.Counts {
-		if i += int(earlier.Offset - h.Offset); i >= 0 && i < len(difference.Counts) {
+		if i += int(earlier.Offset - difference.Offset); i >= 0 && i < len(difference.Counts) {
 			difference.Counts[i] -= min(difference.Counts[i], n)
 		}
 	}

@@ -69,8 +69,29 @@ func TestHistogram_Empty(t *testing.T) {
 	assert.Equal(t, Histogram{}, histogramOf())
 }
 
-// TestHistogram_MergeAndSub checks that merging histograms is the same as recording all durations
-// in one, and that Sub undoes Merge.
+// A faulty peer may send any histogram.
+func TestHistogram_FaultyPeer(t *testing.T) {
+	t.Parallel()
+	lowest := Histogram{Offset: math.MinInt32, Counts: []uint64{1}}
+	highest := Histogram{Offset: math.MaxInt32, Counts: []uint64{1}}
+	for _, faulty := range []Histogram{lowest, highest, {Offset: -5}, {Offset: maxBucket + 1, Counts: []uint64{1, 2}}} {
+		h := histogramOf(5, 900)
+		h.Merge(faulty)
+		assert.Equal(t, histogramOf(5, 900), h)
+		assert.Equal(t, h, h.Sub(faulty))
+		assert.Zero(t, faulty.Quantile(0.5))
+		faulty.Merge(h)
+		assert.Equal(t, h, faulty)
+	}
+	overlapping := Histogram{Offset: minBucket - 2, Counts: []uint64{7, 7, 1}}
+	h := Histogram{Offset: maxBucket, Counts: []uint64{1, 7}}
+	h.Merge(overlapping)
+	assert.Len(t, h.Counts, bucketCount)
+	assert.EqualValues(t, 2, h.Count())
+}
+
+// TestHistogram_MergeAndSub checks that merging histograms is the same as recording all durations in
+// one, and that Sub undoes Merge.
 func TestHistogram_MergeAndSub(t *testing.T) {
 	t.Parallel()
 	low, middle, high := []uint64{3, 900}, []uint64{700, 800, 5000}, []uint64{1_000_000, 20_000_000}

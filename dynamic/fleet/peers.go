@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"unicode"
 
 	"github.com/dynpsrpc/dynpsrpc/bus"
 	"github.com/dynpsrpc/dynpsrpc/dynamic"
@@ -30,7 +31,7 @@ type Peers struct {
 	Silent int
 	// Services contains all services that are known from the answers of servers, from the scan of
 	// the broker, or from [Schemas]. They are sorted by their names on the bus. The control
-	// services are left out.
+	// services are left out, and so are names of a faulty server that cannot be part of a channel.
 	Services []*PeerService
 	// ScanErr is the error of the scan of the broker's channels. It is nil if the scan succeeded or
 	// if [Scan] was not used.
@@ -238,15 +239,31 @@ func (s *peerServiceJoin) method(wireName string) *peerMethodJoin {
 func (j *peersJoin) addServer(server *Server) {
 	j.result.Servers = append(j.result.Servers, server)
 	for _, told := range server.Services {
+		if !isWireName(told.WireName) {
+			continue
+		}
 		s := j.service(told.WireName)
 		s.names[told.Name] = true
 		s.Servers = append(s.Servers, server.ID)
 		for _, method := range told.Methods {
+			if !isWireName(method.WireName) {
+				continue
+			}
 			m := s.method(method.WireName)
 			m.Name, m.Kind, m.KindKnown, m.Claims = method.Name, method.Kind, true, method.RequireClaim
 			m.queue, m.hasTopics = method.Routing == registry.RoutingQueue, len(method.TopicParams) > 0 || method.TopicCount > 0
 		}
 	}
+}
+
+// maxWireName is the maximum length in bytes of a name that a peer tells.
+const maxWireName = 256
+
+// isWireName reports whether a name can be part of a channel. Servers may tell any name, and a bus
+// that is asked about an invalid channel does not count the valid ones either.
+func isWireName(name string) bool {
+	forbidden := func(r rune) bool { return r == '*' || r == '>' || unicode.IsSpace(r) || unicode.IsControl(r) }
+	return len(name) <= maxWireName && !strings.ContainsFunc(name, forbidden) && !strings.Contains("."+name+".", "..")
 }
 
 // addSchema adds a service whose schema is known.

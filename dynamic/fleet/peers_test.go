@@ -2,6 +2,7 @@ package fleet
 
 import (
 	"context"
+	"strings"
 	"testing"
 	"time"
 
@@ -50,6 +51,23 @@ func peerService(t *testing.T, peers *Peers, wireName string) *PeerService {
 	}
 	require.Fail(t, "no such service", wireName)
 	return nil
+}
+
+// Names that cannot be part of a channel would keep the bus from counting the receivers of others.
+func TestPeers_FaultyServer(t *testing.T) {
+	t.Parallel()
+	f := newFleet(t, bus.NewLocal())
+	faulty := simulate(t, f.conn.Bus(), "SRV_faulty")
+	faulty.tell.Services = []Service{
+		{WireName: "two words"}, {WireName: ""}, {WireName: "a..b"}, {WireName: ">"}, {WireName: strings.Repeat("x", 1000)},
+		{Name: "pkg.Good", WireName: "Good", Methods: []Method{{WireName: "Get"}, {WireName: "G t"}}},
+	}
+	peers, err := f.Peers(t.Context())
+	require.NoError(t, err)
+	require.Len(t, peers.Servers, 1)
+	require.Len(t, peers.Services, 1)
+	require.Len(t, peers.Services[0].Methods, 1)
+	assert.Equal(t, "Get", peers.Services[0].Methods[0].WireName)
 }
 
 // Peers must find psrpc servers, servers that hang, and clients, although none of them answers

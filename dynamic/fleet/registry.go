@@ -182,6 +182,9 @@ func (c *registryCache) load(ctx context.Context, f *Fleet, v *Version) (*regist
 	if err := reg.RegisterDescriptorSet(files); err != nil {
 		return nil, errors.NewErrorf(errors.MalformedResponse, "descriptors of %s with digest %s: %w", v.Name, v.Digest, err)
 	}
+	if _, ok := reg.Service(v.Name); !ok {
+		return nil, errors.NewErrorf(errors.MalformedResponse, "descriptors with digest %s: they do not declare %s", v.Digest, v.Name)
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if len(c.entries) >= maxRegistries || c.entries == nil {

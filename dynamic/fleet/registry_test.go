@@ -88,6 +88,16 @@ func TestRegistry_KeepsTheWireName(t *testing.T) {
 	assert.Equal(t, "Other", service.WireName())
 }
 
+// A server may tell a service that its descriptors do not declare.
+func TestRegistry_ChecksTheName(t *testing.T) {
+	t.Parallel()
+	b := bus.NewLocal()
+	defer func() { _ = b.Close() }()
+	simulate(t, b, "SRV_one", greeterVersion(t, "last_name")).tell.Services[0].Name = "digest.test.Other"
+	_, err := newFleet(t, b).Registry(t.Context(), "Greeter")
+	assert.ErrorIs(t, err, errors.MalformedResponse)
+}
+
 func TestDescribe_ChecksTheDigest(t *testing.T) {
 	t.Parallel()
 	b := bus.NewLocal()
