@@ -3,7 +3,6 @@ package fleet
 import (
 	"context"
 	"log/slog"
-	"time"
 
 	"google.golang.org/protobuf/types/dynamicpb"
 
@@ -44,7 +43,7 @@ func newAdminOptions(opts []AdminOption) *adminOptions {
 
 // WithAdmin lets clients drain and resume the server (see [Fleet.Drain]), and make the changes that
 // the options permit. [Serve] fails without [WithAuthorize], because its function must decide which
-// clients may do so. Every change is logged.
+// clients may do so. Every permitted change is logged, with its error if it has failed.
 //
 // By default, nobody can change the server.
 func WithAdmin(opts ...AdminOption) ServeOption {
@@ -72,9 +71,9 @@ func adminHandler[Request, Response any](
 		}
 		response, err := handle(ctx, fromMessage[Request](message))
 		client, _ := dynamic.RequestInfoFromContext(ctx)
-		s.server.Logger().Warn("dynpsrpc: a client has changed this server",
+		s.server.Logger().Warn("dynpsrpc: a permitted client has asked for a change of this server",
 			slog.String("server", s.server.ID()), slog.String("client", client.ClientID), slog.String("verb", string(verb)),
-			slog.Any("request", message), slog.Any("error", err))
+			slog.String("request", shorten(message.String())), slog.Any("error", err))
 		if err != nil {
 			return nil, err
 		}
@@ -83,11 +82,11 @@ func adminHandler[Request, Response any](
 }
 
 func (s *Status) drain(ctx context.Context, _ *drainRequest) (*drainResponse, error) {
-	// The short timeout keeps Drain from waiting for handlers. The client can see from the counters
-	// when the last one has returned.
-	ctx, cancel := context.WithTimeout(ctx, time.Nanosecond)
-	defer cancel()
-	if err := s.server.Drain(ctx); err != nil && !s.server.Drained() {
+	// The canceled context keeps Drain from waiting for handlers. The client can see from the counters
+	// when the last one has returned. Drain still waits until the bus delivers no more requests.
+	ctx, cancel := context.WithCancel(ctx)
+	cancel()
+	if err := s.server.Drain(ctx); err != nil && !errors.Is(err, context.Canceled) {
 		return nil, err
 	}
 	state, _ := s.state()
@@ -125,5 +124,5 @@ func (s *Status) reloadPlugin(ctx context.Context, request *reloadPluginRequest)
 	if err != nil {
 		return nil, err
 	}
-	return &reloadPluginResponse{Plugin: plugin}, nil
+	return &reloadPluginResponse{Plugin: s.toldPlugin(plugin)}, nil
 }

@@ -24,7 +24,7 @@ func TestAdmin(t *testing.T) {
 		if name != "prices" {
 			return Plugin{}, errors.NewErrorf(errors.NotFound, "no plugin %s", name)
 		}
-		return Plugin{Name: name, Version: "2"}, nil
+		return Plugin{Name: name, Version: "2", Error: "a secret"}, nil
 	}
 	s := newServed(t, WithAdmin(LogLevel(&level), ReloadPlugin(reload)), WithAuthorize(func(ctx context.Context, verb Verb) error {
 		mu.Lock()
@@ -59,6 +59,7 @@ func TestAdmin(t *testing.T) {
 	plugin, err := f.ReloadPlugin(ada, id, "prices")
 	require.NoError(t, err)
 	assert.Equal(t, "2", plugin.Version)
+	assert.Empty(t, plugin.Error, "texts of errors are told only with WithErrorTexts")
 	_, err = f.ReloadPlugin(ada, id, "other")
 	requireCode(t, errors.NotFound, err)
 	assert.Equal(t, []Verb{VerbDrain, VerbDrain, VerbResume, VerbSetLogLevel, VerbReloadPlugin, VerbReloadPlugin}, verbs)

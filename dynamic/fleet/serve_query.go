@@ -38,7 +38,7 @@ func (s *Status) answer(ctx context.Context, request *queryRequest) *Server {
 	state, since := s.state()
 	answer := &Server{
 		ID: s.server.ID(), Now: time.Now(), Started: s.started, API: apiVersion, Software: software,
-		App: o.app, AppVersion: o.appVersion, Labels: o.labels, State: state, StateSince: since,
+		App: o.app, AppVersion: o.appVersion, Labels: maps.Clone(o.labels), State: state, StateSince: since,
 	}
 	asked := func(part Part) bool { return slices.Contains(request.Parts, part) }
 	if asked(PartServices) || asked(PartStats) || asked(PartTopics) {
@@ -89,12 +89,18 @@ func (s *Status) plugins() []Plugin {
 	}
 	plugins := slices.Clone(s.options.plugins())
 	for i := range plugins {
-		plugins[i].Error = shorten(plugins[i].Error)
-		if !s.options.errorTexts {
-			plugins[i].Error = ""
-		}
+		plugins[i] = s.toldPlugin(plugins[i])
 	}
 	return plugins
+}
+
+// toldPlugin returns what clients may learn of a plugin.
+func (s *Status) toldPlugin(plugin Plugin) Plugin {
+	plugin.Error = shorten(plugin.Error)
+	if !s.options.errorTexts {
+		plugin.Error = ""
+	}
+	return plugin
 }
 
 // serviceQuestion is a question about the services of a server.
@@ -127,6 +133,12 @@ func (q *serviceQuestion) answer(names []string) (services []Service, truncated 
 	for i, r := range told {
 		q.addMethods(r, &services[i])
 	}
+	for i, r := range told {
+		q.addStats(r, &services[i])
+	}
+	for i, r := range told {
+		q.addTopics(r, &services[i])
+	}
 	return services, q.truncated
 }
 
@@ -148,30 +160,48 @@ func (q *serviceQuestion) service(r *dynamic.Registration) Service {
 	}
 }
 
-// addMethods adds the methods of a registration to a service.
+// addMethods adds the methods of a registration to a service, without counters and topics.
 func (q *serviceQuestion) addMethods(r *dynamic.Registration, service *Service) {
-	pages := q.topicPages(r)
 	for _, served := range r.Methods() {
-		method := Method{
+		if !q.add(len(served.Name()) + len(served.WireName()) + 24) {
+			return
+		}
+		service.Methods = append(service.Methods, Method{
 			Name: served.Name(), WireName: served.WireName(), Kind: served.Kind(), Routing: served.Routing(),
 			RequireClaim: served.RequireClaim(), TopicParams: served.TopicParams(),
 			Unimplemented: served.Unimplemented, MaxConcurrent: uint32(max(served.MaxConcurrent, 0)), //nolint:gosec // a limit
-		}
-		if !q.add(2*len(method.Name) + 24) {
+		})
+	}
+}
+
+// addStats adds the counters to the methods of a service, if they were asked for.
+func (q *serviceQuestion) addStats(r *dynamic.Registration, service *Service) {
+	for i := range service.Methods {
+		method := &service.Methods[i]
+		served, ok := r.Service().Method(method.Name)
+		if !q.stats || !ok {
 			return
 		}
-		if q.stats {
-			if stats := q.status.counters.of(served.Method).stats(q.status.options.errorTexts); q.add(stats.size()) {
-				method.Stats = stats
-			}
+		if stats := q.status.counters.of(served).stats(q.status.options.errorTexts); q.add(stats.size()) {
+			method.Stats = stats
 		}
-		if page := pages[method.Name]; page != nil {
-			method.TopicCount = page.count
-			if q.topics && q.add(page.size()) {
-				method.Topics = page.topics
-			}
+	}
+}
+
+// addTopics adds the numbers of topics to the methods of a service, and the topics if they were asked
+// for.
+func (q *serviceQuestion) addTopics(r *dynamic.Registration, service *Service) {
+	pages := q.topicPages(r)
+	for i := range service.Methods {
+		method := &service.Methods[i]
+		page := pages[method.Name]
+		if page == nil {
+			continue
 		}
-		service.Methods = append(service.Methods, method)
+		method.TopicCount = page.count
+		if q.topics && q.add(page.size()) {
+			method.Topics = page.topics
+		}
 	}
 }
 
