@@ -76,7 +76,7 @@ const (
 	ChangeHealth
 	// ChangeDraining means that the server takes no new requests.
 	ChangeDraining
-	// ChangeStopped means that the server has stopped.
+	// ChangeStopped means that the server has stopped or tells nothing more; see [Status.Close].
 	ChangeStopped
 	// ChangeResumed means that a draining server takes requests again.
 	ChangeResumed

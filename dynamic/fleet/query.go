@@ -63,7 +63,7 @@ func Services(wireNames ...string) QueryOption {
 // MaxTopics limits the number of topics that an answer contains for each method. The default is 20,
 // and the maximum is 1000.
 func MaxTopics(n int) QueryOption {
-	return func(o *queryOptions) { o.request.MaxTopics = uint32(min(max(n, 0), 1000)) }
+	return func(o *queryOptions) { o.request.MaxTopics = uint32(min(max(n, 0), maxTopics)) }
 }
 
 // TopicsAfter asks only for topics that sort after this one as strings. To continue a list that was
@@ -74,7 +74,8 @@ func TopicsAfter(topic string) QueryOption {
 }
 
 // Wait sets how long to wait for servers that do not answer. The default is [DefaultWait]. If all
-// servers answer earlier, the question ends then.
+// servers answer earlier, the question ends then. In a large fleet, the time applies to each part of
+// the question; see [Fleet.Servers].
 func Wait(d time.Duration) QueryOption {
 	return func(o *queryOptions) {
 		if d > 0 {
@@ -93,7 +94,8 @@ func Wait(d time.Duration) QueryOption {
 // the loop ends. This happens if the bus is down, the conn is closed, or ctx ends.
 //
 // Large fleets are asked in 64 parts, four at a time, so that their answers do not arrive all at
-// once. On buses that do not count receivers, such as NATS, all servers are asked at the same time.
+// once. If a server does not answer in each part, the loop takes up to 16 times as long as [Wait]
+// says. On buses that do not count receivers, such as NATS, all servers are asked at the same time.
 // There, the first question of a conn may miss a server that takes longer than 0.2 s to answer.
 func (f *Fleet) Servers(ctx context.Context, opts ...QueryOption) iter.Seq2[*Server, error] {
 	o := queryOptions{wait: DefaultWait}

@@ -118,7 +118,8 @@ func WithCheck(name string, every time.Duration, run func(ctx context.Context) e
 // services. ctx is the context of the request, so [dynamic.RequestInfoFromContext] returns the
 // client's ID and metadata. If the function returns an error, the client receives this error. By
 // default, everybody who may publish to the control service is answered. The function must be safe
-// for concurrent use.
+// for concurrent use. It does not decide about changes: they are published to everybody who may
+// subscribe to them.
 func WithAuthorize(authorize func(ctx context.Context, verb Verb) error) ServeOption {
 	return func(o *serveOptions) { o.authorize = authorize }
 }

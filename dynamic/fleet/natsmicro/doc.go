@@ -19,5 +19,8 @@
 //	             kind and routing
 //	stats        the counters of the methods, and in the field data the percentiles of the durations
 //
+// Whoever may publish to the subjects of NATS micro is answered: the function of fleet.WithAuthorize is
+// not asked.
+//
 // In names and IDs, characters that NATS micro does not permit are replaced by underscores.
 package natsmicro
