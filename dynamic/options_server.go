@@ -134,9 +134,8 @@ func (f registerOption) applyRegister(o *registerOptions) { f(o) }
 // WithServerID sets the ID that identifies the server on the bus. The ID must be unique on the bus.
 // By default, or if id is empty, a random ID is used.
 //
-// On NATS, and on a Redis Cluster without sharded pub/sub, servers announce themselves to each
-// other if clients must know them. If two servers of the same service then have the same ID, they
-// log a warning.
+// On NATS, and on a Redis Cluster without sharded pub/sub, the servers of a service know each other.
+// If two of them have the same ID, they log a warning.
 func WithServerID(id string) ServerOption {
 	return serverOption(func(o *serverOptions) { o.id = id })
 }

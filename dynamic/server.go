@@ -67,7 +67,7 @@ type Server struct {
 	ctx    context.Context //nolint:containedctx // it has the server's lifetime
 	cancel context.CancelFunc
 
-	// drainMu is held during Drain, except while it waits for handlers, and during Resume.
+	// drainMu is held during Resume and during Drain, but not while Drain waits for handlers.
 	drainMu sync.Mutex
 
 	mu     sync.Mutex

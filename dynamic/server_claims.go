@@ -135,10 +135,10 @@ func (p *pendingClaims) isRejected(claim *pendingClaim) bool {
 	return claim.decided() && !claim.granted()
 }
 
-// park lets a request wait for the client's decision. It is called when the claim for the request
-// has been sent. If there already is a decision, park returns decided as true, and granted reports
-// whether the client has selected this server. Otherwise, the caller must not use the request any
-// more.
+// park is called when the claim for a request has been sent. decided reports whether the client has
+// decided already, and granted whether it has selected this server. If the client has not decided,
+// another goroutine continues the request when it does, so the caller must not use the request any
+// more. park never blocks.
 func (p *pendingClaims) park(claim *pendingClaim) (granted, decided bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -201,8 +201,8 @@ func (p *pendingClaims) decide(claim *pendingClaim, outcome ClaimOutcome) bool {
 }
 
 // decideLocked removes a waiting request and records the decision. It returns false if the request
-// has already been removed. The caller must hold mu, and must call release after it has unlocked
-// mu.
+// has already been removed. The caller must hold mu. If decideLocked returns true, the caller must
+// call release after it has unlocked mu.
 func (p *pendingClaims) decideLocked(claim *pendingClaim, outcome ClaimOutcome) bool {
 	if claim.decided() {
 		return false

@@ -16,7 +16,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// breakers holds the settings of one New option and the breakers created so far.
+// breakers holds the settings that were passed to one call of New, and the breakers created so far.
 type breakers struct {
 	ratio    float64
 	minCalls uint32

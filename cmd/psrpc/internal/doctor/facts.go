@@ -24,8 +24,8 @@ const (
 	partServers     part = "the servers' answers"
 	partChannels    part = "the broker's channels"
 	partConnections part = "the broker's connections"
-	// No check depends on the following parts, but some use them. They are only asked for if such a
-	// check runs.
+	// The following parts are only asked for if a check uses them. Without them, the check still
+	// runs, but finds less.
 	partTopics      part = "topics"
 	partDescriptors part = "descriptors"
 	partVariants    part = "other ways to use the broker"

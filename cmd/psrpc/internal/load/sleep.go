@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// minSleep is the shortest time for which an open loop sleeps. For shorter times it spins, because
-// waking up takes about as long as that.
+// minSleep is the shortest remaining time in which an open loop still sleeps. If less time is left,
+// it spins, because waking up takes about as long as that.
 const minSleep = 100 * time.Microsecond
 
 // stopCheck is the longest time for which an open loop sleeps before it checks whether it was
