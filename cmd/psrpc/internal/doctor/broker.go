@@ -235,9 +235,6 @@ func checkSlowConsumers(f *facts) (found []Finding) {
 			Do: "look at the events of the buses in the servers' logs, and at write_deadline and max_pending of the NATS server",
 		})
 	}
-	if f.busKind() != kindNATS {
-		return found
-	}
 	for _, peer := range f.slowest(func(p bus.Peer) bool { return p.PendingBytes >= natsBacklog }) {
 		found = append(found, Finding{
 			Severity: Warning,

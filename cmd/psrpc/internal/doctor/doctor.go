@@ -57,6 +57,9 @@ type check struct {
 	// needs are the parts of the facts without which the check cannot run. asks are the parts that
 	// it uses if they could be found out.
 	needs, asks []part
+	// cannot returns why the check can tell nothing although all that it needs is known, or "" if it
+	// can. It may be nil.
+	cannot func(*facts) string
 	// twice is set if the check compares the first answers with the second ones.
 	twice bool
 	// kinds are the kinds of bus to which the check applies. If it is empty, the check applies to
@@ -82,7 +85,7 @@ var checks = []check{
 		needs: []part{partBroker}, run: checkClusterSlots},
 	{id: "fleet.servers", about: "servers answer", needs: []part{partServers}, run: checkServers},
 	{id: "fleet.silent", about: "all servers that get a question answer it", needs: []part{partServers},
-		asks: []part{partChannels, partConnections}, run: checkSilent},
+		asks: []part{partChannels, partConnections}, cannot: cannotTellSilent, run: checkSilent},
 	{id: "fleet.clock", about: "clocks agree", needs: []part{partServers}, run: checkClock},
 	{id: "fleet.versions", about: "a service has one version", needs: []part{partServers},
 		asks: []part{partDescriptors}, run: checkVersions},
@@ -147,6 +150,9 @@ func Examine(ctx context.Context, target Target, options Options) (Report, error
 		reason := f.missing(c.needs)
 		if reason == "" && c.twice && !f.askedTwice {
 			reason = "the broker and the servers were asked only once"
+		}
+		if reason == "" && c.cannot != nil {
+			reason = c.cannot(f)
 		}
 		if reason != "" {
 			report.Skipped = append(report.Skipped, Skip{Check: c.id, Reason: reason})

@@ -74,7 +74,7 @@ type variant struct {
 func gather(ctx context.Context, target Target, window time.Duration, wanted map[part]bool) (*facts, error) {
 	f := &facts{
 		window:      window,
-		peers:       new(fleet.Peers),
+		peers:       &fleet.Peers{Silent: bus.Unknown},
 		refused:     make(map[string]error),
 		topics:      make(map[methodKey][]string),
 		descriptors: make(map[fleet.Digest]*registry.Service),

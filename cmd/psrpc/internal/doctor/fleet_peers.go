@@ -1,11 +1,13 @@
 package doctor
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
 	"time"
 
+	"github.com/dynpsrpc/dynpsrpc/bus"
 	"github.com/dynpsrpc/dynpsrpc/dynamic/fleet"
 )
 
@@ -44,6 +46,14 @@ func checkServers(f *facts) (found []Finding) {
 func isSilent(peers *fleet.Peers) bool {
 	return peers.Silent > 0 ||
 		slices.ContainsFunc(peers.Services, func(s *fleet.PeerService) bool { return s.Silent > 0 })
+}
+
+// cannotTellSilent returns why it is not known how many servers have received a question, or "".
+func cannotTellSilent(f *facts) string {
+	if f.peers.Silent != bus.Unknown {
+		return ""
+	}
+	return cmp.Or(f.missing([]part{partChannels}), "the bus does not tell who has received a question")
 }
 
 // idleConnection is the idle time after which a connection may belong to a silent server. A live
@@ -106,7 +116,8 @@ type topicKey struct{ method, topic string }
 func checkTopics(f *facts) (found []Finding) {
 	servers := make(map[topicKey][]string)
 	for m := range methodsOf(f.servers) {
-		if !hasSingleServer(m.method) || m.method.Unimplemented {
+		// A draining server gets no requests, so that another one may take its topics over.
+		if !hasSingleServer(m.method) || m.method.Unimplemented || m.server.State == fleet.StateDraining {
 			continue
 		}
 		topics := f.topics[m.key()]

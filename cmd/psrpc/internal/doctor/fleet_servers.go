@@ -109,10 +109,23 @@ func checkOverload(f *facts) (found []Finding) {
 	return found
 }
 
+// earlierServers returns the first answers of the servers that have answered twice. It leaves out
+// those that were started anew in between, because their counters have begun at 0 again.
+func (f *facts) earlierServers() []*fleet.Server {
+	started := make(map[string]time.Time)
+	for _, server := range f.later {
+		started[server.ID] = server.Started
+	}
+	return slices.DeleteFunc(slices.Clone(f.servers), func(server *fleet.Server) bool {
+		again, ok := started[server.ID]
+		return !ok || !again.Equal(server.Started)
+	})
+}
+
 // earlierStats returns the counters that the servers told in their first answers.
 func (f *facts) earlierStats() map[methodKey]*fleet.Stats {
 	stats := make(map[methodKey]*fleet.Stats)
-	for m := range countedMethodsOf(f.servers) {
+	for m := range countedMethodsOf(f.earlierServers()) {
 		stats[m.key()] = m.method.Stats
 	}
 	return stats
@@ -198,7 +211,7 @@ func checkErrors(f *facts) (found []Finding) {
 // between their two answers.
 func checkLost(f *facts) (found []Finding) {
 	before := make(map[string]*fleet.Server)
-	for _, server := range f.servers {
+	for _, server := range f.earlierServers() {
 		before[server.ID] = server
 	}
 	earlier := f.earlierStats()
@@ -272,13 +285,28 @@ func smallerGroups(groups map[string][]string) (servers []string) {
 	return servers
 }
 
-// checkRedisDB finds servers that use different databases of Redis. Channels are shared by all
-// databases, but locks are not, so one request runs once in each database.
-func checkRedisDB(f *facts) []Finding {
-	if f.busKind() != kindRedis {
-		return nil
+// sharingQueues returns the servers of services with queues that are served from several databases of
+// Redis.
+func (f *facts) sharingQueues() []*fleet.Server {
+	databases := make(map[string]map[int32]bool) // by the name of the service on the bus
+	for m := range methodsOf(f.servers) {
+		if m.server.Bus == nil || m.method.Routing != registry.RoutingQueue {
+			continue
+		}
+		if databases[m.service.WireName] == nil {
+			databases[m.service.WireName] = make(map[int32]bool)
+		}
+		databases[m.service.WireName][m.server.Bus.RedisDB] = true
 	}
-	groups := byBusValue(f.servers, func(b *fleet.Bus) string { return "database " + strconv.Itoa(int(b.RedisDB)) })
+	return slices.DeleteFunc(slices.Clone(f.servers), func(server *fleet.Server) bool {
+		return !slices.ContainsFunc(server.Services, func(s fleet.Service) bool { return len(databases[s.WireName]) > 1 })
+	})
+}
+
+// checkRedisDB finds servers of a queue that use different databases of Redis. Channels are shared by
+// all databases, but locks are not, so one request runs once in each database.
+func checkRedisDB(f *facts) []Finding {
+	groups := byBusValue(f.sharingQueues(), func(b *fleet.Bus) string { return "database " + strconv.Itoa(int(b.RedisDB)) })
 	if len(groups) < 2 {
 		return nil
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"iter"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -48,6 +49,17 @@ func TestSilent_HalfOpenConnection(t *testing.T) {
 			assert.Equal(t, "1 server received a question and did not answer, of Orders", f.Seen)
 		})
 	}
+}
+
+// NATS tells only with its monitor how many servers have received a question.
+func TestSilent_IsNotKnown(t *testing.T) {
+	t.Parallel()
+	n, service := onNATS(t), parse(t, orders)
+	serve(t, n.open(t, ""), "SRV_healthy", service, handlers(service, echo))
+	report := examine(t, n.open(t, ""), "fleet.silent")
+	assert.Empty(t, report.Passed)
+	require.Len(t, report.Skipped, 1)
+	assert.Contains(t, report.Skipped[0].Reason, "monitor")
 }
 
 func TestClock(t *testing.T) {
@@ -171,6 +183,21 @@ func TestRedisDB(t *testing.T) {
 	assert.Equal(t, "locks of queues are in several databases, so that each of them runs every request once: "+
 		"database 0: 2 servers, such as SRV_database0; database 1: 1 server, such as SRV_database2", f.Seen)
 	assert.Equal(t, []string{"SRV_database2"}, f.Servers)
+}
+
+// Only queues have locks, and each service has its own.
+func TestRedisDB_WithoutSharedQueues(t *testing.T) {
+	t.Parallel()
+	n, service := onRedis(t), parse(t, orders)
+	other := parse(t, changed(t, "service Orders", "service Others"))
+	claimed := parse(t, `syntax = "proto3"; package shop; import "options.proto"; message M {}
+		service Claimed { rpc Reserve(M) returns (M) { option (psrpc.options).type = AFFINITY; } }`)
+	serve(t, n.open(t, "/0"), "SRV_orders", service, handlers(service, echo))
+	serve(t, n.open(t, "/1"), "SRV_others", other, handlers(other, echo))
+	for i, database := range []string{"/0", "/1"} {
+		serve(t, n.open(t, database), fmt.Sprintf("SRV_claimed%d", i), claimed, handlers(claimed, echo))
+	}
+	assert.Equal(t, doctor.OK, examine(t, n.open(t, ""), "fleet.redis_db").Worst())
 }
 
 // oneVariant returns a function for Target.Variants. It yields one fleet, which uses the same
@@ -335,6 +362,23 @@ func TestErrors(t *testing.T) {
 	})
 }
 
+// The counters of a server that has started anew with the same ID begin at 0 again.
+func TestErrors_ServerStartsAnew(t *testing.T) {
+	t.Parallel()
+	b := onLocal(t).open(t, "")
+	var asked atomic.Int64
+	pretend(t, b, "SRV_again", func() string {
+		started, internal := asked.Add(1), 100
+		if started > 1 {
+			internal = 1
+		}
+		return fmt.Sprintf(`{"serverId":"SRV_again","now":"%d","started":"%d","state":"STATE_SERVING","services":[{"name":"shop.Orders",
+			"wireName":"Orders","methods":[{"name":"Get","wireName":"Get","stats":{"callsOk":"50","errors":{"internal":"%d"}}}]}]}`,
+			time.Now().UnixNano(), started, internal)
+	})
+	assert.Equal(t, doctor.OK, examine(t, b, "fleet.errors").Worst())
+}
+
 // A server that loses its connection to the broker also loses frames, which the check must report.
 func TestLost(t *testing.T) {
 	t.Parallel()
@@ -403,6 +447,20 @@ func TestTopics(t *testing.T) {
 		assert.Equal(t, "shop.Orders/Room has several servers on 1 topic, such as shared, although its schema allows one: "+
 			"requests run more than once (SRV_topics1, SRV_topics2)", f.Seen)
 	})
+}
+
+// A server that drains gets no requests, so that another one may take its topics over.
+func TestTopics_OfADrainingServer(t *testing.T) {
+	t.Parallel()
+	n, service := onLocal(t), parse(t, orders)
+	for _, id := range []string{"SRV_old", "SRV_new"} {
+		p := serve(t, n.open(t, ""), id, service, handlers(service, echo))
+		require.NoError(t, p.registration.RegisterTopic("Room", "shared"))
+		if id == "SRV_old" {
+			require.NoError(t, p.Drain(t.Context()))
+		}
+	}
+	assert.Equal(t, doctor.OK, examine(t, n.open(t, ""), "fleet.topics").Worst())
 }
 
 // A server that refuses to answer must be reported with its error.
