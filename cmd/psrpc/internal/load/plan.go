@@ -52,18 +52,27 @@ type Ramp struct {
 // open reports whether the loop is an open one.
 func (p Plan) open() bool { return p.Rate > 0 || p.Ramp != nil }
 
+// Validate returns an error with code [errors.InvalidArgument] if a value is out of range.
+func (p Plan) Validate() error {
+	_, err := p.withDefaults()
+	return err
+}
+
 // withDefaults returns the plan with default values in place of zeros, or an error if a value is
 // out of range.
 func (p Plan) withDefaults() (Plan, error) {
-	if p.Rate < 0 || p.Rate > maxRate {
+	if !(p.Rate >= 0 && p.Rate <= maxRate) {
 		return p, errors.NewErrorf(errors.InvalidArgument, "the rate must be between 0 and %d a second", maxRate)
 	}
 	if r := p.Ramp; r != nil {
 		if p.Rate > 0 {
 			return p, errors.NewErrorf(errors.InvalidArgument, "a rate and a ramp exclude each other")
 		}
-		if r.From <= 0 || r.To <= 0 || max(r.From, r.To) > maxRate || r.Over <= 0 {
-			return p, errors.NewErrorf(errors.InvalidArgument, "the rates of a ramp must be between 0 and %d a second", maxRate)
+		if !(r.From > 0 && r.To > 0 && r.From <= maxRate && r.To <= maxRate) {
+			return p, errors.NewErrorf(errors.InvalidArgument, "the rates of a ramp must be above 0 and at most %d a second", maxRate)
+		}
+		if r.Over <= 0 {
+			return p, errors.NewErrorf(errors.InvalidArgument, "a ramp must take some time")
 		}
 		if p.For == 0 && p.Count == 0 {
 			p.For = r.Over
@@ -127,4 +136,13 @@ func (s schedule) ramped(n float64) float64 {
 	return (math.Sqrt(s.from*s.from+4*growth*n) - s.from) / (2 * growth)
 }
 
-func seconds(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
+// seconds returns a number of seconds as a duration, or the longest one if there are more.
+func seconds(s float64) time.Duration {
+	if s >= longest.Seconds() {
+		return longest
+	}
+	return time.Duration(s * float64(time.Second))
+}
+
+// longest is the longest time after the start of a loop at which an operation is planned.
+const longest = 100 * 365 * 24 * time.Hour

@@ -8,7 +8,8 @@ import (
 // Result is what a run has measured. What happened during the warm-up is not in it.
 type Result struct {
 	// Started is when the run began to measure. Elapsed is the time until the last measured operation
-	// ended.
+	// ended. In an open loop, it is at least the time that the plan takes, so that PerSecond is not
+	// higher than the rate.
 	Started time.Time     `json:"started"`
 	Elapsed time.Duration `json:"elapsed_ns"`
 	// Operations is the number of operations that were started. Completed is the number of those
@@ -99,7 +100,10 @@ func (r *Result) MainLatency() Latency {
 func (r *Result) ErrorRatio() float64 {
 	bad, all := r.Failed+r.NotStarted, r.Operations+r.NotStarted
 	if d := r.Delivery; d != nil {
-		bad, all = bad+d.Lost, r.Failed+r.NotStarted+d.Received+d.Lost
+		// An operation that has waited for a lost update in vain has failed, but counts only once.
+		refused := r.Operations - min(d.Published, r.Operations)
+		bad = refused + r.NotStarted + d.Lost
+		all = bad + d.Received
 	}
 	if all == 0 {
 		return 0

@@ -97,6 +97,9 @@ type run struct {
 	latency, late       histogram
 	// lastEnd is when the last measured operation ended, in nanoseconds since start.
 	lastEnd atomic.Int64
+	// scheduled is how long an open loop lasts as planned, from start on. It is 0 if the loop was
+	// stopped.
+	scheduled time.Duration
 
 	mu sync.Mutex
 	// errors counts the errors of measured operations by code. firstError is the first error, even
@@ -154,9 +157,13 @@ func (r *run) openLoop() {
 	)
 	defer callers.Wait()
 	defer close(requests)
-	for n := uint64(0); r.plan.Count == 0 || n < warmUp+r.plan.Count; n++ {
+	for n := uint64(0); ; n++ {
 		request := Request{Number: n, Intended: r.start.Add(schedule.at(n)), Measured: n >= warmUp}
-		if r.over(request.Intended, r.end) || !r.sleepUntil(request.Intended) {
+		if r.isLast(n, warmUp) || r.over(request.Intended, r.end) {
+			r.scheduled = r.planned(request.Intended)
+			return
+		}
+		if !r.sleepUntil(request.Intended) {
 			return
 		}
 		select {
@@ -170,9 +177,25 @@ func (r *run) openLoop() {
 			callers.Go(func() { r.serve(caller, requests) })
 		}
 		if !r.hand(requests, request) {
-			r.notStarted.Add(r.remaining(schedule, n))
+			r.notStarted.Add(r.remaining(schedule, max(n, warmUp)))
 			return
 		}
+	}
+}
+
+// isLast reports whether an open loop ends before operation n because of the number of operations.
+func (r *run) isLast(n, warmUp uint64) bool { return r.plan.Count > 0 && n >= warmUp+r.plan.Count }
+
+// planned returns how long an open loop lasts if its next operation would have started at the given
+// time. It returns 0 if the loop was stopped.
+func (r *run) planned(next time.Time) time.Duration {
+	switch {
+	case r.stopped.Load():
+		return 0
+	case !r.end.IsZero() && next.After(r.end):
+		return r.end.Sub(r.start)
+	default:
+		return next.Sub(r.start)
 	}
 }
 
@@ -195,10 +218,10 @@ func (r *run) hand(requests chan<- Request, request Request) bool {
 }
 
 // remaining returns how many operations should have started before the end but have not. Operation
-// n is the first of them. It returns 0 if the loop was stopped.
-func (r *run) remaining(schedule schedule, n uint64) uint64 {
-	first := n
-	for !r.over(r.start.Add(schedule.at(n)), r.end) {
+// first is the first of them. It returns 0 if the loop was stopped.
+func (r *run) remaining(schedule schedule, first uint64) uint64 {
+	n := first
+	for !r.isLast(n, schedule.warmUpOperations()) && !r.over(r.start.Add(schedule.at(n)), r.end) {
 		n++
 	}
 	return n - first
@@ -302,7 +325,7 @@ func (r *run) watch() {
 }
 
 func (r *run) result() *Result {
-	elapsed := time.Duration(r.lastEnd.Load()) - r.measureFrom.Sub(r.start)
+	elapsed := max(time.Duration(r.lastEnd.Load()), r.scheduled) - r.measureFrom.Sub(r.start)
 	result := &Result{
 		Started: r.measureFrom, Elapsed: max(elapsed, 0),
 		Completed: r.completed.Load(), Failed: r.failed.Load(), NotStarted: r.notStarted.Load(),

@@ -2,6 +2,7 @@ package load_test
 
 import (
 	"context"
+	"math"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -81,9 +82,26 @@ func TestRun_RejectsBadPlans(t *testing.T) {
 		{Ramp: &load.Ramp{From: 0, To: 2, Over: time.Second}},
 		{Ramp: &load.Ramp{From: 1, To: 2}},
 		{For: -1},
+		{Rate: math.NaN()},
+		{Ramp: &load.Ramp{From: 1, To: math.NaN(), Over: time.Second}},
 	} {
 		_, err := load.Run(t.Context(), plan, wait(0))
 		assert.ErrorIs(t, err, errors.InvalidArgument)
+	}
+}
+
+// The last operation of an open loop starts before the end. The time after it counts, too.
+func TestRun_OpenLoopIsNotFasterThanItsRate(t *testing.T) {
+	for _, plan := range []load.Plan{
+		{Rate: 20, For: 200 * time.Millisecond},
+		{Rate: 20, Count: 4},
+		{Rate: 20, Count: 4, For: time.Hour, WarmUp: 50 * time.Millisecond},
+	} {
+		result, err := load.Run(t.Context(), plan, wait(0))
+		require.NoError(t, err)
+		assert.EqualValues(t, 4, result.Completed)
+		assert.GreaterOrEqual(t, result.Elapsed, 200*time.Millisecond)
+		assert.LessOrEqual(t, result.PerSecond, 20.0)
 	}
 }
 
@@ -98,6 +116,12 @@ func TestRun_RecordsSeconds(t *testing.T) {
 		assert.InDelta(t, 10, float64(result.Seconds[1].Completed), 1)
 		assert.InDelta(t, 100*time.Millisecond, result.Seconds[1].P99, float64(2*time.Millisecond))
 	})
+}
+
+// An operation that waits for a lost update fails, but counts once.
+func TestResult_CountsALostUpdateOnce(t *testing.T) {
+	result := &load.Result{Operations: 10, Completed: 8, Failed: 2, Delivery: &load.Delivery{Published: 9, Received: 8, Lost: 1}}
+	assert.InDelta(t, 0.2, result.ErrorRatio(), 1e-9)
 }
 
 func TestThresholds(t *testing.T) {

@@ -67,6 +67,21 @@ func TestRun_OpenLoopTellsWhatItCouldNotStart(t *testing.T) {
 	assert.InDelta(t, 0.9, result.ErrorRatio(), 1e-9)
 }
 
+// What should have started during the warm-up, or after the last operation, is not missing.
+func TestRun_RemainingOperations(t *testing.T) {
+	plan := Plan{Rate: 100, For: 200 * time.Millisecond, WarmUp: 100 * time.Millisecond}
+	r := &run{plan: plan, start: time.Now()}
+	r.end = r.start.Add(plan.WarmUp + plan.For)
+	assert.EqualValues(t, 20, r.remaining(plan.schedule(), 10))
+	assert.EqualValues(t, 15, r.remaining(plan.schedule(), 15))
+	r.plan.Count = 12
+	assert.EqualValues(t, 7, r.remaining(plan.schedule(), 15))
+}
+
+func TestSchedule_IsBounded(t *testing.T) {
+	assert.Equal(t, longest, Plan{Rate: 1e-300}.schedule().at(1))
+}
+
 func TestHistogram(t *testing.T) {
 	var h histogram
 	for i := range 1000 {

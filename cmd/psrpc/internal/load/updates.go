@@ -129,10 +129,12 @@ func (u *Updates) Do(ctx context.Context, request Request) error {
 	if u.wait {
 		p.expect()
 	}
-	if err := dynamic.Publish(ctx, u.target.Conn, u.target.Method.FullName(), message, u.target.Options...); err != nil {
+	err = dynamic.Publish(ctx, u.target.Conn, u.target.Method.FullName(), message, u.target.Options...)
+	// The next update has another number even after an error, because this one may arrive all the same.
+	p.mark.number++
+	if err != nil {
 		return err
 	}
-	p.mark.number++
 	u.sent.Add(1)
 	if request.Measured {
 		u.published.Add(1)

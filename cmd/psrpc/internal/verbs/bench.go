@@ -123,7 +123,7 @@ func (b *bench) run(ctx context.Context, name string, args []string) error {
 	if err != nil {
 		return err
 	}
-	report := &load.Report{Method: method.FullName(), Kind: method.Kind().String(), Bus: busName(b.app), Loop: b.loop()}
+	report := &load.Report{Method: method.FullName(), Kind: method.Kind().String(), Bus: busName(b.app), Loop: b.loop(method.Kind())}
 	b.app.Notef("%s on %s: %s", report.Method, report.Bus, report.Loop)
 	if b.app.Flags.Verbose {
 		b.plan.Progress = b.progress
@@ -149,7 +149,7 @@ func (b *bench) run(ctx context.Context, name string, args []string) error {
 	}
 }
 
-// parse reads the flags whose values are text.
+// parse reads the flags whose values are text, and checks the plan.
 func (b *bench) parse() error {
 	if b.maxErrors != "" {
 		share, err := parseShare(b.maxErrors)
@@ -158,6 +158,17 @@ func (b *bench) parse() error {
 		}
 		b.limits.MaxErrors = &share
 	}
+	if err := b.parseRamp(); err != nil {
+		return err
+	}
+	if err := b.plan.Validate(); err != nil {
+		return app.Exit(app.ExitUsage, err)
+	}
+	return nil
+}
+
+// parseRamp reads the flag --ramp.
+func (b *bench) parseRamp() error {
 	if b.ramp == "" {
 		return nil
 	}
@@ -214,7 +225,7 @@ func isLoopback(rawURL string) bool {
 	if u.Scheme == "unix" || u.Scheme == "local" || strings.HasSuffix(u.Scheme, "+unix") {
 		return true
 	}
-	for host := range strings.SplitSeq(u.Host, ",") {
+	for _, host := range append(strings.Split(u.Host, ","), u.Query()["addr"]...) {
 		name, _, err := net.SplitHostPort(host)
 		if err != nil {
 			name = strings.Trim(host, "[]")
@@ -397,8 +408,9 @@ func secondApp(a *app.App) *app.App {
 	}
 }
 
-// loop describes in words how the load is made, such as "closed loop, 64 callers".
-func (b *bench) loop() string {
+// loop describes in words how the load is made, such as "closed loop, 64 callers". kind is that of
+// the method.
+func (b *bench) loop(kind registry.Kind) string {
 	var parts []string
 	switch {
 	case b.plan.Ramp != nil:
@@ -406,7 +418,11 @@ func (b *bench) loop() string {
 	case b.plan.Rate > 0:
 		parts = append(parts, fmt.Sprintf("open loop, %g a second", b.plan.Rate))
 	default:
-		parts = append(parts, "closed loop, "+human.Plural(max(b.plan.Callers, b.streams, load.DefaultCallers), "caller"))
+		callers := b.plan.Callers
+		if callers == 0 && kind == registry.KindStream {
+			callers = b.streams
+		}
+		parts = append(parts, "closed loop, "+human.Plural(max(callers, load.DefaultCallers), "caller"))
 	}
 	if b.plan.WarmUp > 0 {
 		parts = append(parts, fmt.Sprintf("%s of warm-up", b.plan.WarmUp))
@@ -482,7 +498,7 @@ func (b *bench) printNotes(report *load.Report) error {
 	}
 	// If nothing was completed, the run itself ends with the error.
 	if report.FirstError != "" && (report.Completed > 0 || len(report.Broken) > 0) {
-		fmt.Fprintf(&text, "first error: %s\n", app.Printable(report.FirstError))
+		fmt.Fprintf(&text, "first error: %s\n", report.FirstError)
 	}
 	if report.NotStarted > 0 {
 		fmt.Fprintf(&text, "%s never started, because %s were waiting for answers\n",
@@ -497,7 +513,8 @@ func (b *bench) printNotes(report *load.Report) error {
 	if text.Len() == 0 {
 		return nil
 	}
-	return b.app.Printf("%s", text.String())
+	// Servers choose the codes and texts of their errors.
+	return b.app.Printf("%s", app.Printable(text.String()))
 }
 
 func (b *bench) maxActive() int {

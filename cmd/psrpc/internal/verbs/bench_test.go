@@ -175,7 +175,8 @@ func TestBench_OpenLoopWritesJSONAndFiles(t *testing.T) {
 func TestBench_RefusesBusesElsewhere(t *testing.T) {
 	for url, allowed := range map[string]bool{
 		"redis://10.1.2.3:6379": false, "nats://ada:pa55w0rd@broker.example:4222": false, "nats://127.0.0.1:1,10.0.0.1:2": false,
-		"redis://127.0.0.1:1": true, "nats://localhost:1": true, "redis://[::1]:1": true,
+		"redis-cluster://127.0.0.1:1?addr=10.0.0.1:2": false,
+		"redis://127.0.0.1:1":                         true, "nats://localhost:1": true, "redis://[::1]:1": true,
 	} {
 		result := clitest.Run(t, clitest.Env{}, "", "bench", "-p", shopProto, "Orders/Get", "--timeout", "200ms", "--bus", url)
 		refused := strings.Contains(result.Stderr, "may not be on this machine")
