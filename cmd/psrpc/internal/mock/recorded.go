@@ -58,7 +58,7 @@ func (r *recorded) answer(request proto.Message) (proto.Message, error) {
 	values := recording.ValuesOf(request, r.method.Service())
 	nearest, fewest := -1, 0
 	for i := range r.calls {
-		differences := len(recording.Diff(r.calls[i].request, values, nil))
+		differences := r.calls[i].request.Distance(values)
 		if nearest < 0 || differences < fewest {
 			nearest, fewest = i, differences
 		}

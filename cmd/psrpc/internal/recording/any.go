@@ -15,6 +15,10 @@ const anyName protoreflect.FullName = "google.protobuf.Any"
 // These are the numbers of the fields type_url and value of an Any.
 const anyURL, anyValue protoreflect.FieldNumber = 1, 2
 
+// maxAnys is how many messages of type Any are decoded inside one another. Each of them is a copy of
+// all that it contains, so that without a limit, a small message could take much memory.
+const maxAnys = 16
+
 // isAny reports whether a message is an Any.
 func isAny(message protoreflect.Message) bool { return message.Descriptor().FullName() == anyName }
 

@@ -31,39 +31,49 @@ type Values map[string]string
 // ValuesOf returns the values of a message. A field with an empty message counts as one value. The
 // service provides the types of the messages in fields of type Any.
 func ValuesOf(message proto.Message, service *registry.Service) Values {
-	values := Values{}
-	values.addMessage("", message.ProtoReflect(), service)
-	delete(values, "")
-	return values
+	reader := valueReader{values: Values{}, service: service}
+	reader.addMessage("", message.ProtoReflect())
+	delete(reader.values, "")
+	return reader.values
+}
+
+// valueReader collects the values of a message.
+type valueReader struct {
+	values  Values
+	service *registry.Service
+	// anys is the number of messages of type Any around the one that is read.
+	anys int
 }
 
 // emptyMessage is the value of a field with an empty message.
 const emptyMessage = "{}"
 
-func (v Values) addMessage(path string, message protoreflect.Message, service *registry.Service) {
-	if isAny(message) {
-		if inner, url, err := unpack(message, service); err == nil {
-			v[join(path, "@type")] = url
-			v.addMessage(path, inner.ProtoReflect(), service)
+func (r *valueReader) addMessage(path string, message protoreflect.Message) {
+	if isAny(message) && r.anys < maxAnys {
+		if inner, url, err := unpack(message, r.service); err == nil {
+			r.values[join(path, "@type")] = url
+			r.anys++
+			r.addMessage(path, inner.ProtoReflect())
+			r.anys--
 			return
 		}
 	}
 	empty := true
 	message.Range(func(field protoreflect.FieldDescriptor, value protoreflect.Value) bool {
 		empty = false
-		v.addField(join(path, field.TextName()), field, value, service)
+		r.addField(join(path, field.TextName()), field, value)
 		return true
 	})
 	if empty {
-		v[path] = emptyMessage
+		r.values[path] = emptyMessage
 	}
 }
 
-func (v Values) addField(path string, field protoreflect.FieldDescriptor, value protoreflect.Value, service *registry.Service) {
+func (r *valueReader) addField(path string, field protoreflect.FieldDescriptor, value protoreflect.Value) {
 	switch {
 	case field.IsList():
 		for i := range value.List().Len() {
-			v.addValue(fmt.Sprintf("%s[%d]", path, i), field, value.List().Get(i), service)
+			r.addValue(fmt.Sprintf("%s[%d]", path, i), field, value.List().Get(i))
 		}
 	case field.IsMap():
 		value.Map().Range(func(key protoreflect.MapKey, value protoreflect.Value) bool {
@@ -71,30 +81,30 @@ func (v Values) addField(path string, field protoreflect.FieldDescriptor, value 
 			if field.MapKey().Kind() == protoreflect.StringKind {
 				text = strconv.Quote(text)
 			}
-			v.addValue(fmt.Sprintf("%s[%s]", path, text), field.MapValue(), value, service)
+			r.addValue(fmt.Sprintf("%s[%s]", path, text), field.MapValue(), value)
 			return true
 		})
 	default:
-		v.addValue(path, field, value, service)
+		r.addValue(path, field, value)
 	}
 }
 
-func (v Values) addValue(path string, field protoreflect.FieldDescriptor, value protoreflect.Value, service *registry.Service) {
+func (r *valueReader) addValue(path string, field protoreflect.FieldDescriptor, value protoreflect.Value) {
 	switch field.Kind() {
 	case protoreflect.MessageKind, protoreflect.GroupKind:
-		v.addMessage(path, value.Message(), service)
+		r.addMessage(path, value.Message())
 	case protoreflect.EnumKind:
 		if name := field.Enum().Values().ByNumber(value.Enum()); name != nil {
-			v[path] = string(name.Name())
+			r.values[path] = string(name.Name())
 			return
 		}
-		v[path] = strconv.Itoa(int(value.Enum()))
+		r.values[path] = strconv.Itoa(int(value.Enum()))
 	case protoreflect.BytesKind:
-		v[path] = base64.StdEncoding.EncodeToString(value.Bytes())
+		r.values[path] = base64.StdEncoding.EncodeToString(value.Bytes())
 	case protoreflect.StringKind:
-		v[path] = strconv.Quote(value.String())
+		r.values[path] = strconv.Quote(value.String())
 	default:
-		v[path] = value.String()
+		r.values[path] = value.String()
 	}
 }
 
@@ -124,6 +134,21 @@ func NewIgnore(patterns ...string) Ignore {
 
 func (i Ignore) matches(path string) bool {
 	return slices.ContainsFunc(i, func(pattern *regexp.Regexp) bool { return pattern.MatchString(path) })
+}
+
+// Distance returns the number of paths at which the values differ.
+func (v Values) Distance(other Values) (paths int) {
+	for path, value := range v {
+		if got, ok := other[path]; !ok || got != value {
+			paths++
+		}
+	}
+	for path := range other {
+		if _, ok := v[path]; !ok {
+			paths++
+		}
+	}
+	return paths
 }
 
 // Diff returns the differences between the recorded and the new values, sorted by path.

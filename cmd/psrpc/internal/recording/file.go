@@ -17,9 +17,26 @@ import (
 const (
 	// maxRecord is the maximum size of a record in bytes.
 	maxRecord = 64 << 20
-	// maxRecording is the maximum size in bytes of all records of a file together.
+	// maxRecording is the maximum size in bytes of all records of a file together. Each record counts
+	// recordCost bytes more, because a loaded recording takes that much memory even for an empty one.
 	maxRecording = 1 << 30
+	recordCost   = 200
 )
+
+// recordingSize adds up the sizes of records.
+type recordingSize uint64
+
+// add adds a record. It returns an error if the record or the recording becomes too large.
+func (s *recordingSize) add(record uint64) error {
+	if record > maxRecord {
+		return errors.NewErrorf(errors.ResourceExhausted,
+			"a record of %d bytes is too large for a recording: it may have %d MiB", record, maxRecord>>20)
+	}
+	if *s += recordingSize(record + recordCost); *s > maxRecording {
+		return errors.NewErrorf(errors.ResourceExhausted, "the recording is too large: it may have %d MiB", maxRecording>>20)
+	}
+	return nil
+}
 
 // Writer writes a recording. It is safe for concurrent use.
 type Writer struct {
@@ -28,6 +45,7 @@ type Writer struct {
 	// buffer holds one encoded record. It is reused to save allocations.
 	buffer   []byte
 	services map[fleet.Digest]bool
+	size     recordingSize
 	events   uint64
 	err      error
 }
@@ -53,12 +71,16 @@ func (w *Writer) AddService(s Service) error {
 	return w.writeLocked(serviceRecord, encoded)
 }
 
-// Add writes an event.
+// Add writes an event. It returns an error with code [errors.ResourceExhausted] if the recording
+// becomes larger than [Load] accepts. What was written before remains a recording.
 func (w *Writer) Add(event *Event) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.events++
-	return w.writeLocked(eventRecord, appendEvent(nil, event))
+	err := w.writeLocked(eventRecord, appendEvent(nil, event))
+	if err == nil {
+		w.events++
+	}
+	return err
 }
 
 // Events returns how many events have been written.
@@ -87,8 +109,8 @@ func (w *Writer) writeLocked(kind protowire.Number, encoded []byte) error {
 	}
 	record := appendField(w.buffer[:0], kind, encoded)
 	w.buffer = record
-	if len(record) > maxRecord {
-		return errors.NewErrorf(errors.ResourceExhausted, "a record of %d bytes is too large for a recording", len(record))
+	if err := w.size.add(uint64(len(record))); err != nil {
+		return err
 	}
 	if _, w.err = w.out.Write(binary.AppendUvarint(nil, uint64(len(record)))); w.err == nil {
 		_, w.err = w.out.Write(record)
@@ -144,9 +166,8 @@ func (r *Recording) add(kind protowire.Number, encoded []byte) (err error) {
 
 // recordReader reads records.
 type recordReader struct {
-	in *bufio.Reader
-	// total is the size of all records so far.
-	total uint64
+	in   *bufio.Reader
+	size recordingSize
 }
 
 // next returns the kind and the content of the next record. At the end, it returns io.EOF, or
@@ -156,9 +177,8 @@ func (r *recordReader) next() (kind protowire.Number, encoded []byte, err error)
 	if err != nil {
 		return 0, nil, err
 	}
-	if r.total += size; size > maxRecord || r.total > maxRecording {
-		return 0, nil, errors.NewErrorf(errors.ResourceExhausted,
-			"the recording is too large: a record has at most %d MiB, and all together %d MiB", maxRecord>>20, maxRecording>>20)
+	if err := r.size.add(size); err != nil {
+		return 0, nil, err
 	}
 	record := make([]byte, size)
 	if _, err := io.ReadFull(r.in, record); err != nil {

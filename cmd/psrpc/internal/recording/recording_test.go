@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"io"
 	"os"
+	"strings"
 	"testing"
 	"testing/fstest"
 	"time"
@@ -239,6 +240,26 @@ func TestRedactor(t *testing.T) {
 	assert.Empty(t, order.ProtoReflect().GetUnknown())
 }
 
+// Messages of type Any are decoded only a few levels deep, because each level is a copy.
+func TestRedactor_NestedAnys(t *testing.T) {
+	s := service(t, newRegistry(t))
+	json := `{"token": "hidden", "name": "innermost"}`
+	for range 30 {
+		json = `{"name": "x", "extra": {"@type": "type.googleapis.com/shop.Order", ` + json[1:] + `}`
+	}
+	order := message(t, s, "Order", json)
+	levels := 0
+	for path := range recording.ValuesOf(order, s) {
+		levels = max(levels, strings.Count(path, "extra."))
+	}
+	assert.Equal(t, 17, levels, "the last level has the fields of an Any")
+	recording.NewRedactor("shop.secret").Apply(order, s)
+	redacted, err := proto.Marshal(order)
+	require.NoError(t, err)
+	assert.NotContains(t, string(redacted), "hidden")
+	assert.NotContains(t, string(redacted), "innermost")
+}
+
 func TestDiff(t *testing.T) {
 	s := service(t, newRegistry(t))
 	want := recording.ValuesOf(message(t, s, "Order", `{"id": 7, "state": "PAID", "items": [{"price": 1.5}, {}], "parts": {"x": {"sku": "b"}}}`), s)
@@ -252,6 +273,8 @@ func TestDiff(t *testing.T) {
 	}
 	assert.Equal(t, all, recording.Diff(want, got, nil))
 	assert.Empty(t, recording.Diff(want, want, nil))
+	assert.Equal(t, len(all), want.Distance(got))
+	assert.Zero(t, want.Distance(want))
 	assert.Equal(t, []recording.Difference{all[2], all[4]}, recording.Diff(want, got, recording.NewIgnore("i*d", "items[*].sku", "parts")))
 }
 

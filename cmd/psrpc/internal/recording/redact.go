@@ -35,15 +35,16 @@ func (r *Redactor) Options() []string { return slices.Clone(r.options) }
 
 // Apply clears the marked fields of a message and of the messages in it. It replaces a single text
 // by "[redacted]". It also clears what it cannot decode: unknown fields, and the content of an Any
-// of an unknown type.
+// of an unknown type or deep inside others.
 func (r *Redactor) Apply(message proto.Message, service *registry.Service) {
-	r.clear(message.ProtoReflect(), service)
+	r.clear(message.ProtoReflect(), service, 0)
 }
 
-func (r *Redactor) clear(message protoreflect.Message, service *registry.Service) {
+// clear is Apply for a message that is inside anys messages of type Any.
+func (r *Redactor) clear(message protoreflect.Message, service *registry.Service, anys int) {
 	message.SetUnknown(nil)
 	if isAny(message) {
-		r.clearAny(message, service)
+		r.clearAny(message, service, anys+1)
 		return
 	}
 	message.Range(func(field protoreflect.FieldDescriptor, value protoreflect.Value) bool {
@@ -54,29 +55,33 @@ func (r *Redactor) clear(message protoreflect.Message, service *registry.Service
 			message.Clear(field)
 		case field.IsMap() && field.MapValue().Message() != nil:
 			value.Map().Range(func(_ protoreflect.MapKey, value protoreflect.Value) bool {
-				r.clear(value.Message(), service)
+				r.clear(value.Message(), service, anys)
 				return true
 			})
 		case field.IsMap() || field.Message() == nil:
 		case field.IsList():
 			for i := range value.List().Len() {
-				r.clear(value.List().Get(i).Message(), service)
+				r.clear(value.List().Get(i).Message(), service, anys)
 			}
 		default:
-			r.clear(value.Message(), service)
+			r.clear(value.Message(), service, anys)
 		}
 		return true
 	})
 }
 
-func (r *Redactor) clearAny(message protoreflect.Message, service *registry.Service) {
+func (r *Redactor) clearAny(message protoreflect.Message, service *registry.Service, anys int) {
 	value := message.Descriptor().Fields().ByNumber(anyValue)
+	if anys > maxAnys {
+		message.Clear(value)
+		return
+	}
 	inner, _, err := unpack(message, service)
 	if err != nil {
 		message.Clear(value)
 		return
 	}
-	r.clear(inner.ProtoReflect(), service)
+	r.clear(inner.ProtoReflect(), service, anys)
 	encoded, err := proto.MarshalOptions{Deterministic: true}.Marshal(inner)
 	if err != nil {
 		message.Clear(value)
