@@ -12,6 +12,9 @@ import (
 // Delay is a random duration: Base plus or minus up to Jitter.
 type Delay struct{ Base, Jitter time.Duration }
 
+// maxDelay is the longest delay and the highest jitter.
+const maxDelay = 24 * time.Hour
+
 // ParseDelay parses a delay such as 5ms, 5ms±2ms or 5ms+-2ms.
 func ParseDelay(text string) (Delay, error) {
 	base, jitter, jittered := strings.Cut(strings.ReplaceAll(text, "+-", "±"), "±")
@@ -20,7 +23,7 @@ func ParseDelay(text string) (Delay, error) {
 	if d.Base, err = time.ParseDuration(strings.TrimSpace(base)); err == nil && jittered {
 		d.Jitter, err = time.ParseDuration(strings.TrimSpace(jitter))
 	}
-	if err != nil || d.Base < 0 || d.Jitter < 0 {
+	if err != nil || d.Base < 0 || d.Jitter < 0 || max(d.Base, d.Jitter) > maxDelay {
 		return d, errors.NewErrorf(errors.InvalidArgument, "%q is no delay: write it like 5ms or 5ms±2ms", text)
 	}
 	return d, nil

@@ -244,6 +244,9 @@ func (m *Mock) publish(
 			update, err = m.generate(method, nil, n)
 			updates = []proto.Message{update}
 		}
+		if err != nil {
+			updates = []proto.Message{nil} // the failure is reported
+		}
 		for _, update := range updates {
 			if err == nil {
 				err = registration.Publish(ctx, method.Name(), update, options...)

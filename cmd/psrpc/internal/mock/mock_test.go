@@ -214,6 +214,21 @@ stubs:
 	assert.Equal(t, 2, sources["stub 4"])
 }
 
+// An update that cannot be made is reported.
+func TestMock_ReportsUpdatesThatFail(t *testing.T) {
+	failures := make(chan error, 1)
+	serve(t, mock.Config{
+		Answered: func(a mock.Answer) {
+			select {
+			case failures <- a.Err:
+			default:
+			}
+		},
+		Stubs: stubs(t, `stubs: [{method: News, then: "{'name': topic[0]}", every: 1ms}]`),
+	})
+	require.ErrorIs(t, <-failures, errors.Internal, "the method has no topic")
+}
+
 func TestLoadStubs_SaysWhatIsWrong(t *testing.T) {
 	reg := newRegistry(t, source)
 	for yaml, want := range map[string]string{
@@ -228,6 +243,8 @@ func TestLoadStubs_SaysWhatIsWrong(t *testing.T) {
 		`stubs: [{method: Get, then: {title: x}}]`:                   "title",
 		`stubs: [{method: Get, then: [{}]}]`:                         "a single call has one answer",
 		`stubs: [{method: Get, then: {}, every: 1s}]`:                "every is for subscriptions",
+		`stubs: [{method: News, error: not_found}]`:                  "error and delay are not for subscriptions",
+		`stubs: [{method: News, then: {}, delay: 1s}]`:               "error and delay are not for subscriptions",
 		`stubs: [{method: Get, then: {}, when: request.title == 1}]`: "undefined field 'title'",
 		`stubs: [{method: Get, then: {}, when: "1"}]`:                "must be true or false",
 		`stubs: [{method: Get, then: "1 +"}]`:                        "Syntax error",
@@ -273,7 +290,7 @@ func TestParse(t *testing.T) {
 		require.NoError(t, err)
 		assert.Equal(t, want, failures)
 	}
-	for _, bad := range []string{"", "5", "-5ms", "5ms±", "5ms±-1ms"} {
+	for _, bad := range []string{"", "5", "-5ms", "5ms±", "5ms±-1ms", "25h", "1s±2000000h"} {
 		_, err := mock.ParseDelay(bad)
 		assert.ErrorIs(t, err, errors.InvalidArgument)
 	}

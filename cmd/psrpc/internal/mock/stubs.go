@@ -156,8 +156,11 @@ func (s *Stub) bind(services []*registry.Service) (err error) {
 	if s.method, err = findMethod(services, s.spec.Method); err != nil {
 		return err
 	}
-	if s.every > 0 && s.method.Kind() != registry.KindSubscription {
+	switch isSubscription := s.method.Kind() == registry.KindSubscription; {
+	case s.every > 0 && !isSubscription:
 		return errors.New("every is for subscriptions")
+	case isSubscription && (s.delay != nil || s.spec.Error != ""):
+		return errors.New("error and delay are not for subscriptions: their updates are only published")
 	}
 	if s.spec.When != "" {
 		if s.when, err = newExpression(s.method, s.spec.When); err != nil {
