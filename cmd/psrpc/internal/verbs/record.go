@@ -28,9 +28,11 @@ type record struct {
 	unredacted bool
 	force      bool
 
-	file     *os.File
-	writer   *recording.Writer
-	redactor *recording.Redactor
+	file *os.File
+	// overwrites is set if the file has existed before. It is emptied when the recording begins.
+	overwrites bool
+	writer     *recording.Writer
+	redactor   *recording.Redactor
 	// incomplete is the number of events that are recorded without their message, because it is too
 	// large or its schema is not known.
 	incomplete uint64
@@ -45,7 +47,8 @@ func newRecord(a *app.App) *cobra.Command {
 schemas, too, so that replay and serve --from need nothing else.
 
 Fields with the option debug_redact, and those with an option that the context names, are removed.
---unredacted keeps what the servers send; servers themselves remove secret fields all the same.`,
+--unredacted keeps what the servers send; servers themselves, and --passive, remove secret fields all
+the same.`,
 		Example: `  psrpc record traffic.psrpc 'Orders/*' --for 1m
   psrpc replay traffic.psrpc --context staging --compare`,
 		Args: arguments(1, -1),
@@ -105,23 +108,41 @@ func (r *record) run(ctx context.Context, path string, patterns []string) (err e
 
 // create creates the file, which only the user may read.
 func (r *record) create(path string) (err error) {
-	flags := os.O_CREATE | os.O_WRONLY | os.O_EXCL
-	if r.force {
-		flags = os.O_CREATE | os.O_WRONLY | os.O_TRUNC
+	r.file, err = os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_EXCL, 0o600) //nolint:gosec // the user has named it
+	if !errors.Is(err, os.ErrExist) {
+		return err
 	}
-	r.file, err = os.OpenFile(path, flags, 0o600) //nolint:gosec // the user has named it
-	if errors.Is(err, os.ErrExist) {
+	if !r.force {
 		return app.Hint(app.Usagef("%s exists", path), "--force overwrites it")
 	}
+	r.overwrites = true
+	r.file, err = os.OpenFile(path, os.O_WRONLY, 0) //nolint:gosec // the user has named it
 	return err
 }
 
-// close closes the file. If nothing has been written, it removes the file.
+// close closes the file. If the recording has not begun, it removes the file, unless the file has
+// existed before.
 func (r *record) close(path string) error {
-	if r.writer == nil {
+	switch {
+	case r.writer != nil:
+		return errors.Join(r.writer.Close(), r.file.Close())
+	case r.overwrites:
+		return r.file.Close()
+	default:
 		return errors.Join(r.file.Close(), os.Remove(path))
 	}
-	return errors.Join(r.writer.Close(), r.file.Close())
+}
+
+// empty removes what was in the file before.
+func (r *record) empty() error {
+	if !r.overwrites {
+		return nil
+	}
+	info, err := r.file.Stat()
+	if err != nil || !info.Mode().IsRegular() {
+		return err // a device or a pipe keeps nothing
+	}
+	return errors.Join(r.file.Chmod(0o600), r.file.Truncate(0))
 }
 
 // started writes the header and the schemas at the start of the file.
@@ -136,6 +157,9 @@ func (r *record) started(ctx context.Context, path string) (err error) {
 	}
 	if r.redactor != nil {
 		header.Redacted = r.redactor.Options()
+	}
+	if err := r.empty(); err != nil {
+		return err
 	}
 	if r.writer, err = recording.NewWriter(r.file, header); err != nil {
 		return err
@@ -173,8 +197,8 @@ func recordedService(service *registry.Service, digest fleet.Digest) recording.S
 	return recording.Service{Name: string(service.Name()), WireName: service.WireName(), Digest: digest, Files: files}
 }
 
-// add writes an event to the file, without its secrets.
-func (r *record) add(event *fleet.TapEvent) error {
+// add writes an event to the file, without its secrets. Each event counts.
+func (r *record) add(event *fleet.TapEvent) (counts bool, err error) {
 	copied := *event
 	if event.Size > 0 && len(event.Payload) == 0 {
 		r.incomplete++
@@ -185,7 +209,7 @@ func (r *record) add(event *fleet.TapEvent) error {
 			r.incomplete++
 		}
 	}
-	return r.writer.Add(&copied)
+	return true, r.writer.Add(&copied)
 }
 
 // redacted returns the payload of an event without its secrets. It returns nil if the payload cannot

@@ -70,7 +70,7 @@ func (r *replay) run(ctx context.Context, path string) error {
 	speed := 0.0
 	if r.speed != "max" {
 		var err error
-		if speed, err = strconv.ParseFloat(r.speed, 64); err != nil || speed <= 0 {
+		if speed, err = strconv.ParseFloat(r.speed, 64); err != nil || !(speed > 0) {
 			return app.Usagef("--speed %s: want a factor such as 2, or max", r.speed)
 		}
 	}
@@ -175,7 +175,8 @@ func (r *replay) done(o recording.Outcome) {
 	case recording.Different:
 		r.keep(r.app.Printf("%s", app.Printable(differences(&o))))
 	case recording.Failed:
-		r.keep(r.app.Printf("%s %s: %s: %s\n", o.Event.Method, o.Event.RequestID, codeOf(o.Err), app.Printable(o.Err.Error())))
+		text := fmt.Sprintf("%s %s: %s: %s\n", o.Event.Method, o.Event.RequestID, codeOf(o.Err), o.Err)
+		r.keep(r.app.Printf("%s", app.Printable(text)))
 	default:
 		r.app.Verbosef("%s %s: %s, %s", o.Event.Method, o.Event.RequestID, o.Status, human.Duration(o.Took))
 	}

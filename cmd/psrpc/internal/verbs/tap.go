@@ -17,7 +17,7 @@ import (
 )
 
 // maxOpenRequests is the maximum number of requests that a tap keeps until their responses arrive.
-// Further requests are not shown with their responses.
+// If there are more, it forgets the earlier half.
 const maxOpenRequests = 10_000
 
 // tap is one run of the verb tap.
@@ -25,9 +25,12 @@ type tap struct {
 	app    *app.App
 	source tapSource
 	claims bool
-	// requests contains the messages of requests until their responses arrive.
-	requests map[requestKey]json.RawMessage
-	shown    uint64
+	// redactor removes the secrets that the context names. Servers know only their own.
+	redactor *recording.Redactor
+	// requests contains the messages of requests until their responses arrive. older contains those
+	// of earlier requests.
+	requests, older map[requestKey]json.RawMessage
+	shown           uint64
 }
 
 // requestKey identifies a request on a server.
@@ -70,7 +73,12 @@ In a filter, message is the request or the response:
 }
 
 func (t *tap) run(ctx context.Context, patterns []string) error {
-	err := t.source.run(ctx, patterns, t.started, t.show)
+	settings, err := t.app.Settings()
+	if err != nil {
+		return err
+	}
+	t.redactor = newRedactor(settings)
+	err = t.source.run(ctx, patterns, t.started, t.show)
 	if t.shown > 0 || t.source.watched > 0 && (err == nil || ctx.Err() != nil) {
 		t.app.Notef("%s", t.summary())
 	}
@@ -116,15 +124,44 @@ type tapped struct {
 	Missed   uint64            `json:"missed,omitempty"`
 }
 
-// show prints an event. In a table, a request has no line of its own, but is part of the line of
-// its response.
-func (t *tap) show(event *fleet.TapEvent) error {
+// show prints an event, and reports whether it has done so. In a table, a request has no line of its
+// own, but is part of the line of its response.
+func (t *tap) show(event *fleet.TapEvent) (shown bool, err error) {
 	isClaim := event.Kind == fleet.TapClaim || event.Kind == fleet.TapDecline
 	if isClaim && !t.claims {
-		return nil
+		return false, nil
+	}
+	payload := t.payload(event)
+	key := requestKey{event.ServerID, event.ClientID, event.RequestID, event.Method}
+	if event.Kind == fleet.TapRequested && t.app.Format() != app.FormatJSON {
+		t.keep(key, payload)
+		return false, nil
 	}
 	t.shown++
-	payload := t.payload(event)
+	return true, t.print(event, key, payload)
+}
+
+// keep keeps the payload of a request until its response arrives.
+func (t *tap) keep(key requestKey, payload json.RawMessage) {
+	if len(t.requests) >= maxOpenRequests/2 {
+		t.older, t.requests = t.requests, map[requestKey]json.RawMessage{}
+	}
+	t.requests[key] = payload
+}
+
+// take returns the payload of a request and forgets it.
+func (t *tap) take(key requestKey) json.RawMessage {
+	payload, ok := t.requests[key]
+	if !ok {
+		payload = t.older[key]
+	}
+	delete(t.requests, key)
+	delete(t.older, key)
+	return payload
+}
+
+// print prints an event with its payload. key identifies the request to which it belongs.
+func (t *tap) print(event *fleet.TapEvent, key requestKey, payload json.RawMessage) error {
 	if t.app.Format() == app.FormatJSON {
 		return t.app.JSON(tapped{
 			Time: event.At.UTC(), Server: event.ServerID, Kind: event.Kind.String(), Method: event.Method, Topic: event.Topic,
@@ -132,17 +169,9 @@ func (t *tap) show(event *fleet.TapEvent) error {
 			Affinity: event.Affinity, Metadata: event.Metadata, Size: event.Size, Payload: payload, Missed: event.Missed,
 		})
 	}
-	key := requestKey{event.ServerID, event.ClientID, event.RequestID, event.Method}
 	switch event.Kind {
-	case fleet.TapRequested:
-		if len(t.requests) < maxOpenRequests {
-			t.requests[key] = payload
-		}
-		return nil
 	case fleet.TapResponse, fleet.TapError:
-		request := t.requests[key]
-		delete(t.requests, key)
-		return t.line(event, string(request), string(payload))
+		return t.line(event, string(t.take(key)), string(payload))
 	default:
 		return t.line(event, string(payload), "")
 	}
@@ -228,6 +257,7 @@ func (t *tap) payload(event *fleet.TapEvent) json.RawMessage {
 	if err != nil {
 		return nil
 	}
+	t.redactor.Apply(message, method.Service())
 	return payloadJSON(method.Service(), message)
 }
 

@@ -84,10 +84,13 @@ func (s *tapServices) method(event *fleet.TapEvent) *registry.Method {
 	return nil
 }
 
-// run starts the tap, calls started, and then calls on for each event, one after the other. It
-// returns when ctx ends, when the time or the number of events is reached, or when started or on
-// returns an error.
-func (s *tapSource) run(ctx context.Context, patterns []string, started func() error, on func(*fleet.TapEvent) error) error {
+// onEvent is called for each event, one after the other. It reports whether the event counts for
+// --count.
+type onEvent func(*fleet.TapEvent) (counts bool, err error)
+
+// run starts the tap, calls started, and then calls on for each event. It returns when ctx ends, when
+// the time or the number of events is reached, or when started or on returns an error.
+func (s *tapSource) run(ctx context.Context, patterns []string, started func() error, on onEvent) error {
 	for _, pattern := range patterns {
 		if _, err := path.Match(pattern, ""); err != nil {
 			return app.Usagef("%s: the pattern is malformed", pattern)
@@ -124,7 +127,7 @@ type tapResult struct {
 
 // read calls on for each event until no server sends events any more, or the limits of the flags
 // are reached.
-func (s *tapSource) read(ctx context.Context, events <-chan tapResult, on func(*fleet.TapEvent) error) error {
+func (s *tapSource) read(ctx context.Context, events <-chan tapResult, on onEvent) error {
 	var timeout <-chan time.Time
 	if s.duration > 0 {
 		timer := time.NewTimer(s.duration)
@@ -146,10 +149,13 @@ func (s *tapSource) read(ctx context.Context, events <-chan tapResult, on func(*
 				s.app.Warnf("%v", result.err)
 				continue
 			}
-			n++
 			s.missed += result.event.Missed
-			if err := on(result.event); err != nil {
+			counts, err := on(result.event)
+			if err != nil {
 				return err
+			}
+			if counts {
+				n++
 			}
 		case <-timeout:
 			return nil
@@ -294,8 +300,8 @@ func matchesService(service *fleet.Service, patterns []string) bool {
 		return true
 	}
 	for _, pattern := range patterns {
-		for _, names := range [][2]string{{service.Name, ""}, {service.WireName, ""}} {
-			if matches, _ := path.Match(pattern, names[0]); matches {
+		for _, name := range []string{service.Name, service.WireName} {
+			if matches, _ := path.Match(pattern, name); matches {
 				return true
 			}
 		}

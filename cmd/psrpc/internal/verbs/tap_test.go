@@ -112,6 +112,20 @@ func TestTap_JSON(t *testing.T) {
 		clitest.Replace(`"request":"[^"]+"`, `"request":"R"`), clitest.Replace(`"duration_ns":\d+`, `"duration_ns":N`))
 }
 
+// A request and its response are one line, and --count counts lines.
+func TestTap_CountsLines(t *testing.T) {
+	env, watched := tappedEnv(t)
+	_, wait := startVerb(t, env, "watching", "tap", "Orders/Get", "--count", "2")
+	<-watched
+	for range 3 {
+		clitest.Run(t, env, "", "call", "Orders/Get", "id=7", "-p", shopProto)
+	}
+	result := wait()
+	assert.Equal(t, 0, result.Exit)
+	assert.Equal(t, 2, strings.Count(result.Stdout, "\n"), result.Stdout)
+	assert.Contains(t, result.Stderr, "# 2 events")
+}
+
 // The server in this test does not permit taps, like a server of psrpc. With --passive, its events
 // must still be seen.
 func TestTap_Passive(t *testing.T) {
@@ -178,6 +192,30 @@ func TestTap_Golden(t *testing.T) {
 			assert.NoFileExists(t, path)
 		})
 	}
+}
+
+// A file is overwritten when the recording begins, and not if it cannot begin.
+func TestRecord_Force(t *testing.T) {
+	env, _ := tappedEnv(t)
+	path := filepath.Join(t.TempDir(), "traffic.psrpc")
+	old := bytes.Repeat([]byte("old"), 10_000)
+	require.NoError(t, os.WriteFile(path, old, 0o644))
+	assert.Equal(t, 4, clitest.Run(t, env, "", "record", path, "Rooms/*", "--force").Exit)
+	content, err := os.ReadFile(path)
+	require.NoError(t, err)
+	assert.Equal(t, old, content)
+
+	clitest.Run(t, env, "", "record", path, "--force", "--for", "1ms")
+	file, err := os.Open(path)
+	require.NoError(t, err)
+	defer file.Close()
+	_, cut, err := recording.Load(file)
+	require.NoError(t, err)
+	assert.False(t, cut)
+	info, err := file.Stat()
+	require.NoError(t, err)
+	assert.Equal(t, os.FileMode(0o600), info.Mode().Perm())
+	assert.Less(t, info.Size(), int64(len(old)))
 }
 
 func TestRecord_WritesWhatReplayReads(t *testing.T) {
