@@ -108,14 +108,14 @@ func TestRoot_HasNoGoFile(t *testing.T) {
 
 // A program must link optional dependencies only if it imports a package that needs them. These are
 // the client libraries of brokers, the fast protobuf decoder, and the dependencies of some
-// interceptors and of the command line.
+// interceptors, of filters of taps, of the gateway and of the command line.
 func TestPrograms_LinkOnlyWhatTheyUse(t *testing.T) {
 	t.Parallel()
 	for _, p := range list(t, "-deps", "./example/quickstart", "./interceptors", "./dynamic/fleet") {
 		for _, optional := range []string{
 			"github.com/redis/", "github.com/nats-io/", "buf.build/", "github.com/prometheus/", "go.opentelemetry.io/",
 			"github.com/sony/", "golang.org/x/time", "github.com/tetratelabs/",
-			"github.com/spf13/", "github.com/jedib0t/", "charm.land/", "go.yaml.in/",
+			"github.com/spf13/", "github.com/jedib0t/", "charm.land/", "go.yaml.in/", "cel.dev/", "connectrpc.com/", "github.com/coder/",
 		} {
 			assert.False(t, strings.HasPrefix(p.ImportPath, optional),
 				"example/quickstart, interceptors or dynamic/fleet link the optional dependency %s", p.ImportPath)
