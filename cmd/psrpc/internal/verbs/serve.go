@@ -322,12 +322,29 @@ func (s *serve) announce(reg *registry.Registry, servers []*mockServer) error {
 	for _, method := range servers[0].unreached {
 		s.app.Warnf("%s has topics and is served for none: add --topic", method)
 	}
+	for i, topic := range s.splitTopics() {
+		if !hasTopicsLike(reg, topic) {
+			s.app.Warnf("--topic %s: no method has topics of %s", s.topics[i], human.Plural(len(topic), "part"))
+		}
+	}
 	var names []string
 	for _, service := range reg.Services() {
 		names = append(names, string(service.Name()))
 	}
 	s.app.Notef("%s on %s: %s", human.Plural(len(servers), "server"), busName(s.app), strings.Join(names, ", "))
 	return nil
+}
+
+// hasTopicsLike reports whether the topics of a method have as many parts as the given one.
+func hasTopicsLike(reg *registry.Registry, topic []string) bool {
+	for _, service := range reg.Services() {
+		for _, method := range service.Methods() {
+			if method.Topics() && method.TopicParts() == len(topic) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // served is an answer in the format json.

@@ -94,9 +94,11 @@ stubs:
 
 func TestServe_PublishesUpdatesAndPrintsJSON(t *testing.T) {
 	env := localEnv(t)
-	stop, _ := startVerb(t, env, `"response"`, "serve", "-p", shopProto, "Orders", "--every", "1ms", "-o", "json", "-q=false")
+	stop, _ := startVerb(t, env, `"response"`, "serve", "-p", shopProto, "Orders", "--every", "1ms", "-o", "json", "-q=false",
+		"-t", "eu,1")
 	result := stop()
 	assert.Equal(t, 0, result.Exit)
+	assert.Contains(t, result.Stderr, "--topic eu,1: no method has topics of 2 parts")
 	assert.Contains(t, result.Stdout, `{"time":"2026-01-02T12:00:00Z","method":"shop.Orders/Changes","source":"generated","response":{"id":"`)
 }
 
