@@ -45,7 +45,13 @@ func checkServers(f *facts) (found []Finding) {
 // isSilent reports whether a server has received a discovery request and has not answered.
 func isSilent(peers *fleet.Peers) bool {
 	return peers.Silent > 0 ||
-		slices.ContainsFunc(peers.Services, func(s *fleet.PeerService) bool { return s.Silent > 0 })
+		slices.ContainsFunc(peers.Services, func(s *fleet.PeerService) bool { return silentOf(peers, s) > 0 })
+}
+
+// silentOf returns how many servers of a service have received a question without answering it. A
+// server that refuses does not tell its services, so each one may be a server of this service.
+func silentOf(peers *fleet.Peers, service *fleet.PeerService) int {
+	return service.Silent - len(peers.Refused)
 }
 
 // cannotTellSilent returns why it is not known how many servers have received a question, or "".
@@ -69,9 +75,9 @@ func checkSilent(f *facts) (found []Finding) {
 	var services []string
 	silent := f.peers.Silent
 	for _, service := range f.peers.Services {
-		if service.Silent > 0 {
+		if n := silentOf(f.peers, service); n > 0 {
 			services = append(services, service.WireName)
-			silent = max(silent, service.Silent)
+			silent = max(silent, n)
 		}
 	}
 	seen := fmt.Sprintf("%s received a question and did not answer", count(silent, "server"))

@@ -62,6 +62,19 @@ func TestSilent_IsNotKnown(t *testing.T) {
 	assert.Contains(t, report.Skipped[0].Reason, "monitor")
 }
 
+// A server that refuses to answer is not silent.
+func TestSilent_RefusalIsAnAnswer(t *testing.T) {
+	t.Parallel()
+	n, service := onRedis(t), parse(t, orders)
+	serve(t, n.open(t, ""), "SRV_healthy", service, handlers(service, echo))
+	server := dynamic.NewServer(n.open(t, ""), dynamic.WithServerID("SRV_refuses"))
+	t.Cleanup(server.Kill)
+	_, err := server.Register(service, handlers(service, echo))
+	require.NoError(t, err)
+	refuse(t, server)
+	assert.Equal(t, doctor.OK, examine(t, n.open(t, ""), "fleet.silent").Worst())
+}
+
 func TestClock(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {
