@@ -16,9 +16,12 @@ import (
 )
 
 const (
-	// followDelay is how long a [Follower] waits for further changes before it asks the servers,
-	// because the servers of a service are often replaced together.
+	// followDelay is how long after a change a [Follower] asks the servers, because the servers of
+	// a service are often replaced together.
 	followDelay = 100 * time.Millisecond
+	// followAgain is how long a Follower waits before it asks again about a service that no server
+	// has told any more.
+	followAgain = 500 * time.Millisecond
 	// followInterval is how often a Follower asks without having heard of a change. Changes may be
 	// lost together with the link to the broker, and servers that were killed publish none.
 	followInterval = time.Minute
@@ -32,9 +35,11 @@ type Follower struct {
 	logger   *slog.Logger
 	cancel   context.CancelFunc
 	done     sync.WaitGroup
-	// followed contains the versions of the services that the Follower has registered, keyed by
-	// full name. Only one goroutine at a time uses it.
+	// followed contains the versions of the services that the Follower has registered, and missing
+	// those of them that no server has told when it was last asked. The keys are full names. Only
+	// one goroutine at a time uses the maps.
 	followed map[string]versionKey
+	missing  map[string]bool
 }
 
 // Follow registers the services of all servers of the bus in reg, and keeps reg up to date. It adds
@@ -43,9 +48,13 @@ type Follower struct {
 // servers is registered. Follow does not touch services that reg already contains, and does not add
 // the control services.
 //
-// When Follow returns, reg contains the services that are served now. The Follower goes on until
-// its Close method is called, ctx ends, or the conn is closed. It logs services that it cannot
-// register. Follow returns the errors of [Fleet.Changes] and [Fleet.Servers].
+// When Follow returns, reg contains the services that are served now. Later changes arrive within a
+// few seconds, or within a minute if a server was killed or its announcement was lost. A service is
+// removed only if two answers in a row lack it, because the answer of a server may be late or lost.
+//
+// The Follower goes on until its Close method is called, ctx ends, or the conn or its bus is closed.
+// It logs services that it cannot register. If logger is nil, slog.Default is used. Follow returns
+// the errors of [Fleet.Changes] and [Fleet.Servers].
 func (f *Fleet) Follow(ctx context.Context, reg *registry.Registry, logger *slog.Logger) (*Follower, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	changes, err := f.Changes(ctx)
@@ -57,7 +66,8 @@ func (f *Fleet) Follow(ctx context.Context, reg *registry.Registry, logger *slog
 		logger = slog.Default()
 	}
 	follower := &Follower{
-		fleet: f, registry: reg, changes: changes, logger: logger, cancel: cancel, followed: map[string]versionKey{},
+		fleet: f, registry: reg, changes: changes, logger: logger, cancel: cancel,
+		followed: map[string]versionKey{}, missing: map[string]bool{},
 	}
 	if err := follower.sync(ctx); err != nil {
 		cancel()
@@ -79,18 +89,29 @@ func (f *Follower) Close() error {
 func (f *Follower) run(ctx context.Context) {
 	timer := time.NewTimer(followInterval)
 	defer timer.Stop()
+	// Only the first change sets the timer. A fleet that changes all the time would otherwise never
+	// be asked.
+	isSet := false
 	for {
 		select {
-		case _, open := <-f.changes.Channel():
+		case change, open := <-f.changes.Channel():
 			if !open {
 				return
 			}
-			timer.Reset(followDelay)
+			if !isSet && change.Kind != ChangeHealth {
+				timer.Reset(followDelay)
+				isSet = true
+			}
 		case <-timer.C:
+			isSet = false
 			if err := f.sync(ctx); err != nil && ctx.Err() == nil {
 				f.logger.Warn("dynpsrpc: the servers of the fleet cannot be asked for their services", slog.Any("error", err))
 			}
-			timer.Reset(followInterval)
+			if len(f.missing) > 0 {
+				timer.Reset(followAgain)
+			} else {
+				timer.Reset(followInterval)
+			}
 		}
 	}
 }
@@ -114,13 +135,25 @@ func (f *Follower) sync(ctx context.Context) error {
 				slog.String("service", name), slog.String("digest", version.Digest.String()), slog.Any("error", err))
 		}
 	}
-	for name := range f.followed {
-		if _, ok := served[name]; !ok {
-			f.registry.Remove(protoreflect.FullName(name))
-			delete(f.followed, name)
-		}
-	}
+	f.removeMissing(served)
 	return nil
+}
+
+// removeMissing removes the services that were missing in the last answers and are missing again.
+func (f *Follower) removeMissing(served map[string]Version) {
+	missing := map[string]bool{}
+	for name := range f.followed {
+		if _, ok := served[name]; ok {
+			continue
+		}
+		if !f.missing[name] {
+			missing[name] = true
+			continue
+		}
+		f.registry.Remove(protoreflect.FullName(name))
+		delete(f.followed, name)
+	}
+	f.missing = missing
 }
 
 // register adds a version of a service to the registry. It replaces the previous version, if there

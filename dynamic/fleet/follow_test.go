@@ -51,9 +51,32 @@ func TestFollow_LeavesOtherServicesAlone(t *testing.T) {
 	mine, _ := reg.Service("shop.Orders")
 	follower, err := f.Follow(t.Context(), reg, nil)
 	require.NoError(t, err)
-	require.NoError(t, s.orders.Close(context.Background()))
-	require.NoError(t, follower.sync(t.Context()))
 	require.NoError(t, follower.Close())
+	require.NoError(t, s.orders.Close(context.Background()))
+	for range 2 {
+		require.NoError(t, follower.sync(t.Context()))
+	}
 	kept, _ := reg.Service("shop.Orders")
 	assert.Same(t, mine, kept)
+}
+
+// The answer of a server may be late or lost, so a service is removed only if it is missing twice.
+func TestFollow_OneLostAnswerRemovesNothing(t *testing.T) {
+	t.Parallel()
+	s := newServed(t)
+	f, err := New(s.conn)
+	require.NoError(t, err)
+	reg := registry.New()
+	follower, err := f.Follow(t.Context(), reg, nil)
+	require.NoError(t, err)
+	require.NoError(t, follower.Close())
+	served, err := f.servedVersions(t.Context())
+	require.NoError(t, err)
+
+	for _, answers := range []map[string]Version{nil, served, nil} {
+		follower.removeMissing(answers)
+		require.Len(t, reg.Services(), 1)
+	}
+	follower.removeMissing(nil)
+	require.Empty(t, reg.Services())
 }
