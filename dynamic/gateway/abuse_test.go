@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"runtime"
 	"strings"
 	"sync"
@@ -103,13 +104,54 @@ func TestAbuse_HeaderFlood(t *testing.T) {
 	assert.Contains(t, line, "431")
 }
 
-// The http.Server that gateway.Server returns must end connections whose header does not arrive.
-func TestServer_TimesOut(t *testing.T) {
+// A request that arrives slowly does not hold the gateway for longer than a call may take.
+func TestAbuse_SlowRequest(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, gateway.WithMaxTimeout(100*time.Millisecond), gateway.WithPsrpcStatus())
+	for _, header := range []string{"Accept: text/event-stream", "Accept: */*", "Connect-Protocol-Version: 1"} {
+		conn := f.dialRaw(t, "POST /shop.Shop/Get HTTP/1.1\r\nHost: shop\r\nContent-Type: application/json\r\n"+header+
+			"\r\nContent-Length: 1000\r\n\r\n{")
+		require.NoError(t, conn.SetReadDeadline(time.Now().Add(10*time.Second)))
+		line, err := bufio.NewReader(conn).ReadString('\n')
+		require.NoError(t, err, header)
+		assert.Regexp(t, "^HTTP/1.1 (4|5)[0-9]{2} ", line, header)
+	}
+	conn := f.dialRaw(t, "POST /unknown HTTP/1.1\r\nHost: shop\r\nContent-Length: 1000\r\n\r\n{")
+	require.NoError(t, conn.SetReadDeadline(time.Now().Add(10*time.Second)))
+	line, err := bufio.NewReader(conn).ReadString('\n')
+	require.NoError(t, err)
+	assert.Contains(t, line, "404")
+}
+
+// The time for the request to arrive does not end a call whose request has arrived.
+func TestAbuse_TimeForTheRequestIsNotForTheCall(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, gateway.WithMaxTimeout(50*time.Millisecond))
+	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	defer cancel()
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, f.server.URL+"/shop.Shop/News", strings.NewReader(`{}`))
+	require.NoError(t, err)
+	request.Header.Set("Accept", "application/x-ndjson")
+	r, err := f.server.Client().Do(request)
+	require.NoError(t, err)
+	defer r.Body.Close()
+	_, err = io.ReadAll(r.Body)
+	require.ErrorIs(t, err, context.DeadlineExceeded, "only the client ends the subscription")
+}
+
+// A client that sends its header slowly is disconnected.
+func TestServer_SlowHeader(t *testing.T) {
 	t.Parallel()
 	server := gateway.Server(http.NotFoundHandler())
-	assert.Equal(t, 10*time.Second, server.ReadHeaderTimeout)
-	assert.Equal(t, 2*time.Minute, server.IdleTimeout)
-	assert.Equal(t, 64<<10, server.MaxHeaderBytes)
+	require.Positive(t, server.ReadHeaderTimeout)
+	require.Positive(t, server.IdleTimeout)
+	server.ReadHeaderTimeout = 50 * time.Millisecond
+	f := &fixture{server: httptest.NewUnstartedServer(nil)}
+	f.server.Config = server
+	f.server.Start()
+	t.Cleanup(f.server.Close)
+	_, err := io.ReadAll(f.dialRaw(t, "GET / HTTP/1.1\r\nHost:"))
+	require.NoError(t, err, "the server has closed the connection")
 }
 
 func FuzzRequest(f *testing.F) {

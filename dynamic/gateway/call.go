@@ -153,7 +153,7 @@ func (c *call) runSubscription(ctx context.Context) error {
 			return err
 		}
 	}
-	return ctx.Err()
+	return subscription.Err()
 }
 
 // runStream passes messages on in both directions, until the server closes the stream or the client
@@ -161,8 +161,8 @@ func (c *call) runSubscription(ctx context.Context) error {
 // last message, the gateway therefore closes the stream once the server has been silent for some
 // time; see [WithLinger].
 func (c *call) runStream(ctx context.Context) error {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
 	stream, err := dynamic.InvokeStream(ctx, c.gateway.conn, c.method.FullName(), c.options...)
 	if err != nil {
 		return err

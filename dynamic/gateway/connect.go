@@ -5,7 +5,6 @@ import (
 	"strings"
 
 	"connectrpc.com/connect/v2"
-	"google.golang.org/grpc/codes"
 
 	"github.com/dynpsrpc/dynpsrpc/errors"
 	"github.com/dynpsrpc/dynpsrpc/registry"
@@ -28,12 +27,11 @@ func streamTypeOf(kind registry.Kind) connect.StreamType {
 	}
 }
 
-// connectMethod returns the method in the form that a connect.Server needs. rewritten is its
-// descriptor for gRPC's reflection; see rewrittenFiles.
-func (g *Gateway) connectMethod(path string, method *registry.Method, rewritten any) connect.Method {
+// connectMethod returns the method in the form that a connect.Server needs.
+func (g *Gateway) connectMethod(path string, method *registry.Method) connect.Method {
 	return connect.Method{
 		Spec: connect.Spec{
-			Procedure: path, Schema: rewritten, StreamType: streamTypeOf(method.Kind()),
+			Procedure: path, Schema: method.Descriptor(), StreamType: streamTypeOf(method.Kind()),
 			IdempotencyLevel: idempotencyOf(method),
 		},
 		Handler: g.serveConnect,
@@ -94,9 +92,6 @@ func (c *connectClient) failed(serverID string, err error) error {
 	c.failedServers = append(c.failedServers, serverID)
 	return nil
 }
-
-// grpcCode returns the gRPC code for a code of Connect. Both have the same numbers.
-func grpcCode(code connect.Code) codes.Code { return codes.Code(code) }
 
 var _ client = (*connectClient)(nil)
 

@@ -17,7 +17,9 @@
 //
 // For HTTP clients, single calls are unary, multi calls and subscriptions are server streams, and
 // streams are bidirectional. Over SSE and NDJSON, the client sends all its messages with the
-// request, and the response contains the messages of the server.
+// request, and the response contains the messages of the server. A browser's
+// EventSource can use only GET, which is for subscriptions and for methods with idempotency_level =
+// NO_SIDE_EFFECTS.
 //
 // # Requests
 //
@@ -40,7 +42,7 @@
 //
 // # Security
 //
-// A gateway serves only the methods that [WithMethods] names, and answers no browser of another
-// site unless [WithCORS] is used. It encrypts nothing and authenticates nobody by itself: use
-// [WithAuthorize], and a proxy or http.Server.ServeTLS.
+// A gateway serves only the methods that [WithMethods] names, and refuses requests from web pages
+// of other sites unless [WithCORS] names them. It encrypts nothing and authenticates nobody by
+// itself: use [WithAuthorize], and a proxy or http.Server.ServeTLS. See docs/security.md.
 package gateway

@@ -9,6 +9,7 @@ import (
 	"connectrpc.com/connect/v2"
 	"connectrpc.com/connect/v2/connectproto"
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/types/known/anypb"
 
@@ -27,18 +28,29 @@ func coded(err error) errors.Error {
 	if e := errors.FromContext(err); e != nil && e.Code() != errors.Unknown {
 		return e
 	}
-	return errors.NewErrorf(errors.Unknown, "the call failed")
+	return errCallFailed
 }
 
+var errCallFailed = errors.NewErrorf(errors.Unknown, "the call failed")
+
 // text returns the text of an error. If an error contains facts about a failed call, such as the
-// servers that have declined, text leaves them out unless [WithErrorFacts] is used.
+// servers that have declined, text leaves them out unless [WithErrorFacts] is used. It also leaves
+// out the text of an error of the broker, which may contain the broker's address and user.
 func (o *options) text(e errors.Error) string {
-	if _, hasFacts := errors.FactsOf(e); hasFacts && !o.errorFacts {
-		if cause, ok := errors.AsType[errors.Error](e.Unwrap()); ok {
-			return cause.Error()
+	for {
+		facts, hasFacts := errors.FactsOf(e)
+		if !hasFacts || o.errorFacts {
+			return e.Error()
 		}
+		if facts.Reason == errors.ReasonBusDown || facts.Reason == errors.ReasonRefused {
+			return "the bus does not take the request"
+		}
+		cause, ok := errors.AsType[errors.Error](e.Unwrap())
+		if !ok {
+			return errCallFailed.Error()
+		}
+		e = cause
 	}
-	return e.Error()
 }
 
 // errorInfo returns the error detail with the exact code, which Connect and gRPC do not have, and
@@ -107,11 +119,12 @@ func (g *Gateway) problemJSON(err error, serverID string) []byte {
 func (g *Gateway) problem(err error, serverID string) problem {
 	e := coded(err)
 	p := problem{Code: e.Code(), Message: g.options.text(e), Server: serverID}
-	details := []*anypb.Any{}
-	if info, err := anypb.New(g.options.errorInfo(e)); err == nil && g.options.errorFacts {
-		details = append(details, info)
+	if g.options.errorFacts {
+		if info, err := anypb.New(g.options.errorInfo(e)); err == nil {
+			p.Details = append(p.Details, g.detailJSON(info))
+		}
 	}
-	for _, detail := range append(details, e.DetailsProto()...) {
+	for _, detail := range e.DetailsProto() {
 		p.Details = append(p.Details, g.detailJSON(detail))
 	}
 	return p
@@ -137,17 +150,22 @@ func (g *Gateway) detailJSON(detail *anypb.Any) json.RawMessage {
 // statusOf returns the HTTP status for an error.
 func statusOf(err error) int { return coded(err).ToHttp() }
 
+// setRetryAfter tells a client when to try again after an error that may soon be over.
+func setRetryAfter(header http.Header, err error) {
+	if coded(err).Code() == errors.ResourceExhausted {
+		header.Set("Retry-After", "1")
+	}
+}
+
 // writeProblem writes an error as the whole response.
 func (g *Gateway) writeProblem(w http.ResponseWriter, err error) {
 	if e, ok := errors.AsType[*connect.Error](err); ok {
-		err = errors.NewErrorf(errors.CodeFromGrpc(grpcCode(e.Code())), "%s", e.Message())
+		err = errors.NewErrorf(errors.CodeFromGrpc(codes.Code(e.Code())), "%s", e.Message())
 	}
 	header := w.Header()
 	header.Set("Content-Type", typeJSON)
 	header.Set("Cache-Control", "no-store")
-	if coded(err).Code() == errors.ResourceExhausted {
-		header.Set("Retry-After", "1")
-	}
+	setRetryAfter(header, err)
 	w.WriteHeader(statusOf(err))
 	_, _ = w.Write(append(g.problemJSON(err, ""), '\n'))
 }

@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"io"
 	"net/http"
@@ -9,7 +10,10 @@ import (
 	"sync"
 	"time"
 
+	"connectrpc.com/connect/v2"
+
 	"github.com/dynpsrpc/dynpsrpc/errors"
+	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
 // pingInterval is how often the gateway writes a comment to server-sent events, so that proxies do
@@ -18,8 +22,14 @@ const pingInterval = 15 * time.Second
 
 // serveEvents serves a call whose client reads server-sent events or newline-delimited JSON.
 func (g *Gateway) serveEvents(w *deadlineWriter, in *incoming, p protocol) {
-	if in.request.Method != http.MethodGet && in.request.Method != http.MethodPost {
+	switch allowsGet := hasNoSideEffects(in.method); {
+	case in.request.Method == http.MethodPost, in.request.Method == http.MethodGet && allowsGet:
+	case allowsGet:
 		w.Header().Set("Allow", "GET, POST")
+		w.WriteHeader(http.StatusMethodNotAllowed)
+		return
+	default:
+		w.Header().Set("Allow", "POST")
 		w.WriteHeader(http.StatusMethodNotAllowed)
 		return
 	}
@@ -29,15 +39,26 @@ func (g *Gateway) serveEvents(w *deadlineWriter, in *incoming, p protocol) {
 		return
 	}
 	client := &eventClient{gateway: g, writer: w, sse: p == protocolSSE, messages: messages}
-	defer client.startPings()()
 	c := &call{gateway: g, method: in.method, client: client, json: true, options: in.options}
-	client.finish(c.run(in.request.Context()))
+	client.finish(client.run(in.request.Context(), c))
+}
+
+// run makes the call, with pings for as long as it takes.
+func (c *eventClient) run(ctx context.Context, call *call) error {
+	defer c.startPings()()
+	return call.run(ctx)
+}
+
+// hasNoSideEffects reports whether a method may be used by GET. An EventSource repeats its request
+// whenever the connection has ended, and so would repeat the call.
+func hasNoSideEffects(method *registry.Method) bool {
+	return method.Kind() == registry.KindSubscription || idempotencyOf(method) == connect.IdempotencyNoSideEffects
 }
 
 // bodyMessages returns the messages in a request: the JSON values of its body, or the value of the
 // query parameter "message".
 func (g *Gateway) bodyMessages(r *http.Request) ([][]byte, error) {
-	var body io.Reader = http.MaxBytesReader(nil, r.Body, int64(g.options.maxRequestBytes))
+	body := g.options.limitedBody(r)
 	if r.Method == http.MethodGet {
 		body = bytes.NewReader([]byte(r.URL.Query().Get("message")))
 	}
@@ -49,8 +70,8 @@ func (g *Gateway) bodyMessages(r *http.Request) ([][]byte, error) {
 		if errors.Is(err, io.EOF) {
 			return messages, nil
 		}
-		if tooLarge, ok := errors.AsType[*http.MaxBytesError](err); ok {
-			return nil, errors.NewErrorf(errors.ResourceExhausted, "the request has more than %d bytes", tooLarge.Limit)
+		if _, ok := errors.AsType[errors.Error](err); ok {
+			return nil, err
 		}
 		if err != nil {
 			return nil, errors.NewErrorf(errors.InvalidArgument, "the request is not JSON: %w", err)
@@ -94,7 +115,11 @@ func (c *eventClient) opened() error {
 	return c.flushLocked(nil)
 }
 
-func (c *eventClient) answeredBy(serverID string) { c.server = serverID }
+func (c *eventClient) answeredBy(serverID string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.server = serverID
+}
 
 func (c *eventClient) send(message []byte) error {
 	if c.sse {
@@ -193,13 +218,10 @@ func (c *eventClient) startPings() (stop func()) {
 }
 
 // finish ends the response. If nothing has been written yet, an error becomes the whole response,
-// with its HTTP status.
+// with its HTTP status. finish must be called after the last ping.
 func (c *eventClient) finish(err error) {
-	c.mu.Lock()
-	started := c.started
-	c.mu.Unlock()
 	switch {
-	case err != nil && !started:
+	case err != nil && !c.started:
 		c.gateway.writeProblem(c.writer, err)
 	case err != nil:
 		_ = c.writeError(err, "")

@@ -73,7 +73,11 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) { g.handler.
 func (g *Gateway) serve(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 	routes := g.currentRoutes()
-	if method := routes.methods[r.URL.Path]; method != nil {
+	method := routes.methods[r.URL.Path]
+	if timeout := g.options.maxTimeout; timeout > 0 && g.options.readsAll(r, method) {
+		r = withTimedBody(w, r, timeout)
+	}
+	if method != nil {
 		g.serveMethod(w, r, routes, method)
 		return
 	}
@@ -111,7 +115,7 @@ func (g *Gateway) serveMethod(w http.ResponseWriter, r *http.Request, routes *ro
 	limited := newDeadlineWriter(w, g.options.writeTimeout)
 	defer limited.end()
 	protocol := g.options.protocolOf(r)
-	incoming, err := g.admit(r, method)
+	incoming, err := g.admit(r, method, protocol)
 	if err != nil {
 		g.refuse(limited, r, protocol, err)
 		return
@@ -142,7 +146,16 @@ type incomingKey struct{}
 
 // admit authorizes a request and returns it with the options of its call. Otherwise, it returns the
 // reason why the request is refused. If err is nil, the caller must call release of the result.
-func (g *Gateway) admit(r *http.Request, method *registry.Method) (*incoming, error) {
+//
+// The metadata of the client is in the context before the authorizer is called, so that the
+// authorizer can replace it.
+func (g *Gateway) admit(r *http.Request, method *registry.Method, p protocol) (*incoming, error) {
+	if err := g.options.checkOrigin(r); err != nil {
+		return nil, err
+	}
+	if metadata := g.options.metadataOf(r.Header); len(metadata) > 0 {
+		r = r.WithContext(dynamic.ContextWithMetadata(r.Context(), metadata))
+	}
 	if authorize := g.options.authorize; authorize != nil {
 		ctx, err := authorize(r, method)
 		if err != nil {
@@ -152,17 +165,27 @@ func (g *Gateway) admit(r *http.Request, method *registry.Method) (*incoming, er
 			r = r.WithContext(ctx)
 		}
 	}
-	options, err := g.options.requestOptions(r, method)
+	timeout, err := timeoutOf(r.Header)
 	if err != nil {
 		return nil, err
 	}
-	in := &incoming{request: r, method: method, options: options, release: func() {}}
-	if method.Kind() != registry.KindSingle {
+	options, err := g.options.requestOptions(r, method, timeout)
+	if err != nil {
+		return nil, err
+	}
+	release := func() {}
+	if method.Kind() != registry.KindSingle || p == protocolWebSocket {
 		address := addressOf(r)
 		if !g.streams.acquire(address) {
 			return nil, errors.NewErrorf(errors.ResourceExhausted, "the gateway has too many open streams")
 		}
-		in.release = func() { g.streams.release(address) }
+		release = func() { g.streams.release(address) }
+	}
+	in := &incoming{request: r, method: method, options: options, release: release}
+	if timeout > 0 && isLong(method) {
+		ctx, cancel := context.WithTimeout(r.Context(), timeout)
+		in.request = r.WithContext(ctx)
+		in.release = func() { cancel(); release() }
 	}
 	return in, nil
 }
@@ -170,6 +193,7 @@ func (g *Gateway) admit(r *http.Request, method *registry.Method) (*incoming, er
 // refuse answers a request that is not served with an error.
 func (g *Gateway) refuse(w http.ResponseWriter, r *http.Request, p protocol, err error) {
 	if p == protocolConnect && g.errorWriter.IsSupported(r) {
+		setRetryAfter(w.Header(), err)
 		_ = g.errorWriter.Write(w, r, g.options.connectError(err))
 		return
 	}
@@ -228,6 +252,20 @@ const (
 	protocolPlain // JSON of clients without Connect; see WithPsrpcStatus
 )
 
+// readsAll reports whether the whole body of a request is read before it is answered. method is nil
+// if the request is for none. Only the streams of Connect and gRPC go on over a body, and only by
+// HTTP/2.
+func (o *options) readsAll(r *http.Request, method *registry.Method) bool {
+	switch {
+	case r.ContentLength == 0: // there is no body
+		return false
+	case r.ProtoMajor == 1:
+		return true
+	default:
+		return method != nil && (method.Kind() != registry.KindStream || o.protocolOf(r) != protocolConnect)
+	}
+}
+
 func (o *options) protocolOf(r *http.Request) protocol {
 	if strings.EqualFold(r.Header.Get("Upgrade"), "websocket") {
 		return protocolWebSocket
@@ -242,7 +280,8 @@ func (o *options) protocolOf(r *http.Request) protocol {
 		}
 	}
 	contentType, _, _ := strings.Cut(r.Header.Get("Content-Type"), ";")
-	isPlain := r.Method == http.MethodPost && contentType == typeJSON && r.Header.Get("Connect-Protocol-Version") == ""
+	isJSON := strings.EqualFold(strings.TrimSpace(contentType), typeJSON)
+	isPlain := r.Method == http.MethodPost && isJSON && r.Header.Get("Connect-Protocol-Version") == ""
 	if o.psrpcStatus && isPlain {
 		return protocolPlain
 	}

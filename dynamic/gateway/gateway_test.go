@@ -71,7 +71,7 @@ func TestGateway_Refuses(t *testing.T) {
 		{"a malformed timeout", "/shop.Shop/Get", `{}`, []string{"Connect-Timeout-Ms: soon"}, 400, `soon`},
 		{"a malformed selection", "/shop.Shop/Get", `{}`, []string{"Psrpc-Select: best"}, 400, `first;min=0.5`},
 		{"a malformed expectation", "/shop.Shop/Everyone", `{}`, []string{"Psrpc-Expect: 0", "Accept: text/event-stream"}, 400, `positive`},
-		{"a PUT of events", "/shop.Shop/Everyone", `[`, []string{"Accept: text/event-stream"}, 400, `not JSON`},
+		{"events for a request that is not JSON", "/shop.Shop/Everyone", `[`, []string{"Accept: text/event-stream"}, 400, `not JSON`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -140,10 +140,53 @@ func TestGateway_Topics(t *testing.T) {
 
 func TestGateway_MetadataFromHeaders(t *testing.T) {
 	t.Parallel()
-	f := newFixture(t, gateway.WithMetadataHeaders("x-tenant"))
+	f := newFixture(t, gateway.WithMetadataHeaders("X-Tenant"))
 	r := f.post(t, "/shop.Shop/Get", `{"name": "metadata"}`,
 		"Psrpc-Meta-User: ada", "Traceparent: 00-1", "X-Tenant: t1", "Authorization: secret", "Cookie: secret")
 	assert.JSONEq(t, `{"name": "map[traceparent:00-1 user:ada x-tenant:t1]"}`, r.body)
+	r = f.post(t, "/shop.Shop/Get", `{"name": "metadata"}`, "Psrpc-Meta-X-Tenant: forged")
+	assert.JSONEq(t, `{"name": "map[]"}`, r.body, "a proxy may have removed X-Tenant")
+}
+
+// Servers may trust what the authorizer says of the client. The client cannot replace it.
+func TestGateway_MetadataOfTheAuthorizer(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, gateway.WithAuthorize(func(r *http.Request, _ *registry.Method) (context.Context, error) {
+		return dynamic.ContextWithMetadata(r.Context(), map[string]string{"user": "ada"}), nil
+	}))
+	r := f.post(t, "/shop.Shop/Get", `{"name": "metadata"}`, "Psrpc-Meta-User: admin", "Psrpc-Meta-Color: red")
+	assert.JSONEq(t, `{"name": "map[color:red user:ada]"}`, r.body)
+}
+
+// Browsers send such requests to other sites without asking the server before.
+func TestGateway_WebPagesOfOtherSites(t *testing.T) {
+	t.Parallel()
+	other := []string{"Origin: https://other.example", "Content-Type: text/plain", "Accept: application/x-ndjson"}
+	for _, headers := range [][]string{other, append(other, "Sec-Fetch-Site: cross-site"), {"Sec-Fetch-Site: cross-site", other[2]}} {
+		f := newFixture(t)
+		assert.Equal(t, http.StatusForbidden, f.post(t, "/shop.Shop/Get", `{}`, headers...).status)
+		assert.Equal(t, http.StatusForbidden, f.do(t, http.MethodGet, "/shop.Shop/Look", "", headers...).status)
+	}
+	f := newFixture(t, gateway.WithCORS("https://other.example"))
+	assert.Equal(t, http.StatusOK, f.post(t, "/shop.Shop/Get", `{}`, other...).status)
+	assert.Equal(t, http.StatusForbidden, f.post(t, "/shop.Shop/Get", `{}`, "Origin: https://third.example").status)
+	f = newFixture(t, gateway.WithCORS("*"))
+	assert.Equal(t, http.StatusOK, f.post(t, "/shop.Shop/Get", `{}`, other...).status)
+	f = newFixture(t)
+	origin := "Origin: " + f.server.URL
+	assert.Equal(t, http.StatusOK, f.post(t, "/shop.Shop/Get", `{}`, origin, "Sec-Fetch-Site: same-origin").status)
+	assert.Equal(t, http.StatusOK, f.post(t, "/shop.Shop/Get", `{}`, origin).status)
+}
+
+// The broker's address and user are not for clients, but the facts of a call may contain them.
+func TestGateway_ErrorsOfTheBus(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	require.Equal(t, http.StatusOK, f.post(t, "/shop.Shop/Get", `{}`).status)
+	require.NoError(t, f.bus.Close())
+	r := f.post(t, "/shop.Shop/Get", `{}`)
+	assert.Equal(t, http.StatusServiceUnavailable, r.status, r.body)
+	assert.Contains(t, r.body, `"message":"the bus does not take the request"`)
 }
 
 func TestGateway_Authorize(t *testing.T) {
@@ -221,4 +264,12 @@ func TestNew_Refuses(t *testing.T) {
 	require.ErrorContains(t, err, `use gateway.WithMethods("pkg.Service/*")`)
 	_, err = gateway.New(conn, f.registry, gateway.WithMethods("["))
 	require.ErrorContains(t, err, "malformed pattern")
+	for _, pattern := range []string{"shop.Shop", "/shop.Shop/Get", ""} {
+		_, err = gateway.New(conn, f.registry, gateway.WithMethods(pattern))
+		require.ErrorContains(t, err, "malformed pattern", pattern)
+	}
+	for _, origin := range []string{"app.example", "https://*.example", "https://app.example/"} {
+		_, err = gateway.New(conn, f.registry, gateway.WithMethods("*/*"), gateway.WithCORS(origin))
+		require.ErrorContains(t, err, "of WithCORS is neither", origin)
+	}
 }

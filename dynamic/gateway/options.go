@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"net/http"
 	"path"
+	"strings"
 	"time"
 
 	"github.com/dynpsrpc/dynpsrpc/errors"
@@ -36,6 +37,8 @@ type options struct {
 	streamsPerAddress int
 	metadata          []string
 	origins           []string
+	anyOrigin         bool
+	crossOrigin       *http.CrossOriginProtection
 	authorize         func(*http.Request, *registry.Method) (context.Context, error)
 	psrpcStatus       bool
 	errorFacts        bool
@@ -51,7 +54,7 @@ func newOptions(opts []Option) (*options, error) {
 		maxTimeout: DefaultMaxTimeout, writeTimeout: DefaultWriteTimeout, linger: DefaultLinger,
 		maxStreams: DefaultMaxStreams, streamsPerAddress: DefaultStreamsPerAddress,
 		metadata: []string{"traceparent", "tracestate", "baggage"},
-		logger:   slog.Default(),
+		logger:   slog.Default(), crossOrigin: http.NewCrossOriginProtection(),
 	}
 	for _, opt := range opts {
 		if opt != nil {
@@ -63,11 +66,42 @@ func newOptions(opts []Option) (*options, error) {
 			`gateway: no methods to serve: use gateway.WithMethods("pkg.Service/*")`)
 	}
 	for _, pattern := range o.patterns {
-		if _, err := path.Match(pattern, ""); err != nil {
+		// path.Match does not match a pattern with another number of slashes with any method.
+		if _, err := path.Match(pattern, ""); err != nil || strings.Count(pattern, "/") != 1 || pattern[0] == '/' {
 			return nil, errors.NewErrorf(errors.InvalidArgument, "gateway: malformed pattern %q of WithMethods", pattern)
 		}
 	}
-	return o, nil
+	return o, o.trustOrigins()
+}
+
+// trustOrigins prepares the check of requests from web pages of other sites.
+func (o *options) trustOrigins() error {
+	for _, origin := range o.origins {
+		if origin == "*" {
+			o.anyOrigin = true
+			continue
+		}
+		err := o.crossOrigin.AddTrustedOrigin(origin)
+		if err != nil || strings.Contains(origin, "*") {
+			return errors.NewErrorf(errors.InvalidArgument,
+				"gateway: origin %q of WithCORS is neither a scheme and a host, such as https://app.example.com, nor *", origin)
+		}
+	}
+	return nil
+}
+
+// checkOrigin refuses requests from web pages of other sites. A browser sends some of them without
+// asking before, and a method may run although the page cannot read the response. net/http would
+// always allow GET, but WebSockets and server-sent events use it for calls.
+func (o *options) checkOrigin(r *http.Request) error {
+	if o.anyOrigin {
+		return nil
+	}
+	asPost := http.Request{Method: http.MethodPost, Header: r.Header, Host: r.Host}
+	if err := o.crossOrigin.Check(&asPost); err != nil {
+		return errors.NewErrorf(errors.PermissionDenied, "the gateway is not for web pages of other sites")
+	}
+	return nil
 }
 
 // serves reports whether the gateway serves the method with this full name.
@@ -81,33 +115,45 @@ func (o *options) serves(method string) bool {
 }
 
 // WithMethods names the methods to serve. Each pattern is the full name of a method, such as
-// "shop.Orders/Get". A "*" stands for any characters but a slash, as in "shop.*/*". Further uses
-// add patterns. A gateway without patterns would serve nothing, so [New] fails then.
+// "shop.Orders/Get". A "*" stands for any characters but a slash, as in "shop.*/*"; see
+// [path.Match]. Further uses add patterns. A gateway without patterns would serve nothing, so [New]
+// fails then.
 func WithMethods(patterns ...string) Option {
 	return func(o *options) { o.patterns = append(o.patterns, patterns...) }
 }
 
-// WithAuthorize sets a function that decides whether a request may use a method. If it returns an
-// error, the client gets that error, and nothing is sent on the bus. Otherwise, the call uses the
-// returned context, which must be derived from that of the request.
+// WithAuthorize sets a function that decides whether a request may use a method. It must be safe
+// for concurrent use. If it returns an error, the client gets that error, and nothing is sent on
+// the bus. The error should have a code, such as [errors.Unauthenticated]: of any other error, the
+// client gets neither the text nor a better code than unknown.
+//
+// Otherwise, the call uses the returned context, which must be derived from that of the request. It
+// may carry metadata for the servers, such as who the user is; see [dynamic.ContextWithMetadata].
+// That metadata takes the place of metadata with the same keys that the client has sent; the keys
+// of clients are in lower case. The function is not asked about /healthz, /readyz and what
+// [WithReflection] and [WithOpenAPI] serve.
 func WithAuthorize(authorize func(*http.Request, *registry.Method) (context.Context, error)) Option {
 	return func(o *options) { o.authorize = authorize }
 }
 
-// WithMaxRequestBytes limits the size of each message of a client, in bytes. The default is
-// [DefaultMaxRequestBytes]. Larger messages are refused with the code resource_exhausted.
+// WithMaxRequestBytes limits the size of each message of a client, in bytes; over SSE and NDJSON,
+// it limits all messages together. The default is [DefaultMaxRequestBytes]; with 0, there is no
+// limit. Larger messages are refused with the code resource_exhausted.
 func WithMaxRequestBytes(bytes int) Option { return func(o *options) { o.maxRequestBytes = bytes } }
 
 // WithMaxResponseBytes limits the size of each message to a client, in bytes. The default is
-// [DefaultMaxResponseBytes]. A call with a larger response fails with the code resource_exhausted.
+// [DefaultMaxResponseBytes]; with 0, there is no limit. A call with a larger response fails with
+// the code resource_exhausted.
 func WithMaxResponseBytes(bytes int) Option { return func(o *options) { o.maxResponseBytes = bytes } }
 
 // WithMaxTimeout limits the timeout of single and multi calls. Clients can ask for a shorter
-// timeout, but not for a longer one. The default is [DefaultMaxTimeout].
+// timeout, but not for a longer one. A request must also arrive within this time, unless it is a
+// stream by Connect or gRPC. The default is [DefaultMaxTimeout]. With 0, the timeout of the conn
+// applies, and requests may arrive slowly.
 func WithMaxTimeout(timeout time.Duration) Option { return func(o *options) { o.maxTimeout = timeout } }
 
 // WithWriteTimeout sets how long a client may take to accept what the gateway writes, before it is
-// disconnected. The default is [DefaultWriteTimeout].
+// disconnected. The default is [DefaultWriteTimeout]; with 0, a client may take any time.
 func WithWriteTimeout(timeout time.Duration) Option {
 	return func(o *options) { o.writeTimeout = timeout }
 }
@@ -119,8 +165,9 @@ func WithWriteTimeout(timeout time.Duration) Option {
 func WithLinger(timeout time.Duration) Option { return func(o *options) { o.linger = timeout } }
 
 // WithMaxStreams limits how many multi calls, streams and subscriptions are open at the same time:
-// in all, and for each remote address. The defaults are [DefaultMaxStreams] and
-// [DefaultStreamsPerAddress]. Further ones are refused with the code resource_exhausted.
+// in all, and for each remote address. WebSockets count as well. The defaults are
+// [DefaultMaxStreams] and [DefaultStreamsPerAddress]; 0 stands for no limit. Further ones are
+// refused with the code resource_exhausted.
 func WithMaxStreams(all, perAddress int) Option {
 	return func(o *options) { o.maxStreams, o.streamsPerAddress = all, perAddress }
 }
@@ -128,11 +175,16 @@ func WithMaxStreams(all, perAddress int) Option {
 // WithMetadataHeaders names further request headers that become metadata of the call. Their names
 // become keys in lower case. The headers traceparent, tracestate and baggage always become
 // metadata. So do headers whose names begin with Psrpc-Meta-; their keys lack this prefix.
+// A Psrpc-Meta- header is ignored if its key is the name of another header that becomes metadata.
 func WithMetadataHeaders(names ...string) Option {
-	return func(o *options) { o.metadata = append(o.metadata, names...) }
+	return func(o *options) {
+		for _, name := range names {
+			o.metadata = append(o.metadata, strings.ToLower(name))
+		}
+	}
 }
 
-// WithCORS allows scripts of other sites to use the gateway. Each origin is a scheme and a host,
+// WithCORS allows web pages of other sites to use the gateway. Each origin is a scheme and a host,
 // such as "https://app.example.com". "*" allows every site.
 func WithCORS(origins ...string) Option {
 	return func(o *options) { o.origins = append(o.origins, origins...) }
@@ -154,8 +206,9 @@ func WithErrorFacts() Option { return func(o *options) { o.errorFacts = true } }
 func WithStrictJSON() Option { return func(o *options) { o.strictJSON = true } }
 
 // WithReflection serves gRPC's server reflection and the file /descriptors.binpb, a
-// google.protobuf.FileDescriptorSet of the served services. In both, multi calls, subscriptions and
-// streams have the stream keyword, which gRPC tools need.
+// google.protobuf.FileDescriptorSet. In both, multi calls, subscriptions and streams have the
+// stream keyword, which gRPC tools need. They contain the whole files of the served services, with
+// methods that [WithMethods] does not name.
 func WithReflection() Option { return func(o *options) { o.reflection = true } }
 
 // WithOpenAPI serves /openapi.json, an OpenAPI 3.1 document of the served methods.

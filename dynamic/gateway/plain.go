@@ -16,7 +16,7 @@ func (g *Gateway) servePlain(w http.ResponseWriter, in *incoming) {
 			"method %s is a %s: accept text/event-stream or application/x-ndjson", in.method.FullName(), in.method.Kind()))
 		return
 	}
-	client := &plainClient{writer: w, body: http.MaxBytesReader(w, in.request.Body, int64(g.options.maxRequestBytes))}
+	client := &plainClient{writer: w, body: g.options.limitedBody(in.request)}
 	c := &call{gateway: g, method: in.method, client: client, json: true, options: in.options}
 	if err := c.run(in.request.Context()); err != nil && !client.sent {
 		g.writeProblem(w, err)
@@ -30,13 +30,7 @@ type plainClient struct {
 	sent   bool
 }
 
-func (c *plainClient) receive() ([]byte, error) {
-	message, err := io.ReadAll(c.body)
-	if tooLarge, ok := errors.AsType[*http.MaxBytesError](err); ok {
-		return nil, errors.NewErrorf(errors.ResourceExhausted, "the request has more than %d bytes", tooLarge.Limit)
-	}
-	return message, err
-}
+func (c *plainClient) receive() ([]byte, error) { return io.ReadAll(c.body) }
 
 func (c *plainClient) send(message []byte) error {
 	c.sent = true

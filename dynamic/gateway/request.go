@@ -3,6 +3,7 @@ package gateway
 import (
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -27,8 +28,14 @@ const (
 	ServerHeader = "Psrpc-Server"
 )
 
-// requestOptions returns the options of a call that the request asks for.
-func (o *options) requestOptions(r *http.Request, method *registry.Method) ([]dynamic.RequestOption, error) {
+// isLong reports whether calls of the method may take as long as they like.
+func isLong(method *registry.Method) bool {
+	return method.Kind() == registry.KindStream || method.Kind() == registry.KindSubscription
+}
+
+// requestOptions returns the options of a call that the request asks for. timeout is the timeout
+// that the client asks for, or 0.
+func (o *options) requestOptions(r *http.Request, method *registry.Method, timeout time.Duration) ([]dynamic.RequestOption, error) {
 	var opts []dynamic.RequestOption
 	topic, err := topicOf(r, method)
 	if err != nil {
@@ -36,9 +43,6 @@ func (o *options) requestOptions(r *http.Request, method *registry.Method) ([]dy
 	}
 	if topic != nil {
 		opts = append(opts, dynamic.WithTopic(topic...))
-	}
-	if metadata := o.metadataOf(r.Header); len(metadata) > 0 {
-		opts = append(opts, dynamic.WithMetadata(metadata))
 	}
 	if value := r.Header.Get(ExpectHeader); value != "" {
 		n, err := strconv.Atoi(value)
@@ -54,14 +58,8 @@ func (o *options) requestOptions(r *http.Request, method *registry.Method) ([]dy
 		}
 		opts = append(opts, dynamic.WithSelectionOpts(selection))
 	}
-	if kind := method.Kind(); kind == registry.KindSingle || kind == registry.KindMulti {
-		timeout, err := timeoutOf(r.Header)
-		if err != nil {
-			return nil, err
-		}
-		if timeout = shorter(timeout, o.maxTimeout); timeout > 0 {
-			opts = append(opts, dynamic.WithRequestTimeout(timeout))
-		}
+	if timeout := shorter(timeout, o.maxTimeout); timeout > 0 && !isLong(method) {
+		opts = append(opts, dynamic.WithRequestTimeout(timeout))
 	}
 	if !o.strictJSON {
 		opts = append(opts, dynamic.WithDiscardUnknown())
@@ -97,12 +95,14 @@ func topicOf(r *http.Request, method *registry.Method) ([]string, error) {
 	return parts, nil
 }
 
-// metadataOf returns the metadata of a call.
+// metadataOf returns the metadata of a call. A key that has a header of its own is taken from that
+// header alone, because a proxy may remove or replace that header.
 func (o *options) metadataOf(header http.Header) map[string]string {
 	metadata := map[string]string{}
 	for name, values := range header {
-		if key, found := strings.CutPrefix(name, MetadataPrefix); found && key != "" && len(values) > 0 {
-			metadata[strings.ToLower(key)] = values[0]
+		key, found := strings.CutPrefix(name, MetadataPrefix)
+		if key = strings.ToLower(key); found && key != "" && len(values) > 0 && !slices.Contains(o.metadata, key) {
+			metadata[key] = values[0]
 		}
 	}
 	for _, name := range o.metadata {

@@ -51,7 +51,7 @@ func (g *Gateway) newRoutes(generation uint64) *routes {
 			}
 			path := "/" + method.FullName()
 			r.methods[path] = method
-			server.Register(g.connectMethod(path, method, method.Descriptor()))
+			server.Register(g.connectMethod(path, method))
 			served = true
 		}
 		if served {
@@ -63,7 +63,7 @@ func (g *Gateway) newRoutes(generation uint64) *routes {
 	}
 	connecthttp.Mount(r, server,
 		connecthttp.WithCodecs(codecs()...),
-		connecthttp.WithReadMaxBytes(g.options.maxRequestBytes),
+		connecthttp.WithReadMaxBytes(max(g.options.maxRequestBytes, 0)),
 		connecthttp.WithCompressMinBytes(1024),
 	)
 	if g.options.openAPI {

@@ -53,8 +53,22 @@ func TestEvents_MultiCall(t *testing.T) {
 	assert.JSONEq(t, `{"error": {"code": "not_found", "message": "SRV_two is not SRV_one", "server": "SRV_two"}}`, lines[0])
 	assert.JSONEq(t, `{"message": {"name": "only SRV_one"}}`, lines[1])
 
-	r = f.do(t, http.MethodGet, "/shop.Shop/Everyone?message=%7B%7D", "", "Accept: application/x-ndjson", "Psrpc-Expect: 1")
+	r = f.post(t, "/shop.Shop/Everyone", `{}`, "Accept: application/x-ndjson", "Psrpc-Expect: 1")
 	assert.Contains(t, r.body, "{\"message\":{}}\n")
+}
+
+// An EventSource repeats its GET request, and so the call, when the response has ended.
+func TestEvents_GetOnlyWithoutSideEffects(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	const query = "?message=%7B%22name%22%3A%22tea%22%7D"
+	r := f.do(t, http.MethodGet, "/shop.Shop/Look"+query, "", "Accept: application/x-ndjson")
+	assert.Equal(t, "{\"message\":{\"name\":\"tea\"}}\n", r.body)
+	for _, method := range []string{"Get", "Everyone", "Talk"} {
+		r = f.do(t, http.MethodGet, "/shop.Shop/"+method+query, "", "Accept: text/event-stream")
+		assert.Equal(t, http.StatusMethodNotAllowed, r.status)
+		assert.Equal(t, "POST", r.header.Get("Allow"))
+	}
 }
 
 func TestEvents_FailuresBeforeTheFirstEventHaveAStatus(t *testing.T) {
@@ -79,7 +93,7 @@ func TestEvents_StreamWithAllMessagesInTheRequest(t *testing.T) {
 
 func TestEvents_Subscription(t *testing.T) {
 	t.Parallel()
-	f := newFixture(t)
+	f := newFixture(t, gateway.WithMaxStreams(1, 1))
 	ctx, cancel := context.WithCancel(t.Context())
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, f.server.URL+"/shop.Shop/News", nil)
 	require.NoError(t, err)
@@ -89,11 +103,36 @@ func TestEvents_Subscription(t *testing.T) {
 	defer r.Body.Close()
 	lines := bufio.NewScanner(r.Body)
 	require.NoError(t, f.shops[0].Publish(ctx, "News", f.item("tea is ready")))
-	for lines.Scan() && lines.Text() != `data: {"name":"tea is ready"}` {
+	for lines.Scan() && !strings.HasPrefix(lines.Text(), "data: ") {
 	}
 	require.NoError(t, lines.Err())
+	assert.Equal(t, `data: {"name":"tea is ready"}`, lines.Text())
+	ended := func() bool {
+		return f.post(t, "/shop.Shop/Everyone", `{}`, "Accept: text/event-stream").status == http.StatusOK
+	}
+	assert.False(t, ended(), "the subscription is the only stream that may be open")
 	cancel()
-	assert.Eventually(t, func() bool { return f.post(t, "/shop.Shop/Get", `{}`).status == http.StatusOK }, time.Second, time.Millisecond)
+	assert.Eventually(t, ended, 5*time.Second, time.Millisecond)
+}
+
+// A subscription that ends for a reason of its own is not complete.
+func TestEvents_SubscriptionFails(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	conn := f.dialRaw(t, subscribeRequest)
+	lines := bufio.NewScanner(conn)
+	for lines.Scan() && lines.Text() != ": open" {
+	}
+	require.NoError(t, f.bus.Close())
+	for lines.Scan() && !strings.HasPrefix(lines.Text(), "event: ") {
+	}
+	assert.Equal(t, "event: error", lines.Text())
+}
+
+func TestEvents_TimeoutOfASubscription(t *testing.T) {
+	t.Parallel()
+	r := newFixture(t).do(t, http.MethodGet, "/shop.Shop/News", "", "Accept: text/event-stream", "Connect-Timeout-Ms: 20")
+	assert.Contains(t, r.body, `"code":"deadline_exceeded"`)
 }
 
 func TestStreams_AreLimitedForEachAddress(t *testing.T) {
@@ -146,6 +185,42 @@ func TestWebSocket_Single(t *testing.T) {
 	assert.JSONEq(t, `{"error": {"code": "aborted", "message": "no fail aborted here"}}`,
 		exchange(t, f.dial(t, "/shop.Shop/Get"), `{"message": {"name": "fail aborted"}}`))
 	assert.Contains(t, exchange(t, f.dial(t, "/shop.Shop/Get"), `hello`), "invalid_argument")
+}
+
+// A subscription has no request, so it starts without a frame of the client.
+func TestWebSocket_Subscription(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	socket := f.dial(t, "/shop.Shop/News")
+	stop, stopped := make(chan struct{}), make(chan struct{})
+	go func() { // nothing tells when a WebSocket has subscribed
+		defer close(stopped)
+		for ticker := time.NewTicker(5 * time.Millisecond); ; <-ticker.C {
+			select {
+			case <-stop:
+				ticker.Stop()
+				return
+			default:
+				assert.NoError(t, f.shops[0].Publish(t.Context(), "News", f.item("tea is ready")))
+			}
+		}
+	}()
+	_, received, err := socket.Read(t.Context())
+	close(stop)
+	<-stopped
+	require.NoError(t, err)
+	assert.JSONEq(t, `{"message": {"name": "tea is ready"}}`, string(received))
+}
+
+// A WebSocket can stay open without a call.
+func TestWebSocket_CountsAsAStream(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, gateway.WithMaxStreams(0, 1))
+	f.dial(t, "/shop.Shop/Get")
+	_, r, err := websocket.Dial(t.Context(), f.server.URL+"/shop.Shop/Get", //nolint:bodyclose // it has none
+		&websocket.DialOptions{Subprotocols: []string{gateway.Subprotocol}})
+	require.Error(t, err)
+	assert.Equal(t, http.StatusTooManyRequests, r.StatusCode)
 }
 
 func TestWebSocket_Refuses(t *testing.T) {

@@ -10,12 +10,14 @@ import (
 	"github.com/coder/websocket"
 
 	"github.com/dynpsrpc/dynpsrpc/errors"
+	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
 // Subprotocol is the WebSocket subprotocol of the gateway. Both sides send text frames that contain
 // one JSON object: {"message": ...} is a message, and {"end": true} says that the sender has sent
 // its last one. The gateway also sends {"error": {"code": ..., "message": ..., "server": ...}}.
-// After the end of the call, it closes the connection.
+// After the end of the call, it closes the connection. Streams and subscriptions start at once,
+// single and multi calls with the first frame of the client.
 const Subprotocol = "psrpc.v1"
 
 // webSocketPing is how often the gateway checks that the client is still there.
@@ -41,10 +43,13 @@ func (g *Gateway) serveWebSocket(w http.ResponseWriter, in *incoming) {
 		_ = socket.Close(websocket.StatusPolicyViolation, "the subprotocol must be "+Subprotocol)
 		return
 	}
-	socket.SetReadLimit(int64(g.options.maxRequestBytes) + 1024)
+	socket.SetReadLimit(g.options.maxFrameBytes())
 	ctx, cancel := context.WithCancelCause(in.request.Context())
 	defer cancel(nil)
 	client := &webSocketClient{gateway: g, socket: socket, ctx: ctx, frames: make(chan []byte)}
+	if in.method.Kind() == registry.KindSubscription {
+		client.end(io.EOF) // a subscription starts at once, because it has no request
+	}
 	done := make(chan struct{})
 	go func() { defer close(done); client.read(cancel) }()
 	go client.ping(cancel)
@@ -65,40 +70,52 @@ type webSocketClient struct {
 	socket  *websocket.Conn
 	// ctx ends with the call.
 	ctx context.Context //nolint:containedctx // the client is one call
-	// frames contains the messages of the client. It is closed after the last one.
+	// frames contains the messages of the client. It is closed after the last one, and err is then
+	// the reason.
 	frames chan []byte
 	err    error
+	// ended reports whether frames is closed. Only the goroutine of read uses it.
+	ended bool
+}
+
+// maxFrameBytes returns the maximum size of a frame: that of a message with the JSON around it.
+func (o *options) maxFrameBytes() int64 {
+	if o.maxRequestBytes <= 0 {
+		return -1 // no limit
+	}
+	return int64(o.maxRequestBytes) + 1024
+}
+
+// end says that no more messages are passed on, because of err.
+func (c *webSocketClient) end(err error) {
+	if !c.ended {
+		c.ended, c.err = true, err
+		close(c.frames)
+	}
 }
 
 // read passes the client's messages on. It returns when the connection has ended, and then cancels
 // the call. It must go on reading after the last message, because the connection could not answer
 // pings otherwise.
 func (c *webSocketClient) read(cancel context.CancelCauseFunc) {
-	ended := false
-	end := func(err error) {
-		if !ended {
-			ended, c.err = true, err
-			close(c.frames)
-		}
-	}
 	for {
 		kind, data, err := c.socket.Read(c.ctx)
 		if err != nil {
-			end(errClientGone)
+			c.end(errClientGone)
 			cancel(errClientGone)
 			return
 		}
-		if ended {
+		if c.ended {
 			continue
 		}
 		var frame webSocketFrame
 		switch {
 		case kind != websocket.MessageText:
-			end(errors.NewErrorf(errors.InvalidArgument, "a WebSocket frame is not text"))
+			c.end(errors.NewErrorf(errors.InvalidArgument, "a WebSocket frame is not text"))
 		case json.Unmarshal(data, &frame) != nil:
-			end(errors.NewErrorf(errors.InvalidArgument, `a WebSocket frame is not a JSON object with "message" or "end"`))
+			c.end(errors.NewErrorf(errors.InvalidArgument, `a WebSocket frame is not a JSON object with "message" or "end"`))
 		case frame.End:
-			end(io.EOF)
+			c.end(io.EOF)
 		default:
 			select {
 			case c.frames <- frame.Message:
