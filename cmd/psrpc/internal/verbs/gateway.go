@@ -40,7 +40,8 @@ func newGateway(a *app.App) *cobra.Command {
 		Long: `gateway serves methods over HTTP until it is interrupted: by Connect, gRPC and gRPC-Web, as server-sent
 events, as newline-delimited JSON and over WebSockets. The services are those of the files given with
 -p and those that servers tell; they may come and go. It also serves gRPC's reflection and
-/openapi.json. It authenticates nobody, so it listens on this machine only unless --yes is given.`,
+/openapi.json. It authenticates nobody, so it listens on this machine only, and answers only requests
+to localhost or 127.0.0.1, unless --yes is given.`,
 		Example: `  psrpc gateway --methods 'greeting.Greeter/*' &
   curl -d '{"name":"Ada"}' -H 'Content-Type: application/json' http://` + defaultHTTP + `/greeting.Greeter/Hello
   curl -H 'Accept: text/event-stream' http://` + defaultHTTP + `/greeting.Greeter/News`,
@@ -84,7 +85,7 @@ func (g *gatewayVerb) run(ctx context.Context) error {
 	if err := g.announce(server.url); err != nil {
 		return errors.Join(err, server.close())
 	}
-	<-ctx.Done()
+	server.wait(ctx)
 	return server.close()
 }
 
@@ -121,6 +122,9 @@ func (g *gatewayVerb) start(ctx context.Context, f *fleet.Fleet, reg *registry.R
 	s := &httpServer{
 		url: "http://" + listener.Addr().String(), server: gateway.Server(handler), follower: follower, served: make(chan error, 1),
 	}
+	if listensLocally(g.listen) && !g.app.Flags.Yes {
+		s.server.Handler = onlyLocalHosts(handler)
+	}
 	go func() { s.served <- s.server.Serve(listener) }()
 	return s, nil
 }
@@ -129,6 +133,15 @@ func (g *gatewayVerb) handler(conn *dynamic.Conn, reg *registry.Registry) (http.
 	return gateway.New(conn, reg,
 		gateway.WithMethods(g.methods...), gateway.WithCORS(g.origins...), gateway.WithLogger(g.app.Logger()),
 		gateway.WithReflection(), gateway.WithOpenAPI())
+}
+
+// wait waits until ctx ends or the server has failed.
+func (s *httpServer) wait(ctx context.Context) {
+	select {
+	case <-ctx.Done():
+	case err := <-s.served:
+		s.served <- err // for close
+	}
 }
 
 // close stops the server. It waits for running requests, but only for httpShutdown, because
@@ -152,6 +165,27 @@ func listensLocally(address string) bool {
 	if err != nil {
 		return true // listening on this address will return the error
 	}
-	ip := net.ParseIP(host)
-	return host == "localhost" || ip != nil && ip.IsLoopback()
+	return isLocal(host)
+}
+
+func isLocal(host string) bool {
+	ip := net.ParseIP(strings.Trim(host, "[]"))
+	return strings.EqualFold(host, "localhost") || ip != nil && ip.IsLoopback()
+}
+
+// onlyLocalHosts refuses requests whose host is not this machine by its own name. A web page could
+// otherwise make a browser on this machine take the gateway for the site of the page, by letting
+// the name of the site stand for 127.0.0.1.
+func onlyLocalHosts(handler http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		host, _, err := net.SplitHostPort(r.Host)
+		if err != nil {
+			host = r.Host // without a port
+		}
+		if !isLocal(host) {
+			http.Error(w, "the gateway is for this machine: use localhost or 127.0.0.1, or psrpc gateway --yes behind a proxy", http.StatusMisdirectedRequest)
+			return
+		}
+		handler.ServeHTTP(w, r)
+	})
 }

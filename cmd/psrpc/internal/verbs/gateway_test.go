@@ -38,6 +38,13 @@ func TestGateway_ServesWhatServersTell(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, r.Body.Close())
 	assert.JSONEq(t, `{"text": "Hello, Ada", "tags": {"server": "greeter-1"}}`, string(body))
+	request.Host = "rebound.example"
+	request.Body, err = request.GetBody()
+	require.NoError(t, err)
+	r, err = http.DefaultClient.Do(request)
+	require.NoError(t, err)
+	require.NoError(t, r.Body.Close())
+	assert.Equal(t, http.StatusMisdirectedRequest, r.StatusCode, "only names of this machine lead to it")
 	interrupt()
 	clitest.Golden(t, "gateway", <-results, clitest.Replace(`127\.0\.0\.1:\d+`, "ADDRESS"))
 }

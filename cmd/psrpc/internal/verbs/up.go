@@ -94,7 +94,7 @@ func (u *up) serve(ctx context.Context, b bus.Bus, broker *server.Server) error 
 	if err := u.announce(broker, httpServer.url); err != nil {
 		return errors.Join(err, httpServer.close())
 	}
-	<-ctx.Done()
+	httpServer.wait(ctx)
 	return httpServer.close()
 }
 
