@@ -5,6 +5,7 @@ package interop
 import (
 	"bytes"
 	"context"
+	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
@@ -83,13 +84,13 @@ func TestGateway_ConnectV1(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			server := httptest.NewServer(nil)
-			defer server.Close()
-			one := connectv1.NewClient[allkinds.Text, allkinds.Text](server.Client(), "http://"+address+"/kinds.All/One", opts...)
+			client := &http.Client{Transport: &http.Transport{}}
+			defer client.CloseIdleConnections()
+			one := connectv1.NewClient[allkinds.Text, allkinds.Text](client, "http://"+address+"/kinds.All/One", opts...)
 			response, err := one.CallUnary(t.Context(), connectv1.NewRequest(&allkinds.Text{Value: "hi"}))
 			require.NoError(t, err)
 			assert.Contains(t, response.Msg.GetValue(), "hi")
-			every := connectv1.NewClient[allkinds.Text, allkinds.Text](server.Client(), "http://"+address+"/kinds.All/Every", opts...)
+			every := connectv1.NewClient[allkinds.Text, allkinds.Text](client, "http://"+address+"/kinds.All/Every", opts...)
 			responses, err := every.CallServerStream(t.Context(), connectv1.NewRequest(&allkinds.Text{Value: "hi"}))
 			require.NoError(t, err)
 			assert.True(t, responses.Receive())
