@@ -121,17 +121,21 @@ func busHint(a *App, settings *contexts.Context) string {
 	}
 }
 
-// ConfigFile returns the path of the file with the contexts.
+// ConfigFile returns the path of the file with the contexts, or "" if the user has no home
+// directory.
 func (a *App) ConfigFile() string {
-	return filepath.Join(a.userDirectory("XDG_CONFIG_HOME", "AppData", ".config"), "psrpc", "config.yaml")
+	return below(a.userDirectory("XDG_CONFIG_HOME", "AppData", ".config"), "psrpc", "config.yaml")
 }
 
-// CacheDir returns the path of the directory in which descriptors are kept.
+// CacheDir returns the path of the directory in which descriptors are kept, or "" if the user has
+// no home directory.
 func (a *App) CacheDir() string {
-	return filepath.Join(a.userDirectory("XDG_CACHE_HOME", "LocalAppData", ".cache"), "psrpc", "descriptors")
+	return below(a.userDirectory("XDG_CACHE_HOME", "LocalAppData", ".cache"), "psrpc", "descriptors")
 }
 
-// userDirectory returns the directory that the environment variable xdg names, or the usual one.
+// userDirectory returns the directory that the environment variable xdg names, or the usual one. It
+// returns "" if there is no home directory, because the files of the current directory may be those
+// of others.
 func (a *App) userDirectory(xdg, windows, home string) string {
 	if directory := a.Env(xdg); directory != "" {
 		return directory
@@ -139,7 +143,15 @@ func (a *App) userDirectory(xdg, windows, home string) string {
 	if runtime.GOOS == "windows" {
 		return a.Env(windows)
 	}
-	return filepath.Join(a.Env("HOME"), home)
+	return below(a.Env("HOME"), home)
+}
+
+// below returns a path below a directory, or "" if directory is empty.
+func below(directory string, names ...string) string {
+	if directory == "" {
+		return ""
+	}
+	return filepath.Join(directory, filepath.Join(names...))
 }
 
 func firstNonEmpty(values ...string) string {

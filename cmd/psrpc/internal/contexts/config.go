@@ -52,13 +52,17 @@ type Config struct {
 	Current  string             `yaml:"current,omitempty"`
 	Contexts map[string]Context `yaml:"contexts,omitempty"`
 
+	// path is the path of the file. It is empty if there can be none.
 	path string
 }
 
-// Load reads the configuration file. If there is none, the configuration is empty. The file may
-// contain secrets, so Load fails if anyone but the owner can read or write it.
+// Load reads the configuration file. If there is none, or if path is empty, the configuration is
+// empty. The file may contain secrets, so Load fails if anyone but the owner can read or write it.
 func Load(path string) (*Config, error) {
 	config := &Config{path: path}
+	if path == "" {
+		return config, nil
+	}
 	info, err := os.Stat(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return config, nil
@@ -84,6 +88,9 @@ func Load(path string) (*Config, error) {
 // Save writes the configuration file so that only its owner can read it. If it fails, the old file
 // remains unchanged.
 func (c *Config) Save() error {
+	if c.path == "" {
+		return errors.NewErrorf(errors.FailedPrecondition, "contexts: the environment variable HOME is not set")
+	}
 	content, err := yaml.Marshal(c)
 	if err != nil {
 		return fmt.Errorf("contexts: %w", err)

@@ -20,20 +20,32 @@ const commandTimeout = 30 * time.Second
 // variable matches a reference to an environment variable.
 var variable = regexp.MustCompile(`\$\{([A-Za-z_][A-Za-z0-9_]*)\}`)
 
-// Expand replaces the references in a value. The prefixes file: and cmd: stand for the content of a
-// file and the output of a command, without the line break at the end. Everywhere in a value,
-// ${NAME} stands for an environment variable, which must be set. The errors never contain a secret.
+// Expand replaces the references in a value of the configuration file. The prefixes file: and cmd:
+// stand for the content of a file and the output of a command, without the line break at the end.
+// In other values, variables are replaced as by [ExpandVariables]. The errors never contain a
+// secret.
 func Expand(value string, env func(string) string) (string, error) {
 	if path, ok := strings.CutPrefix(value, "file:"); ok {
-		content, err := os.ReadFile(path) //nolint:gosec // the user has configured it
-		if err != nil {
-			return "", fmt.Errorf("secret: %w", err)
-		}
-		return strings.TrimRight(string(content), "\r\n"), nil
+		return ReadSecret(path)
 	}
 	if command, ok := strings.CutPrefix(value, "cmd:"); ok {
 		return output(command)
 	}
+	return ExpandVariables(value, env)
+}
+
+// ReadSecret returns the content of a file without the line break at the end.
+func ReadSecret(path string) (string, error) {
+	content, err := os.ReadFile(path) //nolint:gosec // the user has named it
+	if err != nil {
+		return "", fmt.Errorf("secret: %w", err)
+	}
+	return strings.TrimRight(string(content), "\r\n"), nil
+}
+
+// ExpandVariables replaces each ${NAME} in a value by the environment variable NAME, which must be
+// set. The errors never contain a secret.
+func ExpandVariables(value string, env func(string) string) (string, error) {
 	var missing []string
 	expanded := variable.ReplaceAllStringFunc(value, func(reference string) string {
 		name := variable.FindStringSubmatch(reference)[1]
@@ -69,14 +81,16 @@ func output(commandLine string) (string, error) {
 // secretParameters are the URL parameters whose values are secrets.
 var secretParameters = []string{"password", "sentinel_password", "token"}
 
-// secretKeys are the metadata keys whose values are secrets.
-var secretKeys = []string{"authorization", "cookie", "password", "secret", "token", "api-key", "apikey"}
+// secretKeys are parts of the metadata keys whose values are secrets.
+var secretKeys = []string{"auth", "cookie", "credential", "jwt", "passw", "secret", "token", "api-key", "api_key", "apikey"}
 
 // hidden is shown instead of a secret.
 const hidden = "[hidden]"
 
 // HasPassword reports whether the URL of a bus contains a password or a token.
-func HasPassword(busURL string) bool { return RedactURL(busURL) != busURL }
+func HasPassword(busURL string) bool {
+	return strings.ContainsAny(busURL, "@?") && RedactURL(busURL) != busURL
+}
 
 // RedactURL returns the URL of a bus without its password or token. A value that is a reference to a
 // secret is returned unchanged. If a part cannot be parsed, it is hidden as well.
@@ -91,8 +105,8 @@ func RedactURL(busURL string) string {
 	// The last at sign ends the part with user and password. Everything before it belongs to that
 	// part, even a slash, because a password that is not percent-encoded may contain one.
 	base, query, hasQuery := strings.Cut(rest, "?")
-	if strings.Contains(query, "@") {
-		return scheme + "://" + hidden // The password contains a question mark.
+	if strings.Contains(query, "@") || strings.Contains(query, "%40") {
+		return scheme + "://" + hidden // The password contains a question mark, or a parameter is a URL with a password.
 	}
 	if at := strings.LastIndexByte(base, '@'); at >= 0 {
 		base = redactUser(scheme, base[:at]) + base[at:]
@@ -105,10 +119,12 @@ func RedactURL(busURL string) string {
 }
 
 // redactUser hides the password in user:password. On NATS, a user without a password is a token, so
-// it is hidden, too.
+// it is hidden, too. A name with an at sign or a comma contains the user of another host.
 func redactUser(scheme, user string) string {
 	name, password, hasPassword := strings.Cut(user, ":")
 	switch {
+	case strings.ContainsAny(name, "@,"):
+		return hidden
 	case hasPassword && !isReference(password):
 		return name + ":" + hidden
 	case !hasPassword && (scheme == "nats" || scheme == "tls") && !isReference(user):
@@ -129,6 +145,17 @@ func redactQuery(query string) string {
 	return strings.Join(parameters, "&")
 }
 
+// Hosts returns the URL of a bus without user, password and parameters. Of a list of hosts, it
+// leaves out those before the last user.
+func Hosts(busURL string) string {
+	scheme, rest, found := strings.Cut(busURL, "://")
+	rest, query, _ := strings.Cut(rest, "?")
+	if !found || strings.Contains(query, "@") || strings.Contains(rest, "#") {
+		return "the bus" // a part of a password may be anywhere
+	}
+	return scheme + "://" + rest[strings.LastIndexByte(rest, '@')+1:]
+}
+
 // isReference reports whether a value consists of one reference to an environment variable.
 func isReference(value string) bool { return variable.FindString(value) == value && value != "" }
 
@@ -138,6 +165,17 @@ func (c Context) Redacted() Context {
 	c.Monitor = RedactURL(c.Monitor)
 	c.Metadata = RedactMetadata(c.Metadata)
 	return c
+}
+
+// StoresSecret reports whether the context contains a secret itself, instead of a reference to it.
+func (c Context) StoresSecret() bool {
+	for key, value := range c.Metadata {
+		isElsewhere := variable.MatchString(value) || strings.HasPrefix(value, "file:") || strings.HasPrefix(value, "cmd:")
+		if IsSecretKey(key) && !isElsewhere {
+			return true
+		}
+	}
+	return HasPassword(c.Bus) || HasPassword(c.Monitor)
 }
 
 // RedactMetadata returns a copy of metadata in which the values of keys that usually hold secrets

@@ -108,6 +108,9 @@ func newContextAdd(a *app.App) *cobra.Command {
 		Args:              arguments(1, 1),
 		ValidArgsFunction: completeContexts(a),
 		RunE: func(_ *cobra.Command, args []string) error {
+			if args[0] == "" {
+				return app.Usagef("context add: the name is empty")
+			}
 			if a.Flags.Bus == "" {
 				return app.Usagef("context add: --bus is missing")
 			}
@@ -132,14 +135,14 @@ func addContext(a *app.App, name string, added contexts.Context, metadata []stri
 	for _, header := range metadata {
 		key, value, found := cutHeader(header)
 		if !found {
-			return app.Usagef("-H %s: want key:value", redactedHeader(header))
+			return errHeader
 		}
 		if added.Metadata == nil {
 			added.Metadata = map[string]string{}
 		}
 		added.Metadata[key] = value
 	}
-	if contexts.HasPassword(added.Bus) {
+	if added.StoresSecret() {
 		a.Warnf("the password is stored in %s; a reference such as ${BUS_PASSWORD} or file:PATH keeps it elsewhere", a.ConfigFile())
 	}
 	if config.Contexts == nil {

@@ -84,33 +84,28 @@ func addHeader(metadata map[string]string, header string, env func(string) strin
 	}
 	key, value, found := cutHeader(header)
 	if !found {
-		return app.Usagef("-H %s: want key:value", redactedHeader(header))
+		return errHeader
 	}
+	var err error
 	if path, isFile := strings.CutPrefix(value, "@"); isFile {
-		value = "file:" + path
+		value, err = contexts.ReadSecret(path)
+	} else {
+		value, err = contexts.ExpandVariables(value, env)
 	}
-	expanded, err := contexts.Expand(value, env)
 	if err != nil {
 		return fmt.Errorf("-H %s: %w", key, err)
 	}
-	metadata[key] = expanded
+	metadata[key] = value
 	return nil
 }
+
+// errHeader does not repeat the header, which may be a secret without its key.
+var errHeader = app.Usagef("-H: want key:value")
 
 // cutHeader splits key:value and removes spaces around both.
 func cutHeader(header string) (key, value string, found bool) {
 	key, value, found = strings.Cut(header, ":")
 	return strings.TrimSpace(key), strings.TrimSpace(value), found && key != ""
-}
-
-// redactedHeader returns the beginning of a header without a colon, for an error. The rest is left
-// out, because it may be a secret.
-func redactedHeader(header string) string {
-	const most = 8
-	if len(header) > most {
-		return header[:most] + "..."
-	}
-	return header
 }
 
 // addHeaderFile adds the lines key:value of a file to metadata. It ignores empty lines and lines
