@@ -95,10 +95,13 @@ func (r *record) run(ctx context.Context, path string, patterns []string) (err e
 	}
 	r.app.Notef("%s", text)
 	if r.app.Format() == app.FormatJSON {
-		return r.app.JSON(map[string]any{
+		err := r.app.JSON(map[string]any{
 			"file": path, "events": r.writer.Events(), "missed": r.source.missed, "incomplete": r.incomplete,
 			"watched": r.source.watched, "servers": r.source.found,
 		})
+		if err != nil {
+			return err
+		}
 	}
 	if r.writer.Events() == 0 {
 		return app.Nobodyf("nothing was recorded")

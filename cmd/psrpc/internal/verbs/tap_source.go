@@ -204,7 +204,14 @@ func (s *tapSource) open(ctx context.Context, f *fleet.Fleet, patterns []string)
 
 // forward sends the events of a stream to events, until the stream or ctx ends.
 func forward(ctx context.Context, stream *fleet.TapStream, events chan<- tapResult) {
-	defer func() { _ = stream.Close() }()
+	defer func() {
+		// Nobody needs the events that still arrive. The stream warns of them if nobody reads them.
+		go func() {
+			for range stream.Channel() {
+			}
+		}()
+		_ = stream.Close()
+	}()
 	send := func(result tapResult) bool {
 		select {
 		case events <- result:
