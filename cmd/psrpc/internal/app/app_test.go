@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"testing"
 	"time"
 
@@ -166,6 +167,28 @@ func TestTable_AlignsColumns(t *testing.T) {
 	assert.Equal(t, "a\nb\n", stdout.String())
 }
 
+// Without a home directory, the files of the current directory are not used.
+func TestSettings_WithoutHome(t *testing.T) {
+	t.Parallel()
+	a := app.New()
+	a.Env = func(string) string { return "" }
+	if runtime.GOOS != "windows" {
+		assert.Empty(t, a.ConfigFile()+a.CacheDir())
+	}
+	_, err := a.Settings()
+	assert.NoError(t, err)
+}
+
+func TestReport_NamesTheServerThatFailed(t *testing.T) {
+	t.Parallel()
+	a, _, stderr := newApp(t, nil)
+	a.Flags.Output = "json"
+	failed := errors.WithFacts(errors.NewErrorf(errors.NotFound, "none"), errors.CallFacts{Method: "M"})
+	a.Report(t.Context(), app.Answered(failed, "SRV_1", time.Second))
+	assert.Contains(t, stderr.String(), `"server":"SRV_1"`)
+	assert.Contains(t, stderr.String(), `"took":"1.0 s"`)
+}
+
 // Text from peers may contain characters that control a terminal. They must be escaped.
 func TestMessageJSON_EscapesControlCharacters(t *testing.T) {
 	t.Parallel()
@@ -177,14 +200,6 @@ func TestMessageJSON_EscapesControlCharacters(t *testing.T) {
 	require.NoError(t, a.JSON(text))
 	assert.Equal(t, `"a\u001b[2J\u009b2J\u007fé\n"`+"\n", stdout.String())
 	assert.Equal(t, "a[2J2Jé\n", app.Printable(text))
-}
-
-func TestDuration(t *testing.T) {
-	t.Parallel()
-	for d, want := range map[time.Duration]string{
-		0: "0µs", 57 * time.Microsecond: "57µs", 800 * time.Microsecond: "0.8 ms", 14 * time.Millisecond: "14 ms",
-		3 * time.Second: "3.0 s", 330 * time.Second: "5m30s", -2 * time.Millisecond: "-2.0 ms",
-	} {
-		assert.Equal(t, want, app.Duration(d))
-	}
+	assert.Equal(t, "a[2J2Jé ", app.OneLine(text))
+	assert.Equal(t, "[8mhidden", app.Printable("\x1b[8mhidden"))
 }

@@ -132,7 +132,7 @@ func (a *App) Table(headers []string, rows [][]string) error {
 	if a.Format() == FormatName {
 		var names strings.Builder
 		for _, row := range rows {
-			names.WriteString(Printable(row[0]) + "\n")
+			names.WriteString(OneLine(row[0]) + "\n")
 		}
 		return a.write(names.String())
 	}
@@ -150,7 +150,7 @@ func alignColumns(rows [][]string) string {
 	for i, row := range rows {
 		clean[i] = slices.Clone(row)
 		for j, cell := range row {
-			clean[i][j] = strings.ReplaceAll(Printable(cell), "\n", " ")
+			clean[i][j] = OneLine(cell)
 			if j == len(widths) {
 				widths = append(widths, 0)
 			}
@@ -198,8 +198,8 @@ func (a *App) colored() bool {
 	}
 }
 
-// styleSequence matches what Styled adds to a text.
-var styleSequence = regexp.MustCompile("\x1b\\[[0-9;]*m")
+// styleSequence matches what Styled adds to a text, and no other style: some styles hide text.
+var styleSequence = regexp.MustCompile("\x1b\\[([01]|3[123])m")
 
 func displayWidth(text string) int {
 	return utf8.RuneCountInString(styleSequence.ReplaceAllString(text, ""))
@@ -219,6 +219,10 @@ func Printable(text string) string {
 	}
 	return printable.String() + withoutControls(text[end:])
 }
+
+// OneLine is like [Printable], but replaces line breaks by spaces, so that text from a peer cannot
+// look like a line of its own.
+func OneLine(text string) string { return strings.ReplaceAll(Printable(text), "\n", " ") }
 
 func withoutControls(text string) string {
 	return strings.Map(func(r rune) rune {

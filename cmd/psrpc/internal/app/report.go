@@ -5,10 +5,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"strings"
-	"time"
 
 	"google.golang.org/protobuf/encoding/protojson"
 
+	"github.com/dynpsrpc/dynpsrpc/cmd/psrpc/internal/human"
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
@@ -44,7 +44,7 @@ func (a *App) Report(ctx context.Context, err error) int {
 func describe(err error) string {
 	facts, _ := errors.FactsOf(err)
 	if facts.Reason == errors.ReasonNobodyListening {
-		return fmt.Sprintf("nobody listens to %s%s (publish %s)", facts.Method, topicSuffix(facts.Topic), Duration(facts.PublishTime))
+		return fmt.Sprintf("nobody listens to %s%s (publish %s)", facts.Method, topicSuffix(facts.Topic), human.Duration(facts.PublishTime))
 	}
 	exit, ok := errors.AsType[*exitError](err)
 	coded, isCoded := errors.AsType[errors.Error](err)
@@ -85,7 +85,7 @@ func (a *App) reportJSON(err error) {
 	if exit, ok := errors.AsType[*exitError](err); ok {
 		document.Hints, document.Server = exit.hints, exit.server
 		if exit.took > 0 {
-			document.Took = Duration(exit.took)
+			document.Took = human.Duration(exit.took)
 		}
 		switch exit.code {
 		case ExitUsage:
@@ -103,9 +103,11 @@ func (a *App) reportJSON(err error) {
 		document.Details = a.details(coded)
 	}
 	if facts, ok := errors.FactsOf(err); ok {
-		document.Server, document.Phase, document.Reason = facts.ServerID, string(facts.Phase), string(facts.Reason)
-		document.Declined = facts.Declined
-		document.Took = Duration(facts.PublishTime + facts.SelectionTime + facts.ResponseTime)
+		document.Phase, document.Reason, document.Declined = string(facts.Phase), string(facts.Reason), facts.Declined
+		document.Server = firstNonEmpty(facts.ServerID, document.Server)
+		if took := facts.PublishTime + facts.SelectionTime + facts.ResponseTime; took > 0 {
+			document.Took = human.Duration(took)
+		}
 	}
 	line, err := marshalLine(document)
 	if err == nil {
@@ -127,23 +129,4 @@ func (a *App) details(coded errors.Error) []json.RawMessage {
 		}
 	}
 	return details
-}
-
-// Duration returns a duration for people, with about two significant digits: 57µs, 0.8 ms, 14 ms,
-// 3.0 s, 5m30s.
-func Duration(d time.Duration) string {
-	switch {
-	case d < 0:
-		return "-" + Duration(-d)
-	case d < 100*time.Microsecond:
-		return fmt.Sprintf("%dµs", d.Microseconds())
-	case d < 10*time.Millisecond:
-		return fmt.Sprintf("%.1f ms", float64(d)/float64(time.Millisecond))
-	case d < time.Second:
-		return fmt.Sprintf("%d ms", d.Round(time.Millisecond).Milliseconds())
-	case d < time.Minute:
-		return fmt.Sprintf("%.1f s", d.Seconds())
-	default:
-		return d.Round(time.Second).String()
-	}
 }

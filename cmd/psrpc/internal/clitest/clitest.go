@@ -3,6 +3,7 @@ package clitest
 import (
 	"bytes"
 	"context"
+	"io"
 	"maps"
 	"path/filepath"
 	"strings"
@@ -26,6 +27,8 @@ type Env struct {
 	Context context.Context //nolint:containedctx // an optional argument of Run
 	// Now returns the current time. If it is nil, time.Now is used.
 	Now func() time.Time
+	// Stdin is the standard input. If it is nil, the standard input is the argument of Run.
+	Stdin io.Reader
 	// Terminal makes the standard output a terminal.
 	Terminal bool
 	// OnOutput is called during the run with each text that is written to the standard output or
@@ -48,6 +51,9 @@ func Run(tb testing.TB, env Env, stdin string, args ...string) Result {
 	stdout, stderr := &recorder{tee: env.OnOutput}, &recorder{tee: env.OnOutput}
 	a := app.New()
 	a.In, a.Out, a.Err = strings.NewReader(stdin), stdout, stderr
+	if env.Stdin != nil {
+		a.In = env.Stdin
+	}
 	a.Env = func(name string) string { return vars[name] }
 	a.Terminal = env.Terminal
 	a.GivenBus = env.Bus

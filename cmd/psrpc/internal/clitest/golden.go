@@ -58,7 +58,7 @@ func Durations(text string) string {
 	return duration.ReplaceAllString(text, "TIME")
 }
 
-var duration = regexp.MustCompile(`-?\b\d+(\.\d+)?( ms| s|µs|ms|s|m|h)(\d+(\.\d+)?(m|s|ms))*\b`)
+var duration = regexp.MustCompile(`-?\b\d+(\.\d+)?( ms| s| ns|µs|ms|s|m|h)(\d+(\.\d+)?(m|s|ms))*\b`)
 
 // IDs replaces the IDs of servers and clients, such as SRV_7hXkQ2mVbN1a, by SRV_1, SRV_2 and so on,
 // in the order in which they appear.

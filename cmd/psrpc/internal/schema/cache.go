@@ -7,7 +7,6 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"time"
 
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/descriptorpb"
@@ -23,7 +22,7 @@ const maxCached = 256
 // used, nothing is stored and nothing is found, without an error, because the cache only saves
 // time.
 type Cache struct {
-	// Dir is the directory of the files.
+	// Dir is the directory of the files. If it is empty, there is no cache.
 	Dir string
 	// Check reports whether the descriptors have the given digest. The cache removes a file for
 	// which it returns false.
@@ -35,8 +34,6 @@ type Entry struct {
 	Digest   string
 	Files    *descriptorpb.FileDescriptorSet
 	Versions []Version
-	// Stored is when the entry was stored or last used.
-	Stored time.Time
 }
 
 // digestName matches the names of the files in the cache.
@@ -44,6 +41,9 @@ var digestName = regexp.MustCompile(`^[0-9a-f]{8,64}\.binpb$`)
 
 // Get returns the descriptors with the given digest.
 func (c *Cache) Get(digest string) (*descriptorpb.FileDescriptorSet, bool) {
+	if c.Dir == "" {
+		return nil, false
+	}
 	path := c.path(digest)
 	encoded, err := os.ReadFile(path) //nolint:gosec // a name made of hex digits
 	if err != nil {
@@ -100,7 +100,7 @@ func (c *Cache) Entries() []Entry {
 		for i := range versions {
 			versions[i].Digest = digest
 		}
-		entries = append(entries, Entry{Digest: digest, Files: files, Versions: versions, Stored: file.ModTime()})
+		entries = append(entries, Entry{Digest: digest, Files: files, Versions: versions})
 	}
 	return entries
 }

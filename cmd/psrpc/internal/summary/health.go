@@ -14,10 +14,11 @@ func StatusOf(server *fleet.Server, service string) fleet.ServingStatus {
 		}
 		return health.Status
 	}
+	worst := health.Status
 	for _, status := range health.Services {
-		if status != fleet.StatusServing && health.Status == fleet.StatusServing {
-			return status
+		if worst == fleet.StatusServing || status == fleet.StatusNotServing {
+			worst = status
 		}
 	}
-	return health.Status
+	return worst
 }

@@ -19,6 +19,12 @@ func TestStatusOf(t *testing.T) {
 	assert.Equal(t, fleet.StatusNotServing, summary.StatusOf(well, "shop.Orders"))
 	assert.Equal(t, fleet.StatusServing, summary.StatusOf(well, "shop.Carts"))
 	assert.Equal(t, fleet.StatusServing, summary.StatusOf(well, "shop.Others"))
+	for range 20 { // The order of the services differs.
+		unclear := &fleet.Server{Health: fleet.Health{Status: fleet.StatusServing, Services: map[string]fleet.ServingStatus{
+			"shop.Orders": fleet.StatusUnknown, "shop.Carts": fleet.StatusNotServing, "shop.Others": fleet.StatusServing,
+		}}}
+		assert.Equal(t, fleet.StatusNotServing, summary.StatusOf(unclear, ""))
+	}
 	unwell := &fleet.Server{Health: fleet.Health{
 		Status: fleet.StatusNotServing, Services: map[string]fleet.ServingStatus{"shop.Carts": fleet.StatusServing},
 	}}

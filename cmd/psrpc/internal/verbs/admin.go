@@ -45,9 +45,9 @@ func administer(
 		case app.FormatJSON:
 			err = a.JSON(row)
 		case app.FormatName:
-			err = a.Printf("%s\n", app.Printable(server))
+			err = a.Printf("%s\n", app.OneLine(server))
 		default:
-			err = a.Printf("%s\n", app.Printable(server+" "+row.text))
+			err = a.Printf("%s\n", app.OneLine(server+" "+row.text))
 		}
 		if err != nil {
 			return err

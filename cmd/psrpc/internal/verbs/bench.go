@@ -2,7 +2,6 @@ package verbs
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"maps"
@@ -15,9 +14,9 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-	"google.golang.org/protobuf/reflect/protoreflect"
 
 	"github.com/dynpsrpc/dynpsrpc/cmd/psrpc/internal/app"
+	"github.com/dynpsrpc/dynpsrpc/cmd/psrpc/internal/contexts"
 	"github.com/dynpsrpc/dynpsrpc/cmd/psrpc/internal/human"
 	"github.com/dynpsrpc/dynpsrpc/cmd/psrpc/internal/load"
 	"github.com/dynpsrpc/dynpsrpc/dynamic"
@@ -244,12 +243,7 @@ func busName(a *app.App) string {
 	if err != nil || a.GivenBus != nil {
 		return "the bus"
 	}
-	u, err := url.Parse(settings.Bus)
-	if err != nil {
-		return "the bus"
-	}
-	u.User, u.RawQuery, u.Fragment = nil, "", ""
-	return u.String()
+	return contexts.Hosts(settings.Bus)
 }
 
 // target returns the method, the messages and the options for the load.
@@ -265,7 +259,7 @@ func (b *bench) target(ctx context.Context, method *registry.Method, args []stri
 	if method.Kind() == registry.KindSubscription {
 		of = method.Output()
 	}
-	text, err := templateText(&data{app: b.app, message: of}, args)
+	text, err := templateText(ctx, &data{app: b.app, message: of}, args)
 	if err != nil {
 		return nil, err
 	}
@@ -282,9 +276,10 @@ func (b *bench) target(ctx context.Context, method *registry.Method, args []stri
 
 // templateText returns the JSON for the arguments after a method. It does not parse JSON in them,
 // because it may contain template actions.
-func templateText(d *data, args []string) (string, error) {
+func templateText(ctx context.Context, d *data, args []string) (string, error) {
 	if !slices.ContainsFunc(args, func(arg string) bool { return !field.MatchString(arg) }) {
-		return fieldsAsJSON(d.message, args)
+		text, err := fieldsAsJSON(d.message, args)
+		return string(text), err
 	}
 	if len(args) > 1 {
 		return "", app.Usagef("bench sends one message again and again: %s is too much", quoted(args[1]))
@@ -294,25 +289,12 @@ func templateText(d *data, args []string) (string, error) {
 	case !isFile:
 		return args[0], nil
 	case path == "-":
-		text, err := io.ReadAll(d.app.In)
+		text, err := io.ReadAll(d.app.Input(ctx))
 		return string(text), err
 	default:
 		text, err := os.ReadFile(path) //nolint:gosec // the user has named it
 		return string(text), err
 	}
-}
-
-// fieldsAsJSON returns JSON with the fields that name=value pairs set.
-func fieldsAsJSON(message protoreflect.MessageDescriptor, args []string) (string, error) {
-	object := map[string]any{}
-	for _, arg := range args {
-		name, value, _ := strings.Cut(arg, "=")
-		if err := setField(object, message, strings.Split(name, "."), value); err != nil {
-			return "", err
-		}
-	}
-	encoded, err := json.Marshal(object)
-	return string(encoded), err
 }
 
 // measure runs the load that suits the method's kind.

@@ -12,6 +12,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/dynpsrpc/dynpsrpc/cmd/psrpc/internal/app"
+	"github.com/dynpsrpc/dynpsrpc/cmd/psrpc/internal/human"
 	"github.com/dynpsrpc/dynpsrpc/dynamic"
 	"github.com/dynpsrpc/dynpsrpc/errors"
 	"github.com/dynpsrpc/dynpsrpc/registry"
@@ -63,7 +64,7 @@ what the server sends until the server closes the stream, or is silent for the t
 	flags.Float32Var(&c.maximum, "max", 0, "affinity that is enough to stop waiting for better servers")
 	flags.BoolVar(&c.first, "first", false, "take the first server that claims")
 	flags.IntVar(&c.expect, "expect", 0, "end after this number of answers")
-	flags.IntVar(&c.repeat, "repeat", 1, "number of times that the request is sent")
+	flags.IntVar(&c.repeat, "repeat", 1, "number of times that the request of a call is sent")
 	flags.BoolVar(&c.emitDefaults, "emit-defaults", false, "print fields that have no value, too")
 	flags.BoolVar(&c.allowUnknown, "allow-unknown", false, "ignore fields of DATA that the schema does not have")
 	flags.BoolVar(&c.raw, "raw", false, "print answers as encoded protobuf instead of JSON")
@@ -78,8 +79,8 @@ func (c *call) run(ctx context.Context, name string, args []string) error {
 	if err := c.app.CheckWritable("call"); err != nil {
 		return err
 	}
-	if c.repeat < 1 {
-		return app.Usagef("--repeat %d: want at least 1", c.repeat)
+	if c.repeat < 1 || c.expect < 0 {
+		return app.Usagef("--repeat must be at least 1, and --expect must not be negative")
 	}
 	var err error
 	if c.method, err = c.app.Method(ctx, name); err != nil {
@@ -89,6 +90,9 @@ func (c *call) run(ctx context.Context, name string, args []string) error {
 		return app.Hint(app.Usagef("%s is a subscription", c.method.FullName()),
 			fmt.Sprintf("psrpc subscribe %s prints its updates; psrpc publish %s sends one", name, name))
 	}
+	if c.method.Kind() == registry.KindStream && c.repeat > 1 {
+		return app.Usagef("%s is a stream: --repeat is for calls", c.method.FullName())
+	}
 	if c.options, err = c.callOptions(); err != nil {
 		return err
 	}
@@ -97,9 +101,9 @@ func (c *call) run(ctx context.Context, name string, args []string) error {
 	}
 	d := &data{app: c.app, message: c.method.Input(), allowUnknown: c.allowUnknown}
 	if c.method.Kind() == registry.KindStream {
-		return c.stream(ctx, d.messages(args))
+		return c.stream(ctx, d.messages(ctx, args))
 	}
-	for message, err := range d.messages(args) {
+	for message, err := range d.messages(ctx, args) {
 		if err != nil {
 			return err
 		}
@@ -165,7 +169,7 @@ func (c *call) once(ctx context.Context, request proto.Message) error {
 	if err != nil {
 		return c.failed(err, server, time.Since(start))
 	}
-	c.app.Verbosef("%s %s", server, app.Duration(time.Since(start)))
+	c.app.Verbosef("%s %s", server, human.Duration(time.Since(start)))
 	return c.print(response)
 }
 
@@ -197,16 +201,16 @@ func (c *call) multi(ctx context.Context, request proto.Message) error {
 		}
 	}
 	if answered == 0 {
-		return app.Nobodyf("nobody answered %s within %s", c.method.FullName(), app.Duration(time.Since(start)))
+		return app.Nobodyf("nobody answered %s within %s", c.method.FullName(), human.Duration(time.Since(start)))
 	}
-	c.app.Verbosef("%s answered in %s", plural(answered, "server"), app.Duration(time.Since(start)))
+	c.app.Verbosef("%s answered in %s", human.Plural(answered, "server"), human.Duration(time.Since(start)))
 	return c.failedQuietly(failure)
 }
 
 // printAnswer prints the answer of one server of a multi call.
 func (c *call) printAnswer(server string, took time.Duration, response proto.Message) error {
 	if c.app.Format() != app.FormatJSON || c.raw {
-		c.app.Verbosef("%s %s", server, app.Duration(took))
+		c.app.Verbosef("%s %s", server, human.Duration(took))
 		return c.print(response)
 	}
 	encoded, err := c.app.MessageJSON(response, c.emitDefaults)
@@ -221,16 +225,15 @@ func (c *call) printAnswer(server string, took time.Duration, response proto.Mes
 
 // printFailure prints the error of one server of a multi call.
 func (c *call) printFailure(server string, failure error) error {
-	coded, _ := errors.AsType[errors.Error](failure)
 	if c.app.Format() != app.FormatJSON {
-		c.app.Notef("%s %s: %s", server, coded.Code(), coded.Error())
+		c.app.Notef("%s %s: %v", server, codeOf(failure), failure)
 		return nil
 	}
 	return c.app.JSON(struct {
-		Server  string           `json:"server"`
-		Code    errors.ErrorCode `json:"code"`
-		Message string           `json:"message"`
-	}{server, coded.Code(), coded.Error()})
+		Server  string `json:"server"`
+		Code    string `json:"code"`
+		Message string `json:"message"`
+	}{server, codeOf(failure), failure.Error()})
 }
 
 // print prints a message.
@@ -257,11 +260,15 @@ func (c *call) failed(err error, server string, took time.Duration) error {
 	if app.CodeOf(exit) != app.ExitNobody {
 		return exit
 	}
-	hint := "is the prefix right? psrpc list --scan shows who listens"
-	if c.method.Topics() {
-		hint = "is the topic right, and the prefix? psrpc list --scan shows who listens"
+	return app.Hint(app.Hint(exit, "the schema is "+c.app.Origin(c.method.Service())), hintListeners(c.method))
+}
+
+// hintListeners says what to do if nobody listens to a method.
+func hintListeners(method *registry.Method) string {
+	if method.Topics() {
+		return "is the topic right, and the prefix? psrpc list --scan shows who listens"
 	}
-	return app.Hint(app.Hint(exit, "the schema is "+c.app.Origin(c.method.Service())), hint)
+	return "is the prefix right? psrpc list --scan shows who listens"
 }
 
 // failedQuietly returns an error with the exit code for err, which has been printed already.
@@ -270,11 +277,4 @@ func (c *call) failedQuietly(err error) error {
 		return nil
 	}
 	return app.Exit(app.CodeOf(app.RPC(err)), nil)
-}
-
-func plural(n int, noun string) string {
-	if n == 1 {
-		return "1 " + noun
-	}
-	return fmt.Sprintf("%d %ss", n, noun)
 }

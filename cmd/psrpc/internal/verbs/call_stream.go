@@ -26,8 +26,7 @@ func (c *call) stream(ctx context.Context, messages iter.Seq2[proto.Message, err
 		return err
 	}
 	sent := make(chan error, 1)
-	// The goroutine ends when all messages are sent or the stream is closed. If it is reading the
-	// standard input, it may last until the process ends.
+	// The goroutine ends when all messages are sent, the stream is closed or ctx ends.
 	go func() { sent <- send(stream, messages) }()
 	silence := time.NewTimer(time.Hour)
 	silence.Stop()

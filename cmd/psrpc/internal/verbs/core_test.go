@@ -2,6 +2,7 @@ package verbs_test
 
 import (
 	"context"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -90,6 +91,8 @@ func TestCall_Golden(t *testing.T) {
 		{name: "call_subscription", args: "call Greeter/News"},
 		{name: "call_no_method", args: "call Greeter/Helo name=Ada"},
 		{name: "call_no_service", args: "call Orders/Get id=7"},
+		{name: "call_map_not_json", args: "call Greeter/Hello name=Ada tags=abc"},
+		{name: "call_repeated_stream", args: "call Greeter/Chat name=Ada --repeat 2"},
 		{name: "call_bad_header", args: "call Greeter/Hello name=Ada -H authorization"},
 		{name: "call_no_argument", args: "call"},
 		{name: "call_bad_flag", args: "call Greeter/Hello --naem Ada"},
@@ -103,6 +106,10 @@ func TestCall_Golden(t *testing.T) {
 		{name: "describe_server", args: "describe greeter-2", normalise: []func(string) string{
 			clitest.Replace("[0-9a-f]{8}  Hello", "DIGEST  Hello"), clitest.Replace("started .*", "started TIME"),
 			clitest.Replace(`dynpsrpc v\S+ go\S+`, "dynpsrpc VERSION GO"), clitest.Replace("process .*", "process ..."),
+		}},
+		{name: "describe_server_json", args: "describe greeter-2 -o json", normalise: []func(string) string{
+			clitest.Replace(`"digest":"[0-9a-f]+"`, `"digest":"DIGEST"`), clitest.Replace(`"started":"[^"]+"`, `"started":"TIME"`),
+			clitest.Replace(`dynpsrpc v\S+ go[^"]+`, "dynpsrpc VERSION GO"), clitest.Replace(`"process":\{[^}]+\}`, `"process":{}`),
 		}},
 		{name: "describe_unknown", args: "describe Gretter"},
 		{name: "publish_wrong_kind", args: "publish Greeter/Hello name=Ada"},
@@ -194,6 +201,28 @@ func TestSubscribe_EndsWhenInterrupted(t *testing.T) {
 	assert.Equal(t, 130, result.Exit)
 	assert.NotContains(t, result.Stderr, "canceled")
 }
+
+// A verb that waits for the standard input ends when it is interrupted.
+func TestCall_InterruptedWhileItWaitsForInput(t *testing.T) {
+	t.Parallel()
+	stdin, writer := io.Pipe()
+	t.Cleanup(func() { assert.NoError(t, writer.Close()) })
+	for _, args := range [][]string{
+		{"call", "Greeter/Hello", "@-"}, {"publish", "Greeter/News", "@-"}, {"bench", "Greeter/Hello", "@-"},
+	} {
+		ctx, interrupt := context.WithCancel(t.Context())
+		env := greeterEnv(t)
+		env.Context, env.Stdin = ctx, readFunc(func(p []byte) (int, error) {
+			interrupt()
+			return stdin.Read(p)
+		})
+		assert.Equal(t, 130, clitest.Run(t, env, "", args...).Exit, args)
+	}
+}
+
+type readFunc func(p []byte) (int, error)
+
+func (f readFunc) Read(p []byte) (int, error) { return f(p) }
 
 func TestCall_SchemaFromFiles(t *testing.T) {
 	t.Parallel()

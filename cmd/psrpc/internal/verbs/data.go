@@ -1,6 +1,7 @@
 package verbs
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -35,15 +36,15 @@ var field = regexp.MustCompile(`^([A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z0-9_-]+)*)=`
 // messages returns the messages that the arguments stand for. An argument is a JSON value or a file
 // with JSON values: @file, or @- for the standard input. Arguments name=value make one message
 // together. Without arguments, there is one empty message. Each message is read when it is needed,
-// so those from a pipe are sent as they come.
-func (d *data) messages(args []string) iter.Seq2[proto.Message, error] {
+// so those from a pipe are sent as they come. Waiting for the standard input ends when ctx ends.
+func (d *data) messages(ctx context.Context, args []string) iter.Seq2[proto.Message, error] {
 	return func(yield func(proto.Message, error) bool) {
 		if !slices.ContainsFunc(args, func(arg string) bool { return !field.MatchString(arg) }) {
 			yield(d.fromFields(args))
 			return
 		}
 		for _, arg := range args {
-			for encoded, err := range d.values(arg) {
+			for encoded, err := range d.values(ctx, arg) {
 				if err != nil {
 					yield(nil, err)
 					return
@@ -60,12 +61,12 @@ func (d *data) messages(args []string) iter.Seq2[proto.Message, error] {
 const argument = "DATA"
 
 // values returns the JSON values of one argument.
-func (d *data) values(arg string) iter.Seq2[json.RawMessage, error] {
+func (d *data) values(ctx context.Context, arg string) iter.Seq2[json.RawMessage, error] {
 	return func(yield func(json.RawMessage, error) bool) {
 		var source io.Reader = strings.NewReader(arg)
 		where := argument
 		if path, isFile := strings.CutPrefix(arg, "@"); isFile && path == "-" {
-			source, where = d.app.In, "standard input"
+			source, where = d.app.Input(ctx), "standard input"
 		} else if isFile {
 			file, err := os.Open(path) //nolint:gosec // the user has named it
 			if err != nil {
@@ -210,18 +211,23 @@ func isWellKnown(message protoreflect.MessageDescriptor) bool {
 // fromFields makes a message from arguments name=value. If a name is repeated, its values make a
 // list.
 func (d *data) fromFields(args []string) (proto.Message, error) {
-	object := map[string]any{}
-	for _, arg := range args {
-		name, value, _ := strings.Cut(arg, "=")
-		if err := setField(object, d.message, strings.Split(name, "."), value); err != nil {
-			return nil, err
-		}
-	}
-	encoded, err := json.Marshal(object)
+	encoded, err := fieldsAsJSON(d.message, args)
 	if err != nil {
 		return nil, err
 	}
 	return d.decode(encoded)
+}
+
+// fieldsAsJSON returns JSON with the fields that name=value pairs set.
+func fieldsAsJSON(message protoreflect.MessageDescriptor, args []string) ([]byte, error) {
+	object := map[string]any{}
+	for _, arg := range args {
+		name, value, _ := strings.Cut(arg, "=")
+		if err := setField(object, message, strings.Split(name, "."), value); err != nil {
+			return nil, err
+		}
+	}
+	return json.Marshal(object)
 }
 
 // setField sets the field with the given path in object, the JSON form of message.
@@ -248,6 +254,9 @@ func setField(object map[string]any, message protoreflect.MessageDescriptor, pat
 		return setField(inner, fd.Message(), rest, value)
 	case len(rest) > 0:
 		return fmt.Errorf("%s.%s cannot be set: %s is not a message; give the whole field as JSON", path[0], strings.Join(rest, "."), path[0])
+	case (fd.IsMap() || fd.IsList() && strings.HasPrefix(value, "[")) && !json.Valid([]byte(value)):
+		example, err := json.Marshal(zeroOf(fd, 0))
+		return errors.Join(fmt.Errorf("%s=%s: want JSON such as %s", path[0], quoted(value), example), err)
 	case fd.IsList() && !strings.HasPrefix(value, "["):
 		list, _ := object[name].([]any)
 		object[name] = append(list, fieldValue(fd, value))

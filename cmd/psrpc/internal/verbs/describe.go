@@ -3,6 +3,7 @@ package verbs
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -72,10 +73,14 @@ func (d *describe) run(ctx context.Context, name string) error {
 	symbol, err := d.find(ctx, name)
 	if errors.Is(err, schema.ErrNotFound) {
 		server, problem := d.findServer(ctx, name)
-		if server == nil || problem != nil {
+		switch {
+		case server == nil:
 			return err // err already says if the servers are out of reach
+		case problem != nil:
+			return fmt.Errorf("server %s refuses to answer: %w", name, problem)
+		default:
+			return d.printServer(server)
 		}
-		return d.printServer(server)
 	}
 	if err != nil {
 		return err
@@ -226,7 +231,7 @@ func (d *describe) writeFile(file protoreflect.FileDescriptor) error {
 	if err := os.WriteFile(path, []byte(source), 0o644); err != nil { //nolint:gosec // schemas are not secret
 		return err
 	}
-	return d.app.Printf("%s\n", path)
+	return d.app.Printf("%s\n", app.OneLine(path))
 }
 
 // descriptorJSON returns the descriptor of a symbol in its JSON form. reg contains the custom

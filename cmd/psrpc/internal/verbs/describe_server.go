@@ -3,7 +3,6 @@ package verbs
 import (
 	"context"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -36,8 +35,19 @@ type serverDocument struct {
 	Version  string            `json:"app_version,omitempty"`
 	Labels   map[string]string `json:"labels,omitempty"`
 	Health   string            `json:"health"`
+	Checks   []checkRow        `json:"checks,omitempty"`
+	Bus      []string          `json:"bus,omitempty"`
+	Process  *processDocument  `json:"process,omitempty"`
 	Services []serviceDocument `json:"services"`
 	Plugins  []string          `json:"plugins,omitempty"`
+}
+
+type processDocument struct {
+	OS         string `json:"os"`
+	Arch       string `json:"arch"`
+	Processors uint32 `json:"processors"`
+	Goroutines uint64 `json:"goroutines"`
+	HeapBytes  uint64 `json:"heap_bytes"`
 }
 
 type serviceDocument struct {
@@ -51,13 +61,13 @@ type serviceDocument struct {
 func (d *describe) printServer(s *fleet.Server) error {
 	document := serverDocument{
 		Server: s.ID, State: s.State.String(), Started: s.Started, Software: s.Software, App: s.App, Version: s.AppVersion,
-		Labels: s.Labels, Health: s.Health.Status.String(),
+		Labels: s.Labels, Health: s.Health.Status.String(), Checks: checkRows(s), Services: []serviceDocument{},
 	}
 	rows := [][2]string{
 		{"server", s.ID},
 		{"app", strings.TrimSpace(s.App + " " + s.AppVersion)},
 		{"software", s.Software},
-		{"labels", labels(s.Labels)},
+		{"labels", labelText(s.Labels)},
 		{"state", fmt.Sprintf("%s, started %s", s.State, s.Started.UTC().Format(time.RFC3339))},
 		{"health", s.Health.Status.String()},
 	}
@@ -65,9 +75,11 @@ func (d *describe) printServer(s *fleet.Server) error {
 		rows = append(rows, [2]string{"", strings.TrimSpace(fmt.Sprintf("%s %s %s", check.Name, check.Status, check.Text))})
 	}
 	if b := s.Bus; b != nil {
-		rows = append(rows, [2]string{"bus", strings.Join(slices.Concat([]string{b.Kind}, b.Modes), ", ")})
+		document.Bus = slices.Concat([]string{b.Kind}, b.Modes)
+		rows = append(rows, [2]string{"bus", strings.Join(document.Bus, ", ")})
 	}
 	if r := s.Runtime; r != nil {
+		document.Process = &processDocument{r.OS, r.Arch, r.NumCPU, r.Goroutines, r.HeapBytes}
 		rows = append(rows, [2]string{"process", fmt.Sprintf("%s/%s, %d processors, %d goroutines, %d MiB of heap", r.OS, r.Arch, r.NumCPU, r.Goroutines, r.HeapBytes>>20)})
 	}
 	for _, plugin := range s.Plugins {
@@ -75,7 +87,7 @@ func (d *describe) printServer(s *fleet.Server) error {
 		rows = append(rows, [2]string{"plugin", fmt.Sprintf("%s %s %s", plugin.Name, plugin.Version, plugin.State)})
 	}
 	for _, service := range s.Services {
-		v := serviceDocument{Name: service.Name, WireName: service.WireName, Digest: service.Digest.String()}
+		v := serviceDocument{Name: service.Name, WireName: service.WireName, Digest: service.Digest.String(), Methods: []string{}}
 		for _, method := range service.Methods {
 			v.Methods = append(v.Methods, method.Name)
 		}
@@ -88,17 +100,8 @@ func (d *describe) printServer(s *fleet.Server) error {
 	var text strings.Builder
 	for _, row := range rows {
 		if row[1] != "" {
-			fmt.Fprintf(&text, "%-9s %s\n", row[0], app.Printable(row[1]))
+			fmt.Fprintf(&text, "%-9s %s\n", row[0], app.OneLine(row[1]))
 		}
 	}
 	return d.app.Printf("%s", text.String())
-}
-
-// labels returns labels in the form a=1, b=2.
-func labels(m map[string]string) string {
-	var pairs []string
-	for _, key := range slices.Sorted(maps.Keys(m)) {
-		pairs = append(pairs, key+"="+m[key])
-	}
-	return strings.Join(pairs, ", ")
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/bus"
 	"github.com/dynpsrpc/dynpsrpc/cmd/psrpc/internal/app"
 	"github.com/dynpsrpc/dynpsrpc/cmd/psrpc/internal/doctor"
+	"github.com/dynpsrpc/dynpsrpc/cmd/psrpc/internal/human"
 	"github.com/dynpsrpc/dynpsrpc/dynamic/fleet"
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
@@ -83,7 +84,7 @@ func (d *diagnosis) run(ctx context.Context) error {
 		return app.RPC(err)
 	}
 	if d.window > time.Second && d.app.Terminal {
-		d.app.Notef("this takes %s", app.Duration(d.window))
+		d.app.Notef("this takes %s", human.Duration(d.window))
 	}
 	report, err := doctor.Examine(ctx, doctor.Target{Bus: b, Fleet: asked, Variants: d.variants},
 		doctor.Options{Window: d.window, Only: d.checks})
@@ -117,7 +118,7 @@ func (d *diagnosis) print(report doctor.Report) error {
 	var text strings.Builder
 	line := func(severity doctor.Severity, first, rest string) {
 		padded := fmt.Sprintf("%-5s", string(severity))
-		fmt.Fprintf(&text, "%s %-*s %s\n", d.app.Styled(styleOf(severity), padded), idWidth, first, app.Printable(rest))
+		fmt.Fprintf(&text, "%s %-*s %s\n", d.app.Styled(styleOf(severity), padded), idWidth, first, app.OneLine(rest))
 	}
 	indent := strings.Repeat(" ", 5+1+idWidth+1)
 	reported := make(map[string]bool)
@@ -130,7 +131,7 @@ func (d *diagnosis) print(report doctor.Report) error {
 	}
 	quiet := slices.DeleteFunc(slices.Clone(report.Passed), func(id string) bool { return reported[id] })
 	if len(quiet) > 0 {
-		fmt.Fprintf(&text, "%s %s\n", d.app.Styled(app.StyleGreen, "ok   "), plural(len(quiet), "more check"))
+		fmt.Fprintf(&text, "%s %s\n", d.app.Styled(app.StyleGreen, "ok   "), human.Plural(len(quiet), "more check"))
 	}
 	for i, skip := range report.Skipped {
 		// One cause, such as a broker that is down, may make the doctor skip many checks. Print it

@@ -52,11 +52,12 @@ func runEvents(ctx context.Context, a *app.App, flags *eventsFlags) error {
 	if err != nil {
 		return err
 	}
-	watching, cancel := context.WithCancel(ctx)
+	watching := ctx
 	if flags.duration > 0 {
+		var cancel context.CancelFunc
 		watching, cancel = context.WithTimeout(ctx, flags.duration)
+		defer cancel()
 	}
-	defer cancel()
 	// Subscribe before asking the servers, so that no change is missed while they answer.
 	changes, err := f.Changes(watching)
 	if err != nil {
@@ -158,11 +159,11 @@ func showChange(a *app.App, change *fleet.Change) error {
 	case app.FormatJSON:
 		return a.JSON(row)
 	case app.FormatName:
-		return a.Printf("%s\n", app.Printable(change.ServerID))
+		return a.Printf("%s\n", app.OneLine(change.ServerID))
 	default:
 		text := strings.Join(slices.DeleteFunc(details, func(s string) bool { return s == "" }), " ")
 		line := fmt.Sprintf("%s  %-16s  %-15s  %s", change.At.In(a.Now().Location()).Format("15:04:05.000"), change.ServerID,
 			strings.ReplaceAll(row.Kind, "_", " "), text)
-		return a.Printf("%s\n", app.Printable(strings.TrimRight(line, " ")))
+		return a.Printf("%s\n", app.OneLine(strings.TrimRight(line, " ")))
 	}
 }

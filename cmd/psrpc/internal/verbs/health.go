@@ -26,7 +26,7 @@ func newHealth(a *app.App) *cobra.Command {
 		Short: "Show the health of servers; exit code 5 unless all are well",
 		Long: `Show the health of servers, or of one service on them.
 
-The exit code is 5 if a server is not well, or if all servers are draining. With --watch, it is that
+The exit code is 5 if a server is not well, or if all servers are draining. With --count, it is that
 of the last table.`,
 		Args:              arguments(0, 1),
 		ValidArgsFunction: completeServices(a, false),
@@ -147,17 +147,25 @@ func someOf(names []string) string {
 }
 
 func newHealthRow(server *fleet.Server, status fleet.ServingStatus) healthRow {
-	row := healthRow{Server: server.ID, App: appText(server), State: server.State.String(), Status: status.String()}
+	row := healthRow{
+		Server: server.ID, App: appText(server), State: server.State.String(), Status: status.String(), Checks: checkRows(server),
+	}
 	for name, status := range server.Health.Services {
 		if row.Services == nil {
 			row.Services = make(map[string]string)
 		}
 		row.Services[name] = status.String()
 	}
-	for _, check := range server.Health.Checks {
-		row.Checks = append(row.Checks, checkRow{check.Name, check.Status.String(), check.Text, check.Since.UTC()})
-	}
 	return row
+}
+
+// checkRows returns the checks of a server for the format json.
+func checkRows(server *fleet.Server) []checkRow {
+	var rows []checkRow
+	for _, check := range server.Health.Checks {
+		rows = append(rows, checkRow{check.Name, check.Status.String(), check.Text, check.Since.UTC()})
+	}
+	return rows
 }
 
 // statusText returns a status in words.

@@ -190,3 +190,10 @@ func TestTop_Interrupted(t *testing.T) {
 	assert.Empty(t, result.Stderr)
 	assert.Contains(t, result.Stdout, "\x1b[H\x1b[J", "a table takes the place of the one before")
 }
+
+func TestTop_OnceKeepsTheScreen(t *testing.T) {
+	t.Parallel()
+	result := clitest.Run(t, clitest.Env{Bus: shop(t), Terminal: true}, "", "top", "--once", "--interval", "100ms", "--color", "never")
+	assert.Equal(t, 0, result.Exit, result.Stderr)
+	assert.NotContains(t, result.Stdout, "\x1b")
+}

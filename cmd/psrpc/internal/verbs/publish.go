@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/dynpsrpc/dynpsrpc/cmd/psrpc/internal/app"
+	"github.com/dynpsrpc/dynpsrpc/cmd/psrpc/internal/human"
 	"github.com/dynpsrpc/dynpsrpc/dynamic"
 )
 
@@ -71,7 +72,7 @@ func (p *publish) run(ctx context.Context, name string, args []string) error {
 	published := 0
 	start := time.Now()
 	d := &data{app: p.app, message: method.Output(), allowUnknown: p.allowUnknown}
-	for message, err := range d.messages(args) {
+	for message, err := range d.messages(ctx, args) {
 		if err != nil {
 			return err
 		}
@@ -85,7 +86,7 @@ func (p *publish) run(ctx context.Context, name string, args []string) error {
 			published++
 		}
 	}
-	p.app.Notef("%s published", plural(published, "update"))
+	p.app.Notef("%s published", human.Plural(published, "update"))
 	return nil
 }
 

@@ -1,6 +1,10 @@
 package verbs
 
-import "github.com/dynpsrpc/dynpsrpc/cmd/psrpc/internal/app"
+import (
+	"math"
+
+	"github.com/dynpsrpc/dynpsrpc/cmd/psrpc/internal/app"
+)
 
 // report is the result of a verb in all formats of the output.
 type report struct {
@@ -43,11 +47,20 @@ func note(a *app.App, lines ...string) error {
 		return nil
 	}
 	for _, line := range lines {
-		if err := a.Printf("%s\n", app.Printable(line)); err != nil {
+		if err := a.Printf("%s\n", app.OneLine(line)); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// finite returns an affinity that JSON can express: peers may claim with infinity, or with what is
+// not a number.
+func finite(affinity float32) float32 {
+	if math.IsNaN(float64(affinity)) {
+		return 0
+	}
+	return max(-math.MaxFloat32, min(affinity, math.MaxFloat32))
 }
 
 // These are the headers of columns that several tables have.

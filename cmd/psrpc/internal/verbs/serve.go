@@ -396,5 +396,5 @@ func (s *serve) print(a mock.Answer) {
 	} else {
 		text += fmt.Sprintf(" -> %s", line.Response)
 	}
-	_ = s.app.Printf("%s %s (%s)\n", s.app.Now().Format("15:04:05.000"), app.Printable(text), a.Source)
+	_ = s.app.Printf("%s %s (%s)\n", s.app.Now().Format("15:04:05.000"), app.OneLine(text), a.Source)
 }

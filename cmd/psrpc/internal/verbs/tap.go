@@ -166,7 +166,7 @@ func (t *tap) print(event *fleet.TapEvent, key requestKey, payload json.RawMessa
 		return t.app.JSON(tapped{
 			Time: event.At.UTC(), Server: event.ServerID, Kind: event.Kind.String(), Method: event.Method, Topic: event.Topic,
 			Client: event.ClientID, Request: event.RequestID, Duration: event.Duration, Code: event.Code,
-			Affinity: event.Affinity, Metadata: event.Metadata, Size: event.Size, Payload: payload, Missed: event.Missed,
+			Affinity: finite(event.Affinity), Metadata: event.Metadata, Size: event.Size, Payload: payload, Missed: event.Missed,
 		})
 	}
 	switch event.Kind {
@@ -181,9 +181,9 @@ func (t *tap) print(event *fleet.TapEvent, key requestKey, payload json.RawMessa
 func (t *tap) line(event *fleet.TapEvent, message, response string) error {
 	cells := []string{
 		event.At.Format("15:04:05.000"),
-		padded(orDash(event.ServerID), 20),
+		padded(orNone(event.ServerID), 20),
 		padded(withTopic(event), 28),
-		padded(orDash(event.ClientID), 20),
+		padded(orNone(event.ClientID), 20),
 		padded(took(event), 8),
 		padded(what(event), 12),
 		message,
@@ -191,18 +191,11 @@ func (t *tap) line(event *fleet.TapEvent, message, response string) error {
 	if response != "" && (t.app.Wide() || message == "") {
 		cells = append(cells, "-> "+response)
 	}
-	return t.app.Printf("%s\n", strings.TrimRight(app.Printable(strings.Join(cells, "  ")), " "))
+	return t.app.Printf("%s\n", strings.TrimRight(app.OneLine(strings.Join(cells, "  ")), " "))
 }
 
 // padded returns text, with spaces at the end to fill width characters.
 func padded(text string, width int) string { return fmt.Sprintf("%-*s", width, text) }
-
-func orDash(text string) string {
-	if text == "" {
-		return human.None
-	}
-	return text
-}
 
 func withTopic(event *fleet.TapEvent) string {
 	if len(event.Topic) == 0 {

@@ -14,6 +14,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/bus"
 	"github.com/dynpsrpc/dynpsrpc/cmd/psrpc/internal/app"
 	"github.com/dynpsrpc/dynpsrpc/cmd/psrpc/internal/demo"
+	"github.com/dynpsrpc/dynpsrpc/cmd/psrpc/internal/human"
 	"github.com/dynpsrpc/dynpsrpc/dynamic"
 	"github.com/dynpsrpc/dynpsrpc/dynamic/fleet"
 	"github.com/dynpsrpc/dynpsrpc/errors"
@@ -55,6 +56,9 @@ machine only, as it does by default.`,
 }
 
 func (u *up) run(ctx context.Context) error {
+	if u.servers < 0 {
+		return app.Usagef("--servers %d: the number must not be negative", u.servers)
+	}
 	broker, err := startBroker(u.listen, u.monitor)
 	if err != nil {
 		return err
@@ -172,5 +176,5 @@ try      %spsrpc list
          psrpc call Greeter/All name=Ada -v
          psrpc subscribe Greeter/News
          curl -d '{"name":"Ada"}' -H 'Content-Type: application/json' %[3]s/greeting.Greeter/Hello
-`, url, monitor, gatewayURL, plural(u.servers, "server"), export)
+`, url, monitor, gatewayURL, human.Plural(u.servers, "server"), export)
 }

@@ -30,13 +30,14 @@ func (f *watchFlags) addInterval(cmd *cobra.Command) {
 const minInterval = 100 * time.Millisecond
 
 // run calls show once. With --watch, it calls show again and again until ctx ends, --count is
-// reached or show fails. On a terminal, it then clears the screen before each call.
+// reached or show fails. On a terminal, it then clears the screen before each call, unless there is
+// only one.
 func (f *watchFlags) run(ctx context.Context, a *app.App, show func(context.Context) error) error {
 	if err := f.check(); err != nil {
 		return err
 	}
 	for shown := 1; ; shown++ {
-		if f.watch && a.Terminal && a.Format() != app.FormatJSON {
+		if f.watch && f.count != 1 && a.Terminal && a.Format() != app.FormatJSON {
 			if err := a.Printf(clearScreen); err != nil {
 				return err
 			}

@@ -72,7 +72,7 @@ func (w *who) run(ctx context.Context, name string, args []string) error {
 	if err != nil {
 		return err
 	}
-	for request, err := range w.requests(method, args) {
+	for request, err := range w.requests(ctx, method, args) {
 		if err != nil {
 			return err
 		}
@@ -89,7 +89,7 @@ func (w *who) run(ctx context.Context, name string, args []string) error {
 
 // requests returns the messages that the argument DATA stands for. For a stream, it returns one
 // nil, because a stream is opened without a message.
-func (w *who) requests(method *registry.Method, args []string) iter.Seq2[any, error] {
+func (w *who) requests(ctx context.Context, method *registry.Method, args []string) iter.Seq2[any, error] {
 	return func(yield func(any, error) bool) {
 		if method.Kind() == registry.KindStream {
 			if len(args) > 0 {
@@ -100,7 +100,7 @@ func (w *who) requests(method *registry.Method, args []string) iter.Seq2[any, er
 			return
 		}
 		d := &data{app: w.app, message: method.Input(), allowUnknown: w.allowUnknown}
-		for message, err := range d.messages(args) {
+		for message, err := range d.messages(ctx, args) {
 			if !yield(message, err) {
 				return
 			}
@@ -112,7 +112,7 @@ func (w *who) requests(method *registry.Method, args []string) iter.Seq2[any, er
 func (w *who) show(method *registry.Method, result *dynamic.CandidatesResult) error {
 	if result.Receivers == 0 && len(result.Candidates) == 0 {
 		return app.Hint(app.Nobodyf("nobody listens to %s", method.FullName()),
-			"is the topic right, and the prefix? psrpc list --scan shows who listens")
+			hintListeners(method))
 	}
 	if w.app.Format() == app.FormatName {
 		result.Candidates = slices.DeleteFunc(result.Candidates, func(c dynamic.Candidate) bool { return c.Declined })
@@ -163,7 +163,7 @@ func whoReport(result *dynamic.CandidatesResult) *report {
 		Silent: known(result.Silent), Receivers: known(result.Receivers),
 	}
 	for _, answer := range answers {
-		row := whoRow{answer.ServerID, answer.Affinity, int64(answer.After), answer.ServerID == result.Selected}
+		row := whoRow{answer.ServerID, finite(answer.Affinity), int64(answer.After), answer.ServerID == result.Selected}
 		remark := ""
 		switch {
 		case answer.Declined:

@@ -2,6 +2,7 @@ package verbs_test
 
 import (
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"sync/atomic"
@@ -57,4 +58,14 @@ func TestWho_Nobody(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "greeter.proto")
 	require.NoError(t, os.WriteFile(path, fmt.Appendf(nil, greeterSource, ""), 0o600))
 	goldenWho(t, "who-nobody", clitest.Run(t, clitest.Env{Bus: empty}, "", "who", "Greeter/Best", "-p", path))
+}
+
+// JSON has no infinity, but servers may claim with it.
+func TestWho_InfiniteAffinity(t *testing.T) {
+	t.Parallel()
+	b := newBus(t)
+	startGreeterOn(t, b, greeterOptions{id: "SRV_first", affinity: float32(math.Inf(1))})
+	result := clitest.Run(t, clitest.Env{Bus: b}, "", "who", "Greeter/Best", "name=Ada", "-o", "json")
+	assert.Equal(t, 0, result.Exit, result.Stderr)
+	assert.Contains(t, result.Stdout, `"affinity":3.4028235e+38`)
 }
