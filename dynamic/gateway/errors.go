@@ -167,5 +167,5 @@ func (g *Gateway) writeProblem(w http.ResponseWriter, err error) {
 	header.Set("Cache-Control", "no-store")
 	setRetryAfter(header, err)
 	w.WriteHeader(statusOf(err))
-	_, _ = w.Write(append(g.problemJSON(err, ""), '\n'))
+	_, _ = w.Write(append(g.problemJSON(err, ""), '\n')) //nolint:gosec // browsers do not take JSON for a page
 }
