@@ -23,6 +23,9 @@ const (
 	// firstShardWait is how long Servers waits for the first shard, before it asks the other
 	// servers.
 	firstShardWait = 100 * time.Millisecond
+	// firstPageTime is how long the answers of the first shard may arrive undisturbed on a bus that
+	// does not count receivers. All others are asked at once there, and all answer at once.
+	firstPageTime = 20 * time.Millisecond
 	// shardsAtOnce is the number of shards of a large fleet that are asked at the same time.
 	shardsAtOnce = 4
 )
@@ -133,10 +136,9 @@ func (f *Fleet) askAll(ctx context.Context, o *queryOptions, yield yieldServer) 
 	askFirst := func(ctx context.Context, yield yieldServer) {
 		defer closeKnown()
 		f.ask(ctx, o, shardScope(0), func(s *Server, err error) bool {
-			answers.Add(1)
-			if !counts {
-				// askRest uses the number only on a bus that counts receivers.
-				closeKnown()
+			if answers.Add(1) == 1 && !counts {
+				// askRest uses the number of answers only on a bus that counts receivers.
+				time.AfterFunc(firstPageTime, closeKnown)
 			}
 			return yield(s, err)
 		})
