@@ -22,11 +22,11 @@ GOFLAGS    := $(shell $(GO) env GOFLAGS)
 WAZEVO     := github.com/tetratelabs/wazero/internal/engine/wazevo
 RACE_FLAGS := -race -ldflags=-w '-toolexec=env GOGC=400' -gcflags=all=-dwarf=false \
 	$(foreach part,backend frontend ssa,'-gcflags=$(WAZEVO)/$(part)/...=-race=false -dwarf=false')
-# The packages that take longest start first. Those of the command line are left to make tools.
-TEST_PACKAGES := ./tests/e2e ./tests/faults ./dynamic/plugin/... $$($(GO) list ./... | grep -v /cmd/)
+# The packages that take longest start first. Those of the command line and of the gateway are left to make tools.
+TEST_PACKAGES := ./tests/e2e ./tests/faults ./dynamic/plugin/... $$($(GO) list ./... | grep -Ev '/(cmd|gateway|natsmicro|tapfilter)(/|$$$$)')
 
 # The build tag tools selects the tests that take too long for make test.
-TOOLS_PACKAGES := ./cmd/... ./dynamic/fleet/...
+TOOLS_PACKAGES := ./cmd/... ./dynamic/fleet/... ./dynamic/gateway/... ./example/gateway
 TOOLS_FLAGS    := -tags=tools -vet=off -p=2 -parallel=4 -timeout=10m
 # The systems for which make cross builds the command line.
 BINARIES := linux/amd64 linux/arm64 darwin/arm64 windows/amd64
@@ -52,7 +52,7 @@ test tools race: export GOFLAGS += $(RACE_FLAGS)
 test: redis-server ## Run all tests with the race detector; sets up what they need
 	$(GO) test $(TEST_FLAGS) -count=$(COUNT) $(TEST_PACKAGES)
 
-tools: redis-server ## Run the tests of the command line and the slow ones of fleets
+tools: redis-server ## Run the tests of the command line and of the gateway, and the slow ones of fleets
 	$(GO) test $(TOOLS_FLAGS) -race -shuffle=on -count=$(COUNT) $(TOOLS_PACKAGES)
 
 chaos: redis-server ## Run the tests that break brokers, links and processes; 12 minutes on 2 cores

@@ -91,7 +91,7 @@ var rules = []rule{
 	{"cmd/psrpc/internal/app",
 		[]string{
 			"errors", "registry", "bus", "bus/...", "dynamic", "dynamic/fleet", "internal/...",
-			"cmd/psrpc/internal/schema", "cmd/psrpc/internal/contexts",
+			"cmd/psrpc/internal/schema", "cmd/psrpc/internal/contexts", "cmd/psrpc/internal/human",
 		},
 		"it is what all verbs share, and knows none of them"},
 	{"cmd/psrpc/internal/verbs", []string{"..."}, "it connects the command line with the logic"},
