@@ -23,7 +23,7 @@ WAZEVO     := github.com/tetratelabs/wazero/internal/engine/wazevo
 RACE_FLAGS := -race -ldflags=-w '-toolexec=env GOGC=400' -gcflags=all=-dwarf=false \
 	$(foreach part,backend frontend ssa,'-gcflags=$(WAZEVO)/$(part)/...=-race=false -dwarf=false')
 # The packages that take longest start first. Those of the command line and of the gateway are left to make tools.
-TEST_PACKAGES := ./tests/e2e ./tests/faults ./dynamic/plugin/... $$($(GO) list ./... | grep -Ev '/(cmd|gateway|natsmicro|tapfilter)(/|$$$$)')
+TEST_PACKAGES := ./tests/e2e ./tests/faults ./dynamic/plugin/... $$($(GO) list ./... | grep -Ev '/(cmd|gateway|natsmicro|tapfilter)(/|$$)')
 
 # The build tag tools selects the tests that take too long for make test.
 TOOLS_PACKAGES := ./cmd/... ./dynamic/fleet/... ./dynamic/gateway/... ./example/gateway
