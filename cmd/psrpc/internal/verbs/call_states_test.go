@@ -44,7 +44,7 @@ func TestCall_ServerFrozenOrKilled(t *testing.T) {
 			require.Equal(t, 0, clitest.Run(t, env, "", "call", "Greeter/Hello", "name=Ada").Exit)
 			proxy.BlackHoleAll()
 			for _, format := range []string{"table", "json"} {
-				result := clitest.Run(t, env, "", "call", "Greeter/Hello", "name=Ada", "--timeout", "400ms", "-o", format)
+				result := clitest.Run(t, env, "", "call", "Greeter/Hello", "name=Ada", "--timeout", "900ms", "-o", format)
 				clitest.Golden(t, "frozen_"+name+"_"+format, result, clitest.Durations)
 			}
 			proxy.Refuse()
