@@ -189,14 +189,26 @@ func (r *Registry) store(services []*Service) ([]*Service, error) {
 			// An equal service is already registered.
 			continue
 		}
-		s.types.registry = r
-		r.types.addFile(s.descriptor.ParentFile())
-		r.byName.Store(string(s.Name()), s)
-		r.byWireName.Store(s.wireName, s)
-		r.grpcServices.Delete(string(s.Name()))
+		r.insertLocked(s)
 		r.generation.Add(1)
 	}
 	return registered, nil
+}
+
+// insertLocked makes s known by its names, and the types of its file. The caller must hold r.mu, and
+// must count the change in r.generation when it is complete.
+func (r *Registry) insertLocked(s *Service) {
+	s.types.registry = r
+	r.types.addFile(s.descriptor.ParentFile())
+	r.byName.Store(string(s.Name()), s)
+	r.byWireName.Store(s.wireName, s)
+	r.grpcServices.Delete(string(s.Name()))
+}
+
+// wireNameTaken returns the error for a service whose wire name belongs to another registered one.
+func wireNameTaken(s, other *Service) error {
+	return fmt.Errorf("service %s: %w: service %s is %q on the wire as well: register one of them with WithWireName",
+		s.Name(), ErrWireNameTaken, other.Name(), s.wireName)
 }
 
 // checkLocked decides which service is registered for s: s itself, or the registered service if
@@ -219,8 +231,7 @@ func (r *Registry) checkLocked(s *Service, batch map[string]*Service) (*Service,
 			s.Name(), ErrWireNameTaken, other.Name(), s.wireName)
 	}
 	if other, taken := r.ServiceByWireName(s.wireName); taken {
-		return nil, fmt.Errorf("service %s: %w: service %s is %q on the wire as well: register one of them with WithWireName",
-			s.Name(), ErrWireNameTaken, other.Name(), s.wireName)
+		return nil, wireNameTaken(s, other)
 	}
 	return s, nil
 }

@@ -1,7 +1,5 @@
 package registry
 
-import "fmt"
-
 // Replace is like [Registry.Register], but if a service with the same full name is registered, the
 // new one takes its place in one step, so that the service can be looked up at all times. Replace
 // fails with [ErrWireNameTaken] if a service with another full name uses the wire name. Calls that
@@ -29,17 +27,12 @@ func (r *Registry) swap(s *Service) (old *Service, err error) {
 	defer r.mu.Unlock()
 	old, exists := r.Service(string(s.Name()))
 	if other, taken := r.ServiceByWireName(s.wireName); taken && other != old {
-		return nil, fmt.Errorf("service %s: %w: service %s is %q on the wire as well: register one of them with WithWireName",
-			s.Name(), ErrWireNameTaken, other.Name(), s.wireName)
+		return nil, wireNameTaken(s, other)
 	}
 	if exists && old.descriptor == s.descriptor && old.wireName == s.wireName {
 		return old, nil
 	}
-	s.types.registry = r
-	r.types.addFile(s.descriptor.ParentFile())
-	r.byName.Store(string(s.Name()), s)
-	r.byWireName.Store(s.wireName, s)
-	r.grpcServices.Delete(string(s.Name()))
+	r.insertLocked(s)
 	if exists {
 		r.types.removeFile(old.descriptor.ParentFile())
 		if old.wireName != s.wireName {
