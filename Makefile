@@ -22,14 +22,18 @@ GOFLAGS    := $(shell $(GO) env GOFLAGS)
 WAZEVO     := github.com/tetratelabs/wazero/internal/engine/wazevo
 RACE_FLAGS := -race -ldflags=-w '-toolexec=env GOGC=400' -gcflags=all=-dwarf=false \
 	$(foreach part,backend frontend ssa,'-gcflags=$(WAZEVO)/$(part)/...=-race=false -dwarf=false')
-# The packages that take longest start first. Those of the command line and of the gateway are left to make tools.
-TEST_PACKAGES := ./tests/e2e ./tests/faults ./dynamic/plugin/... $$($(GO) list ./... | grep -Ev '/(cmd|gateway|natsmicro|tapfilter)(/|$$)')
+# The packages that take longest start first. Those of what operates a fleet are left to make tools.
+TEST_PACKAGES := ./tests/e2e ./tests/chaos ./dynamic/plugin/... $$($(GO) list ./... | grep -Ev '/(cmd|dynamic/(explorer|fleet|gateway)|example/(gateway|operated))(/|$$)')
 
 # The build tag tools selects the tests that take too long for make test.
-TOOLS_PACKAGES := ./cmd/... ./dynamic/fleet/... ./dynamic/gateway/... ./example/gateway
+TOOLS_PACKAGES := ./cmd/... ./dynamic/fleet/... ./dynamic/gateway/... ./dynamic/explorer ./example/gateway ./example/operated
 TOOLS_FLAGS    := -tags=tools -vet=off -p=2 -parallel=4 -timeout=10m
-# The systems for which make cross builds the command line.
-BINARIES := linux/amd64 linux/arm64 darwin/arm64 windows/amd64
+# Where make dist writes the command line, and the systems for which it builds it.
+DIST         ?= $(CURDIR)/dist
+DIST_TARGETS ?= linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 windows/arm64
+# Settings of whoever builds must not change the binaries.
+DIST_ENV     := env GOFLAGS=-buildvcs=true GOEXPERIMENT= GOAMD64=v1 GOARM64=v8.0 CGO_ENABLED=0
+SHA256       := $(shell command -v sha256sum || echo shasum -a 256)
 
 # The tests print their figures.
 CHAOS_FLAGS := -tags=chaos -vet=off -count=1 -v
@@ -38,33 +42,47 @@ DURATION    ?= 10m
 INTEROP_FLAGS := -vet=off -count=1 -v -parallel=4
 OLDEST_PSRPC  := -modfile=oldest.mod -tags=psrpc_oldest
 
+# The tests print their figures. The browser takes much of both processors.
+EXPLORER_FLAGS := -vet=off -count=1 -v -parallel=2 -timeout=10m
+
+DEPLOY_FLAGS := -vet=off -count=1 -v -timeout=60m
+
 # What make bench is given: see go -C tests/bench run . -h
 BENCH_FLAGS ?= -rounds 5 -time 1s -json $(CURDIR)/bench.json
 
 .DEFAULT_GOAL := help
-.PHONY: help test tools chaos soak interop race bench bench-tool rivals microbench fuzz lint cross cover tidy generate redis-server
+.PHONY: help test tools chaos soak interop explorer screenshots race bench bench-tool rivals microbench fuzz lint cross cover tidy generate dist deploy redis-server deploy-tools chromium
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 test tools race: export GOFLAGS += $(RACE_FLAGS)
+# By default, each program with the race detector waits for a second before it exits, so that goroutines which still
+# run can be reported. The tests end theirs themselves. The programs that the tests start inherit this setting too.
+test tools race: export GORACE ?= atexit_sleep_ms=20
 
 test: redis-server ## Run all tests with the race detector; sets up what they need
 	$(GO) test $(TEST_FLAGS) -count=$(COUNT) $(TEST_PACKAGES)
 
-tools: redis-server ## Run the tests of the command line and of the gateway, and the slow ones of fleets
+tools: redis-server ## Run the tests of what operates a fleet: package fleet, the command line, the gateway, the explorer
 	$(GO) test $(TOOLS_FLAGS) -race -shuffle=on -count=$(COUNT) $(TOOLS_PACKAGES)
 
 chaos: redis-server ## Run the tests that break brokers, links and processes; 12 minutes on 2 cores
-	$(GO) test $(CHAOS_FLAGS) -timeout=25m ./tests/chaos
+	$(GO) test $(CHAOS_FLAGS) -timeout=25m ./tests/chaos/long
 
 soak: redis-server ## Break both brokers and the processes on them every 5 s for DURATION (10m)
-	$(GO) test $(CHAOS_FLAGS) -timeout=0 -run=TestSoak ./tests/chaos -duration=$(DURATION)
+	$(GO) test $(CHAOS_FLAGS) -timeout=0 -run=TestSoak ./tests/chaos/long -duration=$(DURATION)
 
 interop: redis-server ## Run the tests beside the real psrpc, two versions of it, and those of the benchmarks; 3 minutes
 	$(GO) -C tests/interop test $(INTEROP_FLAGS) ./...
 	$(GO) -C tests/interop test $(INTEROP_FLAGS) $(OLDEST_PSRPC) ./...
 	$(GO) -C tests/bench test -vet=off -count=1 ./...
+
+explorer: redis-server chromium ## Run the tests of the gateway and of the explorer in a browser; 3 minutes
+	$(GO) -C tests/explorer test $(EXPLORER_FLAGS) ./...
+
+screenshots: redis-server chromium ## Write the pictures of docs/explorer.md
+	$(GO) -C tests/explorer test -vet=off -count=1 -run=TestScreenshots . -screenshots=$(CURDIR)/docs/img
 
 race: COUNT = 5
 race: redis-server ## Run all tests with the race detector, five times over, on 1, 2 and 4 processors
@@ -97,15 +115,28 @@ lint: $(TOOLS)/golangci-lint-$(GOLANGCI_LINT_VERSION) ## Run the linters; .golan
 	$< run ./...
 	cd tests/bench && $< run ./...
 	cd tests/interop && $< run ./...
+	cd tests/explorer && $< run ./...
+	cd tests/deploy && $< run ./...
 
-cross: ## Build for the other operating systems, and the binaries of the command line
+cross: ## Build for the other operating systems
 	@set -e; for os in darwin windows freebsd; do \
 		echo "building for $$os"; GOOS=$$os CGO_ENABLED=0 $(GO) build ./...; \
-	done; \
-	for target in $(BINARIES); do \
-		echo "building psrpc for $$target"; \
-		GOOS=$${target%/*} GOARCH=$${target#*/} CGO_ENABLED=0 $(GO) build -trimpath -o $(TOOLS)/psrpc-$${target%/*}-$${target#*/} ./cmd/psrpc; \
 	done
+
+# The binaries depend on the commit and on the version of Go only. Each has a list of the modules in it.
+dist: ## Build psrpc for all systems (DIST_TARGETS) into dist (DIST), with checksums
+	@mkdir -p '$(DIST)' && rm -f '$(DIST)'/psrpc-* && cp LICENSE '$(DIST)'
+	@set -e; for target in $(DIST_TARGETS); do \
+		os=$${target%/*} arch=$${target#*/}; name=psrpc-$$os-$$arch; \
+		if [ $$os = windows ]; then name=$$name.exe; fi; \
+		echo "building $$name"; \
+		GOOS=$$os GOARCH=$$arch $(DIST_ENV) $(GO) build -trimpath -ldflags='-s -w' -o '$(DIST)'/$$name ./cmd/psrpc; \
+		(cd '$(DIST)' && $(GO) version -m $$name >$$name.modules.txt); \
+	done
+	@cd '$(DIST)' && $(SHA256) LICENSE psrpc-* >SHA256SUMS
+
+deploy: redis-server deploy-tools ## Check what is in deploy, and that make dist is reproducible; 10 minutes on 2 cores
+	$(GO) -C tests/deploy test $(DEPLOY_FLAGS) ./...
 
 cover: ## Write coverage.html and print the total
 	$(GO) test -coverpkg=./... -coverprofile=coverage.out ./...
@@ -116,6 +147,8 @@ tidy: ## Tidy go.mod and format the code
 	$(GO) mod tidy
 	$(GO) -C tests/bench mod tidy
 	$(GO) -C tests/interop mod tidy
+	$(GO) -C tests/explorer mod tidy
+	$(GO) -C tests/deploy mod tidy
 	sed 's/psrpc v0.8.2$$/psrpc v0.7.2/' tests/interop/go.mod >tests/interop/oldest.mod
 	$(GO) -C tests/interop list -mod=mod $(OLDEST_PSRPC) -deps -test ./... >/dev/null
 	gofmt -w .
@@ -138,6 +171,30 @@ redis-server:
 	if command -v redis-server >/dev/null; then exit 0; fi; \
 	echo "NOTICE: no redis-server found and none could be installed: tests use an in-memory stand-in" >&2; \
 	if [ -n "$$CI" ]; then echo "CI is set: a real redis-server is required" >&2; exit 1; fi
+
+# The tests of the explorer use Debian's chromium: from PATH, else from the system's package manager. Without one they
+# are skipped; with CI set that is a failure.
+chromium:
+	@if command -v chromium >/dev/null; then exit 0; fi; \
+	if command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then \
+		echo "installing chromium"; \
+		(apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends chromium fonts-dejavu-core) \
+			>/dev/null || true; \
+	fi; \
+	if command -v chromium >/dev/null; then exit 0; fi; \
+	echo "NOTICE: no chromium found and none could be installed: the tests of the explorer are skipped" >&2; \
+	if [ -n "$$CI" ]; then echo "CI is set: chromium is required" >&2; exit 1; fi
+
+# The tests of what is in deploy use promtool, Prometheus and systemd-analyze. Without them, they are skipped, or fail
+# if CI is set.
+deploy-tools:
+	@packages=; command -v promtool >/dev/null || packages=prometheus; \
+	command -v systemd-analyze >/dev/null || packages="$$packages systemd"; \
+	if [ -n "$$packages" ] && command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then \
+		echo "installing $$packages"; \
+		(apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends $$packages) \
+			>/dev/null || true; \
+	fi
 
 $(TOOLS)/golangci-lint-$(GOLANGCI_LINT_VERSION):
 	GOBIN=$(TOOLS) $(GO) install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_LINT_VERSION)

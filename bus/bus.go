@@ -14,8 +14,8 @@ var (
 	// Nothing has been sent in this case.
 	ErrFrameTooLarge = errors.NewErrorf(errors.ResourceExhausted, "frame is too large for the bus")
 	// ErrMisrouted is passed to a [DeliveryReport] if the broker gave the frame only to processes
-	// that do not serve its channel. The frame was not handled, although other processes may
-	// serve the channel.
+	// that do not serve its channel. This can happen on NATS, where several channels may share a
+	// subject. Other processes may serve the channel, but they have not received the frame.
 	ErrMisrouted = errors.NewErrorf(errors.Unavailable, "the broker gave the frame to processes that do not serve its channel")
 )
 
@@ -65,9 +65,9 @@ type Bus interface {
 	// nothing has been sent and report is not called.
 	Publish(ctx context.Context, channel Channel, frame []byte, report DeliveryReport) error
 
-	// Subscribe registers handler to be called for each frame published on channel from now on. It
-	// returns once the broker has confirmed the subscription. ctx limits only how long Subscribe
-	// waits, not the lifetime of the subscription.
+	// Subscribe registers handler for the frames that are published on channel. mode determines
+	// which of them it receives. Subscribe returns once the broker has confirmed the subscription.
+	// ctx limits only how long Subscribe waits, not the lifetime of the subscription.
 	Subscribe(ctx context.Context, channel Channel, mode Mode, handler Handler) (Subscription, error)
 
 	// Close ends all subscriptions and releases the resources of the bus. It returns once
@@ -85,7 +85,8 @@ type Subscription interface {
 }
 
 // Multiplexed is implemented by subscriptions of a bus that counts several subscriptions to a
-// channel as a single receiver. For example, the broker may count connections.
+// channel as a single receiver. For example, Redis counts the connections that have subscriptions,
+// not the subscriptions.
 type Multiplexed interface {
 	Subscription
 	// Subscribers returns the number of subscriptions, including this one, that the bus currently
@@ -99,15 +100,15 @@ type Multiplexed interface {
 // is full.
 type RefusalNotifier interface {
 	Subscription
-	// NotifyRefused makes the bus call handler with each frame of the queue that the broker has
-	// refused to assign to this process. Another process may handle the frame. Like any Handler,
-	// handler must neither block nor modify the frame. Frames that were refused before the call are
-	// not passed to handler. Call NotifyRefused at most once.
+	// NotifyRefused makes the bus call handler with each queue frame that the broker has refused to
+	// assign to this process. Another process may still handle the frame. Like any Handler, handler
+	// must neither block nor modify the frame. Frames that were refused before the call are not
+	// passed to handler. Call NotifyRefused at most once.
 	NotifyRefused(handler Handler)
 }
 
-// ReceiverCounter is implemented by buses that may be unable to count the receivers of a frame. All
-// other buses count them.
+// ReceiverCounter is implemented by buses that may be unable to count the receivers of a frame. A
+// bus that does not implement it always counts them.
 type ReceiverCounter interface {
 	Bus
 	// CountsReceivers reports whether a [DeliveryReport] gets the number of receivers. A bus always
@@ -122,8 +123,9 @@ type ReceiverCounter interface {
 type Competing interface {
 	Bus
 	// ReceiverID returns an ID of at most 256 bytes that no other bus has, not even in another
-	// process. If the bus counts receivers, all of its subscriptions to a channel are counted as a
-	// single receiver. A bus always returns the same result.
+	// process. Servers announce it, so that clients know which servers share a bus. If the bus
+	// counts receivers, all of its subscriptions to a channel count as a single receiver. A bus
+	// always returns the same result.
 	ReceiverID() string
 }
 

@@ -27,8 +27,8 @@
 //
 // # Readiness
 //
-// When Subscribe returns, the subscription is live. It receives every frame that any process
-// publishes from then on.
+// When Subscribe returns, the subscription is live. The frames that any process publishes from then
+// on are delivered to it as described above.
 //
 // # Ordering
 //
@@ -38,10 +38,10 @@
 //
 // # Behavior under load
 //
-// A [Handler] never blocks. It stores the frame in the mailbox of a consumer, which is a bounded
-// buffer, or hands the frame to a waiting call. A slow consumer therefore never delays other
-// consumers. Instead, its own mailbox fills up. The bus may run a handler on any goroutine,
-// including the publisher's, and may call it from several goroutines at the same time.
+// A [Handler] must not block. The handlers of package dynamic store the frame in a consumer's
+// mailbox, which is a bounded buffer, or hand it to a waiting call. A slow consumer therefore never
+// delays other consumers. Instead, its own mailbox fills up. The bus may run a handler on any
+// goroutine, including the publisher's, and may call it from several goroutines at the same time.
 //
 // The queue of frames to be sent to the broker is bounded. If it is full, Publish may wait for
 // space until its context ends. While the broker is known to be unreachable, Publish and Subscribe

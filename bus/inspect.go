@@ -6,40 +6,41 @@ import (
 	"time"
 )
 
-// Inspector is implemented by buses that can tell who listens to their channels. It also sees the
-// processes of psrpc, and processes that do not answer. It is meant for tools that show what is on
-// a bus.
+// Inspector is implemented by buses that can list the channels of the broker and count their
+// subscriptions. They include those of psrpc processes, and of processes that no longer answer.
+// Inspector is meant for tools that show what is on a bus.
 type Inspector interface {
 	Bus
 	// Count returns the number of subscriptions of each channel, whoever made them, in the order of
 	// the arguments. It costs the broker little.
 	//
 	// On Redis, all subscriptions of a connection to a channel count as one. On NATS, the channels
-	// of a subject have the same number, because the server does not know routing keys. If the bus
-	// knows only whether a channel has subscriptions, the number is 1 for at least one. If it does
-	// not even know that, the number is [Unknown].
+	// of a subject have the same number, because the server does not know routing keys. A bus that
+	// knows only whether a channel has subscriptions returns 1 if there are any. If it does not
+	// even know that, it returns [Unknown].
 	//
 	// Count returns the error of ctx if ctx ends first, ErrClosed if the bus is closed, and an
-	// error with code permission_denied if the broker does not permit the question.
+	// error with code permission_denied if the broker does not permit the command.
 	Count(ctx context.Context, channels ...Channel) ([]int, error)
-	// Scan visits all channels of psrpc and dynpsrpc processes that have a subscription, in no
-	// particular order. Channels with another prefix than that of the bus are left out. Scan costs
-	// the broker time in proportion to the number of all its channels, so it should be called when
-	// a person asks, not at regular intervals.
+	// Scan visits the subscribed channels of all psrpc and dynpsrpc processes, in no particular
+	// order. It omits channels whose prefix differs from that of the bus. The time that Scan costs
+	// the broker grows with the number of all channels on the broker. Call it when a person asks,
+	// not at regular intervals.
 	//
-	// If Scan fails, the last pair has an error. It has code unimplemented if the broker does not
-	// tell its channels to this bus.
+	// If Scan fails, the last pair has an error. It has code unimplemented if this bus cannot list
+	// the broker's channels.
 	Scan(ctx context.Context) iter.Seq2[Presence, error]
-	// Prefixes returns the prefixes of the channels that psrpc and dynpsrpc processes have on the
-	// broker, at most 1,000, sorted. Processes with different prefixes do not hear each other. An
-	// empty string stands for channels without a prefix. Another prefix than that of the bus is
-	// found only if it ends with a character other than a letter, a digit or an underscore, such as
-	// a dot or a colon. Prefixes costs as much as Scan, and has the same errors.
+	// Prefixes returns the sorted prefixes of the channels of psrpc and dynpsrpc processes, at most
+	// 1,000 of them. Processes with different prefixes cannot reach each other. An empty string
+	// stands for channels without a prefix. The prefix of this bus may end with any character. Any
+	// other prefix is found only if it ends with a character such as a dot or a colon. A letter, a
+	// digit or an underscore does not suffice. Prefixes costs as much as Scan and returns the same
+	// errors.
 	Prefixes(ctx context.Context) ([]string, error)
 	// Peers returns the connections of the broker that have subscriptions, including those of other
-	// programs. It costs the broker time in proportion to the number of its connections. The result
-	// is empty if the bus has no broker. The error has code unimplemented if the broker does not
-	// tell its connections to this bus.
+	// programs. The time that Peers costs the broker grows with the number of all connections. The
+	// result is empty if the bus has no broker. The error has code unimplemented if this bus cannot
+	// list the broker's connections.
 	Peers(ctx context.Context) ([]Peer, error)
 }
 
@@ -50,8 +51,8 @@ const MaxPrefixes = 1000
 const (
 	// CarriesRequests stands for the requests or updates of a method.
 	CarriesRequests = "REQ"
-	// CarriesGrants stands for the grants of clients. Only methods whose servers claim requests
-	// have such a channel.
+	// CarriesGrants stands for the messages by which clients grant a request to one of the servers
+	// that have claimed it. Only methods whose servers claim requests have such a channel.
 	CarriesGrants = "RCLAIM"
 	// CarriesStreams stands for stream messages, to the servers of a method or to a client.
 	CarriesStreams = "STR"
@@ -59,14 +60,15 @@ const (
 	CarriesResponses = "RES"
 	CarriesClaims    = "CLAIM"
 	// CarriesCancellations, CarriesDiscovery, CarriesPresence and CarriesUnicast stand for messages
-	// that only dynpsrpc processes exchange. The subscribers of a service's cancellations are its
-	// dynpsrpc servers.
+	// that only dynpsrpc processes exchange. Each dynpsrpc server of a service subscribes to the
+	// service's cancellations.
 	CarriesCancellations = "CANCEL"
 	CarriesDiscovery     = "DISCOVER"
 	CarriesPresence      = "PRESENCE"
 	CarriesUnicast       = "UNICAST"
-	// CarriesMarker stands for a Redis channel without messages, to which dynpsrpc processes
-	// subscribe while they compete with others for the requests of a queue.
+	// CarriesMarker stands for a Redis channel without messages. dynpsrpc processes subscribe to it
+	// while they compete for the requests of a queue. Each can then tell whether psrpc processes
+	// compete, too.
 	CarriesMarker = "MARKER"
 	// CarriesPrivate stands for a NATS subject that is used only by the dynpsrpc servers of one
 	// queued method. These processes are also among the receivers of the queue.
@@ -79,8 +81,9 @@ type Presence struct {
 	Channel string
 	// Service is the name of the service on the bus, without its proto package.
 	Service string
-	// Method is the name of the method. It is empty if the channel belongs to no method, and if the
-	// broker does not know the method. On NATS, all methods of a service and topic share a subject.
+	// Method is the name of the method. It is empty if the channel belongs to no method or if the
+	// broker does not know the method. By default, all methods of a service and topic share a
+	// subject on NATS.
 	Method string
 	// Topic holds the parts of the topic. It is nil if there is none.
 	Topic []string
@@ -88,15 +91,16 @@ type Presence struct {
 	// and streams, as most subjects of servers do on NATS.
 	Carries string
 	// Queue reports whether the channel is a queue, so that each frame goes to only one of its
-	// receivers. It is always false on Redis, where the name of a channel does not tell this.
+	// receivers. It is always false on Redis, where the name of a channel does not show this.
 	Queue bool
-	// ClientID is the ID of the client that listens. It is empty for the channels of servers.
+	// ClientID is the ID of the client that subscribes. It is empty for the channels of servers.
 	ClientID string
-	// Address identifies a server in the name of its unicast channel. It is not the server's ID.
+	// Address is the part of a unicast channel's name that identifies the server. It is not the
+	// server's ID.
 	Address string
 	// Receivers is the number of subscriptions, counted as by [Inspector.Count].
 	Receivers int
-	// Peers holds the connections that listen. It is nil if the broker does not know them, as on
+	// Peers holds the connections that subscribe. It is nil if the broker does not list them, as on
 	// Redis.
 	Peers []Peer
 }
@@ -124,27 +128,27 @@ type Informed interface {
 	// Settings returns the settings of the bus. It never blocks.
 	Settings() Settings
 	// RoundTrip returns the time that the broker takes to answer a command on the connection of the
-	// bus. It costs the broker no more than a PING. It returns 0 if the bus has no broker. Its
-	// errors are those of Info.
+	// bus. It costs the broker no more than a PING. It returns 0 if the bus has no broker. It
+	// returns the same errors as Info.
 	RoundTrip(ctx context.Context) (time.Duration, error)
-	// Info asks the broker for facts about it. It is meant for tools: it may open a connection to
-	// each of the broker's servers. Facts that the broker does not tell are zero, and Info.Withheld
-	// says why.
+	// Info asks the broker for facts about the broker. It is meant for tools, because it may open a
+	// connection to each of the broker's servers. Facts that the broker does not reveal are zero,
+	// and Info.Withheld says why.
 	//
 	// Info returns the error of ctx if ctx ends first, ErrClosed if the bus is closed, and an error
 	// with code unavailable if the broker does not answer.
 	Info(ctx context.Context) (Info, error)
 }
 
-// Settings are the settings of a bus that its peers may need to know. They contain no password,
-// token or user name.
+// Settings are the settings of a bus that the users of other buses may need to know. They contain
+// no password, token or user name.
 type Settings struct {
 	// Kind is "local", "redis" or "nats".
 	Kind string
 	// Prefix is the prefix of all channels.
 	Prefix string
-	// Modes holds the modes that all peers must share, "sharded" or "subject_per_method", and the
-	// kind of Redis installation, "cluster" or "sentinel", unless it is a single server.
+	// Modes holds the modes that all peers must share: "sharded" or "subject_per_method". On Redis,
+	// it also contains "cluster" or "sentinel", unless Redis is a single server.
 	Modes []string
 	// Database is the number of the Redis database that holds the locks of queues.
 	Database int
@@ -184,7 +188,7 @@ type Info struct {
 	SlowConsumers int64
 	// Connections is the number of connections to the broker.
 	Connections int
-	// Withheld contains the reason for each fact that the broker does not tell.
+	// Withheld contains the reason for each fact that the broker does not reveal.
 	Withheld []string
 }
 

@@ -117,13 +117,11 @@ func (b *Local) subscribers(channel string) *fanout.Subscribers {
 	return typed
 }
 
-// Subscribe registers handler to be called for each frame published on channel from now on.
+// Subscribe registers handler for the frames that are published on channel from now on. mode
+// determines which of them it receives.
 func (b *Local) Subscribe(ctx context.Context, channel Channel, mode Mode, handler Handler) (Subscription, error) {
-	if err := nilarg.ContextErr(ctx); err != nil {
+	if err := nilarg.SubscribeErr(ctx, handler); err != nil {
 		return nil, err
-	}
-	if handler == nil {
-		return nil, nilarg.ErrHandler
 	}
 	subscriber := fanout.NewSubscriber(mode == Queue, handler)
 	b.mu.Lock()

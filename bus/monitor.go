@@ -26,9 +26,9 @@ type Stats struct {
 	// Dropped counts the frames known to have been lost between the broker and a [Handler].
 	Dropped uint64
 	// DroppedBy maps each known reason to the number of frames that were dropped for that reason. A
-	// reason is a short word, for example the code of the broker's error reply, such as OOM or NOPERM.
-	// MISROUTED stands for queue frames that arrived only at processes that do not serve their method.
-	// The map is nil if no frame was dropped for a known reason.
+	// reason is a short word, for example the code of the broker's error reply, such as OOM.
+	// MISROUTED stands for queue frames that arrived only at processes that do not serve their
+	// method. The map is nil if no frame was dropped for a known reason.
 	DroppedBy map[string]uint64
 }
 
@@ -43,8 +43,8 @@ const (
 	// Reconnected means that the broker is reachable again and that all subscriptions are live.
 	// Frames published in the meantime are lost.
 	Reconnected
-	// Dropped means that frames on their way to this process have been lost or are about to be
-	// lost.
+	// Dropped means that frames have been lost, or will be lost because the broker denies access to
+	// a channel.
 	Dropped
 )
 

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
-	"math/rand/v2"
 	"net/url"
 	"slices"
 	"strconv"
@@ -14,6 +13,7 @@ import (
 	"time"
 
 	"github.com/dynpsrpc/dynpsrpc/errors"
+	"github.com/dynpsrpc/dynpsrpc/internal/backoff"
 	"github.com/dynpsrpc/dynpsrpc/internal/busurl"
 	"github.com/dynpsrpc/dynpsrpc/internal/nilarg"
 )
@@ -92,45 +92,39 @@ func Open(ctx context.Context, rawURL string, opts ...OpenOption) (Bus, error) {
 
 // takeWait returns the value of the URL parameter wait, and the URL without the parameter.
 func takeWait(u *url.URL) (*url.URL, time.Duration, error) {
-	query, err := url.ParseQuery(u.RawQuery)
-	values := query["wait"]
-	if err != nil || len(values) == 0 {
+	query, err := busurl.Query(u)
+	value, found := busurl.Take(query, "wait")
+	if err != nil || !found {
 		return u, 0, nil //nolint:nilerr // the driver reports malformed parameters
 	}
-	wait, err := time.ParseDuration(values[len(values)-1])
+	wait, err := time.ParseDuration(value)
 	if err != nil || wait < 0 {
 		// The error does not repeat the value, which may belong to a password.
 		return nil, 0, errors.NewErrorf(errors.InvalidArgument,
 			"bus URL %s://: parameter wait must be a duration such as 30s", u.Scheme)
 	}
-	query.Del("wait")
 	withoutWait := *u
 	withoutWait.RawQuery = query.Encode()
 	return &withoutWait, wait, nil
 }
 
-// minOpenPause and maxOpenPause limit the pause between two attempts to open a bus. Random jitter
-// then shortens the pause by up to half.
-const minOpenPause, maxOpenPause = 50 * time.Millisecond, time.Second
+// openBackoff determines the pause between two attempts to open a bus.
+var openBackoff = backoff.Backoff{Min: 50 * time.Millisecond, Max: time.Second}
 
 // openWithin calls open repeatedly. It returns when open succeeds or fails with a code other than
 // unavailable, or when ctx ends. Once wait has passed, it also returns after any failure.
 func openWithin(ctx context.Context, wait time.Duration, open func() (Bus, error)) (Bus, error) {
 	start := time.Now()
-	for pause := minOpenPause; ; pause = min(2*pause, maxOpenPause) {
+	for attempt := 1; ; attempt++ {
 		b, err := open()
 		remaining := wait - time.Since(start)
 		if err == nil || remaining <= 0 || ctx.Err() != nil || !isUnavailable(err) {
 			return b, err
 		}
-		if pause == minOpenPause {
+		if attempt == 1 {
 			LoggerFromContext(ctx).Warn("dynpsrpc: waiting for the broker", slog.Duration("at_most", wait), slog.Any("error", err))
 		}
-		timer := time.NewTimer(min(remaining, pause/2+rand.N(pause/2))) //nolint:gosec // jitter is not secret
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-			timer.Stop()
+		if !backoff.Sleep(ctx, min(remaining, openBackoff.Jittered(attempt))) {
 			return nil, errors.NewErrorf(errors.FromContext(ctx.Err()).Code(), "%w: %w", ctx.Err(), err)
 		}
 	}
@@ -167,8 +161,10 @@ func openLocal(ctx context.Context, u *url.URL) (Bus, error) {
 		return nil, errors.NewErrorf(errors.InvalidArgument, "bus URL local:// takes neither host nor path")
 	}
 	opts := []LocalOption{WithLocalLogger(LoggerFromContext(ctx))}
-	for key, values := range u.Query() {
-		size, err := strconv.Atoi(values[len(values)-1])
+	query := u.Query()
+	for key := range query {
+		value, _ := busurl.Last(query, key)
+		size, err := strconv.Atoi(value)
 		if key != "max_frame_size" || err != nil {
 			return nil, errors.NewErrorf(errors.InvalidArgument,
 				"bus URL local:// takes max_frame_size, a number of bytes, and no other parameter")

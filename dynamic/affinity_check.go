@@ -9,8 +9,8 @@ import (
 // RequireAffinity makes [Server.Register] fail if a method with AFFINITY routing has a handler
 // without an affinity function. Without this option, the affinity of such a handler is 1, and
 // Register only logs a warning. Handlers from [Raw] are exempt, because they cannot have an
-// affinity function.
-func RequireAffinity() RegisterOption {
+// affinity function. So are methods that are declared to have a single server.
+func RequireAffinity() ServiceOption {
 	return registerOption(func(o *registerOptions) { o.requireAffinity = true })
 }
 
@@ -23,7 +23,7 @@ func (b *boundHandler) lacksAffinity(method *registry.Method) bool {
 	if b.stream != nil {
 		return b.stream.affinity == nil
 	}
-	return b.affinity == nil
+	return b.Affinity == nil
 }
 
 // affinityOptionName returns the name of the option that sets the affinity function of a method.
@@ -38,8 +38,8 @@ func affinityOptionName(method *registry.Method) string {
 func (r *Registration) warnLackingAffinity(handlers Handlers) {
 	var methods []string
 	for _, method := range r.service.Methods() {
-		plan := r.plans[method.Name()]
-		if handlers[method.Name()] != nil && plan != nil && plan.handler.lacksAffinity(method) {
+		bound := r.handlers[method.Name()]
+		if handlers[method.Name()] != nil && bound != nil && bound.lacksAffinity(method) {
 			methods = append(methods, method.Name())
 		}
 	}

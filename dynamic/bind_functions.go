@@ -11,7 +11,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// UnaryFunc calls a method, like [Client.Call]. It is the type of a field that [Bind] fills.
+// UnaryFunc calls one server, like [Client.Call]. It is the type of a field that [Bind] fills.
 type UnaryFunc[Req, Resp proto.Message] func(
 	ctx context.Context, request Req, opts ...RequestOption,
 ) (Resp, error)
@@ -105,7 +105,7 @@ func newBoundClient[Req, Resp proto.Message](
 	return client, client.bindMethod(c, method)
 }
 
-// describeTopic returns a description of a topic with this number of parts, for an error message.
+// describeTopic describes a topic with the given number of parts, for an error message.
 func describeTopic(parts int) string {
 	switch parts {
 	case 0:
@@ -135,8 +135,8 @@ func wantedField(method *registry.Method) string {
 	return fmt.Sprintf("dynamic.%s%sFunc[%s%s, %s]", prefix, function, parts, request, response)
 }
 
-// The methods below implement bindable. Bind calls each of them once. The functions that they set
-// call the client without reflection.
+// The methods below implement bindable. Bind calls one of them for each field. The functions that
+// they set call the client without reflection.
 
 func (f *UnaryFunc[Req, Resp]) bindMethod(c *Conn, method *registry.Method) error {
 	client, err := newBoundClient[Req, Resp](c, method, registry.KindSingle, 0)

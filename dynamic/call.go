@@ -5,7 +5,9 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
+	"github.com/dynpsrpc/dynpsrpc/dynamic/internal/call"
 	"github.com/dynpsrpc/dynpsrpc/errors"
+	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
@@ -37,13 +39,13 @@ func (p *clientPlan) call(
 	if err != nil {
 		return nil, err
 	}
-	p.beforeRequest(ctx, route, request)
+	p.beforeRequest(ctx, route.Topic, request)
 	if route.handler != nil || o.interceptors != nil {
 		response, err = p.callIntercepted(ctx, route, request, opts)
 	} else {
 		response, err = p.callDirect(ctx, route, request, &o)
 	}
-	p.afterResponse(ctx, route, request, response, err)
+	p.afterResponse(ctx, route.Topic, request, response, err)
 	return response, err
 }
 
@@ -57,6 +59,28 @@ func (p *clientPlan) callDirect(ctx context.Context, r *route, request proto.Mes
 	return p.decodeResponse(raw)
 }
 
+// callUnary sends a request to one server and returns the encoded response. At the end, it sets the
+// variables passed to [WithPeer] and [WithFacts] and emits an event about the claims.
+func (p *clientPlan) callUnary(ctx context.Context, r *route, request wire.Body, o *requestOptions) ([]byte, error) {
+	outgoing := o.outgoing(ctx, request)
+	if len(o.serverIDs) == 0 && len(o.facts) == 0 && !p.hasEvents() {
+		return p.engine.Call(ctx, &r.Route, &outgoing, nil)
+	}
+	var ending call.Ending
+	response, err := p.engine.Call(ctx, &r.Route, &outgoing, &ending)
+	if ending.Facts.RequestID == "" {
+		return response, err // the request could not be encoded
+	}
+	for _, serverID := range o.serverIDs {
+		*serverID = ending.Facts.ServerID
+	}
+	for _, facts := range o.facts {
+		*facts = ending.Facts
+	}
+	p.emitClaim(r, &ending)
+	return response, err
+}
+
 func (p *clientPlan) decodeResponse(raw []byte) (proto.Message, error) {
 	response, err := p.responses.Decode(raw)
 	if err != nil {
@@ -66,19 +90,19 @@ func (p *clientPlan) decodeResponse(raw []byte) (proto.Message, error) {
 }
 
 func (p *clientPlan) callInfo(r *route) RPCInfo {
-	info := newRPCInfo(p.method, r.topic)
+	info := newRPCInfo(p.method, r.Topic)
 	info.client = p.conn
 	return info
 }
 
-func (p *clientPlan) beforeRequest(ctx context.Context, r *route, request proto.Message) {
+func (p *clientPlan) beforeRequest(ctx context.Context, topic []string, request proto.Message) {
 	for _, hook := range p.conn.options.requestHooks {
-		hook(ctx, request, newRPCInfo(p.method, r.topic))
+		hook(ctx, request, newRPCInfo(p.method, topic))
 	}
 }
 
-func (p *clientPlan) afterResponse(ctx context.Context, r *route, request, response proto.Message, err error) {
+func (p *clientPlan) afterResponse(ctx context.Context, topic []string, request, response proto.Message, err error) {
 	for _, hook := range p.conn.options.responseHooks {
-		hook(ctx, request, newRPCInfo(p.method, r.topic), response, err)
+		hook(ctx, request, newRPCInfo(p.method, topic), response, err)
 	}
 }

@@ -6,6 +6,8 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
+	"github.com/dynpsrpc/dynpsrpc/dynamic/internal/call"
+	"github.com/dynpsrpc/dynpsrpc/internal/quiettime"
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
@@ -32,57 +34,37 @@ type Response[Resp proto.Message] struct {
 //
 // The in-process bus and Redis count the servers that get a request. NATS, and a Redis Cluster
 // without sharded pub/sub, do not. There, the client knows the servers that have announced
-// themselves. psrpc servers do not announce themselves, so the client knows only those that
-// answered the previous call. If no server has announced itself, the client cannot tell whether
-// there are further psrpc servers, and the call lasts until its timeout. On every bus, a call also
-// lasts until its timeout if it waits for a server that does not answer. Later calls do not wait
-// for that server, until it answers one of them.
+// themselves. psrpc servers do not announce themselves, so of these, the client knows only those
+// that answered the previous call. If no server has announced itself, there may always be further
+// psrpc servers, so the call lasts until its timeout. On every bus, a call also lasts until its
+// timeout if it waits for a server that does not answer. Later calls do not wait for that server,
+// until it answers one of them.
 //
 // A caller that stops reading does not hold up other calls. Responses that have not been read
 // before the timeout may be dropped. CallMulti returns an error if the request could not be sent;
 // see [Client.Call].
 func (c *Client[Req, Resp]) CallMulti(ctx context.Context, request Req, opts ...RequestOption) (<-chan *Response[Resp], error) {
-	call, err := c.startMulti(ctx, request, opts)
+	multi, err := c.startMulti(ctx, request, opts)
 	if err != nil {
 		return nil, err
 	}
 	responses := make(chan *Response[Resp], 16)
-	// Conn.Close waits for the goroutine that goTracked starts.
-	err = c.plan.conn.goTracked(func() {
+	// Conn.Close waits for the goroutine that Go starts.
+	err = c.plan.conn.engine.Go(func() {
 		defer close(responses)
-		defer call.stop()
+		defer multi.stop()
 		for {
-			response, ok := nextResponse[Resp](ctx, call)
-			if !ok || !deliver(ctx, call, responses, response) {
+			response, ok := nextResponse[Resp](ctx, multi)
+			if !ok || !call.Deliver(ctx, multi.call, responses, response) {
 				return
 			}
 		}
 	})
 	if err != nil {
-		call.stop()
+		multi.stop()
 		return nil, err
 	}
 	return responses, nil
-}
-
-// deliver sends a response to the caller. It returns false if the call ends first. If ctx ends the
-// call, deliver also publishes a cancellation.
-func deliver[T any](ctx context.Context, call *multiCall, responses chan<- T, response T) bool {
-	// If the channel has room, the response is sent even if the call has ended.
-	select {
-	case responses <- response:
-		return true
-	default:
-	}
-	select {
-	case responses <- response:
-		return true
-	case <-call.timer.C:
-	case <-ctx.Done():
-		call.plan.cancel(call.id)
-	case <-call.plan.conn.ctx.Done():
-	}
-	return false
 }
 
 // Responses is like [Client.CallMulti] but returns an iterator. The request is sent when the loop
@@ -92,14 +74,14 @@ func deliver[T any](ctx context.Context, call *multiCall, responses chan<- T, re
 // error.
 func (c *Client[Req, Resp]) Responses(ctx context.Context, request Req, opts ...RequestOption) iter.Seq[*Response[Resp]] {
 	return func(yield func(*Response[Resp]) bool) {
-		call, err := c.startMulti(ctx, request, opts)
+		multi, err := c.startMulti(ctx, request, opts)
 		if err != nil {
 			yield(&Response[Resp]{Err: err})
 			return
 		}
-		defer call.stop()
+		defer multi.stop()
 		for {
-			response, ok := nextResponse[Resp](ctx, call)
+			response, ok := nextResponse[Resp](ctx, multi)
 			if !ok || !yield(response) {
 				return
 			}
@@ -107,21 +89,69 @@ func (c *Client[Req, Resp]) Responses(ctx context.Context, request Req, opts ...
 	}
 }
 
-func (c *Client[Req, Resp]) startMulti(ctx context.Context, request Req, opts []RequestOption) (*multiCall, error) {
+func (c *Client[Req, Resp]) startMulti(ctx context.Context, request Req, opts []RequestOption) (multi multiCall, err error) {
 	if c.err != nil {
-		return nil, c.err
+		return multi, c.err
 	}
 	return c.plan.callMulti(ctx, c.bound, request, opts)
 }
 
+// multiCall is a multi call of a client.
+type multiCall struct {
+	call *call.Multi
+	plan *clientPlan
+	// topic holds the parts of the topic.
+	topic []string
+	// request is the request as the caller has passed it.
+	request proto.Message
+	// chain passes requests and responses through the interceptors. It is nil if there are none.
+	chain *multiChain
+}
+
+// serverResponse is the response from one server to a multi call.
+type serverResponse struct {
+	serverID string
+	message  proto.Message
+	err      error
+}
+
+// stop ends the call. It must be called when the call is no longer needed.
+func (c multiCall) stop() {
+	if c.chain != nil {
+		c.chain.close()
+	}
+	c.call.Stop()
+}
+
+// receive waits for the next response, passes it through the interceptors, if any, and returns the
+// decoded response. It returns false if there are no more responses.
+func (c multiCall) receive(ctx context.Context) (received serverResponse, ok bool) {
+	if c.chain != nil {
+		return c.chain.next(ctx, c.call)
+	}
+	response, ok := c.call.Next(ctx)
+	if !ok {
+		return serverResponse{}, false
+	}
+	return c.plan.decodeServerResponse(&response), true
+}
+
+func (p *clientPlan) decodeServerResponse(response *call.Response) serverResponse {
+	decoded := serverResponse{serverID: response.ServerID, err: response.Err}
+	if response.Err == nil {
+		decoded.message, decoded.err = p.decodeResponse(response.Raw)
+	}
+	return decoded
+}
+
 // nextResponse waits for the next response, runs the response hooks, and returns the response. It
 // returns false if there are no more responses.
-func nextResponse[Resp proto.Message](ctx context.Context, call *multiCall) (*Response[Resp], bool) {
-	received, ok := call.receive(ctx)
+func nextResponse[Resp proto.Message](ctx context.Context, multi multiCall) (*Response[Resp], bool) {
+	received, ok := multi.receive(ctx)
 	if !ok {
 		return nil, false
 	}
-	call.plan.afterResponse(ctx, call.route, call.request, received.message, received.err)
+	multi.plan.afterResponse(ctx, multi.topic, multi.request, received.message, received.err)
 	response := &Response[Resp]{Err: received.err, ServerID: received.serverID}
 	if received.message != nil {
 		response.Result = received.message.(Resp)
@@ -133,20 +163,28 @@ func nextResponse[Resp proto.Message](ctx context.Context, call *multiCall) (*Re
 // interceptors. If the request cannot be sent, callMulti also calls the response hooks.
 func (p *clientPlan) callMulti(
 	ctx context.Context, bound *route, request proto.Message, opts []RequestOption,
-) (call *multiCall, err error) {
+) (multi multiCall, err error) {
 	o := newRequestOptions(opts)
 	route, err := p.resolveCall(ctx, registry.KindMulti, bound, request, &o)
 	if err != nil {
-		return nil, err
+		return multi, err
 	}
-	p.beforeRequest(ctx, route, request)
+	multi = multiCall{plan: p, topic: route.Topic, request: request}
+	p.beforeRequest(ctx, route.Topic, request)
 	if interceptors := p.multiInterceptors(&o); len(interceptors) > 0 {
-		call, err = p.startMultiIntercepted(ctx, route, request, opts, interceptors)
+		multi.call, multi.chain, err = p.startMultiIntercepted(ctx, route, request, opts, interceptors)
 	} else {
-		call, err = p.startMulti(ctx, route, request, &o)
+		multi.call, err = p.startMulti(ctx, route, request, &o)
 	}
 	if err != nil {
-		p.afterResponse(ctx, route, request, nil, err)
+		p.afterResponse(ctx, route.Topic, request, nil, err)
 	}
-	return call, err
+	return multi, err
+}
+
+// startMulti sends a request that has passed through all interceptors to every server.
+func (p *clientPlan) startMulti(ctx context.Context, r *route, request proto.Message, o *requestOptions) (*call.Multi, error) {
+	outgoing := o.outgoing(ctx, p.requests.Body(request))
+	outgoing.QuietTime = quiettime.Of(ctx)
+	return p.engine.StartMulti(ctx, &r.Route, &outgoing)
 }

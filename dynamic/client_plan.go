@@ -3,9 +3,9 @@ package dynamic
 import (
 	"context"
 
+	"github.com/dynpsrpc/dynpsrpc/dynamic/internal/call"
 	"github.com/dynpsrpc/dynpsrpc/dynamic/internal/message"
 	"github.com/dynpsrpc/dynpsrpc/dynamic/internal/transport"
-	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 
 	"google.golang.org/protobuf/proto"
 
@@ -13,23 +13,27 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// clientPlan holds everything about one method on a conn that does not change between calls. Types
-// and channels are looked up only once, when the plan is created. A clientPlan is immutable.
+// clientPlan holds what the calls of one method on a conn have in common. Types and channels are
+// looked up only once, when the plan is created. A clientPlan is immutable.
 type clientPlan struct {
+	// engine sends the requests.
+	engine call.Plan
 	conn   *Conn
 	method *registry.Method
 	// defaultRoute is the route for calls without a topic. It is nil if the method has topics.
 	defaultRoute *route
-	// presence keeps track of the servers of the service. It is nil if clients of the method need
-	// not know how many answers to expect.
-	presence *connPresence
-	// members keeps track of the servers, so that requests can be sent to single servers. It is nil
-	// if clients of the method never do this.
-	members   *connPresence
-	requests  message.Type
-	responses message.Type
-	// cancels records whether the broker has refused to publish cancellations for the service.
-	cancels *cancelReport
+	requests     message.Type
+	responses    message.Type
+}
+
+// route holds the channels on which the client and the servers of one method and topic communicate.
+// A route is immutable.
+type route struct {
+	// handler passes a request through the conn's interceptors and then makes the call. It is set
+	// only for single calls, and only if the conn has interceptors for them.
+	handler ClientRPCHandler
+
+	call.Route
 }
 
 // newClientPlan returns a plan for the method. It first waits until the conn has subscribed to the
@@ -44,30 +48,51 @@ func newClientPlan[Req, Resp proto.Message](ctx context.Context, c *Conn, method
 	if err != nil {
 		return nil, errors.NewErrorf(errors.InvalidArgument, "client of %s: response type: %w", method.FullName(), err)
 	}
-	replies, err := c.subscribeReplies(ctx, method.Service())
+	engine, err := c.engine.NewPlan(ctx, method)
 	if err != nil {
 		return nil, errors.NewErrorf(errors.FromContext(err).Code(),
 			"client of %s: cannot subscribe to responses: %w", method.FullName(), err)
 	}
-	p := &clientPlan{conn: c, method: method, requests: requests, responses: responses, cancels: &replies.cancels}
-	if c.traits.AwaitsAll(method) {
-		p.presence = replies.presence
-	}
-	if c.traits.Unicasts(method) || c.traits.OffersCandidates(method) {
-		p.members = replies.presence
-	}
+	p := &clientPlan{engine: engine, conn: c, method: method, requests: requests, responses: responses}
 	if !method.Topics() {
 		if p.defaultRoute, err = p.newRoute(nil); err != nil {
 			return nil, err
 		}
-		switch {
-		case p.presence != nil:
-			p.presence.ask(p.defaultRoute)
-		case method.Queue() && p.members != nil:
-			p.defaultRoute.unicast.ask()
-		}
+		p.engine.Discover(&p.defaultRoute.Route)
 	}
 	return p, nil
+}
+
+func (p *clientPlan) newRoute(topic []string) (r *route, err error) {
+	r = &route{Route: p.engine.NewRoute(topic)}
+	if len(p.conn.options.interceptors.rpc) > 0 && p.method.Kind() == registry.KindSingle {
+		r.handler, err = p.newHandler(r)
+	}
+	return r, err
+}
+
+// route returns the route for a call. If the call's options contain a topic, it returns the route
+// for that topic. Otherwise, it returns the argument bound, which is the route for the client's
+// topic. If the client has no topic, bound is nil. In that case, the method route returns the
+// default route, or an error if the method requires a topic.
+func (p *clientPlan) route(bound *route, o *requestOptions) (*route, error) {
+	switch {
+	case o.hasTopic:
+		return p.topicRoute(o.topic)
+	case bound != nil:
+		return bound, nil
+	case p.defaultRoute != nil:
+		return p.defaultRoute, nil
+	default:
+		return nil, transport.CheckTopic(p.method, nil, false)
+	}
+}
+
+func (p *clientPlan) topicRoute(parts []string) (*route, error) {
+	if err := transport.CheckTopic(p.method, parts, p.conn.options.allowEmptyParts); err != nil {
+		return nil, err
+	}
+	return p.newRoute(parts)
 }
 
 var (
@@ -99,26 +124,3 @@ func (p *clientPlan) check(ctx context.Context, kind registry.Kind) error {
 func nilContextError(method string) error {
 	return errors.NewErrorf(errors.InvalidArgument, "method %s: the context is nil", method)
 }
-
-// decodeUpdate decodes the frame of an update and returns its message and metadata. size is the
-// size of the encoded message after decompression, in bytes. decodeUpdate returns an error if the
-// frame is malformed or contains a message of another type.
-func (p *clientPlan) decodeUpdate(frame []byte) (message proto.Message, metadata map[string]string, size int, err error) {
-	envelope, err := wire.ParseEnvelope(frame)
-	if err != nil {
-		return nil, nil, 0, err
-	}
-	if string(envelope.TypeName) != string(p.responses.Name) {
-		return nil, nil, 0, errWrongUpdate
-	}
-	value, err := transport.Decompress(envelope.Value, p.conn.options.decompression())
-	if err != nil {
-		return nil, nil, 0, err
-	}
-	message, err = p.responses.Decode(value)
-	return message, envelope.Metadata, len(value), err
-}
-
-// errWrongUpdate is the error for an update whose message has another type than the method's
-// responses.
-var errWrongUpdate = errors.New("the update contains a message of another type")

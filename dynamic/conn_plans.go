@@ -66,7 +66,7 @@ func (c *Conn) methodPlan(ctx context.Context, name string) (*clientPlan, error)
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if err := c.err(); err != nil {
+	if err := c.engine.Err(); err != nil {
 		return nil, err
 	}
 	c.plans[method.FullName()] = plan
@@ -83,15 +83,14 @@ func (c *Conn) publisher(name string) (*publisher, error) {
 	c.mu.Lock()
 	p := c.publishers[method.FullName()]
 	c.mu.Unlock()
-	if p != nil && p.method == method {
+	if p != nil && p.Method == method {
 		return p, nil
 	}
 	updates, err := message.Resolve[proto.Message](method.Service(), method.Output())
 	if err != nil {
 		return nil, errors.NewErrorf(errors.InvalidArgument, "update of %s: %w", method.FullName(), err)
 	}
-	p = newPublisher(c.bus, method, c.options.interceptors.publish, c.options.allowEmptyParts)
-	p.updates = updates
+	p = newPublisher(c.engine.Bus(), method, updates, c.options.interceptors.publish, c.options.allowEmptyParts)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.publishers[method.FullName()] = p
@@ -118,9 +117,8 @@ func (c *Conn) lookUpMethod(name string) (*registry.Method, error) {
 	return method, nil
 }
 
-// grpcService finds out whether a method belongs to a gRPC service, which the registry has left
-// out. If so, it returns the name of the service. Otherwise, it returns an empty string. method is
-// the full name of the method.
+// grpcService returns the name of the gRPC service to which a method belongs, or an empty string if
+// there is none. The registry leaves out such services. method is the full name of the method.
 func (c *Conn) grpcService(method string) string {
 	method = strings.TrimPrefix(method, "/")
 	for _, service := range c.registry.GRPCServices() {

@@ -36,8 +36,9 @@
 //   - Let each server rate how well it suits a request: [WithAffinity]; make it an error to forget
 //     this: [RequireAffinity].
 //   - Change how a client selects the server: [WithSelectionOpts]; ask only some servers:
-//     [SelectionOpts.Candidates]; find out which server answered: [WithPeer]; find out which servers
-//     would handle a request, without running it: [Candidates].
+//     [SelectionOpts.Candidates]; find out which server answered: [WithPeer]; find out how long each
+//     phase of a call took: [WithFacts]; find out which servers would handle a request, without
+//     running it: [Candidates].
 //   - Send metadata: [ContextWithMetadata] or [WithMetadata]; read metadata:
 //     [RequestInfoFromContext].
 //   - Serve a stream: [Stream].
@@ -56,10 +57,21 @@
 //   - Shut down on a signal without failed calls: [Server.Shutdown].
 //   - Observe calls: [WithRequestHooks] and [WithResponseHooks].
 //   - Change, retry or reject calls: [WithClientRPCInterceptors], [WithClientMultiRPCInterceptors],
-//     [WithServerRPCInterceptors]; for a single call: [WithRequestInterceptors].
+//     [WithServerRPCInterceptors]; for a single call: [WithRequestInterceptors]; all kinds with one
+//     option: [WithInterceptors].
 //   - Change or reject the messages of streams: [WithServerStreamInterceptors],
 //     [WithClientStreamInterceptors]; for a single stream: [WithRequestStreamInterceptors].
 //   - Change or reject updates: [WithSubscriptionInterceptors] and [WithPublishInterceptors].
+//
+// # Options
+//
+// Each place that takes options has its own type: [ServerOption] for [NewServer], [ServiceOption]
+// for [Server.Register], [HandlerOption] for [Unary], [Raw] and [Stream], [ConnOption] for
+// [NewConn], [RequestOption] for calls, streams, subscriptions and updates, [StreamOption] for
+// Send, and [BindOption] for [Bind]. An [Option] configures both sides, and a [StreamSetting]
+// either side of a stream. An option of a service can be passed to NewServer, too, as the default
+// of all services. The option of the inner place takes precedence. If an option makes no sense
+// where it is passed, it does not compile, or Register or NewConn returns an error.
 //
 // # Ordering and delivery
 //
@@ -117,7 +129,7 @@
 // sets the logger for panics, for dropped frames and for frames that cannot be sent. By default,
 // servers and conns use the logger of their bus, so that bus.WithLogger sets all of them.
 // [WithRequestEvents] sets a handler for what happens to requests before they reach interceptors.
-// [WithPanicHook] sets a hook for panics. The statistics and events of a bus tell about its
+// [WithPanicHook] sets a hook for panics. The statistics and events of a bus describe its
 // connection to the broker.
 //
 // # Testing

@@ -113,6 +113,7 @@ func TestDrops_AreLoggedOncePerSecond(t *testing.T) {
 				synctest.Wait()
 				assert.EqualValues(t, frames, tt.count(w))
 				<-time.After(time.Second)
+				synctest.Wait() // until the second line is allowed
 				tt.drop(p, frames)
 				synctest.Wait()
 				requireDropLines(t, log, tt.want, 1, frames)

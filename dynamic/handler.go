@@ -8,8 +8,8 @@ import (
 	"slices"
 
 	"github.com/dynpsrpc/dynpsrpc/dynamic/internal/message"
+	"github.com/dynpsrpc/dynpsrpc/dynamic/internal/serve"
 	"github.com/dynpsrpc/dynpsrpc/dynamic/internal/transport"
-	"github.com/dynpsrpc/dynpsrpc/internal/semaphore"
 
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/dynamicpb"
@@ -33,16 +33,12 @@ type Handler interface {
 // boundHandler is a handler whose types have been checked against its method. Types and conversions
 // are determined once, when the handler is registered. Handling a request then needs no reflection.
 type boundHandler struct {
-	// The fields that calls use come first, so that they share a cache line; see [message.Type].
+	// Handler is what the engine uses. Its functions take and return encoded messages if raw is set,
+	// and decoded ones otherwise.
+	serve.Handler
 
-	// decode converts an encoded request to the argument of handle.
-	decode func(raw []byte) (wire.Body, error)
 	// handle calls the user's function.
-	handle func(ctx context.Context, request wire.Body) (wire.Body, error)
-	// semaphore limits how many requests of the method are handled at the same time.
-	semaphore semaphore.Semaphore
-	// affinity returns the server's affinity for a request. If it is nil, the affinity is 1.
-	affinity func(ctx context.Context, request wire.Body) float32
+	handle serve.HandleFunc
 	// raw reports whether the function handle takes and returns encoded messages.
 	raw bool
 
@@ -50,14 +46,12 @@ type boundHandler struct {
 	requestType, responseType message.Type
 	// affinityRequest is the Go type of the requests that the affinity function accepts.
 	affinityRequest reflect.Type
-	// stream is the handler of a stream method. It is nil for all other methods, which use the
-	// fields above.
+	// stream is the handler of a stream method. It is nil for all other methods.
 	stream *boundStream
-	// missing reports whether the user has given no handler, so that all requests fail.
-	missing bool
 }
 
-// HandlerOption configures a handler created by [Unary] or [Raw].
+// HandlerOption configures a handler created by [Unary], [Raw] or [Stream]. If an option does not
+// fit the handler, [Server.Register] returns an error.
 type HandlerOption interface {
 	bindOption(bound *boundHandler, method *registry.Method) error
 }
@@ -65,8 +59,8 @@ type HandlerOption interface {
 // WithAffinity sets the function that rates how well this server suits a request. The option is for
 // methods for which the client selects one of the servers that claim the request. If the method has
 // AFFINITY routing, the client selects the server with the highest affinity by default. For other
-// methods, it selects the first server that claims the request. [SelectionOpts] can change both.
-// Without this option, the affinity is 1.
+// methods, it selects the first server that claims the request. [SelectionOpts] can change both
+// defaults. Without this option, the affinity is 1.
 //
 // A server with a negative affinity does not handle the request. A server with affinity 0 claims
 // it, but is never selected for having the highest affinity. The client selects such a server only
@@ -85,6 +79,9 @@ func WithAffinity[Req proto.Message](affinity func(ctx context.Context, request 
 type affinityOption[Req proto.Message] func(context.Context, Req) float32
 
 func (f affinityOption[Req]) bindOption(bound *boundHandler, method *registry.Method) error {
+	if bound.stream != nil {
+		return errors.New("WithAffinity is for handlers of calls: use WithStreamAffinity")
+	}
 	if f == nil {
 		return errors.New("the affinity function is nil")
 	}
@@ -94,7 +91,7 @@ func (f affinityOption[Req]) bindOption(bound *boundHandler, method *registry.Me
 	if bound.raw {
 		return errors.New("WithAffinity needs a handler of decoded requests, but the function takes bytes")
 	}
-	bound.affinity = func(ctx context.Context, request wire.Body) float32 { return f(ctx, request.Message.(Req)) }
+	bound.Affinity = func(ctx context.Context, request wire.Body) float32 { return f(ctx, request.Message.(Req)) }
 	bound.affinityRequest = reflect.TypeFor[Req]()
 	return nil
 }
@@ -107,10 +104,13 @@ func WithMaxConcurrent(requests int) HandlerOption {
 	return concurrencyOption(max(requests, 0))
 }
 
-type concurrencyOption int64
+type concurrencyOption int
 
 func (n concurrencyOption) bindOption(bound *boundHandler, _ *registry.Method) error {
-	bound.semaphore.Max = int64(n)
+	if bound.stream != nil {
+		return errors.New("WithMaxConcurrent is for handlers of calls: use WithMaxStreams for all streams of a server")
+	}
+	bound.MaxConcurrent = int(n)
 	return nil
 }
 
@@ -148,8 +148,8 @@ func (u unaryHandler[Req, Resp]) bind(method *registry.Method) (*boundHandler, e
 		return nil, fmt.Errorf("response type: %w", err)
 	}
 	bound := &boundHandler{requestType: requests, responseType: responses}
-	bound.decode = func(raw []byte) (wire.Body, error) {
-		// Options may change bound.requestType after bound.decode has been set, so requestType is
+	bound.Decode = func(raw []byte) (wire.Body, error) {
+		// Options may change bound.requestType after bound.Decode has been set, so requestType is
 		// read for each request.
 		message, err := bound.requestType.Decode(raw)
 		return wire.Body{Message: message}, err
@@ -178,7 +178,7 @@ func (b *boundHandler) apply(options []HandlerOption, method *registry.Method) e
 			return err
 		}
 	}
-	if b.affinity != nil && !b.requestType.DecodedType.AssignableTo(b.affinityRequest) {
+	if b.Affinity != nil && !b.requestType.DecodedType.AssignableTo(b.affinityRequest) {
 		return fmt.Errorf("affinity function: wanted request type %s, given %s",
 			b.requestType.DecodedType, b.affinityRequest)
 	}
@@ -219,7 +219,7 @@ func (r rawHandler) bind(method *registry.Method) (*boundHandler, error) {
 		requestType:  requests,
 		responseType: responses,
 		raw:          true,
-		decode:       func(raw []byte) (wire.Body, error) { return wire.Body{Raw: raw}, nil },
+		Handler:      serve.Handler{Decode: func(raw []byte) (wire.Body, error) { return wire.Body{Raw: raw}, nil }},
 		handle: func(ctx context.Context, request wire.Body) (wire.Body, error) {
 			response, err := r.handle(ctx, method, request.Raw)
 			return wire.Body{Raw: response}, err
@@ -256,12 +256,9 @@ func isNil(message proto.Message) bool {
 	return message == nil || !message.ProtoReflect().IsValid()
 }
 
-// serveFunc handles a request. It has the same signature as boundHandler.handle.
-type serveFunc func(ctx context.Context, request wire.Body) (wire.Body, error)
-
-// bindHandlers binds the handlers to the methods of r's service. It returns the plans of all
-// methods that are served, keyed by method name. The error reports all problems.
-func bindHandlers(r *Registration, handlers Handlers, o *registerOptions) (map[string]*serverPlan, error) {
+// bindHandlers binds the handlers to the methods of r's service. The result contains all methods
+// that are served, keyed by method name. The error reports all problems.
+func (r *Registration) bindHandlers(handlers Handlers, o *registerOptions) (map[string]*boundHandler, error) {
 	var problems []error
 	problem := func(method, format string, args ...any) {
 		problems = append(problems, serviceProblem(r.service, method, fmt.Errorf(format, args...)))
@@ -274,7 +271,7 @@ func bindHandlers(r *Registration, handlers Handlers, o *registerOptions) (map[s
 				transport.Suggest(name, r.service.Methods(), (*registry.Method).Name))
 		}
 	}
-	plans := map[string]*serverPlan{}
+	served := map[string]*boundHandler{}
 	for _, method := range r.service.Methods() {
 		handler, given := handlers[method.Name()]
 		if given && handler == nil {
@@ -292,20 +289,26 @@ func bindHandlers(r *Registration, handlers Handlers, o *registerOptions) (map[s
 		if bound.stream != nil {
 			o.streamDefaults.applyDefault(bound.stream)
 			r.server.options.streamDefaults.applyDefault(bound.stream)
+			streamSetting{buffer: DefaultStreamBuffer}.applyDefault(bound.stream)
+			bound.Stream = bound.stream.engineHandler(r, method)
+		} else {
+			bound.ForTopic = func(topic []string) serve.HandleFunc {
+				return bound.intercepted(r.interceptors.rpc, newRPCInfo(method, topic))
+			}
 		}
-		plans[method.Name()] = newServerPlan(r, method, bound)
+		served[method.Name()] = bound
 		if o.requireAffinity && given && bound.lacksAffinity(method) {
 			problem(method.Name(), "the method has AFFINITY routing, but its handler has no affinity function: use %s",
 				affinityOptionName(method))
 		}
 	}
-	return plans, errors.Join(problems...)
+	return served, errors.Join(problems...)
 }
 
 // bindHandler binds a handler to its method. handler is nil if the user has given no handler for
 // the method. For a subscription method, this is no error, and bindHandler returns nil. For other
-// methods, it is an error, unless allowMissing is true. The result is then a handler that returns
-// errors.ErrUnimplemented.
+// methods, it is an error unless allowMissing is true. If that is true, the result is a handler
+// that returns errors.ErrUnimplemented.
 func bindHandler(method *registry.Method, handler Handler, allowMissing bool) (*boundHandler, error) {
 	switch {
 	case handler != nil:
@@ -319,13 +322,13 @@ func bindHandler(method *registry.Method, handler Handler, allowMissing bool) (*
 	case allowMissing && method.Kind() == registry.KindStream:
 		bound, err := Stream(unimplementedStream).bind(method)
 		if err == nil {
-			bound.stream.refusal, bound.missing = errors.ErrUnimplemented, true
+			bound.stream.refusal, bound.Missing = errors.ErrUnimplemented, true
 		}
 		return bound, err
 	case allowMissing:
 		bound, err := Raw(unimplementedCall).bind(method)
 		if err == nil {
-			bound.missing = true
+			bound.Missing = true
 		}
 		return bound, err
 	default:

@@ -142,7 +142,7 @@ type problemHandler struct{ problem error }
 
 func (p problemHandler) bind(*registry.Method) (*boundHandler, error) { return nil, p.problem }
 
-// implementationProblem returns handlers that make the registration of a service fail with an
+// implementationProblem returns handlers that make the registration of a service fail with this
 // error.
 func implementationProblem(format string, args ...any) Handlers {
 	return Handlers{"": problemHandler{fmt.Errorf(format, args...)}}

@@ -10,6 +10,7 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 
 	"github.com/dynpsrpc/dynpsrpc/dynamic/internal/message"
+	"github.com/dynpsrpc/dynpsrpc/dynamic/internal/serve"
 	"github.com/dynpsrpc/dynpsrpc/errors"
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 	"github.com/dynpsrpc/dynpsrpc/registry"
@@ -23,7 +24,8 @@ var (
 )
 
 // methodFunction converts the function of a Go method to type F, so that it can be called without
-// reflect.Call, with which a call takes a sixth longer. The first parameter of F is the receiver.
+// reflect.Call. With reflect.Call, an RPC would take a sixth longer. The first parameter of F is
+// the receiver.
 //
 // The pointer types of messages are known only at run time, so F has unsafe.Pointer in their place.
 // Go represents all pointers alike, so this is sound if callers pass pointers to memory of the
@@ -75,10 +77,10 @@ func (h *implementationHandler) bindCall(method *registry.Method, goMethod refle
 	bound := &boundHandler{
 		requestType:  requests,
 		responseType: responses,
-		decode: func(raw []byte) (wire.Body, error) {
+		Handler: serve.Handler{Decode: func(raw []byte) (wire.Body, error) {
 			message, err := requests.Decode(raw)
 			return wire.Body{Message: message}, err
-		},
+		}},
 		handle: func(ctx context.Context, r wire.Body) (wire.Body, error) {
 			pointer, err := function(receiver, ctx, request.pointer(r.Message))
 			if err != nil || pointer == nil {
@@ -93,7 +95,7 @@ func (h *implementationHandler) bindCall(method *registry.Method, goMethod refle
 	}
 	var err error
 	if affinity, wanted := h.affinityMethod(method); wanted {
-		bound.affinity, err = h.callAffinity(method, affinity, request)
+		bound.Affinity, err = h.callAffinity(method, affinity, request)
 	}
 	return bound, err
 }
@@ -126,7 +128,7 @@ func (h *implementationHandler) bindStream(method *registry.Method, goMethod ref
 	if factory == nil {
 		return nil, fmt.Errorf("want %s, have %s", wantedSignature(method), signatureOf(t))
 	}
-	var options []StreamHandlerOption
+	var options []HandlerOption
 	if affinity, wanted := h.affinityMethod(method); wanted {
 		function, err := h.streamAffinity(method, affinity)
 		if err != nil {
@@ -176,7 +178,7 @@ type streamFactory interface {
 	// serverStream returns the interface type of the streams.
 	serverStream() reflect.Type
 	// handlerOf returns a handler that calls a Go method of impl.
-	handlerOf(impl *implementation, goMethod reflect.Method, options []StreamHandlerOption) Handler
+	handlerOf(impl *implementation, goMethod reflect.Method, options []HandlerOption) Handler
 }
 
 // streamFactoryOf returns the factory for a Go method that handles streams. It returns nil unless
@@ -206,7 +208,7 @@ func (t *typedStream[Send, Recv]) serverStream() reflect.Type {
 
 // handlerOf implements streamFactory. It does not use t, which is nil.
 func (t *typedStream[Send, Recv]) handlerOf(
-	impl *implementation, goMethod reflect.Method, options []StreamHandlerOption,
+	impl *implementation, goMethod reflect.Method, options []HandlerOption,
 ) Handler {
 	receiver := impl.receiver()
 	function := methodFunction[func(unsafe.Pointer, ServerStream[Send, Recv]) error](goMethod)

@@ -22,8 +22,8 @@ const affinitySuffix = "Affinity"
 //
 // The interface keeps programs small. *implementationHandler calls reflect.Type.MethodByName, which
 // makes the linker keep the exported methods of all types: a program becomes a fifth larger.
-// Because matchImplementation does not mention this type, the linker can remove it from programs
-// without HandlersOf.
+// Because matchImplementation mentions only the interface, the linker can remove
+// *implementationHandler from programs without HandlersOf.
 type goMethodHandler interface {
 	Handler
 	// owner returns the type of the implementation.

@@ -130,7 +130,7 @@ func newShopWorld(t testing.TB, opts ...dynamic.ServerOption) shopWorld {
 }
 
 // register registers handlers of shop.Shop and returns the lines of the error.
-func (w shopWorld) register(t testing.TB, handlers dynamic.Handlers, opts ...dynamic.RegisterOption) (problems []string) {
+func (w shopWorld) register(t testing.TB, handlers dynamic.Handlers, opts ...dynamic.ServiceOption) (problems []string) {
 	t.Helper()
 	registration, err := w.server.Register(w.service, handlers, opts...)
 	if err == nil {

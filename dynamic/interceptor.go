@@ -5,6 +5,8 @@ import (
 	"slices"
 
 	"google.golang.org/protobuf/proto"
+
+	"github.com/dynpsrpc/dynpsrpc/internal/nilarg"
 )
 
 // serverInterceptors holds the interceptors, panic hooks and request-event handlers of a server or
@@ -169,6 +171,44 @@ type DeliveryHandler func(ctx context.Context, update proto.Message) error
 // [errors.Internal].
 type SubscriptionInterceptor func(info RPCInfo, next DeliveryHandler) DeliveryHandler
 
+// Interceptors is a set of interceptors and handlers for [WithInterceptors]. Fields that are nil
+// are skipped.
+type Interceptors struct {
+	// ServerRPC intercepts the single and multi calls that a server handles.
+	ServerRPC ServerRPCInterceptor
+	// ServerStream intercepts the streams of a server.
+	ServerStream StreamInterceptor
+	// ServerPublish intercepts the updates sent by calling [Registration.Publish].
+	ServerPublish PublishInterceptor
+	// ServerEvents handles the request events of a server; see [WithRequestEvents].
+	ServerEvents RequestEventHandler
+
+	// ClientRPC intercepts the single calls of a conn.
+	ClientRPC ClientRPCInterceptor
+	// ClientMultiRPC intercepts the multi calls of a conn.
+	ClientMultiRPC ClientMultiRPCInterceptor
+	// ClientStream intercepts the streams of a conn.
+	ClientStream StreamInterceptor
+	// Publish intercepts the updates sent by calling [Publish] with a conn.
+	Publish PublishInterceptor
+	// Subscription intercepts the updates received by the subscriptions of a conn.
+	Subscription SubscriptionInterceptor
+	// ClientEvents handles the request events of a conn; see [WithRequestEvents].
+	ClientEvents RequestEventHandler
+
+	// PanicHook is called for panics on both sides; see [WithPanicHook].
+	PanicHook PanicHook
+}
+
+// add appends the interceptors, panic hook and event handler for the server side.
+func (s *serverInterceptors) add(i Interceptors) {
+	s.rpc = appendNonNil(s.rpc, i.ServerRPC)
+	s.stream = appendNonNil(s.stream, i.ServerStream)
+	s.publish = appendNonNil(s.publish, i.ServerPublish)
+	s.panics = appendNonNil(s.panics, i.PanicHook)
+	s.events = appendNonNil(s.events, i.ServerEvents)
+}
+
 // concat returns the contents of s followed by those of service. It leaves out the field err.
 func (s *serverInterceptors) concat(service *serverInterceptors) serverInterceptors {
 	return serverInterceptors{
@@ -178,4 +218,25 @@ func (s *serverInterceptors) concat(service *serverInterceptors) serverIntercept
 		panics:  slices.Concat(s.panics, service.panics),
 		events:  slices.Concat(s.events, service.events),
 	}
+}
+
+// add appends the interceptors, panic hook and event handler for the client side.
+func (c *clientInterceptors) add(i Interceptors) {
+	c.rpc = appendNonNil(c.rpc, i.ClientRPC)
+	c.multi = appendNonNil(c.multi, i.ClientMultiRPC)
+	c.stream = appendNonNil(c.stream, i.ClientStream)
+	c.publish = appendNonNil(c.publish, i.Publish)
+	c.subscription = appendNonNil(c.subscription, i.Subscription)
+	c.panics = appendNonNil(c.panics, i.PanicHook)
+	c.events = appendNonNil(c.events, i.ClientEvents)
+}
+
+// appendNonNil appends the values that are not nil to list.
+func appendNonNil[T any](list []T, values ...T) []T {
+	for _, value := range values {
+		if !nilarg.Is(value) {
+			list = append(list, value)
+		}
+	}
+	return list
 }

@@ -49,7 +49,7 @@ func (p *clientPlan) resolveIntercepted(r *route, request proto.Message, o *requ
 	if err := p.requests.CheckName(request); err != nil {
 		return nil, wrongMessage("request", p.method, err)
 	}
-	if !o.hasTopic || slices.Equal(o.topic, r.topic) {
+	if !o.hasTopic || slices.Equal(o.topic, r.Topic) {
 		return r, nil
 	}
 	return p.topicRoute(o.topic)

@@ -8,8 +8,8 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
+	"github.com/dynpsrpc/dynpsrpc/dynamic/internal/call"
 	"github.com/dynpsrpc/dynpsrpc/errors"
-	"github.com/dynpsrpc/dynpsrpc/internal/id"
 )
 
 // multiChain is the handler chain of one multi call. A request passes through the handlers in the
@@ -31,7 +31,7 @@ type multiChain struct {
 	// sent, because no goroutine would read the responses.
 	frozen bool
 	// call is the call in progress. It is nil until a request has been sent.
-	call *multiCall
+	call *call.Multi
 	// currentServer is the ID of the server whose response is passing through the handlers. It is
 	// empty while no response is passing through them.
 	currentServer string
@@ -65,11 +65,11 @@ func (p *clientPlan) multiInterceptors(o *requestOptions) []ClientMultiRPCInterc
 	return slices.Concat(p.conn.options.interceptors.multi, o.interceptors.multi)
 }
 
-// startMultiIntercepted starts a multi call through the interceptors. The caller must stop the
-// returned call.
+// startMultiIntercepted starts a multi call through the interceptors. The caller must close the
+// returned chain and stop the returned call.
 func (p *clientPlan) startMultiIntercepted(
 	ctx context.Context, r *route, request proto.Message, opts []RequestOption, interceptors []ClientMultiRPCInterceptor,
-) (*multiCall, error) {
+) (*call.Multi, *multiChain, error) {
 	c := &multiChain{
 		plan: p, route: r,
 		handlers: make([]ClientMultiRPCHandler, len(interceptors)), closed: make([]atomic.Bool, len(interceptors)),
@@ -77,7 +77,7 @@ func (p *clientPlan) startMultiIntercepted(
 	info := p.callInfo(r)
 	for i, intercept := range slices.Backward(interceptors) {
 		if c.handlers[i] = intercept(info, multiStage{c, i}); c.handlers[i] == nil {
-			return nil, errNoHandler(p.method)
+			return nil, nil, errNoHandler(p.method)
 		}
 	}
 	started := false
@@ -87,23 +87,23 @@ func (p *clientPlan) startMultiIntercepted(
 			c.close()
 		}
 	}()
-	call, err := c.start(ctx, request, opts)
+	multi, err := c.start(ctx, request, opts)
 	if err != nil {
-		return nil, ensureCode(err)
+		return nil, nil, ensureCode(err)
 	}
 	started = true
-	return call, nil
+	return multi, c, nil
 }
 
 // start passes the request to the first handler and returns the call. If start succeeds, it always
 // returns a call, even if the interceptors have not sent a request.
-func (c *multiChain) start(ctx context.Context, request proto.Message, opts []RequestOption) (call *multiCall, err error) {
+func (c *multiChain) start(ctx context.Context, request proto.Message, opts []RequestOption) (*call.Multi, error) {
 	started := false
 	// Stop the call if Send fails or panics after the request has been sent.
 	defer func() {
 		if !started {
-			if call := c.freeze(); call != nil {
-				call.stop()
+			if multi := c.freeze(); multi != nil {
+				multi.Stop()
 			}
 		}
 	}()
@@ -111,22 +111,15 @@ func (c *multiChain) start(ctx context.Context, request proto.Message, opts []Re
 		return nil, err
 	}
 	started = true
-	if call = c.freeze(); call == nil {
-		call = c.plan.newUnsentMulti(c.route)
+	if multi := c.freeze(); multi != nil {
+		return multi, nil
 	}
-	call.chain, call.request = c, request
-	return call, nil
-}
-
-// newUnsentMulti returns a call without a request and without responses. It is used if the
-// interceptors have not sent a request.
-func (p *clientPlan) newUnsentMulti(r *route) *multiCall {
-	return &multiCall{plan: p, route: r, id: id.NewRequest(), done: true, timer: p.conn.timers.Start(DefaultClientTimeout)}
+	return c.plan.engine.NewEndedMulti(&c.route.Route), nil
 }
 
 // freeze prevents further requests from being sent. It returns the call, or nil if no request has
 // been sent.
-func (c *multiChain) freeze() *multiCall {
+func (c *multiChain) freeze() *call.Multi {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.frozen = true
@@ -146,17 +139,17 @@ func (c *multiChain) send(index int, ctx context.Context, request proto.Message,
 	if started {
 		return c.errStarted()
 	}
-	call, err := c.startCall(ctx, request, opts)
+	multi, err := c.startCall(ctx, request, opts)
 	c.mu.Lock()
 	started = c.frozen
 	if !started {
-		c.sent, c.call = err == nil, call
+		c.sent, c.call = err == nil, multi
 	}
 	c.mu.Unlock()
 	// If the first handler's Send has returned in the meantime, no goroutine reads the responses,
 	// so the call is stopped.
 	if started && err == nil {
-		call.stop()
+		multi.Stop()
 		return c.errStarted()
 	}
 	return err
@@ -169,7 +162,7 @@ func (c *multiChain) errStarted() error {
 		errors.Internal, "request of %s was already sent, or Send has returned", c.plan.method.FullName())
 }
 
-func (c *multiChain) startCall(ctx context.Context, request proto.Message, opts []RequestOption) (*multiCall, error) {
+func (c *multiChain) startCall(ctx context.Context, request proto.Message, opts []RequestOption) (*call.Multi, error) {
 	o := newRequestOptions(opts)
 	r, err := c.plan.resolveIntercepted(c.route, request, &o)
 	if err != nil {
@@ -180,16 +173,16 @@ func (c *multiChain) startCall(ctx context.Context, request proto.Message, opts 
 
 // next returns the next response that the interceptors have passed to the caller. It returns false
 // when there are no more responses. It must not be called concurrently.
-func (c *multiChain) next(ctx context.Context, call *multiCall) (response serverResponse, ok bool) {
+func (c *multiChain) next(ctx context.Context, multi *call.Multi) (response serverResponse, ok bool) {
 	for {
 		if response, ok, done := c.popReady(); ok || done {
 			return response, ok
 		}
-		received, ok := call.next(ctx)
+		received, ok := multi.Next(ctx)
 		switch {
 		case ok:
 			c.forward(&received)
-		case call.done:
+		case multi.Ended():
 			c.close()
 			c.end()
 		}
@@ -208,20 +201,10 @@ func (c *multiChain) popReady() (response serverResponse, ok, done bool) {
 	return serverResponse{}, false, c.done
 }
 
-// hasReady reports whether next would return without waiting. It returns false if c is nil.
-func (c *multiChain) hasReady() bool {
-	if c == nil {
-		return false
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return len(c.ready) > 0 || c.done
-}
-
 // forward passes a server's response to the last handler. If an interceptor panics, forward ends
 // the call.
-func (c *multiChain) forward(received *serverResponse) {
-	c.plan.decodeServerResponse(received)
+func (c *multiChain) forward(response *call.Response) {
+	received := c.plan.decodeServerResponse(response)
 	c.setCurrentServer(received.serverID)
 	defer c.setCurrentServer("")
 	err := c.plan.conn.panics().guard(context.Background(), c.plan.method, func() error {
@@ -263,25 +246,25 @@ func (c *multiChain) recv(index int, response proto.Message, err error) {
 		}
 		c.ready = append(c.ready, received)
 	}
-	call := c.call
+	multi := c.call
 	c.mu.Unlock()
-	notify(call)
+	notify(multi)
 }
 
 // end ends the call and wakes the caller. Responses that arrive later are dropped.
 func (c *multiChain) end() {
 	c.mu.Lock()
 	c.done = true
-	call := c.call
+	multi := c.call
 	c.mu.Unlock()
-	notify(call)
+	notify(multi)
 }
 
-// notify wakes the goroutine that waits in next. It does nothing if call is nil, which means that
-// no request has been sent.
-func notify(call *multiCall) {
-	if call != nil {
-		call.wakeup.Send()
+// notify makes Multi.Next return to the method next. It does nothing if multi is nil, which means
+// that no request has been sent.
+func notify(multi *call.Multi) {
+	if multi != nil {
+		multi.Interrupt()
 	}
 }
 
@@ -309,8 +292,8 @@ func (c *multiChain) closeFrom(index int) {
 
 // PeerOf returns the ID of the server whose response is being received. Call PeerOf in the Recv
 // method of an interceptor's handler. next must be the handler that was passed to the interceptor.
-// PeerOf returns an empty string outside of Recv, and if the received error does not come from a
-// server. It also does so if this package has not created next.
+// For any other handler, PeerOf returns an empty string. It also does so outside of Recv, and if
+// the received error does not come from a server.
 func PeerOf(next ClientMultiRPCHandler) string {
 	stage, ok := next.(multiStage)
 	if !ok {

@@ -6,6 +6,7 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
+	"github.com/dynpsrpc/dynpsrpc/dynamic/internal/serve"
 	"github.com/dynpsrpc/dynpsrpc/errors"
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 )
@@ -24,7 +25,7 @@ type rawCallKey struct{}
 // interceptedRaw returns a function that calls a raw handler through interceptors. The interceptors
 // receive decoded messages. If they do not change a message, its original bytes are used. Encoding
 // the message again could change the bytes, because protobuf encodings are not canonical.
-func (b *boundHandler) interceptedRaw(interceptors []ServerRPCInterceptor, info RPCInfo) serveFunc {
+func (b *boundHandler) interceptedRaw(interceptors []ServerRPCInterceptor, info RPCInfo) serve.HandleFunc {
 	handler := chainServerRPC(interceptors, info, func(ctx context.Context, request proto.Message) (proto.Message, error) {
 		call, _ := ctx.Value(rawCallKey{}).(*rawCall)
 		if call == nil {

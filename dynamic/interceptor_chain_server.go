@@ -5,12 +5,13 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
+	"github.com/dynpsrpc/dynpsrpc/dynamic/internal/serve"
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 )
 
 // intercepted returns a function that passes requests through interceptors to the handler. If there
 // are no interceptors, it returns the handler's own function.
-func (b *boundHandler) intercepted(interceptors []ServerRPCInterceptor, info RPCInfo) serveFunc {
+func (b *boundHandler) intercepted(interceptors []ServerRPCInterceptor, info RPCInfo) serve.HandleFunc {
 	switch {
 	case len(interceptors) == 0:
 		return b.handle

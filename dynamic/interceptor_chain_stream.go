@@ -8,6 +8,7 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
+	"github.com/dynpsrpc/dynpsrpc/dynamic/internal/stream"
 	"github.com/dynpsrpc/dynpsrpc/errors"
 	"github.com/dynpsrpc/dynpsrpc/internal/lifecycle"
 	"github.com/dynpsrpc/dynpsrpc/registry"
@@ -54,7 +55,7 @@ type streamChain struct {
 	closed []atomic.Bool
 	// stream is the stream to which the chain belongs. It is nil until that stream has been
 	// created.
-	stream atomic.Pointer[stream]
+	stream atomic.Pointer[stream.Stream]
 	// refusal points to the error that an interceptor has passed to Close before the field stream
 	// was set. It is nil if no interceptor has done so.
 	refusal atomic.Pointer[error]
@@ -64,7 +65,7 @@ type streamChain struct {
 	receiving *lifecycle.Gate
 	// pendingAck is the message that is passing through the handlers and has not been acknowledged
 	// yet. It is nil if there is no such message.
-	pendingAck atomic.Pointer[streamMessage]
+	pendingAck atomic.Pointer[stream.Received]
 	// readerGone reports whether the user has stopped reading messages.
 	readerGone atomic.Bool
 }
@@ -78,7 +79,7 @@ type streamStage struct {
 
 func (c *streamChain) streamContext() context.Context {
 	if s := c.stream.Load(); s != nil {
-		return s.context
+		return s.Context()
 	}
 	return c.context
 }
@@ -93,7 +94,7 @@ func (s streamStage) Close(cause error) error { return s.chain.closeFrom(s.index
 
 // newStreamChain builds the handler chain of a stream from interceptors. The first interceptor must
 // be the one nearest to the user. newStreamChain returns an error if an interceptor rejects the
-// stream. If there are no interceptors, it returns a nil chain, on which finish may be called.
+// stream. If there are no interceptors, it returns a nil chain, on which Finish may be called.
 func newStreamChain(
 	ctx context.Context, panics panicReporter, interceptors []StreamInterceptor, info RPCInfo,
 ) (*streamChain, error) {
@@ -107,22 +108,30 @@ func newStreamChain(
 	defer func() {
 		// If an interceptor panics, close the handlers that the other interceptors have returned.
 		if !c.built {
-			c.finish(interceptorPanicked(c.method))
+			c.Finish(interceptorPanicked(c.method))
 		}
 	}()
 	for i, intercept := range slices.Backward(interceptors) {
 		if c.handlers[i] = intercept(info, streamStage{c, i}); c.handlers[i] == nil {
 			err := errNoHandler(c.method)
-			c.finish(err)
+			c.Finish(err)
 			return nil, err
 		}
 	}
 	c.built = true
 	if cause := c.refusal.Load(); cause != nil {
-		c.finish(*cause)
-		return nil, closeError(*cause)
+		c.Finish(*cause)
+		return nil, stream.CloseError(*cause)
 	}
 	return c, nil
+}
+
+// attach makes sent and received messages of s pass through the chain. It does nothing if c is nil.
+func (c *streamChain) attach(s *stream.Stream) {
+	if c != nil {
+		s.SetChain(c)
+		c.stream.Store(s)
+	}
 }
 
 // send calls the Send method of the handler at index. If there is no such handler, send sends the
@@ -135,10 +144,10 @@ func (c *streamChain) send(index int, message proto.Message, opts []StreamOption
 	if s == nil {
 		return c.notOpen()
 	}
-	if err := s.sendType.CheckName(message); err != nil {
+	if err := s.SendType().CheckName(message); err != nil {
 		return wrongMessage("message", c.method, err)
 	}
-	return s.send(message, opts)
+	return sendMessage(s, message, opts)
 }
 
 // notOpen returns the error for a Send or Recv that is called before the stream exists.
@@ -146,9 +155,10 @@ func (c *streamChain) notOpen() error {
 	return errors.NewErrorf(errors.Internal, "an interceptor used stream %s before it was open", c.method.FullName())
 }
 
-// close is called when the user closes the stream. It calls the Close methods of the handlers
-// before it closes the stream.
-func (c *streamChain) close(s *stream, cause error) error {
+// Close implements stream.Chain. It calls the Close methods of the handlers before it closes the
+// stream.
+func (c *streamChain) Close(cause error) error {
+	s := c.stream.Load()
 	// The stream is closed even if a handler panics or does not call next.Close.
 	defer func() {
 		if s.Err() == nil {
@@ -184,9 +194,10 @@ func (c *streamChain) closeFrom(index int, cause error) error {
 	}
 }
 
-// finish calls the Close method of every handler that has not been closed yet. When it returns, no
-// more messages are put into the user's channel, so the channel can be closed.
-func (c *streamChain) finish(cause error) {
+// Finish implements stream.Chain. It calls the Close method of every handler that has not been
+// closed yet. When it returns, no more messages are put into the user's channel, so the channel can
+// be closed. It does nothing if c is nil.
+func (c *streamChain) Finish(cause error) {
 	if c == nil {
 		return
 	}
@@ -201,15 +212,15 @@ func (c *streamChain) finish(cause error) {
 	<-c.receiving.Close()
 }
 
-// receive passes a message through the handlers into the user's channel. It returns false if no
-// more messages can be delivered. Only the goroutine that delivers the stream's messages calls it;
-// see [stream.pump].
-func (c *streamChain) receive(s *stream, message streamMessage, decoded proto.Message) bool {
+// Receive implements stream.Chain. It passes a message through the handlers into the user's
+// channel.
+func (c *streamChain) Receive(received stream.Received, decoded proto.Message) bool {
+	s := c.stream.Load()
 	// The method recv acknowledges the message if the handlers pass it on. Otherwise, this method
 	// does so below. The field pendingAck prevents a second acknowledgement, even if a handler
 	// passes on several messages.
-	c.pendingAck.Store(&message)
-	err := c.panics.guard(s.context, c.method, func() error { return c.recv(len(c.handlers)-1, decoded) })
+	c.pendingAck.Store(&received)
+	err := c.panics.guard(s.Context(), c.method, func() error { return c.recv(len(c.handlers)-1, decoded) })
 	if err != nil {
 		_ = s.Close(err)
 		return false
@@ -218,7 +229,7 @@ func (c *streamChain) receive(s *stream, message streamMessage, decoded proto.Me
 		return false
 	}
 	if pending := c.pendingAck.Swap(nil); pending != nil {
-		s.acknowledge(pending)
+		s.Acknowledge(pending)
 	}
 	return true
 }
@@ -237,21 +248,21 @@ func (c *streamChain) recv(index int, message proto.Message) error {
 		return s.Err()
 	}
 	defer c.receiving.Leave()
-	message, err := s.recvType.Convert(message)
+	message, err := s.RecvType().Convert(message)
 	if err != nil {
 		return wrongMessage("message", c.method, err)
 	}
-	if !s.deliver(c.pendingAck.Swap(nil), message) {
+	if !s.Deliver(c.pendingAck.Swap(nil), message) {
 		c.readerGone.Store(true)
 		return s.Err()
 	}
 	return nil
 }
 
-// SendBounds returns the limits that would apply to a call to Send at this moment with opts. ctx
-// and deadline limit how long Send may take. window is the size of the stream's send window, or 0
-// if the stream has none. next must be the handler that was passed to a [StreamInterceptor]; for
-// any other handler, the context is [context.Background]. If the stream is not open yet, SendBounds
+// SendBounds returns the limits that a call to Send with opts would have at this moment. ctx and
+// deadline limit how long Send may take. window is the size of the stream's send window, or 0 if
+// the stream has none. next must be the handler that was passed to a [StreamInterceptor]; for any
+// other handler, the context is [context.Background]. If the stream is not open yet, SendBounds
 // returns the context of [StreamContext] and zero values.
 func SendBounds(next StreamHandler, opts ...StreamOption) (ctx context.Context, deadline time.Time, window int) {
 	stage, ok := next.(streamStage)
@@ -262,6 +273,6 @@ func SendBounds(next StreamHandler, opts ...StreamOption) (ctx context.Context, 
 	if s == nil {
 		return StreamContext(next), time.Time{}, 0
 	}
-	o := newSendOptions(opts, s)
-	return o.ctx, time.Now().Add(o.timeout), cap(s.windowSlots)
+	ctx, timeout, window := s.SendBounds(newSendOptions(opts))
+	return ctx, time.Now().Add(timeout), window
 }

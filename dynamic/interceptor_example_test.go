@@ -70,6 +70,30 @@ func startWeather(ofServer []dynamic.ServerOption, ofConn ...dynamic.ConnOption)
 	}
 }
 
+// A package of interceptors returns one option for both sides. Each side uses its own part.
+func ExampleWithInterceptors() {
+	observe := dynamic.WithInterceptors(dynamic.Interceptors{
+		ServerRPC: func(ctx context.Context, request proto.Message, info dynamic.RPCInfo, next dynamic.ServerRPCHandler) (proto.Message, error) {
+			fmt.Println("server:", info.Method)
+			return next(ctx, request)
+		},
+		ClientRPC: func(info dynamic.RPCInfo, next dynamic.ClientRPCHandler) dynamic.ClientRPCHandler {
+			return func(ctx context.Context, request proto.Message, opts ...dynamic.RequestOption) (proto.Message, error) {
+				fmt.Println("client:", info.Method)
+				return next(ctx, request, opts...)
+			}
+		},
+	})
+	conn, stop := startWeather([]dynamic.ServerOption{observe}, observe)
+	defer stop()
+	if _, err := dynamic.Invoke(context.Background(), conn, "example.Weather/Ask", wrapperspb.String("Oslo")); err != nil {
+		fmt.Println(err)
+	}
+	// Output:
+	// client: Ask
+	// server: Ask
+}
+
 // An interceptor of a server sees each request before the handler does, and each response after
 // the handler has returned it.
 func ExampleWithServerRPCInterceptors() {

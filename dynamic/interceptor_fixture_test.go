@@ -56,7 +56,7 @@ type seenWorld struct {
 // request.
 type with struct {
 	server   []dynamic.ServerOption
-	register []dynamic.RegisterOption
+	register []dynamic.ServiceOption
 	conn     []dynamic.ConnOption
 	handlers dynamic.Handlers
 }

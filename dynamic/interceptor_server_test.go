@@ -29,7 +29,7 @@ func TestServerRPCInterceptor_Order(t *testing.T) {
 	t.Parallel()
 	w := newSeenWorld(t, with{
 		server:   []dynamic.ServerOption{dynamic.WithServerRPCInterceptors(markCalls("a"), markCalls("b")), dynamic.WithServerRPCInterceptors(markCalls("c"))},
-		register: []dynamic.RegisterOption{dynamic.WithServerRPCInterceptors(markCalls("d"), markCalls("e"))},
+		register: []dynamic.ServiceOption{dynamic.WithServerRPCInterceptors(markCalls("d"), markCalls("e"))},
 	})
 	require.NoError(t, w.service.RegisterTopic("Region", "eu"))
 	const want = "hi>a>b>c>d>e<e<d<c<b<a"
@@ -47,7 +47,7 @@ func TestServerRPCInterceptor_Order(t *testing.T) {
 // applies to that service only.
 func TestServerRPCInterceptor_OneServiceOnly(t *testing.T) {
 	t.Parallel()
-	w := newSeenWorld(t, with{register: []dynamic.RegisterOption{dynamic.WithServerRPCInterceptors(markCalls("a"))}})
+	w := newSeenWorld(t, with{register: []dynamic.ServiceOption{dynamic.WithServerRPCInterceptors(markCalls("a"))}})
 	w.serve(t, dynamic.Handlers{"Echo": dynamic.Unary(echoHandler)})
 	response, err := w.call(t, echo, "hi")
 	require.NoError(t, err)

@@ -62,7 +62,7 @@ func TestStreamInterceptor_Order(t *testing.T) {
 	w := newSeenWorld(t, with{
 		conn:     []dynamic.ConnOption{dynamic.WithClientStreamInterceptors(markStream(&ofClient, "a"), markStream(&ofClient, "b"))},
 		server:   []dynamic.ServerOption{dynamic.WithServerStreamInterceptors(markStream(&ofServer, "d"))},
-		register: []dynamic.RegisterOption{dynamic.WithServerStreamInterceptors(markStream(&ofServer, "e"))},
+		register: []dynamic.ServiceOption{dynamic.WithServerStreamInterceptors(markStream(&ofServer, "e"))},
 	})
 	stream := w.openFlow(t, dynamic.WithRequestStreamInterceptors(markStream(&ofClient, "c")))
 	require.NoError(t, stream.Send(say("hi")))
@@ -133,9 +133,13 @@ func TestStreamInterceptor_ClosesOnce(t *testing.T) {
 			defer cancel()
 			stream, err := textClient(t, w.conn, seenFlow).OpenStream(ctx)
 			require.NoError(t, err)
-			tt.end(w, stream, cancel, requireSoon(t, streams, "stream"))
+			server := requireSoon(t, streams, "stream")
+			tt.end(w, stream, cancel, server)
 			require.Error(t, requireEnd(t, stream))
-			// Shutdown waits until the stream is closed on the server.
+			// A client's stream ends before the client has sent the close frame. Without waiting for
+			// that frame, Shutdown could be the first to close the stream on the server.
+			requireSoon(t, server.Context().Done(), "close")
+			// Shutdown waits until the interceptors on the server have been closed.
 			require.NoError(t, w.server.Shutdown(context.Background()))
 			close(closes)
 			counts := map[string]int{}

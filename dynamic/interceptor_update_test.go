@@ -51,7 +51,7 @@ func TestUpdateInterceptors_Order(t *testing.T) {
 	t.Parallel()
 	w := newSeenWorld(t, with{
 		server:   []dynamic.ServerOption{dynamic.WithServerPublishInterceptors(markPublish("a"), markPublish("b"))},
-		register: []dynamic.RegisterOption{dynamic.WithServerPublishInterceptors(markPublish("c"))},
+		register: []dynamic.ServiceOption{dynamic.WithServerPublishInterceptors(markPublish("c"))},
 		conn: []dynamic.ConnOption{
 			dynamic.WithPublishInterceptors(markPublish("d"), markPublish("e")),
 			dynamic.WithSubscriptionInterceptors(markDelivery("f"), markDelivery("g")),
@@ -118,6 +118,20 @@ func TestPublishInterceptor_Panics(t *testing.T) {
 	w := newSeenWorld(t, with{server: []dynamic.ServerOption{dynamic.WithServerPublishInterceptors(
 		publishFunc(func(context.Context, proto.Message, dynamic.PublishHandler) error { panic("oh") }))}})
 	assert.PanicsWithValue(t, "oh", func() { _ = w.service.Publish(t.Context(), "Feed", say("hi")) })
+}
+
+// An interceptor may deliver an update of its own before any has arrived.
+func TestSubscriptionInterceptor_DeliversAtOnce(t *testing.T) {
+	t.Parallel()
+	w := newSeenWorld(t, with{conn: []dynamic.ConnOption{dynamic.WithSubscriptionInterceptors(
+		func(_ dynamic.RPCInfo, next dynamic.DeliveryHandler) dynamic.DeliveryHandler {
+			assert.NoError(t, next(context.Background(), say("first")))
+			return next
+		})}})
+	subscription := w.subscribe(t)
+	require.NoError(t, w.service.Publish(t.Context(), "Feed", say("second")))
+	requireText(t, "first", subscription.Channel())
+	requireText(t, "second", subscription.Channel())
 }
 
 func TestSubscriptionInterceptor_Replaces(t *testing.T) {

@@ -14,11 +14,12 @@ import (
 // for programs that pass messages on, such as gateways. request must be in protobuf's binary
 // encoding. The name is as described for [Invoke].
 //
-// InvokeRaw checks the bytes neither of the request nor of the response; the server rejects a
-// malformed request. If the conn or the call has interceptors or hooks, they need messages, so
-// InvokeRaw decodes both messages for them. A request that cannot be decoded then fails with the
-// code [errors.InvalidArgument]. The other errors are those of [Invoke]. The caller must not modify
-// the result, which may share memory with the frame of the bus.
+// InvokeRaw does not check whether the request and the response are well-formed; the server rejects
+// a malformed request. However, interceptors and hooks need decoded messages. If the conn or the
+// call has any, InvokeRaw decodes the request and the response. If the request cannot be decoded,
+// InvokeRaw then fails with the code [errors.InvalidArgument]. The other errors are those of
+// [Invoke]. The caller must not modify the result, which may share memory with the frame of the
+// bus.
 func InvokeRaw(ctx context.Context, c *Conn, name string, request []byte, opts ...RequestOption) ([]byte, error) {
 	plan, err := c.methodPlan(ctx, name)
 	if err != nil {

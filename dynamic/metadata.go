@@ -5,7 +5,7 @@ import (
 	"maps"
 	"time"
 
-	"github.com/dynpsrpc/dynpsrpc/internal/lazyctx"
+	"github.com/dynpsrpc/dynpsrpc/dynamic/internal/transport"
 )
 
 // RequestInfo describes the request, stream or update that is being handled. It does not contain
@@ -24,14 +24,6 @@ type RequestInfo struct {
 	Metadata map[string]string
 }
 
-func newRequestInfo(clientID string, sentAt int64, topic []string, metadata map[string]string) RequestInfo {
-	info := RequestInfo{ClientID: clientID, Topic: topic, Metadata: metadata}
-	if sentAt != 0 {
-		info.SentAt = time.Unix(0, sentAt)
-	}
-	return info
-}
-
 type outgoingMetadataKey struct{}
 
 // RequestInfoFromContext returns information about the request, stream or update to which ctx
@@ -42,22 +34,15 @@ func RequestInfoFromContext(ctx context.Context) (RequestInfo, bool) {
 	if ctx == nil {
 		return RequestInfo{}, false
 	}
-	provider, ok := ctx.Value(lazyctx.InfoKey{}).(requestInfoProvider)
-	if !ok {
-		return RequestInfo{}, false
-	}
-	return provider.requestInfo(), true
+	info, ok := transport.RequestInfoFromContext(ctx)
+	return RequestInfo(info), ok
 }
 
-// requestInfoProvider is implemented by requests, streams and updates that are being handled. A
-// RequestInfo is created only when a handler asks for one, because most handlers do not need it.
-type requestInfoProvider interface{ requestInfo() RequestInfo }
-
 // ContextWithMetadata returns a copy of ctx to which metadata has been added. The metadata that ctx
-// already carries is kept. If both contain the same key, the value in the argument is used. The
-// metadata is sent with every call, stream and update that uses the returned context. Keys are
-// case-sensitive. Keys and values must be valid UTF-8. The map is copied. If ctx is nil,
-// context.Background() is used.
+// already carries is kept. If a key is in both, the value in the argument is used. The metadata is
+// sent with every call, stream and update that uses the returned context. Keys are case-sensitive.
+// Keys and values must be valid UTF-8. The map is copied. If ctx is nil, context.Background() is
+// used.
 //
 // If a handler makes calls, they do not carry the metadata that the handler has received. To
 // forward it, pass the field Metadata of [RequestInfo] to ContextWithMetadata.

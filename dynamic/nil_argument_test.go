@@ -111,17 +111,17 @@ func TestNilOptions(t *testing.T) {
 	t.Parallel()
 	b := bus.NewLocal()
 	reg := newRegistry(t)
-	server := dynamic.NewServer(b, nil, dynamic.ServerOptions(nil), dynamic.ServiceOptions(nil), dynamic.CommonOptions(nil, nil),
+	server := dynamic.NewServer(b, nil, dynamic.ServerOptions(nil), dynamic.ServiceOptions(nil),
 		dynamic.Options(nil), dynamic.WithIDGenerator(nil), dynamic.WithRequestEvents(nil), dynamic.WithLogger(nil))
 	_, err := server.Register(descriptor(t, reg, "test.Echoes"), dynamic.Handlers{
 		"Echo": dynamic.Unary(echoHandler, nil),
 	}, nil, dynamic.AllowMissing())
 	require.NoError(t, err)
-	conn, err := dynamic.NewConn(b, reg, nil, dynamic.ConnOptions(nil), dynamic.CommonOptions(nil, nil),
+	conn, err := dynamic.NewConn(b, reg, nil, dynamic.ConnOptions(nil),
 		dynamic.WithRequestHooks(nil), dynamic.WithResponseHooks(nil), dynamic.WithPanicHook(nil),
 		dynamic.Options(nil), dynamic.WithIDGenerator(nil), dynamic.WithRequestEvents(nil))
 	require.NoError(t, err)
-	_, err = dynamic.Invoke(t.Context(), conn, echo, nil, nil, dynamic.WithPeer(nil), dynamic.WithMetadata(nil))
+	_, err = dynamic.Invoke(t.Context(), conn, echo, nil, nil, dynamic.WithPeer(nil), dynamic.WithFacts(nil), dynamic.WithMetadata(nil))
 	require.NoError(t, err)
 	require.NoError(t, conn.Close())
 	require.NoError(t, server.Shutdown(t.Context()))

@@ -22,7 +22,7 @@ func TestOptionGroups_Order(t *testing.T) {
 				dynamic.WithServerRPCInterceptors(markCalls("a")), dynamic.WithServerRPCInterceptors(markCalls("b")),
 			),
 		)},
-		register: []dynamic.RegisterOption{dynamic.ServiceOptions(dynamic.WithServerRPCInterceptors(markCalls("c")))},
+		register: []dynamic.ServiceOption{dynamic.ServiceOptions(dynamic.WithServerRPCInterceptors(markCalls("c")))},
 		conn: []dynamic.ConnOption{dynamic.ConnOptions(
 			dynamic.WithClientID("CLI_group"), dynamic.WithClientRPCInterceptors(markClientCalls("d")),
 		)},

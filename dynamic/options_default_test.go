@@ -55,8 +55,8 @@ func TestStreamSetting_Defaults(t *testing.T) {
 	}
 	for name, tt := range map[string]struct {
 		server   []dynamic.ServerOption
-		register []dynamic.RegisterOption
-		handler  []dynamic.StreamHandlerOption
+		register []dynamic.ServiceOption
+		handler  []dynamic.HandlerOption
 		conn     []dynamic.ConnOption
 		request  []dynamic.RequestOption
 		// wantServer and wantClient are the capacities of the channels on both sides.
@@ -69,14 +69,14 @@ func TestStreamSetting_Defaults(t *testing.T) {
 		},
 		"service and request": {
 			server:   []dynamic.ServerOption{dynamic.WithStreamBuffer(3)},
-			register: []dynamic.RegisterOption{dynamic.WithStreamBuffer(5)},
+			register: []dynamic.ServiceOption{dynamic.WithStreamBuffer(5)},
 			conn:     []dynamic.ConnOption{dynamic.WithStreamBuffer(4)},
 			request:  []dynamic.RequestOption{dynamic.WithStreamBuffer(6)}, wantServer: 5, wantClient: 6,
 		},
 		"handler, and back to the default": {
 			server:   []dynamic.ServerOption{dynamic.WithStreamBuffer(3)},
-			register: []dynamic.RegisterOption{dynamic.WithStreamBuffer(5)},
-			handler:  []dynamic.StreamHandlerOption{dynamic.WithStreamBuffer(7)},
+			register: []dynamic.ServiceOption{dynamic.WithStreamBuffer(5)},
+			handler:  []dynamic.HandlerOption{dynamic.WithStreamBuffer(7)},
 			conn:     []dynamic.ConnOption{dynamic.WithStreamBuffer(4)},
 			request:  []dynamic.RequestOption{dynamic.WithStreamBuffer(0)}, wantServer: 7, wantClient: dynamic.DefaultStreamBuffer,
 		},

@@ -6,129 +6,133 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-type serverInterceptorOption func(*serverInterceptors)
+// WithInterceptors adds a set of interceptors. A package of interceptors returns this option, so
+// that its users can pass the same option to servers, services and conns. Each of them uses the
+// interceptors of its own side. If several options add interceptors of one kind, those of the first
+// option are the outermost. Interceptors of a server are outside those of its services.
+func WithInterceptors(interceptors Interceptors) Option {
+	return interceptorsOption{list: []Interceptors{interceptors}}
+}
 
-func (f serverInterceptorOption) applyServer(o *serverOptions)     { f(&o.interceptors) }
-func (f serverInterceptorOption) applyRegister(o *registerOptions) { f(&o.interceptors) }
+// interceptorsOption adds interceptors to a server, service, conn or call. The functions that
+// return it choose the interface with the places where the option makes sense.
+type interceptorsOption struct {
+	list []Interceptors
+	// err joins the errors about interceptors that are nil.
+	err error
+}
 
-type connInterceptorOption func(*clientInterceptors)
+func (i interceptorsOption) applyServer(o *serverOptions)     { i.addServer(&o.interceptors) }
+func (i interceptorsOption) applyRegister(o *registerOptions) { i.addServer(&o.interceptors) }
+func (i interceptorsOption) applyConn(o *connOptions)         { i.addClient(&o.interceptors) }
 
-func (f connInterceptorOption) applyConn(o *connOptions) { f(&o.interceptors) }
-
-type requestInterceptorOption func(*clientInterceptors)
-
-func (f requestInterceptorOption) applyRequest(o *requestOptions) {
+func (i interceptorsOption) applyRequest(o *requestOptions) {
 	if o.interceptors == nil {
 		o.interceptors = &clientInterceptors{}
 	}
-	f(o.interceptors)
+	i.addClient(o.interceptors)
 }
 
-// appendNonNil appends interceptors to *list. It skips nil interceptors and appends an error to
-// *problems for each of them. The error contains the name of the option that was used.
-func appendNonNil[I any](list *[]I, problems *error, option string, interceptors []I) {
+func (i interceptorsOption) addServer(to *serverInterceptors) {
+	for _, interceptors := range i.list {
+		to.add(interceptors)
+	}
+	to.err = errors.Join(to.err, i.err)
+}
+
+func (i interceptorsOption) addClient(to *clientInterceptors) {
+	for _, interceptors := range i.list {
+		to.add(interceptors)
+	}
+	to.err = errors.Join(to.err, i.err)
+}
+
+// each returns an option that adds interceptors of one kind. set stores an interceptor in the field
+// of its kind. option is the name of the function that calls each. Nil interceptors are errors.
+func each[I any](option string, interceptors []I, set func(to *Interceptors, interceptor I)) interceptorsOption {
+	o := interceptorsOption{list: make([]Interceptors, 0, len(interceptors))}
 	for i, interceptor := range interceptors {
 		if reflect.ValueOf(interceptor).IsNil() {
-			*problems = errors.Join(*problems, errors.NewErrorf(errors.InvalidArgument, "%s: interceptor %d is nil", option, i+1))
+			o.err = errors.Join(o.err, errors.NewErrorf(errors.InvalidArgument, "%s: interceptor %d is nil", option, i+1))
 			continue
 		}
-		*list = append(*list, interceptor)
+		o.list = append(o.list, Interceptors{})
+		set(&o.list[len(o.list)-1], interceptor)
 	}
+	return o
 }
 
 // WithServerRPCInterceptors adds interceptors for the single and multi calls that a server or
 // service handles. The first interceptor is the outermost. Interceptors of the server are outside
 // those of the service. If an interceptor is nil, [Server.Register] returns an error.
 func WithServerRPCInterceptors(interceptors ...ServerRPCInterceptor) ServiceOption {
-	return serverInterceptorOption(func(s *serverInterceptors) {
-		appendNonNil(&s.rpc, &s.err, "WithServerRPCInterceptors", interceptors)
-	})
+	return each("WithServerRPCInterceptors", interceptors, func(to *Interceptors, i ServerRPCInterceptor) { to.ServerRPC = i })
 }
 
 // WithServerStreamInterceptors adds interceptors for the streams of a server or service. The first
 // interceptor is the outermost and thus closest to the bus. Interceptors of the server are outside
 // those of the service. If an interceptor is nil, [Server.Register] returns an error.
 func WithServerStreamInterceptors(interceptors ...StreamInterceptor) ServiceOption {
-	return serverInterceptorOption(func(s *serverInterceptors) {
-		appendNonNil(&s.stream, &s.err, "WithServerStreamInterceptors", interceptors)
-	})
+	return each("WithServerStreamInterceptors", interceptors, func(to *Interceptors, i StreamInterceptor) { to.ServerStream = i })
 }
 
 // WithServerPublishInterceptors adds interceptors for [Registration.Publish]. The first interceptor
 // is the outermost. Interceptors of the server are outside those of the service. If an interceptor
 // is nil, [Server.Register] returns an error.
 func WithServerPublishInterceptors(interceptors ...PublishInterceptor) ServiceOption {
-	return serverInterceptorOption(func(s *serverInterceptors) {
-		appendNonNil(&s.publish, &s.err, "WithServerPublishInterceptors", interceptors)
-	})
+	return each("WithServerPublishInterceptors", interceptors, func(to *Interceptors, i PublishInterceptor) { to.ServerPublish = i })
 }
 
 // WithClientRPCInterceptors adds interceptors for the single calls of a conn. The first interceptor
 // is the outermost. If an interceptor is nil, [NewConn] returns an error.
 func WithClientRPCInterceptors(interceptors ...ClientRPCInterceptor) ConnOption {
-	return connInterceptorOption(func(c *clientInterceptors) {
-		appendNonNil(&c.rpc, &c.err, "WithClientRPCInterceptors", interceptors)
-	})
+	return each("WithClientRPCInterceptors", interceptors, func(to *Interceptors, i ClientRPCInterceptor) { to.ClientRPC = i })
 }
 
 // WithClientMultiRPCInterceptors adds interceptors for the multi calls of a conn. The first
 // interceptor is the outermost. If an interceptor is nil, [NewConn] returns an error.
 func WithClientMultiRPCInterceptors(interceptors ...ClientMultiRPCInterceptor) ConnOption {
-	return connInterceptorOption(func(c *clientInterceptors) {
-		appendNonNil(&c.multi, &c.err, "WithClientMultiRPCInterceptors", interceptors)
-	})
+	return each("WithClientMultiRPCInterceptors", interceptors, func(to *Interceptors, i ClientMultiRPCInterceptor) { to.ClientMultiRPC = i })
 }
 
 // WithClientStreamInterceptors adds interceptors for the streams of a conn. The first interceptor
 // is the outermost and thus closest to the user of the stream. If an interceptor is nil, [NewConn]
 // returns an error.
 func WithClientStreamInterceptors(interceptors ...StreamInterceptor) ConnOption {
-	return connInterceptorOption(func(c *clientInterceptors) {
-		appendNonNil(&c.stream, &c.err, "WithClientStreamInterceptors", interceptors)
-	})
+	return each("WithClientStreamInterceptors", interceptors, func(to *Interceptors, i StreamInterceptor) { to.ClientStream = i })
 }
 
 // WithSubscriptionInterceptors adds interceptors for the updates received by the subscriptions of a
-// conn. The first interceptor is the outermost, which is the one closest to the bus. The outermost
-// interceptor receives each update first. If an interceptor is nil, [NewConn] returns an error.
+// conn. The first interceptor is the outermost: it is closest to the bus and receives each update
+// first. If an interceptor is nil, [NewConn] returns an error.
 func WithSubscriptionInterceptors(interceptors ...SubscriptionInterceptor) ConnOption {
-	return connInterceptorOption(func(c *clientInterceptors) {
-		appendNonNil(&c.subscription, &c.err, "WithSubscriptionInterceptors", interceptors)
-	})
+	return each("WithSubscriptionInterceptors", interceptors, func(to *Interceptors, i SubscriptionInterceptor) { to.Subscription = i })
 }
 
 // WithPublishInterceptors adds interceptors for the updates that are sent by calling [Publish] with
 // the conn. The first interceptor is the outermost. If an interceptor is nil, [NewConn] returns an
 // error.
 func WithPublishInterceptors(interceptors ...PublishInterceptor) ConnOption {
-	return connInterceptorOption(func(c *clientInterceptors) {
-		appendNonNil(&c.publish, &c.err, "WithPublishInterceptors", interceptors)
-	})
+	return each("WithPublishInterceptors", interceptors, func(to *Interceptors, i PublishInterceptor) { to.Publish = i })
 }
 
-// WithRequestInterceptors adds interceptors for one single call. The added interceptors run inside
-// those of the conn. The first interceptor is the outermost. If an interceptor is nil, the call
-// fails with code invalid_argument.
+// WithRequestInterceptors adds interceptors for the single call to which it is passed. The added
+// interceptors run inside those of the conn. The first interceptor is the outermost. If an
+// interceptor is nil, the call fails with code invalid_argument.
 func WithRequestInterceptors(interceptors ...ClientRPCInterceptor) RequestOption {
-	return requestInterceptorOption(func(c *clientInterceptors) {
-		appendNonNil(&c.rpc, &c.err, "WithRequestInterceptors", interceptors)
-	})
+	return each("WithRequestInterceptors", interceptors, func(to *Interceptors, i ClientRPCInterceptor) { to.ClientRPC = i })
 }
 
-// WithRequestMultiInterceptors adds interceptors for one multi call. The added interceptors run
-// inside those of the conn. The first interceptor is the outermost. If an interceptor is nil, the
-// call fails with code invalid_argument.
+// WithRequestMultiInterceptors adds interceptors for the multi call to which it is passed. The
+// added interceptors run inside those of the conn. The first interceptor is the outermost. If an
+// interceptor is nil, the call fails with code invalid_argument.
 func WithRequestMultiInterceptors(interceptors ...ClientMultiRPCInterceptor) RequestOption {
-	return requestInterceptorOption(func(c *clientInterceptors) {
-		appendNonNil(&c.multi, &c.err, "WithRequestMultiInterceptors", interceptors)
-	})
+	return each("WithRequestMultiInterceptors", interceptors, func(to *Interceptors, i ClientMultiRPCInterceptor) { to.ClientMultiRPC = i })
 }
 
 // WithRequestStreamInterceptors adds interceptors for the stream that is opened with this option.
 // The added interceptors run inside those of the conn. The first interceptor is the outermost. If
 // an interceptor is nil, opening the stream fails with code invalid_argument.
 func WithRequestStreamInterceptors(interceptors ...StreamInterceptor) RequestOption {
-	return requestInterceptorOption(func(c *clientInterceptors) {
-		appendNonNil(&c.stream, &c.err, "WithRequestStreamInterceptors", interceptors)
-	})
+	return each("WithRequestStreamInterceptors", interceptors, func(to *Interceptors, i StreamInterceptor) { to.ClientStream = i })
 }

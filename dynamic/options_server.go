@@ -1,11 +1,10 @@
 package dynamic
 
 import (
-	"log/slog"
 	"time"
 
 	"github.com/dynpsrpc/dynpsrpc/bus"
-	"github.com/dynpsrpc/dynpsrpc/dynamic/internal/transport"
+	"github.com/dynpsrpc/dynpsrpc/dynamic/internal/serve"
 	"github.com/dynpsrpc/dynpsrpc/errors"
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
@@ -20,20 +19,23 @@ const (
 	DefaultMaxStreamsWithoutKeepalive = 4_000
 )
 
+const (
+	// DefaultMaxPendingClaims is the default of [WithMaxPendingClaims].
+	DefaultMaxPendingClaims = 16_384
+	// DefaultMaxPendingClaimBytes is the default of [WithMaxPendingClaimBytes].
+	DefaultMaxPendingClaimBytes = 256 << 20
+	// DefaultGrantTimeout is the default of [WithGrantTimeout].
+	DefaultGrantTimeout = 2 * time.Minute
+)
+
+// ServerOption configures [NewServer]. Nil options are ignored, as they are in all functions of
+// this package.
+type ServerOption interface{ applyServer(o *serverOptions) }
+
 type serverOptions struct {
-	id string
-	// newID is the function set with WithIDGenerator, or nil. idErr is the error to report if the
-	// ID that it has returned for the server is invalid.
-	newID   IDGenerator
-	idErr   error
+	sharedOptions
+
 	timeout time.Duration
-	logger  *slog.Logger
-	// maxFrameSize is the maximum size of a frame in bytes. 0 means that there is no limit.
-	maxFrameSize int
-	compression  transport.Compression
-	decompressed decompressionOptions
-	// allowEmptyParts reports whether AllowEmptyTopicParts is used.
-	allowEmptyParts bool
 	// maxConcurrent is the maximum number of requests that are handled at the same time. 0 means
 	// that there is no limit.
 	maxConcurrent int
@@ -49,28 +51,40 @@ type serverOptions struct {
 	// streamIdleTimeout is how long a stream without keepalives may be idle. 0 means that there is
 	// no limit.
 	streamIdleTimeout time.Duration
-	// keepalive is the argument of WithKeepalive. The function keepaliveInterval interprets it.
-	keepalive time.Duration
 	// streamDefaults applies to streams unless options of the service or handler set other values.
 	streamDefaults streamSetting
 	interceptors   serverInterceptors
+	// service holds the defaults for the options of the services.
+	service registerOptions
 }
 
-// decompression returns the limits for compressed frames.
-func (o *serverOptions) decompression() transport.Limits {
-	return transport.Limits{MaxSize: o.maxFrameSize, MaxRatio: o.decompressed.maxRatio}
+// engineConfig returns the configuration of a server's engine on the bus b.
+func (o *serverOptions) engineConfig(b bus.Bus) serve.Config {
+	return serve.Config{
+		RawBus: b, ID: o.id, Logger: o.logger, Timeout: o.timeout, MaxFrameSize: o.maxFrameSize, Compression: o.compression,
+		MaxCompressionRatio: o.decompressed.maxRatio, MaxDecompressed: o.decompressed.maxMemory,
+		AllowEmptyParts: o.allowEmptyParts, MaxConcurrent: o.maxConcurrent,
+		MaxPendingClaims: o.maxPendingClaims, MaxPendingClaimBytes: o.maxPendingClaimBytes, GrantTimeout: o.grantTimeout,
+		AbandonAfter: DefaultSelectionTimeout,
+		MaxStreams:   o.maxStreams, MaxSilentStreams: o.maxSilentStreams,
+		StreamIdleTimeout: o.streamIdleTimeout, Keepalive: keepaliveInterval(o.keepalive),
+	}
 }
 
 // check returns an error that joins one error for each invalid option, or nil if all are valid.
 func (o *serverOptions) check() error {
-	return errors.Join(o.idErr, checkID("server", o.id), o.interceptors.err, checkCompression(o.compression))
+	problems := errors.Join(o.sharedOptions.check("server"), o.interceptors.err)
+	if o.service.wireName != "" {
+		problems = errors.Join(problems, errors.NewErrorf(errors.InvalidArgument,
+			"WithWireName configures a single service, not a server: pass it to Register"))
+	}
+	return problems
 }
 
 func newServerOptions(b bus.Bus, opts []ServerOption) serverOptions {
 	o := serverOptions{
-		timeout: DefaultServerTimeout, logger: bus.LoggerOf(b),
+		sharedOptions: newSharedOptions(b), timeout: DefaultServerTimeout,
 		maxPendingClaims: DefaultMaxPendingClaims, maxPendingClaimBytes: DefaultMaxPendingClaimBytes,
-		decompressed: decompressionOptions{maxMemory: DefaultDecompressionMemory},
 		grantTimeout: DefaultGrantTimeout,
 		maxStreams:   DefaultMaxStreams, maxSilentStreams: DefaultMaxStreamsWithoutKeepalive,
 	}
@@ -79,15 +93,20 @@ func newServerOptions(b bus.Bus, opts []ServerOption) serverOptions {
 			opt.applyServer(&o)
 		}
 	}
-	if o.id == "" {
-		o.id, o.idErr = o.newID.ownID(ServerIDPrefix)
-	}
+	o.setID(ServerIDPrefix)
 	return o
 }
 
 type serverOption func(*serverOptions)
 
 func (f serverOption) applyServer(o *serverOptions) { f(o) }
+
+// ServiceOption configures a service if it is passed to [Server.Register] or
+// [Registration.Replace], or all services of a server if it is passed to [NewServer].
+type ServiceOption interface {
+	ServerOption
+	applyRegister(o *registerOptions)
+}
 
 type registerOptions struct {
 	wireName        string
@@ -98,9 +117,13 @@ type registerOptions struct {
 	// streamDefaults applies to streams unless options of the handler set other values.
 	streamDefaults streamSetting
 	interceptors   serverInterceptors
+	// err joins the errors about options that Register does not accept.
+	err error
 }
 
-func newRegisterOptions(opts []RegisterOption) (o registerOptions) {
+// newRegisterOptions applies opts to the defaults that the options of the server have set.
+func newRegisterOptions(defaults registerOptions, opts []ServiceOption) registerOptions {
+	o := defaults
 	for _, opt := range opts {
 		if opt != nil {
 			opt.applyRegister(&o)
@@ -108,6 +131,9 @@ func newRegisterOptions(opts []RegisterOption) (o registerOptions) {
 	}
 	return o
 }
+
+// check returns an error if an option is invalid.
+func (o *registerOptions) check() error { return errors.Join(o.interceptors.err, o.err) }
 
 // service returns the service to register. descriptor is the first argument of Server.Register.
 func (o *registerOptions) service(descriptor any) (*registry.Service, error) {
@@ -129,6 +155,7 @@ func (o *registerOptions) service(descriptor any) (*registry.Service, error) {
 
 type registerOption func(*registerOptions)
 
+func (f registerOption) applyServer(o *serverOptions)     { f(&o.service) }
 func (f registerOption) applyRegister(o *registerOptions) { f(o) }
 
 // WithServerID sets the ID that identifies the server on the bus. The ID must be unique on the bus.
@@ -153,9 +180,9 @@ func WithServerTimeout(timeout time.Duration) ServerOption {
 
 // WithMaxConcurrentRequests limits how many requests the server handles at the same time. While the
 // limit is reached, the server declines requests that require a claim, so that clients select other
-// servers. It answers all other requests with code resource_exhausted (see [IsUnprocessed]).
-// Queue methods require a claim only from psrpc clients. By default, or if requests is zero or
-// negative, there is no limit. See [WithMaxConcurrent] for a limit per method.
+// servers. It answers all other requests with code resource_exhausted (see [IsUnprocessed]). For
+// queue methods, only requests from psrpc clients require a claim. By default, or if requests is
+// zero or negative, there is no limit. See [WithMaxConcurrent] for a limit per method.
 func WithMaxConcurrentRequests(requests int) ServerOption {
 	return serverOption(func(o *serverOptions) { o.maxConcurrent = max(requests, 0) })
 }
@@ -212,9 +239,9 @@ func WithMaxStreams(streams int) ServerOption {
 // WithMaxStreamsWithoutKeepalive limits how many streams without keepalives may be open. A stream
 // has no keepalives if its client has not announced an interval (see [WithKeepalive]). This is the
 // case for psrpc clients and for all streams with MULTI routing. If such a client dies, its streams
-// stay open until the handlers return. The server refuses further streams with code
-// resource_exhausted and counts them in [ServerStats]. By default, or if streams is zero or
-// negative, the limit is [DefaultMaxStreamsWithoutKeepalive].
+// stay open until the handlers return, unless [WithStreamIdleTimeout] is used. The server refuses
+// further streams with code resource_exhausted and counts them in [ServerStats]. By default, or if
+// streams is zero or negative, the limit is [DefaultMaxStreamsWithoutKeepalive].
 func WithMaxStreamsWithoutKeepalive(streams int) ServerOption {
 	return serverOption(func(o *serverOptions) {
 		if streams > 0 {
@@ -234,20 +261,13 @@ func WithStreamIdleTimeout(timeout time.Duration) ServerOption {
 // AllowMissing allows a service to be registered without handlers for some of its methods. If this
 // server receives a request for such a method, the call fails with code unimplemented. This can
 // happen even if other servers on the bus have handlers for the method.
-func AllowMissing() RegisterOption {
+func AllowMissing() ServiceOption {
 	return registerOption(func(o *registerOptions) { o.allowMissing = true })
 }
 
 // WithWireName sets the name of the service on the bus. The default is the same as in psrpc: the
 // simple name of the descriptor in CamelCase, without the package. Clients must use the same name
-// (see [registry.WithWireName]).
-func WithWireName(name string) RegisterOption {
+// (see [registry.WithWireName]). If the option is passed to [NewServer], Register returns an error.
+func WithWireName(name string) ServiceOption {
 	return registerOption(func(o *registerOptions) { o.wireName = name })
 }
-
-// ServerOption configures [NewServer]. Nil options are ignored, as they are in all functions of
-// this package.
-type ServerOption interface{ applyServer(o *serverOptions) }
-
-// RegisterOption configures [Server.Register] and [Registration.Replace].
-type RegisterOption interface{ applyRegister(o *registerOptions) }

@@ -8,25 +8,13 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// WithPanicHook adds a hook that is called for each panic recovered by dynpsrpc: panics in
-// handlers, in affinity functions, in the handlers of [WithRequestEvents], and in interceptors that
-// run on goroutines started by dynpsrpc. The panic is logged before the hook is called. The error
-// that the caller of the method receives says only that there was a panic. If the hook itself
+// WithPanicHook adds a hook that is called for each panic that dynpsrpc recovers. These are panics
+// in handlers, in affinity functions, in the handlers of [WithRequestEvents], and in interceptors
+// that run on goroutines started by dynpsrpc. The panic is logged before the hook is called. The
+// error that the caller of the method receives says only that there was a panic. If the hook itself
 // panics, that panic is logged too. A nil hook is ignored.
-func WithPanicHook(hook PanicHook) CommonOption {
-	return panicHookOption(hook)
-}
-
-type panicHookOption PanicHook
-
-func (h panicHookOption) applyServer(o *serverOptions)     { h.add(&o.interceptors.panics) }
-func (h panicHookOption) applyRegister(o *registerOptions) { h.add(&o.interceptors.panics) }
-func (h panicHookOption) applyConn(o *connOptions)         { h.add(&o.interceptors.panics) }
-
-func (h panicHookOption) add(to *[]PanicHook) {
-	if h != nil {
-		*to = append(*to, PanicHook(h))
-	}
+func WithPanicHook(hook PanicHook) Option {
+	return WithInterceptors(Interceptors{PanicHook: hook})
 }
 
 // panicReporter logs panics and calls the panic hooks.
@@ -45,7 +33,7 @@ func (r panicReporter) report(ctx context.Context, method *registry.Method, sour
 	stack := debug.Stack()
 	r.log(method, source, value, stack)
 	if r.registration != nil {
-		r.registration.recordPanic(method)
+		r.registration.engine.RecordPanic(method)
 	}
 	for _, hook := range r.hooks {
 		func() {

@@ -36,7 +36,7 @@ func TestWithPanicHook_Handlers(t *testing.T) {
 	ofServer, ofService := make(hooked, 10), make(hooked, 10)
 	w := newSeenWorld(t, with{
 		server:   []dynamic.ServerOption{dynamic.WithPanicHook(ofServer.hook), dynamic.WithPanicHook(nil)},
-		register: []dynamic.RegisterOption{dynamic.WithPanicHook(ofService.hook)},
+		register: []dynamic.ServiceOption{dynamic.WithPanicHook(ofService.hook)},
 		handlers: dynamic.Handlers{
 			"Echo": dynamic.Unary(func(context.Context, text) (text, error) { panic("echo") }),
 			"Flow": dynamic.Stream(func(serverText) error { panic("flow") }),

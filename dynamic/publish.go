@@ -15,12 +15,12 @@ func Publish(ctx context.Context, c *Conn, name string, update any, opts ...Requ
 	if err != nil {
 		return err
 	}
-	if err := c.err(); err != nil {
+	if err := c.engine.Err(); err != nil {
 		return err
 	}
-	message, err := c.messageFrom(&p.updates, update, opts)
+	message, err := c.messageFrom(&p.Updates, update, opts)
 	if err != nil {
-		return errors.NewErrorf(errors.InvalidArgument, "update of %s: %w", p.method.FullName(), err)
+		return errors.NewErrorf(errors.InvalidArgument, "update of %s: %w", p.Method.FullName(), err)
 	}
 	return p.publish(ctx, message, opts)
 }

@@ -7,9 +7,9 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// ServerRecorder is told what a server does, for example to count calls. Unlike an interceptor, it
-// can be added to a server that is already running; see [Server.Record]. It must be safe for
-// concurrent use, and its methods must not block.
+// ServerRecorder receives notifications about what a server does, for example to count calls.
+// Unlike an interceptor, it can be added to a server that is already running; see [Server.Record].
+// It must be safe for concurrent use, and its methods must not block.
 type ServerRecorder interface {
 	// MethodRecorder returns the recorder of a method. It returns nil if the method needs none. The
 	// server calls it for each method of each registration, possibly more than once.
@@ -19,8 +19,8 @@ type ServerRecorder interface {
 	RecordChange(change ServerChange)
 }
 
-// MethodRecorder is told what a server does with the requests of one method. It must be safe for
-// concurrent use, and its methods must not block, because calls wait for them.
+// MethodRecorder receives notifications about what a server does with the requests of one method.
+// It must be safe for concurrent use, and its methods must not block, because calls wait for them.
 type MethodRecorder interface {
 	// RecordStart is called when the server begins to handle a request or stream. This may be long
 	// after the request has arrived, because the client may first select a server.

@@ -2,19 +2,14 @@ package dynamic
 
 import (
 	"context"
-	"log/slog"
-	"maps"
-	"slices"
-	"sync"
-	"sync/atomic"
 
 	"google.golang.org/protobuf/proto"
 
-	"github.com/dynpsrpc/dynpsrpc/bus"
+	"github.com/dynpsrpc/dynpsrpc/dynamic/internal/message"
+	"github.com/dynpsrpc/dynpsrpc/dynamic/internal/serve"
 	"github.com/dynpsrpc/dynpsrpc/dynamic/internal/transport"
 	"github.com/dynpsrpc/dynpsrpc/errors"
-	"github.com/dynpsrpc/dynpsrpc/internal/lifecycle"
-	"github.com/dynpsrpc/dynpsrpc/internal/wire"
+	"github.com/dynpsrpc/dynpsrpc/internal/nilarg"
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
@@ -22,277 +17,147 @@ import (
 // Close or Kill is called, or when the server stops. [Registration.Replace] replaces the service
 // with another version without a gap. All methods are safe for concurrent use.
 type Registration struct {
+	// All fields are immutable once the registration is started.
+
 	server  *Server
 	service *registry.Service
-	// plans and publishers are immutable and keyed by method name. plans contains no subscription
-	// methods.
-	plans      map[string]*serverPlan
+	// engine serves the methods of the service.
+	engine *serve.Service
+	// handlers holds the handlers of all methods except subscriptions. handlers and publishers are
+	// keyed by method name.
+	handlers   map[string]*boundHandler
 	publishers map[string]*publisher
-	// recorders holds the recorders of all methods, keyed by method name.
-	recorders map[string]*recorderSlot
-	// served reports whether the server has begun to serve the service.
-	served atomic.Bool
-	// clients caches the clients of the service. All versions of the service share the cache. The
-	// known offsets of the clients' clocks are therefore still known after Replace.
-	clients *clientCache
-	// drainingEndpoints counts the endpoints that have been deregistered or replaced but are still
-	// handling requests.
-	drainingEndpoints *lifecycle.Gate
-	// cancelSubscription receives the clients' cancel frames.
-	cancelSubscription transport.LazySubscription
-	// discoverySubscription receives the discovery requests of clients.
-	discoverySubscription transport.LazySubscription
-	// unicast receives the frames that are sent to this server only.
-	unicast *unicastReceiver
 	// interceptors holds the server's interceptors, followed by those of the service.
 	interceptors serverInterceptors
-
-	// ctx is the parent of the contexts of the service's handlers. Close and Kill cancel it.
-	ctx    context.Context //nolint:containedctx // it has the registration's lifetime
-	cancel context.CancelFunc
-
-	// changeMu is locked during Replace and while the registration is suspended or resumed. It is
-	// read-locked during Register, and while topics are registered or deregistered. Topics
-	// therefore cannot change during Replace. Changes of topics do not wait for each other.
-	changeMu sync.RWMutex
-	// servesWhileDrained reports whether ServeWhileDrained is used.
-	servesWhileDrained bool
-	// suspended reports whether new endpoints are suspended. It changes only while changeMu is
-	// locked, or before the registration has endpoints.
-	suspended atomic.Bool
-	// leaving holds the endpoints that suspended ones have replaced. Those that have been closed
-	// may be missing. It is guarded by changeMu.
-	leaving []*endpoint
-
-	mu sync.Mutex
-	// end tracks how far the registration has been closed. It is nil until Close or Kill is called.
-	end      *registrationEnd
-	replaced bool
-	// endpoints holds the endpoints that accept requests, and those that are suspended. The keys
-	// are the names of the endpoints.
-	endpoints map[string]*endpoint
 }
 
-// newRegistration returns a registration without plans, endpoints or subscriptions.
+// newRegistration returns a registration that has no handlers yet. The caller must call start.
 func newRegistration(s *Server, service *registry.Service, interceptors serverInterceptors) *Registration {
-	ctx, cancel := context.WithCancel(s.ctx)
-	r := &Registration{
-		server:                s,
-		service:               service,
-		publishers:            map[string]*publisher{},
-		recorders:             map[string]*recorderSlot{},
-		clients:               &clientCache{service: service.WireName()},
-		drainingEndpoints:     lifecycle.NewGate(),
-		cancelSubscription:    transport.LazySubscription{ClosedErr: errors.ErrServerClosed},
-		discoverySubscription: transport.LazySubscription{ClosedErr: errors.ErrServerClosed},
-		interceptors:          interceptors,
-		ctx:                   ctx,
-		cancel:                cancel,
-		endpoints:             map[string]*endpoint{},
-	}
-	r.unicast = newUnicastReceiver(r)
-	context.AfterFunc(ctx, func() {
-		s.pendingClaims.abandon(func(e *endpoint) bool { return e.plan.registration == r })
-	})
+	r := &Registration{server: s, service: service, publishers: map[string]*publisher{}, interceptors: interceptors}
 	for _, method := range service.Methods() {
-		p := newPublisher(s.bus, method, interceptors.publish, s.options.allowEmptyParts)
-		p.tap = &s.tap
+		p := newPublisher(s.engine.Bus(), method, message.EncodeOnly(method.Output()), interceptors.publish, s.options.allowEmptyParts)
+		p.tap = s.engine.Tap()
 		r.publishers[method.Name()] = p
-		r.recorders[method.Name()] = &recorderSlot{}
 	}
 	return r
+}
+
+// start creates the engine's part of the registration.
+func (r *Registration) start(handlers map[string]*boundHandler, servesWhileDrained bool) {
+	r.handlers = handlers
+	config := serve.ServiceConfig{
+		Descriptor: r.service, Handlers: map[string]*serve.Handler{}, ServesWhileDrained: servesWhileDrained,
+		ReportPanic: r.panics().report, Owner: r,
+	}
+	if len(r.interceptors.events) > 0 {
+		config.OnEvent = r.emit
+	}
+	for name, bound := range handlers {
+		config.Handlers[name] = &bound.Handler
+	}
+	r.engine = r.server.engine.NewService(config)
 }
 
 // Service returns the registered service.
 func (r *Registration) Service() *registry.Service { return r.service }
 
-// currentEndpoints returns the endpoints that accept requests, and those that are suspended.
-func (r *Registration) currentEndpoints() []*endpoint {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.currentEndpointsLocked()
+// Close stops accepting requests for the service and waits for running handlers to return. If ctx
+// ends first, Close cancels the contexts of the handlers and returns an error that wraps ctx.Err().
+// It returns the same kind of error if the bus has not ended all subscriptions by then, for example
+// because the broker does not answer. The bus then ends them in the background. Close returns at
+// most 0.2 s after ctx has ended.
+//
+// Every call to Close waits for running handlers, not just the first. After Close, the service can
+// be registered again, unless this registration has been replaced (see [Registration.Replace]).
+func (r *Registration) Close(ctx context.Context) error {
+	if ctx == nil {
+		return nilarg.ErrContext
+	}
+	return r.engine.Close(ctx)
 }
 
-func (r *Registration) currentEndpointsLocked() []*endpoint {
-	return slices.Collect(maps.Values(r.endpoints))
-}
+// Kill stops accepting requests for the service and cancels the contexts of running handlers. It
+// does not wait for the handlers to return. If the broker does not answer, Kill returns after the
+// timeout of the server plus one second (see [WithServerTimeout]). The subscriptions then end in
+// the background.
+func (r *Registration) Kill() { r.engine.Kill() }
 
-// newTopiclessEndpoints returns a new endpoint for each method without topics.
-func (r *Registration) newTopiclessEndpoints() (endpoints []*endpoint) {
-	for _, plan := range r.plans {
-		if !plan.method.Topics() {
-			endpoints = append(endpoints, newEndpoint(plan, nil))
+// Replace replaces the service with another version without an interruption. All methods that the
+// two versions have in common move to the new version at the same moment. Each request is handled
+// by exactly one of the two versions. Requests sent after Replace has returned are never handled by
+// r. Requests and streams that r is already handling continue. To end the streams and wait for the
+// handlers, call Close on r. To cancel the handlers, call Kill on r. For everything else, use the
+// registration of the new version, which Replace returns.
+//
+// The arguments are the same as for [Server.Register]. Methods may be added, removed and changed.
+// Topics registered on r are also registered for the new version if they still fit their method.
+// The new version's first call to RegisterTopic for one of them does nothing and returns nil. New
+// methods, and methods whose kind or routing has changed, can be called as soon as the bus has
+// confirmed their subscriptions. This is shortly before the other methods move to the new version.
+//
+// Replace takes no context, but the timeout of the server limits each of its two steps (see
+// [WithServerTimeout]). First, Replace subscribes to the channels that only the new version needs.
+// Then, it ends the subscriptions that only r needs. If the second step takes longer, because the
+// broker does not answer, it continues in the background, and Replace returns nil as its error.
+//
+// If Replace fails, r continues unchanged. Replace fails for the same reasons as Register. It also
+// fails
+//   - if the wire names of the two versions differ; the error has code invalid_argument;
+//   - if r or its server has been closed or killed, or is closed or killed during Replace; the
+//     error is errors.ErrServerClosed;
+//   - if r has already been replaced; the error has code failed_precondition. The topics of a
+//     replaced registration can no longer be changed either.
+func (r *Registration) Replace(descriptor any, handlers Handlers, opts ...ServiceOption) (*Registration, error) {
+	var next *Registration
+	err := r.engine.Replace(func() (_ *serve.Service, err error) {
+		if next, err = r.server.buildRegistration(descriptor, handlers, opts); err != nil {
+			return nil, err
 		}
-	}
-	return endpoints
-}
-
-// open subscribes to the channels that all methods of the service share, such as the one for cancel
-// frames, and opens the endpoints.
-func (r *Registration) open(ctx context.Context, endpoints []*endpoint) error {
-	if len(r.plans) == 0 {
-		// All methods are subscriptions, so the service receives nothing from the bus.
-		return nil
-	}
-	if err := r.subscribeCancels(ctx); err != nil {
-		return err
-	}
-	if err := r.subscribePresence(ctx); err != nil {
-		return err
-	}
-	for _, e := range endpoints {
-		if err := r.openEndpoint(ctx, e); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// subscribeCancels subscribes to the cancel frames of clients. A broker with access rules for psrpc
-// may deny this. In that case, subscribeCancels logs a warning and returns nil. The handlers of
-// calls that their callers abandon then run until their deadlines.
-func (r *Registration) subscribeCancels(ctx context.Context) error {
-	channel := bus.Channel(wire.CancelChannel(r.service.WireName()))
-	return r.subscribeIfPermitted(ctx, &r.cancelSubscription, channel, r.onCancel,
-		"the broker does not permit to subscribe to cancellations: the handler of a call that its caller abandons runs "+
-			"until its deadline")
-}
-
-// subscribeIfPermitted subscribes to a channel that psrpc does not use. If the broker does not
-// permit the subscription, subscribeIfPermitted logs a warning with the text in the argument
-// warning and returns nil.
-func (r *Registration) subscribeIfPermitted(
-	ctx context.Context, subscription *transport.LazySubscription, channel bus.Channel, handler bus.Handler, warning string,
-) error {
-	err := subscription.Subscribe(ctx, r.server.bus, channel, bus.Broadcast, handler)
-	if transport.IsPermissionDenied(err) {
-		r.server.options.logger.Warn("dynpsrpc: "+warning,
-			slog.String("service", string(r.service.Name())), slog.Any("error", err))
-		return nil
-	}
+		return next.engine, nil
+	})
 	if err != nil {
-		return transport.WithSubscribeCode(err, "service "+string(r.service.Name())+": cannot subscribe")
+		return nil, err
 	}
-	return nil
+	return next, nil
 }
 
-// openEndpoint adds an endpoint to the registration and subscribes to the endpoint's channels. If
-// that fails, openEndpoint removes and closes the endpoint.
-func (r *Registration) openEndpoint(ctx context.Context, e *endpoint) error {
-	if err := r.addEndpoint(e); err != nil {
-		r.closeUntil(ctx, e.close)
-		return err
-	}
-	if err := e.subscribe(ctx); err != nil {
-		r.removeEndpoint(e)
-		r.closeUntil(ctx, e.close)
-		if r.ctx.Err() != nil {
-			return errors.ErrServerClosed
-		}
-		return transport.WithSubscribeCode(err, "method "+e.plan.method.FullName()+": cannot subscribe")
-	}
-	return nil
+// RegisterTopic starts serving a method on a topic. The parts must be in the order of the method's
+// topic parameters. When RegisterTopic returns, the bus has confirmed the subscription. Topics of
+// subscription methods are not registered; pass the topic to Publish with [WithTopic] instead.
+//
+// RegisterTopic returns an error
+//   - if this registration does not serve the method;
+//   - if the method takes no topic or a different number of parts;
+//   - if the topic is already registered;
+//   - if the registration has been closed or replaced;
+//   - if the bus fails.
+func (r *Registration) RegisterTopic(method string, parts ...string) error {
+	_, err := r.engine.RegisterTopic(method, parts)
+	return err
 }
 
-// closeUntil calls f, which ends bus subscriptions of the registration. It waits until f has
-// returned, but no longer than closeGrace after ctx has ended. It reports whether f has returned.
-// If the broker does not answer, f continues in the background. Close waits for that goroutine,
-// unless Close was called earlier.
-func (r *Registration) closeUntil(ctx context.Context, f func()) bool {
-	tracked, done := r.drainingEndpoints.Enter(), make(chan struct{})
-	go func() {
-		defer close(done)
-		f()
-		if tracked {
-			r.drainingEndpoints.Leave()
-		}
-	}()
-	return waitWithGrace(ctx, done) == nil
+// DeregisterTopic stops accepting requests for a method on a topic. Running handlers continue, but
+// streams are closed. DeregisterTopic returns an error if the topic is not registered, or if the
+// registration has been closed or replaced. If the broker does not answer, DeregisterTopic returns
+// an error with code deadline_exceeded after the timeout of the server (see [WithServerTimeout]).
+// The topic is then deregistered in the background.
+func (r *Registration) DeregisterTopic(method string, parts ...string) error {
+	return r.engine.DeregisterTopic(method, parts)
 }
 
-// addEndpoint adds an endpoint to the registration. It must be called before the endpoint
-// subscribes, so that a concurrent Close or Kill also closes the new endpoint.
-func (r *Registration) addEndpoint(e *endpoint) error {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.end != nil {
-		return errors.ErrServerClosed
-	}
-	if r.endpoints[e.name] != nil {
-		return errors.NewErrorf(errors.AlreadyExists, "method %s: topic %.200q is already registered",
-			e.plan.method.FullName(), e.topic)
-	}
-	r.endpoints[e.name] = e
-	return nil
+// RegisterTopicGroup starts serving the methods of a topic group on a topic, except for
+// subscriptions. For each method, it does the same as RegisterTopic. If this fails for one method,
+// no method is registered on the topic.
+func (r *Registration) RegisterTopicGroup(group string, parts ...string) error {
+	_, err := r.engine.RegisterTopicGroup(group, parts)
+	return err
 }
 
-// removeEndpoint removes the endpoint e. It keeps another endpoint that has been added with the
-// same name.
-func (r *Registration) removeEndpoint(e *endpoint) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.endpoints[e.name] == e {
-		delete(r.endpoints, e.name)
-	}
-}
-
-// drainEndpoint removes an endpoint and stops accepting requests for it. Requests that are being
-// handled continue, and claimed ones may still be granted. It does not wait for the bus, because
-// the broker may not answer. The channel drained is closed when the bus delivers no more requests.
-// ok is false if there is no endpoint with this name.
-func (r *Registration) drainEndpoint(name string) (drained <-chan struct{}, ok bool) {
-	r.mu.Lock()
-	e := r.endpoints[name]
-	if e == nil || r.end != nil {
-		// If r.end is set, runEnd drains all endpoints.
-		end := r.end
-		r.mu.Unlock()
-		if e == nil {
-			return nil, false
-		}
-		return end.drained, true
-	}
-	delete(r.endpoints, name)
-	// Close does not find e in endpoints any more, so it waits for drainingEndpoints instead. Enter
-	// cannot fail, because r.end is nil, and Close sets r.end before it closes drainingEndpoints.
-	r.drainingEndpoints.Enter()
-	r.mu.Unlock()
-	done := make(chan struct{})
-	// Close waits for drainingEndpoints and thus for this goroutine.
-	go func() {
-		r.announce(wire.PresenceDraining, e)
-		e.drain()
-		r.closeWhenIdle(e)
-		close(done)
-	}()
-	return done, true
-}
-
-// closeWhenIdle makes e reject further requests and closes it once the requests and streams that it
-// is handling have ended. The caller must have called r.drainingEndpoints.Enter for e.
-// closeWhenIdle calls the corresponding Leave.
-func (r *Registration) closeWhenIdle(e *endpoint) {
-	idle := e.inFlight.Close()
-	select {
-	case <-idle:
-		r.announce(wire.PresenceLeft, e)
-		e.close()
-		r.drainingEndpoints.Leave()
-		return
-	default:
-	}
-	// Close waits for drainingEndpoints and thus for this goroutine.
-	go func() {
-		defer r.drainingEndpoints.Leave()
-		<-idle
-		r.announce(wire.PresenceLeft, e)
-		e.close()
-	}()
-}
-
-// panics returns a reporter for panics in the service's handlers and interceptors.
-func (r *Registration) panics() panicReporter {
-	return panicReporter{r.server.options.logger, r.interceptors.panics, r}
+// DeregisterTopicGroup undoes RegisterTopicGroup. It deregisters the topic for every method of the
+// group for which the topic is registered. If the topic is not registered for some of the methods,
+// DeregisterTopicGroup returns an error that names them.
+func (r *Registration) DeregisterTopicGroup(group string, parts ...string) error {
+	return r.engine.DeregisterTopicGroup(group, parts)
 }
 
 // Publish sends an update to the subscribers of a method. If the method has MULTI routing, all
@@ -316,33 +181,18 @@ func (r *Registration) Publish(ctx context.Context, method string, message proto
 			r.service.Name(), method, transport.Suggest(method, r.service.Methods(), (*registry.Method).Name))
 	}
 	select {
-	case <-r.ctx.Done():
+	case <-r.engine.Done():
 		return errors.ErrServerClosed
 	default:
 	}
 	if err := p.publish(ctx, message, opts); err != nil {
 		return err
 	}
-	if recorder := r.recorders[method].Load(); recorder != nil {
-		(*recorder).RecordUpdate()
-	}
+	r.engine.RecordUpdate(method)
 	return nil
 }
 
-// onCancel handles a frame with which a client cancels a request. The bus calls it, so it never
-// blocks.
-func (r *Registration) onCancel(frame []byte) {
-	cancel, _, err := transport.Decode(frame, wire.KindCancel, r.server.options.decompression(), wire.ParseCancel)
-	if err != nil {
-		r.server.drops.addBad(bus.Channel(wire.CancelChannel(r.service.WireName())), err)
-		return
-	}
-	r.server.running.cancel(cancel.RequestID, r)
-	r.server.pendingClaims.resolve(cancel.RequestID, false)
-}
-
-// endpointName returns the name of a method's endpoint for a topic. It is the name of the request
-// channel. Different topics therefore have different endpoint names.
-func (r *Registration) endpointName(method *registry.Method, parts []string) string {
-	return wire.RequestChannel(r.service.WireName(), method.WireName(), parts, method.Queue()).Name
+// panics returns a reporter for panics in the service's handlers and interceptors.
+func (r *Registration) panics() panicReporter {
+	return panicReporter{r.server.options.logger, r.interceptors.panics, r}
 }

@@ -54,9 +54,9 @@ func (t *TopicRegistration) register() (undo func(), err error) {
 		return nil, err
 	}
 	if t.Group != "" {
-		return t.Registration.registerUndoable(t.Registration.plansOfGroup, t.Group, t.Topic)
+		return t.Registration.engine.RegisterTopicGroup(t.Group, t.Topic)
 	}
-	return t.Registration.registerUndoable(t.Registration.plansOfMethod, t.Method, t.Topic)
+	return t.Registration.engine.RegisterTopic(t.Method, t.Topic)
 }
 
 func (t *TopicRegistration) deregister() error {

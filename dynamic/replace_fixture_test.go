@@ -106,7 +106,7 @@ func versionWith(number int, handlers dynamic.Handlers) dynamic.Handlers {
 }
 
 func (w *versionsWorld) tryReplace(
-	t testing.TB, r *dynamic.Registration, handlers dynamic.Handlers, opts ...dynamic.RegisterOption,
+	t testing.TB, r *dynamic.Registration, handlers dynamic.Handlers, opts ...dynamic.ServiceOption,
 ) (*dynamic.Registration, error) {
 	t.Helper()
 	opts = append(opts, dynamic.AllowMissing())

@@ -25,12 +25,6 @@ import (
 type RequestDecoder func(request protoreflect.MessageDescriptor) (
 	decode func(encoded []byte) (proto.Message, error), err error)
 
-// DecoderOption configures how requests are decoded. It can be passed to [Unary] and [Stream].
-type DecoderOption interface {
-	HandlerOption
-	StreamHandlerOption
-}
-
 // WithRequestDecoder sets the decoder for the requests of a handler, or for the messages that a
 // stream handler receives. The request type of the handler must be proto.Message. With any other
 // request type, or with [Raw], Register returns an error. By default, requests are decoded into the
@@ -39,7 +33,7 @@ type DecoderOption interface {
 //
 // The decoder cannot find extensions that are defined in the registry. If messages may contain
 // extensions, use [WithMethodDecoder].
-func WithRequestDecoder(decoder RequestDecoder) DecoderOption {
+func WithRequestDecoder(decoder RequestDecoder) HandlerOption {
 	if decoder == nil {
 		return decoderOption(nil)
 	}
@@ -53,7 +47,7 @@ func WithRequestDecoder(decoder RequestDecoder) DecoderOption {
 type MethodDecoder func(method *registry.Method) (decode func(encoded []byte) (proto.Message, error), err error)
 
 // WithMethodDecoder is like [WithRequestDecoder], but takes a [MethodDecoder].
-func WithMethodDecoder(decoder MethodDecoder) DecoderOption { return decoderOption(decoder) }
+func WithMethodDecoder(decoder MethodDecoder) HandlerOption { return decoderOption(decoder) }
 
 type decoderOption MethodDecoder
 
@@ -62,11 +56,10 @@ func (d decoderOption) bindOption(bound *boundHandler, method *registry.Method) 
 		return errors.New(
 			"WithRequestDecoder: wanted a function that takes proto.Message, but the function takes bytes")
 	}
+	if bound.stream != nil {
+		return d.replace(&bound.stream.recvType, method)
+	}
 	return d.replace(&bound.requestType, method)
-}
-
-func (d decoderOption) bindStream(bound *boundStream, method *registry.Method) error {
-	return d.replace(&bound.recvType, method)
 }
 
 // replace calls d and stores the function that d returns in requests.Decoder.

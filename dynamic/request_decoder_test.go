@@ -29,7 +29,7 @@ func decodedBy(request protoreflect.MessageDescriptor) (func([]byte) (proto.Mess
 
 // failing returns an option whose decoder is the function decode. If err is not nil, creating the
 // decoder fails.
-func failing(decode func(encoded []byte) (proto.Message, error), err error) dynamic.DecoderOption {
+func failing(decode func(encoded []byte) (proto.Message, error), err error) dynamic.HandlerOption {
 	return dynamic.WithRequestDecoder(func(protoreflect.MessageDescriptor) (func([]byte) (proto.Message, error), error) {
 		return decode, err
 	})

@@ -1,11 +1,11 @@
 package dynamic
 
 import (
-	"cmp"
 	"context"
 	"time"
 
-	"github.com/dynpsrpc/dynpsrpc/errors"
+	"github.com/dynpsrpc/dynpsrpc/dynamic/internal/call"
+	"github.com/dynpsrpc/dynpsrpc/dynamic/internal/serve"
 )
 
 // RequestEventKind says what has happened to a request.
@@ -35,9 +35,9 @@ const (
 	ClaimLost
 	// ClaimTimedOut means that no server was selected in time. On a server, it means that this
 	// server has given the request up before the client selected a server. A server does so if the
-	// request expires, if a limit for waiting requests is reached (see [WithGrantTimeout] and
-	// [WithMaxPendingClaims]), or if it stops serving the method or topic. On a conn, no server has
-	// claimed the request in time, or there is no server.
+	// request expires, or if it stops serving the method or topic. It also does so if a limit for
+	// waiting requests is reached (see [WithGrantTimeout] and [WithMaxPendingClaims]). On a conn,
+	// no server has claimed the request in time, or there is no server.
 	ClaimTimedOut
 	// ClaimSkipped means that a server handles the request, or has answered it, without waiting
 	// until it is selected. This is usual if only one server receives the request, as with queue
@@ -67,7 +67,7 @@ type RequestEvent struct {
 	Kind RequestEventKind
 	// Info describes the method and the topic.
 	Info RPCInfo
-	// Peer is the ID of the client on a server. On a conn, it is the ID of the server that was
+	// On a server, Peer is the ID of the client. On a conn, it is the ID of the server that was
 	// selected or has answered, or empty if there is none.
 	Peer string
 	// Late is the time from the deadline, by the client's clock, to the arrival of the request, by
@@ -75,8 +75,7 @@ type RequestEvent struct {
 	// late the request is, because the two clocks may differ.
 	Late time.Duration
 	// Outcome and Wait are set only for ClaimDecided. Wait is the time from the arrival of the
-	// request on the server, or from its publication by the conn, until the decision. It is 0 if
-	// the server handles or declines the request without waiting for the client, as with
+	// request on the server, or from its publication by the conn, until the decision. It is 0 for
 	// ClaimSkipped.
 	Outcome ClaimOutcome
 	Wait    time.Duration
@@ -87,31 +86,20 @@ type RequestEvent struct {
 // hooks of [WithPanicHook].
 type RequestEventHandler func(event RequestEvent)
 
-// WithRequestEvents adds a handler for events that interceptors do not see, because interceptors on
-// a server run only once it handles a request.
+// WithRequestEvents adds a handler for events that interceptors do not see. For example, the
+// interceptors of a server do not run for requests that it drops.
 //
 // On a server or service, the handler is called for each request that arrives, for each request
 // that has expired, and for the outcome of each claim. On a conn, it is called with the outcome of
 // the claims when a single call or the opening of a stream has ended. It is not called if there is
-// no outcome, for example because the caller has canceled the call. Multi calls and methods of a
-// single server have no claims. Other facts about calls are available to interceptors. Package
-// interceptors/metrics measures the events with its option WithRequestEvents.
+// no outcome, for example because the caller has canceled the call. There are no claims for multi
+// calls, and for methods that are declared to have a single server. Other facts about calls are
+// available to interceptors. The option WithRequestEvents of package interceptors/metrics turns the
+// events into metrics.
 //
 // A nil handler is ignored. Without handlers, events cost nothing.
-func WithRequestEvents(handler RequestEventHandler) CommonOption {
-	return requestEventOption(handler)
-}
-
-type requestEventOption RequestEventHandler
-
-func (h requestEventOption) applyServer(o *serverOptions)     { h.add(&o.interceptors.events) }
-func (h requestEventOption) applyRegister(o *registerOptions) { h.add(&o.interceptors.events) }
-func (h requestEventOption) applyConn(o *connOptions)         { h.add(&o.interceptors.events) }
-
-func (h requestEventOption) add(to *[]RequestEventHandler) {
-	if h != nil {
-		*to = append(*to, RequestEventHandler(h))
-	}
+func WithRequestEvents(handler RequestEventHandler) Option {
+	return WithInterceptors(Interceptors{ServerEvents: handler, ClientEvents: handler})
 }
 
 // emitRequestEvent passes an event to the handlers. If a handler panics, the panic is logged and
@@ -129,63 +117,43 @@ func emitRequestEvent(handlers []RequestEventHandler, panics panicReporter, even
 	}
 }
 
-// hasEvents reports whether there are handlers for the events of requests.
-func (e *endpoint) hasEvents() bool { return len(e.plan.registration.interceptors.events) > 0 }
-
-// emit sets the field Info of an event and passes the event to the handlers.
-func (e *endpoint) emit(event RequestEvent) {
-	r := e.plan.registration
-	event.Info = newRPCInfo(e.plan.method, e.topic)
-	emitRequestEvent(r.interceptors.events, r.panics(), event)
+// serverOutcomes contains the public outcome for each outcome of package serve.
+var serverOutcomes = [...]ClaimOutcome{
+	serve.ClaimGranted: ClaimGranted, serve.ClaimLost: ClaimLost, serve.ClaimTimedOut: ClaimTimedOut,
+	serve.ClaimSkipped: ClaimSkipped, serve.ClaimDeclined: ClaimDeclined,
 }
 
-// dropExpired counts a request that has expired and emits an event about it. late is the value for
-// [RequestEvent.Late]. A negative value means that the server cannot tell how late the request is,
-// and is replaced by 0.
-func (e *endpoint) dropExpired(client *clientEntry, late time.Duration) {
-	e.plan.server.drops.add(dropExpired, droppedFrame{method: e.plan.method, peer: []byte(client.id)})
-	if recorder := e.plan.recorder.Load(); recorder != nil {
-		(*recorder).RecordExpired()
-	}
-	if e.hasEvents() {
-		e.emit(RequestEvent{Kind: RequestExpired, Peer: client.id, Late: max(late, 0)})
-	}
+// serverEvents contains the public kind for each kind of event of package serve.
+var serverEvents = [...]RequestEventKind{
+	serve.RequestReceived: RequestReceived, serve.RequestExpired: RequestExpired, serve.ClaimDecided: ClaimDecided,
 }
 
-// emitClaim emits an event about the claims of a call that has ended. err is the error of the call,
-// or nil. emitClaim emits nothing if the request was not sent, if its method requires no claims, or
-// if there is no outcome, for example because the caller has canceled the call.
-func (c *unaryCall) emitClaim(err error) {
-	conn := c.plan.conn
-	if !c.sent || !c.plan.method.RequireClaim() {
+// emit passes an event of the engine to the handlers for request events.
+func (r *Registration) emit(event serve.Event) {
+	emitRequestEvent(r.interceptors.events, r.panics(), RequestEvent{
+		Kind: serverEvents[event.Kind], Info: newRPCInfo(event.Method, event.Topic), Peer: event.Peer, Late: event.Late,
+		Outcome: serverOutcomes[event.Outcome], Wait: event.Wait,
+	})
+}
+
+// hasEvents reports whether the conn has handlers for request events.
+func (p *clientPlan) hasEvents() bool { return len(p.conn.options.interceptors.events) > 0 }
+
+// emitClaim emits an event about the claims of a call that has ended. It emits nothing if the
+// claims had no outcome, for example because the caller has canceled the call.
+func (p *clientPlan) emitClaim(r *route, ending *call.Ending) {
+	outcome := engineOutcomes[ending.Outcome]
+	if outcome == 0 || !p.hasEvents() {
 		return
 	}
-	event := RequestEvent{
-		Kind: ClaimDecided, Info: newRPCInfo(c.plan.method, c.route.topic), Peer: cmp.Or(c.server, c.responder()),
-	}
-	switch {
-	case c.server != "" && !c.handling:
-		event.Outcome, event.Wait = ClaimGranted, c.granted-c.published
-	case event.Peer != "":
-		event.Outcome = ClaimSkipped
-	default:
-		event.Outcome, event.Wait = unclaimed(err), time.Since(c.started)-c.published
-	}
-	if event.Outcome != 0 {
-		emitRequestEvent(conn.options.interceptors.events, conn.panics(), event)
-	}
+	emitRequestEvent(p.conn.options.interceptors.events, p.conn.panics(), RequestEvent{
+		Kind: ClaimDecided, Info: newRPCInfo(p.method, r.Topic), Peer: ending.Server, Outcome: outcome, Wait: ending.Wait,
+	})
 }
 
-// unclaimed returns the outcome of a call that has failed with err before a server was selected or
-// has answered. It returns 0 if the claims were not the reason for the error.
-func unclaimed(err error) ClaimOutcome {
-	facts, _ := errors.FactsOf(err)
-	switch facts.Reason {
-	case errors.ReasonAllDeclined, errors.ReasonBelowMinimum:
-		return ClaimDeclined
-	case errors.ReasonCanceled, errors.ReasonClosed, errors.ReasonBusDown, errors.ReasonRefused, errors.ReasonTooLarge:
-		return 0
-	default:
-		return ClaimTimedOut
-	}
+// engineOutcomes maps the outcomes of package call to those of this package. The outcome is 0 if
+// there is no event.
+var engineOutcomes = [...]ClaimOutcome{
+	call.NoOutcome: 0, call.Granted: ClaimGranted, call.Skipped: ClaimSkipped,
+	call.TimedOut: ClaimTimedOut, call.Declined: ClaimDeclined,
 }

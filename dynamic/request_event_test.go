@@ -22,7 +22,7 @@ type eventLog chan dynamic.RequestEvent
 
 func newEventLog() eventLog { return make(eventLog, 1000) }
 
-func (l eventLog) option() dynamic.CommonOption {
+func (l eventLog) option() dynamic.Option {
 	return dynamic.WithRequestEvents(func(event dynamic.RequestEvent) { l <- event })
 }
 

@@ -41,7 +41,7 @@ func newRPCInfo(method *registry.Method, topic []string) RPCInfo {
 // Deadline returns the deadline that a single or multi call would have if it were made now with ctx
 // and opts. The deadline depends on the timeout in opts, the timeout of the conn, and the deadline
 // of ctx. An interceptor that retries a call should call Deadline only once, before the first
-// attempt.
+// attempt, so that all attempts share one deadline.
 //
 // For streams, for subscriptions and on a server, Deadline returns the deadline of ctx, or the zero
 // time if ctx has none.

@@ -3,6 +3,7 @@ package dynamic
 import (
 	"time"
 
+	"github.com/dynpsrpc/dynpsrpc/dynamic/internal/call"
 	"github.com/dynpsrpc/dynpsrpc/dynamic/internal/selection"
 )
 
@@ -19,16 +20,16 @@ const (
 // have the same meaning as in psrpc. A field that is not set is zero; there are no other defaults.
 //
 // Without SelectionOpts, the client selects the first server that claims the request, unless the
-// method has AFFINITY routing. For such a method, the selection is adaptive: the client selects the
-// server with the highest affinity as soon as every server has answered, that is, has claimed or
-// declined the request.
+// method has AFFINITY routing. For such a method, the selection is adaptive. The client selects the
+// server with the highest affinity as soon as every server has answered by claiming or declining
+// the request.
 //
-// On a bus that counts receivers, the client assumes in two cases that every server has answered:
-// if as many servers have answered as there are receivers, or if all servers that answered the
-// previous request to the same method and topic have answered again. On other buses, such as NATS,
-// it assumes so if all servers that it knows have answered. If some servers do not answer, the
-// selection ends [DefaultShortCircuitTimeout] after the first claim, and no later than the
-// selection timeout. The next call waits for such a server only if its claim has arrived in the
+// On a bus that counts receivers, the client assumes in two cases that every server has answered.
+// In the first case, as many servers have answered as there are receivers. In the second case, all
+// servers that answered the previous request to the same method and topic have answered again. On
+// other buses, such as NATS, the client waits for all servers that it knows. If some servers do not
+// answer, the selection ends [DefaultShortCircuitTimeout] after the first claim, and no later than
+// the selection timeout. The next call waits for such a server only if its claim has arrived in the
 // meantime.
 type SelectionOpts struct {
 	// MinimumAffinity is the lowest affinity that a claim must have to be acceptable. It is ignored
@@ -48,12 +49,13 @@ type SelectionOpts struct {
 	//   - The bus is neither the in-process bus nor a Redis Cluster without sharded pub/sub.
 	//
 	// Such a call is sent to a server that has claimed a request in the last 3 seconds. Among these
-	// servers, the client prefers those with fewer pending calls of its own. The server handles the
-	// request without a claim, or declines it if its affinity is negative. If it declines or is
-	// gone, the client asks all servers. If the server does not answer, the call fails with
-	// errors.ReasonNoSign after AffinityTimeout or the conn's selection timeout, whichever is
-	// shorter. The client nevertheless asks all servers once per second, and for 3 seconds after a
-	// psrpc server has claimed a request.
+	// servers, the client prefers those with fewer pending calls from this client. The server
+	// handles the request without a claim, or declines it if its affinity is negative. If it
+	// declines or is gone, the client asks all servers. If the server does not answer, the call
+	// fails with errors.ReasonNoSign after AffinityTimeout or the conn's selection timeout,
+	// whichever is shorter. So that the client learns of other willing servers, one call per
+	// second still asks all servers. So does every call in the 3 seconds after a psrpc server has
+	// claimed a request.
 	AcceptFirstAvailable bool
 	// AffinityTimeout limits the duration of the selection. If it is zero or negative, only the
 	// timeout of the call limits the selection.
@@ -85,26 +87,18 @@ type Claim struct {
 	Affinity float32
 }
 
-// minUnicastTimeout is the shortest AffinityTimeout with which a request may be sent to one server
-// only. Within the timeout, the server must respond or announce that its handler takes longer. A
-// shorter timeout would leave too little time for the announcement.
-const minUnicastTimeout = 100 * time.Millisecond
-
-// acceptsAnyServer reports whether the request may be sent to any server that is willing to handle
-// it.
-func (o *SelectionOpts) acceptsAnyServer() bool {
-	hasTime := o.AffinityTimeout <= 0 || o.AffinityTimeout >= minUnicastTimeout
-	return o.AcceptFirstAvailable && o.MinimumAffinity <= 0 && o.Candidates <= 0 && hasTime
-}
-
-func (o *SelectionOpts) internal() selection.Opts {
-	opts := selection.Opts{
-		MinimumAffinity: o.MinimumAffinity, MaximumAffinity: o.MaximumAffinity,
-		AcceptFirstAvailable: o.AcceptFirstAvailable,
-		AffinityTimeout:      o.AffinityTimeout, ShortCircuitTimeout: o.ShortCircuitTimeout,
+// internal returns the options in the form that package call uses.
+func (o *SelectionOpts) internal() *call.Selection {
+	converted := &call.Selection{
+		Opts: selection.Opts{
+			MinimumAffinity: o.MinimumAffinity, MaximumAffinity: o.MaximumAffinity,
+			AcceptFirstAvailable: o.AcceptFirstAvailable,
+			AffinityTimeout:      o.AffinityTimeout, ShortCircuitTimeout: o.ShortCircuitTimeout,
+		},
+		Candidates: o.Candidates,
 	}
 	if choose := o.SelectionFunc; choose != nil {
-		opts.SelectionFunc = func(claims []*selection.Claim) (string, error) {
+		converted.SelectionFunc = func(claims []*selection.Claim) (string, error) {
 			var public []*Claim
 			for _, claim := range claims {
 				public = append(public, (*Claim)(claim))
@@ -112,5 +106,5 @@ func (o *SelectionOpts) internal() selection.Opts {
 			return choose(public)
 		}
 	}
-	return opts
+	return converted
 }

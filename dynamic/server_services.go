@@ -3,7 +3,6 @@ package dynamic
 import (
 	"cmp"
 	"iter"
-	"maps"
 	"slices"
 
 	"github.com/dynpsrpc/dynpsrpc/registry"
@@ -11,24 +10,21 @@ import (
 
 // Services returns the registered services, sorted by full name. The caller may modify the slice.
 func (s *Server) Services() []*registry.Service {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	services := make([]*registry.Service, 0, len(s.services))
-	for _, r := range s.services {
+	registrations := s.Registrations()
+	services := make([]*registry.Service, 0, len(registrations))
+	for _, r := range registrations {
 		services = append(services, r.service)
 	}
-	slices.SortFunc(services, func(a, b *registry.Service) int {
-		return cmp.Or(cmp.Compare(a.Name(), b.Name()), cmp.Compare(a.WireName(), b.WireName()))
-	})
 	return services
 }
 
 // Registrations returns the current registrations, sorted by the full name of the service. It
 // leaves out registrations that have been replaced. The caller may modify the slice.
 func (s *Server) Registrations() []*Registration {
-	s.mu.Lock()
-	registrations := slices.Collect(maps.Values(s.services))
-	s.mu.Unlock()
+	var registrations []*Registration
+	for _, service := range s.engine.Services() {
+		registrations = append(registrations, service.Owner.(*Registration))
+	}
 	slices.SortFunc(registrations, func(a, b *Registration) int {
 		return cmp.Or(cmp.Compare(a.service.Name(), b.service.Name()), cmp.Compare(a.service.WireName(), b.service.WireName()))
 	})
@@ -50,9 +46,8 @@ func (r *Registration) Methods() []ServedMethod {
 	var methods []ServedMethod
 	for _, method := range r.service.Methods() {
 		served := ServedMethod{Method: method}
-		if plan := r.plans[method.Name()]; plan != nil {
-			served.Unimplemented = plan.handler.missing
-			served.MaxConcurrent = int(plan.handler.semaphore.Max)
+		if handler := r.handlers[method.Name()]; handler != nil {
+			served.Unimplemented, served.MaxConcurrent = handler.Missing, handler.MaxConcurrent
 		}
 		methods = append(methods, served)
 	}
@@ -62,11 +57,5 @@ func (r *Registration) Methods() []ServedMethod {
 // Topics returns the topics that are currently registered, with their methods, in no particular
 // order. The caller must not modify the topics.
 func (r *Registration) Topics() iter.Seq2[*registry.Method, []string] {
-	return func(yield func(method *registry.Method, topic []string) bool) {
-		for _, e := range r.currentEndpoints() {
-			if len(e.topic) > 0 && !yield(e.plan.method, e.topic) {
-				return
-			}
-		}
-	}
+	return r.engine.Topics()
 }

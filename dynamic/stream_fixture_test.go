@@ -77,13 +77,13 @@ func newFlowWorld(t testing.TB, b bus.Bus, handle func(serverText) error, opts .
 }
 
 func (w *flowWorld) serveFlows(
-	t testing.TB, server *dynamic.Server, handle func(serverText) error, opts ...dynamic.StreamHandlerOption,
+	t testing.TB, server *dynamic.Server, handle func(serverText) error, opts ...dynamic.HandlerOption,
 ) *dynamic.Registration {
 	t.Helper()
 	handler := dynamic.Stream(handle, opts...)
 	// Without an affinity function, Register logs a warning. An option in opts takes precedence.
 	affinity := dynamic.WithStreamAffinity(func(context.Context) float32 { return 1 })
-	best := dynamic.Stream(handle, append([]dynamic.StreamHandlerOption{affinity}, opts...)...)
+	best := dynamic.Stream(handle, append([]dynamic.HandlerOption{affinity}, opts...)...)
 	service, err := server.Register(descriptor(t, w.registry, "streams.Flows"), dynamic.Handlers{
 		"Flow": handler, "Direct": handler, "Best": best, "All": handler, "Region": handler,
 		"Ask": dynamic.Unary(echoHandler),

@@ -3,11 +3,13 @@ package dynamic
 import (
 	"context"
 	"fmt"
-
-	"github.com/dynpsrpc/dynpsrpc/dynamic/internal/message"
+	"slices"
 
 	"google.golang.org/protobuf/proto"
 
+	"github.com/dynpsrpc/dynpsrpc/dynamic/internal/message"
+	"github.com/dynpsrpc/dynpsrpc/dynamic/internal/serve"
+	"github.com/dynpsrpc/dynpsrpc/dynamic/internal/stream"
 	"github.com/dynpsrpc/dynpsrpc/errors"
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
@@ -16,23 +18,17 @@ import (
 type boundStream struct {
 	sendType, recvType message.Type
 	// buffer is the capacity of the user's channel, and window the size of the send window, both in
-	// messages. If buffer is zero, the capacity is DefaultStreamBuffer. If window is zero or one,
-	// there is no send window.
+	// messages. They are zero until they are set. If window is at most one, there is no send window.
 	buffer, window int
-	// newTyped creates the typed stream for the handler. It returns a function that calls the
-	// handler with this stream.
-	newTyped func(s *stream) func() error
+	// newTyped creates the typed stream for the handler, with the interceptors in chain, which may be
+	// nil. It returns a function that calls the handler with this stream.
+	newTyped func(s *stream.Stream, chain *streamChain) func() error
 	// refusal is the error with which the server refuses all streams of a method without a handler. It
 	// is nil if there is a handler.
 	refusal error
 	// affinity returns the affinity to include in the server's claim. If affinity is nil, the
 	// affinity is 1.
 	affinity func(ctx context.Context) float32
-}
-
-// StreamHandlerOption configures a stream handler.
-type StreamHandlerOption interface {
-	bindStream(bound *boundStream, method *registry.Method) error
 }
 
 // Stream returns a handler that calls handle for each stream. Send is the method's response type,
@@ -46,14 +42,14 @@ type StreamHandlerOption interface {
 // the handlers to return. If handle panics, the panic is logged and the stream is closed with code
 // [errors.Internal]. The panic value is not sent to the client.
 func Stream[Send, Recv proto.Message](
-	handle func(stream ServerStream[Send, Recv]) error, opts ...StreamHandlerOption,
+	handle func(stream ServerStream[Send, Recv]) error, opts ...HandlerOption,
 ) Handler {
 	return streamHandler[Send, Recv]{handle, opts}
 }
 
 type streamHandler[Send, Recv proto.Message] struct {
 	handle  func(ServerStream[Send, Recv]) error
-	options []StreamHandlerOption
+	options []HandlerOption
 }
 
 func (h streamHandler[Send, Recv]) bind(method *registry.Method) (*boundHandler, error) {
@@ -71,28 +67,54 @@ func (h streamHandler[Send, Recv]) bind(method *registry.Method) (*boundHandler,
 	if err != nil {
 		return nil, fmt.Errorf("type of sent messages: %w", err)
 	}
-	bound := &boundStream{
+	bound := &boundHandler{stream: &boundStream{
 		sendType: sendType,
 		recvType: recvType,
-		newTyped: func(s *stream) func() error {
-			typed := newTypedStream[Send, Recv](s)
+		newTyped: func(s *stream.Stream, chain *streamChain) func() error {
+			typed := newTypedStream[Send, Recv](s, chain)
 			return func() error { return h.handle(typed) }
 		},
-	}
-	for _, option := range h.options {
-		if option == nil {
-			continue
-		}
-		if err := option.bindStream(bound, method); err != nil {
-			return nil, err
-		}
-	}
-	return &boundHandler{stream: bound}, nil
+	}}
+	return bound, bound.apply(h.options, method)
 }
 
 // unimplementedStream handles streams of methods that have no handler.
 func unimplementedStream(ServerStream[proto.Message, proto.Message]) error {
 	return errors.ErrUnimplemented
+}
+
+// engineHandler returns the handler for the engine. Its function Open builds the chain of
+// interceptors for a stream and creates the typed stream.
+func (b *boundStream) engineHandler(r *Registration, method *registry.Method) *serve.StreamHandler {
+	return &serve.StreamHandler{
+		SendType: b.sendType, RecvType: b.recvType, Buffer: b.buffer, Window: b.window, Affinity: b.affinity,
+		Open: func(s *stream.Stream) (handle func() error, err error) {
+			var chain *streamChain
+			err = r.panics().guard(s.Context(), method, func() (err error) {
+				chain, err = r.newServerStreamChain(s, method)
+				return err
+			})
+			if err != nil {
+				return nil, err
+			}
+			handle = b.newTyped(s, chain)
+			if chain != nil {
+				s.SetContext(chain.context)
+				chain.attach(s)
+			}
+			return handle, b.refusal
+		},
+	}
+}
+
+// newServerStreamChain returns the chain of the server's and the registration's interceptors for a
+// stream. It returns nil if there are none, and an error if an interceptor rejects the stream.
+func (r *Registration) newServerStreamChain(s *stream.Stream, method *registry.Method) (*streamChain, error) {
+	interceptors := slices.Clone(r.interceptors.stream)
+	// newStreamChain needs the interceptor nearest to the user first. On a server, however, the
+	// interceptor nearest to the bus is the first.
+	slices.Reverse(interceptors)
+	return newStreamChain(s.Context(), r.panics(), interceptors, newRPCInfo(method, s.Topic()))
 }
 
 // WithStreamAffinity sets the function that rates how suitable this server is for a new stream. The
@@ -109,19 +131,22 @@ func unimplementedStream(ServerStream[proto.Message, proto.Message]) error {
 // ctx carries the client's metadata (see [RequestInfoFromContext]) and ends when the client's
 // request expires or is canceled. The function should return quickly. If it panics, the server does
 // not claim the stream.
-func WithStreamAffinity(affinity func(ctx context.Context) float32) StreamHandlerOption {
+func WithStreamAffinity(affinity func(ctx context.Context) float32) HandlerOption {
 	return streamAffinity(affinity)
 }
 
 type streamAffinity func(ctx context.Context) float32
 
-func (f streamAffinity) bindStream(bound *boundStream, method *registry.Method) error {
+func (f streamAffinity) bindOption(bound *boundHandler, method *registry.Method) error {
+	if bound.stream == nil {
+		return errors.New("WithStreamAffinity is for handlers of streams: use WithAffinity")
+	}
 	if f == nil {
 		return errors.New("the affinity function is nil")
 	}
 	if !method.RequireClaim() {
 		return errors.New("WithStreamAffinity has no effect: the method's servers do not claim streams")
 	}
-	bound.affinity = f
+	bound.stream.affinity = f
 	return nil
 }

@@ -3,9 +3,7 @@ package dynamic
 import (
 	"time"
 
-	"github.com/dynpsrpc/dynpsrpc/internal/id"
-	"github.com/dynpsrpc/dynpsrpc/internal/lazyctx"
-	"github.com/dynpsrpc/dynpsrpc/internal/wire"
+	"github.com/dynpsrpc/dynpsrpc/dynamic/internal/stream"
 )
 
 const (
@@ -13,29 +11,10 @@ const (
 	DefaultKeepalive = 10 * time.Second
 	// MinimumKeepalive is the shortest keepalive interval. [WithKeepalive] replaces shorter
 	// intervals by this one.
-	MinimumKeepalive = 10 * time.Millisecond
-
-	// maxMissedKeepalives is the number of keepalive intervals after which a stream is closed if no
-	// frame has arrived.
-	maxMissedKeepalives = 3
+	MinimumKeepalive = stream.MinimumKeepalive
 )
 
-type keepaliveOption time.Duration
-
-func (k keepaliveOption) applyServer(o *serverOptions) { o.keepalive = time.Duration(k) }
-func (k keepaliveOption) applyConn(o *connOptions)     { o.keepalive = time.Duration(k) }
-
-// WithKeepalive sets the keepalive interval of streams. A side that has not sent a frame for one
-// interval sends a ping. A side that has not received a frame for three intervals closes the stream
-// with [ErrKeepaliveTimeout]. If the two sides have different intervals, the shorter one is used.
-// If interval is zero, [DefaultKeepalive] is used. The shortest interval is [MinimumKeepalive]. A
-// negative interval disables keepalives.
-//
-// Streams with psrpc peers have no keepalives, because psrpc does not support them. Streams with
-// MULTI routing have none either, because the other side consists of several servers.
-func WithKeepalive(interval time.Duration) Option { return keepaliveOption(interval) }
-
-// keepaliveInterval returns the interval for an argument of WithKeepalive. It returns 0 if
+// keepaliveInterval converts an argument of WithKeepalive to the interval to use. It returns 0 if
 // keepalives are disabled.
 func keepaliveInterval(option time.Duration) time.Duration {
 	switch {
@@ -45,103 +24,5 @@ func keepaliveInterval(option time.Duration) time.Duration {
 		return 0
 	default:
 		return max(option, MinimumKeepalive)
-	}
-}
-
-// keepalive detects that the other side of a stream is gone. The bus cannot report this, because it
-// has no connection per stream: if one side crashes, its frames merely cease to arrive.
-type keepalive struct {
-	stream *stream
-	// interval is the time between two pings. It is 0 if no pings are sent.
-	interval time.Duration
-	// timeout is the time after which the stream is closed if no frame has arrived.
-	timeout time.Duration
-	// timer calls the method check. stream.mu guards this field.
-	timer *time.Timer
-}
-
-// startKeepalive starts to send and expect keepalives if both sides have announced an interval.
-// local is the interval of this side, and remote that of the other side.
-func (s *stream) startKeepalive(local, remote time.Duration) {
-	if local <= 0 || remote <= 0 {
-		return
-	}
-	interval := max(min(local, remote), MinimumKeepalive)
-	(&keepalive{stream: s, interval: interval, timeout: maxMissedKeepalives * interval}).start(interval)
-}
-
-// startIdleTimeout makes the stream close if no frame arrives for the duration timeout. It does
-// nothing if timeout is 0.
-func (s *stream) startIdleTimeout(timeout time.Duration) {
-	if timeout > 0 {
-		(&keepalive{stream: s, timeout: timeout}).start(timeout)
-	}
-}
-
-// start sets the timer for the first check. The time without frames from the other side counts from
-// now on.
-func (k *keepalive) start(after time.Duration) {
-	s := k.stream
-	s.lastRecv.Store(int64(time.Since(s.started)))
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.err == nil {
-		k.timer = time.AfterFunc(after, k.check)
-		s.onCloseFuncs = append(s.onCloseFuncs, func() { k.timer.Stop() })
-	}
-}
-
-// check is called by the timer. If the other side is gone, it closes the stream. Otherwise, if a
-// ping is due, it sends one.
-func (k *keepalive) check() {
-	s := k.stream
-	if !s.tasks.Enter() {
-		return
-	}
-	defer s.tasks.Leave()
-	now := time.Since(s.started)
-	if now-time.Duration(s.lastRecv.Load()) >= k.timeout {
-		// Close also sends a close frame, because the other side may still be able to receive
-		// frames.
-		_ = s.Close(ErrKeepaliveTimeout)
-		return
-	}
-	if k.interval > 0 && now-time.Duration(s.lastSent.Load()) >= k.interval {
-		k.ping()
-	}
-	k.reschedule()
-}
-
-// ping sends a ping. It ignores errors. If the bus cannot reach the other side, no frames arrive
-// from there either, so the method check will close the stream.
-func (k *keepalive) ping() {
-	s := k.stream
-	requestID, now := id.NewRequest(), time.Now()
-	ctx := lazyctx.Context{Parent: s.context, Expiry: now.Add(k.interval)}
-	defer ctx.Cancel()
-	ping := wire.Stream{
-		StreamID: s.id, RequestID: requestID[:], SentAt: now.UnixNano(),
-		Expiry: now.Add(k.timeout).UnixNano(), Op: wire.StreamPing,
-	}
-	// Encoding fails only if the stream ID is invalid, but a stream with such an ID cannot be
-	// opened.
-	if frame, err := ping.AppendFrame(nil); err == nil {
-		_ = s.publish(&ctx, frame, nil)
-	}
-}
-
-// reschedule sets the timer to fire when the next ping is due or when the other side times out,
-// whichever comes first.
-func (k *keepalive) reschedule() {
-	s := k.stream
-	now := time.Since(s.started)
-	next := k.timeout - (now - time.Duration(s.lastRecv.Load()))
-	if k.interval > 0 {
-		next = min(next, k.interval-(now-time.Duration(s.lastSent.Load())))
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.err == nil {
-		k.timer.Reset(max(next, 0))
 	}
 }

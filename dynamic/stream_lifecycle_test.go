@@ -95,7 +95,7 @@ func TestStream_ConnCloses(t *testing.T) {
 		case _, open := <-client.Channel():
 			assert.False(t, open)
 		default:
-			assert.Fail(t, "the pump is still running")
+			assert.Fail(t, "the stream still delivers messages")
 		}
 		server := requireSoon(t, servers, "handler")
 		requireSoon(t, server.Context().Done(), "end of the stream")

@@ -65,7 +65,7 @@ func TestOpenStream_BestServer(t *testing.T) {
 
 // serveFlowsAs registers handlers that first send the ID of the server and then send back each
 // message.
-func (w *flowWorld) serveFlowsAs(t testing.TB, server *dynamic.Server, affinity dynamic.StreamHandlerOption) {
+func (w *flowWorld) serveFlowsAs(t testing.TB, server *dynamic.Server, affinity dynamic.HandlerOption) {
 	t.Helper()
 	handle := func(stream serverText) error {
 		if err := stream.Send(say(server.ID())); err != nil {

@@ -104,26 +104,31 @@ func TestStream_RepeatedOpening(t *testing.T) {
 }
 
 // TestServer_RemembersRequestsBesideStreams checks that a server still recognizes a repeated
-// request after it has received many stream messages.
+// request after it has received many stream messages. The clock of the test stands still meanwhile,
+// because a request is remembered only for some seconds.
 func TestServer_RemembersRequestsBesideStreams(t *testing.T) {
 	t.Parallel()
-	w := newFlowWorld(t, bus.NewLocal(), idle)
-	p := newFlowClient(t, w.bus, "Direct")
-	responses := p.listen(bus.Channel(wire.ResponseChannel("Flows", peerClient)), bus.Broadcast)
-	ask, asked := bus.Channel(wire.RequestChannel("Flows", "Ask", nil, true)), newRequest(peerRequest, "hi")
-	asked.AcceptDirect = true
-	request := encode(t, asked)
-	p.sendRaw(ask, request)
-	p.nextResponse(responses)
+	synctest.Test(t, func(t *testing.T) {
+		w := newFlowWorld(t, bus.NewLocal(), idle)
+		p := newFlowClient(t, w.bus, "Direct")
+		responses := p.listen(bus.Channel(wire.ResponseChannel("Flows", peerClient)), bus.Broadcast)
+		ask, asked := bus.Channel(wire.RequestChannel("Flows", "Ask", nil, true)), newRequest(peerRequest, "hi")
+		asked.AcceptDirect = true
+		request := encode(t, asked)
+		p.sendRaw(ask, request)
+		p.nextResponse(responses)
 
-	p.openAsClient()
-	for i := range 20_000 {
-		// The ID ends with the same letter as the ID of the request.
-		messageID := fmt.Appendf(nil, "REQ_%011d0", i)
-		p.toServer(wire.Stream{RequestID: messageID, Op: wire.StreamMessage, Body: textBody("hi")})
-	}
-	p.sendRaw(ask, request)
-	require.NoError(t, w.server.Shutdown(t.Context()))
-	assert.Empty(t, responses)
-	assert.EqualValues(t, 1, w.server.Stats().Duplicated)
+		p.openAsClient()
+		// These are more messages than the server could remember if requests and messages were
+		// remembered in the same place.
+		for i := range 20_000 {
+			// The ID ends with the same letter as the ID of the request.
+			messageID := fmt.Appendf(nil, "REQ_%011d0", i)
+			p.toServer(wire.Stream{RequestID: messageID, Op: wire.StreamMessage, Body: textBody("hi")})
+		}
+		p.sendRaw(ask, request)
+		require.NoError(t, w.server.Shutdown(t.Context()))
+		assert.Empty(t, responses)
+		assert.EqualValues(t, 1, w.server.Stats().Duplicated)
+	})
 }

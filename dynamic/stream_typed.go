@@ -2,9 +2,10 @@ package dynamic
 
 import (
 	"context"
-	"time"
 
 	"google.golang.org/protobuf/proto"
+
+	"github.com/dynpsrpc/dynpsrpc/dynamic/internal/stream"
 )
 
 // ClientStream is the client's side of a stream. All methods are safe for concurrent use.
@@ -15,8 +16,8 @@ import (
 type ClientStream[Send, Recv proto.Message] interface {
 	// Channel returns the channel that delivers messages from the server. The channel is closed
 	// after the stream has been closed. After the server has closed the stream, messages that
-	// arrived earlier can still be read. If the reader pauses for longer than the default timeout
-	// of the stream (see [WithStreamTimeout]), the remaining messages are lost.
+	// arrived earlier can still be read. If the reader then pauses for longer than the default
+	// timeout of the stream (see [WithStreamTimeout]), the remaining messages are lost.
 	Channel() <-chan Recv
 	// Send sends a message and waits until the other side has acknowledged it. An acknowledged
 	// message is in the reader's channel or is about to be put there. On a stream with a send
@@ -49,7 +50,7 @@ type ClientStream[Send, Recv proto.Message] interface {
 	// Flush waits until all messages sent so far have been acknowledged. It returns an
 	// [UnacknowledgedError] if a message was not acknowledged, and another error if ctx ends first.
 	// After the stream has been closed, it returns an UnacknowledgedError about the messages that
-	// had not been acknowledged then. Flush is needed only on a stream with a send window; see
+	// had not been acknowledged by then. Flush is needed only on a stream with a send window; see
 	// [WithStreamWindow].
 	Flush(ctx context.Context) error
 }
@@ -78,7 +79,7 @@ type ServerStream[Send, Recv proto.Message] interface {
 	Hijack()
 
 	// implementation makes the Go type *typedStream[Send, Recv] known to reflection. HandlersOf
-	// finds the type of a handler's stream only at run time, and could not create it otherwise.
+	// needs it to create streams, because it finds out Send and Recv only at run time.
 	implementation() *typedStream[Send, Recv]
 }
 
@@ -88,74 +89,59 @@ type Flusher interface {
 	// Flush waits until all messages sent so far have been acknowledged. It returns an
 	// [UnacknowledgedError] if a message was not acknowledged, and another error if ctx ends first.
 	// After the stream has been closed, it returns an UnacknowledgedError about the messages that
-	// had not been acknowledged then. Flush is needed only on a stream with a send window; see
+	// had not been acknowledged by then. Flush is needed only on a stream with a send window; see
 	// [WithStreamWindow].
 	Flush(ctx context.Context) error
 }
 
-// typedStream adds the Go types of the messages to a stream. It implements ClientStream and
-// ServerStream.
+// typedStream adds the Go types of the messages and the interceptors to a stream. It implements
+// ClientStream and ServerStream.
 type typedStream[Send, Recv proto.Message] struct {
-	*stream
-
-	messages chan Recv
+	stream *stream.Stream
+	// chain is nil if there are no interceptors.
+	chain  *streamChain
+	reader *stream.Reader[Recv]
 }
 
-func newTypedStream[Send, Recv proto.Message](s *stream) *typedStream[Send, Recv] {
-	t := &typedStream[Send, Recv]{stream: s, messages: make(chan Recv, s.buffer)}
-	s.consumer = t
-	buffered := func() int { return len(t.messages) }
-	s.buffered.Store(&buffered)
-	return t
+func newTypedStream[Send, Recv proto.Message](s *stream.Stream, chain *streamChain) *typedStream[Send, Recv] {
+	return &typedStream[Send, Recv]{s, chain, stream.NewReader[Recv](s)}
 }
 
 // implementation implements ServerStream.
 func (t *typedStream[Send, Recv]) implementation() *typedStream[Send, Recv] { return t }
 
 // Channel implements ClientStream and ServerStream.
-func (t *typedStream[Send, Recv]) Channel() <-chan Recv { return t.messages }
+func (t *typedStream[Send, Recv]) Channel() <-chan Recv { return t.reader.Messages() }
 
 // Send implements ClientStream and ServerStream.
 func (t *typedStream[Send, Recv]) Send(message Send, opts ...StreamOption) error {
 	if t.chain != nil {
 		return t.chain.send(0, message, opts)
 	}
-	return t.send(message, opts)
+	return sendMessage(t.stream, message, opts)
+}
+
+// sendMessage sends a message without interceptors.
+func sendMessage(s *stream.Stream, message proto.Message, opts []StreamOption) error {
+	return publicStreamError(s.Send(message, newSendOptions(opts)))
 }
 
 // Close implements ClientStream and ServerStream.
-func (t *typedStream[Send, Recv]) Close(cause error) error { return t.closeIntercepted(cause) }
+func (t *typedStream[Send, Recv]) Close(cause error) error { return t.stream.CloseIntercepted(cause) }
 
-func (t *typedStream[Send, Recv]) canDeliver() bool { return len(t.messages) < cap(t.messages) }
+// Err implements ClientStream and ServerStream.
+func (t *typedStream[Send, Recv]) Err() error { return t.stream.Err() }
 
-func (t *typedStream[Send, Recv]) deliver(message proto.Message, expired <-chan time.Time) (delivered, reads bool) {
-	select {
-	case t.messages <- message.(Recv):
-		return true, true
-	case <-expired:
-		if t.Err() == nil {
-			return false, true
-		}
-	case <-t.done:
+// Context implements ClientStream and ServerStream.
+func (t *typedStream[Send, Recv]) Context() context.Context { return t.stream.Context() }
+
+// Hijack implements ServerStream.
+func (t *typedStream[Send, Recv]) Hijack() { t.stream.Hijack() }
+
+// Flush implements ClientStream and Flusher.
+func (t *typedStream[Send, Recv]) Flush(ctx context.Context) error {
+	if ctx == nil {
+		return nilContextError(t.stream.Method().FullName())
 	}
-	delivered = t.deliverAfterClose(message.(Recv))
-	return delivered, delivered
+	return publicStreamError(t.stream.Flush(ctx))
 }
-
-// deliverAfterClose delivers a message that arrived before the stream was closed. It returns false
-// if the user closes the stream, or does not read the message within the timeout of the stream. If
-// there were no timeout, the goroutine of the stream would never end once the user has stopped
-// reading.
-func (t *typedStream[Send, Recv]) deliverAfterClose(message Recv) bool {
-	timer := time.NewTimer(t.timeout)
-	defer timer.Stop()
-	select {
-	case t.messages <- message:
-		return true
-	case <-timer.C:
-	case <-t.readerGone:
-	}
-	return false
-}
-
-func (t *typedStream[Send, Recv]) finish() { close(t.messages) }

@@ -135,17 +135,19 @@ func TestSubscription_LargeUpdatesAreBoundedByBytes(t *testing.T) {
 			w := newSeenWorld(t, with{})
 			subscription := largeFeed(t, w, test.updates, test.size, test.options...)
 			assert.InDelta(t, test.kept, subscription.Stats().Waiting, 2)
-			stats, previous := subscription.Stats(), -1
+			stats, read := subscription.Stats(), []int(nil)
 			for range stats.Received - stats.Dropped {
 				i, err := strconv.Atoi(body(requireSoon(t, subscription.Channel(), "update"))[:6])
 				require.NoError(t, err)
-				require.Greater(t, i, previous, "the order stays")
-				previous = i
+				read = append(read, i)
 			}
+			assert.IsIncreasing(t, read, "the order stays")
 			if test.newest {
-				assert.Equal(t, test.updates-1, previous)
+				assert.Equal(t, test.updates-1, read[len(read)-1])
 			} else {
-				assert.Less(t, previous, test.kept+2)
+				// The last one may have arrived later, when there was room for it because another
+				// update was just being put into the channel and did not count.
+				assert.Less(t, read[len(read)-2], test.kept)
 			}
 		})
 	}

@@ -5,8 +5,8 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
+	"github.com/dynpsrpc/dynpsrpc/dynamic/internal/tap"
 	"github.com/dynpsrpc/dynpsrpc/errors"
-	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
@@ -51,8 +51,8 @@ type Traffic struct {
 	// Metadata holds the key-value pairs that the client has attached. It is set for TrafficRequest
 	// and TrafficOpen.
 	Metadata map[string]string
-	// Duration is the time from TrafficRequest to the response, or from the opening of a stream to
-	// its end.
+	// Duration is the time from the request to its response, or from the opening of a stream to its
+	// end. It is set for TrafficResponse, TrafficError and TrafficClose.
 	Duration time.Duration
 	// Code is set for TrafficError, and for TrafficClose unless the stream was closed without a
 	// cause.
@@ -64,107 +64,40 @@ type Traffic struct {
 	Encoded []byte
 }
 
+// trafficKinds contains the public kind for each kind of package tap.
+var trafficKinds = [...]TrafficKind{
+	tap.Request: TrafficRequest, tap.Response: TrafficResponse, tap.Error: TrafficError, tap.Open: TrafficOpen,
+	tap.MessageIn: TrafficMessageIn, tap.MessageOut: TrafficMessageOut, tap.Close: TrafficClose,
+	tap.Update: TrafficUpdate, tap.Claim: TrafficClaim, tap.Decline: TrafficDecline,
+}
+
 // SetTap sets a function that is called with everything that passes through the server, until
-// SetTap is called again. A nil function ends this. While no function is set, requests cost no more
-// than without this feature. The calls are concurrent, and requests wait for them. The function
+// SetTap is called again. A nil function removes the current one. While no function is set,
+// requests cost nothing extra. The calls are concurrent, and requests wait for them. The function
 // must not block, must not panic, and must neither modify nor keep what it is given.
 func (s *Server) SetTap(tap func(t *Traffic)) {
-	if tap == nil {
-		s.tap.Store(nil)
-		return
-	}
-	s.tap.Store(&tap)
+	s.engine.Tap().Set(tapFunction(tap))
 }
 
-// traffic returns a Traffic of this kind, with the fields that all traffic of the call has in
-// common.
-func (c *serverCall) traffic(kind TrafficKind) *Traffic {
-	return &Traffic{
-		Kind: kind, Method: c.plan.method, Topic: c.endpoint.topic, ClientID: c.client.id, RequestID: c.requestID,
+// tapFunction returns a function that passes traffic of the type of package tap to function. If
+// function is nil, tapFunction returns nil.
+func tapFunction(function func(t *Traffic)) func(tap.Traffic) {
+	if function == nil {
+		return nil
 	}
-}
-
-// runTapped is like runLimited, but reports the request and the response to tap.
-func (c *serverCall) runTapped(tap func(*Traffic), request wire.Body) (frame []byte) {
-	t := c.traffic(TrafficRequest)
-	t.Metadata, t.Message, t.Encoded = c.metadata, request.Message, request.Raw
-	tap(t)
-	started := time.Now()
-	defer func() {
-		// If the handler has panicked, frame is still nil.
-		c.tapResponse(tap, frame, time.Since(started))
-	}()
-	return c.runLimited(request)
-}
-
-// tapResponse reports a response to tap. If frame is nil, the handler has panicked.
-func (c *serverCall) tapResponse(tap func(*Traffic), frame []byte, took time.Duration) {
-	t := c.traffic(TrafficError)
-	t.Duration, t.Code = took, errors.Internal
-	if envelope, err := wire.ParseEnvelope(frame); err == nil && frame != nil {
-		if response, err := wire.ParseResponse(envelope.Value); err == nil {
-			t.Code, t.Encoded = errors.ErrorCode(response.Code), response.Body.Raw
-		}
+	return func(t tap.Traffic) {
+		function(&Traffic{
+			Kind: trafficKinds[t.Kind], Method: t.Method, Topic: t.Topic, ClientID: t.ClientID, RequestID: t.RequestID,
+			Metadata: t.Metadata, Duration: t.Duration, Code: t.Code, Affinity: t.Affinity, Message: t.Message,
+			Encoded: t.Encoded,
+		})
 	}
-	if t.Code == "" {
-		t.Kind = TrafficResponse
-	}
-	tap(t)
-}
-
-// refusalFrame is like errorFrame, for a request that is answered although it was not handled.
-func (c *serverCall) refusalFrame(cause error) []byte {
-	frame := c.errorFrame(cause)
-	if tap := c.plan.server.tap.Load(); tap != nil {
-		c.tapResponse(*tap, frame, 0)
-	}
-	return frame
-}
-
-// tapClaim reports a claim to tap. A negative affinity means that the server declines the request.
-func (o *claimOffer) tapClaim(tap func(*Traffic), affinity float32) {
-	t := &Traffic{
-		Kind: TrafficClaim, Method: o.plan.method, Topic: o.topic, ClientID: o.client.id, RequestID: o.requestID, Affinity: affinity,
-	}
-	if affinity < 0 {
-		t.Kind = TrafficDecline
-	}
-	tap(t)
-}
-
-// tapStream reports an event of a stream on a server. It does nothing on clients, or if no tap is
-// set.
-func (s *stream) tapStream(kind TrafficKind, message proto.Message, encoded []byte) {
-	if s.tap == nil {
-		return
-	}
-	tap := s.tap.Load()
-	if tap == nil {
-		return
-	}
-	t := &Traffic{Kind: kind, Method: s.method, Topic: s.topic, RequestID: s.id, Message: message, Encoded: encoded}
-	if info, ok := RequestInfoFromContext(s.context); ok {
-		t.ClientID = info.ClientID
-		if kind == TrafficOpen {
-			t.Metadata = info.Metadata
-		}
-	}
-	if kind == TrafficClose {
-		t.Duration = time.Since(s.started)
-		if err := s.Err(); !errors.Is(err, errors.ErrStreamClosed) {
-			t.Code, _ = errors.ToStreamClose(err)
-		}
-	}
-	(*tap)(t)
 }
 
 // tapUpdate reports an update that a server publishes. It does nothing on conns, or if no tap is
 // set.
 func (p *publisher) tapUpdate(topic []string, update proto.Message) {
-	if p.tap == nil {
-		return
-	}
-	if tap := p.tap.Load(); tap != nil {
-		(*tap)(&Traffic{Kind: TrafficUpdate, Method: p.method, Topic: topic, Message: update})
+	if report := p.tap.Load(); report != nil {
+		report(tap.Traffic{Kind: tap.Update, Method: p.Method, Topic: topic, Message: update})
 	}
 }

@@ -1,6 +1,10 @@
 package dynamic
 
-import "github.com/dynpsrpc/dynpsrpc/errors"
+import (
+	"github.com/dynpsrpc/dynpsrpc/dynamic/internal/call"
+	"github.com/dynpsrpc/dynpsrpc/dynamic/internal/serve"
+	"github.com/dynpsrpc/dynpsrpc/errors"
+)
 
 // Unprocessed marks err to say that the server has done no work for the request, so that the call
 // can safely be retried. Handlers and interceptors on a server return the marked error, and the
@@ -8,12 +12,7 @@ import "github.com/dynpsrpc/dynpsrpc/errors"
 // err is nil, Unprocessed returns nil.
 //
 // psrpc clients ignore the mark. It is not sent on streams.
-func Unprocessed(err error) error {
-	if err == nil {
-		return nil
-	}
-	return unprocessedError{err}
-}
+func Unprocessed(err error) error { return serve.MarkUnprocessed(err) }
 
 // IsUnprocessed reports whether err is the error of a call that the server rejected before
 // processing the request. A server does so if it has reached a limit, for example on concurrent
@@ -26,24 +25,6 @@ func Unprocessed(err error) error {
 // itself. The mark is then not passed on to the handler's own caller, because the handler has
 // already done some work.
 func IsUnprocessed(err error) bool {
-	_, refused := errors.AsType[remoteUnprocessedError](err)
+	_, refused := errors.AsType[call.UnprocessedError](err)
 	return refused
 }
-
-// unprocessedError is an error that has been marked with Unprocessed in this process.
-type unprocessedError struct{ error }
-
-func (e unprocessedError) Unwrap() error { return e.error }
-
-// isMarkedUnprocessed reports whether err has been marked with Unprocessed in this process.
-func isMarkedUnprocessed(err error) bool {
-	_, marked := errors.AsType[unprocessedError](err)
-	return marked
-}
-
-// remoteUnprocessedError is the error of a call that the remote server has marked as unprocessed.
-// It is not an unprocessedError: if a handler returns the error of a call that it has made, the
-// handler's own response must not be marked.
-type remoteUnprocessedError struct{ error }
-
-func (e remoteUnprocessedError) Unwrap() error { return e.error }

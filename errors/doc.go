@@ -7,9 +7,9 @@
 //
 // A handler returns an error created with [NewError] or [NewErrorf]. The caller receives an [Error]
 // with the same code, text and details. Use [As] or [AsType] to extract it, or [Is] to compare it
-// with a predefined error such as [ErrNoResponse]. Is also works for errors that were received over
-// the bus. Codes can be converted to and from the codes of gRPC, HTTP and Twirp. The gRPC status
-// package accepts every [Error], and [As] can convert one to a twirp.Error.
+// with a predefined error such as [ErrNoResponse]. [Is] also works for errors that were received
+// over the bus. Codes can be converted to and from the codes of gRPC, HTTP and Twirp. The gRPC
+// status package accepts every [Error], and [As] can convert one to a twirp.Error.
 //
 // # Debugging
 //

@@ -13,7 +13,7 @@ import (
 // Error is an error with a code. It is immutable and safe for concurrent use.
 //
 // [Is] finds the code of an Error, as in errors.Is(err, errors.NotFound), and [As] and [AsType] can
-// convert an Error to its ErrorCode. If an Error wraps another one, Is finds the codes of both.
+// convert an Error to its ErrorCode. If an Error wraps another one, [Is] finds the codes of both.
 //
 // [As] can convert an Error to a twirp.Error with the same text and the corresponding Twirp code.
 // The twirp.Error wraps the Error, so [Is] still finds the errors that the Error wraps.

@@ -57,16 +57,19 @@ const (
 	ReasonClosed Reason = "closed"
 )
 
-// CallFacts describes a failed call from the caller's point of view. A field is zero if its value
-// is unknown or if it does not apply.
+// CallFacts describes a call from the caller's point of view, usually one that has failed. A field
+// is zero if its value is unknown or if it does not apply.
 type CallFacts struct {
 	// Method is the full name of the method, such as "my.pkg.MyService/NormalRPC".
 	Method string
 	// Topic contains the parts of the topic.
 	Topic []string
-	// Phase is the phase in which the call failed.
+	// RequestID is the ID of the request on the bus. It is set for single calls and for the opening
+	// of streams.
+	RequestID string
+	// Phase is the phase in which the call failed. It is [PhaseResponse] if the call has succeeded.
 	Phase Phase
-	// Reason describes why the call failed.
+	// Reason describes why the call failed. It is empty if the call has succeeded.
 	Reason Reason
 	// Claims is the number of claims received, including those that were not acceptable.
 	Claims int
@@ -80,7 +83,7 @@ type CallFacts struct {
 	PublishTime, SelectionTime, ResponseTime time.Duration
 }
 
-// String returns the known facts on one line, for example:
+// String returns the known facts on one line, without the ID of the request, for example:
 //
 //	my.pkg.MyService/NormalRPC: nobody listening; publish 12µs
 //

@@ -12,10 +12,10 @@ import (
 )
 
 // VerifyFunc decides whether a client that sent token may call the method described by info. The
-// returned context is passed to the handler; if it is nil, the handler receives ctx. An error that
-// has a code is sent to the client unchanged. An error without a code is not sent: the client
-// receives a generic error with the code unauthenticated instead. A VerifyFunc is called once for
-// each call and once for each new stream. It must be safe for concurrent use.
+// returned context is passed to the handler; if it is nil, the handler receives ctx. An
+// [errors.Error] is sent to the client unchanged. Any other error is not sent: the client receives
+// a generic error with the code unauthenticated instead. A VerifyFunc is called once for each call
+// and once for each new stream. It must be safe for concurrent use.
 type VerifyFunc func(ctx context.Context, token string, info dynamic.RPCInfo) (context.Context, error)
 
 // TokenFunc returns the token to send with a call or stream. If it returns an error, nothing is
@@ -54,7 +54,10 @@ func WithPublicMethods(fullNames ...string) AuthOption {
 func Auth(verify VerifyFunc, opts ...AuthOption) dynamic.ServiceOption {
 	a := newAuth(opts)
 	a.verify = verify
-	return dynamic.ServiceOptions(dynamic.WithServerRPCInterceptors(a.serve), dynamic.WithServerStreamInterceptors(a.serverStream))
+	return dynamic.WithInterceptors(dynamic.Interceptors{
+		ServerRPC:    a.serve,
+		ServerStream: a.serverStream,
+	})
 }
 
 // AuthToken makes a conn send a token in the metadata of each call and stream, as required by
@@ -64,11 +67,11 @@ func Auth(verify VerifyFunc, opts ...AuthOption) dynamic.ServiceOption {
 func AuthToken(token TokenFunc, opts ...AuthOption) dynamic.ConnOption {
 	a := newAuth(opts)
 	a.token = token
-	return dynamic.ConnOptions(
-		dynamic.WithClientRPCInterceptors(a.call),
-		dynamic.WithClientMultiRPCInterceptors(a.multi),
-		dynamic.WithClientStreamInterceptors(a.clientStream),
-	)
+	return dynamic.WithInterceptors(dynamic.Interceptors{
+		ClientRPC:      a.call,
+		ClientMultiRPC: a.multi,
+		ClientStream:   a.clientStream,
+	})
 }
 
 type auth struct {

@@ -47,7 +47,10 @@ func ErrorMask(logger *slog.Logger, opts ...ErrorMaskOption) dynamic.ServiceOpti
 			opt(m)
 		}
 	}
-	return dynamic.ServiceOptions(dynamic.WithServerRPCInterceptors(m.serve), dynamic.WithServerStreamInterceptors(m.stream))
+	return dynamic.WithInterceptors(dynamic.Interceptors{
+		ServerRPC:    m.serve,
+		ServerStream: m.stream,
+	})
 }
 
 type errorMask struct {

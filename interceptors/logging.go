@@ -4,7 +4,6 @@ import (
 	"context"
 	"log/slog"
 	"slices"
-	"time"
 
 	"google.golang.org/protobuf/proto"
 
@@ -38,8 +37,8 @@ func WithPayloads() LoggingOption {
 
 // DefaultLevel returns the default level of a log line. Successful publications and deliveries have
 // the level debug. Other successes, and errors caused by the caller, have the level info. Errors
-// caused by overload, timeouts or the state of the system have the level warn. All other codes have
-// the level error.
+// caused by overload, timeouts, missing permissions or the state of the system have the level warn.
+// All other codes have the level error.
 func DefaultLevel(info dynamic.RPCInfo, code errors.ErrorCode) slog.Level {
 	switch code {
 	case errors.OK:
@@ -79,27 +78,23 @@ func DefaultLevel(info dynamic.RPCInfo, code errors.ErrorCode) slog.Level {
 //     single message, its content as JSON
 //   - responses, failures: the numbers of successful and failed responses to a multi call
 //   - attempt: the number of the attempt, only for attempts after the first (see [Attempt])
-func Logging(logger *slog.Logger, opts ...LoggingOption) dynamic.CommonOption {
+func Logging(logger *slog.Logger, opts ...LoggingOption) dynamic.Option {
 	l := &logging{logger: loggerOrDefault(logger), level: DefaultLevel}
 	for _, opt := range opts {
 		if opt != nil {
 			opt(l)
 		}
 	}
-	return dynamic.CommonOptions(
-		dynamic.ServiceOptions(
-			dynamic.WithServerRPCInterceptors(l.serve),
-			dynamic.WithServerStreamInterceptors(l.streamOn("server")),
-			dynamic.WithServerPublishInterceptors(l.publishOn("server")),
-		),
-		dynamic.ConnOptions(
-			dynamic.WithClientRPCInterceptors(l.call),
-			dynamic.WithClientMultiRPCInterceptors(l.multi),
-			dynamic.WithClientStreamInterceptors(l.streamOn("client")),
-			dynamic.WithPublishInterceptors(l.publishOn("client")),
-			dynamic.WithSubscriptionInterceptors(l.deliver),
-		),
-	)
+	return dynamic.WithInterceptors(dynamic.Interceptors{
+		ServerRPC:      l.serve,
+		ServerStream:   l.streamOn("server"),
+		ServerPublish:  l.publishOn("server"),
+		ClientRPC:      l.call,
+		ClientMultiRPC: l.multi,
+		ClientStream:   l.streamOn("client"),
+		Publish:        l.publishOn("client"),
+		Subscription:   l.deliver,
+	})
 }
 
 func loggerOrDefault(logger *slog.Logger) *slog.Logger {
@@ -107,16 +102,6 @@ func loggerOrDefault(logger *slog.Logger) *slog.Logger {
 		return slog.Default()
 	}
 	return logger
-}
-
-type logging struct {
-	logger   *slog.Logger
-	level    func(dynamic.RPCInfo, errors.ErrorCode) slog.Level
-	payloads bool
-}
-
-func (l *logging) begin(message, side string, info dynamic.RPCInfo) *entry {
-	return &entry{logging: l, message: message, side: side, info: info, started: time.Now()}
 }
 
 func (l *logging) serve(

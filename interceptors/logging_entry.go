@@ -80,3 +80,13 @@ func (e *entry) endOrPanic(ctx context.Context, returned *bool, err *error) {
 	}
 	e.end(ctx, *err)
 }
+
+type logging struct {
+	logger   *slog.Logger
+	level    func(dynamic.RPCInfo, errors.ErrorCode) slog.Level
+	payloads bool
+}
+
+func (l *logging) begin(message, side string, info dynamic.RPCInfo) *entry {
+	return &entry{logging: l, message: message, side: side, info: info, started: time.Now()}
+}

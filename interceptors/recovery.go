@@ -25,23 +25,18 @@ import (
 //   - A panic in a subscription interceptor drops one update, instead of ending the subscription.
 //   - The hook is also called for panics in stream handlers and affinity functions. Servers recover
 //     and log these panics even without Recovery.
-func Recovery(logger *slog.Logger, hook dynamic.PanicHook) dynamic.CommonOption {
+func Recovery(logger *slog.Logger, hook dynamic.PanicHook) dynamic.Option {
 	r := &recovery{loggerOrDefault(logger), hook}
-	return dynamic.CommonOptions(
-		dynamic.ServiceOptions(
-			dynamic.WithPanicHook(hook),
-			dynamic.WithServerRPCInterceptors(r.serve),
-			dynamic.WithServerPublishInterceptors(r.publish),
-		),
-		dynamic.ConnOptions(
-			dynamic.WithPanicHook(hook),
-			dynamic.WithClientRPCInterceptors(r.call),
-			dynamic.WithClientMultiRPCInterceptors(r.multi),
-			dynamic.WithClientStreamInterceptors(r.stream),
-			dynamic.WithPublishInterceptors(r.publish),
-			dynamic.WithSubscriptionInterceptors(r.deliver),
-		),
-	)
+	return dynamic.WithInterceptors(dynamic.Interceptors{
+		ServerRPC:      r.serve,
+		ServerPublish:  r.publish,
+		ClientRPC:      r.call,
+		ClientMultiRPC: r.multi,
+		ClientStream:   r.stream,
+		Publish:        r.publish,
+		Subscription:   r.deliver,
+		PanicHook:      hook,
+	})
 }
 
 type recovery struct {

@@ -9,15 +9,15 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/reflect/protoregistry"
 	"google.golang.org/protobuf/types/known/wrapperspb"
-)
 
-const redacted = "[redacted]"
+	"github.com/dynpsrpc/dynpsrpc/internal/redact"
+)
 
 // redactedJSON returns message as JSON. It redacts the fields that have the option debug_redact,
 // and the content of each Any whose type is unknown.
 func redactedJSON(message proto.Message) string {
 	clone := proto.Clone(message)
-	redact(clone.ProtoReflect())
+	redactMessage(clone.ProtoReflect())
 	encoded, err := protojson.MarshalOptions{AllowPartial: true, UseProtoNames: true}.Marshal(clone)
 	if err != nil {
 		return "cannot be encoded: " + err.Error()
@@ -31,56 +31,10 @@ func redactedJSON(message proto.Message) string {
 	return compact.String()
 }
 
-// redact modifies message in place: it replaces or clears the fields that have the option
+// redactMessage modifies message in place: it replaces or clears the fields that have the option
 // debug_redact.
-func redact(message protoreflect.Message) {
-	if !message.IsValid() {
-		return
-	}
-	if message.Descriptor().FullName() == "google.protobuf.Any" {
-		redactAny(message)
-		return
-	}
-	message.Range(func(field protoreflect.FieldDescriptor, value protoreflect.Value) bool {
-		switch {
-		case !isRedacted(field):
-			redactMessage(field, value)
-		case field.Kind() == protoreflect.StringKind && field.Cardinality() != protoreflect.Repeated:
-			message.Set(field, protoreflect.ValueOfString(redacted))
-		default:
-			message.Clear(field)
-		}
-		return true
-	})
-}
-
-// redactMessage redacts the messages contained in the value of a field.
-func redactMessage(field protoreflect.FieldDescriptor, value protoreflect.Value) {
-	switch {
-	case field.IsMap():
-		if field.MapValue().Message() == nil {
-			return
-		}
-		value.Map().Range(func(_ protoreflect.MapKey, element protoreflect.Value) bool {
-			redact(element.Message())
-			return true
-		})
-	case field.Message() == nil:
-	case field.IsList():
-		for i := range value.List().Len() {
-			redact(value.List().Get(i).Message())
-		}
-	default:
-		redact(value.Message())
-	}
-}
-
-// isRedacted reports whether a field has the option debug_redact. It uses reflection because the
-// options message may be generated or dynamic.
-func isRedacted(field protoreflect.FieldDescriptor) bool {
-	options := field.Options().ProtoReflect()
-	redact := options.Descriptor().Fields().ByName("debug_redact")
-	return redact != nil && options.Get(redact).Bool()
+func redactMessage(message protoreflect.Message) {
+	redact.Rules{IsSecret: redact.HasDebugRedact, Any: redactAny}.Apply(message)
 }
 
 // redactAny redacts the message inside an Any. If the message has an unknown type or cannot be
@@ -100,9 +54,9 @@ func redactAny(message protoreflect.Message) {
 		}
 	}
 	if inner != nil {
-		redact(inner.ProtoReflect())
+		redactMessage(inner.ProtoReflect())
 	} else {
-		inner = wrapperspb.String(redacted + " " + typeURL)
+		inner = wrapperspb.String(redact.Text + " " + typeURL)
 		message.Set(urlField, protoreflect.ValueOfString("type.googleapis.com/google.protobuf.StringValue"))
 	}
 	// Marshal cannot fail, because inner has just been decoded or created.

@@ -32,28 +32,12 @@ type retrier struct {
 	decide func(failed FailedAttempt, decision RetryDecision) RetryDecision
 }
 
-func newRetrier(opts []RetryOption) *retrier {
-	r := &retrier{
-		maxAttempts: 3,
-		backoff:     backoff{50 * time.Millisecond, time.Second},
-		codes:       []errors.ErrorCode{errors.Unavailable, errors.DeadlineExceeded},
-		budget:      newRetryBudget(100, 0.1),
-		idempotent:  declaredIdempotent,
-	}
-	for _, opt := range opts {
-		if opt != nil {
-			opt(r)
-		}
-	}
-	return r
-}
-
 func declaredIdempotent(method *registry.Method) bool {
 	options, _ := method.Descriptor().Options().(*descriptorpb.MethodOptions)
 	return options.GetIdempotencyLevel() != descriptorpb.MethodOptions_IDEMPOTENCY_UNKNOWN
 }
 
-// operation is a call, or the sending of a message, that may be attempted several times.
+// operation is what Retry may attempt several times: a call, or the sending of a message.
 type operation struct {
 	method *registry.Method
 	// deadline applies to all attempts together. It is zero if the operation has no deadline.
@@ -198,12 +182,4 @@ func (r *retrier) call(info dynamic.RPCInfo, next dynamic.ClientRPCHandler) dyna
 		})
 		return response, err
 	}
-}
-
-func (r *retrier) multi(info dynamic.RPCInfo, next dynamic.ClientMultiRPCHandler) dynamic.ClientMultiRPCHandler {
-	return retryMulti{next, r, info}
-}
-
-func (r *retrier) stream(info dynamic.RPCInfo, next dynamic.StreamHandler) dynamic.StreamHandler {
-	return retryStream{next, r, info.Descriptor, r.idempotent(info.Descriptor)}
 }

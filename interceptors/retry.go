@@ -1,7 +1,6 @@
 package interceptors
 
 import (
-	"context"
 	"slices"
 	"time"
 
@@ -73,40 +72,14 @@ func WithIdempotent(idempotent func(method *registry.Method) bool) RetryOption {
 
 // WithTrustedServers makes Retry trust a server that reports that it did not run a request (see
 // [dynamic.IsUnprocessed]), for example because it has reached a limit. Retry then repeats the call
-// even if the method is not idempotent. Without this option, Retry repeats such calls of idempotent
-// methods only.
+// even if the method is not idempotent. Without this option, Retry repeats such a call only if the
+// method is idempotent.
 //
 // Anyone who may publish on the response channels of clients can forge such a report while a server
 // runs the request. Retry then sends the request again. Use this option only if no one but servers
 // may publish on these channels. docs/security.md has rules for brokers that ensure this.
 func WithTrustedServers() RetryOption {
 	return func(r *retrier) { r.trustedServers = true }
-}
-
-// FailedAttempt describes a failed attempt to make a call or to send a stream message.
-type FailedAttempt struct {
-	// Method is the method of the call or stream.
-	Method *registry.Method
-	// Err is the error of the attempt.
-	Err error
-	// Number is the number of the attempt, starting at 1.
-	Number int
-	// Safe reports whether a retry is safe, as described for [Retry]. If Safe is false, a server
-	// may have run the request, and the method is not known to be idempotent.
-	Safe bool
-}
-
-// RetryDecision says whether and how a call or stream message is retried after an attempt has
-// failed.
-type RetryDecision struct {
-	// Retry reports whether there is another attempt.
-	Retry bool
-	// Wait is the delay before the next attempt. If it is zero or negative, the next attempt starts
-	// immediately.
-	Wait time.Duration
-	// AttemptTimeout limits the duration of the next attempt. If it is zero or negative, there is
-	// no such limit.
-	AttemptTimeout time.Duration
 }
 
 // WithRetryFunc sets a function that decides whether and how to retry after an attempt has failed.
@@ -121,8 +94,8 @@ func WithRetryFunc(decide func(failed FailedAttempt, decision RetryDecision) Ret
 	return func(r *retrier) { r.decide = decide }
 }
 
-// Retry retries single calls that fail. If the request of a multi call or a stream message cannot
-// be sent, Retry retries sending it. Stream messages are retried on both clients and servers.
+// Retry retries single calls that fail. For multi calls and stream messages, it retries only the
+// sending of the request or message. Stream messages are retried on both clients and servers.
 //
 // A failed attempt is retried if all of the following conditions are met:
 //
@@ -136,10 +109,10 @@ func WithRetryFunc(decide func(failed FailedAttempt, decision RetryDecision) Ret
 //     server's report that it did not run the request counts only if [WithTrustedServers] is used.
 //   - The maximum number of attempts has not been reached (see [WithAttempts]), and the retry
 //     budget is not empty (see [WithRetryBudget]).
-//   - The next delay ends before the deadline or timeout of the call. Otherwise the call fails with
-//     the last error.
+//   - The next delay ends before the deadline or timeout of the call.
 //
-// [WithRetryFunc] sets a function that can decide otherwise about the first two conditions.
+// If one of these conditions is not met, the call fails with the error of the last attempt.
+// [WithRetryFunc] sets a function that can override the first two conditions.
 //
 // The delay between attempts is random (see [WithBackoff]). If no server was listening or the bus
 // was down, the delay is at least half of its ceiling. If the error details include a RetryInfo,
@@ -153,25 +126,28 @@ func WithRetryFunc(decide func(failed FailedAttempt, decision RetryDecision) Ret
 // Retry does not retry opening a stream or publishing an update. It also does not retry messages on
 // streams with a send window (see [dynamic.WithStreamWindow]), because later messages may already
 // have been sent.
-func Retry(opts ...RetryOption) dynamic.CommonOption {
+func Retry(opts ...RetryOption) dynamic.Option {
 	r := newRetrier(opts)
-	return dynamic.CommonOptions(dynamic.WithServerStreamInterceptors(r.stream), dynamic.ConnOptions(
-		dynamic.WithClientRPCInterceptors(r.call),
-		dynamic.WithClientMultiRPCInterceptors(r.multi),
-		dynamic.WithClientStreamInterceptors(r.stream),
-	))
+	return dynamic.WithInterceptors(dynamic.Interceptors{
+		ServerStream:   r.stream,
+		ClientRPC:      r.call,
+		ClientMultiRPC: r.multi,
+		ClientStream:   r.stream,
+	})
 }
 
-type attemptKey struct{}
-
-// Attempt returns the number of the current attempt made by [Retry], starting at 1. It returns 1 if
-// ctx does not come from a Retry interceptor.
-func Attempt(ctx context.Context) int {
-	if ctx == nil {
-		return 1
+func newRetrier(opts []RetryOption) *retrier {
+	r := &retrier{
+		maxAttempts: 3,
+		backoff:     backoff{50 * time.Millisecond, time.Second},
+		codes:       []errors.ErrorCode{errors.Unavailable, errors.DeadlineExceeded},
+		budget:      newRetryBudget(100, 0.1),
+		idempotent:  declaredIdempotent,
 	}
-	if number, ok := ctx.Value(attemptKey{}).(int); ok {
-		return number
+	for _, opt := range opts {
+		if opt != nil {
+			opt(r)
+		}
 	}
-	return 1
+	return r
 }

@@ -10,9 +10,9 @@ import (
 // backoff computes the delays between attempts. It implements exponential backoff with full jitter.
 type backoff struct{ initial, maximum time.Duration }
 
-// wait returns a random delay below the ceiling, which grows with each attempt. If no server was
-// listening or the bus was down, the delay is at least half of the ceiling. Such attempts usually
-// fail at once, so only the delay slows the retries down.
+// wait returns a random delay below the ceiling, which grows with each attempt (see WithBackoff).
+// If no server was listening or the bus was down, the delay is at least half of the ceiling. Such
+// attempts usually fail at once, so only the delay slows the retries down.
 func (b backoff) wait(attempts int, err error) time.Duration {
 	ceiling := min(b.initial, b.maximum)
 	for range attempts - 1 {

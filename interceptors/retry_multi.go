@@ -21,3 +21,7 @@ func (m retryMulti) Send(ctx context.Context, request proto.Message, opts ...dyn
 		do: func(ctx context.Context) error { return m.ClientMultiRPCHandler.Send(ctx, request, opts...) },
 	})
 }
+
+func (r *retrier) multi(info dynamic.RPCInfo, next dynamic.ClientMultiRPCHandler) dynamic.ClientMultiRPCHandler {
+	return retryMulti{next, r, info}
+}

@@ -33,3 +33,7 @@ func (s retryStream) Send(message proto.Message, opts ...dynamic.StreamOption) e
 		},
 	})
 }
+
+func (r *retrier) stream(info dynamic.RPCInfo, next dynamic.StreamHandler) dynamic.StreamHandler {
+	return retryStream{next, r, info.Descriptor, r.idempotent(info.Descriptor)}
+}

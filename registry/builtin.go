@@ -20,10 +20,9 @@ var optionsSource = regexp.MustCompile(`(?m)^option go_package = .*$`).ReplaceAl
 
 // userFiles is the set of files that the user provides for one compilation.
 type userFiles interface {
-	// has reports whether the user provides a file with the given path.
+	// has reports whether the user provides a file at path.
 	has(path string) bool
-	// declaresOptions reports whether the user's file with the given path declares the psrpc
-	// options.
+	// declaresOptions reports whether the user's file at path declares the psrpc options.
 	declaresOptions(path string) bool
 }
 

@@ -17,7 +17,7 @@ var (
 	// ErrInvalidWireName is returned if a name given with [WithWireName] or [WithWireNames] is not
 	// valid.
 	ErrInvalidWireName = errors.New("the wire name is invalid")
-	// ErrNotRegistered is returned if a service or method is looked up that is not registered.
+	// ErrNotRegistered is returned by lookups of a service or method that is not registered.
 	ErrNotRegistered = errors.New("not registered")
 	// ErrNoService is returned if there is no service to register. For example, a descriptor is
 	// nil, or a file declares no services or only gRPC services.

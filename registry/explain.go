@@ -1,7 +1,6 @@
 package registry
 
 import (
-	"cmp"
 	"fmt"
 	"regexp"
 	"slices"
@@ -12,8 +11,8 @@ import (
 // useDescriptorSet is the advice in errors about sources that this package cannot parse.
 const useDescriptorSet = "use RegisterDescriptorSet with a descriptor set made by protoc --include_imports -o or buf build"
 
-// explain adds advice to errors of the parser and sorts the errors about duplicate symbols. sources
-// maps the paths of the parsed files to their content.
+// explain adds advice to errors of the parser and makes the errors about duplicate symbols
+// reproducible. sources maps the paths of the parsed files to their content.
 func (l *problemList) explain(sources map[string]string) {
 	for _, problem := range *l {
 		text := problem.Err.Error()
@@ -79,9 +78,4 @@ func (l *problemList) orderDuplicates() {
 		}
 	}
 	*l = others
-}
-
-// comparePositions compares the positions of two errors.
-func comparePositions(a, b *SchemaError) int {
-	return cmp.Or(cmp.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
 }

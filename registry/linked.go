@@ -3,16 +3,13 @@ package registry
 import (
 	"cmp"
 	"slices"
-	"strings"
 
-	"google.golang.org/protobuf/reflect/protodesc"
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/reflect/protoregistry"
-	"google.golang.org/protobuf/types/descriptorpb"
 )
 
 // NewLinked returns a registry with all services whose generated Go code is linked into the
-// program. It fails like [Registry.RegisterLinked].
+// program. It returns the same errors as [Registry.RegisterLinked].
 func NewLinked(opts ...LoadOption) (*Registry, error) {
 	r := New(opts...)
 	if err := r.RegisterLinked(); err != nil {
@@ -25,9 +22,10 @@ func NewLinked(opts ...LoadOption) (*Registry, error) {
 // returns an error, no service has been added. The error joins the errors that [Registry.Register]
 // would return for the individual services.
 //
-// RegisterLinked leaves out services that are already registered, and gRPC services; see
-// [Registry.GRPCServices]. If no services remain, RegisterLinked adds nothing and returns nil. Use
-// [WithWireNames] if two of the services have the same simple name.
+// RegisterLinked leaves out gRPC services (see [Registry.GRPCServices]) and services whose full
+// names are already registered. If no services remain, it adds nothing and returns nil. Two
+// services with the same simple name would also have the same name on the bus. Set different names
+// with [WithWireNames].
 func (r *Registry) RegisterLinked() error { return r.registerLinked(protoregistry.GlobalFiles) }
 
 func (r *Registry) registerLinked(files *protoregistry.Files) error {
@@ -51,18 +49,4 @@ func (r *Registry) registerLinked(files *protoregistry.Files) error {
 	}
 	r.noteGRPCServices(grpc)
 	return nil
-}
-
-// linkedFile returns the descriptor of a file whose generated Go code is linked into the program.
-// The parser calls it to resolve imports. It never returns protobuf's own files, because they are
-// built into the parser.
-func linkedFile(path string) (*descriptorpb.FileDescriptorProto, error) {
-	if strings.HasPrefix(path, standardPrefix) {
-		return nil, protoregistry.NotFound
-	}
-	file, err := protoregistry.GlobalFiles.FindFileByPath(path)
-	if err != nil {
-		return nil, err
-	}
-	return protodesc.ToFileDescriptorProto(file), nil
 }

@@ -7,20 +7,20 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// Lint reports what is probably a mistake in the schema of a service, although the service can be
-// used. service is a *[Service] or any value that [NewService] accepts. In the latter case, Lint
-// also reports the mistakes that NewService reports. The errors are of type *[SchemaError], joined
-// into one error. Lint returns nil if it has found nothing.
+// Lint reports parts of a service's schema that are probably mistakes, although the service can be
+// used. service is a *[Service] or any value that [NewService] accepts. If NewService returns an
+// error, Lint returns that error. Otherwise, the errors are of type *[SchemaError], joined into one
+// error. Lint returns nil if it has found nothing.
 //
 // Lint reports services without methods, options that contradict each other, and options that have
 // no effect:
 //
-//   - AFFINITY routing of a subscription, or of a method with single_server, because no server
-//     claims a request;
+//   - AFFINITY routing of a subscription, or of a method with single_server, because servers of
+//     such methods do not claim requests;
 //   - single_server of a subscription or of a method with MULTI routing;
 //   - topic parameters or a group without the option topics;
 //   - one of the older options multi, affinity_func and queue that contradicts the option type;
-//   - one of the older options with the value false, because it has the same effect as true.
+//   - one of these older options with the value false, because false has the same effect as true.
 //
 // A [Registry] logs these problems as a warning, except that it does not warn about services
 // without methods. With [WithLint], it refuses every service about which Lint reports a problem.
@@ -82,7 +82,7 @@ func (m *Method) lint(o *methodOptions) []string {
 	return problems
 }
 
-// warn logs the problems that Lint reports about a service that has been added to the registry.
+// warn logs the problems with the options of a service that has been added to the registry.
 func (o *loadOptions) warn(s *Service) {
 	if problems := s.lintMethods(); len(problems) > 0 {
 		o.log().Warn("dynpsrpc: service " + string(s.Name()) + " has options that contradict each other or have no effect: " +
@@ -90,8 +90,8 @@ func (o *loadOptions) warn(s *Service) {
 	}
 }
 
-// refusal returns the problems that Lint reports about a service, or nil if the registry does not
-// refuse services because of them.
+// refusal returns the error with which the registry refuses a service: the problems that Lint
+// reports. It returns nil if there are none or if WithLint is not used.
 func (o *loadOptions) refusal(s *Service) error {
 	if !o.lint {
 		return nil

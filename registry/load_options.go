@@ -29,9 +29,10 @@ type loadOptions struct {
 
 // WithWireNames sets the names of services on the bus. The keys are full names of services, and the
 // values must be valid for [WithWireName]. The names apply to all services that the registry loads,
-// however it loads them. They allow, for example, a descriptor set that contains two versions of a
-// service. If [Registry.Register] or [Registry.RegisterFile] is called with WithWireName, that name
-// takes precedence. If WithWireNames is used several times, the maps are merged.
+// however it loads them. For example, a descriptor set that contains both shop.v1.Shop and
+// shop.v2.Shop needs them, because the default name of both is Shop. If [Registry.Register] or
+// [Registry.RegisterFile] is called with WithWireName, that name takes precedence. If WithWireNames
+// is used several times, the maps are merged, and later names take precedence.
 func WithWireNames(names map[string]string) LoadOption {
 	return func(o *loadOptions) {
 		merged := make(map[string]string, len(o.wireNames)+len(names))
@@ -49,7 +50,7 @@ func WithMaxSourceSize(bytes int) LoadOption {
 }
 
 // WithLint makes a registry refuse services about which [Lint] reports a problem. By default, the
-// registry logs a warning, because services with such schemas may already be in use.
+// registry only logs a warning, because services with such schemas may already be in use.
 func WithLint() LoadOption {
 	return func(o *loadOptions) { o.lint = true }
 }

@@ -50,9 +50,9 @@ func (m *Method) Routing() Routing { return m.routing }
 // Topics reports whether the method uses topics.
 func (m *Method) Topics() bool { return m.topics }
 
-// TopicParams returns the names of the topic parameters, in order. The result is empty if the
-// method has no topics, or if its topics consist of a single unnamed part. Callers may modify the
-// slice.
+// TopicParams returns the names of the topic parameters, in the order of the parts of a topic. The
+// result is empty if the method has no topics, or if its topics consist of a single unnamed part.
+// Callers may modify the slice.
 func (m *Method) TopicParams() []string { return slices.Clone(m.topicParams) }
 
 // TopicParts returns the number of parts in each topic of the method. It returns 0 if the method
@@ -65,7 +65,7 @@ func (m *Method) TopicParts() int {
 }
 
 // Group returns the name of the method's topic group. It is empty if the method has no group or no
-// topics. The methods of a group are registered for a topic together.
+// topics. A server can register all methods of a group on a topic in one step.
 func (m *Method) Group() string { return m.group }
 
 // SingleServer reports whether the schema declares that at most one server listens on each topic.

@@ -55,8 +55,8 @@ func kindOf(options methodOptions, routing Routing) Kind {
 	}
 }
 
-// checkTypes returns an error for each problem with the streaming keywords and the message types of
-// the method. It does not check the psrpc options.
+// checkTypes returns an error if the method has the stream keyword, and an error for each message
+// type that is missing or unresolved. It does not check the psrpc options.
 func (m *Method) checkTypes() []error {
 	var problems []error
 	md := m.descriptor

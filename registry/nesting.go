@@ -9,9 +9,9 @@ import (
 // time grows quadratically with the length of a line.
 const maxLineLength = 16 << 10
 
-// maxNesting is the maximum nesting depth of each type of bracket. Valid sources need little more
-// than 32 levels, because messages may be nested 32 levels deep and option values somewhat deeper.
-// The limit exists because parsing time grows quadratically with the depth.
+// maxNesting is the maximum nesting depth of each type of bracket. The limit exists because parsing
+// time grows quadratically with the depth. Valid sources stay far below it: messages may be nested
+// at most 32 levels deep, and option values only somewhat deeper.
 const maxNesting = 100
 
 // checkLimits returns an error for a source that would take too long to parse.

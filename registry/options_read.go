@@ -26,8 +26,8 @@ const (
 	fieldType         protowire.Number = 8
 )
 
-// olderRouting contains the names of the options in the oneof "routing". In older files, they
-// determine the routing instead of the option "type".
+// olderRouting contains the names of the older options, which form the oneof "routing". If one of
+// them is present, it determines the routing, and the option "type" has no effect.
 var olderRouting = map[protowire.Number]string{
 	fieldMulti: RoutingMulti.String(), fieldAffinityFunc: "affinity_func", fieldQueue: RoutingQueue.String(),
 }
@@ -49,10 +49,10 @@ type methodOptions struct {
 	stream       bool
 	// routingType is the enum value of the option "type".
 	routingType int32
-	// routingOneof is the field number of the member of the oneof "routing" that was read last. It
-	// is 0 if no member has been read.
+	// routingOneof is the field number of the older option that determines the routing: the last
+	// member of the oneof "routing" that was read. It is 0 if no member is present.
 	routingOneof protowire.Number
-	// routingOneofValue is the value of that member. Only Lint uses it, because the value does not
+	// routingOneofValue is the value of that option. Only Lint uses it, because the value does not
 	// affect the routing.
 	routingOneofValue bool
 	group             string
@@ -151,8 +151,8 @@ func (o *methodOptions) routing() (Routing, error) {
 	}
 }
 
-// wireField is one field of an encoded message. The value is set only for varint and
-// length-delimited fields.
+// wireField is one field of an encoded message. varint is the value of a varint field, and bytes
+// that of a length-delimited field. Other values are not stored.
 type wireField struct {
 	number   protowire.Number
 	wireType protowire.Type

@@ -23,11 +23,12 @@ import (
 //
 // Mistakes in the sources are reported as errors of type *[SchemaError] with file, line and column.
 // ParseProto joins these errors and reports at most 100 of them. If a file or import is missing,
-// errors.Is(err, fs.ErrNotExist) is true. Any other error is one that [Registry.RegisterFile]
-// returns. ParseProto leaves out the same services as RegisterFile. Some of the files may declare
-// no services, but at least one file must declare a service. A source may have at most 16 KiB per
-// line and 100 levels of nested brackets. Its size is limited to 4 MiB, unless [WithMaxSourceSize]
-// is used. Descriptor sets have no such limits.
+// errors.Is(err, fs.ErrNotExist) is true. Once the sources are compiled, ParseProto leaves out the
+// same services as [Registry.RegisterFile] and returns the same errors. Some of the files may
+// declare no services, but at least one file must declare a service.
+//
+// Each source may have at most 16 KiB per line and 100 levels of nested brackets. Its size is
+// limited to 4 MiB, unless [WithMaxSourceSize] is used. Descriptor sets have no such limits.
 func (r *Registry) ParseProto(fsys fs.FS, files ...string) error {
 	if nilarg.Is(fsys) {
 		return fmt.Errorf("%w: the file system is nil", ErrNoService)

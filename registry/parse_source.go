@@ -53,9 +53,9 @@ type importStatement struct {
 	line, column int
 }
 
-// loadImport loads an imported file. It does nothing if the file has already been loaded. It also
-// does nothing if the parser itself can resolve the import. This is the case if the file is built
-// into the parser or its generated Go code is linked into the program.
+// loadImport loads an imported file unless it has already been loaded. A file that the user does
+// not provide may be built into the parser, or its generated Go code may be linked into the
+// program. loadImport then does nothing, because the parser itself can resolve the import.
 func (l *loader) loadImport(statement importStatement) {
 	path := statement.path
 	if _, done := l.sources[path]; done {

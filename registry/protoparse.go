@@ -2,7 +2,6 @@ package registry
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/jhump/protoreflect/desc"            //nolint:staticcheck // deprecated, but used deliberately.
@@ -11,12 +10,7 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/reflect/protoregistry"
 	"google.golang.org/protobuf/types/descriptorpb"
-
-	"github.com/dynpsrpc/dynpsrpc/errors"
 )
-
-// maxProblems is the maximum number of mistakes reported in one error.
-const maxProblems = 100
 
 // compile compiles and links the named sources. The files that they import must be in sources, be
 // built into the parser, or have generated Go code in the program.
@@ -121,33 +115,16 @@ func newParser(sources map[string]string, problems *problemList) protoparse.Pars
 	}
 }
 
-// problemList collects the errors found in .proto sources.
-type problemList []*SchemaError
-
-// report implements protoparse.ErrorReporter. It adds err to the list. If the list is then full,
-// report returns an error, which stops the parser. Otherwise it returns nil.
-func (l *problemList) report(err protoparse.ErrorWithPos) error {
-	at := err.GetPosition()
-	*l = append(*l, &SchemaError{File: at.Filename, Line: at.Line, Column: at.Col, Err: err.Unwrap()})
-	if len(*l) >= maxProblems {
-		return errors.New("too many errors: the rest is omitted")
+// linkedFile returns the descriptor of a file whose generated Go code is linked into the program.
+// The parser calls it to resolve imports. It never returns protobuf's own files, because they are
+// built into the parser.
+func linkedFile(path string) (*descriptorpb.FileDescriptorProto, error) {
+	if strings.HasPrefix(path, standardPrefix) {
+		return nil, protoregistry.NotFound
 	}
-	return nil
+	file, err := protoregistry.GlobalFiles.FindFileByPath(path)
+	if err != nil {
+		return nil, err
+	}
+	return protodesc.ToFileDescriptorProto(file), nil
 }
-
-// join returns all problems as one error, sorted by position. err is the error returned by the
-// parser. It is included as well, unless it only says that the parser has reported problems.
-func (l *problemList) join(err error) error {
-	slices.SortStableFunc(*l, comparePositions)
-	all := make([]error, 0, len(*l)+1)
-	for _, problem := range *l {
-		all = append(all, problem)
-	}
-	if err != nil && !errors.Is(err, protoparse.ErrInvalidSource) {
-		all = append(all, err)
-	}
-	return errors.Join(all...)
-}
-
-// add appends a problem that was found by this package rather than reported by the parser.
-func (l *problemList) add(problem *SchemaError) { *l = append(*l, problem) }

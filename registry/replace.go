@@ -1,8 +1,8 @@
 package registry
 
-// Replace is like [Registry.Register], but if a service with the same full name is registered, the
-// new one takes its place in one step, so that the service can be looked up at all times. Replace
-// fails with [ErrWireNameTaken] if a service with another full name uses the wire name. Calls that
+// Replace is like [Registry.Register], but also replaces a registered service with the same full
+// name. It does so in one step, so that the service can be looked up at all times. Replace fails
+// with [ErrWireNameTaken] if a service with another full name uses the wire name. Calls that
 // already use the old service or its methods are not affected.
 func (r *Registry) Replace(sd any, opts ...Option) (*Service, error) {
 	s, err := r.build(sd, opts)
@@ -20,8 +20,8 @@ func (r *Registry) Replace(sd any, opts ...Option) (*Service, error) {
 	return s, nil
 }
 
-// swap registers s in the place of the service with the same name, and returns that service or nil.
-// If the two are equal, swap does nothing.
+// swap registers s in place of the service with the same full name. It returns the old service, or
+// nil if there is none. If both have the same descriptor and wire name, swap changes nothing.
 func (r *Registry) swap(s *Service) (old *Service, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -5,7 +5,6 @@ import (
 
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/reflect/protoregistry"
-	"google.golang.org/protobuf/types/dynamicpb"
 )
 
 // FindMessageByName returns the message type with the given full name. The message may be declared
@@ -59,27 +58,4 @@ func (r *Registry) FindExtensionByNumber(
 // messageName returns the full name of the message that a type URL names.
 func messageName(url string) protoreflect.FullName {
 	return protoreflect.FullName(url[strings.LastIndexByte(url, '/')+1:])
-}
-
-// goTypeOf returns the message type or the extension type of a descriptor. It is the type in the
-// program's generated Go code if that type has the same schema, and a dynamic type otherwise.
-func goTypeOf(d protoreflect.Descriptor) any {
-	switch d := d.(type) {
-	case protoreflect.MessageDescriptor:
-		linked, err := protoregistry.GlobalTypes.FindMessageByName(d.FullName())
-		if err == nil && make(schemaComparison).message(linked.Descriptor(), d) {
-			return linked
-		}
-		return dynamicpb.NewMessageType(d)
-	case protoreflect.ExtensionTypeDescriptor:
-		return d.Type()
-	case protoreflect.ExtensionDescriptor:
-		linked, err := protoregistry.GlobalTypes.FindExtensionByName(d.FullName())
-		if err == nil && make(schemaComparison).field(linked.TypeDescriptor(), d) {
-			return linked
-		}
-		return dynamicpb.NewExtensionType(d)
-	default:
-		return nil
-	}
 }

@@ -49,9 +49,10 @@ func clearJSONNames(fields []*descriptorpb.FieldDescriptorProto) {
 
 // schemaComparison compares declarations with the same name from two schemas. For example, it
 // compares a registered message with the message of a generated Go type. Two declarations are the
-// same if every encoded message has the same meaning in both. Comments, options and file paths do
-// not matter. The keys of the map are the names of the messages and enums whose comparison has
-// begun. These are not compared again, so the comparison of a recursive message ends.
+// same if every encoded message has the same meaning in both. Comments, file paths and options that
+// do not affect the encoding are ignored. The keys of the map are the names of the messages and
+// enums whose comparison has begun. These are not compared again, so the comparison of a recursive
+// message ends.
 type schemaComparison map[protoreflect.FullName]bool
 
 // sameService reports whether two services of the same name have the same methods, with the same

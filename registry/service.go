@@ -50,3 +50,44 @@ func (s *Service) Descriptor() protoreflect.ServiceDescriptor { return s.descrip
 
 // String returns the full protobuf name of the service.
 func (s *Service) String() string { return string(s.Name()) }
+
+// FindMessageByName is like [Registry.FindMessageByName], but the file of the service and its
+// direct and indirect imports take precedence over the files of other services. It therefore finds
+// the version of a message that the service was declared with, even if the registry contains
+// several.
+//
+// FindMessageByName and the other Find methods allow a Service to be used as the resolver for the
+// packages proto, protojson, prototext and anypb. A service from [NewService] belongs to no
+// registry and knows only its own files and the generated Go code of the program.
+func (s *Service) FindMessageByName(name protoreflect.FullName) (protoreflect.MessageType, error) {
+	if mt := s.types.message(name); mt != nil {
+		return mt, nil
+	}
+	return s.types.others().FindMessageByName(name)
+}
+
+// FindMessageByURL is like [Service.FindMessageByName] but accepts a type URL, such as
+// "type.googleapis.com/my.pkg.MyRequest".
+func (s *Service) FindMessageByURL(url string) (protoreflect.MessageType, error) {
+	return s.FindMessageByName(messageName(url))
+}
+
+// FindExtensionByName returns the extension type with the given full name. It searches the same
+// places as [Service.FindMessageByName].
+func (s *Service) FindExtensionByName(name protoreflect.FullName) (protoreflect.ExtensionType, error) {
+	if xt := s.types.extension(name); xt != nil {
+		return xt, nil
+	}
+	return s.types.others().FindExtensionByName(name)
+}
+
+// FindExtensionByNumber returns the extension type that extends the given message and has the given
+// field number. It searches the same places as [Service.FindMessageByName].
+func (s *Service) FindExtensionByNumber(
+	message protoreflect.FullName, number protoreflect.FieldNumber,
+) (protoreflect.ExtensionType, error) {
+	if xt := s.types.extension(extensionKey{message, number}); xt != nil {
+		return xt, nil
+	}
+	return s.types.others().FindExtensionByNumber(message, number)
+}

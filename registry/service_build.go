@@ -38,8 +38,8 @@ func WithWireName(name string) Option {
 // service without methods is reported as a mistake as well.
 //
 // Options that contradict each other or have no effect are not reported, because services with such
-// schemas may already be in use. [Lint] reports them. For example, a method that has topic
-// parameters but does not set the option topics has no topics.
+// schemas may already be in use. For example, a method that has topic parameters but does not set
+// the option topics has no topics. [Lint] reports such options.
 func NewService(sd any, opts ...Option) (*Service, error) {
 	descriptor, err := serviceDescriptor(sd)
 	if err != nil {
@@ -55,8 +55,8 @@ func noMethodsError(descriptor protoreflect.ServiceDescriptor) error {
 	return schemaError(descriptor, string(descriptor.FullName()), errors.New("the service declares no methods"))
 }
 
-// buildService creates a service from a valid descriptor. Unlike NewService, it accepts a service
-// without methods.
+// buildService creates a service from a descriptor, which must be neither nil nor a placeholder.
+// Unlike NewService, it accepts a service without methods.
 func buildService(descriptor protoreflect.ServiceDescriptor, opts []Option) (*Service, error) {
 	var config serviceConfig
 	for _, opt := range opts {

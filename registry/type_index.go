@@ -5,12 +5,14 @@ import (
 	"sync"
 
 	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/reflect/protoregistry"
+	"google.golang.org/protobuf/types/dynamicpb"
 )
 
 // typeIndex indexes the messages and extensions declared in registered files. Several files may
 // declare the same name, for example if two plugins each contain a copy of a shared file. The file
 // that was added first takes precedence until it is removed. Lookups take no locks. Callers of
-// addFile and removeFile must hold the registry's lock.
+// addFile and removeFile must hold Registry.mu.
 type typeIndex struct {
 	// declared maps each full name and each extensionKey to the declarations with that key, as a
 	// []*declaration. The slices are immutable.
@@ -128,5 +130,28 @@ func rangeTypes(scope typeScope, visit func(protoreflect.Descriptor)) {
 		md := scope.Messages().Get(i)
 		visit(md)
 		rangeTypes(md, visit)
+	}
+}
+
+// goTypeOf returns the message type or the extension type of a descriptor. It is the type in the
+// program's generated Go code if that type has the same schema, and a dynamic type otherwise.
+func goTypeOf(d protoreflect.Descriptor) any {
+	switch d := d.(type) {
+	case protoreflect.MessageDescriptor:
+		linked, err := protoregistry.GlobalTypes.FindMessageByName(d.FullName())
+		if err == nil && make(schemaComparison).message(linked.Descriptor(), d) {
+			return linked
+		}
+		return dynamicpb.NewMessageType(d)
+	case protoreflect.ExtensionTypeDescriptor:
+		return d.Type()
+	case protoreflect.ExtensionDescriptor:
+		linked, err := protoregistry.GlobalTypes.FindExtensionByName(d.FullName())
+		if err == nil && make(schemaComparison).field(linked.TypeDescriptor(), d) {
+			return linked
+		}
+		return dynamicpb.NewExtensionType(d)
+	default:
+		return nil
 	}
 }

@@ -169,8 +169,8 @@ func (h *harness) subscribeInbox(b bus.Bus, channel bus.Channel, mode bus.Mode, 
 }
 
 // requireNoMore fails the test if another frame is on its way to any of the inboxes. It publishes
-// one more frame, and requires that this frame is the next to arrive. Frames on a channel arrive in
-// order, so an earlier frame would arrive first.
+// one more frame on b, and requires that this frame is the next to arrive. Other frames that b has
+// published on the channel would arrive first.
 func (h *harness) requireNoMore(b bus.Bus, channel bus.Channel, inboxes ...*inbox) {
 	h.Helper()
 	const last = "the last one"

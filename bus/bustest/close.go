@@ -21,7 +21,7 @@ func testClose(t *testing.T, network Network) {
 		stop := make(chan struct{})
 		var publisher sync.WaitGroup
 		publisher.Go(func() {
-			// Pause between frames. Otherwise the broker would still be delivering them after the
+			// Without a pause between frames, the broker could still be delivering them after the
 			// test.
 			pace := time.NewTicker(100 * time.Microsecond)
 			defer pace.Stop()

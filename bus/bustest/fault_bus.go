@@ -23,15 +23,15 @@ import (
 // so give the conns of a test fixed IDs, as package dynamictest does.
 //
 // A FaultBus stands for the link of one process. If several servers and conns share a FaultBus, a
-// frame is disturbed once, and a cut link separates all of them from each other. If they use
-// different FaultBuses over the same bus, each of them has a link of its own.
+// cut link separates all of them from each other. If they use different FaultBuses over the same
+// bus, each of them has a link of its own.
 //
-// FaultBus forwards [bus.Monitored], [bus.Competing], [bus.ReceiverCounter], [bus.Inspector],
-// [bus.Informed] and [bus.Logging] to the other bus. The methods of an interface that the other bus
-// does not implement return fixed results. Stats then reports only that the bus is connected,
-// ReceiverID returns an empty string, CountsReceivers returns true, Logger returns slog.Default(),
-// and Settings returns no settings. The methods that ask the broker return an error with code
-// unimplemented. They are not affected by a cut link.
+// FaultBus forwards the methods of [bus.Monitored], [bus.Competing], [bus.ReceiverCounter],
+// [bus.Inspector], [bus.Informed] and [bus.Logging] to the other bus. A cut link does not affect
+// them. The methods of an interface that the other bus does not implement return fixed results.
+// Stats then reports only that the bus is connected, ReceiverID returns an empty string,
+// CountsReceivers returns true, Logger returns slog.Default(), and Settings returns no settings.
+// The methods that would ask the broker return an error with code unimplemented.
 type FaultBus struct {
 	// Bus is the other bus, on which frames are published. The field must not be modified.
 	bus.Bus
@@ -64,11 +64,11 @@ var (
 	_ bus.Informed        = (*FaultBus)(nil)
 )
 
-// NewFaultBus returns a bus that disturbs the frames which are published on b. seed selects which
-// of the frames are affected.
+// NewFaultBus returns a bus that publishes its frames on b, and applies faults to them. seed
+// selects which frames are affected.
 //
-// Closing the FaultBus closes b, too. If b is closed anyway, the FaultBus need not be closed. A
-// FaultBus keeps a few hundred bytes for each channel on which a frame was published.
+// Closing the FaultBus closes b, too. If b is closed in some other way, the FaultBus need not be
+// closed. A FaultBus keeps a few hundred bytes for each channel on which a frame was published.
 func NewFaultBus(b bus.Bus, seed uint64, faults Faults) *FaultBus {
 	ctx, cancel := context.WithCancel(context.Background())
 	return &FaultBus{Bus: b, seed: seed, ctx: ctx, end: cancel, faults: faults, channels: map[string]*faultChannel{}}
@@ -144,8 +144,9 @@ func (b *FaultBus) restoreLocked() {
 	}
 }
 
-// Publish publishes frame on the other bus unless a fault prevents it. If the frame is delayed,
-// Publish returns nil immediately, and report receives the error of the other bus, if any.
+// Publish publishes frame on the other bus unless a fault prevents it. If the frame is lost or
+// delayed, Publish returns nil immediately. If the other bus later refuses a delayed frame, report
+// receives the error.
 func (b *FaultBus) Publish(ctx context.Context, channel bus.Channel, frame []byte, report bus.DeliveryReport) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -253,7 +254,8 @@ func (b *FaultBus) flush(c *faultChannel) {
 	}
 }
 
-// Subscribe subscribes to the channel on the other bus. While the link is cut, it waits.
+// Subscribe subscribes to the channel on the other bus. While the link is cut, Subscribe waits, and
+// the frames for existing subscriptions are lost.
 func (b *FaultBus) Subscribe(
 	ctx context.Context, channel bus.Channel, mode bus.Mode, handler bus.Handler,
 ) (bus.Subscription, error) {
@@ -322,8 +324,7 @@ func (b *FaultBus) ReceiverID() string {
 	return ""
 }
 
-// Stats returns the statistics of the other bus. They do not contain the faults; see
-// [FaultBus.Counts].
+// Stats returns the statistics of the other bus. For the number of faults, see [FaultBus.Counts].
 func (b *FaultBus) Stats() bus.Stats {
 	if monitored, ok := b.Bus.(bus.Monitored); ok {
 		return monitored.Stats()
@@ -331,8 +332,8 @@ func (b *FaultBus) Stats() bus.Stats {
 	return bus.Stats{Connected: true}
 }
 
-// errNotInspected is the error of a FaultBus whose other bus does not implement [bus.Inspector] or
-// [bus.Informed].
+// errNotInspected is returned by the methods of [bus.Inspector] and [bus.Informed] if the other bus
+// does not implement the interface.
 var errNotInspected = errors.NewErrorf(errors.Unimplemented, "the bus behind the fault bus does not tell who listens")
 
 // Count implements [bus.Inspector].

@@ -9,15 +9,14 @@ import (
 )
 
 // Faults describes what a [FaultBus] does to the frames that are published on it. The zero value
-// changes nothing. A probability is a number between 0, which means never, and 1, which means
-// always.
+// changes nothing. All probabilities are between 0, which means never, and 1, which means always.
 type Faults struct {
 	// Match selects the frames to which the faults apply. By default, they apply to all frames.
 	// Match must not block, and it must not modify the frame or use the FaultBus. docs/wire.md
 	// lists the names of the channels.
 	Match func(channel bus.Channel, frame []byte) bool
 	// Loss is the probability that a frame is lost. Publish returns nil for a lost frame, and its
-	// delivery report is never called.
+	// delivery report receives nothing.
 	Loss float64
 	// Duplicate is the probability that a frame is published twice. On a queue, two different
 	// subscribers may receive the frame, unless the bus drops identical frames.
@@ -28,16 +27,17 @@ type Faults struct {
 	// Delay is the time by which every frame is delayed. Delay and Jitter do not change the order
 	// of the frames on a channel.
 	Delay time.Duration
-	// Jitter is the maximum of a random time by which a frame is delayed in addition to Delay.
+	// Jitter is the maximum random delay that is added to Delay for each frame.
 	Jitter time.Duration
 	// Cut is the probability that a frame cuts the link, as [FaultBus.Cut] does. The frame is lost,
 	// too. Which other frames are lost depends on how fast they follow.
 	Cut float64
-	// CutDuration is the time after which the link is restored. If it is zero, the link stays cut
-	// until [FaultBus.Restore] is called. A call to [FaultBus.Cut] is not affected.
+	// CutDuration is the time for which the link stays cut after a frame has cut it. If it is zero,
+	// the link stays cut until [FaultBus.Restore] is called.
 	CutDuration time.Duration
-	// Logf, if it is not nil, is called with a line of text for each fault except delays. Usually
-	// it is the method Logf of a test. It must not use the FaultBus.
+	// Logf, if it is not nil, is called with a line of text for each fault. Delays, and frames that
+	// are lost because the link is already cut, are not logged. Usually it is the method Logf of a
+	// test. It must not use the FaultBus.
 	Logf func(format string, args ...any)
 }
 

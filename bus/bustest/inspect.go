@@ -136,7 +136,7 @@ func (h *harness) inspector(b bus.Bus) bus.Inspector {
 	return inspector
 }
 
-// skipUnimplemented skips the test if err says that the broker does not tell its channels.
+// skipUnimplemented skips the test if err says that the bus cannot list the broker's channels.
 func (h *harness) skipUnimplemented(err error) {
 	h.Helper()
 	if coded, ok := errors.AsType[errors.Error](err); ok && coded.Code() == errors.Unimplemented {
@@ -168,8 +168,8 @@ func (h *harness) waitForCounts(inspector bus.Inspector, channels []bus.Channel,
 	}
 }
 
-// countable returns the counts that the bus must return. If the bus does not count subscriptions,
-// all positive numbers become 1.
+// countable prepares counts for comparison. If the bus does not count subscriptions, all positive
+// numbers become 1, because only zero can be told from the rest.
 func (h *harness) countable(counts []int) []int {
 	if h.network.CountsSubscriptions {
 		return counts

@@ -6,103 +6,34 @@ import (
 	"io"
 	"log/slog"
 	"sync"
-	"sync/atomic"
-	"time"
 
 	"github.com/nats-io/nats.go"
 
 	"github.com/dynpsrpc/dynpsrpc/bus"
+	"github.com/dynpsrpc/dynpsrpc/bus/internal/driver"
 	"github.com/dynpsrpc/dynpsrpc/errors"
-	"github.com/dynpsrpc/dynpsrpc/internal/dropcount"
-	"github.com/dynpsrpc/dynpsrpc/internal/lifecycle"
-	"github.com/dynpsrpc/dynpsrpc/internal/logthrottle"
+	"github.com/dynpsrpc/dynpsrpc/internal/nilarg"
 )
-
-// logInterval is the minimum time between two events about the same problem.
-const logInterval = 10 * time.Second
 
 // Bus implements bus.Bus over a NATS connection. Create one with [New] or bus.Open. All methods are
 // safe for concurrent use.
 type Bus struct {
-	// nc is the current connection. If nats.go closes a connection that the bus owns, watch
-	// replaces nc.
-	nc      atomic.Pointer[nats.Conn]
-	options options
-	// owner dials a new connection if nats.go has closed the current one. It is nil if the bus does
-	// not own its connection.
-	owner *owner
-	// buffersOffline reports whether nc has a reconnect buffer. If so, nc accepts messages while it
-	// is disconnected and sends them after it has reconnected.
-	buffersOffline bool
-	// privatePrefix is the beginning of all private subjects. See private.go.
-	privatePrefix string
-	// maxSubject is the maximum length of a subject in bytes.
-	maxSubject int
-	// statuses and detachErrorHandler belong to nc. While the method watch is running, only watch
-	// uses them. Afterwards, only Close uses them.
-	statuses           chan nats.Status
-	detachErrorHandler func()
-	// ctx is canceled when the bus is closed.
-	ctx    context.Context //nolint:containedctx // the bus's goroutines outlive every caller's context
-	cancel context.CancelFunc
+	// These parts contain the state of the bus, and the mutexes that guard it.
+	telemetry     *telemetry
+	conn          *connection
+	publisher     *publisher
+	subscriptions *subscriptions
+	dispatcher    *dispatcher
+	supervisor    *supervisor
+
+	options  options
+	subjects subjects
+	// monitor is nil without the option WithMonitor.
+	monitor monitor
+
 	// workers tracks the goroutines started by the bus. Close waits for them.
 	workers sync.WaitGroup
 	done    chan struct{}
-
-	state        connState
-	combiner     *combiner
-	flusher      flusher
-	reports      reports
-	noResponders noResponders
-	retained     retained
-	unserved     unserved
-	directRoutes directRoutes
-	events       lifecycle.EventQueue[bus.Event]
-	asyncErrors  asyncErrors
-
-	// inbound receives the messages of all NATS subscriptions. A nil message stops the dispatcher.
-	// When the dispatcher receives the message barrier, it sends a value on barrierReached. See
-	// dispatch.go.
-	inbound        chan *nats.Msg
-	barrierReached chan struct{}
-	// lastForwardedSample is the time at which a sample (see direct.go) was last received on a
-	// private subject. Only the dispatcher uses it.
-	lastForwardedSample time.Time
-	// drops counts the frames that the bus has dropped.
-	drops dropcount.Counter
-	// deniedLog throttles the events for denied publications. Only nats.go's error handler uses it.
-	deniedLog logthrottle.Throttle
-	// outageLog throttles the events that say why reconnecting fails. Only watch uses it.
-	outageLog logthrottle.Throttle
-	// refusedLog throttles the events for refused subscriptions. Only nats.go's error handler uses
-	// it.
-	refusedLog logthrottle.Throttle
-
-	// mu guards subscribers. It is never held while calling a nats.go function that may block.
-	mu          sync.RWMutex
-	subscribers map[subKey]byRoutingKey
-
-	// changeMu serializes changes to the NATS subscriptions and guards the fields that follow it in
-	// this group. It is locked before mu.
-	changeMu   sync.Mutex
-	closed     bool
-	serverSubs map[subKey]*serverSub
-	// stale reports whether the server may still have a subscription that nats.go has already
-	// removed. The flag is relevant only while the connection's number of reconnects equals
-	// staleReconnects, because a later reconnect removes the subscription from the server. See
-	// resync.go.
-	stale           bool
-	staleReconnects uint64
-
-	// maxPayload is the server's limit on the size of a message, in bytes. It is 0 while the limit
-	// is unknown.
-	maxPayload atomic.Int64
-	// privateDenied reports whether the server has denied a private subject since the bus
-	// connected.
-	privateDenied atomic.Bool
-	// clustered reports whether the current server belongs to a cluster.
-	clustered                                       atomic.Bool
-	published, publishErrors, received, disconnects atomic.Uint64
 }
 
 var (
@@ -135,56 +66,46 @@ func New(nc *nats.Conn, opts ...Option) (*Bus, error) {
 // the caller must close nc.
 func newBus(nc *nats.Conn, owner *owner, opts []Option) (*Bus, error) {
 	options, err := newOptions(opts)
-	if err != nil {
+	monitor, monitorErr := newMonitor(options.monitorURL)
+	if err := errors.Join(err, monitorErr); err != nil {
 		return nil, err
 	}
 	if err := checkConn(nc); err != nil {
 		return nil, err
 	}
 	inboxPrefix := nc.NewInbox() + "."
-	maxSubject := maxSubjectSize(options.maxControlLine, inboxPrefix)
-	if maxSubject <= 0 {
-		return nil, errors.NewErrorf(errors.InvalidArgument, "nats bus: an inbox prefix of %d bytes leaves no room for a subject "+
-			"in a control line of %d bytes", len(inboxPrefix), options.maxControlLine)
+	subjects, err := newSubjects(&options, inboxPrefix)
+	if err != nil {
+		return nil, err
 	}
 	b := &Bus{
-		options: options, owner: owner,
-		privatePrefix:  options.prefix + privatePrefix,
-		maxSubject:     maxSubject,
-		buffersOffline: nc.Opts.ReconnectBufSize >= 0,
-		statuses:       nc.StatusChanged(watchedStatuses...),
-		done:           make(chan struct{}),
-		combiner:       newCombiner(),
-		flusher:        newFlusher(),
-		reports:        newReports(),
-		noResponders:   noResponders{inboxPrefix: inboxPrefix, inboxSubject: inboxPrefix + ">"},
-		unserved:       unserved{keys: map[queueKey]*unservedKey{}},
-		events:         lifecycle.NewEventQueue[bus.Event](),
-		asyncErrors:    asyncErrors{changed: make(chan struct{}), skipped: nc.LastError()},
-		inbound:        make(chan *nats.Msg, options.pendingLimit),
-		barrierReached: make(chan struct{}, 1),
-		subscribers:    map[subKey]byRoutingKey{},
-		serverSubs:     map[subKey]*serverSub{},
+		telemetry: &telemetry{events: driver.NewEvents(), logger: options.Logger},
+		options:   options, subjects: subjects, monitor: monitor,
+		done: make(chan struct{}),
 	}
-	b.nc.Store(nc)
-	b.ctx, b.cancel = context.WithCancel(context.Background())
-	b.detachErrorHandler = b.attachErrorHandler(nc)
+	b.conn = newConnection(nc, owner, &b.options, b.telemetry)
+	inbox := newNoResponders(b.conn, inboxPrefix)
+	b.publisher = newPublisher(b.telemetry, b.conn, &b.subjects, inbox)
+	b.subscriptions = newSubscriptions(b.conn, &b.subjects, inbox, make(chan *nats.Msg, options.pendingLimit))
+	b.dispatcher = newDispatcher(b.publisher, b.subscriptions, newForwarder(b.publisher, options.trialTimeout))
+	b.supervisor = &supervisor{
+		telemetry: b.telemetry, conn: b.conn, publisher: b.publisher, subscriptions: b.subscriptions, dispatcher: b.dispatcher,
+		confirmInterval: options.confirmInterval,
+		onEnd: func(reason error) {
+			// The error is always nil.
+			_ = b.closeWith(errors.NewErrorf(errors.Unavailable, "%w: %w", bus.ErrClosed, reason))
+		},
+	}
+	b.conn.attach(nc, b.supervisor.onAsyncError)
 	if err := b.start(); err != nil {
 		// The caller closes nc, so Close must leave it open.
-		b.owner = nil
+		b.conn.owner = nil
 		// Close always returns nil.
 		_ = b.Close()
 		return nil, err
 	}
 	return b, nil
 }
-
-// Format implements fmt.Formatter. It prints only the name of the type: the fields may contain
-// passwords, and other goroutines may change them during printing.
-func (b *Bus) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "natsbus.Bus") }
-
-// conn returns the current connection.
-func (b *Bus) conn() *nats.Conn { return b.nc.Load() }
 
 func checkConn(nc *nats.Conn) error {
 	switch {
@@ -202,37 +123,72 @@ func checkConn(nc *nats.Conn) error {
 // start subscribes to the inbox, which receives the server's no-responders statuses, and starts the
 // bus's goroutines.
 func (b *Bus) start() error {
-	if b.buffersOffline {
-		b.options.logger.Warn("nats bus: the connection has a reconnect buffer, so a frame published while the connection " +
+	if b.conn.buffersOffline {
+		b.options.Logger.Warn("nats bus: the connection has a reconnect buffer, so a frame published while the connection " +
 			"breaks may be sent late: connect with natsbus.ConnOptions or nats.ReconnectBufSize(-1)")
 	}
-	if b.conn().IsConnected() {
-		b.readServerInfo()
+	if b.conn.get().IsConnected() {
+		b.conn.readServerInfo()
 	} else {
-		b.state.setDown(errNotConnected)
+		b.conn.state.setDown(errNotConnected)
 	}
-	err := b.subscribeInbox()
+	err := b.publisher.noResponders.subscribe(b.dispatcher.inbound)
 	// Close waits until these four goroutines have ended.
-	b.workers.Go(b.dispatch)
-	b.workers.Go(func() { b.events.Run(b.ctx.Done(), b.options.onEvent) })
-	b.workers.Go(b.runFlusher)
-	b.workers.Go(b.watch)
+	b.workers.Go(b.dispatcher.run)
+	b.workers.Go(func() { b.telemetry.events.Run(b.conn.ctx.Done(), b.options.OnEvent) })
+	b.workers.Go(b.supervisor.flushes)
+	b.workers.Go(b.supervisor.watch)
 	return err
 }
 
-// Stats returns the current state and the counters of the bus. It does not block.
-func (b *Bus) Stats() bus.Stats {
-	dropped, droppedBy := b.drops.Frames()
-	return bus.Stats{
-		Connected:     b.state.err() == nil,
-		Disconnects:   b.disconnects.Load(),
-		Published:     b.published.Load(),
-		PublishErrors: b.publishErrors.Load(),
-		Received:      b.received.Load(),
-		Dropped:       dropped,
-		DroppedBy:     droppedBy,
+// Format implements fmt.Formatter. It prints only the name of the type: the fields may contain
+// passwords, and other goroutines may change them during printing.
+func (b *Bus) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "natsbus.Bus") }
+
+// Publish passes frame to the NATS connection or queues it for another goroutine that is currently
+// publishing. It returns one of the following errors:
+//
+//   - the context's error if ctx has ended
+//   - bus.ErrClosed if the bus is closed
+//   - bus.ErrFrameTooLarge if frame exceeds the server's limit
+//   - an error with code unavailable if the bus is disconnected
+//   - an error with code invalid_argument if the channel's subject is not a valid NATS subject or
+//     is too long (see [WithMaxControlLine])
+//
+// The report receives zero receivers if the subject has no subscribers. It receives an error if the
+// server denies permission or if the frame cannot be sent. The same happens if the connection fails
+// before the server has confirmed the frame.
+func (b *Bus) Publish(ctx context.Context, channel bus.Channel, frame []byte, report bus.DeliveryReport) error {
+	if err := nilarg.ContextErr(ctx); err != nil {
+		return err
 	}
+	return b.publisher.publish(channel, frame, report)
 }
+
+// Subscribe registers handler to be called for each frame received on channel. It returns when the
+// server has confirmed the subscription. Concurrent calls share the round trip for the
+// confirmation. No round trip is needed if the bus has already subscribed to the channel's subject.
+//
+// Subscribe returns one of the following errors:
+//
+//   - the context's error if ctx ends first
+//   - bus.ErrClosed if the bus is closed
+//   - an error with code unavailable if the bus is disconnected
+//   - an error with code permission_denied if the server denies the subscription
+//   - an error with code resource_exhausted if the connection has too many subscriptions
+//   - an error with code invalid_argument if the channel's subject is not a valid NATS subject or
+//     is too long (see [WithMaxControlLine])
+func (b *Bus) Subscribe(
+	ctx context.Context, channel bus.Channel, mode bus.Mode, handler bus.Handler,
+) (bus.Subscription, error) {
+	if err := nilarg.SubscribeErr(ctx, handler); err != nil {
+		return nil, err
+	}
+	return b.subscriptions.subscribe(ctx, channel, mode, handler)
+}
+
+// Stats returns the current state and the counters of the bus. It does not block.
+func (b *Bus) Stats() bus.Stats { return b.telemetry.Stats(b.conn.state.err() == nil) }
 
 // CountsReceivers returns false: NATS reports only whether a frame has no receivers.
 func (b *Bus) CountsReceivers() bool { return false }
@@ -244,32 +200,31 @@ func (b *Bus) Close() error { return b.closeWith(bus.ErrClosed) }
 
 // closeWith closes the bus. Its methods then return reason, which wraps bus.ErrClosed.
 func (b *Bus) closeWith(reason error) error {
-	serverSubs, first := b.closeServerSubs()
+	serverSubs, first := b.subscriptions.close()
 	if !first {
 		<-b.done
 		return nil
 	}
-	b.state.close(reason)
-	b.cancel()
+	b.conn.state.close(reason)
+	b.conn.cancel()
 	for _, s := range serverSubs {
 		// If this fails, nats.go has already removed the subscription.
 		_ = s.sub.Unsubscribe()
 	}
-	b.noResponders.unsubscribe()
-	b.closeSubscribers()
-	b.inbound <- nil
+	b.publisher.noResponders.unsubscribe()
+	b.subscriptions.subscribers.close()
+	b.dispatcher.inbound <- nil
 	b.workers.Wait()
-	b.conn().RemoveStatusListener(b.statuses)
-	b.detachErrorHandler()
-	if b.owner != nil {
-		b.owner.closeConn()
+	b.conn.detach()
+	if b.conn.owner != nil {
+		b.conn.owner.closeConn()
 	}
 	close(b.done)
 	return nil
 }
 
 // Logger implements [bus.Logging].
-func (b *Bus) Logger() *slog.Logger { return b.options.logger }
+func (b *Bus) Logger() *slog.Logger { return b.options.Logger }
 
 // Done returns a channel that is closed when the bus has been closed. This happens when Close is
 // called, or when nats.go closes a connection that the bus does not own.

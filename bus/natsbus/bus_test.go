@@ -28,6 +28,11 @@ const testTimeout = 20 * time.Second
 
 var (
 	quiet = natsbus.WithLogger(slog.New(slog.DiscardHandler))
+	// allReports makes a bus report each frame that no process handles, also on a busy machine.
+	allReports = natsbus.WithConfirmInterval(time.Hour)
+	// noLateFrames makes a bus wait for all frames of a trial, also on a busy machine. It must only
+	// be used if no process serves the method.
+	noLateFrames = natsbus.WithTrialTimeout(time.Hour)
 	// requests and others are channels that share a subject. results is a channel with its own
 	// subject.
 	requests = bus.Channel{Name: "Svc|Method|REQ", Subject: "SRV.Svc.Q", Key: "Method.REQ"}

@@ -4,6 +4,16 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/dynpsrpc/dynpsrpc/bus/natsbus/internal/flush"
+	"github.com/dynpsrpc/dynpsrpc/errors"
+)
+
+// These errors say why the bus is disconnected; see also flush.ErrConnLost.
+var (
+	errNotConnected = errors.NewErrorf(errors.Unavailable, "nats bus is not connected: no server has been reached yet")
+	errConnClosed   = errors.NewErrorf(errors.Unavailable, "nats bus is disconnected: the program has closed or drained its "+
+		"connection, or nats.go has stopped reconnecting")
 )
 
 // connState is the bus's own view of the connection: connected, disconnected (and why), or
@@ -15,7 +25,9 @@ type connState struct {
 	// connected. Publish reads it without locking mu.
 	outage atomic.Pointer[outage]
 
-	mu       sync.Mutex
+	// mu guards the fields below. It is held while outage changes.
+	mu sync.Mutex
+	// failures counts how often the connection has failed.
 	failures uint64
 	// closed reports whether close has been called. outage does not change after that.
 	closed bool
@@ -50,7 +62,7 @@ func (c *connState) setDown(err error) (wasUp bool) {
 	}
 	c.failures++
 	previous, next := c.outage.Load(), &outage{err: err, since: time.Now()}
-	if err == errConnLost || err == errNotConnected { //nolint:errorlint // identity is intended
+	if err == flush.ErrConnLost || err == errNotConnected { //nolint:errorlint // identity is intended
 		next.connLost = true
 		if previous != nil {
 			next.err = previous.err

@@ -6,21 +6,20 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/nats-io/nats.go"
-
 	"github.com/dynpsrpc/dynpsrpc/bus"
 )
 
 // A frame is misrouted if the NATS server gives it to a process that does not serve its method.
 // That process must forward the frame, so the frame is sent twice (see misrouted.go). A publisher
-// avoids this by publishing on the private subject of the method (see private.go). psrpc processes
+// avoids this by publishing on the private subject of the method (see subjects). psrpc processes
 // do not know that subject, so the publisher only does so while all members of the queue group
 // appear to be dynpsrpc processes.
 //
-// To find out, it sends samples: one of 36 frames with a delivery report, on the subject of the
-// queue. While frames are misrouted, dynpsrpc processes acknowledge samples; psrpc processes never
-// do. Large frames and frames without a delivery report always go to the queue group, because the
-// latter cannot be acknowledged.
+// To find out, it sends about one in 36 frames to the queue group as a sample. While frames are
+// misrouted, dynpsrpc processes acknowledge samples; psrpc processes never do. Frames without a
+// delivery report always go to the queue group, because the publisher would not learn that no
+// process has received them. So do large frames, because the bus would have to keep them until it
+// knows the outcome.
 
 const (
 	// sampleDigit is the last digit of the tokens of samples, the frames that test whether a queue
@@ -48,17 +47,6 @@ const (
 
 // isSample reports whether a frame with this reply subject is a sample.
 func isSample(reply string) bool { return reply != "" && reply[len(reply)-1] == sampleDigit }
-
-// acknowledgeSample acknowledges a sample if frames are being misrouted. The acknowledgement is a
-// message to the publisher that consists of the routing key. served reports whether this process
-// serves the routing key.
-func (b *Bus) acknowledgeSample(m *nats.Msg, key []byte, served bool) {
-	isMisrouting := !served || time.Since(b.lastForwardedSample) < misroutingWindow
-	if isMisrouting && b.noResponders.peerReply(m.Reply) != "" {
-		// If this fails, the publisher treats the sample as not acknowledged.
-		_ = b.conn().Publish(m.Reply, key)
-	}
-}
 
 // directRoutes contains a [directRoute] for each routing key for which samples have been
 // acknowledged.
@@ -96,10 +84,12 @@ func (d *directRoutes) add(key queueKey, private string) *directRoute {
 // directRoute decides whether the frames of one routing key are published directly. All methods are
 // safe for concurrent use.
 type directRoute struct {
+	// private is the private subject on which the frames are published directly.
 	private string
 	// open reports whether frames are published directly.
 	open atomic.Bool
 
+	// mu guards the fields below, and is held while open changes.
 	mu sync.Mutex
 	// samples contains the latest samples, oldest first.
 	samples []sample
@@ -180,44 +170,10 @@ func (r *directRoute) close() {
 	r.open.Store(false)
 }
 
-// onSampleAcknowledged handles a message that has arrived on the reply subject of a frame and is
-// not a no-responders status. token identifies the frame. If the message acknowledges a sample, it
-// consists of the sample's routing key.
-func (b *Bus) onSampleAcknowledged(token uint64, message []byte) {
-	subject, key := b.reports.subject(token), string(message)
-	private, ok := b.privateSubject(subject, key)
-	if subject == "" || !ok {
-		return
-	}
-	route := b.directRoutes.find(subject, key)
-	if route == nil {
-		route = b.directRoutes.add(queueKey{subject: subject, routingKey: key}, private)
-	}
-	if route != nil {
-		route.acknowledge(token)
-	}
-}
-
-// chooseSubject returns the subject on which out must be published: the subject of the queue or the
-// private subject. If out is a sample, chooseSubject records that it is sent. If it returns the
-// private subject, it replaces the delivery report of out with a directReport. token identifies the
-// delivery report, and reply is the reply subject of out.
-func (b *Bus) chooseSubject(out *outgoing, token uint64, reply string) string {
-	route := b.directRoutes.find(out.subject, out.key)
-	switch {
-	case route == nil:
-	case isSample(reply):
-		route.sent(token)
-	case route.open.Load() && len(out.frame) <= maxRepeated && !b.privateDenied.Load():
-		b.reports.replace(token, route.private, &directReport{bus: b, route: route, out: *out})
-		return route.private
-	}
-	return out.subject
-}
-
 // directReport is the delivery report of a frame that is published directly.
 type directReport struct {
-	bus   *Bus
+	// send publishes a frame.
+	send  func(outgoing) error
 	route *directRoute
 	// out is the frame together with its publisher's report.
 	out outgoing
@@ -231,8 +187,8 @@ func (r *directReport) Delivered(receivers int, err error) {
 		return
 	}
 	r.route.close()
-	if r.bus.send(r.out) != nil {
-		// The frame was sent neither directly nor to the queue group, so it has no receivers.
+	if r.send(r.out) != nil {
+		// No process has received the frame directly, and it could not be sent to the queue group.
 		r.out.report.Delivered(0, nil)
 	}
 }

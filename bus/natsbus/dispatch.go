@@ -10,61 +10,104 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 )
 
-// barrier is a message that the flusher sends on inbound. When the dispatcher reaches it, all
+// barrier is a message that waitDelivered sends on inbound. When the dispatcher reaches it, all
 // messages received before it have been delivered.
 var barrier = new(nats.Msg)
 
-// dispatch delivers inbound messages until the bus is closed, in the order in which the server sent
+// probe is the frame that Bus.Count publishes without a monitor. The dispatcher drops it.
+var probe = wire.Probe()
+
+// isProbe reports whether a frame is a probe. It costs little, because the lengths are compared
+// first.
+func isProbe(frame []byte) bool { return string(frame) == string(probe) }
+
+// dispatcher delivers the messages of all NATS subscriptions to the subscribers in this process.
+// One goroutine runs it, so its fields need no mutex.
+type dispatcher struct {
+	telemetry     *telemetry
+	conn          *connection
+	publisher     *publisher
+	subscriptions *subscriptions
+	forwarder     *forwarder
+	// inbound receives the messages of all NATS subscriptions. A nil message stops the dispatcher.
+	// When the dispatcher receives the special message named barrier, it sends a value on
+	// barrierReached.
+	inbound        chan *nats.Msg
+	barrierReached chan struct{}
+	// lastForwardedSample is the time at which a sample (see direct.go) was last received on a
+	// private subject.
+	lastForwardedSample time.Time
+}
+
+func newDispatcher(p *publisher, u *subscriptions, f *forwarder) *dispatcher {
+	return &dispatcher{
+		telemetry: p.telemetry, conn: p.conn, publisher: p, subscriptions: u, forwarder: f,
+		inbound: u.inbound, barrierReached: make(chan struct{}, 1),
+	}
+}
+
+// waitDelivered waits until all messages that have already been received are delivered, or until
+// the bus is closed. Another goroutine than that of the dispatcher calls it, and only one at a
+// time.
+func (d *dispatcher) waitDelivered() {
+	select {
+	case d.inbound <- barrier:
+	case <-d.conn.ctx.Done():
+		return
+	}
+	select {
+	case <-d.barrierReached:
+	case <-d.conn.ctx.Done():
+	}
+}
+
+// run delivers inbound messages until the bus is closed, in the order in which the server sent
 // them. To preserve this order, one goroutine serves all subscriptions. Handlers must not block.
-func (b *Bus) dispatch() {
+func (d *dispatcher) run() {
 	var held []*nats.Msg
-	for m := <-b.inbound; m != nil; m = <-b.inbound {
+	for m := <-d.inbound; m != nil; m = <-d.inbound {
 		// After a reconnect, responses cannot be published until the bus is marked as connected.
-		// Hold requests until then, unless there are too many. The flusher then sends a barrier,
-		// which wakes this loop.
-		if len(held) < cap(b.inbound) && m.Sub != nil && b.reconnecting() {
+		// Hold requests until then, unless there are too many. Once the bus is connected, the
+		// flusher sends a barrier, which wakes this loop.
+		if len(held) < cap(d.inbound) && m.Sub != nil && d.conn.reconnecting() {
 			held = append(held, m)
 			continue
 		}
 		for _, m := range held {
-			b.handle(m)
+			d.handle(m)
 		}
 		held = nil
-		b.handle(m)
+		d.handle(m)
 	}
 }
 
-// reconnecting reports whether nats.go is connected but the bus is still waiting for the server to
-// answer a PING. Until then, responses to received messages cannot be published.
-func (b *Bus) reconnecting() bool { return b.state.reconnecting() && b.conn().IsConnected() }
-
-// handle processes one message from inbound. m is not nil, because a nil message stops dispatch.
-func (b *Bus) handle(m *nats.Msg) {
+// handle processes one message from inbound. m is not nil, because a nil message stops run.
+func (d *dispatcher) handle(m *nats.Msg) {
 	switch {
 	case m.Sub == nil:
 		// This does not block, because the channel has room for one value and there is at most one
 		// barrier at a time.
-		b.barrierReached <- struct{}{}
-	case m.Sub.Subject == b.noResponders.inboxSubject:
-		b.onInboxMessage(m)
+		d.barrierReached <- struct{}{}
+	case m.Sub.Subject == d.publisher.noResponders.inboxSubject:
+		d.publisher.onReply(m)
 	default:
-		b.received.Add(1)
-		b.deliver(m)
+		d.telemetry.Received.Add(1)
+		d.deliver(m)
 	}
 }
 
 // deliver passes a frame to the local subscribers for its subject and routing key. Handlers may
 // keep m.Data, because nats.go allocates it for each message.
-func (b *Bus) deliver(m *nats.Msg) {
+func (d *dispatcher) deliver(m *nats.Msg) {
 	if isProbe(m.Data) {
 		return
 	}
 	queue := m.Sub.Queue != ""
-	if queue && b.isPrivate(m.Sub.Subject) {
-		b.deliverPrivate(m)
+	if queue && d.subscriptions.subjects.isPrivate(m.Sub.Subject) {
+		d.deliverPrivate(m)
 		return
 	}
-	subscribers := b.subscribersOf(subKey{subject: m.Sub.Subject, queue: queue})
+	subscribers := d.subscriptions.subscribers.of(subKey{subject: m.Sub.Subject, queue: queue})
 	unkeyed := subscribers[""]
 	// If no subscriber has a routing key, as on a client's response subjects, the key of the frame
 	// does not matter and is not parsed.
@@ -75,7 +118,7 @@ func (b *Bus) deliver(m *nats.Msg) {
 	key, err := wire.RoutingKey(m.Data)
 	if err != nil {
 		// psrpc and dynpsrpc peers do not send such frames.
-		b.drop(dropMalformed, m.Subject, errors.NewErrorf(errors.InvalidArgument, "subject %.200s: %w", m.Subject, err))
+		d.telemetry.drop(dropMalformed, m.Subject, errors.NewErrorf(errors.InvalidArgument, "subject %.200s: %w", m.Subject, err))
 		return
 	}
 	delivered := len(key) > 0 && deliverTo(subscribers[string(key)], m.Data, queue)
@@ -85,27 +128,27 @@ func (b *Bus) deliver(m *nats.Msg) {
 		delivered = deliverTo(unkeyed, m.Data, queue) || delivered
 	}
 	if queue && isSample(m.Reply) {
-		b.acknowledgeSample(m, key, delivered)
+		d.acknowledgeSample(m, key, delivered)
 	}
 	if !delivered && queue {
-		b.onMisrouted(m, string(key), m.Sub.Subject)
+		d.forwarder.onMisrouted(m, string(key), m.Sub.Subject)
 	}
 }
 
 // deliverPrivate passes a frame that has arrived on a private subject to a local subscriber.
-func (b *Bus) deliverPrivate(m *nats.Msg) {
+func (d *dispatcher) deliverPrivate(m *nats.Msg) {
 	key, err := wire.RoutingKey(m.Data)
-	shared, ok := b.sharedSubject(m.Sub.Subject, string(key))
+	shared, ok := d.subscriptions.subjects.shared(m.Sub.Subject, string(key))
 	if err != nil || !ok {
-		b.drop(dropMalformed, m.Subject, errors.NewErrorf(errors.InvalidArgument,
+		d.telemetry.drop(dropMalformed, m.Subject, errors.NewErrorf(errors.InvalidArgument,
 			"subject %.200s: the frame has another routing key than the subject", m.Subject))
 		return
 	}
 	if isSample(m.Reply) {
-		b.lastForwardedSample = time.Now()
+		d.lastForwardedSample = time.Now()
 	}
-	if !b.subscribersOf(subKey{subject: shared, queue: true})[string(key)].DeliverQueue(m.Data) {
-		b.onMisrouted(m, string(key), shared)
+	if !d.subscriptions.subscribers.of(subKey{subject: shared, queue: true})[string(key)].DeliverQueue(m.Data) {
+		d.forwarder.onMisrouted(m, string(key), shared)
 	}
 }
 
@@ -116,4 +159,15 @@ func deliverTo(subscribers *fanout.Subscribers, frame []byte, queue bool) bool {
 		return subscribers.DeliverQueue(frame)
 	}
 	return subscribers.DeliverBroadcast(frame) > 0
+}
+
+// acknowledgeSample acknowledges a sample if frames are being misrouted. The acknowledgement is a
+// message to the publisher that consists of the routing key. served reports whether this process
+// serves the routing key.
+func (d *dispatcher) acknowledgeSample(m *nats.Msg, key []byte, served bool) {
+	isMisrouting := !served || time.Since(d.lastForwardedSample) < misroutingWindow
+	if isMisrouting && d.publisher.noResponders.peerReply(m.Reply) != "" {
+		// If this fails, the publisher treats the sample as not acknowledged.
+		_ = d.conn.get().Publish(m.Reply, key)
+	}
 }

@@ -48,18 +48,18 @@
 //
 // Queues: psrpc uses one subject for all methods of a service and one queue group for all its
 // queued methods. The server may therefore deliver a frame to a process that does not serve the
-// frame's method. For example, a request may reach a process that only subscribes to updates. That
-// process forwards the frame to a private subject, which only the dynpsrpc processes that serve the
-// method subscribe to. A frame thus reaches a process that serves its method if any dynpsrpc
-// process does. If the NATS server denies the private subject, the frame returns to the queue group
-// instead. A forwarded frame may arrive after frames that were published later.
+// frame's method. For example, a request may reach a process that serves only another method of the
+// service. That process forwards the frame to a private subject, which only the dynpsrpc processes
+// that serve the method subscribe to. A frame thus reaches a process that serves its method if any
+// dynpsrpc process does. If the NATS server denies the private subject, the frame returns to the
+// queue group instead. A forwarded frame may arrive after frames that were published later.
 //
 // If no dynpsrpc process serves the method, psrpc processes may do so. Then the frame returns to
 // the queue group, at most 16 times, until it reaches one of them. If it does not, it is dropped,
-// its report receives bus.ErrMisrouted, and a bus.Dropped event describes the cause. The first
-// frames with a method may show that no process serves it. Later ones are then dropped without an
-// event, and their reports receive zero receivers. psrpc processes drop all frames whose method
-// they do not serve.
+// its report receives bus.ErrMisrouted, and a bus.Dropped event describes the cause. If the first
+// frames for a method show that no process serves it, later ones are dropped without an event.
+// Their reports receive zero receivers. psrpc processes drop all frames whose method they do not
+// serve.
 //
 // Forwarding a frame costs a second delivery. The bus of a publisher therefore sends most requests
 // directly to the private subject while frames are misrouted. It does so only if all members of the
@@ -67,8 +67,8 @@
 // served the method. To detect psrpc processes, the bus sends one in 36 requests to the queue
 // group, whose dynpsrpc members acknowledge these requests.
 //
-// The private subject takes one NATS subscription, in addition to the shared one, for each subject
-// and queued method. With the option [WithSubjectPerMethod], no frames are misrouted and no private
+// For each queued method of a subject, the private subject takes one NATS subscription in addition
+// to the shared one. With the option [WithSubjectPerMethod], no frames are misrouted and no private
 // subjects are needed, but all peers must use this option.
 //
 // # Load and lost connections

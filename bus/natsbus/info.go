@@ -16,7 +16,7 @@ const kind = "nats"
 
 // Settings returns the settings of the bus.
 func (b *Bus) Settings() bus.Settings {
-	s := bus.Settings{Kind: kind, Prefix: b.options.prefix, MaxFrameSize: b.maxPayload.Load()}
+	s := bus.Settings{Kind: kind, Prefix: b.options.Prefix, MaxFrameSize: b.conn.maxPayload.Load()}
 	if b.options.subjectPerMethod {
 		s.Modes = []string{"subject_per_method"}
 	}
@@ -36,9 +36,9 @@ func (b *Bus) RoundTrip(ctx context.Context) (time.Duration, error) {
 		return 0, err
 	}
 	started := time.Now()
-	pingCtx, cancel := context.WithTimeout(ctx, b.options.probeInterval)
+	pingCtx, cancel := context.WithTimeout(ctx, b.options.ProbeInterval)
 	defer cancel()
-	if err := b.conn().FlushWithContext(pingCtx); err != nil {
+	if err := b.conn.get().FlushWithContext(pingCtx); err != nil {
 		if err := b.checkInspection(ctx); err != nil {
 			return 0, err
 		}
@@ -54,7 +54,7 @@ func (b *Bus) Info(ctx context.Context) (bus.Info, error) {
 	if err != nil {
 		return bus.Info{}, err
 	}
-	nc := b.conn()
+	nc := b.conn.get()
 	info := bus.Info{
 		Settings: b.Settings(), Software: kind, Version: nc.ConnectedServerVersion(), Address: nc.ConnectedAddr(),
 		RoundTrip: roundTrip, Cluster: nc.ConnectedClusterName(),
@@ -65,11 +65,11 @@ func (b *Bus) Info(ctx context.Context) (bus.Info, error) {
 			info.Nodes = append(info.Nodes, address)
 		}
 	}
-	if b.options.monitor == nil {
+	if b.monitor == nil {
 		info.Withheld = []string{"connections, slow consumers, output buffer: " + errNoMonitor.Error()}
 		return info, nil
 	}
-	err = b.options.monitor.each(ctx, func(node monitorNode) error {
+	err = b.monitor.each(ctx, func(node monitorNode) error {
 		var facts serverFacts
 		if err := node.ask(ctx, "VARZ", question{}, &facts); err != nil {
 			return err

@@ -3,6 +3,7 @@ package natsbus
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"iter"
 	"maps"
 	"slices"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"github.com/dynpsrpc/dynpsrpc/bus"
+	"github.com/dynpsrpc/dynpsrpc/bus/internal/driver"
 	"github.com/dynpsrpc/dynpsrpc/errors"
 	"github.com/dynpsrpc/dynpsrpc/internal/nilarg"
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
@@ -22,10 +24,12 @@ const (
 	// maxProbes is the maximum number of subjects for which Count publishes probes at the same
 	// time.
 	maxProbes = 512
-	// maxSubjectQuestions is the maximum number of subjects for which Count asks the servers one by
-	// one. For each such question, a server goes through all its subscriptions. For more subjects,
-	// Count fetches all subscriptions once.
+	// maxSubjectQuestions is the maximum number of subjects about which Count asks the servers
+	// separately. To answer such a question, a server goes through all its subscriptions. For more
+	// subjects, Count fetches all subscriptions once.
 	maxSubjectQuestions = 16
+	// accountTimeout limits how long the bus waits for the name of its account.
+	accountTimeout = time.Second
 )
 
 // errNoMonitor is the error of methods that need a monitor.
@@ -33,36 +37,29 @@ var errNoMonitor = errors.NewErrorf(errors.Unimplemented, "nats bus: clients of 
 	"to ask the servers, set the parameter monitor (WithMonitor) to their monitoring URL, such as http://host:8222, "+
 	"or to the URL of a user of the system account, such as nats://user:password@host:4222")
 
-// probe is the frame that Count publishes without a monitor.
-var probe = wire.Probe()
-
-// isProbe reports whether a frame is a probe. It costs little, because the lengths are compared
-// first.
-func isProbe(frame []byte) bool { return string(frame) == string(probe) }
-
 // Count returns the number of subscriptions to the subject of each channel. With [WithMonitor], it
 // asks the servers. The result is then exact, but without the subscriptions to subjects with
 // wildcards.
 //
-// Otherwise, Count publishes an empty frame on each subject, which all peers drop, and the result
-// is 0 or 1: the server reports if nobody receives the frame. In a cluster, the report can be wrong
-// for a moment after a process has subscribed. The result is [bus.Unknown] if the server does not
-// support headers or denies the publication.
+// Otherwise, Count publishes a frame on each subject, which all peers drop. The result is 0 if the
+// server reports that the frame had no receivers, and 1 if it does not. In a cluster, the report
+// can be wrong for a moment after a process has subscribed. The result is [bus.Unknown] if the
+// server does not support headers or denies the publication.
 func (b *Bus) Count(ctx context.Context, channels ...bus.Channel) ([]int, error) {
 	if err := b.checkInspection(ctx); err != nil {
 		return nil, err
 	}
 	bySubject := map[string]int{}
 	for _, channel := range channels {
-		subject, _ := b.subjectOf(channel)
-		if err := b.validate(channel, subject, len(probe)); err != nil {
+		subject, _ := b.subjects.of(channel)
+		if err := b.publisher.validate(channel, subject, len(probe)); err != nil {
 			return nil, err
 		}
 		bySubject[subject] = 0
 	}
 	var err error
 	switch {
-	case b.options.monitor == nil:
+	case b.monitor == nil:
 		err = b.probe(ctx, bySubject)
 	case len(bySubject) > maxSubjectQuestions:
 		err = b.eachSubscription(ctx, func(_ *connInfo, s subscriptionInfo) {
@@ -78,7 +75,7 @@ func (b *Bus) Count(ctx context.Context, channels ...bus.Channel) ([]int, error)
 	}
 	counts := make([]int, len(channels))
 	for i, channel := range channels {
-		subject, _ := b.subjectOf(channel)
+		subject, _ := b.subjects.of(channel)
 		counts[i] = bySubject[subject]
 	}
 	return counts, nil
@@ -89,7 +86,7 @@ func (b *Bus) checkInspection(ctx context.Context) error {
 	if err := nilarg.ContextErr(ctx); err != nil {
 		return err
 	}
-	return b.checkConnected()
+	return b.conn.check()
 }
 
 // probe finds out which of the subjects have subscribers. For each subject, it stores 0, 1 or
@@ -99,18 +96,18 @@ func (b *Bus) probe(ctx context.Context, subjects map[string]int) error {
 		reports := map[string]*probeReport{}
 		for _, subject := range part {
 			reports[subject] = &probeReport{}
-			if !b.noResponders.enabled() {
+			if !b.publisher.noResponders.enabled() {
 				reports[subject].failed.Store(true)
 				continue
 			}
-			token := b.reports.add(subject, reports[subject])
-			if err := b.conn().PublishRequest(subject, b.noResponders.replySubject(token), probe); err != nil {
-				b.reports.cancel(token)
-				return b.publishError(err, bus.Channel{Name: subject}, len(probe))
+			token := b.publisher.reports.Add(subject, reports[subject])
+			if err := b.conn.get().PublishRequest(subject, b.publisher.noResponders.replySubject(token), probe); err != nil {
+				b.publisher.reports.Cancel(token)
+				return b.publisher.publishError(err, bus.Channel{Name: subject}, len(probe))
 			}
 		}
 		// The server sends its reports before it answers the PING.
-		if err := b.waitFlushed(ctx); err != nil {
+		if err := b.conn.waitFlushed(ctx); err != nil {
 			return err
 		}
 		for subject, report := range reports {
@@ -130,7 +127,7 @@ func (r *probeReport) Delivered(receivers int, err error) {
 }
 
 // receivers returns 0 if the probe has no receiver, 1 if it has at least one, and [bus.Unknown] if
-// the server has not said.
+// this could not be found out.
 func (r *probeReport) receivers() int {
 	switch {
 	case r.failed.Load():
@@ -145,7 +142,7 @@ func (r *probeReport) receivers() int {
 // countWithMonitor counts the subscriptions to each subject.
 func (b *Bus) countWithMonitor(ctx context.Context, subjects map[string]int) error {
 	account := b.account(ctx)
-	return b.options.monitor.each(ctx, func(node monitorNode) error {
+	return b.monitor.each(ctx, func(node monitorNode) error {
 		for subject := range subjects {
 			q := question{Subscriptions: true, Test: subject, Account: account}
 			err := pages(ctx, node, "SUBSZ", q, func(page *subscriptionsPage) int {
@@ -173,18 +170,18 @@ func (b *Bus) eachSubscription(ctx context.Context, visit func(conn *connInfo, s
 	})
 }
 
-// globalAccount is the account of connections to servers without accounts. The monitor does not
-// name it.
+// globalAccount is the account of all connections to a server without configured accounts. Such a
+// server does not name it in its answers.
 const globalAccount = "$G"
 
-// eachConn calls visit for each connection of the bus's account. node is the name of the server. If
-// detail is true, the connections contain their subscriptions.
+// eachConn calls visit for each connection of the bus's account. node is the name of the server to
+// which conn is connected. If detail is true, the connections contain their subscriptions.
 func (b *Bus) eachConn(ctx context.Context, detail bool, visit func(node string, conn *connInfo)) error {
-	if b.options.monitor == nil {
+	if b.monitor == nil {
 		return errNoMonitor
 	}
 	account := b.account(ctx)
-	return b.options.monitor.each(ctx, func(node monitorNode) error {
+	return b.monitor.each(ctx, func(node monitorNode) error {
 		q := question{Auth: true, SubscriptionsDetail: detail}
 		return pages(ctx, node, "CONNZ", q, func(page *connsPage) int {
 			for i := range page.Conns {
@@ -197,11 +194,31 @@ func (b *Bus) eachConn(ctx context.Context, detail bool, visit func(node string,
 	})
 }
 
-// Scan visits all subjects of psrpc and dynpsrpc processes with the prefix of the bus. It needs
-// [WithMonitor], and fails with code unimplemented without. Each presence contains the connections
-// that subscribe to the subject. All methods of a service share a subject, so Presence.Method is
-// empty unless [WithSubjectPerMethod] is used. The private subjects of queues tell the methods that
-// dynpsrpc processes serve.
+// account returns the name of the account to which the bus belongs. It is empty if the server does
+// not report it. The bus then inspects the connections of all accounts.
+func (b *Bus) account(ctx context.Context) string {
+	ctx, cancel := context.WithTimeout(ctx, accountTimeout)
+	defer cancel()
+	m, err := b.conn.get().RequestWithContext(ctx, "$SYS.REQ.USER.INFO", nil)
+	if err != nil {
+		return ""
+	}
+	var answer struct {
+		Data struct {
+			Account string `json:"account"`
+		} `json:"data"`
+	}
+	if json.Unmarshal(m.Data, &answer) != nil {
+		return ""
+	}
+	return answer.Data.Account
+}
+
+// Scan visits all subjects of psrpc and dynpsrpc processes with the prefix of the bus. Without
+// [WithMonitor], it fails with code unimplemented. Each presence contains the connections that
+// subscribe to the subject. All methods of a service share a subject, so Presence.Method is empty
+// unless [WithSubjectPerMethod] is used. The private subjects of queues show which methods dynpsrpc
+// processes serve.
 func (b *Bus) Scan(ctx context.Context) iter.Seq2[bus.Presence, error] {
 	return func(yield func(bus.Presence, error) bool) {
 		presences, err := b.scan(ctx)
@@ -239,32 +256,26 @@ func (b *Bus) scan(ctx context.Context) (map[subKey]*bus.Presence, error) {
 	})
 }
 
-// Prefixes returns the prefixes of all subjects of the bus's account. It needs [WithMonitor], and
-// fails with code unimplemented without.
+// Prefixes returns the prefixes of all subjects of the bus's account. Without [WithMonitor], it
+// fails with code unimplemented.
 func (b *Bus) Prefixes(ctx context.Context) ([]string, error) {
 	if err := b.checkInspection(ctx); err != nil {
 		return nil, err
 	}
-	prefixes := map[string]bool{}
+	prefixes := driver.NewPrefixes(b.options.Prefix)
 	err := b.eachSubscription(ctx, func(_ *connInfo, s subscriptionInfo) {
-		prefix, ok := wire.PrefixOfSubject(strings.TrimPrefix(s.Subject, b.options.prefix), s.Queue != "")
-		if strings.HasPrefix(s.Subject, b.options.prefix) {
-			prefix = b.options.prefix + prefix
-		}
-		if ok && len(prefixes) < bus.MaxPrefixes {
-			prefixes[prefix] = true
-		}
+		prefixes.Add(s.Subject, func(rest string) (string, bool) { return wire.PrefixOfSubject(rest, s.Queue != "") })
 	})
 	if err != nil {
 		return nil, err
 	}
-	return slices.Sorted(maps.Keys(prefixes)), nil
+	return prefixes.Sorted(), nil
 }
 
-// presenceOf returns the presence of a subject. Its service is empty if it is a subject of other
-// programs or has another prefix.
+// presenceOf returns the presence of a subject. Its service is empty if the subject belongs to
+// another program or has another prefix.
 func (b *Bus) presenceOf(key subKey) *bus.Presence {
-	subject, found := strings.CutPrefix(key.subject, b.options.prefix)
+	subject, found := strings.CutPrefix(key.subject, b.options.Prefix)
 	parts, ok := wire.ParseSubject(subject, key.queue, b.options.subjectPerMethod)
 	if !found || !ok {
 		return &bus.Presence{}
@@ -275,8 +286,8 @@ func (b *Bus) presenceOf(key subKey) *bus.Presence {
 	}
 }
 
-// Peers returns the connections of the bus's account. It needs [WithMonitor], and fails with code
-// unimplemented without.
+// Peers returns the connections of the bus's account that have subscriptions. Without
+// [WithMonitor], it fails with code unimplemented.
 func (b *Bus) Peers(ctx context.Context) ([]bus.Peer, error) {
 	if err := b.checkInspection(ctx); err != nil {
 		return nil, err

@@ -78,9 +78,9 @@ func TestBus_StrangerServesTheMethod(t *testing.T) {
 	url := testenv.NATSProcess(t).URL()
 	served := stranger(t, url, requests)
 	for range 2 {
-		listen(t, newBus(t, url), others, bus.Queue)
+		listen(t, newBus(t, url, allReports), others, bus.Queue)
 	}
-	sender := newBus(t, url)
+	sender := newBus(t, url, allReports)
 	const frames = 500
 	lost, padding := newReports(), strings.Repeat("x", 10<<10)
 	for i := range frames {

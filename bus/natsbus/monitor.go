@@ -27,8 +27,6 @@ const (
 	monitorTimeout = 5 * time.Second
 	// serverListTimeout limits how long a system monitor waits until all servers have answered.
 	serverListTimeout = time.Second
-	// accountTimeout limits how long the bus waits for the name of its account.
-	accountTimeout = time.Second
 )
 
 // monitor asks the NATS servers for what ordinary clients cannot see.
@@ -43,8 +41,8 @@ type monitorNode interface {
 	ask(ctx context.Context, endpoint string, q question, answer any) error
 }
 
-// question contains the parameters of a question to a server. Its JSON is what servers expect from
-// users of the system account.
+// question contains the parameters of a question to a server. A user of the system account sends it
+// as JSON.
 type question struct {
 	Auth                bool   `json:"auth,omitempty"`
 	Subscriptions       bool   `json:"subscriptions,omitempty"`
@@ -151,9 +149,21 @@ func pages[T any, P interface {
 	}
 }
 
-// newMonitor returns the monitor for the value of [WithMonitor]. Its errors contain no part of the
-// value, because that may contain a password.
+// newMonitor returns the monitor for the value of [WithMonitor], or nil if the value is empty.
 func newMonitor(value string) (monitor, error) {
+	if value == "" {
+		return nil, nil //nolint:nilnil // a bus without a monitor
+	}
+	m, err := parseMonitor(value)
+	if err != nil {
+		return nil, errors.NewErrorf(errors.InvalidArgument, "nats bus: invalid URL of a monitor: %w", err)
+	}
+	return m, nil
+}
+
+// parseMonitor returns the monitor for a URL. Its errors contain no part of the URL, because that
+// may contain a password.
+func parseMonitor(value string) (monitor, error) {
 	switch scheme, _, _ := strings.Cut(value, "://"); scheme {
 	case "http", "https":
 		m := &httpMonitor{}
@@ -327,24 +337,4 @@ func (n *systemNode) ask(ctx context.Context, endpoint string, q question, answe
 		return errors.NewErrorf(errors.PermissionDenied, "nats bus: server %s: %s", n.server, outer.Error.Description)
 	}
 	return json.Unmarshal(outer.Data, answer)
-}
-
-// account returns the name of the account to which the bus belongs. It is empty if the server does
-// not tell. The bus then inspects the connections of all accounts.
-func (b *Bus) account(ctx context.Context) string {
-	ctx, cancel := context.WithTimeout(ctx, accountTimeout)
-	defer cancel()
-	m, err := b.conn().RequestWithContext(ctx, "$SYS.REQ.USER.INFO", nil)
-	if err != nil {
-		return ""
-	}
-	var answer struct {
-		Data struct {
-			Account string `json:"account"`
-		} `json:"data"`
-	}
-	if json.Unmarshal(m.Data, &answer) != nil {
-		return ""
-	}
-	return answer.Data.Account
 }

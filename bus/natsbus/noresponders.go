@@ -7,7 +7,6 @@ import (
 
 	"github.com/nats-io/nats.go"
 
-	"github.com/dynpsrpc/dynpsrpc/bus"
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
@@ -19,34 +18,47 @@ const (
 	// status if a message with a reply subject is published on a subject without subscribers.
 	statusHeader       = "Status"
 	noRespondersStatus = "503"
-	// reasonHeader is a header of a no-responders status. Its value is misroutedReason if a process
-	// has dropped the frame although other processes may serve its method. NATS servers and psrpc
-	// processes do not send this header.
+	// reasonHeader is a header of the no-responders statuses that a bus of this package sends
+	// itself, when it drops a frame. Its value is misroutedReason if other processes may serve the
+	// method of the frame. Statuses from the NATS server lack this header.
 	reasonHeader    = "Dynpsrpc-Reason"
 	misroutedReason = "misrouted"
 )
 
-// noResponders receives the no-responders statuses of the NATS server. Such a status makes a call
+// noResponders receives and sends no-responders statuses. A status of the NATS server makes a call
 // to a method without servers fail after one round trip instead of at its timeout.
 //
 // The server sends a status only for a message with a reply subject. That subject is inboxPrefix
 // followed by a token, which identifies the pending delivery report. One wildcard subscription
 // therefore receives all statuses.
 type noResponders struct {
+	conn        *connection
 	inboxPrefix string
 	// inboxSubject is inboxPrefix + ">". The inbox keeps its subject if the bus replaces the
 	// connection.
 	inboxSubject string
-	// sub is the subscription to inboxSubject. Bus.changeMu guards it.
+	// sub is the subscription to inboxSubject. It changes while the bus is created, and later only
+	// while subscriptions.changeMu is locked.
 	sub *nats.Subscription
-	// supported reports whether the server supports headers.
-	supported atomic.Bool
 	// denied reports whether the server has denied the subscription sub.
 	denied atomic.Bool
 }
 
+func newNoResponders(conn *connection, inboxPrefix string) *noResponders {
+	return &noResponders{conn: conn, inboxPrefix: inboxPrefix, inboxSubject: inboxPrefix + ">"}
+}
+
 // enabled reports whether the server can send no-responders statuses to this bus.
-func (n *noResponders) enabled() bool { return n.supported.Load() && !n.denied.Load() }
+func (n *noResponders) enabled() bool { return n.conn.headers.Load() && !n.denied.Load() }
+
+// subscribe subscribes to the inbox on the current connection. Its messages are sent on inbound.
+func (n *noResponders) subscribe(inbound chan *nats.Msg) (err error) {
+	n.sub, err = n.conn.get().ChanSubscribe(n.inboxSubject, inbound)
+	if err != nil {
+		return errors.NewErrorf(errors.Unavailable, "nats bus: cannot subscribe to its inbox: %w", err)
+	}
+	return nil
+}
 
 func (n *noResponders) unsubscribe() {
 	if n.sub != nil {
@@ -55,11 +67,24 @@ func (n *noResponders) unsubscribe() {
 	}
 }
 
+// onDenied is called when the server has denied the subscription to the inbox.
+func (n *noResponders) onDenied(err error) {
+	n.denied.Store(true)
+	n.conn.telemetry.logger.Warn("nats bus: the server denied the inbox subscription and cannot report missing subscribers: "+
+		"calls without a server end at their timeout", "error", permissionError(err))
+}
+
 // replySubject returns the reply subject for a frame with the given token.
 func (n *noResponders) replySubject(token uint64) string {
 	// The buffer is large enough for most inbox prefixes, so only the string is allocated.
 	var buffer [64]byte
 	return string(strconv.AppendUint(append(buffer[:0], n.inboxPrefix...), token, tokenBase))
+}
+
+// parseToken returns the token of a reply subject of this bus.
+func (n *noResponders) parseToken(subject string) (uint64, error) {
+	token, _, _ := strings.Cut(subject[len(n.inboxPrefix):], ".")
+	return strconv.ParseUint(token, tokenBase, 64)
 }
 
 // inboxIDSize is the length of the random part of an inbox prefix, which nats.go generates.
@@ -83,61 +108,9 @@ func (n *noResponders) peerReply(subject string) string {
 	return subject
 }
 
-func isAlphanumeric(s string) bool {
-	return !strings.ContainsFunc(s, func(r rune) bool {
-		return (r < '0' || r > '9') && (r < 'a' || r > 'z') && (r < 'A' || r > 'Z')
-	})
-}
-
-// readServerInfo stores the maximum payload of the connected server and records whether the server
-// belongs to a cluster and supports headers. All of these may change when the bus reconnects to
-// another server.
-func (b *Bus) readServerInfo() {
-	b.maxPayload.Store(b.conn().MaxPayload())
-	b.clustered.Store(b.conn().ConnectedClusterName() != "")
-	supported := b.conn().HeadersSupported()
-	b.noResponders.supported.Store(supported)
-	if !supported {
-		b.options.logger.Warn("nats bus: the server does not support headers and cannot report missing subscribers: calls " +
-			"without a server end at their timeout")
-	}
-}
-
-// subscribeInbox subscribes to the inbox on the current connection.
-func (b *Bus) subscribeInbox() (err error) {
-	b.noResponders.sub, err = b.conn().ChanSubscribe(b.noResponders.inboxSubject, b.inbound)
-	if err != nil {
-		return errors.NewErrorf(errors.Unavailable, "nats bus: cannot subscribe to its inbox: %w", err)
-	}
-	return nil
-}
-
-// onInboxMessage handles a message received on the inbox subject.
-func (b *Bus) onInboxMessage(m *nats.Msg) {
-	tokenText, _, _ := strings.Cut(m.Subject[len(b.noResponders.inboxPrefix):], ".")
-	token, err := strconv.ParseUint(tokenText, tokenBase, 64)
-	if err != nil {
-		return
-	}
-	if m.Header.Get(statusHeader) != noRespondersStatus {
-		// The message acknowledges a sample, or it comes from JetStream, which acknowledges a frame
-		// if a stream has stored it. onSampleAcknowledged tells them apart.
-		b.onSampleAcknowledged(token, m.Data)
-		return
-	}
-	report := b.reports.remove(token)
-	switch {
-	case report == nil:
-	case m.Header.Get(reasonHeader) == misroutedReason:
-		report.Delivered(0, bus.ErrMisrouted)
-	default:
-		report.Delivered(0, nil)
-	}
-}
-
 // sendStatus sends a no-responders status to the reply subject of a peer, as the NATS server does.
 // reason may be empty. If reply is empty, sendStatus does nothing.
-func (b *Bus) sendStatus(reply, reason string) {
+func (n *noResponders) sendStatus(reply, reason string) {
 	if reply == "" {
 		return
 	}
@@ -146,5 +119,8 @@ func (b *Bus) sendStatus(reply, reason string) {
 		status.Header.Set(reasonHeader, reason)
 	}
 	// If this fails, the peer is not notified.
-	_ = b.conn().PublishMsg(status)
+	_ = n.conn.get().PublishMsg(status)
 }
+
+// isStatus reports whether m is a no-responders status.
+func isStatus(m *nats.Msg) bool { return m.Header.Get(statusHeader) == noRespondersStatus }

@@ -1,12 +1,12 @@
 package natsbus
 
 import (
-	"fmt"
 	"log/slog"
 	"time"
 
 	"github.com/dynpsrpc/dynpsrpc/bus"
-	"github.com/dynpsrpc/dynpsrpc/errors"
+	"github.com/dynpsrpc/dynpsrpc/bus/internal/driver"
+	"github.com/dynpsrpc/dynpsrpc/bus/natsbus/internal/trial"
 )
 
 const (
@@ -19,18 +19,22 @@ const (
 	DefaultPendingLimit = 128 << 10
 )
 
+// confirmInterval is the minimum time between two calls to reports.Pending.Rotate. It must be much
+// longer than the time between adding a report and sending its frame. It must also be much longer
+// than the time needed to forward a queue frame to another process. Otherwise, the bus could drop a
+// report before a no-responders status arrives.
+const confirmInterval = 250 * time.Millisecond
+
 type options struct {
-	prefix           string
+	driver.Options
+
 	subjectPerMethod bool
-	probeInterval    time.Duration
 	pendingLimit     int // in frames
 	maxControlLine   int // in bytes
-	// monitorURL is the argument of WithMonitor, and monitor is the monitor for this URL. Without
-	// the option, monitor is nil.
-	monitorURL string
-	monitor    monitor
-	logger     *slog.Logger
-	onEvent    func(bus.Event)
+	monitorURL       string
+	// confirmInterval and trialTimeout are how long the bus waits for a report about a frame that
+	// other processes forward. Only tests change them.
+	confirmInterval, trialTimeout time.Duration
 }
 
 // Option configures a bus created by [New].
@@ -40,7 +44,7 @@ type Option func(*options)
 // "staging." turns SRV.Service into staging.SRV.Service. Peers with different prefixes are isolated
 // from each other, even within one NATS account, so all peers that communicate must use the same
 // prefix. By default, there is no prefix, as in psrpc.
-func WithPrefix(prefix string) Option { return func(o *options) { o.prefix = prefix } }
+func WithPrefix(prefix string) Option { return func(o *options) { o.Prefix = prefix } }
 
 // WithSubjectPerMethod gives every method its own subject instead of using one subject per service.
 // The NATS server then knows which process serves which method. Frames are never forwarded between
@@ -56,7 +60,7 @@ func WithSubjectPerMethod() Option { return func(o *options) { o.subjectPerMetho
 // waiting to be sent. Otherwise, the bus breaks working connections. The minimum is one
 // millisecond. The default is [DefaultProbeInterval].
 func WithProbeInterval(interval time.Duration) Option {
-	return func(o *options) { o.probeInterval = interval }
+	return func(o *options) { o.ProbeInterval = interval }
 }
 
 // WithPendingLimit sets the maximum number of received frames that may wait for delivery. Frames
@@ -69,8 +73,9 @@ func WithPendingLimit(frames int) Option { return func(o *options) { o.pendingLi
 // be greater than max_control_line in the configuration of the servers, because a server closes a
 // connection that sends a longer line. Clients cannot query the setting. Publish and Subscribe
 // return an error with code invalid_argument for subjects that do not fit. The maximum length of a
-// subject is about 130 bytes less than that of the line. Topics, service names, the prefix and
-// client IDs are parts of subjects. The minimum is 1. The default is [DefaultMaxControlLine].
+// subject is about 150 bytes less than that of the line. Topics, service names, the prefix and
+// client IDs are parts of subjects. A line must have room for a subject. The default is
+// [DefaultMaxControlLine].
 func WithMaxControlLine(bytes int) Option { return func(o *options) { o.maxControlLine = bytes } }
 
 // WithMonitor lets the methods of [bus.Inspector] and [bus.Informed] ask the NATS servers for their
@@ -88,70 +93,30 @@ func WithMonitor(url string) Option { return func(o *options) { o.monitorURL = u
 // WithLogger sets the logger for warnings, and for events if [WithEventHandler] is not used.
 // Servers and conns that use the bus log to it, too, unless they have a logger of their own; see
 // [bus.LoggerOf]. The default is slog.Default().
-func WithLogger(logger *slog.Logger) Option { return func(o *options) { o.logger = logger } }
+func WithLogger(logger *slog.Logger) Option { return func(o *options) { o.Logger = logger } }
 
 // WithEventHandler registers handler to be called for each event of the bus, instead of logging the
 // event. Calls are never concurrent. handler must not call Close, because Close waits for handler
 // to return.
 func WithEventHandler(handler func(bus.Event)) Option {
-	return func(o *options) { o.onEvent = handler }
+	return func(o *options) { o.OnEvent = handler }
 }
 
+// newOptions returns the options that opts set, and the default values of all others. The error
+// joins one error for each invalid option.
 func newOptions(opts []Option) (options, error) {
 	o := options{
-		probeInterval:  DefaultProbeInterval,
+		Options:        driver.Options{ProbeInterval: DefaultProbeInterval, Logger: slog.Default()},
 		pendingLimit:   DefaultPendingLimit,
 		maxControlLine: DefaultMaxControlLine,
-		logger:         slog.Default(),
-	}
-	for _, opt := range opts {
-		if opt != nil {
-			opt(&o)
-		}
-	}
-	if o.onEvent == nil {
-		o.onEvent = o.log
-	}
-	var err error
-	if o.monitorURL != "" {
-		o.monitor, err = newMonitor(o.monitorURL)
-	}
-	if err != nil {
-		err = errors.NewErrorf(errors.InvalidArgument, "nats bus: invalid URL of a monitor: %w", err)
-	}
-	return o, errors.Join(o.check(), err)
-}
 
-// check returns an error that joins one error for each invalid option, or nil if all options are
-// valid.
-func (o *options) check() error {
-	var problems []error
-	wrong := func(format string, args ...any) {
-		problems = append(problems, errors.NewErrorf(errors.InvalidArgument, format, args...))
+		confirmInterval: confirmInterval, trialTimeout: trial.Timeout,
 	}
-	if o.probeInterval < time.Millisecond {
-		wrong("nats bus: probe interval is %v, want at least 1ms", o.probeInterval)
-	}
-	if o.pendingLimit < 1 {
-		wrong("nats bus: pending limit is %d frames, want at least 1", o.pendingLimit)
-	}
-	if o.maxControlLine < 1 {
-		wrong("nats bus: maximum control line is %d bytes, want at least 1", o.maxControlLine)
-	}
-	if o.logger == nil {
-		wrong("nats bus: logger is nil")
-	}
-	return errors.Join(problems...)
-}
-
-// log is the default event handler.
-func (o *options) log(event bus.Event) {
-	switch event.Kind {
-	case bus.Reconnected:
-		o.logger.Info("nats bus reconnected")
-	case bus.Disconnected:
-		o.logger.Warn("nats bus disconnected", "error", event.Err)
-	case bus.Dropped:
-		o.logger.Warn("nats bus dropped frames", "subject", fmt.Sprintf("%.200s", event.Channel), "frames", event.Frames, "error", event.Err)
-	}
+	driver.Apply(&o, opts)
+	problems := driver.NewProblems("nats bus: ")
+	problems.AddIf(o.ProbeInterval < time.Millisecond, "probe interval is %v, want at least 1ms", o.ProbeInterval)
+	problems.AddIf(o.pendingLimit < 1, "pending limit is %d frames, want at least 1", o.pendingLimit)
+	problems.AddIf(o.maxControlLine < 1, "maximum control line is %d bytes, want at least 1", o.maxControlLine)
+	o.Complete(problems, "nats bus", "subject")
+	return o, problems.Err()
 }

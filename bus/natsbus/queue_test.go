@@ -37,13 +37,14 @@ func TestBus_QueueOfProcessesThatServeDifferentMethods(t *testing.T) {
 
 // Frames of a method that no process serves must be reported to their publishers, without events.
 // The processes in the queue group must pass on only the first few of these frames.
-func TestBus_QueueWithoutTheMethod(t *testing.T) { //nolint:paralleltest // it depends on how long 16 deliveries take
+func TestBus_QueueWithoutTheMethod(t *testing.T) {
+	t.Parallel()
 	url := testenv.NATSProcess(t).URL()
-	sender := newBus(t, url)
+	sender := newBus(t, url, allReports)
 	events, handler := newEvents()
 	var buses []*natsbus.Bus
 	for range 3 {
-		b := newBus(t, url, handler)
+		b := newBus(t, url, handler, allReports, noLateFrames)
 		listen(t, b, others, bus.Queue)
 		buses = append(buses, b)
 	}
@@ -53,10 +54,8 @@ func TestBus_QueueWithoutTheMethod(t *testing.T) { //nolint:paralleltest // it d
 		require.NoError(t, sender.Publish(t.Context(), requests, envelope(t, "x", ""), nobody))
 		publish(t, sender, requests, envelope(t, "update", ""))
 	}
-	// On a busy machine, a few reports may be confirmed before their no-responders status arrives.
-	require.Eventually(t, func() bool { return len(nobody) > frames*9/10 }, testTimeout, testTimeout/1000)
-	for len(nobody) > 0 {
-		require.Equal(t, published{0, nil}, <-nobody)
+	for range frames {
+		require.Equal(t, published{0, nil}, soon(t, nobody, "report"))
 	}
 	received := uint64(0)
 	for _, b := range buses {

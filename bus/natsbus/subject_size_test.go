@@ -108,7 +108,7 @@ func TestBus_ForeignReplySubjects(t *testing.T) {
 	seen := observe(t, spied, "x", "CLI.>", "orders.>", "a.>", "_INBOX.x.>", "_INBOX.x", "_INBOX."+inbox+".>", "_INBOX."+inbox, "prefix.>")
 
 	events, handler := newEvents()
-	b, other := newBus(t, url, handler), newBus(t, url)
+	b, other := newBus(t, url, handler, allReports, noLateFrames), newBus(t, url, allReports, noLateFrames)
 	listen(t, b, others, bus.Queue)
 	// The other bus forwards about half of the frames to this one.
 	frames, _ := listen(t, other, requests, bus.Queue)
@@ -135,9 +135,13 @@ func TestBus_ForeignReplySubjects(t *testing.T) {
 
 	// If the reply subject belongs to another bus, that bus must still receive its delivery report.
 	reports := newReports()
-	for range 10 {
-		require.NoError(t, newBus(t, url).Publish(t.Context(), bus.Channel{Subject: requests.Subject, Key: "Nobody.REQ"},
+	const publishers = 10
+	for range publishers {
+		publisher := newBus(t, url, allReports)
+		require.NoError(t, publisher.Publish(t.Context(), bus.Channel{Subject: requests.Subject, Key: "Nobody.REQ"},
 			envelope(t, "x", ""), reports))
 	}
-	assert.Equal(t, published{0, nil}, soon(t, reports, "report"))
+	for range publishers {
+		assert.Equal(t, published{0, nil}, soon(t, reports, "report"))
+	}
 }

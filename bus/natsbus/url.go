@@ -10,6 +10,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 
+	"github.com/dynpsrpc/dynpsrpc/bus/internal/driver"
 	"github.com/dynpsrpc/dynpsrpc/errors"
 	"github.com/dynpsrpc/dynpsrpc/internal/busurl"
 )
@@ -125,19 +126,13 @@ func parseURL(u *url.URL) (*settings, error) {
 		connectTimeout: defaultConnectTimeout,
 		conn:           []nats.Option{nats.Name(defaultName)},
 	}
-	var problems []error
-	wrong := func(format string, args ...any) {
-		problems = append(problems, errors.NewErrorf(errors.InvalidArgument, "nats bus URL: "+format, args...))
-	}
-	if u.Host == "" || strings.Trim(u.Path, "/") != "" || u.Fragment != "" {
-		wrong("want %s://host:port or %[1]s://host:port,host:port, without a path", u.Scheme)
-	}
-	query, err := url.ParseQuery(u.RawQuery)
-	if err != nil {
-		wrong("malformed parameters: percent-encode them, and the password")
-	}
+	problems := driver.NewProblems("nats bus URL: ")
+	problems.AddIf(u.Host == "" || strings.Trim(u.Path, "/") != "" || u.Fragment != "",
+		"want %s://host:port or %[1]s://host:port,host:port, without a path", u.Scheme)
+	query, err := busurl.Query(u)
+	problems.AddErr(err)
 	for _, name := range slices.Sorted(maps.Keys(query)) {
-		value := query[name][len(query[name])-1]
+		value, _ := busurl.Last(query, name)
 		set, found := parameters[name]
 		if !found {
 			if !busurl.IsParameterName(name) || value == "" {
@@ -145,27 +140,25 @@ func parseURL(u *url.URL) (*settings, error) {
 				// the password is parsed as the name of a parameter.
 				name = "(hidden)"
 			}
-			wrong("no parameter %q; supported are %s", name, strings.Join(slices.Sorted(maps.Keys(parameters)), ", "))
+			problems.Addf("no parameter %q; supported are %s", name, strings.Join(slices.Sorted(maps.Keys(parameters)), ", "))
 			continue
 		}
 		if value == "" {
-			wrong("parameter %s is empty", name)
+			problems.Addf("parameter %s is empty", name)
 			continue
 		}
 		if err := set(s, value); err != nil {
 			if !busurl.MayShow(value) {
-				wrong("parameter %s has an invalid value", name)
+				problems.Addf("parameter %s has an invalid value", name)
 				continue
 			}
-			wrong("parameter %s=%s: %w", name, value, err)
+			problems.Addf("parameter %s=%s: %w", name, value, err)
 		}
 	}
-	if (s.cert == "") != (s.key == "") {
-		wrong("tls_cert and tls_key need each other")
-	}
+	problems.AddErr(busurl.CheckKeyPair(s.cert, s.key))
 	s.bus = append(s.bus, WithProbeInterval(s.probeInterval))
 	s.authenticate(u.User)
-	return s, errors.Join(problems...)
+	return s, problems.Err()
 }
 
 // authenticate adds the client certificate and the credentials in user to the connection options. A

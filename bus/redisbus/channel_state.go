@@ -3,18 +3,39 @@ package redisbus
 import (
 	"sync/atomic"
 
+	"github.com/dynpsrpc/dynpsrpc/bus/redisbus/internal/pipeline"
 	"github.com/dynpsrpc/dynpsrpc/internal/fanout"
 	"github.com/dynpsrpc/dynpsrpc/internal/lifecycle"
 )
+
+// channelGroup is the set of channels that share a session, because the same Redis server handles
+// them. core.mu guards its fields. Each supervisor has one.
+type channelGroup struct {
+	// attached is the session on which new channels are subscribed. It becomes active once Redis
+	// has confirmed or refused all its channels. It is nil until the first session is opened.
+	attached attachedSession
+	// dirty lists the channels that are waiting for the reconcile loop of the attached session.
+	dirty []*channelState
+	// replaceReadOnlyLocked replaces the session because its server has become a replica. It may do
+	// nothing; see supervisor.
+	replaceReadOnlyLocked func()
+}
+
+// attachedSession is what a channel needs of the session on which it is subscribed.
+type attachedSession interface {
+	pipeline.Session
+	// wake wakes the reconcile loop, because there are dirty channels. It does not block.
+	wake()
+}
 
 // channelState is the state of a Redis channel, from its first subscriber in this process until
 // Redis has confirmed the UNSUBSCRIBE.
 //
 // The desired state is whether the channel has subscribers. The actual state is which commands
 // Redis has received and how it has replied. Callers only change the desired state and mark the
-// channel as dirty. The session's reconcile loop then sends commands until both states match. One
-// goroutine therefore writes to the pub/sub socket, a burst of subscriptions shares a command, and
-// a new session restores all subscriptions in the same way.
+// channel as dirty. The session's reconcile loop then sends commands until both states match. Only
+// one goroutine therefore writes to the pub/sub connection, and a burst of subscriptions shares a
+// command. A new session restores all subscriptions in the same way.
 type channelState struct {
 	name string
 	// snapshot points to the current set of subscribers. The set is never modified: when a
@@ -24,17 +45,17 @@ type channelState struct {
 	// share limits how many of the channel's queue frames this process takes.
 	share share
 
-	// Bus.mu guards the fields below.
+	// core.mu guards the fields below.
 
-	// supervisor maintains the session on which the channel is subscribed.
-	supervisor *supervisor
+	// group contains the channels that share a session with this one.
+	group *channelGroup
 	// draining is set while the last subscriber is closing. That subscriber still receives frames
 	// until Redis confirms the UNSUBSCRIBE.
 	draining bool
 	// changed is closed and replaced to announce a change to the other fields.
 	changed chan struct{}
 
-	// The fields below describe the channel's state in the session attached to the supervisor.
+	// The fields below describe the channel's state in the session attached to the group.
 
 	// dirty is set while the channel waits for the reconcile loop to compare its desired state with
 	// its actual one.
@@ -47,13 +68,13 @@ type channelState struct {
 	// It is set after Redis has refused a command that names several channels, because any of them
 	// may be the cause. It is also set after the channel's shard has moved.
 	subscribeAlone bool
-	// subscribeErr is the error with which Redis refused the channel, or nil. The next session
-	// tries to subscribe to the channel again.
+	// subscribeErr is the error with which Redis refused the subscription to the channel, or nil.
+	// The next session tries to subscribe to the channel again.
 	subscribeErr error
 }
 
-func newChannelState(sup *supervisor, name string) *channelState {
-	c := &channelState{name: name, supervisor: sup, changed: make(chan struct{})}
+func newChannelState(group *channelGroup, name string) *channelState {
+	c := &channelState{name: name, group: group, changed: make(chan struct{})}
 	c.snapshot.Store(&snapshot{})
 	return c
 }
@@ -62,10 +83,10 @@ func newChannelState(sup *supervisor, name string) *channelState {
 type snapshot struct {
 	// subscribers is nil if there are no subscribers.
 	subscribers *fanout.Subscribers
-	// pendingLocks is a gate that counts the frames on which this process tries to take the lock.
-	// The last queue subscriber to leave closes the gate and waits until it is empty. Otherwise,
-	// this process could take the lock on a frame without having a subscriber that handles the
-	// frame. The next queue subscriber to join creates a new gate.
+	// pendingLocks is a gate that counts the frames whose locks this process is trying to take. The
+	// last queue subscriber to leave closes the gate and waits until it is empty. Otherwise, this
+	// process could take the lock on a frame without having a subscriber that handles the frame.
+	// The next queue subscriber to join creates a new gate.
 	pendingLocks *lifecycle.Gate
 }
 
@@ -126,7 +147,7 @@ func (c *channelState) subscribedLocked() (bool, error) {
 
 // reconciledLocked reports whether nothing is left to be done for the channel. It returns false
 // while the channel is waiting for the reconcile loop or for a reply. It also returns false if the
-// channel's shard has moved and the channel is waiting for a new supervisor.
+// channel's shard has moved and the channel is waiting for a new group.
 func (c *channelState) reconciledLocked() bool {
 	return !c.dirty && c.pendingReplies == 0 && (!c.subscribeAlone || c.subscribeSent || c.subscribeErr != nil)
 }
@@ -143,14 +164,10 @@ func (c *channelState) unsubscribedLocked() (bool, error) {
 func (c *channelState) markDirtyLocked() {
 	if !c.dirty {
 		c.dirty = true
-		c.supervisor.dirty = append(c.supervisor.dirty, c)
+		c.group.dirty = append(c.group.dirty, c)
 	}
-	if c.supervisor.attached == nil {
-		return
-	}
-	select {
-	case c.supervisor.attached.wakeup <- struct{}{}:
-	default:
+	if c.group.attached != nil {
+		c.group.attached.wake()
 	}
 }
 

@@ -12,10 +12,11 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// go-redis has one logger for the whole program, which by default writes to standard error. If a
-// bus cannot connect, it reports the failure itself. Without clientLogger, go-redis would write
-// further lines for each attempt, and two lines for each connection that it opens with the help of
-// Sentinel. A program that calls redis.SetLogger replaces this logger and gets all lines.
+// This installs clientLogger as the logger of go-redis, which has one logger for the whole program.
+// By default, go-redis would write to standard error for each failed attempt to connect, although
+// the bus reports the failure itself. It would also write two lines for each connection that it
+// opens with the help of Sentinel. A program that calls redis.SetLogger replaces this logger and
+// gets all lines.
 func init() { //nolint:gochecknoinits // a later call could replace a logger that the program has set
 	redis.SetLogger(newClientLogger(os.Stderr))
 }
@@ -46,7 +47,8 @@ func (l clientLogger) Printf(ctx context.Context, format string, args ...any) {
 // bus.
 type ofBusKey struct{}
 
-// ofBus returns a context for calls of go-redis about which clientLogger logs nothing.
+// ofBus returns a context that marks calls of go-redis as calls of a bus. clientLogger omits the
+// lines about such calls.
 func ofBus(ctx context.Context) context.Context { return context.WithValue(ctx, ofBusKey{}, true) }
 
 // dialerError is the error of a dialer that could not connect; see newDialer. go-redis logs such

@@ -11,6 +11,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/dynpsrpc/dynpsrpc/bus/redisbus/internal/resp"
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
@@ -60,11 +61,11 @@ func adviceFor(cause error, encrypted bool) string {
 	timedOut := errors.Is(cause, context.DeadlineExceeded) || errors.As(cause, &unresponsive) && unresponsive.Timeout()
 	disconnected := errors.Is(cause, io.EOF) || errors.Is(cause, syscall.ECONNRESET) || errors.Is(cause, os.ErrClosed)
 	switch {
-	case strings.Contains(redisReply(cause), "cluster support disabled"):
+	case strings.Contains(resp.ErrorText(cause), "cluster support disabled"):
 		return "if the server is not part of a Cluster, the scheme is redis instead of redis-cluster"
-	case hasCode(cause, "NOAUTH"):
+	case resp.HasCode(cause, "NOAUTH"):
 		return "the server requires a password"
-	case hasCode(cause, "WRONGPASS"):
+	case resp.HasCode(cause, "WRONGPASS"):
 		return "check the user name and the password"
 	case strings.HasPrefix(cause.Error(), "redis: can't parse"), strings.HasPrefix(cause.Error(), "redis: invalid reply"):
 		return "check that this is the address of a Redis server"
@@ -82,4 +83,6 @@ func adviceFor(cause error, encrypted bool) string {
 }
 
 // isLoginRefused reports whether err contains a reply with which Redis refuses the credentials.
-func isLoginRefused(err error) bool { return hasCode(err, "NOAUTH") || hasCode(err, "WRONGPASS") }
+func isLoginRefused(err error) bool {
+	return resp.HasCode(err, "NOAUTH") || resp.HasCode(err, "WRONGPASS")
+}

@@ -123,8 +123,8 @@
 // stored to be sent later, because a late request is worse than a failed one. Frames that Redis has
 // not confirmed are reported as lost.
 //
-// A half-open connection loses data while its socket stays open. The bus detects such a connection,
-// in each direction, by checking that Redis replies to its commands. For this purpose, the bus also
+// A half-open connection loses data while its socket stays open. The bus detects this in either
+// direction, because Redis then does not reply to its commands. For this purpose, the bus also
 // sends PING commands (see [WithProbeInterval]).
 //
 // # Debugging

@@ -3,7 +3,8 @@ package redisbus
 import (
 	"time"
 
-	"github.com/dynpsrpc/dynpsrpc/bus"
+	"github.com/dynpsrpc/dynpsrpc/bus/redisbus/internal/pipeline"
+	"github.com/dynpsrpc/dynpsrpc/bus/redisbus/internal/resp"
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
@@ -12,23 +13,23 @@ import (
 const dropEventInterval = 5 * time.Second
 
 // dropQueueFrame counts a queue frame that this process failed to lock. It also emits an event with
-// the cause, unless the last event with this reason was too recent.
-func (b *Bus) dropQueueFrame(channel string, cause error) {
-	frames := b.drops.Add(dropReasonOf(cause), 1, dropEventInterval)
+// the cause, but at most one per reason in dropEventInterval.
+func (b *core) dropQueueFrame(channel string, cause error) {
+	frames := b.counters.Drops.Add(dropReasonOf(cause), 1, dropEventInterval)
 	// The frames of a bus that is being closed are expected to be lost.
 	if frames > 0 && b.ctx.Err() == nil {
 		err := channelError("take the lock on a queue frame of", channel, cause)
-		b.events.Put(bus.Event{Kind: bus.Dropped, Channel: channel, Frames: frames, Err: err})
+		b.events.Dropped(channel, frames, err)
 	}
 }
 
 // dropReasonOf returns the reason under which the bus counts frames that were lost because of err.
-// For an error reply from Redis, it is the code at the beginning of the reply, such as OOM.
+// For an error reply from Redis, the reason is the code at the beginning of the reply, such as OOM.
 func dropReasonOf(err error) string {
 	switch {
-	case isRedisError(err):
-		return replyCode(err)
-	case errors.Is(err, errFull):
+	case resp.IsError(err):
+		return resp.ErrorCode(err)
+	case errors.Is(err, pipeline.ErrFull):
 		return "QUEUE_FULL"
 	}
 	return "CONNECTION"

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -12,6 +11,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/dynpsrpc/dynpsrpc/bus"
+	"github.com/dynpsrpc/dynpsrpc/bus/redisbus/internal/resp"
 	"github.com/dynpsrpc/dynpsrpc/errors"
 	"github.com/dynpsrpc/dynpsrpc/internal/nilarg"
 )
@@ -23,14 +23,14 @@ const (
 	kind = "redis"
 	// clusterSlots is the number of slots of every Redis Cluster.
 	clusterSlots = 16384
-	// failoverAddr is the placeholder that go-redis puts in Options.Addr if sentinels tell the
-	// address.
+	// failoverAddr is the placeholder that go-redis puts in Options.Addr if it gets the address
+	// from sentinels.
 	failoverAddr = "FailoverClient"
 )
 
 // Settings returns the settings of the bus.
 func (b *Bus) Settings() bus.Settings {
-	s := bus.Settings{Kind: kind, Prefix: b.options.prefix, MaxFrameSize: int64(b.options.maxFrameSize)}
+	s := bus.Settings{Kind: kind, Prefix: b.options.Prefix, MaxFrameSize: int64(b.options.maxFrameSize)}
 	if b.options.sharded {
 		s.Modes = append(s.Modes, "sharded")
 	}
@@ -52,7 +52,7 @@ func (b *Bus) RoundTrip(ctx context.Context) (time.Duration, error) {
 	if err := nilarg.ContextErr(ctx); err != nil {
 		return 0, err
 	}
-	channel := b.options.prefix + anyChannel
+	channel := b.options.Prefix + anyChannel
 	sup, err := b.supervisorFor(ctx, channel)
 	if err != nil {
 		return 0, err
@@ -63,7 +63,7 @@ func (b *Bus) RoundTrip(ctx context.Context) (time.Duration, error) {
 	}
 	count := &subscriberCount{replied: make(chan struct{})}
 	started := time.Now()
-	if err := s.publisher.send(ctx, publication{bus: b, channel: channel, count: count, counts: true}); err != nil {
+	if err := s.publisher.Send(ctx, publication{bus: &b.core, channel: channel, count: count, counts: true}); err != nil {
 		return 0, err
 	}
 	select {
@@ -72,15 +72,16 @@ func (b *Bus) RoundTrip(ctx context.Context) (time.Duration, error) {
 		return 0, ctx.Err()
 	}
 	took := time.Since(started)
-	if count.err != nil && !isRedisError(count.err) {
+	if count.err != nil && !resp.IsError(count.err) {
 		return 0, errors.NewErrorf(errors.Unavailable, "redis bus: the server has not answered: %w", count.err)
 	}
 	return took, nil // an error reply, such as NOPERM, takes as long
 }
 
-// Info returns facts about the server, or about all servers of a Cluster. For a Cluster, numbers
-// are sums, and limits are the lowest. It opens a connection to each server, and sends INFO and
-// CONFIG GET. If Redis does not permit these commands, or if a server of a Cluster does not answer,
+// Info returns facts about the server, or about all servers of a Cluster. For a Cluster,
+// Connections and UsedMemory are sums over all servers, and RoundTrip is the longest. Most other
+// facts are those of one master. Info opens a connection to each server, and sends INFO and CONFIG
+// GET. If Redis does not permit these commands, or if a server of a Cluster does not answer,
 // Info.Withheld says so.
 func (b *Bus) Info(ctx context.Context) (bus.Info, error) {
 	var mu sync.Mutex
@@ -128,7 +129,7 @@ func add(info *bus.Info, facts bus.Info) {
 	info.UsedMemory += facts.UsedMemory
 	info.Nodes = append(info.Nodes, facts.Nodes...)
 	if info.Software != "" && facts.Role != "master" {
-		return // these facts describe a master, because the bus publishes through one
+		return // facts about a replica replace nothing, because the bus publishes through a master
 	}
 	info.Software, info.Version, info.Role = facts.Software, facts.Version, facts.Role
 	info.Address, info.RoundTrip = facts.Address, max(info.RoundTrip, facts.RoundTrip)
@@ -153,7 +154,7 @@ func (n *inspectedNode) facts(ctx context.Context) (info bus.Info, err error) {
 
 	values, err := n.Info(ctx).Result()
 	switch {
-	case isRedisError(err):
+	case resp.IsError(err):
 		info.Withheld = append(info.Withheld, fmt.Sprintf("INFO: %v", err))
 	case err != nil:
 		return info, err
@@ -171,7 +172,7 @@ func (n *inspectedNode) facts(ctx context.Context) (info bus.Info, err error) {
 
 	config, err := n.ConfigGet(ctx, "client-output-buffer-limit").Result()
 	switch {
-	case isRedisError(err):
+	case resp.IsError(err):
 		info.Withheld = append(info.Withheld, fmt.Sprintf("CONFIG GET: %v", err))
 	case err != nil:
 		return info, err
@@ -184,7 +185,7 @@ func (n *inspectedNode) facts(ctx context.Context) (info bus.Info, err error) {
 	}
 	values, err = n.ClusterInfo(ctx).Result()
 	switch {
-	case isRedisError(err):
+	case resp.IsError(err):
 		info.Withheld = append(info.Withheld, fmt.Sprintf("CLUSTER INFO: %v", err))
 	case err != nil:
 		return info, err
@@ -203,15 +204,6 @@ func infoFields(reply string) map[string]string {
 		}
 	}
 	return fields
-}
-
-// number parses a number of Redis. It returns 0 if the text is none.
-func number(text string) int64 {
-	n, err := strconv.ParseInt(text, 10, 64)
-	if err != nil {
-		return 0 // an older server does not send this field
-	}
-	return n
 }
 
 // parseOutputBuffer returns the limit for subscribers from the value of client-output-buffer-limit,

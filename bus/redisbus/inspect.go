@@ -3,8 +3,7 @@ package redisbus
 import (
 	"context"
 	"iter"
-	"maps"
-	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -12,6 +11,8 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/dynpsrpc/dynpsrpc/bus"
+	"github.com/dynpsrpc/dynpsrpc/bus/internal/driver"
+	"github.com/dynpsrpc/dynpsrpc/bus/redisbus/internal/resp"
 	"github.com/dynpsrpc/dynpsrpc/errors"
 	"github.com/dynpsrpc/dynpsrpc/internal/nilarg"
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
@@ -19,12 +20,12 @@ import (
 
 var _ bus.Inspector = (*Bus)(nil)
 
-// Count returns how many connections subscribe to each channel. In a Cluster, it adds up those of
-// all servers. Clients with pattern subscriptions are not counted.
+// Count returns how many connections subscribe to each channel. In a Cluster, it adds up the
+// numbers of all servers. Pattern subscriptions are not counted.
 func (b *Bus) Count(ctx context.Context, channels ...bus.Channel) ([]int, error) {
 	names := map[string]bool{}
 	for _, channel := range channels {
-		names[b.options.prefix+channel.Name] = true
+		names[b.options.Prefix+channel.Name] = true
 	}
 	var mu sync.Mutex
 	subscribers := map[string]int64{}
@@ -43,14 +44,14 @@ func (b *Bus) Count(ctx context.Context, channels ...bus.Channel) ([]int, error)
 	}
 	counts := make([]int, len(channels))
 	for i, channel := range channels {
-		counts[i] = int(subscribers[b.options.prefix+channel.Name])
+		counts[i] = int(subscribers[b.options.Prefix+channel.Name])
 	}
 	return counts, nil
 }
 
-// Scan visits all channels that have subscriptions, on all servers of a Cluster. First, it asks
-// each server for its channels, which blocks the server for about 0.2 µs per channel. Then it
-// counts the subscriptions of a few hundred channels at a time.
+// Scan visits the subscribed channels that begin with the prefix of the bus, on all servers of a
+// Cluster. First, it asks each server for its channels, which blocks the server for about 0.2 µs
+// per channel. Then it counts the subscriptions of a few hundred channels at a time.
 func (b *Bus) Scan(ctx context.Context) iter.Seq2[bus.Presence, error] {
 	return func(yield func(bus.Presence, error) bool) {
 		subscribers, err := b.scan(ctx)
@@ -60,11 +61,11 @@ func (b *Bus) Scan(ctx context.Context) iter.Seq2[bus.Presence, error] {
 		}
 		names := make([]string, 0, len(subscribers))
 		for name := range subscribers {
-			names = append(names, name[len(b.options.prefix):])
+			names = append(names, name[len(b.options.Prefix):])
 		}
 		for name, parts := range wire.ParseNames(names) {
 			presence := bus.Presence{
-				Channel: b.options.prefix + name, Service: parts.Service, Method: parts.Method, Topic: parts.Topic,
+				Channel: b.options.Prefix + name, Service: parts.Service, Method: parts.Method, Topic: parts.Topic,
 				Carries: parts.Carries, ClientID: parts.ClientID, Address: parts.Address,
 			}
 			presence.Receivers = int(subscribers[presence.Channel])
@@ -81,7 +82,7 @@ func (b *Bus) scan(ctx context.Context) (map[string]int64, error) {
 	var mu sync.Mutex
 	subscribers := map[string]int64{}
 	return subscribers, b.inspect(ctx, func(ctx context.Context, node *inspectedNode) error {
-		names, err := node.channels(ctx, escapePattern(b.options.prefix)+"*")
+		names, err := node.channels(ctx, escapePattern(b.options.Prefix)+"*")
 		if err != nil {
 			return err
 		}
@@ -103,35 +104,29 @@ func (b *Bus) scan(ctx context.Context) (map[string]int64, error) {
 // Prefixes returns the prefixes of all channels, on all servers of a Cluster.
 func (b *Bus) Prefixes(ctx context.Context) ([]string, error) {
 	var mu sync.Mutex
-	prefixes := map[string]bool{}
+	prefixes := driver.NewPrefixes(b.options.Prefix)
 	err := b.inspect(ctx, func(ctx context.Context, node *inspectedNode) error {
 		names, err := node.channels(ctx, "*")
 		mu.Lock()
 		defer mu.Unlock()
 		for _, name := range names {
-			prefix, ok := wire.PrefixOfName(strings.TrimPrefix(name, b.options.prefix))
-			if strings.HasPrefix(name, b.options.prefix) {
-				prefix = b.options.prefix + prefix
-			}
-			if ok && len(prefixes) < bus.MaxPrefixes {
-				prefixes[prefix] = true
-			}
+			prefixes.Add(name, wire.PrefixOfName)
 		}
 		return err
 	})
 	if err != nil {
 		return nil, err
 	}
-	return slices.Sorted(maps.Keys(prefixes)), nil
+	return prefixes.Sorted(), nil
 }
 
-// escapePattern returns a pattern of Redis that matches text only.
+// escapePattern returns a Redis pattern that matches only the given text.
 func escapePattern(text string) string {
 	return strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`, `]`, `\]`).Replace(text)
 }
 
 // Peers returns the connections that subscribe to channels or patterns, on all servers of a
-// Cluster. Redis does not tell their channels.
+// Cluster. Redis does not report to which channels a connection subscribes.
 func (b *Bus) Peers(ctx context.Context) ([]bus.Peer, error) {
 	var mu sync.Mutex
 	var peers []bus.Peer
@@ -163,6 +158,15 @@ func parsePeer(line, node string) bus.Peer {
 		PendingBytes:  number(fields["obl"]) + number(fields["omem"]),
 		Subscriptions: int(number(fields["sub"]) + number(fields["psub"]) + number(fields["ssub"])),
 	}
+}
+
+// number parses a number of Redis. It returns 0 if the text is none.
+func number(text string) int64 {
+	n, err := strconv.ParseInt(text, 10, 64)
+	if err != nil {
+		return 0 // an older server does not send this field
+	}
+	return n
 }
 
 // inspectedNode is a connection to one server, which is used for a single inspection.
@@ -217,7 +221,7 @@ func (b *Bus) inspect(ctx context.Context, f func(ctx context.Context, node *ins
 }
 
 // inspectNode connects to a server and calls f with the connection. name is the name of the server,
-// or empty if there is only one. If ctx ends, the connection is closed.
+// or empty if there is only one. The connection is closed when f returns or ctx ends.
 func (b *Bus) inspectNode(
 	ctx context.Context, node *redis.Client, name string, f func(ctx context.Context, node *inspectedNode) error,
 ) error {
@@ -240,7 +244,7 @@ func (b *Bus) inspectionError(ctx context.Context, err error) error {
 		return bus.ErrClosed
 	case ctx.Err() != nil:
 		return ctx.Err()
-	case hasCode(err, "NOPERM"):
+	case resp.HasCode(err, "NOPERM"):
 		return errors.NewErrorf(errors.PermissionDenied, "redis bus: the server does not permit to look at its channels: %w", err)
 	case coded:
 		return err

@@ -1,30 +1,20 @@
 package redisbus
 
 import (
-	"context"
 	"sync"
 	"sync/atomic"
-	"time"
 )
 
-const (
-	// observerCheckInterval is the minimum time between two checks for observers.
-	observerCheckInterval = time.Second
-	// maxPublishedSamples is the maximum number of publications that one check for observers
-	// examines.
-	maxPublishedSamples = 16
-	// observerExpiry is how long observers are assumed to be present after one has received a
-	// frame.
-	observerExpiry = 10 * time.Second
-)
+// maxPublishedSamples is the maximum number of publications that one check for observers examines.
+const maxPublishedSamples = 16
 
-// observers tells whether a client with a pattern subscription (PSUBSCRIBE), such as redis-cli
-// psubscribe '*', receives the frames of this bus. Such a client never responds, but the reply to a
+// observers detects clients with a pattern subscription (PSUBSCRIBE), such as redis-cli psubscribe
+// '*', that receive the frames of this bus. Such a client never responds, but the reply to a
 // PUBLISH counts it as a receiver, so calls would wait for its response in vain.
 //
 // While there are observers, the bus therefore sends a PUBSUB NUMSUB, which does not count
-// patterns, before each publication with a report (see [subscriberCount]). At other times, it only
-// checks for observers now and then.
+// patterns, before each publication whose receivers must be known (see [subscriberCount]). At other
+// times, it only checks for observers now and then.
 type observers struct {
 	// present is set while there are observers.
 	present atomic.Bool
@@ -54,10 +44,7 @@ func (o *observers) onPublished(channel string, receivers int64) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.receivers[channel] = receivers
-	select {
-	case o.wakeup <- struct{}{}:
-	default:
-	}
+	wakeUp(o.wakeup)
 }
 
 // take returns the collected numbers of receivers, by channel, and starts a new collection.
@@ -68,60 +55,6 @@ func (o *observers) take() map[string]int64 {
 	o.receivers = map[string]int64{}
 	o.wanted.Store(maxPublishedSamples)
 	return receivers
-}
-
-// watchObservers checks for observers until the bus is closed, or until Redis denies a command.
-func (b *Bus) watchObservers() {
-	var seen time.Time
-	for {
-		select {
-		case <-b.observers.wakeup:
-		case <-b.ctx.Done():
-			return
-		}
-		found, err := b.findObserver(b.observers.take())
-		if hasCode(err, "NOPERM") {
-			b.observers.present.Store(false)
-			b.options.logger.Warn("redis bus counts pattern subscribers as receivers, so calls may wait for them in vain",
-				"error", err)
-			return
-		}
-		if found {
-			seen = time.Now()
-		}
-		b.observers.present.Store(time.Since(seen) < observerExpiry)
-		if !b.sleep(observerCheckInterval) {
-			return
-		}
-	}
-}
-
-// findObserver reports whether a frame has reached more connections than subscribe to its channel.
-// receivers contains the number of connections that a frame has reached, by channel.
-func (b *Bus) findObserver(receivers map[string]int64) (bool, error) {
-	ctx, cancel := context.WithTimeout(b.ctx, b.options.probeInterval)
-	defer cancel()
-	if !b.isConnected() {
-		return false, nil
-	}
-	patterns, err := b.client.PubSubNumPat(ctx).Result()
-	if err != nil || patterns == 0 {
-		return false, err
-	}
-	channels := map[string]bool{}
-	for channel := range receivers {
-		channels[channel] = true
-	}
-	subscribers, err := b.topology.subscribers(ctx, channels)
-	if err != nil {
-		return false, err
-	}
-	for channel, n := range receivers {
-		if n > subscribers[channel] {
-			return true, nil
-		}
-	}
-	return false, nil
 }
 
 // subscriberCount is the number of connections that subscribe to the channel of a publication.
@@ -136,16 +69,6 @@ type subscriberCount struct {
 	// error reply or the error of the connection. replied is nil if nobody waits for the reply.
 	replied chan struct{}
 	err     error
-}
-
-// countSubscribers makes Redis count the subscribers of a channel just before it executes the
-// command that is enqueued next. It returns nil if there are no observers.
-func (s *session) countSubscribers(ctx context.Context, channel string) (*subscriberCount, error) {
-	if !s.bus.observers.present.Load() {
-		return nil, nil //nolint:nilnil // most publications need no count
-	}
-	count := &subscriberCount{}
-	return count, s.publisher.enqueue(ctx, publication{bus: s.bus, channel: channel, count: count, counts: true})
 }
 
 // onReply stores the reply to PUBSUB NUMSUB.

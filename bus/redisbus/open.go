@@ -117,9 +117,9 @@ func parsedOption[T any](parse func(string) (T, error), option func(T) Option) f
 	}
 }
 
-// newDriver returns the driver for URLs whose clients are created by newClient. scheme is the
-// scheme that go-redis expects in the URL: redis, rediss or unix. The URLs are described in the
-// package documentation.
+// newDriver returns a driver that creates its Redis clients with newClient. scheme is the scheme
+// that go-redis expects in the URL: redis, rediss or unix. The URLs are described in the package
+// documentation.
 func newDriver(scheme string, newClient clientFunc) bus.Driver {
 	return func(ctx context.Context, u *url.URL) (bus.Bus, error) {
 		clientURL, files, opts, err := splitURL(u, scheme)
@@ -169,12 +169,13 @@ func parserError(u *url.URL, err error) error {
 }
 
 // splitURL splits u into a URL for go-redis, the names of the files for TLS, and the options of the
-// bus. The scheme of the returned URL is the argument scheme, because go-redis knows fewer schemes.
-// The first host stays in the URL. All others become addr parameters, as go-redis expects.
+// bus. The scheme of the returned URL is the argument scheme, because go-redis does not know
+// schemes such as valkey. The first host stays in the URL. All others become addr parameters, as
+// go-redis expects.
 func splitURL(u *url.URL, scheme string) (*url.URL, tlsFiles, []Option, error) {
-	query, err := url.ParseQuery(u.RawQuery)
+	query, err := busurl.Query(u)
 	if err != nil {
-		return nil, tlsFiles{}, nil, errors.New("malformed parameters: percent-encode them, and the password")
+		return nil, tlsFiles{}, nil, err
 	}
 	files, err := takeTLSFiles(query)
 	if err != nil {
@@ -192,18 +193,17 @@ func splitURL(u *url.URL, scheme string) (*url.URL, tlsFiles, []Option, error) {
 	}
 	var opts []Option
 	for _, name := range slices.Sorted(maps.Keys(parameters)) {
-		values := query[name]
-		if len(values) == 0 {
+		value, found := busurl.Take(query, name)
+		if !found {
 			continue
 		}
-		option, err := parameters[name](values[len(values)-1])
+		option, err := parameters[name](value)
 		if err != nil {
 			// err is not wrapped, because its text repeats the value, which may belong to a
 			// password.
 			return nil, files, nil, fmt.Errorf("parameter %s cannot be parsed", name)
 		}
 		opts = append(opts, option)
-		query.Del(name)
 	}
 	clientURL.RawQuery = query.Encode()
 	return &clientURL, files, opts, nil

@@ -1,12 +1,11 @@
 package redisbus
 
 import (
-	"fmt"
 	"log/slog"
 	"time"
 
 	"github.com/dynpsrpc/dynpsrpc/bus"
-	"github.com/dynpsrpc/dynpsrpc/errors"
+	"github.com/dynpsrpc/dynpsrpc/bus/internal/driver"
 )
 
 // These are the default values of the options.
@@ -22,14 +21,12 @@ const (
 )
 
 type options struct {
-	prefix         string
-	probeInterval  time.Duration
+	driver.Options
+
 	connectTimeout time.Duration
-	publishQueue   int
-	maxFrameSize   int
+	publishQueue   int // in frames
+	maxFrameSize   int // in bytes
 	sharded        bool
-	logger         *slog.Logger
-	onEvent        func(bus.Event)
 	// ownsClient reports whether Bus.Close must close the client.
 	ownsClient bool
 }
@@ -41,7 +38,7 @@ type Option func(*options)
 // Redis server. Using different database numbers is not enough, because pub/sub channels are not
 // separated by database. All processes that communicate with each other must use the same prefix.
 // By default there is no prefix, as in psrpc.
-func WithPrefix(prefix string) Option { return func(o *options) { o.prefix = prefix } }
+func WithPrefix(prefix string) Option { return func(o *options) { o.Prefix = prefix } }
 
 // WithProbeInterval sets the interval that determines how quickly a dead connection is detected.
 // The bus sends a PING twice in an interval. It reconnects after at most one and a half intervals
@@ -51,7 +48,7 @@ func WithPrefix(prefix string) Option { return func(o *options) { o.prefix = pre
 // The interval is also the minimum time that Redis is given to reply to a command before the bus
 // reconnects. It must be at least one millisecond. The default is [DefaultProbeInterval].
 func WithProbeInterval(interval time.Duration) Option {
-	return func(o *options) { o.probeInterval = interval }
+	return func(o *options) { o.ProbeInterval = interval }
 }
 
 // WithConnectTimeout sets the timeout for each attempt to connect, including the first one in
@@ -82,68 +79,30 @@ func WithShardedPubSub() Option { return func(o *options) { o.sharded = true } }
 // [WithEventHandler], events are not logged. Servers and conns that use the bus log to the same
 // logger, unless they have a logger of their own; see [bus.LoggerOf]. The default is
 // slog.Default().
-func WithLogger(logger *slog.Logger) Option { return func(o *options) { o.logger = logger } }
+func WithLogger(logger *slog.Logger) Option { return func(o *options) { o.Logger = logger } }
 
 // WithEventHandler registers handler to be called for each event of the bus. Events are then no
 // longer logged. Calls are never concurrent. handler must not close the bus, because Close waits
 // for handler to return.
 func WithEventHandler(handler func(bus.Event)) Option {
-	return func(o *options) { o.onEvent = handler }
+	return func(o *options) { o.OnEvent = handler }
 }
 
+// newOptions returns the options that opts set, and the default values of all others. The error
+// joins one error for each invalid option.
 func newOptions(opts []Option) (options, error) {
 	o := options{
-		probeInterval:  DefaultProbeInterval,
+		Options:        driver.Options{ProbeInterval: DefaultProbeInterval, Logger: slog.Default()},
 		connectTimeout: DefaultConnectTimeout,
 		publishQueue:   DefaultPublishQueue,
 		maxFrameSize:   DefaultMaxFrameSize,
-		logger:         slog.Default(),
 	}
-	for _, opt := range opts {
-		if opt != nil {
-			opt(&o)
-		}
-	}
-	if o.onEvent == nil {
-		o.onEvent = o.log
-	}
-	return o, o.validate()
-}
-
-// validate returns an error that joins one error for each invalid option, or nil if all options are
-// valid.
-func (o *options) validate() error {
-	var problems []error
-	addProblem := func(format string, args ...any) {
-		problems = append(problems, errors.NewErrorf(errors.InvalidArgument, format, args...))
-	}
-	if o.probeInterval < time.Millisecond {
-		addProblem("redis bus: probe interval %v is less than 1ms", o.probeInterval)
-	}
-	if o.connectTimeout <= 0 {
-		addProblem("redis bus: connect timeout %v is not positive", o.connectTimeout)
-	}
-	if o.publishQueue < 1 {
-		addProblem("redis bus: publish queue size %d is not positive", o.publishQueue)
-	}
-	if o.maxFrameSize < 1 {
-		addProblem("redis bus: maximum frame size %d is not positive", o.maxFrameSize)
-	}
-	if o.logger == nil {
-		addProblem("redis bus: logger is nil")
-	}
-	return errors.Join(problems...)
-}
-
-// log logs an event. It is the default event handler.
-func (o *options) log(event bus.Event) {
-	switch event.Kind {
-	case bus.Reconnected:
-		o.logger.Info("redis bus reconnected")
-	case bus.Disconnected:
-		o.logger.Warn("redis bus disconnected", "error", event.Err)
-	case bus.Dropped:
-		o.logger.Warn("redis bus dropped frames", "channel", fmt.Sprintf("%.200s", event.Channel),
-			"frames", event.Frames, "error", event.Err)
-	}
+	driver.Apply(&o, opts)
+	problems := driver.NewProblems("redis bus: ")
+	problems.AddIf(o.ProbeInterval < time.Millisecond, "probe interval %v is less than 1ms", o.ProbeInterval)
+	problems.AddIf(o.connectTimeout <= 0, "connect timeout %v is not positive", o.connectTimeout)
+	problems.AddIf(o.publishQueue < 1, "publish queue size %d is not positive", o.publishQueue)
+	problems.AddIf(o.maxFrameSize < 1, "maximum frame size %d is not positive", o.maxFrameSize)
+	o.Complete(problems, "redis bus", "channel")
+	return o, problems.Err()
 }

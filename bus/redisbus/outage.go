@@ -4,17 +4,16 @@ import (
 	"net"
 	"time"
 
-	"github.com/dynpsrpc/dynpsrpc/bus"
 	"github.com/dynpsrpc/dynpsrpc/errors"
 	"github.com/dynpsrpc/dynpsrpc/internal/logthrottle"
 )
 
-// outageEventInterval is the minimum time between two events that tell why the bus cannot connect.
+// outageEventInterval is the minimum time between two events that say why the bus cannot connect.
 const outageEventInterval = 5 * time.Second
 
-// outageEvents emits events that tell why the bus cannot connect again.
+// outageEvents emits events that say why the bus cannot connect again.
 type outageEvents struct {
-	bus   *Bus
+	bus   *core
 	start time.Time
 	// reason is the reason given by the last event.
 	reason   string
@@ -26,7 +25,7 @@ type outageEvents struct {
 // interval, because a server that restarts refuses connections at first.
 func (o *outageEvents) add(err error) {
 	reason := outageReason(err)
-	if reason == o.reason || time.Since(o.start) < o.bus.options.probeInterval/2 {
+	if reason == o.reason || time.Since(o.start) < o.bus.options.ProbeInterval/2 {
 		return
 	}
 	if _, ok := o.throttle.Allow(outageEventInterval); !ok {
@@ -34,7 +33,7 @@ func (o *outageEvents) add(err error) {
 		return
 	}
 	o.reason = reason
-	o.bus.events.Put(bus.Event{Kind: bus.Disconnected, Err: err})
+	o.bus.events.Disconnected(err)
 }
 
 // outageReason returns the part of the text of err that is the same in each attempt. The text of a

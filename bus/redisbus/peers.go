@@ -3,93 +3,33 @@ package redisbus
 import (
 	"context"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/redis/go-redis/v9"
 
 	"github.com/dynpsrpc/dynpsrpc/bus"
+	"github.com/dynpsrpc/dynpsrpc/bus/redisbus/internal/resp"
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
 const (
 	// peerCheckInterval is the minimum time between two checks for psrpc processes.
 	peerCheckInterval = 250 * time.Millisecond
-	// maxPeerSigns is the maximum number of values of type [peerSign] that are collected for one
-	// check.
-	maxPeerSigns = 64
 	// peerExpiry is the time without frames after which watchPeers no longer watches a channel.
 	peerExpiry = 10 * time.Second
 	// psrpcPatience is the time after which this process stops leaving frames to psrpc processes if
 	// none of them has taken a lock. They may be suspended or too slow.
 	psrpcPatience = 10 * time.Second
-	// psrpcPause is the time that follows psrpcPatience. After it, this process leaves frames to
-	// psrpc processes again. It does so earlier if one of them takes a lock.
+	// psrpcPause is how long this process leaves no frames to psrpc processes after psrpcPatience
+	// has passed. The pause ends early if one of them takes a lock.
 	psrpcPause = 30 * time.Second
-	// maxChannelsPerCommand is the maximum number of channels in one PUBSUB NUMSUB command.
-	maxChannelsPerCommand = 256
 	// markerSuffix is added to the name of a channel to get the name of its marker channel, on
 	// which nothing is published. Each dynpsrpc process that competes for the frames of a channel
-	// subscribes to both. Redis tells how many processes subscribe to a channel, but not which
-	// ones. The difference between the two numbers is the number of psrpc processes.
+	// subscribes to both channels. Redis reports how many processes subscribe to a channel, but not
+	// which ones. The difference between the numbers for both channels is the number of psrpc
+	// processes.
 	markerSuffix = "|MARKER"
 )
-
-// peerSign is a reason to check which other processes subscribe to a channel: another process has
-// taken a lock, or this process has asked for many locks.
-type peerSign struct {
-	channel *channelState
-	// lostLock is the key of the lock that another process has taken. It is empty if the sign is
-	// that this process has asked for many locks.
-	lostLock string
-}
-
-// peerSigns collects values of type [peerSign] for the next call to checkPeers.
-type peerSigns struct {
-	// wakeup holds a value if signs is not empty.
-	wakeup chan struct{}
-	mu     sync.Mutex
-	signs  []peerSign
-}
-
-// onLock is called with the reply to a lock attempt on channel c. It counts the frame. If another
-// process has taken the lock, or if this process has asked for many locks, onLock makes watchPeers
-// check which other processes subscribe to the channel.
-func (p *peerSigns) onLock(c *channelState, frame []byte, taken bool) {
-	switch check := c.share.countFrame(); {
-	case !taken:
-		p.add(c, frame)
-	case check:
-		p.add(c, nil)
-	}
-}
-
-// add stores a sign for channel c and wakes watchPeers. If maxPeerSigns signs are already stored,
-// it does nothing. frame is the frame whose lock another process has taken, or nil.
-func (p *peerSigns) add(c *channelState, frame []byte) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if len(p.signs) >= maxPeerSigns {
-		return
-	}
-	sign := peerSign{channel: c}
-	if frame != nil {
-		sign.lostLock = lockKey(frame)
-	}
-	p.signs = append(p.signs, sign)
-	select {
-	case p.wakeup <- struct{}{}:
-	default:
-	}
-}
-
-func (p *peerSigns) take() []peerSign {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	signs := p.signs
-	p.signs = nil
-	return signs
-}
 
 // watchedChannel is what watchPeers knows about a queue for whose frames other processes compete.
 type watchedChannel struct {
@@ -99,7 +39,8 @@ type watchedChannel struct {
 	// which this value last changed.
 	frames  int64
 	changed time.Time
-	// psrpcSince is the time since which there are psrpc processes. It is zero if there are none.
+	// psrpcSince is the time of the check that first found psrpc processes. It is zero if the last
+	// check found none.
 	psrpcSince time.Time
 	// psrpcSeen is the last time at which a psrpc process is known to have taken a lock. It is also
 	// set when this process starts to leave frames to psrpc processes, so that they have
@@ -107,8 +48,8 @@ type watchedChannel struct {
 	psrpcSeen time.Time
 }
 
-// watchPeers limits how many queue frames this process takes of channels for which psrpc processes
-// compete (see [share]), until the bus is closed. If Redis denies a command or a marker channel, it
+// watchPeers runs until the bus is closed. On channels with psrpc processes, it limits how many
+// queue frames this process takes (see [share]). If Redis denies a command or a marker channel, it
 // removes all limits and returns.
 func (b *Bus) watchPeers() {
 	watched := map[*channelState]*watchedChannel{}
@@ -122,8 +63,8 @@ func (b *Bus) watchPeers() {
 			return
 		}
 		err := b.checkPeers(watched)
-		if hasCode(err, "NOPERM") || errors.Is(err, errors.PermissionDenied) {
-			b.options.logger.Warn("redis bus may take more than its share of the frames of a queue, because it"+
+		if resp.HasCode(err, "NOPERM") || errors.Is(err, errors.PermissionDenied) {
+			b.options.Logger.Warn("redis bus may take more than its share of the frames of a queue, because it"+
 				" cannot tell psrpc processes from others", "error", err)
 			for c := range watched {
 				unwatch(watched, c)
@@ -145,12 +86,13 @@ func unwatch(watched map[*channelState]*watchedChannel, c *channelState) {
 	delete(watched, c)
 }
 
-// checkPeers counts the subscribers of the channels in watched. If some of them are psrpc
-// processes, it limits how many frames of the channel this process takes. It adds the channels of
-// collected signs to watched if other processes subscribe to them, too. It removes channels that
-// have had no frames for peerExpiry or no longer have a queue subscriber here.
+// checkPeers counts the subscribers of the watched channels that have had frames since the last
+// check, and of the channels in b.peerSigns, where psrpc processes may be. If some subscribers are
+// psrpc processes, it limits how many frames of the channel this process takes. It begins to watch
+// a channel of peerSigns if other processes also subscribe to it. It no longer watches channels
+// that have had no frames for peerExpiry or have no queue subscriber here.
 func (b *Bus) checkPeers(watched map[*channelState]*watchedChannel) error {
-	ctx, cancel := context.WithTimeout(b.ctx, b.options.probeInterval)
+	ctx, cancel := context.WithTimeout(b.ctx, b.options.ProbeInterval)
 	defer cancel()
 	signs := b.peerSigns.take()
 	if !b.isConnected() {
@@ -195,7 +137,7 @@ func (b *Bus) checkPeers(watched map[*channelState]*watchedChannel) error {
 
 // watch subscribes to the marker channel of c and adds c to watched.
 func (b *Bus) watch(ctx context.Context, watched map[*channelState]*watchedChannel, c *channelState) error {
-	marker := bus.Channel{Name: strings.TrimPrefix(c.name, b.options.prefix) + markerSuffix}
+	marker := bus.Channel{Name: strings.TrimPrefix(c.name, b.options.Prefix) + markerSuffix}
 	subscription, err := b.Subscribe(ctx, marker, bus.Broadcast, func([]byte) {})
 	if err != nil {
 		return err

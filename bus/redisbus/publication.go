@@ -5,13 +5,17 @@ import (
 	"unsafe"
 
 	"github.com/dynpsrpc/dynpsrpc/bus"
+	"github.com/dynpsrpc/dynpsrpc/bus/redisbus/internal/resp"
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
+
+// maxPublishBatch is the maximum number of publications in a batch.
+const maxPublishBatch = 512
 
 // publication is a PUBLISH or SPUBLISH command for one frame, or the PUBSUB NUMSUB command that
 // precedes it while there are observers.
 type publication struct {
-	bus     *Bus
+	bus     *core
 	channel string
 	frame   []byte
 	report  bus.DeliveryReport
@@ -21,11 +25,13 @@ type publication struct {
 	counts bool
 }
 
-func (p publication) size() int { return len(p.frame) }
+// Size returns the length of the frame.
+func (p publication) Size() int { return len(p.frame) }
 
-func (p publication) write(w *bufio.Writer) {
+// Write writes the command.
+func (p publication) Write(w *bufio.Writer) {
 	if p.counts {
-		writeCommand(w, "pubsub", "numsub", p.channel)
+		resp.WriteCommand(w, "pubsub", "numsub", p.channel)
 		return
 	}
 	name := "publish"
@@ -35,24 +41,25 @@ func (p publication) write(w *bufio.Writer) {
 	// The conversion avoids copying the frame. It is safe because a published frame must not be
 	// modified.
 	//nolint:gosec // see above
-	writeCommand(w, name, p.channel, unsafe.String(unsafe.SliceData(p.frame), len(p.frame)))
+	resp.WriteCommand(w, name, p.channel, unsafe.String(unsafe.SliceData(p.frame), len(p.frame)))
 }
 
-// complete implements command. The reply to a PUBLISH is the number of receivers. complete passes
-// this number, or err, to the publisher's report.
-func (p publication) complete(receivers int64, err error) {
+// Complete implements pipeline.Command. The reply to a PUBLISH is the number of receivers. Complete
+// passes this number, or err, to the publisher's report. It passes bus.Unknown if Redis does not
+// count all receivers.
+func (p publication) Complete(receivers int64, err error) {
 	b := p.bus
 	if p.counts {
 		p.count.onReply(receivers, err)
 		return
 	}
 	if err != nil {
-		b.publishErrors.Add(1)
-		if isTransient(err) {
+		b.counters.PublishErrors.Add(1)
+		if resp.IsTransient(err) {
 			b.workers.Go(func() { b.topology.refresh(b.ctx) })
 		}
 	} else {
-		b.published.Add(1)
+		b.counters.Published.Add(1)
 	}
 	if p.report == nil {
 		return
@@ -72,7 +79,7 @@ func (p publication) complete(receivers int64, err error) {
 // reply from Redis.
 func channelError(operation, channel string, err error) error {
 	code := errors.Unavailable
-	if hasCode(err, "NOPERM") {
+	if resp.HasCode(err, "NOPERM") {
 		code = errors.PermissionDenied
 	}
 	return errors.NewErrorf(code, "redis bus: cannot %s channel %.200s: %w", operation, channel, err)

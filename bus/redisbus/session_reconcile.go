@@ -5,35 +5,20 @@ import (
 	"sync"
 	"time"
 
-	"github.com/dynpsrpc/dynpsrpc/bus"
+	"github.com/dynpsrpc/dynpsrpc/bus/redisbus/internal/resp"
 )
-
-// maxChannels is the maximum number of channels in one SUBSCRIBE or UNSUBSCRIBE command.
-const maxChannels = 512
-
-// subscribeCommand is a SUBSCRIBE or UNSUBSCRIBE command. Redis replies to the commands on a
-// connection in order. It either confirms the channels of a command one by one, in order, or
-// refuses the whole command.
-type subscribeCommand struct {
-	// subscribe reports whether the command is a SUBSCRIBE rather than an UNSUBSCRIBE.
-	subscribe bool
-	channels  []*channelState
-	// confirmed is the number of channels that Redis has confirmed. It is also the index of the
-	// channel that Redis confirms next.
-	confirmed int
-}
 
 // reconcileLoop waits for channels to become dirty and sends commands for them. It also probes the
 // connection. It returns when the session ends.
 func (s *session) reconcileLoop() {
 	openLocks := sync.OnceFunc(func() { s.workers.Go(s.openLocks) })
-	ticker := time.NewTicker(max(s.bus.options.probeInterval/probeTicks, 1))
+	ticker := time.NewTicker(max(s.bus.options.ProbeInterval/probeTicks, 1))
 	defer ticker.Stop()
-	prober := prober{session: s}
+	prober := prober{interval: s.bus.options.ProbeInterval, pushes: &s.pushes, replies: &s.sent.replies, ping: s.ping}
 	for {
 		var err error
 		select {
-		case <-s.locksWanted:
+		case <-s.locks.wanted:
 			openLocks()
 		case <-ticker.C:
 			err = prober.tick()
@@ -43,7 +28,7 @@ func (s *session) reconcileLoop() {
 			return
 		}
 		if err != nil {
-			s.fail(err)
+			s.Fail(err)
 			return
 		}
 	}
@@ -60,19 +45,30 @@ func (s *session) reconcile() error {
 		for _, channel := range command.channels {
 			args = append(args, channel.name)
 		}
-		writeCommand(s.pubsub.writer, args...)
+		resp.WriteCommand(s.pubsub.Writer, args...)
 	}
 	s.limitWrite()
-	if err := s.pubsub.writer.Flush(); err != nil {
+	if err := s.pubsub.Writer.Flush(); err != nil {
 		return fmt.Errorf("subscribing: %w", err)
 	}
 	return nil
 }
 
-// limitWrite makes writes to the pub/sub socket fail if they take longer than a probe interval.
+// limitWrite makes writes to the pub/sub connection fail if they take longer than a probe interval.
 func (s *session) limitWrite() {
 	// If this fails, the write fails too.
-	_ = s.pubsub.SetWriteDeadline(time.Now().Add(s.bus.options.probeInterval))
+	_ = s.pubsub.SetWriteDeadline(time.Now().Add(s.bus.options.ProbeInterval))
+}
+
+// ping sends a PING on the pub/sub connection. Redis accepts it on a connection that has subscribed
+// to channels, and no ACL for channels applies to it.
+func (s *session) ping() error {
+	s.limitWrite()
+	resp.WriteCommand(s.pubsub.Writer, "ping")
+	if err := s.pubsub.Writer.Flush(); err != nil {
+		return fmt.Errorf("sending PING: %w", err)
+	}
+	return nil
 }
 
 // commandName returns the name of the command to send, which depends on whether pub/sub is sharded.
@@ -90,17 +86,17 @@ func (s *session) commandName(subscribe bool) string {
 }
 
 // diff returns the commands needed for the dirty channels and marks the channels as clean. It
-// appends the commands to sentCommands before they are written, so that each reply can be matched
+// adds the commands to those sent before they are written, so that each reply can be matched
 // with its command.
 func (s *session) diff() []*subscribeCommand {
 	b := s.bus
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if s.supervisor.attached != s {
+	if s.group.attached != s {
 		return nil
 	}
 	var subscribe, unsubscribe, separately []*channelState
-	for _, c := range s.supervisor.dirty {
+	for _, c := range s.group.dirty {
 		c.dirty = false
 		switch desired := c.desiredLocked(); {
 		case desired == c.subscribeSent || desired && c.subscribeErr != nil:
@@ -119,51 +115,34 @@ func (s *session) diff() []*subscribeCommand {
 		c.subscribeSent = !c.subscribeSent
 		c.pendingReplies++
 	}
-	s.supervisor.dirty = nil
+	s.group.dirty = nil
 
 	maxPerCommand := maxChannels
 	if b.options.sharded { // a cluster refuses commands whose channels are in different slots
 		maxPerCommand = 1
 	}
-	first := len(s.sentCommands)
-	s.appendCommandsLocked(false, unsubscribe, maxPerCommand)
-	s.appendCommandsLocked(true, subscribe, maxPerCommand)
-	s.appendCommandsLocked(true, separately, 1)
-	return s.sentCommands[first:len(s.sentCommands):len(s.sentCommands)]
-}
-
-// appendCommandsLocked appends commands for all given channels to sentCommands, with at most
-// maxPerCommand channels in each.
-func (s *session) appendCommandsLocked(subscribe bool, channels []*channelState, maxPerCommand int) {
-	for len(channels) > 0 {
-		n := min(maxPerCommand, len(channels))
-		s.sentCommands = append(s.sentCommands, &subscribeCommand{subscribe: subscribe, channels: channels[:n]})
-		channels = channels[n:]
-	}
+	first := len(s.sent.commands)
+	s.sent.addLocked(false, unsubscribe, maxPerCommand)
+	s.sent.addLocked(true, subscribe, maxPerCommand)
+	s.sent.addLocked(true, separately, 1)
+	return s.sent.commands[first:len(s.sent.commands):len(s.sent.commands)]
 }
 
 // onConfirmed handles the confirmation that Redis sends for each channel of a SUBSCRIBE or
-// UNSUBSCRIBE command. Redis confirms the channels in the order in which they were sent. The
-// confirmation must therefore be that of the first unconfirmed channel of the oldest command. Any
-// other confirmation ends the session.
-func (s *session) onConfirmed(confirmation push) {
+// UNSUBSCRIBE command. A confirmation that the session does not expect ends it.
+func (s *session) onConfirmed(confirmation resp.Push) {
 	b := s.bus
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if s.supervisor.attached != s {
+	if s.group.attached != s {
 		return
 	}
-	if len(s.sentCommands) == 0 || s.sentCommands[0].channels[s.sentCommands[0].confirmed].name != string(confirmation.channel) {
+	c := s.sent.confirmLocked(confirmation.Channel)
+	if c == nil {
 		// For example, a cluster sends an unsolicited SUNSUBSCRIBE when a channel's slot moves to
 		// another node. The supervisor replaces the failed session.
-		s.fail(fmt.Errorf("unexpected %s of channel %.200s from redis", confirmation.kind, confirmation.channel))
+		s.Fail(fmt.Errorf("unexpected %s of channel %.200s from redis", confirmation.Kind, confirmation.Channel))
 		return
-	}
-	s.confirmations.Add(1)
-	command := s.sentCommands[0]
-	c := command.channels[command.confirmed]
-	if command.confirmed++; command.confirmed == len(command.channels) {
-		s.sentCommands = s.sentCommands[1:]
 	}
 	c.pendingReplies--
 	c.notifyLocked()
@@ -176,23 +155,24 @@ func (s *session) onConfirmed(confirmation push) {
 func (s *session) onRefused(err error) {
 	b := s.bus
 	b.mu.Lock()
-	if s.supervisor.attached != s || len(s.sentCommands) == 0 {
+	var command *subscribeCommand
+	if s.group.attached == s {
+		command = s.sent.refuseLocked()
+	}
+	if command == nil {
 		b.mu.Unlock()
-		s.fail(fmt.Errorf("error reply without a command: %w", err))
+		s.Fail(fmt.Errorf("error reply without a command: %w", err))
 		return
 	}
-	s.confirmations.Add(1)
-	command := s.sentCommands[0]
-	s.sentCommands = s.sentCommands[1:]
 	for _, c := range command.channels {
 		c.subscribeSent = !command.subscribe
 		c.pendingReplies--
 		switch {
 		case len(command.channels) > 1:
 			c.subscribeAlone = true
-		case isTransient(err):
+		case resp.IsTransient(err):
 			c.subscribeAlone = true
-			b.workers.Go(func() { b.reassignNode(c) })
+			b.workers.Go(func() { b.reassign(c) })
 			continue
 		default:
 			c.subscribeErr = channelError("subscribe to", c.name, err)
@@ -201,7 +181,7 @@ func (s *session) onRefused(err error) {
 		c.notifyLocked()
 	}
 	b.mu.Unlock()
-	if len(command.channels) == 1 && !isTransient(err) {
-		b.events.Put(bus.Event{Kind: bus.Dropped, Channel: command.channels[0].name, Err: err})
+	if len(command.channels) == 1 && !resp.IsTransient(err) {
+		b.events.Dropped(command.channels[0].name, 0, err)
 	}
 }

@@ -148,7 +148,8 @@ func testShare(t *testing.T, ownPeers, psrpcPeers int, newClient func() redis.Un
 // 64 frames are on their way, and two dynpsrpc processes also compete with each other.
 func TestBus_SharesUnderFullLoad(t *testing.T) {
 	t.Parallel()
-	const publishers, frames = 64, 2000
+	// Most of the time it takes 3 s. It takes longer if other programs use the processors.
+	const publishers, frames, limit = 64, 2000, time.Minute
 	server := testenv.Redis(t)
 	var next atomic.Int64
 	publisher := connect(t, server)
@@ -184,7 +185,7 @@ func TestBus_SharesUnderFullLoad(t *testing.T) {
 			t.Logf("%.0f %% of the frames after %v", 100*share, time.Since(joined))
 			return
 		}
-		require.Less(t, time.Since(joined), waitTimeout, "the psrpc processes do not get their share")
+		require.Less(t, time.Since(joined), limit, "the psrpc processes do not get their share")
 	}
 }
 

@@ -10,7 +10,7 @@ import (
 )
 
 type subscription struct {
-	bus        *Bus
+	bus        *core
 	channel    *channelState
 	subscriber *fanout.Subscriber
 	once       sync.Once
@@ -19,10 +19,17 @@ type subscription struct {
 var (
 	_ bus.Multiplexed     = (*subscription)(nil)
 	_ bus.RefusalNotifier = (*subscription)(nil)
+
+	_ fanout.RenewalNotifier = (*subscription)(nil)
 )
 
 // NotifyRefused implements bus.RefusalNotifier. Redis refuses a frame by refusing its lock.
 func (s *subscription) NotifyRefused(handler bus.Handler) { s.subscriber.NotifyRefused(handler) }
+
+// NotifyRenewed implements fanout.RenewalNotifier.
+func (s *subscription) NotifyRenewed(handler func()) {
+	s.bus.events.NotifyRenewed(s.subscriber, handler)
+}
 
 // Subscribers implements bus.Multiplexed. All subscriptions of this bus to the channel share one
 // pub/sub connection, which Redis counts as one receiver.
@@ -35,8 +42,9 @@ func (s *subscription) Close() { s.once.Do(s.close) }
 
 func (s *subscription) close() {
 	b, c := s.bus, s.channel
+	b.events.IgnoreRenewed(s.subscriber)
 	b.mu.Lock()
-	last, session := c.hasOneSubscriberLocked(), c.supervisor.attached
+	last, session := c.hasOneSubscriberLocked(), c.group.attached
 	if last {
 		c.draining = true
 		c.markDirtyLocked()

@@ -3,47 +3,52 @@ package redisbus
 import (
 	"context"
 	"fmt"
-	"math/rand/v2"
 	"sync/atomic"
 	"time"
 
 	"github.com/dynpsrpc/dynpsrpc/bus"
 	"github.com/dynpsrpc/dynpsrpc/errors"
+	"github.com/dynpsrpc/dynpsrpc/internal/backoff"
 )
 
-// minRetryPause and maxRetryPause limit the pause between two attempts to connect or to take a
-// lock. Between attempts to connect, random jitter shortens the pause by up to half.
-const minRetryPause, maxRetryPause = 25 * time.Millisecond, 400 * time.Millisecond
+// minReplacementPause and maxReplacementPause limit the pause between two replacements of a session
+// whose server is read-only.
+const minReplacementPause, maxReplacementPause = time.Second, time.Minute
 
 // supervisor maintains a session with one Redis server. With sharded pub/sub, this is the server
 // that currently owns the supervisor's shard. The supervisor never repairs a failed session but
 // replaces it with a new one. After a failure it is unknown which commands Redis has executed, so
 // starting over is the only safe recovery.
 type supervisor struct {
-	bus *Bus
-	// channel is one of the channels of the supervisor's shard. It matters only if pub/sub is
-	// sharded.
+	// channelGroup contains the channels of the supervisor.
+	channelGroup
+
+	bus *core
+	// channel is any channel of the supervisor's shard. It is used to find the server of the shard
+	// if pub/sub is sharded.
 	channel string
 	// lastActive is the session that was activated most recently. That session may have ended.
 	// lastActive is not nil once the supervisor has been added to the bus.
 	lastActive atomic.Pointer[session]
-	// outage is the error of the last attempt to connect again. It is nil if there has been no such
-	// attempt since the last session was activated.
+	// outage is the error of the last failed attempt to reconnect. It is nil if no attempt has
+	// failed since the last session was activated.
 	outage atomic.Pointer[error]
 
-	// Bus.mu guards the fields below.
+	// core.mu guards the fields below.
 
-	// attached is the session on which new channels are subscribed. It becomes active once Redis
-	// has confirmed its subscriptions.
-	attached *session
-	// dirty lists the channels that are waiting for the reconcile loop of the attached session.
-	dirty []*channelState
 	// nextReplacement is the earliest time at which a session may be replaced because its server is
 	// read-only.
 	nextReplacement time.Time
 	// replacementPause is the pause after the next replacement of a session whose server is
 	// read-only.
 	replacementPause time.Duration
+}
+
+// newSupervisor returns a supervisor without a session. channel is any channel of its shard.
+func newSupervisor(b *core, channel string) *supervisor {
+	sup := &supervisor{bus: b, channel: channel}
+	sup.replaceReadOnlyLocked = sup.replaceReadOnlySessionLocked
+	return sup
 }
 
 // supervise waits for s to end and replaces it with a new session, which it then supervises in the
@@ -56,12 +61,12 @@ func (sup *supervisor) supervise(s *session) {
 		if b.ctx.Err() != nil {
 			return
 		}
-		b.disconnects.Add(1)
-		b.events.Put(bus.Event{Kind: bus.Disconnected, Err: s.err()})
+		b.counters.Disconnects.Add(1)
+		b.events.Disconnected(s.Err())
 		if s = sup.reconnect(); s == nil {
 			return
 		}
-		b.events.Put(bus.Event{Kind: bus.Reconnected})
+		b.events.Reconnected()
 	}
 }
 
@@ -70,7 +75,8 @@ func (sup *supervisor) supervise(s *session) {
 // moment after Redis has restarted.
 func (sup *supervisor) reconnect() *session {
 	outage := outageEvents{bus: sup.bus, start: time.Now()}
-	for pause := minRetryPause; ; pause = min(2*pause, maxRetryPause) {
+	pauses := backoff.Backoff{Min: minRetryPause, Max: maxRetryPause}
+	for attempt := 1; ; attempt++ {
 		s, err := sup.connect(sup.bus.ctx)
 		if err == nil {
 			sup.outage.Store(nil)
@@ -82,21 +88,22 @@ func (sup *supervisor) reconnect() *session {
 			err = errors.NewErrorf(errors.Unavailable, "%v", err)
 		}
 		sup.outage.Store(&err)
-		if !sup.bus.sleep(pause/2 + rand.N(pause/2)) { //nolint:gosec // jitter does not need secure random numbers
+		if !sup.bus.sleep(pauses.Jittered(attempt)) {
 			return nil
 		}
 	}
 }
 
-// session returns the session to use. It returns an error if that session has ended. The error
-// contains the reason why the bus has not connected again so far.
+// session returns the session to use. It returns an error if that session has ended. The error says
+// why the last attempt to reconnect has failed. Before the first attempt, it says why the session
+// has ended.
 func (sup *supervisor) session() (*session, error) {
 	s := sup.lastActive.Load()
 	err := s.ctx.Err()
 	if err == nil {
 		return s, nil
 	}
-	if err = s.err(); errors.Is(err, bus.ErrClosed) {
+	if err = s.Err(); errors.Is(err, bus.ErrClosed) {
 		return nil, err
 	}
 	if outage := sup.outage.Load(); outage != nil {
@@ -118,10 +125,10 @@ func (sup *supervisor) connect(ctx context.Context) (*session, error) {
 		if err := sup.waitReconciled(ctx, s, c); err != nil {
 			s.failToConnect(err)
 			s.discard()
-			return nil, s.err()
+			return nil, s.Err()
 		}
 	}
-	if b.hasQueues(sup) {
+	if b.hasQueues(&sup.channelGroup) {
 		s.requestLocks()
 	}
 	sup.lastActive.Store(s)
@@ -134,9 +141,9 @@ func (sup *supervisor) connect(ctx context.Context) (*session, error) {
 // bus with very many channels thus gets the time it needs.
 func (sup *supervisor) waitReconciled(ctx context.Context, s *session, c *channelState) error {
 	timeout := sup.bus.options.connectTimeout
-	reconciled := func() (bool, error) { return c.supervisor != sup || c.reconciledLocked(), nil }
+	reconciled := func() (bool, error) { return c.group != &sup.channelGroup || c.reconciledLocked(), nil }
 	for {
-		before := s.confirmations.Load()
+		before := s.sent.replies.Load()
 		waitCtx, cancel := context.WithTimeout(ctx, timeout)
 		err := sup.bus.waitForChannel(waitCtx, s, c, reconciled)
 		timedOut := waitCtx.Err() != nil && ctx.Err() == nil
@@ -144,7 +151,7 @@ func (sup *supervisor) waitReconciled(ctx context.Context, s *session, c *channe
 		switch {
 		case err == nil || !timedOut:
 			return err
-		case s.confirmations.Load() == before:
+		case s.sent.replies.Load() == before:
 			return fmt.Errorf("no channel has been confirmed for %v", timeout)
 		}
 	}
@@ -160,11 +167,11 @@ func (sup *supervisor) openSession(ctx context.Context) (*session, error) {
 	if err != nil {
 		return nil, nodeError(b.client, err)
 	}
-	s := newSession(sup, node.WithTimeout(b.options.probeInterval))
+	s := newSession(b, &sup.channelGroup, node.WithTimeout(b.options.ProbeInterval))
 	sup.attach(s)
-	if err := s.openSockets(ctx); err != nil {
+	if err := s.openConns(ctx); err != nil {
 		s.failToConnect(err)
-		return nil, s.err()
+		return nil, s.Err()
 	}
 	s.start()
 	return s, nil
@@ -180,7 +187,7 @@ func (sup *supervisor) attach(s *session) {
 	sup.attached = s
 	sup.dirty = nil
 	for _, c := range b.channels {
-		if c.supervisor != sup {
+		if c.group != &sup.channelGroup {
 			continue
 		}
 		c.resetLocked()
@@ -189,4 +196,20 @@ func (sup *supervisor) attach(s *session) {
 		}
 		b.deleteIfUnusedLocked(c)
 	}
+}
+
+// replaceReadOnlySessionLocked replaces the session after its server has become a replica and
+// refuses locks. New connections lead to the new master, but the existing ones stay open until the
+// session is replaced. The server may also be read-only on purpose, so the pause between two
+// replacements doubles each time. During the pause, replaceReadOnlySessionLocked does nothing.
+func (sup *supervisor) replaceReadOnlySessionLocked() {
+	if time.Now().Before(sup.nextReplacement) {
+		return
+	}
+	if time.Since(sup.nextReplacement) > maxReplacementPause {
+		sup.replacementPause = minReplacementPause
+	}
+	sup.nextReplacement = time.Now().Add(sup.replacementPause)
+	sup.replacementPause = min(2*sup.replacementPause, maxReplacementPause)
+	sup.lastActive.Load().Fail(errors.New("the server has become a replica"))
 }

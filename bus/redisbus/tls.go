@@ -19,20 +19,15 @@ type tlsFiles struct{ ca, cert, key string }
 func takeTLSFiles(query url.Values) (tlsFiles, error) {
 	var files tlsFiles
 	for name, file := range map[string]*string{"tls_ca": &files.ca, "tls_cert": &files.cert, "tls_key": &files.key} {
-		values := query[name]
-		query.Del(name)
-		if len(values) == 0 {
+		var found bool
+		if *file, found = busurl.Take(query, name); !found {
 			continue
 		}
-		*file = values[len(values)-1]
 		if *file == "" || busurl.IsSecret(*file) {
 			return files, fmt.Errorf("parameter %s must be the name of a file", name)
 		}
 	}
-	if (files.cert == "") != (files.key == "") {
-		return files, errors.New("tls_cert and tls_key need each other")
-	}
-	return files, nil
+	return files, busurl.CheckKeyPair(files.cert, files.key)
 }
 
 // apply adds the content of the files to config, which is nil if the URL does not specify TLS.

@@ -11,8 +11,12 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/dynpsrpc/dynpsrpc/bus/redisbus/internal/resp"
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
+
+// maxChannelsPerCommand is the maximum number of channels in one PUBSUB NUMSUB command.
+const maxChannelsPerCommand = 256
 
 // topology hides the differences between a single server, a Cluster, and a Cluster with sharded
 // pub/sub. It determines which node handles a channel and which node stores a lock.
@@ -29,8 +33,8 @@ type topology interface {
 	// lockNodes returns all nodes that store locks, by node key. The node argument is the session's
 	// own node.
 	lockNodes(ctx context.Context, node *redis.Client) map[string]*redis.Client
-	// lockClient returns a client that follows redirections. The bus uses it to take a lock after a
-	// node has refused to do so. cause is the error that the node returned.
+	// lockClient returns a client that follows redirections. The bus uses it to take a lock that a
+	// node has refused. cause is the error that the node returned.
 	lockClient(cause error) redis.UniversalClient
 	// close closes the client that the topology has created, if there is one. It does not close
 	// the client that was passed to [New].
@@ -96,7 +100,7 @@ func (s single) lockNodes(_ context.Context, node *redis.Client) map[string]*red
 // lockClient returns a cluster client if cause shows that the server is a node of a cluster, and
 // the client passed to New otherwise. It creates the cluster client when it is first needed.
 func (s single) lockClient(cause error) redis.UniversalClient {
-	if !hasCode(cause, "MOVED") && !hasCode(cause, "ASK") {
+	if !resp.HasCode(cause, "MOVED") && !resp.HasCode(cause, "ASK") {
 		return s.client
 	}
 	if client := s.cluster.Load(); client != nil {
@@ -127,11 +131,11 @@ func (s single) subscribers(ctx context.Context, channels map[string]bool) (map[
 	return subscribers, addSubscribers(ctx, s.client.PubSubNumSub, channels, subscribers)
 }
 
-// numSub sends a command that counts the connections to one node that subscribe to each channel.
+// numSub asks one node how many of its connections subscribe to each channel.
 type numSub func(ctx context.Context, channels ...string) *redis.MapStringIntCmd
 
-// addSubscribers counts the connections to one node that subscribe to each of the channels. It adds
-// the counts to those in subscribers.
+// addSubscribers asks one node how many of its connections subscribe to each of the channels. It
+// adds the numbers to those in subscribers.
 func addSubscribers(ctx context.Context, count numSub, channels map[string]bool, subscribers map[string]int64) error {
 	for names := range slices.Chunk(slices.Collect(maps.Keys(channels)), maxChannelsPerCommand) {
 		counts, err := count(ctx, names...).Result()
@@ -202,8 +206,8 @@ func (c cluster) refresh(ctx context.Context) { c.client.ReloadState(ctx) }
 
 // shardedCluster is the topology of a Redis Cluster with sharded pub/sub. Like keys, channels
 // belong to slots. The bus subscribes and publishes to a channel on the master that owns the
-// channel's slot. Frames are not forwarded to other shards, so the number of receivers in a reply
-// is complete.
+// channel's slot. Frames are not forwarded to other shards, so the number of receivers in the reply
+// to SPUBLISH is complete.
 type shardedCluster struct{ cluster }
 
 func (s shardedCluster) nodeKey(ctx context.Context, channel string) (string, error) {

@@ -4,7 +4,7 @@
 //	psrpc up &
 //	psrpc call Greeter/Hello name=Ada
 //
-// The command psrpc help lists what else it does. docs/cli.md describes every verb and flag.
+// The command psrpc help lists what else it does. docs/cli.md describes every subcommand and flag.
 package main
 
 import (
@@ -22,8 +22,8 @@ func main() { os.Exit(run()) }
 func run() int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	// After the first signal, the verb has time to end in an orderly way. A second signal kills the
-	// process, because stop restores the default behavior.
+	// After the first signal, the running subcommand can still end in an orderly way. A second
+	// signal kills the process, because stop restores the default behavior.
 	context.AfterFunc(ctx, stop)
 	return verbs.Run(ctx, app.New(), os.Args[1:])
 }

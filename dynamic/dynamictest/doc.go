@@ -18,7 +18,8 @@
 //
 // # Time
 //
-// The fixtures work in a bubble of testing/synctest, in which timeouts pass at once.
+// The fixtures work in a bubble of testing/synctest. Time is simulated there, so a test does not
+// have to wait for timeouts.
 //
 // # Concurrency
 //

@@ -15,9 +15,9 @@ import (
 // Fixture is a server that serves one service, and a conn that can call it. They are closed when
 // the test ends.
 type Fixture struct {
-	// Bus connects the servers and conns. A test may set it to another bus, for example to give a
-	// conn a link of its own. Servers and conns that are added afterwards then use that bus. The
-	// fixture does not close it.
+	// Bus connects the servers and conns. If a test sets another bus, servers and conns that are
+	// added later use that one. A conn can thus get a connection of its own. The fixture does not
+	// close such a bus.
 	Bus bus.Bus
 	// Server is the first server. Its ID is SRV_test1.
 	Server *dynamic.Server
@@ -100,7 +100,7 @@ func (f *Fixture) AddServer(
 	server := dynamic.NewServer(f.Bus, dynamic.WithLogger(f.logger), id,
 		dynamic.ServerOptions(f.options.server...), dynamic.ServerOptions(opts...))
 	f.servers = append(f.servers, server)
-	register := append([]dynamic.RegisterOption{dynamic.AllowMissing()}, f.options.register...)
+	register := append([]dynamic.ServiceOption{dynamic.AllowMissing()}, f.options.register...)
 	registration, err := server.Register(f.service, handlers, register...)
 	f.require(err)
 	return server, registration

@@ -13,7 +13,7 @@ type options struct {
 	bus      bus.Bus
 	registry *registry.Registry
 	server   []dynamic.ServerOption
-	register []dynamic.RegisterOption
+	register []dynamic.ServiceOption
 	conn     []dynamic.ConnOption
 }
 
@@ -33,7 +33,7 @@ func WithServerOptions(opts ...dynamic.ServerOption) Option {
 
 // WithRegisterOptions adds options for the registration of the service on all servers of the
 // fixture.
-func WithRegisterOptions(opts ...dynamic.RegisterOption) Option {
+func WithRegisterOptions(opts ...dynamic.ServiceOption) Option {
 	return func(o *options) { o.register = append(o.register, opts...) }
 }
 

@@ -18,12 +18,14 @@ const (
 //
 // hyperpb v0.1.3 is not memory-safe for all inputs, so any client could crash a server with one
 // malformed request. It reads beyond the end of a request if a field in a nested message is
-// truncated. It may also take the value of one field of a oneof for a memory address in another.
+// truncated. In a oneof, it may also mistake the value of one field for a memory address that
+// another field contains.
 //
-// The filter therefore parses the whole request and admits only what is known to be safe: canonical
-// varints, small field numbers and limited nesting, without maps, groups, extensions and oneofs of
-// more than one field. The fuzz tests of this package show that hyperpb and dynamicpb agree on such
-// requests. dynamicpb decodes everything else, so a filter that is too strict only costs time.
+// The filter therefore parses the whole request and admits only what is known to be safe. Varints
+// must be canonical, field numbers small, and nesting limited. Maps, groups, extensions and oneofs
+// of more than one field are rejected. The fuzz tests of this package show that hyperpb and
+// dynamicpb agree on such requests. dynamicpb decodes everything else, so a filter that is too
+// strict only costs time.
 type filter struct {
 	// fields contains the rule for each field number. It is indexed by the number.
 	fields []field
@@ -65,9 +67,8 @@ var wireTypes = [...]protowire.Type{
 	fixed64: protowire.Fixed64Type, textOrBytes: protowire.BytesType, message: protowire.BytesType,
 }
 
-// newFilter returns the filter for a message type. If filters already contains this filter,
-// newFilter returns it, and otherwise adds the new filter. As a result, a recursive type can refer
-// to its own filter.
+// newFilter returns the filter for a message type. It takes the filter from filters or, if it is
+// missing there, creates and adds it. The filter of a recursive type can thus refer to itself.
 func newFilter(descriptor protoreflect.MessageDescriptor, filters map[protoreflect.MessageDescriptor]*filter) *filter {
 	if known := filters[descriptor]; known != nil {
 		return known
@@ -143,8 +144,8 @@ func (f *filter) admits(encoded []byte, depth int) bool {
 	return true
 }
 
-// admitsField reports whether hyperpb may decode a field. value contains the whole value of the
-// field. For the meaning of depth, see the method admits.
+// admitsField reports whether hyperpb may decode a field. value is the encoded value of the field,
+// without a length prefix. For the meaning of depth, see the method admits.
 func (f *filter) admitsField(number protowire.Number, wireType protowire.Type, value []byte, depth int) bool {
 	var rule field
 	if int(number) < len(f.fields) {
@@ -179,8 +180,9 @@ func admitsPacked(values []byte, kind valueKind) bool {
 	return true
 }
 
-// consumeValue returns the value at the start of encoded and the number n of bytes that the value
-// occupies, including a length prefix. n is zero if the value is malformed, truncated or a group.
+// consumeValue returns the value at the start of encoded, without its length prefix. n is the
+// number of bytes that the prefix and the value occupy. It is zero if the value is malformed,
+// truncated or a group.
 func consumeValue(encoded []byte, wireType protowire.Type) (value []byte, n int) {
 	switch wireType {
 	case protowire.VarintType:

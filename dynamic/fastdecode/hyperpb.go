@@ -10,9 +10,9 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 )
 
-// compile returns a decoder that uses hyperpb. It must be used only for messages that pass the
-// filter (see [filter]). If hyperpb cannot compile the message type, hyperpb panics, and compile
-// recovers the panic and returns nil.
+// compile returns a decoder that uses hyperpb. The decoder must be used only for messages that pass
+// the filter (see [filter]). hyperpb panics if it cannot compile the message type; compile then
+// returns nil.
 func compile(request protoreflect.MessageDescriptor) (fast decoder) {
 	defer func() {
 		if recover() != nil {

@@ -14,7 +14,7 @@ import (
 // receives. The decoded messages are read-only. The handler must take a proto.Message; otherwise,
 // Register returns an error. The option may be used for several handlers. Each handler compiles its
 // own parser when it is registered. This takes about as long as decoding a few requests.
-func Requests() dynamic.DecoderOption {
+func Requests() dynamic.HandlerOption {
 	return dynamic.WithMethodDecoder(func(method *registry.Method) (decoder, error) {
 		return newDecoder(method.Input(), method.Service())
 	})

@@ -11,13 +11,13 @@ import (
 )
 
 // Drain makes a server take no new requests; see [dynamic.Server.Drain]. It returns once the bus
-// delivers no more of them to the server. It does not wait for the requests that the server is
+// delivers no more requests to the server. It does not wait for the requests that the server is
 // handling; ask for their number with [Fleet.Servers] and [PartStats]. Draining a drained server
 // changes nothing.
 //
 // Drain, [Fleet.Resume], [Fleet.SetLogLevel] and [Fleet.ReloadPlugin] work only on servers whose
-// programs use [WithAdmin]. Otherwise, they return errors.ErrNoResponse. If the function passed to
-// [WithAuthorize] does not permit the change, they return that function's error.
+// programs use [WithAdmin]. For other servers, they return errors.ErrNoResponse. If the function
+// passed to [WithAuthorize] does not permit the change, they return that function's error.
 func (f *Fleet) Drain(ctx context.Context, serverID string) (State, error) {
 	response, err := administer[drainRequest, drainResponse](ctx, f, serverID, "Drain", &drainRequest{})
 	if err != nil {

@@ -19,14 +19,14 @@ type adminOptions struct {
 // AdminOption configures [WithAdmin].
 type AdminOption func(*adminOptions)
 
-// LogLevel lets clients set the minimum level of the messages that the program logs. level must be
-// the variable that the program's slog handler uses.
+// LogLevel lets clients set the minimum level of the messages that the program logs. The program's
+// slog handler must take its level from the variable level.
 func LogLevel(level *slog.LevelVar) AdminOption {
 	return func(o *adminOptions) { o.level = level }
 }
 
-// ReloadPlugin lets clients load a plugin again. The function reload must load the plugin with the
-// name from where it was found, and return its new state. Calls may be concurrent.
+// ReloadPlugin lets clients load a plugin again. The function reload must load the named plugin
+// again from where it was found, and return its new state. It must be safe for concurrent use.
 func ReloadPlugin(reload func(ctx context.Context, name string) (Plugin, error)) AdminOption {
 	return func(o *adminOptions) { o.reload = reload }
 }
@@ -42,8 +42,8 @@ func newAdminOptions(opts []AdminOption) *adminOptions {
 }
 
 // WithAdmin lets clients drain and resume the server (see [Fleet.Drain]), and make the changes that
-// the options permit. [Serve] fails without [WithAuthorize], because its function must decide which
-// clients may do so. Every permitted change is logged, with its error if it has failed.
+// the options permit. The function passed to [WithAuthorize] decides which clients may do so;
+// without it, [Serve] fails. Every permitted change is logged, with its error if it has failed.
 //
 // By default, nobody can change the server.
 func WithAdmin(opts ...AdminOption) ServeOption {
@@ -60,8 +60,8 @@ func (s *Status) adminHandlers() dynamic.Handlers {
 	}
 }
 
-// adminHandler returns a handler that checks whether the client may use the verb, calls handle, and
-// logs what the client has done.
+// adminHandler returns the handler for the requests of a verb. The handler checks that the client
+// may make them, calls handle, and logs the request.
 func adminHandler[Request, Response any](
 	s *Status, verb Verb, handle func(ctx context.Context, request *Request) (*Response, error),
 ) dynamic.Handler {
@@ -82,8 +82,9 @@ func adminHandler[Request, Response any](
 }
 
 func (s *Status) drain(ctx context.Context, _ *drainRequest) (*drainResponse, error) {
-	// The canceled context keeps Drain from waiting for handlers. The client can see from the counters
-	// when the last one has returned. Drain still waits until the bus delivers no more requests.
+	// With a canceled context, Drain does not wait for handlers. It still waits until the bus
+	// delivers no more requests. The client can see from the counters when the last handler has
+	// returned.
 	ctx, cancel := context.WithCancel(ctx)
 	cancel()
 	if err := s.server.Drain(ctx); err != nil && !errors.Is(err, context.Canceled) {

@@ -71,13 +71,21 @@ func TestAdmin(t *testing.T) {
 	require.Error(t, err)
 }
 
-// Clients cannot change a server without WithAdmin, and WithAdmin requires WithAuthorize.
+// WithAdmin and WithTap must require WithAuthorize, so that a program decides who may change or
+// watch a server.
+func TestServe_WithAdminAndWithTapNeedWithAuthorize(t *testing.T) {
+	t.Parallel()
+	for name, opt := range map[string]ServeOption{"WithAdmin": WithAdmin(), "WithTap": WithTap()} {
+		_, err := Serve(dynamic.NewServer(nil), opt)
+		requireCode(t, errors.InvalidArgument, err)
+		assert.Contains(t, err.Error(), name)
+		assert.Contains(t, err.Error(), "WithAuthorize")
+	}
+}
+
+// Clients cannot change a server without WithAdmin.
 func TestAdmin_OnlyIfPermitted(t *testing.T) {
 	t.Parallel()
-	_, err := Serve(dynamic.NewServer(nil), WithAdmin())
-	requireCode(t, errors.InvalidArgument, err)
-	assert.Contains(t, err.Error(), "WithAuthorize")
-
 	permit := WithAuthorize(func(context.Context, Verb) error { return nil })
 	for name, tt := range map[string]struct {
 		opts []ServeOption

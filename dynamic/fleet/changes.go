@@ -18,10 +18,10 @@ type ChangeStream struct {
 	ended chan struct{}
 }
 
-// Changes subscribes to what changes on the servers of the bus. When Changes returns, the bus has
+// Changes subscribes to the changes of all servers of the bus. It returns once the bus has
 // confirmed the subscription. To follow the state of a fleet, subscribe first and then ask with
 // [Fleet.Servers], so that no change between the two is missed. A server that is killed publishes
-// nothing.
+// no change.
 //
 // The stream ends when ctx ends, when the conn is closed, or at [ChangeStream.Close]. Changes
 // returns the errors of [dynamic.Client.Subscribe].
@@ -37,7 +37,8 @@ func (f *Fleet) Changes(ctx context.Context) (*ChangeStream, error) {
 		defer close(s.ended)
 		defer close(s.changes)
 		for update := range updates.Channel() {
-			// After the end of the stream, the changes that are still in the channel are dropped.
+			// Once the stream has ended, s.changes may have no reader. The remaining updates are
+			// then dropped.
 			select {
 			case s.changes <- fromMessage[Change](update):
 			case <-ctx.Done():
@@ -55,7 +56,7 @@ func (s *ChangeStream) Channel() <-chan *Change { return s.changes }
 // is active and after Close.
 func (s *ChangeStream) Err() error { return s.updates.Err() }
 
-// Dropped returns the number of changes that were lost because nobody read them in time.
+// Dropped returns the number of changes that were lost because the channel was not read in time.
 func (s *ChangeStream) Dropped() uint64 { return s.updates.Stats().Dropped }
 
 // Close ends the stream. Its error is that of [dynamic.Subscription]'s Close.

@@ -34,7 +34,7 @@ func TestChanges_Arrive(t *testing.T) {
 	assert.Zero(t, changes.Dropped())
 }
 
-// A ChangeStream must end even if nobody reads its changes.
+// A ChangeStream must end even if its changes are not read.
 func TestChanges_End(t *testing.T) {
 	t.Parallel()
 	for name, end := range map[string]func(cancel context.CancelFunc, f *Fleet){

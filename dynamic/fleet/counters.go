@@ -16,16 +16,18 @@ import (
 
 const (
 	// maxErrorCodes is the maximum number of error codes that are counted separately for a method.
-	// Handlers may use codes of their own. Further codes are counted as unknown.
+	// Handlers may use codes of their own, so the number is limited. Further codes are counted as
+	// unknown.
 	maxErrorCodes = 64
 	// maxText is the maximum number of bytes of an error text in an answer.
 	maxText = 200
 )
 
 // methodCounters counts what a server does with the requests of one method. It implements
-// [dynamic.MethodRecorder]. A successful call costs six atomic additions and no lock. The numbers
-// of successful and of running calls are not counted: they follow from the others, because each
-// call that has ended is in one bucket, and a failed one also in errors.
+// [dynamic.MethodRecorder]. A successful call costs five atomic additions and no lock.
+//
+// The numbers of successful and of running calls are computed when they are asked for. Each call
+// that has ended is in one bucket, and each failed call is also in errors.
 type methodCounters struct {
 	started, requestBytes, responseBytes atomic.Uint64
 	notRun, declined, expired, panics    atomic.Uint64
@@ -52,7 +54,8 @@ func (c *methodCounters) RecordEnd(end dynamic.CallEnd) {
 	c.observe(max(int64(end.Duration), 0))
 	c.requestBytes.Add(uint64(end.RequestBytes))   //nolint:gosec // sizes are not negative
 	c.responseBytes.Add(uint64(end.ResponseBytes)) //nolint:gosec // sizes are not negative
-	// lastCall changes at most once per millisecond, because a load costs less than a store.
+	// lastCall is updated at most once per millisecond, because an atomic load costs less than a
+	// store.
 	if at := end.Time.UnixNano(); at-c.lastCall.Load() > int64(time.Millisecond) {
 		c.lastCall.Store(at)
 	}
@@ -162,8 +165,8 @@ func (c *methodCounters) stats(withText bool) *Stats {
 // shorten cuts a text to maxText bytes.
 func shorten(text string) string { return cut(text, maxText) }
 
-// cut cuts a text to a number of bytes, at the end of a character. The result does not keep the rest
-// in memory.
+// cut shortens a text to the given number of bytes, or to slightly fewer so as not to split a
+// character. The result does not keep the rest in memory.
 func cut(text string, most int) string {
 	if len(text) <= most {
 		return text
@@ -189,7 +192,7 @@ func (c *counters) MethodRecorder(method *registry.Method) dynamic.MethodRecorde
 	return c.of(method)
 }
 
-// of returns the counters of a method.
+// of returns the counters of a method. If there are none, it creates them.
 func (c *counters) of(method *registry.Method) *methodCounters {
 	c.mu.Lock()
 	defer c.mu.Unlock()

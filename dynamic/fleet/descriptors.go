@@ -19,8 +19,8 @@ import (
 const (
 	// gzipAbove is the size in bytes above which servers compress descriptors.
 	gzipAbove = 16 << 10
-	// maxDescriptors is the maximum size in bytes of descriptors after decompression. The descriptors of
-	// a faulty peer may take a hundred times as much memory once they are decoded.
+	// maxDescriptors is the maximum size in bytes of descriptors after decompression. Once decoded,
+	// the descriptors of a faulty peer may take a hundred times this size in memory.
 	maxDescriptors = 16 << 20
 )
 

@@ -35,8 +35,8 @@ func (d *Digest) UnmarshalText(text []byte) (err error) {
 	return err
 }
 
-// ParseDigest returns the digest for a text as [Digest.String] returns it. If the text is not 32
-// hexadecimal digits, ParseDigest returns an error with code invalid_argument.
+// ParseDigest returns the digest for a text of the form that [Digest.String] returns. If the text
+// is not 32 hexadecimal digits, ParseDigest returns an error with code invalid_argument.
 func ParseDigest(text string) (Digest, error) {
 	decoded, err := hex.DecodeString(text)
 	if err != nil || len(decoded) != len(Digest{}) {
@@ -100,8 +100,8 @@ func canonical(file *descriptorpb.FileDescriptorProto) ([]byte, error) {
 	return proto.MarshalOptions{Deterministic: true, AllowPartial: true}.Marshal(unlinked)
 }
 
-// normalize removes differences that have no meaning from a message of descriptor.proto and from
-// the messages inside it.
+// normalize changes a descriptor, and the messages in it, so that descriptors with the same meaning
+// become equal. It sorts custom options, and removes default JSON names and empty options.
 func normalize(message protoreflect.Message) {
 	if field, ok := message.Interface().(*descriptorpb.FieldDescriptorProto); ok {
 		// The JSON name of an extension has no meaning.
@@ -127,7 +127,8 @@ func normalize(message protoreflect.Message) {
 	})
 }
 
-// maxOptionDepth is the maximum depth of messages inside a custom option whose fields are sorted.
+// maxOptionDepth limits sortedFields. It does not sort messages that are nested more deeply than
+// this in a custom option.
 const maxOptionDepth = 16
 
 // sortedFields returns encoded fields, sorted by number. Parsers of .proto sources encode the
@@ -162,8 +163,8 @@ func sortedFields(encoded []byte, depth int) []byte {
 	return sorted
 }
 
-// defaultJSONName returns the JSON name of a field that does not set one: the name without
-// underscores, with a capital letter after each.
+// defaultJSONName returns the JSON name of a field that does not set one. It is the name with each
+// underscore removed and the letter after it made a capital.
 func defaultJSONName(name string) string {
 	var b strings.Builder
 	for i, part := range strings.Split(name, "_") {

@@ -9,12 +9,12 @@
 //
 // # Serving
 //
-// [Serve] makes a [dynamic.Server] answer questions about itself: its services and topics, how many
-// calls of each method have succeeded or failed and how long they took, its health, and the state
-// of its bus and its process. Counting costs a call no allocation and a few dozen nanoseconds. The
-// answers contain neither messages nor passwords, and the texts of errors only with
-// [WithErrorTexts]. Whoever may publish to the control service is answered, unless [WithAuthorize]
-// decides otherwise.
+// [Serve] makes a [dynamic.Server] answer questions about itself. The answers contain its services
+// and topics, its health, and the state of its bus and its process. They also say how many calls of
+// each method have succeeded or failed, and how long they took. Counting costs a call no allocation
+// and a few dozen nanoseconds. The answers contain neither messages nor passwords, and the texts of
+// errors only with [WithErrorTexts]. Every client that may publish to the control service is
+// answered, unless [WithAuthorize] rejects it.
 //
 // The control service runs on a server of its own with the same ID. This server answers even while
 // the program's server drains or has reached a limit, and the program's interceptors do not see its

@@ -76,7 +76,8 @@ const (
 	ChangeHealth
 	// ChangeDraining means that the server takes no new requests.
 	ChangeDraining
-	// ChangeStopped means that the server has stopped or tells nothing more; see [Status.Close].
+	// ChangeStopped means that the server has stopped, or that its program has called
+	// [Status.Close].
 	ChangeStopped
 	// ChangeResumed means that a draining server takes requests again.
 	ChangeResumed
@@ -120,7 +121,8 @@ func (k TapKind) String() string {
 		"close", "update", "claim", "decline")
 }
 
-// enumName returns the name of a value. A newer peer may send a value that has no name here.
+// enumName returns the name of a value. If a newer peer has sent a value that has no name here, the
+// result contains the number.
 func enumName[T ~int32](value T, kind string, names ...string) string {
 	if value < 0 || int(value) >= len(names) {
 		return fmt.Sprintf("%s(%d)", kind, value)

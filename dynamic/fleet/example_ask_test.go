@@ -19,8 +19,7 @@ const greeterSource = `
 	message Text { string text = 1; }
 	service Greeter { rpc Hello(Text) returns (Text); }`
 
-// serveGreeter starts a server that serves the service greeting.Greeter and answers questions of a
-// Fleet.
+// serveGreeter starts a server that serves greeting.Greeter and answers queries of a Fleet.
 func serveGreeter(b bus.Bus) (*dynamic.Server, error) {
 	reg := registry.New()
 	if err := reg.ParseProto(fstest.MapFS{"greeter.proto": {Data: []byte(greeterSource)}}, "greeter.proto"); err != nil {
@@ -39,7 +38,7 @@ func serveGreeter(b bus.Bus) (*dynamic.Server, error) {
 	return server, err
 }
 
-// ExampleFleet_Servers asks all servers of a bus which services they have.
+// ExampleFleet_Servers lists all servers of a bus with their services.
 func ExampleFleet_Servers() {
 	b := bus.NewLocal()
 	server, err := serveGreeter(b)
@@ -69,8 +68,8 @@ func ExampleFleet_Servers() {
 	// Output: SRV_greeter greeter 1.0 serving greeting.Greeter single
 }
 
-// ExampleFleet_Registry calls a method of which the client knows only the name. The descriptors
-// come from a server.
+// ExampleFleet_Registry calls a method without knowing its schema. The descriptors come from a
+// server.
 func ExampleFleet_Registry() {
 	b := bus.NewLocal()
 	server, err := serveGreeter(b)

@@ -1,6 +1,8 @@
 package fleet
 
 import (
+	"sync/atomic"
+
 	"google.golang.org/protobuf/types/dynamicpb"
 
 	"github.com/dynpsrpc/dynpsrpc/dynamic"
@@ -16,6 +18,9 @@ type Fleet struct {
 	query    *client
 	describe *client
 	changes  *client
+	// hasAskedLargeFleet reports whether a large fleet has been asked on a bus that does not count
+	// receivers; see askUncounted.
+	hasAskedLargeFleet atomic.Bool
 	// registries caches the results of Registry.
 	registries registryCache
 }
@@ -31,7 +36,7 @@ type fleetOptions struct{}
 // New returns a Fleet that asks through a conn. The conn's interceptors see its calls. The conn's
 // registry need not contain the control service. New fails with the code [errors.InvalidArgument]
 // if conn is nil, and with [errors.ErrClientClosed] if conn is closed. If the conn cannot subscribe
-// to the answers, the error has the code of the error of the bus.
+// to the answers, the error has the code of the bus's error.
 func New(conn *dynamic.Conn, opts ...Option) (*Fleet, error) {
 	if conn == nil {
 		return nil, errors.NewErrorf(errors.InvalidArgument, "fleet.New: the conn is nil")

@@ -16,14 +16,14 @@ import (
 )
 
 const (
-	// followDelay is how long after a change a [Follower] asks the servers, because the servers of
-	// a service are often replaced together.
+	// followDelay is how long a [Follower] waits after a change before it asks the servers. The
+	// servers of a service are often replaced together, so one question then covers all of them.
 	followDelay = 100 * time.Millisecond
-	// followAgain is how long a Follower waits before it asks again about a service that no server
-	// has told any more.
+	// followAgain is how long a Follower waits before it asks again after a service was missing
+	// from the answers.
 	followAgain = 500 * time.Millisecond
-	// followInterval is how often a Follower asks without having heard of a change. Changes may be
-	// lost together with the link to the broker, and servers that were killed publish none.
+	// followInterval is how often a Follower asks the servers even if it hears of no change.
+	// Changes may be lost if the connection to the broker fails, and killed servers publish none.
 	followInterval = time.Minute
 )
 
@@ -35,9 +35,9 @@ type Follower struct {
 	logger   *slog.Logger
 	cancel   context.CancelFunc
 	done     sync.WaitGroup
-	// followed contains the versions of the services that the Follower has registered, and missing
-	// those of them that no server has told when it was last asked. The keys are full names. Only
-	// one goroutine at a time uses the maps.
+	// followed contains the versions of the services that the Follower has registered. missing
+	// contains those services that were missing from the latest answers. The keys are full names.
+	// Only one goroutine at a time uses the maps.
 	followed map[string]versionKey
 	missing  map[string]bool
 }
@@ -49,12 +49,13 @@ type Follower struct {
 // the control services.
 //
 // When Follow returns, reg contains the services that are served now. Later changes arrive within a
-// few seconds, or within a minute if a server was killed or its announcement was lost. A service is
-// removed only if two answers in a row lack it, because the answer of a server may be late or lost.
+// few seconds, or within a minute if a server was killed or its [Change] was lost. A service is
+// removed only if it is missing from the answers twice in a row, because an answer may be late or
+// lost.
 //
-// The Follower goes on until its Close method is called, ctx ends, or the conn or its bus is closed.
-// It logs services that it cannot register. If logger is nil, slog.Default is used. Follow returns
-// the errors of [Fleet.Changes] and [Fleet.Servers].
+// The Follower goes on until its Close method is called, ctx ends, or the conn or its bus is
+// closed. It logs services that it cannot register. If logger is nil, slog.Default is used. Follow
+// returns the errors of [Fleet.Changes] and [Fleet.Servers].
 func (f *Fleet) Follow(ctx context.Context, reg *registry.Registry, logger *slog.Logger) (*Follower, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	changes, err := f.Changes(ctx)
@@ -89,8 +90,8 @@ func (f *Follower) Close() error {
 func (f *Follower) run(ctx context.Context) {
 	timer := time.NewTimer(followInterval)
 	defer timer.Stop()
-	// Only the first change sets the timer. A fleet that changes all the time would otherwise never
-	// be asked.
+	// Only the first change after a question sets the timer. A fleet that changes all the time
+	// would otherwise never be asked.
 	isSet := false
 	for {
 		select {
@@ -139,7 +140,8 @@ func (f *Follower) sync(ctx context.Context) error {
 	return nil
 }
 
-// removeMissing removes the services that were missing in the last answers and are missing again.
+// removeMissing removes from the registry the services that are missing from served and were also
+// missing from the previous answers.
 func (f *Follower) removeMissing(served map[string]Version) {
 	missing := map[string]bool{}
 	for name := range f.followed {
@@ -189,7 +191,7 @@ func (f *Fleet) servedVersions(ctx context.Context) (map[string]Version, error) 
 	served := map[string]Version{}
 	most := map[string]int{}
 	for _, key := range slices.SortedFunc(maps.Keys(servers), versionKey.compare) {
-		if servers[key] > most[key.name] && key.name != fleetServiceName && key.name != adminServiceName {
+		if servers[key] > most[key.name] && !key.isControl() {
 			most[key.name] = servers[key]
 			served[key.name] = Version{Digest: key.digest, Name: key.name, WireName: key.wireName}
 		}
@@ -197,8 +199,15 @@ func (f *Fleet) servedVersions(ctx context.Context) (map[string]Version, error) 
 	return served, nil
 }
 
-// compare orders versions, so that of two versions with the same number of servers always the same
-// one is chosen.
+// isControl reports whether a version is of a control service, also under another full name. A
+// gateway would otherwise let its clients administer servers as soon as a faulty server claims to
+// serve such a name.
+func (k versionKey) isControl() bool {
+	return k.name == fleetServiceName || k.name == adminServiceName || IsControlService(k.wireName)
+}
+
+// compare orders versions. Between versions with the same number of servers, the order decides, so
+// that the choice is always the same.
 func (k versionKey) compare(other versionKey) int {
 	return cmp.Or(cmp.Compare(k.name, other.name), cmp.Compare(k.digest.String(), other.digest.String()),
 		cmp.Compare(k.wireName, other.wireName))

@@ -42,6 +42,25 @@ func TestFollow_KeepsARegistryInStep(t *testing.T) {
 	require.Eventually(t, func() bool { return len(reg.Services()) == 0 }, 10*time.Second, time.Millisecond)
 }
 
+// A server must not get a control service into the registry by giving it another full name.
+func TestFollow_LeavesOutAliasesOfControlServices(t *testing.T) {
+	t.Parallel()
+	s := newServed(t)
+	alias, err := registry.NewService(ordersOf(t, s.shop).Descriptor(), registry.WithWireName("DynpsrpcAdmin"))
+	require.NoError(t, err)
+	server := dynamic.NewServer(s.bus, dynamic.WithLogger(slog.New(slog.DiscardHandler)))
+	t.Cleanup(server.Kill)
+	_, err = server.Register(alias, orderHandlers(), dynamic.AllowMissing())
+	require.NoError(t, err)
+	_, err = Serve(server)
+	require.NoError(t, err)
+	f, err := New(s.conn)
+	require.NoError(t, err)
+	served, err := f.servedVersions(t.Context())
+	require.NoError(t, err)
+	assert.Equal(t, "Orders", served["shop.Orders"].WireName)
+}
+
 func TestFollow_LeavesOtherServicesAlone(t *testing.T) {
 	t.Parallel()
 	s := newServed(t)
@@ -60,7 +79,8 @@ func TestFollow_LeavesOtherServicesAlone(t *testing.T) {
 	assert.Same(t, mine, kept)
 }
 
-// The answer of a server may be late or lost, so a service is removed only if it is missing twice.
+// A Follower must remove a service only if it is missing twice, because an answer may be late or
+// lost.
 func TestFollow_OneLostAnswerRemovesNothing(t *testing.T) {
 	t.Parallel()
 	s := newServed(t)

@@ -103,8 +103,8 @@ func (h *health) runCheck(ctx context.Context, c *check) {
 	}
 }
 
-// runOnce runs a check and stores its result. If the function does not return in time, the check
-// counts as failed until the function returns.
+// runOnce runs a check and stores its result. A check that takes longer than its interval counts as
+// failed from then on, even if it later returns nil.
 func (h *health) runOnce(ctx context.Context, c *check) {
 	limited, cancel := context.WithTimeout(ctx, c.every)
 	defer cancel()

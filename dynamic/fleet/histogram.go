@@ -1,6 +1,7 @@
 package fleet
 
 import (
+	"iter"
 	"math"
 	"math/bits"
 	"slices"
@@ -18,10 +19,11 @@ const (
 
 // bucketBounds contains the lower bounds of the buckets between two powers of two. They are scaled
 // so that the lower power of two is 1<<63. The last element is the maximum of uint64, which no
-// duration exceeds.
+// scaled duration exceeds.
 //
-// bucketsBelow says, for each sixteenth of that range, how many of the bounds lie below its start.
-// No sixteenth contains more than one bound, so that one comparison is enough to find the bucket.
+// bucketsBelow divides the range from 1<<63 to this maximum into 16 equal parts. For each part, it
+// contains the number of bounds that are below the start of the part. No part contains more than
+// one bound, so one comparison finds the bucket.
 var bucketBounds, bucketsBelow = newBucketBounds()
 
 func newBucketBounds() (bounds [subBuckets + 1]uint64, below [16]uint8) {
@@ -75,8 +77,9 @@ func (h *Histogram) Mean() time.Duration {
 	return h.Sum / time.Duration(count) //nolint:gosec // a server cannot count that far
 }
 
-// Quantile returns the duration that the fraction q of all durations does not exceed. For example,
-// q is 0.99 for the 99th percentile. Quantile returns 0 if there are no durations.
+// Quantile estimates, from the buckets, the duration that the fraction q of all durations does not
+// exceed. For example, q is 0.99 for the 99th percentile. Quantile returns 0 if there are no
+// durations.
 func (h *Histogram) Quantile(q float64) time.Duration {
 	known := h.known()
 	rank := uint64(math.Ceil(min(max(q, 0), 1) * float64(known.Count())))
@@ -94,8 +97,23 @@ func (h *Histogram) Quantile(q float64) time.Duration {
 	return 0
 }
 
-// known returns h without the buckets that no server has. A faulty peer may send any offset, and the
-// buckets between two such offsets would not fit into memory. The result shares the counts of h.
+// Buckets yields the upper bound of each bucket that is not empty, in ascending order, and the number
+// of durations in it.
+func (h *Histogram) Buckets() iter.Seq2[time.Duration, uint64] {
+	return func(yield func(time.Duration, uint64) bool) {
+		known := h.known()
+		for i, n := range known.Counts {
+			bound := time.Duration(math.Exp2(float64(known.Offset+int32(i)+1) / subBuckets))
+			if n > 0 && !yield(bound, n) {
+				return
+			}
+		}
+	}
+}
+
+// known returns h without the buckets below minBucket or above maxBucket. Only a faulty peer sends
+// such buckets, and merging them could need more memory than there is. The result shares the counts
+// of h.
 func (h *Histogram) known() Histogram {
 	known := Histogram{Sum: h.Sum, Max: h.Max}
 	first := max(minBucket-int64(h.Offset), 0)
@@ -106,8 +124,8 @@ func (h *Histogram) known() Histogram {
 	return known
 }
 
-// Merge adds the durations of other to h. Buckets that the schema does not have, which only a faulty
-// peer sends, are left out.
+// Merge adds the durations of other to h. It leaves out buckets that do not exist in this package,
+// which only a faulty peer sends.
 func (h *Histogram) Merge(other Histogram) {
 	*h, other = h.known(), other.known()
 	h.extend(other)
@@ -119,9 +137,9 @@ func (h *Histogram) Merge(other Histogram) {
 }
 
 // Sub returns the durations of h that are not in earlier, which must be an earlier state of h. If
-// it is not, for example because the server was restarted, differences that would be negative are
-// 0. The field Max of the result may be too large, because a histogram does not tell when its
-// longest duration was observed.
+// it is not, for example because the server was restarted, negative differences become 0. The field
+// Max of the result may be too large, because a histogram does not record when its longest duration
+// was observed.
 func (h *Histogram) Sub(earlier Histogram) Histogram {
 	difference, earlier := h.known(), earlier.known()
 	difference.Counts, difference.Sum = slices.Clone(difference.Counts), h.Sum-min(h.Sum, earlier.Sum)
@@ -133,7 +151,7 @@ func (h *Histogram) Sub(earlier Histogram) Histogram {
 	return difference
 }
 
-// extend makes h have all buckets of other.
+// extend enlarges h so that it has all buckets of other.
 func (h *Histogram) extend(other Histogram) {
 	switch {
 	case len(other.Counts) == 0:

@@ -23,9 +23,9 @@ import (
 //   - Digest is bytes.
 //   - A message is a struct or a pointer to a struct, which is nil if the message is not set.
 
-// goTypes contains the structs of all messages that are sent on their own, for example requests and
-// responses. The keys are the simple names of the messages. The structs of their fields need no
-// entry.
+// goTypes contains the structs of the messages that are sent on their own, such as requests and
+// responses. The keys are the simple names of the messages. Structs that occur only as fields of
+// others are found through them.
 var goTypes = map[protoreflect.Name]reflect.Type{
 	"QueryRequest":         reflect.TypeFor[queryRequest](),
 	"QueryResponse":        reflect.TypeFor[Server](),
@@ -261,8 +261,8 @@ func readValue(from protoreflect.Value, field protoreflect.FieldDescriptor, valu
 	}
 }
 
-// setEnum sets an enum of this package or of package registry, which has fewer bits. A number that
-// a newer peer sends and that has too many bits becomes the largest one.
+// setEnum sets an enum. Enums of this package have 32 bits, and those of package registry have 8.
+// For the latter, a number above 255, which only a newer peer sends, becomes 255.
 func setEnum(value reflect.Value, number protoreflect.EnumNumber) {
 	if value.CanInt() {
 		value.SetInt(int64(number))
@@ -271,7 +271,8 @@ func setEnum(value reflect.Value, number protoreflect.EnumNumber) {
 	value.SetUint(uint64(min(uint32(number), math.MaxUint8))) //nolint:gosec // a negative number is too large
 }
 
-// setUint sets a number or a duration. A duration that is too long becomes the longest one.
+// setUint sets an unsigned integer or a duration. A duration that is too long becomes the longest
+// possible one.
 func setUint(value reflect.Value, number uint64) {
 	if value.Type() == durationType {
 		value.SetInt(int64(min(number, math.MaxInt64)))
@@ -280,8 +281,8 @@ func setUint(value reflect.Value, number uint64) {
 	value.SetUint(number)
 }
 
-// unaryHandler returns a handler that takes and returns structs. If handle returns nil and no
-// error, an empty message is sent.
+// unaryHandler returns a handler that takes and returns structs. If handle returns neither a
+// response nor an error, an empty message is sent.
 func unaryHandler[Req, Resp any](
 	handle func(ctx context.Context, request *Req) (*Resp, error), opts ...dynamic.HandlerOption,
 ) dynamic.Handler {

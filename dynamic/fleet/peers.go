@@ -27,22 +27,23 @@ type Peers struct {
 	Refused map[string]error
 	// Silent is the number of servers that have received the question but have not answered it,
 	// because they hang or their connection is half-open. It is [bus.Unknown] if the bus does not
-	// tell how many servers have received the question.
+	// report how many servers have received the question.
 	Silent int
 	// Services contains all services that are known from the answers of servers, from the scan of
 	// the broker, or from [Schemas]. They are sorted by their names on the bus. The control
-	// services are left out, and so are names of a faulty server that cannot be part of a channel.
+	// services are left out. So are services whose names cannot be part of a channel, which only a
+	// faulty server reports.
 	Services []*PeerService
 	// ScanErr is the error of the scan of the broker's channels. It is nil if the scan succeeded or
 	// if [Scan] was not used.
 	ScanErr error
 }
 
-// PeerService is a service of [Peers]. A number is [bus.Unknown] if the bus does not tell it. On
+// PeerService is a service of [Peers]. A number is [bus.Unknown] if the bus does not report it. On
 // Redis, the servers of a process that share a connection count as one receiver. On NATS without a
 // monitor, 1 receiver means at least one.
 type PeerService struct {
-	// WireName is the name on the bus.
+	// WireName is the name of the service on the bus.
 	WireName string
 	// Names contains the full names that servers or known schemas give to the service, sorted. More
 	// than one name means that different services share the name on the bus.
@@ -52,8 +53,8 @@ type PeerService struct {
 	// Silent is the number of this service's servers that have received the question but have not
 	// answered it.
 	Silent int
-	// Receivers is the number of servers, of dynpsrpc and psrpc, that receive requests. If methods
-	// or topics differ in this number, it is the highest.
+	// Receivers is the number of servers that receive requests, whether of dynpsrpc or of psrpc. If
+	// it differs between methods or topics, it is the highest number.
 	Receivers int
 	// Dynpsrpc is the number of receivers that are dynpsrpc servers. They need not have answered,
 	// because not all programs call Serve. Psrpc is the number of receivers that are psrpc servers.
@@ -70,18 +71,18 @@ type PeerService struct {
 
 // PeerMethod is a method of a [PeerService].
 type PeerMethod struct {
-	// WireName is the name on the bus. It is empty if the broker does not tell it, as on NATS.
+	// WireName is the name on the bus. It is empty if the broker does not reveal it, as on NATS.
 	WireName string
-	// Name is the name in the .proto file. It is empty unless a server has told it or the schema is
-	// known.
+	// Name is the name in the .proto file. It is empty unless a server has reported it or the
+	// schema is known.
 	Name string
 	// Kind is the kind of the method. It is only meaningful if KindKnown is true.
 	Kind      registry.Kind
 	KindKnown bool
 	// Claims reports whether a server must claim a request before it handles it.
 	Claims bool
-	// Receivers is the number of servers that receive requests. If topics differ in this number, it
-	// is the highest.
+	// Receivers is the number of servers that receive requests. If it differs between topics, it is
+	// the highest number.
 	Receivers int
 	// Topics contains up to 1000 topics that were seen on the broker, sorted. The parts of a topic
 	// are joined by "|". TopicCount is the number of all topics that were seen.
@@ -109,41 +110,41 @@ type candidatesQuestion struct {
 	options []dynamic.RequestOption
 }
 
-// Scan also asks the broker for all its channels. This finds topics, clients, and services that no
-// server tells of. It costs the broker time in proportion to the number of its channels; see
-// [bus.Inspector].
+// Scan makes [Fleet.Peers] also ask the broker for all its channels. This finds topics, clients,
+// and services that no server reports. Its cost for the broker grows with the number of channels;
+// see [bus.Inspector].
 func Scan() PeersOption { return func(o *peersOptions) { o.scan = true } }
 
 // Schemas makes [Fleet.Peers] also look for the services of a registry. Without Schemas and [Scan],
-// it finds only services that a server tells of.
+// it finds only services that a server reports.
 func Schemas(reg *registry.Registry) PeersOption {
 	return func(o *peersOptions) { o.schemas = reg }
 }
 
-// PeersQuery sets options of the question to the servers, such as [Wait]. Their services are always
-// asked for.
+// PeersQuery sets options of the question to the servers, such as [Wait]. The question always asks
+// for the services of the servers.
 func PeersQuery(opts ...QueryOption) PeersOption {
 	return func(o *peersOptions) { o.query = append(o.query, opts...) }
 }
 
-// Candidates also asks the servers of a method which of them would take a request. No handler runs.
-// This finds the IDs of psrpc servers. The arguments are those of [dynamic.Candidates]. The method
-// must be in the registry of the conn, and its service must be known: from [Schemas] or from a
-// server. The option can be used for several methods.
+// Candidates makes [Fleet.Peers] also ask the servers of a method which of them would take a
+// request. No handler runs. This finds the IDs of psrpc servers. The arguments are those of
+// [dynamic.Candidates]. The method must be in the registry of the conn, and its service must be
+// known: from [Schemas] or from a server. The option can be used for several methods.
 func Candidates(method string, request any, opts ...dynamic.RequestOption) PeersOption {
 	return func(o *peersOptions) {
 		o.candidates = append(o.candidates, candidatesQuestion{method, request, opts})
 	}
 }
 
-// Peers asks the servers of the bus what they serve, and asks the broker who listens. It joins
-// their answers, and so also finds servers and clients that cannot answer questions. It runs no
+// Peers asks the servers of the bus what they serve, and asks the broker which channels have
+// subscribers. So it also finds servers and clients that cannot answer questions. It runs no
 // handler except that of the control service.
 //
-// If the bus is not a [bus.Inspector], Peers contains only what servers tell. Peers returns an
-// error if the question to the servers fails as a whole, or if ctx ends. It also returns the errors
-// of [dynamic.Candidates], with code failed_precondition for a method whose servers do not claim
-// requests.
+// If the bus is not a [bus.Inspector], the result contains only what servers report. Peers returns
+// an error if the question to the servers fails as a whole, or if ctx ends. With the option
+// [Candidates], it also returns the errors of [dynamic.Candidates]. For example, the code is
+// failed_precondition if the servers of the method do not claim requests.
 func (f *Fleet) Peers(ctx context.Context, opts ...PeersOption) (*Peers, error) {
 	var o peersOptions
 	for _, opt := range opts {
@@ -184,17 +185,17 @@ func (f *Fleet) Peers(ctx context.Context, opts ...PeersOption) (*Peers, error) 
 	return j.finish(), nil
 }
 
-// peersJoin collects what Peers returns.
+// peersJoin builds the result of Peers from the answers of the servers and of the broker.
 type peersJoin struct {
 	result *Peers
 	// services has the names on the bus as its keys.
 	services map[string]*peerServiceJoin
-	// exact reports whether the bus tells how many receivers a channel has. Otherwise, it tells
-	// only whether there are any.
+	// exact reports whether the bus counts the receivers of a channel. If not, it only reports
+	// whether a channel has any.
 	exact bool
 }
 
-// peerServiceJoin collects what is known of a service.
+// peerServiceJoin collects what is known about a service.
 type peerServiceJoin struct {
 	*PeerService
 
@@ -203,11 +204,11 @@ type peerServiceJoin struct {
 	methods map[string]*peerMethodJoin
 }
 
-// peerMethodJoin collects what is known of a method.
+// peerMethodJoin collects what is known about a method.
 type peerMethodJoin struct {
 	*PeerMethod
 
-	// queue reports whether each request goes to one server. It is known if the kind is known.
+	// queue reports whether each request goes to one server only. It is valid if KindKnown is true.
 	queue, hasTopics bool
 	topics           map[string]bool
 }
@@ -235,7 +236,7 @@ func (s *peerServiceJoin) method(wireName string) *peerMethodJoin {
 	return m
 }
 
-// addServer adds what a server tells.
+// addServer adds the services that a server has reported.
 func (j *peersJoin) addServer(server *Server) {
 	j.result.Servers = append(j.result.Servers, server)
 	for _, told := range server.Services {
@@ -256,11 +257,11 @@ func (j *peersJoin) addServer(server *Server) {
 	}
 }
 
-// maxWireName is the maximum length in bytes of a name that a peer tells.
+// maxWireName is the maximum length in bytes of a name that a server may report.
 const maxWireName = 256
 
-// isWireName reports whether a name can be part of a channel. Servers may tell any name, and a bus
-// that is asked about an invalid channel does not count the valid ones either.
+// isWireName reports whether a name can be part of a channel. A faulty server may report any name.
+// If the bus were asked about an invalid channel, it would not count the valid ones either.
 func isWireName(name string) bool {
 	forbidden := func(r rune) bool { return r == '*' || r == '>' || unicode.IsSpace(r) || unicode.IsControl(r) }
 	return len(name) <= maxWireName && !strings.ContainsFunc(name, forbidden) && !strings.Contains("."+name+".", "..")
@@ -277,7 +278,8 @@ func (j *peersJoin) addSchema(service *registry.Service) {
 	}
 }
 
-// inspect adds what the broker tells. It returns an error only if ctx ends.
+// inspect adds the numbers of receivers and, if scan is true, all channels that the broker knows.
+// It returns an error only if ctx ends.
 func (j *peersJoin) inspect(ctx context.Context, inspector bus.Inspector, scan bool) error {
 	if scan {
 		for presence, err := range inspector.Scan(ctx) {
@@ -289,7 +291,7 @@ func (j *peersJoin) inspect(ctx context.Context, inspector bus.Inspector, scan b
 		}
 	}
 	counter, ok := inspector.(bus.ReceiverCounter)
-	// A bus that does not count receivers can only scan if it has a monitor, which counts them.
+	// If a bus does not count receivers itself, its scan needs a monitor, which does count them.
 	j.exact = !ok || counter.CountsReceivers() || scan && j.result.ScanErr == nil
 	var counts counts
 	counts.add(queryChannel(scopeAll), func(n int) { j.result.Silent = j.silent(n, len(j.result.Servers)+len(j.result.Refused)) })
@@ -303,7 +305,7 @@ func (j *peersJoin) inspect(ctx context.Context, inspector bus.Inspector, scan b
 	return nil
 }
 
-// addPresence adds a channel that somebody listens to.
+// addPresence adds a channel that has receivers, which the scan has found.
 func (j *peersJoin) addPresence(presence *bus.Presence) {
 	s := j.service(presence.Service)
 	switch {
@@ -335,7 +337,7 @@ func (j *peersJoin) addPresence(presence *bus.Presence) {
 	}
 }
 
-// count adds the channels of a service whose receivers are counted.
+// count adds the channels of a service to c, so that their receivers are counted.
 func (j *peersJoin) count(s *peerServiceJoin, c *counts) {
 	c.add(queryChannel(serviceScope(s.WireName)), func(n int) { s.Silent = j.silent(n, len(s.Servers)) })
 	c.add(wire.CancelChannel(s.WireName), func(n int) { s.Dynpsrpc = max(s.Dynpsrpc, n) })
@@ -346,8 +348,8 @@ func (j *peersJoin) count(s *peerServiceJoin, c *counts) {
 	}
 }
 
-// addCandidates adds the result of the option Candidates for a method. method is its full name. It
-// does nothing if the service is not known.
+// addCandidates adds the result of the option Candidates for a method, which is given by its full
+// name. If the service is not known, the result is dropped.
 func (j *peersJoin) addCandidates(method string, result *dynamic.CandidatesResult) {
 	service, name, _ := strings.Cut(method, "/")
 	for _, s := range j.services {
@@ -408,8 +410,8 @@ func (s *peerServiceJoin) finish(exact bool) *PeerService {
 	return s.PeerService
 }
 
-// hasServers reports whether the receivers of the method's requests are known to be servers. The
-// receivers of the updates of a subscription are clients.
+// hasServers reports whether the receivers of the method's requests are known to be servers. For a
+// subscription method, it returns false: the receivers of its updates are clients.
 func (m *peerMethodJoin) hasServers() bool {
 	return m.WireName != "" && (m.Claims || m.KindKnown) && m.Kind != registry.KindSubscription
 }
@@ -435,7 +437,7 @@ type counts struct {
 	counted  []func(receivers int)
 }
 
-// add adds a channel. counted is called with the number of its receivers.
+// add adds a channel. run calls counted with the number of its receivers.
 func (c *counts) add(channel wire.Channel, counted func(receivers int)) {
 	c.channels = append(c.channels, bus.Channel(channel))
 	c.counted = append(c.counted, counted)
@@ -444,7 +446,8 @@ func (c *counts) add(channel wire.Channel, counted func(receivers int)) {
 // maxCount is the maximum number of channels in one question to the broker.
 const maxCount = 1000
 
-// run counts the receivers. Numbers that the broker does not tell remain [bus.Unknown].
+// run asks the bus for the numbers of receivers. Numbers that the bus does not know remain
+// [bus.Unknown].
 func (c *counts) run(ctx context.Context, inspector bus.Inspector) {
 	for start := 0; start < len(c.channels); start += maxCount {
 		channels := c.channels[start:min(start+maxCount, len(c.channels))]

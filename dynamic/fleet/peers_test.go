@@ -53,7 +53,8 @@ func peerService(t *testing.T, peers *Peers, wireName string) *PeerService {
 	return nil
 }
 
-// Names that cannot be part of a channel would keep the bus from counting the receivers of others.
+// Peers must leave out names that cannot be part of a channel, because the bus could not count the
+// receivers of the other channels either.
 func TestPeers_FaultyServer(t *testing.T) {
 	t.Parallel()
 	f := newFleet(t, bus.NewLocal())
@@ -71,7 +72,7 @@ func TestPeers_FaultyServer(t *testing.T) {
 }
 
 // Peers must find psrpc servers, servers that hang, and clients, although none of them answers
-// questions.
+// requests of a Fleet.
 func TestPeers_FindsWhoCannotAnswer(t *testing.T) {
 	t.Parallel()
 	for _, network := range []string{"local", "redis"} {
@@ -152,8 +153,8 @@ func TestPeers_WithoutScan(t *testing.T) {
 	assert.Zero(t, peers.Services[0].Dynpsrpc)
 }
 
-// The option Candidates must find the IDs of servers that do not answer questions, and run no
-// handler.
+// The option Candidates must find the IDs of servers that do not answer requests of a Fleet,
+// without running a handler.
 func TestPeers_Candidates(t *testing.T) {
 	t.Parallel()
 	b := bus.NewLocal()

@@ -10,6 +10,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/bus"
 	"github.com/dynpsrpc/dynpsrpc/dynamic"
 	"github.com/dynpsrpc/dynpsrpc/errors"
+	"github.com/dynpsrpc/dynpsrpc/internal/quiettime"
 )
 
 // DefaultWait is how long [Fleet.Servers] waits for servers that do not answer, unless [Wait] is
@@ -17,15 +18,19 @@ import (
 const DefaultWait = 2 * time.Second
 
 const (
-	// smallShard is the number of answers from the first shard up to which a fleet counts as small.
-	// The other servers of a small fleet are all asked at the same time.
+	// smallShard is the maximum number of answers from the first shard of a small fleet. All other
+	// servers of such a fleet are asked at the same time.
 	smallShard = 8
-	// firstShardWait is how long Servers waits for the first shard, before it asks the other
-	// servers.
+	// firstShardWait is the longest time that Servers waits for the first shard before it asks the
+	// other servers.
 	firstShardWait = 100 * time.Millisecond
-	// firstPageTime is how long the answers of the first shard may arrive undisturbed on a bus that
-	// does not count receivers. All others are asked at once there, and all answer at once.
-	firstPageTime = 20 * time.Millisecond
+	// firstShardQuietTime is used on a bus that does not count receivers. There, Servers asks the
+	// other servers when no further server of the first shard has answered for this time.
+	firstShardQuietTime = 20 * time.Millisecond
+	// quietTime and busyQuietTime are used for large fleets on such a bus. If no further server has
+	// answered for quietTime, all have answered. If many fewer have answered than the first shard
+	// suggests, the fleet or the broker is busy, and the time is busyQuietTime.
+	quietTime, busyQuietTime = 200 * time.Millisecond, time.Second
 	// shardsAtOnce is the number of shards of a large fleet that are asked at the same time.
 	shardsAtOnce = 4
 )
@@ -69,9 +74,9 @@ func MaxTopics(n int) QueryOption {
 	return func(o *queryOptions) { o.request.MaxTopics = uint32(min(max(n, 0), maxTopics)) }
 }
 
-// TopicsAfter asks only for topics that sort after this one as strings. To continue a list that was
-// too long for one answer, pass the last topic of that answer. The parts of a topic are joined by
-// "|".
+// TopicsAfter asks only for the topics that follow this one in string order. To continue a list
+// that was too long for one answer, pass the last topic of that answer. The parts of a topic are
+// joined by "|".
 func TopicsAfter(topic string) QueryOption {
 	return func(o *queryOptions) { o.request.TopicsAfter = topic }
 }
@@ -97,9 +102,11 @@ func Wait(d time.Duration) QueryOption {
 // the loop ends. This happens if the bus is down, the conn is closed, or ctx ends.
 //
 // Large fleets are asked in 64 parts, four at a time, so that their answers do not arrive all at
-// once. If a server does not answer in each part, the loop takes up to 16 times as long as [Wait]
-// says. On buses that do not count receivers, such as NATS, all servers are asked at the same time.
-// There, the first question of a conn may miss a server that takes longer than 0.2 s to answer.
+// once. If each part has a server that does not answer, the loop takes up to 16 times as long as
+// [Wait] says. On buses that do not count receivers, such as NATS, all servers are asked at the
+// same time. There, the first question of a conn may miss a server that takes longer than 0.2 s to
+// answer. In a large fleet, it ends when no server has answered for that time, or for a second if
+// most servers have not answered yet.
 func (f *Fleet) Servers(ctx context.Context, opts ...QueryOption) iter.Seq2[*Server, error] {
 	o := queryOptions{wait: DefaultWait}
 	for _, opt := range opts {
@@ -108,15 +115,19 @@ func (f *Fleet) Servers(ctx context.Context, opts ...QueryOption) iter.Seq2[*Ser
 		}
 	}
 	return func(yield func(*Server, error) bool) {
-		if o.scope != "" {
+		switch {
+		case o.scope != "":
 			f.ask(ctx, &o, o.scope, yield)
-		} else {
-			f.askAll(ctx, &o, yield)
+		case f.countsReceivers():
+			f.askCounted(ctx, &o, yield)
+		default:
+			f.askUncounted(ctx, o, yield)
 		}
 	}
 }
 
-// countsReceivers reports whether the bus counts the receivers of a frame.
+// countsReceivers reports whether the bus counts the receivers of each message. A bus that does not
+// implement [bus.ReceiverCounter] does.
 func (f *Fleet) countsReceivers() bool {
 	counter, ok := f.conn.Bus().(bus.ReceiverCounter)
 	return !ok || counter.CountsReceivers()
@@ -126,20 +137,15 @@ func (f *Fleet) countsReceivers() bool {
 // loop.
 type yieldServer = func(*Server, error) bool
 
-// askAll asks all servers. It asks those of the first shard before the others, so that their
-// answers arrive early and show how large the fleet is.
-func (f *Fleet) askAll(ctx context.Context, o *queryOptions, yield yieldServer) {
-	counts := f.countsReceivers()
+// askCounted asks all servers on a bus that counts receivers. It asks those of the first shard
+// before the others, so that their answers arrive early and show how large the fleet is.
+func (f *Fleet) askCounted(ctx context.Context, o *queryOptions, yield yieldServer) {
 	var answers atomic.Int64
 	known := make(chan struct{})
-	closeKnown := sync.OnceFunc(func() { close(known) })
 	askFirst := func(ctx context.Context, yield yieldServer) {
-		defer closeKnown()
+		defer close(known)
 		f.ask(ctx, o, shardScope(0), func(s *Server, err error) bool {
-			if answers.Add(1) == 1 && !counts {
-				// askRest uses the number of answers only on a bus that counts receivers.
-				time.AfterFunc(firstPageTime, closeKnown)
-			}
+			answers.Add(1)
 			return yield(s, err)
 		})
 	}
@@ -152,16 +158,50 @@ func (f *Fleet) askAll(ctx context.Context, o *queryOptions, yield yieldServer) 
 		case <-ctx.Done():
 			return
 		}
-		// A conn on a bus that does not count receivers learns who is in a scope by asking all
-		// servers, which costs more than shards would save.
-		if !counts || answers.Load() <= smallShard {
+		if answers.Load() <= smallShard {
 			f.ask(ctx, o, scopeAll, yield)
 		} else {
 			f.askShards(ctx, o, yield)
 		}
 	}
+	gather(ctx, withoutRepetition(yield), askFirst, askRest)
+}
+
+// askUncounted asks all servers on a bus that does not count receivers. Like askCounted, it asks the
+// servers of the first shard before the others. If the fleet is large, the first question of the
+// Fleet does without discovery, in which each server would do as much as for the question itself.
+// It therefore ends when no server has answered for quietTime. Shards would not help, because the
+// discovery requests for each of them reach all servers.
+func (f *Fleet) askUncounted(ctx context.Context, o queryOptions, yield yieldServer) {
+	yield = withoutRepetition(yield)
+	answers := 0
+	first := o
+	first.wait = min(o.wait, firstShardWait)
+	firstCtx := quiettime.With(ctx, func(int) time.Duration { return firstShardQuietTime })
+	if !f.ask(firstCtx, &first, shardScope(0), func(s *Server, err error) bool {
+		answers++
+		return yield(s, err)
+	}) {
+		return
+	}
+	if answers > smallShard && f.hasAskedLargeFleet.CompareAndSwap(false, true) {
+		// The shards of a fleet differ in size.
+		likely := answers * shards * 3 / 4
+		ctx = quiettime.With(ctx, func(responses int) time.Duration {
+			if responses < likely {
+				return busyQuietTime
+			}
+			return quietTime
+		})
+	}
+	f.ask(ctx, &o, scopeAll, yield)
+}
+
+// withoutRepetition returns a function that passes each answer on to yield, but the answers of a
+// server of the first shard only once. These servers may be asked twice.
+func withoutRepetition(yield yieldServer) yieldServer {
 	first := make(map[string]bool)
-	gather(ctx, func(s *Server, err error) bool {
+	return func(s *Server, err error) bool {
 		if s != nil && shardOf(s.ID) == 0 {
 			if first[s.ID] {
 				return true
@@ -169,7 +209,7 @@ func (f *Fleet) askAll(ctx context.Context, o *queryOptions, yield yieldServer) 
 			first[s.ID] = true
 		}
 		return yield(s, err)
-	}, askFirst, askRest)
+	}
 }
 
 // askShards asks the servers of all shards but the first one.
@@ -188,8 +228,8 @@ func (f *Fleet) askShards(ctx context.Context, o *queryOptions, yield yieldServe
 }
 
 // gather runs functions on goroutines of their own, and yields what they yield. If yield returns
-// false or a question has failed, gather cancels the context of the functions. It returns when all
-// functions have returned.
+// false or a question has failed, gather cancels their context. It returns when all functions have
+// returned.
 func gather(ctx context.Context, yield yieldServer, functions ...func(context.Context, yieldServer)) {
 	type answer struct {
 		server *Server
@@ -222,8 +262,8 @@ func gather(ctx context.Context, yield yieldServer, functions ...func(context.Co
 	}
 }
 
-// ask asks the servers of a scope. It returns false if yield has returned false or if the question
-// has failed.
+// ask asks the servers of a scope. It returns false if yield has returned false or the question has
+// failed.
 func (f *Fleet) ask(ctx context.Context, o *queryOptions, scope string, yield yieldServer) bool {
 	started := time.Now()
 	client := f.query.Topic(scope)

@@ -13,7 +13,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// longWait is far longer than any answer takes, so a loop that ends earlier has not waited.
+// longWait is a wait that is far longer than any answer takes. A loop that ends earlier has not
+// waited for it.
 const longWait = 20 * time.Second
 
 // serverIDs returns server IDs: inFirst of them belong to the first shard, and others of them do
@@ -33,8 +34,8 @@ func serverIDs(inFirst, others int) (ids []string) {
 	return ids
 }
 
-// Servers must yield every server once and end when all have answered, even if the fleet is asked
-// in shards.
+// Servers must yield every server once and end when all have answered, even if it asks the fleet in
+// shards.
 func TestServers_EndsWhenAllHaveAnswered(t *testing.T) {
 	t.Parallel()
 	for network, start := range networks {
@@ -59,6 +60,31 @@ func TestServers_EndsWhenAllHaveAnswered(t *testing.T) {
 			})
 		}
 	}
+}
+
+// On a bus that does not count receivers, the first question to a large fleet ends without a server that
+// is silent. Later questions wait for it, because the conn knows it.
+func TestServers_SilentServerOfALargeFleet(t *testing.T) {
+	t.Parallel()
+	connect := networks["nats"](t)
+	b := connect()
+	ids := serverIDs(smallShard+1, 20)
+	for i, id := range ids {
+		if server := simulate(t, b, id); i == 0 {
+			server.tell = nil
+		}
+	}
+	f := newFleet(t, connect())
+	started := time.Now()
+	servers, failures := collect(t, f, Wait(longWait))
+	assert.Empty(t, failures)
+	assert.Len(t, servers, len(ids)-1)
+	assert.Less(t, time.Since(started), longWait/2)
+
+	started = time.Now()
+	servers, _ = collect(t, f, Wait(2*busyQuietTime))
+	assert.Len(t, servers, len(ids)-1)
+	assert.GreaterOrEqual(t, time.Since(started), 2*busyQuietTime)
 }
 
 func TestServers_OfAScope(t *testing.T) {
@@ -117,7 +143,7 @@ func TestServers_Failures(t *testing.T) {
 	assert.ErrorIs(t, failures[""], errors.ErrClientClosed)
 }
 
-// A server of the first shard that hangs must not hold up the others.
+// A hanging server of the first shard must not delay the others.
 func TestServers_FirstShardHangs(t *testing.T) {
 	t.Parallel()
 	b := bus.NewLocal()
@@ -137,7 +163,7 @@ func TestServers_FirstShardHangs(t *testing.T) {
 	assert.Less(t, time.Since(started), longWait/2)
 }
 
-// A loop that is left early must leave no goroutines behind; goleak checks this.
+// If a loop is left early, no goroutines may remain; goleak checks this.
 func TestServers_LeaveTheLoop(t *testing.T) {
 	t.Parallel()
 	b := bus.NewLocal()

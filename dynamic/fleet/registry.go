@@ -57,9 +57,10 @@ func Comments() DescribeOption {
 	return func(r *describeRequest) { r.Comments = true }
 }
 
-// Describe gets the descriptors with a digest from any server that has them: the file of the
-// service and all files that it imports. It checks that they have this digest; if not, it returns
-// an error with code data_loss. The other errors are those of [dynamic.Client.Call].
+// Describe gets the descriptors that digest identifies from any server that has them: the file of
+// the service and all files that it imports. If what a server sends has another digest, Describe
+// returns an error with code data_loss. If they cannot be decoded, the code is
+// [errors.MalformedResponse]. The other errors are those of [dynamic.Client.Call].
 func (f *Fleet) Describe(ctx context.Context, digest Digest, opts ...DescribeOption) (*descriptorpb.FileDescriptorSet, error) {
 	var request describeRequest
 	for _, opt := range opts {
@@ -82,8 +83,8 @@ func (f *Fleet) Describe(ctx context.Context, digest Digest, opts ...DescribeOpt
 }
 
 // Versions asks all servers which versions of a service they serve. service is the full name of the
-// service or its name on the bus. Versions with the most servers come first. If no server tells
-// that it serves the service, the result is empty.
+// service or its name on the bus. Versions with the most servers come first. If no server reports
+// the service, the result is empty.
 func (f *Fleet) Versions(ctx context.Context, service string) ([]Version, error) {
 	// By default, the name on the bus is the last part of the full name.
 	simple := service[strings.LastIndexByte(service, '.')+1:]
@@ -128,12 +129,12 @@ func (f *Fleet) versions(ctx context.Context, service string, opts ...QueryOptio
 // Registry returns a registry that contains a service of the fleet, with the descriptors that the
 // service's servers have. service is the full name of the service or its name on the bus. The
 // registry also contains the services that are declared in the same file and in the files that it
-// imports. Registry always asks which versions are being served, but gets the descriptors of a
-// version only once. The result must not be changed.
+// imports. Registry always asks which versions are being served, but caches their descriptors. The
+// result must not be changed.
 //
-// If servers serve several versions, Registry returns a *[VersionsError]. If no server tells that
-// it serves the service, the error has the code [errors.NotFound]. The other errors are those of
-// [Fleet.Servers] and [Fleet.Describe].
+// If servers serve several versions, Registry returns a *[VersionsError]. If no server reports the
+// service, the error has the code [errors.NotFound]. The other errors are those of [Fleet.Servers]
+// and [Fleet.Describe].
 func (f *Fleet) Registry(ctx context.Context, service string) (*registry.Registry, error) {
 	versions, err := f.Versions(ctx, service)
 	switch {

@@ -88,7 +88,7 @@ func TestRegistry_KeepsTheWireName(t *testing.T) {
 	assert.Equal(t, "Other", service.WireName())
 }
 
-// A server may tell a service that its descriptors do not declare.
+// Registry must refuse a service whose name its descriptors do not declare.
 func TestRegistry_ChecksTheName(t *testing.T) {
 	t.Parallel()
 	b := bus.NewLocal()

@@ -33,7 +33,7 @@ var protoFiles embed.FS
 func Proto() string {
 	source, err := protoFiles.ReadFile(protoPath)
 	if err != nil {
-		panic(err) // This cannot happen, because the file is embedded.
+		panic(err) // This cannot happen: the file is embedded in the program.
 	}
 	return string(source)
 }
@@ -42,7 +42,7 @@ func Proto() string {
 var schema = sync.OnceValue(func() *registry.Registry {
 	reg := registry.New()
 	if err := reg.ParseProto(protoFiles, protoPath); err != nil {
-		panic(err) // This cannot happen, because the file is embedded, and the tests parse it.
+		panic(err) // This cannot happen: the file is embedded in the program, and the tests parse it.
 	}
 	return reg
 })
@@ -76,7 +76,8 @@ func descriptorOf(message protoreflect.Name) protoreflect.MessageDescriptor {
 	return descriptor
 }
 
-// isControlService reports whether a service is one of the control services.
-func isControlService(service *registry.Service) bool {
-	return service.Name() == fleetServiceName || service.Name() == adminServiceName
+// IsControlService reports whether wireName is the name on the bus of a service that this package
+// serves: DynpsrpcFleet or DynpsrpcAdmin. Tools leave these services out of their lists.
+func IsControlService(wireName string) bool {
+	return wireName == fleetService().WireName() || wireName == adminService().WireName()
 }

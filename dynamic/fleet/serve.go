@@ -29,9 +29,9 @@ type Status struct {
 	server  *dynamic.Server
 	options serveOptions
 	started time.Time
-	// control is the server of the control service. It has the ID and the bus of server, but is not
-	// the same: it answers even while server drains, shuts down or has reached a limit, and the
-	// program's interceptors do not see its requests.
+	// control is the server of the control service. It has the same ID and bus as server, but is a
+	// server of its own. It therefore answers even while server drains, shuts down or has reached a
+	// limit. The program's interceptors do not see its requests.
 	control *dynamic.Server
 	// registration is the control service. It is nil until control serves it.
 	registration atomic.Pointer[dynamic.Registration]
@@ -43,23 +43,23 @@ type Status struct {
 	scopes scopes
 	// watches contains the clients that watch the server.
 	watches watches
-	// listeners are told when services change.
+	// listeners contains the channels that are notified when services change.
 	listeners listeners
 	// changes contains the changes to publish.
 	changes lifecycle.EventQueue[queuedChange]
 	// retrying reports whether a timer is set that registers the scopes again.
 	retrying atomic.Bool
-	// shuttingDown reports whether the shutdown of server has begun.
+	// shuttingDown reports whether the shutdown of server has begun; the state is then draining.
 	shuttingDown atomic.Bool
-	// lastState is the latest result of the method state, and stateSince is the time when that
-	// result last changed. They are guarded by mu.
+	// lastState is the latest result of the method state. stateSince is the time when that result
+	// last changed. mu guards both.
 	lastState  State
 	stateSince time.Time
 
 	// stopRecording ends the recording of calls. It is nil until Serve has succeeded.
 	stopRecording func()
-	// ctx ends when Close is called. The health checks and the goroutine that runs the method work
-	// then end. mu is held while they are started and while ctx is canceled.
+	// ctx ends when Close is called. It ends the health checks and the goroutine that runs the
+	// method work. mu is held while they are started and while ctx is canceled.
 	ctx       context.Context //nolint:containedctx // it has the lifetime of the Status
 	cancel    context.CancelFunc
 	mu        sync.Mutex
@@ -71,15 +71,15 @@ type Status struct {
 // Serve lets a server answer questions about its services and its state, until the server stops or
 // Close is called on the result. The answers contain both the services that the server already has
 // and those that are registered later. Serve serves the control service on the bus of the server
-// and counts the server's calls from now on. No messages are sent unless somebody asks or something
-// changes. Shutdown and Kill of the server wait for Close, so they may take two seconds longer if the
-// bus does not answer.
+// and counts the server's calls from now on. The server sends messages only when it is asked or
+// something changes. The server's Shutdown and Kill call Close, so they may take two seconds longer
+// if the bus does not answer.
 //
-// Serve returns an error with code invalid_argument if server is nil or an option is invalid, and
-// with code already_exists if the server has a recorder, such as that of an earlier call whose result
-// has not been closed; see [dynamic.Server.Record]. If the bus does not accept the subscriptions, the
-// error has the code of the error of the bus. If the server has been stopped, the error is
-// errors.ErrServerClosed.
+// Serve returns an error with code invalid_argument if server is nil or an option is invalid. The
+// code is already_exists if the server has a recorder; see [dynamic.Server.Record]. For example,
+// the result of an earlier call to Serve may not have been closed. If the bus does not accept the
+// subscriptions, the error has the code of the bus's error. If the server has been stopped, the
+// error is errors.ErrServerClosed.
 func Serve(server *dynamic.Server, opts ...ServeOption) (*Status, error) {
 	if server == nil {
 		return nil, errors.NewErrorf(errors.InvalidArgument, "fleet.Serve: the server is nil")
@@ -182,8 +182,8 @@ func (s *Status) start(stopRecording func()) bool {
 	return true
 }
 
-// Server returns what the server answers to a question about some parts. It does not ask the
-// function of [WithAuthorize].
+// Server returns what the server answers to a question about some parts. It does not call the
+// function passed to [WithAuthorize].
 func (s *Status) Server(ctx context.Context, parts ...Part) *Server {
 	return s.answer(ctx, &queryRequest{Parts: parts})
 }
@@ -228,7 +228,8 @@ func (s *Status) waitFor(ctx context.Context) {
 	}
 }
 
-// authorize returns an error if the client whose request has the context ctx may not use the verb.
+// authorize returns an error if the client may not make requests of the kind verb. ctx is the
+// context of the client's request.
 func (s *Status) authorize(ctx context.Context, verb Verb) error {
 	if s.options.authorize == nil {
 		return nil

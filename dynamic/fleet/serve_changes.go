@@ -10,14 +10,18 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// scopeRetry is how long a server waits before it registers scopes again if the bus has not
-// accepted them.
+// scopeRetry is how long a server waits before it tries again to register scopes that the bus has
+// not accepted.
 const scopeRetry = 5 * time.Second
 
-// serverChanged is called when the server has changed. It must return soon, because Register,
-// Shutdown and others wait for it.
+// scopeWait is the longest time for which the answer to a query waits until the scopes of a new
+// service are registered.
+const scopeWait = 500 * time.Millisecond
+
+// serverChanged is called when the server has changed. It must return soon, because methods such as
+// Register and Shutdown wait for it.
 func (s *Status) serverChanged(change dynamic.ServerChange) {
-	defer s.state() // state stores the time if the state has changed.
+	defer s.state() // If the state of the server has changed, this stores the time.
 	switch change.Kind {
 	case dynamic.ServiceAdded:
 		s.serviceChanged(ChangeServiceAdded, change)
@@ -41,8 +45,8 @@ func (s *Status) serverChanged(change dynamic.ServerChange) {
 	}
 }
 
-// serviceChanged adds a change of a service to the queue. While the whole server shuts down, it
-// adds none, because the end of each service is no news.
+// serviceChanged adds a change of a service to the queue. During a shutdown of the server, it adds
+// none: the change ChangeDraining already announces that all services end.
 func (s *Status) serviceChanged(kind ChangeKind, change dynamic.ServerChange) {
 	s.listeners.notify()
 	if !s.shuttingDown.Load() {
@@ -69,8 +73,9 @@ func (s *Status) change(c Change, service *registry.Service) {
 	s.changes.Put(queuedChange{c, service})
 }
 
-// work publishes changes until s.ctx ends. Before it publishes a change, it registers the scopes of
-// the new services, so that whoever hears of a change can ask about it.
+// work publishes changes until s.ctx ends. Before it publishes that a service was added, it
+// registers the service's scopes. Clients that receive the change can therefore ask about the
+// service.
 func (s *Status) work() {
 	s.changes.Run(s.ctx.Done(), func(c queuedChange) {
 		if s.ctx.Err() != nil {
@@ -104,12 +109,15 @@ func (s *Status) retryScopes() {
 	})
 }
 
-// publish sends a change to all subscribers. An error is only logged, because subscribers must
-// expect to miss changes: they also receive none while they have no connection to the broker.
+// publish sends a change to all subscribers. If this fails, publish only logs the error.
+// Subscribers must expect to miss changes, because they receive none while they are disconnected
+// from the broker.
 func (s *Status) publish(c Change) {
 	registration := s.registration.Load()
 	if c.Kind == 0 || registration == nil {
-		return // The change is only a retry of scopes, or Serve has not registered the service yet.
+		// A change without a kind only makes work retry the scopes; see retryScopes. s.registration
+		// is nil until the control service is registered.
+		return
 	}
 	if c.At.IsZero() {
 		c.At = time.Now()
@@ -129,7 +137,7 @@ type scopes struct {
 	registered map[[2]string]struct{}
 }
 
-// updateScopes makes the registered topics those of the current services.
+// updateScopes registers the topics for the current services and deregisters all others.
 func (s *Status) updateScopes() error {
 	id := s.server.ID()
 	wanted := map[[2]string]struct{}{
@@ -143,7 +151,27 @@ func (s *Status) updateScopes() error {
 			wanted[[2]string{describeMethod, digest.String()}] = struct{}{}
 		}
 	}
+	defer s.services.setScoped(current)
 	return s.scopes.update(wanted)
+}
+
+// awaitScopes waits until clients can ask for the descriptors of all services that the server has.
+// It waits for at most scopeWait.
+func (s *Status) awaitScopes(ctx context.Context) {
+	if s.services.unscoped(s.server.Services()) == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, scopeWait)
+	defer cancel()
+	for more := s.services.unscoped(s.server.Services()); more != nil; more = s.services.unscoped(s.server.Services()) {
+		select {
+		case <-more:
+		case <-ctx.Done():
+			return
+		case <-s.ctx.Done():
+			return
+		}
+	}
 }
 
 // update registers the wanted topics and deregisters all others.

@@ -57,6 +57,9 @@ func newServeOptions(opts []ServeOption) (o serveOptions) {
 	if o.admin != nil && o.authorize == nil {
 		o.problemf("WithAdmin lets clients change the server, so it needs WithAuthorize, which says who may")
 	}
+	if o.tap != nil && o.authorize == nil {
+		o.problemf("WithTap lets clients watch messages, so it needs WithAuthorize, which says who may")
+	}
 	return o
 }
 
@@ -85,10 +88,11 @@ func WithLabels(labels map[string]string) ServeOption {
 	}
 }
 
-// WithCheck adds a health check. The function is called at once, and then again and again, with a
-// pause of the duration every after each call. It gets a context that ends after the same duration.
-// If it returns an error, panics, or has not returned when its context ends, the server is reported
-// as not serving. The function runs on a goroutine of its own. There may be at most 32 checks.
+// WithCheck adds a health check. The function run is called at once, and then again and again. The
+// argument every is the pause after each call. It is also the timeout of the context that the
+// function gets. If the function returns an error, panics, or has not returned when its context
+// ends, the server is reported as not serving. Each check runs on a goroutine of its own. There may
+// be at most 32 checks.
 //
 // A failing check does not stop the server from accepting requests. It is only reported.
 func WithCheck(name string, every time.Duration, run func(ctx context.Context) error) ServeOption {
@@ -117,9 +121,9 @@ func WithCheck(name string, every time.Duration, run func(ctx context.Context) e
 // WithAuthorize sets the function that decides whether a client may make a request to the control
 // services. ctx is the context of the request, so [dynamic.RequestInfoFromContext] returns the
 // client's ID and metadata. If the function returns an error, the client receives this error. By
-// default, everybody who may publish to the control service is answered. The function must be safe
-// for concurrent use. It does not decide about changes: they are published to everybody who may
-// subscribe to them.
+// default, everybody who may publish to the control service is answered. [WithTap] and [WithAdmin]
+// require the function. It must be safe for concurrent use. It does not decide who receives a
+// [Change]: these are published to everybody who may subscribe to them.
 func WithAuthorize(authorize func(ctx context.Context, verb Verb) error) ServeOption {
 	return func(o *serveOptions) { o.authorize = authorize }
 }
@@ -132,8 +136,8 @@ func WithErrorTexts() ServeOption {
 }
 
 // WithPlugins sets the function that lists the plugins of the program. It is called for each
-// question about plugins and must be safe for concurrent use. The example shows how to make it from
-// a plugin.Host.
+// question about plugins and must be safe for concurrent use. The example shows how to make the
+// function from a plugin.Host.
 func WithPlugins(list func() []Plugin) ServeOption {
 	return func(o *serveOptions) { o.plugins = list }
 }

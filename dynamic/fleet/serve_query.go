@@ -29,7 +29,19 @@ func (s *Status) query(ctx context.Context, request *queryRequest) (*Server, err
 	if err := s.authorize(ctx, VerbQuery); err != nil {
 		return nil, err
 	}
+	if request.asksServices() {
+		// The client may at once ask for the descriptors that belong to a digest in the answer. So
+		// their scopes must be registered first.
+		s.awaitScopes(ctx)
+	}
 	return s.answer(ctx, request), nil
+}
+
+// asksServices reports whether the answer contains the services of the server.
+func (r *queryRequest) asksServices() bool {
+	return slices.ContainsFunc(r.Parts, func(part Part) bool {
+		return part == PartServices || part == PartStats || part == PartTopics
+	})
 }
 
 // answer answers a question about the server.
@@ -41,7 +53,7 @@ func (s *Status) answer(ctx context.Context, request *queryRequest) *Server {
 		App: o.app, AppVersion: o.appVersion, Labels: maps.Clone(o.labels), State: state, StateSince: since,
 	}
 	asked := func(part Part) bool { return slices.Contains(request.Parts, part) }
-	if asked(PartServices) || asked(PartStats) || asked(PartTopics) {
+	if request.asksServices() {
 		q := serviceQuestion{
 			status: s, stats: asked(PartStats), topics: asked(PartTopics), after: request.TopicsAfter,
 			maxTopics: int(min(request.MaxTopics, maxTopics)), left: maxAnswer,
@@ -116,8 +128,8 @@ type serviceQuestion struct {
 	truncated bool
 }
 
-// answer returns the services of the server. names contains the names on the bus of these services;
-// if it is empty, answer returns all services. It adds what matters most first: the services and
+// answer returns the services with these names on the bus, or all services if names is empty.
+// Because the size of the answer is limited, it adds what matters most first: the services and
 // methods, then the counters, then the topics.
 func (q *serviceQuestion) answer(names []string) (services []Service, truncated bool) {
 	var told []*dynamic.Registration
@@ -227,13 +239,12 @@ func (q *serviceQuestion) topicPages(r *dynamic.Registration) map[string]*topicP
 type topicPage struct {
 	// count is the number of all topics.
 	count uint32
-	// topics contains the first topics after the one with which the question begins, in sorted
-	// order.
+	// topics contains, sorted, the first topics that follow serviceQuestion.after.
 	topics []string
 }
 
-// add adds a topic that sorts after the parameter after. If the page then has more topics than
-// most, add drops the last one.
+// add adds a topic if it follows after in string order. If the page then has more than most topics,
+// add drops the last one.
 func (p *topicPage) add(topic, after string, most int) {
 	if topic <= after {
 		return

@@ -28,7 +28,7 @@ func describeRuntime() *Runtime {
 		r.RSSBytes = pages * uint64(os.Getpagesize()) //nolint:gosec // a size
 	}
 	// The second field of the file is the name of the program, in parentheses. It may contain
-	// spaces, so fields are counted from the closing one.
+	// spaces, so fields are counted from the closing parenthesis.
 	user, userOK := procField("/proc/self/stat", 11)
 	system, systemOK := procField("/proc/self/stat", 12)
 	if userOK && systemOK {

@@ -6,11 +6,47 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// serviceTable keeps the digests of the services of a server. Computing one takes long: all
-// descriptors must be encoded.
+// serviceTable keeps the digests of the services of a server. Computing a digest is slow, because
+// all descriptors of the service must be encoded.
 type serviceTable struct {
 	mu      sync.Mutex
 	digests map[*registry.Service]Digest
+	// scoped contains the services whose scopes are registered or were refused by the bus.
+	scoped map[*registry.Service]struct{}
+	// scopedMore is closed when scoped changes. It is nil while nobody waits for that.
+	scopedMore chan struct{}
+}
+
+// setScoped replaces t.scoped with these services, whose scopes are registered or were refused by
+// the bus.
+func (t *serviceTable) setScoped(services []*registry.Service) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.scoped = make(map[*registry.Service]struct{}, len(services))
+	for _, service := range services {
+		t.scoped[service] = struct{}{}
+	}
+	if t.scopedMore != nil {
+		close(t.scopedMore)
+		t.scopedMore = nil
+	}
+}
+
+// unscoped returns nil if the scopes of all services are registered or were refused by the bus.
+// Otherwise, it returns a channel that is closed when this may have changed.
+func (t *serviceTable) unscoped(services []*registry.Service) <-chan struct{} {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, service := range services {
+		if _, done := t.scoped[service]; done {
+			continue
+		}
+		if t.scopedMore == nil {
+			t.scopedMore = make(chan struct{})
+		}
+		return t.scopedMore
+	}
+	return nil
 }
 
 // digest returns the digest of a service, or the zero digest if its descriptors cannot be encoded.

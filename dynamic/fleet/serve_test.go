@@ -41,7 +41,7 @@ service Orders {
 }
 `
 
-// served is a server for which Serve was called, and a conn that asks it.
+// served is a server for which Serve was called, and a conn that queries it.
 type served struct {
 	bus    bus.Bus
 	server *dynamic.Server
@@ -96,7 +96,7 @@ func ordersOf(t testing.TB, reg *registry.Registry) *registry.Service {
 	return orders
 }
 
-// TestServe_OnEachBus checks that a Fleet finds what a server tells, on each bus.
+// TestServe_OnEachBus checks that a Fleet gets what a server reports, on each bus.
 func TestServe_OnEachBus(t *testing.T) {
 	t.Parallel()
 	for name, network := range networks {
@@ -155,7 +155,7 @@ func (s *served) register(t testing.TB) *dynamic.Registration {
 	return orders
 }
 
-// ask asks the servers of a scope and returns their answers.
+// ask queries the servers of a scope and returns their answers.
 func (s *served) ask(t testing.TB, scope string, request queryRequest) (answers []*Server) {
 	t.Helper()
 	client, err := dynamic.NewClient[*dynamicpb.Message, *dynamicpb.Message](s.conn, fleetServiceName+"/Query")
@@ -171,7 +171,7 @@ func (s *served) ask(t testing.TB, scope string, request queryRequest) (answers 
 	return answers
 }
 
-// askOne returns the answer of the server to a question about some parts.
+// askOne returns some parts of the server's answer.
 func (s *served) askOne(t testing.TB, parts ...Part) *Server {
 	t.Helper()
 	answers := s.ask(t, scopeAll, queryRequest{Parts: parts})
@@ -439,8 +439,8 @@ func TestServe_PublishesChanges(t *testing.T) {
 	})
 }
 
-// TestServe_AnswersWhileBusy checks that a server answers questions after it has reached its limit
-// of concurrent requests, and while its shutdown waits for a handler.
+// TestServe_AnswersWhileBusy checks that a server answers queries after it has reached its limit of
+// concurrent requests, and while its shutdown waits for a handler.
 func TestServe_AnswersWhileBusy(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -536,7 +536,7 @@ func (b *countedBus) Publish(ctx context.Context, channel bus.Channel, frame []b
 	return b.Bus.Publish(ctx, channel, frame, report)
 }
 
-// TestServe_IsSilent checks that a server that is not asked sends nothing.
+// TestServe_IsSilent checks that a server sends nothing unless it is queried.
 func TestServe_IsSilent(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -594,6 +594,68 @@ func TestServe_TriesScopesAgain(t *testing.T) {
 		synctest.Wait()
 		assert.Len(t, s.ask(t, "service_Old", queryRequest{}), 1)
 	})
+}
+
+// slowBus is a bus that delays subscriptions. Each one must be permitted.
+type slowBus struct {
+	bus.Bus
+
+	// permits is nil while subscriptions are not delayed.
+	permits atomic.Pointer[chan struct{}]
+	delayed chan struct{}
+}
+
+func (b *slowBus) Subscribe(ctx context.Context, channel bus.Channel, mode bus.Mode, deliver bus.Handler) (bus.Subscription, error) {
+	if permits := b.permits.Load(); permits != nil && strings.Contains(channel.String(), "Describe") {
+		b.delayed <- struct{}{}
+		<-*permits
+	}
+	return b.Bus.Subscribe(ctx, channel, mode, deliver)
+}
+
+// A server must not report the digest of a service before clients can request its descriptors.
+func TestServe_TellsServicesThatCanBeDescribed(t *testing.T) {
+	t.Parallel()
+	local := bus.NewLocal()
+	t.Cleanup(func() { require.NoError(t, local.Close()) })
+	b := &slowBus{Bus: local, delayed: make(chan struct{}, 16)}
+	s := newServedOn(t, b)
+	permits := make(chan struct{})
+	b.permits.Store(&permits)
+	reg := registry.New()
+	require.NoError(t, reg.ParseProto(fstest.MapFS{"new.proto": {Data: []byte(`syntax = "proto3"; package new; message M {} service New { rpc Get(M) returns (M); }`)}}, "new.proto"))
+	added, err := reg.FindService("new.New")
+	require.NoError(t, err)
+	_, err = s.server.Register(added, dynamic.Handlers{}, dynamic.AllowMissing())
+	require.NoError(t, err)
+	<-b.delayed
+
+	answers := make(chan *Server, 1)
+	query, err := dynamic.NewClient[*dynamicpb.Message, *dynamicpb.Message](s.conn, fleetServiceName+"/Query")
+	require.NoError(t, err)
+	go func() {
+		defer close(answers)
+		for response := range query.Topic(scopeAll).Responses(t.Context(), toMessage(&queryRequest{Parts: []Part{PartServices}})) {
+			if response.Err == nil {
+				answers <- fromMessage[Server](response.Result)
+			}
+		}
+	}()
+	require.NotNil(t, s.askOne(t), "a question about other things is answered at once")
+	select {
+	case <-answers:
+		close(permits)
+		t.Fatal("the server has told a service before its scope is there")
+	default:
+	}
+	close(permits)
+	answer := <-answers
+	require.NotNil(t, answer)
+	require.Len(t, answer.Services, 2)
+	for _, service := range answer.Services {
+		_, err = dynamic.Invoke(t.Context(), s.conn, fleetServiceName+"/Describe", map[string]any{}, dynamic.WithTopic(service.Digest.String()))
+		require.NoError(t, err)
+	}
 }
 
 func TestServe_Authorizes(t *testing.T) {

@@ -17,8 +17,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// simulatedServer answers questions like a server for which Serve was called, but with answers that
-// a test sets.
+// simulatedServer answers queries like a server for which Serve was called, but with answers that a
+// test sets.
 type simulatedServer struct {
 	*dynamic.Server
 
@@ -28,16 +28,21 @@ type simulatedServer struct {
 	// refuse is the error with which the server answers. If it is nil, the server answers with
 	// tell.
 	refuse error
-	// wrongFiles is sent instead of the descriptors that were asked for, unless it is nil.
+	// wrongFiles is sent instead of the requested descriptors, unless it is nil.
 	wrongFiles *registry.Service
 	services   map[string]*registry.Service
+	// testEnds is closed at the end of the test.
+	testEnds <-chan struct{}
 }
 
 // simulate starts a simulated server that serves the given services, and closes it when the test
-// ends. The caller may change its fields before the server is asked.
+// ends. The caller may change its fields before the server is queried.
 func simulate(t testing.TB, b bus.Bus, id string, services ...*registry.Service) *simulatedServer {
 	t.Helper()
-	s := &simulatedServer{Server: dynamic.NewServer(b, dynamic.WithServerID(id)), services: map[string]*registry.Service{}}
+	s := &simulatedServer{
+		Server: dynamic.NewServer(b, dynamic.WithServerID(id)), services: map[string]*registry.Service{},
+		testEnds: t.Context().Done(),
+	}
 	t.Cleanup(s.Kill)
 	s.tell = &Server{ID: id, API: 1, State: StateServing, App: "simulated"}
 	scopes := []string{scopeAll, shardScope(shardOf(id)), serverScope(id)}
@@ -64,13 +69,14 @@ func simulate(t testing.TB, b bus.Bus, id string, services ...*registry.Service)
 	return s
 }
 
-func (s *simulatedServer) query(ctx context.Context, request *queryRequest) (*Server, error) {
+func (s *simulatedServer) query(_ context.Context, request *queryRequest) (*Server, error) {
 	if s.refuse != nil {
 		return nil, s.refuse
 	}
 	if s.tell == nil {
-		<-ctx.Done()
-		return nil, ctx.Err()
+		// At the deadline of the request, the response could still arrive in time.
+		<-s.testEnds
+		return nil, context.Canceled
 	}
 	answer := *s.tell
 	answer.Now = time.Now()

@@ -26,7 +26,7 @@ type TapStream struct {
 
 // Tap watches what goes through a server. The stream delivers an event for each request, response,
 // stream message, update and claim that the [TapRequest] selects. The server's program must have
-// called [Serve] with the option [WithTap]. The server handles its calls as usual: it sends copies,
+// called [Serve] with the option [WithTap]. The tap does not delay calls: the server sends copies,
 // and leaves out events rather than wait for a slow reader. [TapEvent.Missed] is the number of
 // events that were left out before an event.
 //
@@ -100,9 +100,9 @@ func (s *TapStream) deliver(stream dynamic.ClientStream[*dynamicpb.Message, *dyn
 // Channel returns the channel that delivers events. It is closed when the stream has ended.
 func (s *TapStream) Channel() <-chan *TapEvent { return s.events }
 
-// Err returns the error with which a server has ended the stream, for example because the filter is
-// invalid or because the client may not watch the server. If several servers have done so, it is
-// the first error. It is nil while the stream is active and after Close.
+// Err returns the first error that ended the stream of a server, for example because the filter is
+// invalid or the client may not watch the server. Err returns nil if there has been no error. Close
+// does not cause an error.
 func (s *TapStream) Err() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -12,19 +12,19 @@ import (
 )
 
 // maxSeenCalls is the maximum number of calls and streams whose requests a passive tap remembers.
-// Answers do not name their method, so the tap finds it in the request.
+// Responses do not name their method, so the tap needs the request to find it.
 const maxSeenCalls = 10_000
 
-// maxSeenID is the maximum length in bytes of an ID that a passive tap remembers. Frames with longer
-// IDs are left out.
+// maxSeenID is the maximum length in bytes of an ID that a passive tap remembers. Frames with
+// longer IDs are ignored.
 const maxSeenID = 256
 
-// maxDecompressed is the maximum size, in bytes, of a frame's content after decompression. Frames
-// with larger contents are left out.
+// maxDecompressed is the maximum size in bytes of a frame's content after decompression. Frames
+// with larger contents are ignored.
 const maxDecompressed = 16 << 20
 
-// frameReader turns the frames of a bus into what a server would have reported to its tap. It is
-// safe for concurrent use.
+// frameReader decodes the frames of a bus and reports them as [dynamic.Traffic], as a server does
+// for its own taps. It is safe for concurrent use.
 type frameReader struct {
 	// report is called for each frame that could be read.
 	report func(t *dynamic.Traffic)
@@ -34,7 +34,7 @@ type frameReader struct {
 	calls map[string]*linked.Element
 	// order holds values of type *seenCall, the oldest first.
 	order linked.List
-	// unknown counts the answers whose request was not seen.
+	// unknown counts the claims, responses and stream frames whose request was not seen.
 	unknown uint64
 }
 
@@ -47,10 +47,9 @@ type seenCall struct {
 	at       time.Time
 }
 
-// onServerFrame reads a frame from a channel on which the servers of a method receive requests,
-// stream frames or, for a subscription method, on which its subscribers receive updates. It returns
-// the ID of the client that has sent the frame, or an empty string if the frame does not contain
-// it.
+// onServerFrame reads a frame from a channel of a method. The channel carries requests, stream
+// frames or, for a subscription method, updates. The result is the ID of the client that has sent a
+// request or opened a stream. For other frames, it is empty.
 func (r *frameReader) onServerFrame(method *registry.Method, topic []string, frame []byte) (clientID string) {
 	envelope, value, ok := openFrame(frame)
 	if !ok {
@@ -93,7 +92,7 @@ func (r *frameReader) onClientFrame(frame []byte) {
 	case wire.KindStream:
 		r.onStreamFrame(nil, nil, value, dynamic.TrafficMessageOut)
 	default:
-		// The other kinds of frames are not shown, because they carry nothing from users.
+		// The other kinds of frames are not shown, because they contain no data of users.
 	}
 }
 
@@ -143,9 +142,9 @@ func (r *frameReader) onClaim(value []byte) {
 	r.report(t)
 }
 
-// onStreamFrame reads a frame of a stream. method is nil if the frame was sent to a client. kind is
-// the kind of traffic if the frame contains a message. If the frame opens a stream, onStreamFrame
-// returns the ID of the client.
+// onStreamFrame reads a frame of a stream and reports it. method is nil if the frame was sent to a
+// client. kind is the kind of traffic for a frame that contains a message. If the frame opens a
+// stream, the result is the ID of the client.
 func (r *frameReader) onStreamFrame(
 	method *registry.Method, topic []string, value []byte, kind dynamic.TrafficKind,
 ) (clientID string) {
@@ -167,7 +166,7 @@ func (r *frameReader) onStreamFrame(
 	return ""
 }
 
-// onOpenStream reads a message or the close of a stream.
+// onOpenStream reports a message of a stream or its close.
 func (r *frameReader) onOpenStream(stream *seenCall, frame *wire.Stream, kind dynamic.TrafficKind) {
 	t := stream.traffic(kind)
 	t.Encoded = frame.Body.Raw
@@ -187,7 +186,7 @@ func (c *seenCall) traffic(kind dynamic.TrafficKind) *dynamic.Traffic {
 	return &dynamic.Traffic{Kind: kind, Method: c.method, Topic: c.topic, ClientID: c.clientID, RequestID: []byte(c.id)}
 }
 
-// remember adds a call. If there are too many, it forgets the oldest.
+// remember adds a call. If there are more than maxSeenCalls, it forgets the oldest one.
 func (r *frameReader) remember(call *seenCall) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -204,8 +203,8 @@ func (r *frameReader) remember(call *seenCall) {
 	}
 }
 
-// find returns the call to which an answer belongs. If the call was not seen, find counts the
-// answer as unknown and returns nil.
+// find returns the call with this ID. If the tap has not seen the call, find counts an unknown
+// frame and returns nil.
 func (r *frameReader) find(id []byte) *seenCall {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -226,8 +225,7 @@ func (r *frameReader) forget(id string) {
 	}
 }
 
-// takeUnknown returns how many answers without a known request have arrived since it was last
-// called.
+// takeUnknown returns the number of frames without a known request since its previous call.
 func (r *frameReader) takeUnknown() (unknown uint64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

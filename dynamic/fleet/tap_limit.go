@@ -5,13 +5,14 @@ import (
 	"math"
 	"math/rand/v2"
 	"path"
+	"slices"
 	"time"
 
 	"github.com/dynpsrpc/dynpsrpc/errors"
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// The limits of a tap. They apply to what one server sends to one client that watches it.
+// The limits of a tap. They apply to what one server sends to one client.
 const (
 	// DefaultTapRate is the maximum number of events per second unless the client asks for another
 	// number.
@@ -38,8 +39,9 @@ const (
 	// maxTapText is the maximum number of bytes of an ID or of a value of metadata in an event. Peers
 	// may choose both.
 	maxTapText = 1 << 10
-	// workShare and maxWork limit the time in which a server decodes, redacts and filters
-	// events for one client: one part in workShare of the time, and up to maxWork at once.
+	// workShare and maxWork limit the time that a server spends on decoding, redacting and
+	// filtering events for one client. On average, it may be 1/workShare of the elapsed time. In a
+	// burst, it may be up to maxWork.
 	workShare, maxWork = 4, 250 * time.Millisecond
 )
 
@@ -62,14 +64,16 @@ func (l *rateLimiter) allow(now time.Time) bool {
 	return true
 }
 
-// workLimiter limits the time that the work for one client takes. It has no lock.
+// workLimiter limits the time that the work for one client takes. It is not safe for concurrent
+// use.
 type workLimiter struct {
-	// debt is the time that the work has taken and that has not been made up for by a pause.
+	// debt is the time that the work has taken, minus 1/workShare of the time that has elapsed. It
+	// is at least 0.
 	debt    time.Duration
 	updated time.Time
 }
 
-// allow reports whether there may be more work at the time now.
+// allow reports whether more work may begin at the time now.
 func (l *workLimiter) allow(now time.Time) bool {
 	l.debt = max(l.debt-now.Sub(l.updated)/workShare, 0)
 	l.updated = now
@@ -90,8 +94,8 @@ func isSampled(requestID []byte, share float64) bool {
 	hash := fnv.New64a()
 	_, _ = hash.Write(requestID)
 	mixed := hash.Sum64()
-	// The hash is mixed, because the upper bits of FNV depend little on the last bytes, and those
-	// differ most between IDs.
+	// The upper bits of an FNV hash depend little on the last bytes, in which IDs differ most. So
+	// the bits of the hash are mixed.
 	mixed ^= mixed >> 33
 	mixed *= 0xff51afd7ed558ccd
 	mixed ^= mixed >> 33
@@ -99,7 +103,7 @@ func isSampled(requestID []byte, share float64) bool {
 }
 
 // methodPatterns holds patterns of methods, for example "Orders/*". A pattern is matched against
-// the wire name and the full name of the service, each with the name of the method.
+// the wire name and the full name of the service, each with and without the name of the method.
 type methodPatterns []string
 
 // newMethodPatterns checks the patterns of a request.
@@ -120,19 +124,28 @@ func newMethodPatterns(patterns []string) (methodPatterns, error) {
 
 // match reports whether a pattern matches the method. Without patterns, every method matches.
 func (p methodPatterns) match(method *registry.Method) bool {
-	if len(p) == 0 {
-		return true
-	}
 	service := method.Service()
-	for _, pattern := range p {
-		for _, name := range []string{
-			service.WireName() + "/" + method.WireName(), string(service.Name()) + "/" + method.Name(),
-			service.WireName(), string(service.Name()),
-		} {
-			if matched, err := path.Match(pattern, name); matched && err == nil {
-				return true
-			}
-		}
+	return p.matchAny(service.WireName()+"/"+method.WireName(), string(service.Name())+"/"+method.Name(),
+		service.WireName(), string(service.Name()))
+}
+
+// matchAny reports whether a pattern matches one of the names. Without patterns, all names match.
+func (p methodPatterns) matchAny(names ...string) bool {
+	return len(p) == 0 || slices.ContainsFunc(p, func(pattern string) bool {
+		return slices.ContainsFunc(names, func(name string) bool {
+			matched, err := path.Match(pattern, name)
+			return matched && err == nil
+		})
+	})
+}
+
+// Selects reports whether a tap with this request may copy events of a method of the service. Events
+// of the services of this package are never copied; see [IsControlService].
+func (r *TapRequest) Selects(service *Service) bool {
+	names := []string{service.Name, service.WireName}
+	for i := range service.Methods {
+		method := &service.Methods[i]
+		names = append(names, service.Name+"/"+method.Name, service.WireName+"/"+method.WireName)
 	}
-	return false
+	return !IsControlService(service.WireName) && methodPatterns(r.Methods).matchAny(names...)
 }

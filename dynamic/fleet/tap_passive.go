@@ -16,7 +16,8 @@ import (
 const (
 	// maxPassiveSubscriptions is the maximum number of channels to which a passive tap subscribes.
 	maxPassiveSubscriptions = 10_000
-	// maxChannelName is the maximum length in bytes of the name of a channel that a peer makes known.
+	// maxChannelName is the maximum length in bytes of a channel name that contains the ID or the
+	// address of a peer.
 	maxChannelName = 1 << 10
 )
 
@@ -31,18 +32,19 @@ type PassiveTap struct {
 	// [bus.Inspector].
 	Topics map[string][][]string
 	// Replica is a bus that is connected to a read-only replica of the broker. If it is set, the
-	// tap reads frames there. Clients do not count the receivers on a replica, so the tap changes
-	// no call.
+	// tap reads frames there. Clients do not count the receivers on a replica, so the tap has no
+	// effect on calls.
 	Replica bus.Bus
-	// Anyway starts the tap even though it changes how calls end; see [ObserverEffectError].
+	// Anyway starts the tap even if it changes how calls end; see [ObserverEffectError].
 	Anyway bool
 	// Options are options as for [WithTap], for example to remove secret fields.
 	Options []TapOption
 }
 
-// ObserverEffectError says that a passive tap would change what it observes, so it was not started.
+// ObserverEffectError says that a passive tap would change what it observes, and was therefore not
+// started.
 type ObserverEffectError struct {
-	// Services holds the wire names of the services that have servers of dynpsrpc.
+	// Services holds the wire names of the services that have dynpsrpc servers.
 	Services []string
 }
 
@@ -56,12 +58,14 @@ func (e *ObserverEffectError) Error() string {
 // TapPassive shows what passes through a bus without the help of the servers, for example to watch
 // servers of psrpc. It subscribes to the channels of the services as if it were one of their
 // servers. Clients of dynpsrpc count it as a server that never answers, so that some of their calls
-// take longer; clients of psrpc do not notice. If there are servers of dynpsrpc, TapPassive
-// therefore fails with an [*ObserverEffectError] unless request.Anyway or request.Replica is set.
+// take longer; clients of psrpc do not notice. If there are or may be servers of dynpsrpc,
+// TapPassive therefore fails with an [*ObserverEffectError] unless request.Anyway or
+// request.Replica is set.
 //
 // Each client receives its responses on channels of its own. TapPassive subscribes to those of a
 // new client when it sees the client's first request, so it may miss the response to that request.
-// The field Missed of the events also counts the answers whose requests TapPassive has not seen.
+// The field Missed of the events also counts claims, responses and stream frames of calls whose
+// requests TapPassive has not seen.
 //
 // The sequence ends when ctx ends or when the caller stops it. If the tap cannot be started, the
 // sequence contains only the error.
@@ -81,7 +85,7 @@ func (f *Fleet) TapPassive(ctx context.Context, request PassiveTap) iter.Seq2[*T
 	}
 }
 
-// all returns the events until ctx ends.
+// all returns the events of the tap until ctx ends.
 func (p *passiveTap) all(ctx context.Context) iter.Seq[*TapEvent] {
 	return func(yield func(*TapEvent) bool) {
 		for {
@@ -112,8 +116,8 @@ type passiveTap struct {
 	// requests holds the methods that are watched, keyed by the name of their request channels. It
 	// does not change after the start.
 	requests map[string]watchedMethod
-	// subscribing receives channels that handlers of the bus have found. A goroutine subscribes to
-	// them, because these handlers must not wait.
+	// subscribing receives the channels of the bus that handlers have found in frames. Handlers
+	// must not wait, so another goroutine subscribes to the channels.
 	subscribing chan passiveChannel
 	running     sync.WaitGroup
 
@@ -175,7 +179,7 @@ func (p *passiveTap) stop() {
 }
 
 // subscribeServices subscribes to the channels of the methods that are watched. scanned is the bus
-// that knows the topics and clients.
+// to scan for topics, clients and servers. It differs from p.bus if that is a replica.
 func (p *passiveTap) subscribeServices(request *PassiveTap, scanned bus.Bus) error {
 	found, err := scanServices(p.ctx, scanned, request.Services)
 	if err != nil {
@@ -188,7 +192,7 @@ func (p *passiveTap) subscribeServices(request *PassiveTap, scanned bus.Bus) err
 			}
 			topics := [][]string{nil}
 			if method.Topics() {
-				topics = slices.Concat(request.Topics[method.FullName()], found.topics[method.WireName()])
+				topics = slices.Concat(request.Topics[method.FullName()], found.topics[scannedMethod{service.WireName(), method.WireName()}])
 			}
 			for _, topic := range topics {
 				if err := p.subscribeMethod(method, topic); err != nil {
@@ -228,7 +232,8 @@ func (p *passiveTap) subscribeMethod(method *registry.Method, topic []string) er
 	return p.subscribe(bus.Channel(channel), func(frame []byte) { p.onServerFrame(method, topic, frame) })
 }
 
-// onServerFrame reads a frame that was sent to servers.
+// onServerFrame reads a frame that was sent to the servers of a method. If the frame comes from a
+// new client, it also subscribes to what servers send to that client.
 func (p *passiveTap) onServerFrame(method *registry.Method, topic []string, frame []byte) {
 	if clientID := p.frames.onServerFrame(method, topic, frame); clientID != "" {
 		p.onClient(method.Service().WireName(), clientID)
@@ -243,8 +248,7 @@ func (p *passiveTap) onClient(service, clientID string) {
 }
 
 // onServer subscribes to the requests that are sent to one server only. It is called only on a
-// replica. Elsewhere, after the server is gone, the subscription would make clients believe that it
-// still receives requests.
+// replica. On the broker itself, the subscription would hide from clients that the server is gone.
 func (p *passiveTap) onServer(service, address string) {
 	p.subscribeLater(wire.UnicastChannel(service, address), func(frame []byte) {
 		envelope, err := wire.ParseEnvelope(frame)
@@ -257,7 +261,8 @@ func (p *passiveTap) onServer(service, address string) {
 	})
 }
 
-// onPresence reads the announcement of a server.
+// onPresence reads a message in which a server announces itself, and subscribes to that server's
+// requests.
 func (p *passiveTap) onPresence(service string, frame []byte) {
 	envelope, err := wire.ParseEnvelope(frame)
 	if err != nil || envelope.Kind != wire.KindPresence {
@@ -269,21 +274,21 @@ func (p *passiveTap) onPresence(service string, frame []byte) {
 	}
 }
 
-// subscribeLater makes the goroutine of the tap subscribe to a channel. It never blocks. It does
-// nothing if the channel is known already, if its name is too long, or if there are too many
-// channels.
+// subscribeLater makes the goroutine of the tap subscribe to a channel, and never blocks. It
+// ignores a channel that is known already or whose name is too long. It ignores every new channel
+// if maxPassiveSubscriptions are known.
 func (p *passiveTap) subscribeLater(channel wire.Channel, handler bus.Handler) {
 	if len(channel.Name) > maxChannelName {
 		return
 	}
 	if added, _ := p.add(channel.Name); added {
-		// There is room for all channels that may become known.
+		// This does not block: the Go channel has room for all channels that may become known.
 		p.subscribing <- passiveChannel{bus.Channel(channel), handler}
 	}
 }
 
-// add adds a channel to those that are known. It returns false if the channel is known already or if
-// there are too many channels. full reports whether there are.
+// add adds a channel to those that are known. added is false if the channel is known already or
+// there are too many. full is true if there are too many.
 func (p *passiveTap) add(name string) (added, full bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -297,7 +302,7 @@ func (p *passiveTap) add(name string) (added, full bool) {
 	return true, false
 }
 
-// subscribeKnown subscribes to the channels that become known until the tap stops.
+// subscribeKnown subscribes to the channels from p.subscribing until the tap stops.
 func (p *passiveTap) subscribeKnown() {
 	for {
 		select {
@@ -310,8 +315,8 @@ func (p *passiveTap) subscribeKnown() {
 	}
 }
 
-// subscribe subscribes to a channel and waits until the bus has confirmed it. It does nothing if
-// the channel is known already.
+// subscribe subscribes to a channel and waits until the bus has confirmed it. If the channel is
+// known already, it returns nil at once.
 func (p *passiveTap) subscribe(channel bus.Channel, handler bus.Handler) error {
 	switch added, full := p.add(channel.Name); {
 	case added:
@@ -336,8 +341,9 @@ func (p *passiveTap) open(channel bus.Channel, handler bus.Handler) error {
 	return nil
 }
 
-// checkObserverEffect returns an error if servers of dynpsrpc serve one of the services. It finds
-// them by their subscriptions to cancellations, which other servers do not have.
+// checkObserverEffect returns an error unless the bus reports that no servers of dynpsrpc serve the
+// services. It recognizes such servers by their subscriptions to cancellations, which psrpc servers
+// do not have.
 func checkObserverEffect(ctx context.Context, b bus.Bus, services []*registry.Service) error {
 	var channels []bus.Channel
 	var names []string
@@ -382,20 +388,23 @@ func checkReplica(ctx context.Context, b bus.Bus) error {
 	return nil
 }
 
-// scanResult is what the bus knows of services: the topics of their methods, keyed by wire name,
-// and their clients and servers.
+// scanResult is what the bus knows of services: the topics of their methods, and their clients and
+// servers.
 type scanResult struct {
-	topics           map[string][][]string
+	topics           map[scannedMethod][][]string
 	clients, servers []scannedPeer
 }
+
+// scannedMethod identifies a method by the wire names of its service and of itself.
+type scannedMethod struct{ service, name string }
 
 // scannedPeer is a client with its ID, or a server with its address.
 type scannedPeer struct{ service, id string }
 
 // scanServices finds the topics, clients and servers of services. The result is empty if the bus
-// cannot tell them.
+// does not support a scan; see [bus.Inspector].
 func scanServices(ctx context.Context, b bus.Bus, services []*registry.Service) (found scanResult, err error) {
-	found.topics = map[string][][]string{}
+	found.topics = map[scannedMethod][][]string{}
 	inspector, ok := b.(bus.Inspector)
 	if !ok {
 		return found, nil
@@ -416,7 +425,8 @@ func scanServices(ctx context.Context, b bus.Bus, services []*registry.Service) 
 		case presence.Carries == bus.CarriesUnicast:
 			found.servers = append(found.servers, scannedPeer{presence.Service, presence.Address})
 		case len(presence.Topic) > 0 && (presence.Carries == bus.CarriesRequests || presence.Carries == bus.CarriesStreams):
-			found.topics[presence.Method] = append(found.topics[presence.Method], presence.Topic)
+			method := scannedMethod{presence.Service, presence.Method}
+			found.topics[method] = append(found.topics[method], presence.Topic)
 		}
 	}
 	return found, nil

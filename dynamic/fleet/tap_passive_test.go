@@ -4,6 +4,7 @@ import (
 	"context"
 	"net"
 	"testing"
+	"testing/fstest"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/dynpsrpc/dynpsrpc/bus"
 	"github.com/dynpsrpc/dynpsrpc/bus/redisbus"
+	"github.com/dynpsrpc/dynpsrpc/dynamic"
 	"github.com/dynpsrpc/dynpsrpc/errors"
 	"github.com/dynpsrpc/dynpsrpc/internal/testenv"
 	"github.com/dynpsrpc/dynpsrpc/registry"
@@ -128,8 +130,38 @@ func TestTapPassive(t *testing.T) {
 	}
 }
 
-// On a replica, a tap sees everything and changes nothing: calls to methods without servers still
-// fail at once.
+// A passive tap must not watch a method on the topics of a method with the same name in another
+// service.
+func TestTapPassive_MethodsWithTheSameName(t *testing.T) {
+	t.Parallel()
+	b := bus.NewLocal()
+	server := dynamic.NewServer(b)
+	t.Cleanup(func() {
+		server.Kill()
+		require.NoError(t, b.Close())
+	})
+	reg := registry.New()
+	require.NoError(t, reg.ParseProto(fstest.MapFS{"rooms.proto": {Data: []byte(`
+		syntax = "proto3";
+		import "options.proto";
+		message Room {}
+		service Rooms { rpc Open(Room) returns (Room) { option (psrpc.options).topics = true; } }
+		service Doors { rpc Open(Room) returns (Room) { option (psrpc.options).topics = true; } }
+	`)}}, "rooms.proto"))
+	for topic, name := range map[string]string{"kitchen": "Rooms", "front": "Doors"} {
+		service, err := reg.FindService(name)
+		require.NoError(t, err)
+		registration, err := server.Register(service, dynamic.Handlers{}, dynamic.AllowMissing())
+		require.NoError(t, err)
+		require.NoError(t, registration.RegisterTopic("Open", topic))
+	}
+	found, err := scanServices(t.Context(), b, reg.Services())
+	require.NoError(t, err)
+	assert.Equal(t, map[scannedMethod][][]string{{"Rooms", "Open"}: {{"kitchen"}}, {"Doors", "Open"}: {{"front"}}}, found.topics)
+}
+
+// A tap on a replica of the Redis server must see all traffic and change nothing: calls to methods
+// without servers must still fail at once.
 func TestTapPassive_Replica(t *testing.T) {
 	t.Parallel()
 	master := testenv.Redis(t, "--repl-diskless-sync-delay", "0")

@@ -10,25 +10,19 @@ import (
 	"google.golang.org/protobuf/types/dynamicpb"
 
 	"github.com/dynpsrpc/dynpsrpc/internal/guard"
+	"github.com/dynpsrpc/dynpsrpc/internal/redact"
 )
-
-// redacted replaces the value of a secret field that is a single string. Secret fields of other
-// types are cleared.
-const redacted = "[redacted]"
 
 // debugRedact is the name of the option that protobuf itself defines for secret fields. It is
 // always obeyed.
 const debugRedact = "debug_redact"
 
-// anyName is the name of the message type that contains another message of any type.
-const anyName = "google.protobuf.Any"
-
 // maxAnyDepth is the maximum number of Any messages inside each other whose contents are shown. Each
 // of them is decoded and encoded again, so a peer could keep the server busy with thousands.
 const maxAnyDepth = 4
 
-// redactor removes the values of secret fields from messages. A field is secret if it has the option
-// debug_redact or one of the named options.
+// redactor removes the values of secret fields from messages. A field is secret if it sets the
+// option debug_redact or one of the options in redactor.options.
 type redactor struct {
 	// options holds the full names of field options, for example "logger.redact".
 	options []protoreflect.FullName
@@ -52,7 +46,7 @@ func (r *redactor) decode(descriptor protoreflect.MessageDescriptor, encoded []b
 	return r.decodeInside(descriptor, encoded, 0)
 }
 
-// decodeInside is like decode, for a message inside a number of Any messages.
+// decodeInside is like decode. depth is the number of Any messages that contain the message.
 func (r *redactor) decodeInside(
 	descriptor protoreflect.MessageDescriptor, encoded []byte, depth int,
 ) (protoreflect.Message, error) {
@@ -68,38 +62,11 @@ func (r *redactor) decodeInside(
 	return message, nil
 }
 
-// redact removes the secrets of a message inside a number of Any messages. The types of messages in
-// an Any are looked up in file and in what it imports.
+// redact removes the secrets of a message. The types of messages in an Any are looked up in file
+// and in what it imports. depth is the number of Any messages that contain the message.
 func (r *redactor) redact(message protoreflect.Message, file protoreflect.FileDescriptor, depth int) {
-	if message.Descriptor().FullName() == anyName {
-		r.redactAny(message, file, depth)
-		return
-	}
-	message.Range(func(field protoreflect.FieldDescriptor, value protoreflect.Value) bool {
-		switch {
-		case r.isSecret(field):
-			if field.Kind() == protoreflect.StringKind && !field.IsList() && !field.IsMap() {
-				message.Set(field, protoreflect.ValueOfString(redacted))
-			} else {
-				message.Clear(field)
-			}
-		case field.IsMap():
-			if field.MapValue().Message() != nil {
-				value.Map().Range(func(_ protoreflect.MapKey, element protoreflect.Value) bool {
-					r.redact(element.Message(), file, depth)
-					return true
-				})
-			}
-		case field.Message() == nil:
-		case field.IsList():
-			for i := range value.List().Len() {
-				r.redact(value.List().Get(i).Message(), file, depth)
-			}
-		default:
-			r.redact(value.Message(), file, depth)
-		}
-		return true
-	})
+	redactAny := func(message protoreflect.Message) { r.redactAny(message, file, depth) }
+	redact.Rules{IsSecret: r.isSecret, Any: redactAny}.Apply(message)
 }
 
 // redactAny removes the secrets of the message in an Any. If the type of that message is not known,
@@ -129,9 +96,8 @@ func (r *redactor) isSecret(field protoreflect.FieldDescriptor) bool {
 	if known, ok := r.secret.Load(field); ok {
 		return known.(bool)
 	}
-	secret := false
+	secret := redact.HasDebugRedact(field)
 	if options, ok := field.Options().(*descriptorpb.FieldOptions); ok && options != nil {
-		secret = options.GetDebugRedact()
 		for _, name := range r.options {
 			secret = secret || hasOption(options, field.ParentFile(), name)
 		}
@@ -141,7 +107,7 @@ func (r *redactor) isSecret(field protoreflect.FieldDescriptor) bool {
 }
 
 // hasOption reports whether an option of a field is set to something other than false, 0 or an
-// empty string. file is the file of the field.
+// empty string. file is the file that declares the field.
 func hasOption(options *descriptorpb.FieldOptions, file protoreflect.FileDescriptor, name protoreflect.FullName) (set bool) {
 	reflected := options.ProtoReflect()
 	// Options of programs with generated code are known to the Go type.
@@ -155,7 +121,7 @@ func hasOption(options *descriptorpb.FieldOptions, file protoreflect.FileDescrip
 	if set || extension == nil {
 		return set
 	}
-	// Options from descriptors that were loaded at run time are unknown to the Go type.
+	// Options from descriptors that were loaded at run time are unknown fields of the Go type.
 	for rest := []byte(reflected.GetUnknown()); len(rest) > 0; {
 		number, kind, tagSize := protowire.ConsumeTag(rest)
 		if tagSize < 0 {

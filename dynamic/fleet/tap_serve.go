@@ -14,7 +14,7 @@ import (
 const (
 	// tapRequestTimeout is how long a server waits for a client to say what it wants to watch.
 	tapRequestTimeout = 5 * time.Second
-	// tapWindow is the number of events that are sent before the first of them is acknowledged.
+	// tapWindow is the maximum number of events that are sent but not yet acknowledged.
 	tapWindow = 64
 	// maxTapStreams is the maximum number of streams of clients that watch the server or that have not
 	// said yet what they want to watch.
@@ -25,10 +25,12 @@ const (
 type tapStream = dynamic.ServerStream[*dynamicpb.Message, *dynamicpb.Message]
 
 // WithTap lets clients watch what goes through the server; see [Fleet.Tap]. The server sends them
-// copies of what it handles, and its log tells who watches it. Up to [MaxTaps] clients can watch it
+// copies of what it handles, and logs which clients watch it. Up to [MaxTaps] clients can watch it
 // at the same time, each with up to [MaxTapRate] events per second and a quarter of one processor.
-// Secret fields are removed; see [Redact]. The function of [WithAuthorize] decides who may watch, with
-// the verb [VerbTap]. While nobody watches, this costs nothing.
+// Secret fields are removed; see [Redact]. While nobody watches, calls cost no more than usual.
+//
+// The function passed to [WithAuthorize] decides, for the verb [VerbTap], which clients may watch.
+// Without it, [Serve] fails.
 //
 // By default, nobody can watch the server.
 func WithTap(opts ...TapOption) ServeOption {
@@ -72,8 +74,8 @@ func receiveTapRequest(stream tapStream) (*TapRequest, error) {
 	}
 }
 
-// serve sends events until the client closes the stream or the server stops. The server's log tells
-// that it is being watched.
+// serve sends events until the client closes the stream or the server stops. It logs which client
+// watches the server.
 func (w *watches) serve(stream tapStream, request *TapRequest, watch *watch) error {
 	client, _ := dynamic.RequestInfoFromContext(stream.Context())
 	logger := w.server.Logger().With(slog.String("server", w.server.ID()), slog.String("client", client.ClientID))

@@ -16,8 +16,9 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// TapFilter selects events. message is the message of the event without its secrets, or nil if the
-// event has none or if the message is too large. Calls may be concurrent.
+// TapFilter reports whether an event is to be sent. message is the message of the event without its
+// secrets. It is nil if the event has no message, or if the message is too large or cannot be
+// decoded. Calls may be concurrent.
 type TapFilter func(event *TapEvent, message protoreflect.Message) bool
 
 // watches holds the clients that watch a server at the moment. While there are none, the server
@@ -25,7 +26,8 @@ type TapFilter func(event *TapEvent, message protoreflect.Message) bool
 type watches struct {
 	server *dynamic.Server
 	mu     sync.Mutex
-	// current holds the watches. The slice is never modified, so it can be read without a lock.
+	// current holds the watches. The slice is replaced but never modified, so it can be read
+	// without a lock.
 	current atomic.Pointer[[]*watch]
 }
 
@@ -70,7 +72,7 @@ func (w *watches) all() []*watch {
 }
 
 // watch decides which events one client receives, and holds them until they are sent. offer is
-// called for all traffic of the server, and next by the goroutine that sends the events.
+// called for all traffic of the server. next is called by the goroutine that sends the events.
 type watch struct {
 	payloads   bool
 	maxPayload int
@@ -83,19 +85,20 @@ type watch struct {
 	matches sync.Map
 	// wakeup receives a value when an event has been added to waiting.
 	wakeup chan struct{}
-	// sent limits the events per second that are sent. Only the method next uses it. Without a
-	// filter, it is not needed, because examined has the same limit.
+	// sent limits the number of events per second that pass the filter. Only the goroutine that
+	// calls next uses it, so it needs no lock. It is not used without a filter, because examined
+	// then has the same limit.
 	sent rateLimiter
 
 	mu sync.Mutex
-	// work limits the time that events take to be decoded and filtered.
+	// work limits the time spent on decoding and filtering events.
 	work workLimiter
-	// examined limits the events per second that are put into waiting.
+	// examined limits the number of events per second that are added to waiting.
 	examined rateLimiter
 	waiting  []waitingEvent
 	// waitingBytes is the total size of the encoded messages in waiting.
 	waitingBytes int
-	// missed counts the events since the last one sent that exceeded a limit.
+	// missed counts the events that a limit has left out since the last event was sent.
 	missed uint64
 }
 
@@ -181,13 +184,12 @@ func (w *watch) wants(method *registry.Method) bool {
 	if known, ok := w.matches.Load(method); ok {
 		return known.(bool)
 	}
-	wanted := !isControlService(method.Service()) && w.methods.match(method)
+	wanted := !IsControlService(method.Service().WireName()) && w.methods.match(method)
 	w.matches.Store(method, wanted)
 	return wanted
 }
 
-// admit counts an event towards the limits. If one has been reached, admit counts the event as
-// missed and returns false.
+// admit reports whether the limits allow another event. If not, it counts the event as missed.
 func (w *watch) admit(now time.Time) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -212,8 +214,8 @@ func (w *watch) allowed(metadata map[string]string) (allowed map[string]string) 
 	return allowed
 }
 
-// addMessage adds the encoded message. It leaves out a message that is larger than limit bytes or
-// that cannot be encoded.
+// addMessage adds the encoded message and its size. It leaves out a message that is larger than
+// limit bytes or that cannot be encoded.
 func (e *waitingEvent) addMessage(t *dynamic.Traffic, limit int) {
 	encoded := t.Encoded
 	if t.Message != nil {
@@ -241,9 +243,8 @@ func (e *waitingEvent) addMessage(t *dynamic.Traffic, limit int) {
 	e.encoded = slices.Clone(encoded)
 }
 
-// next returns the next event to send. It returns nil if no event waits, or if ctx has ended. A filter
-// may be slower than the events arrive, so next would otherwise not return while it finds none to
-// send.
+// next returns the next event to send, or nil if no event waits or ctx has ended. It checks ctx
+// after each event, because a strict filter may reject events for a long time.
 func (w *watch) next(ctx context.Context) *TapEvent {
 	for ctx.Err() == nil {
 		w.mu.Lock()
@@ -316,8 +317,8 @@ type tapOptions struct {
 type TapOption func(*tapOptions)
 
 // Redact adds field options that mark secret fields, for example "logger.redact". A field with one
-// of these options is removed from messages, or shown as "[redacted]" if it is a string. Fields
-// with protobuf's own option debug_redact are always removed.
+// of these options is removed from messages or, if it is a string, shown as "[redacted]".
+// Protobuf's own option debug_redact always has this effect, too.
 func Redact(options ...string) TapOption {
 	return func(o *tapOptions) { o.redact = append(o.redact, options...) }
 }

@@ -30,7 +30,7 @@ type Server struct {
 	Labels map[string]string `fleet:"labels"`
 	State  State             `fleet:"state"`
 	// StateSince is the time when State last changed, by the server's clock. It is the zero time if
-	// the server does not tell it.
+	// the server does not report it.
 	StateSince time.Time `fleet:"state_since"`
 	// Services is set if PartServices, PartStats or PartTopics was asked for.
 	Services []Service `fleet:"services"`
@@ -75,8 +75,8 @@ type Method struct {
 	TopicParams []string `fleet:"topic_params"`
 	// TopicCount is the number of topics for which the server is registered.
 	TopicCount uint32 `fleet:"topic_count"`
-	// Topics contains topics in sorted order if PartTopics was asked for. The parts of a topic are
-	// joined by "|".
+	// Topics contains topics in sorted order, as many as [MaxTopics] permits, if PartTopics was
+	// asked for. The parts of a topic are joined by "|".
 	Topics []string `fleet:"topics"`
 	// Unimplemented reports whether the server has no handler for the method.
 	Unimplemented bool `fleet:"unimplemented"`
@@ -88,8 +88,8 @@ type Method struct {
 }
 
 // Stats contains the counters of a method. They begin when the program calls [Serve] or registers
-// the service. They go on when the service is replaced, and begin again if it is closed and
-// registered anew.
+// the service, whichever is later. They are kept when the service is replaced, and begin again if
+// it is closed and registered again.
 type Stats struct {
 	// CallsStarted counts the requests and streams that the server has begun to handle. CallsOK
 	// counts those that have ended without an error. Errors counts those that have ended with an
@@ -109,12 +109,12 @@ type Stats struct {
 	// Active is the number of requests and streams that are being handled now.
 	Active uint64 `fleet:"active"`
 	// RequestBytes and ResponseBytes are the total sizes of all requests and responses, with their
-	// envelopes but without compression. They do not contain streams.
+	// envelopes but without compression. Streams are not counted.
 	RequestBytes  uint64 `fleet:"request_bytes"`
 	ResponseBytes uint64 `fleet:"response_bytes"`
-	// Duration says how long calls took on the server: from the arrival of the request, or from the
-	// client's decision for this server, to the response. For streams, it is how long they were
-	// open.
+	// Duration says how long calls took on the server. A call ends with the response. It begins
+	// when the request arrives or, if requests are claimed, when the client chooses this server.
+	// For a stream, it is how long the stream was open.
 	Duration         Histogram `fleet:"duration"`
 	UpdatesPublished uint64    `fleet:"updates_published"`
 	// LastError is nil if there was no error.
@@ -150,7 +150,8 @@ type Histogram struct {
 type Health struct {
 	// Status is the status of the whole server.
 	Status ServingStatus `fleet:"status"`
-	// Services contains the status of services whose program has set it. The keys are full names.
+	// Services contains the status of those services for which the program has called
+	// [Status.SetServing]. The keys are full names.
 	Services map[string]ServingStatus `fleet:"services"`
 	Checks   []Check                  `fleet:"checks"`
 }
@@ -236,8 +237,8 @@ type Change struct {
 
 // TapRequest says what a tap copies.
 type TapRequest struct {
-	// Methods contains patterns of method names on the bus, such as "Orders/*". If it is empty, all
-	// methods are copied.
+	// Methods contains patterns as for path.Match, such as "Orders/*". They are matched against
+	// names on the bus and full names. If it is empty, events of all methods are copied.
 	Methods []string `fleet:"methods"`
 	// Filter is a condition in the Common Expression Language. Events that do not meet it are left
 	// out.
@@ -245,11 +246,13 @@ type TapRequest struct {
 	// Sample is the fraction of calls that are copied, above 0 and at most 1. If it is 0, all calls
 	// are copied.
 	Sample float64 `fleet:"sample"`
-	// MaxPerSecond is the maximum number of events per second. If it is 0, 100 applies.
+	// MaxPerSecond is the maximum number of events per second. If it is 0, 100 applies. More than
+	// [MaxTapRate] is not possible.
 	MaxPerSecond uint32 `fleet:"max_per_second"`
 	// Payloads reports whether messages are copied.
 	Payloads bool `fleet:"payloads"`
-	// MaxBytes is the maximum size of a copied message. If it is 0, 4096 applies.
+	// MaxBytes is the maximum size of a copied message in bytes. If it is 0, 4096 applies. More
+	// than [MaxTapPayload] is not possible.
 	MaxBytes uint32 `fleet:"max_bytes"`
 }
 
@@ -281,7 +284,7 @@ type TapEvent struct {
 	ServerID string `fleet:"-"`
 }
 
-// These are the messages that only this package uses.
+// These messages are used only inside this package.
 type (
 	queryRequest struct {
 		Parts       []Part   `fleet:"parts"`

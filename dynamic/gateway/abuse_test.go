@@ -8,9 +8,8 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"runtime"
+	"os"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -57,35 +56,41 @@ func TestAbuse_SlowReader(t *testing.T) {
 	assert.Positive(t, refused, "the slow reader has never held a stream")
 }
 
-func TestAbuse_AbortedStreamsLeakNothing(t *testing.T) {
+// A client must be told that it has missed updates.
+func TestAbuse_SlowSubscriberIsTold(t *testing.T) {
 	t.Parallel()
-	const streams, atOnce = 500, 20
-	f := newFixture(t)
-	before := runtime.NumGoroutine()
-	var workers sync.WaitGroup
-	for range atOnce {
-		workers.Go(func() {
-			for i := range streams / atOnce {
-				request := subscribeRequest
-				if i%2 == 0 {
-					request = "POST /shop.Shop/Talk HTTP/1.1\r\nHost: shop\r\nContent-Type: application/connect+json\r\nContent-Length: 1000\r\n\r\n\x00\x00"
-				}
-				conn, err := new(net.Dialer).DialContext(t.Context(), "tcp", f.server.Listener.Addr().String())
-				if !assert.NoError(t, err) {
-					return
-				}
-				_, _ = io.WriteString(conn, request)
-				if i%4 < 2 {
-					_, _ = conn.Read(make([]byte, 10))
-				}
-				_ = conn.Close()
-			}
-		})
+	f := newFixture(t, gateway.WithMaxBacklogBytes(64<<10))
+	slow := bufio.NewReader(f.dialRaw(t, strings.Replace(subscribeRequest, "\r\n\r\n", "\r\nConnection: close\r\n\r\n", 1)))
+	for line := ""; line != ": open\n"; {
+		var err error
+		line, err = slow.ReadString('\n')
+		require.NoError(t, err)
 	}
-	workers.Wait()
-	assert.Eventually(t, func() bool { return runtime.NumGoroutine() <= before+20 }, 20*time.Second, 10*time.Millisecond,
-		"%d goroutines before", before)
-	assert.Equal(t, http.StatusOK, f.post(t, "/shop.Shop/Get", `{}`).status)
+	update := f.item(strings.Repeat("x", 1<<20))
+	for range 20 { // more than the connection and the backlog hold
+		require.NoError(t, f.shops[0].Publish(t.Context(), "News", update))
+	}
+	events, err := io.ReadAll(slow)
+	require.NoError(t, err)
+	assert.Contains(t, string(events[max(0, len(events)-1000):]), `"code":"unavailable"`)
+	assert.Less(t, len(events), 20<<20)
+}
+
+// A client that sends requests but reads no responses must be disconnected, even if all responses
+// are small: net/http sends such a response only after the gateway has returned.
+func TestAbuse_ClientThatReadsNothing(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, gateway.WithWriteTimeout(100*time.Millisecond))
+	const request = "GET /healthz HTTP/1.1\r\nHost: shop\r\n\r\n"
+	conn := f.dialRaw(t, request)
+	require.NoError(t, conn.(*net.TCPConn).SetReadBuffer(4<<10)) // so that few responses fill it
+	require.NoError(t, conn.SetWriteDeadline(time.Now().Add(20*time.Second)))
+	requests := strings.Repeat(request, 1000)
+	var err error
+	for err == nil {
+		_, err = io.WriteString(conn, requests)
+	}
+	require.NotErrorIs(t, err, os.ErrDeadlineExceeded, "the gateway has not closed the connection")
 }
 
 func TestAbuse_HeaderFlood(t *testing.T) {
@@ -102,9 +107,18 @@ func TestAbuse_HeaderFlood(t *testing.T) {
 	line, err := bufio.NewReader(conn).ReadString('\n')
 	require.NoError(t, err)
 	assert.Contains(t, line, "431")
+
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, f.server.URL+"/healthz", nil)
+	require.NoError(t, err)
+	request.Header.Set("X-Long", strings.Repeat("x", 1<<20))
+	if r, err := http2Client().Do(request); err == nil {
+		assert.Equal(t, http.StatusRequestHeaderFieldsTooLarge, r.StatusCode)
+		_ = r.Body.Close()
+	}
+	assert.Equal(t, http.StatusOK, f.do(t, http.MethodGet, "/healthz", "").status)
 }
 
-// A request that arrives slowly does not hold the gateway for longer than a call may take.
+// A request that arrives slowly must be refused after the maximum timeout.
 func TestAbuse_SlowRequest(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, gateway.WithMaxTimeout(100*time.Millisecond), gateway.WithPsrpcStatus())
@@ -123,7 +137,40 @@ func TestAbuse_SlowRequest(t *testing.T) {
 	assert.Contains(t, line, "404")
 }
 
-// The time for the request to arrive does not end a call whose request has arrived.
+// The limit must also apply to the gateway's own services, and to HTTP/2.
+func TestAbuse_SlowHealthCheck(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, gateway.WithMaxTimeout(50*time.Millisecond))
+	body, end := io.Pipe()
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, f.server.URL+"/grpc.health.v1.Health/Check", body)
+	require.NoError(t, err)
+	request.Header.Set("Content-Type", "application/json")
+	client := http2Client()
+	r, err := client.Do(request)
+	require.NoError(t, err)
+	assert.GreaterOrEqual(t, r.StatusCode, 400)
+	require.NoError(t, r.Body.Close())
+	require.NoError(t, end.Close())
+	client.CloseIdleConnections()
+}
+
+// A request that ends early must be an error of the client, not of the gateway.
+func TestAbuse_IncompleteRequest(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, gateway.WithPsrpcStatus())
+	for _, accept := range []string{"*/*", "application/x-ndjson"} {
+		conn := f.dialRaw(t, "POST /shop.Shop/Get HTTP/1.1\r\nHost: shop\r\nContent-Type: application/json\r\nAccept: "+accept+
+			"\r\nTransfer-Encoding: chunked\r\n\r\nno length\r\n")
+		require.NoError(t, conn.SetReadDeadline(time.Now().Add(10*time.Second)))
+		line, err := bufio.NewReader(conn).ReadString('\n')
+		require.NoError(t, err)
+		assert.Contains(t, line, " 400 ", accept)
+	}
+}
+
+// If a request arrived in time, its call may take longer than the timeout for arrival.
 func TestAbuse_TimeForTheRequestIsNotForTheCall(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, gateway.WithMaxTimeout(50*time.Millisecond))

@@ -9,25 +9,30 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// timedBody is the body of a request that must arrive in time. Otherwise, clients that send slowly
-// could hold any number of requests.
+// timedBody is the body of a request that must arrive in time. Without this limit, clients that
+// send slowly could keep any number of requests open.
 type timedBody struct {
 	io.ReadCloser
 
 	timeout time.Duration
 }
 
-// withTimedBody returns a copy of r whose body must arrive within timeout from now.
-func withTimedBody(w http.ResponseWriter, r *http.Request, timeout time.Duration) *http.Request {
-	// A ResponseWriter without deadlines, such as that of a test, needs none.
+// limitBodyTime sets a deadline for reading the body of a request, which is the timeout of
+// [WithMaxTimeout] from now.
+func (g *Gateway) limitBodyTime(w http.ResponseWriter, in *incoming) {
+	timeout := g.options.maxTimeout
+	if timeout <= 0 || !in.readsAll() {
+		return
+	}
+	// The error is ignored: it means that the ResponseWriter has no deadlines, as in some tests.
 	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(timeout))
-	timed := r.WithContext(r.Context())
-	timed.Body = &timedBody{r.Body, timeout}
-	return timed
+	in.request = in.request.WithContext(in.request.Context())
+	in.request.Body = &timedBody{in.request.Body, timeout}
 }
 
-// Read implements io.Reader. At the end of the body, net/http removes the deadline. If the body does
-// not end, the deadline stays, because net/http reads the rest before it sends the response.
+// Read implements io.Reader. It gives a missed deadline an error code. At the end of the body,
+// net/http removes the deadline. Until then, the deadline must stay, because net/http reads the
+// rest of the body before it sends the response.
 func (b *timedBody) Read(data []byte) (int, error) {
 	n, err := b.ReadCloser.Read(data)
 	if errors.Is(err, os.ErrDeadlineExceeded) {
@@ -36,22 +41,34 @@ func (b *timedBody) Read(data []byte) (int, error) {
 	return n, err
 }
 
-// limitedBody returns the body of a request, whose size is limited by [WithMaxRequestBytes].
+// limitedBody returns the body of a request. A body that is larger than [WithMaxRequestBytes]
+// allows gives an error when it is read.
 func (o *options) limitedBody(r *http.Request) io.Reader {
 	if o.maxRequestBytes <= 0 {
-		return r.Body
+		return codedReader{r.Body}
 	}
-	return limitedReader{http.MaxBytesReader(nil, r.Body, int64(o.maxRequestBytes))}
+	return codedReader{http.MaxBytesReader(nil, r.Body, int64(o.maxRequestBytes))}
 }
 
-// limitedReader returns an error with a code if the limit is exceeded.
-type limitedReader struct{ io.Reader }
+// codedReader gives each error of a body an error code.
+type codedReader struct{ io.Reader }
 
 // Read implements io.Reader.
-func (r limitedReader) Read(data []byte) (int, error) {
+func (r codedReader) Read(data []byte) (int, error) {
 	n, err := r.Reader.Read(data)
-	if tooLarge, ok := errors.AsType[*http.MaxBytesError](err); ok {
-		err = errors.NewErrorf(errors.ResourceExhausted, "the request has more than %d bytes", tooLarge.Limit)
+	if err == nil || errors.Is(err, io.EOF) {
+		return n, err
 	}
-	return n, err
+	if tooLarge, ok := errors.AsType[*http.MaxBytesError](err); ok {
+		return n, errors.NewErrorf(errors.ResourceExhausted, "the request has more than %d bytes", tooLarge.Limit)
+	}
+	if _, ok := errors.AsType[errors.Error](err); ok {
+		return n, err
+	}
+	return n, errors.NewErrorf(errors.InvalidArgument, "the body of the request is malformed or incomplete: %w", err)
+}
+
+// boundMessage returns the request message of a bound request as JSON.
+func (o *options) boundMessage(in *incoming) ([]byte, error) {
+	return in.bound.Message(o.limitedBody(in.request))
 }

@@ -23,27 +23,38 @@ type client interface {
 	// opened is called when a stream or subscription is open, before its first message.
 	opened() error
 	// send sends a message to the client. It blocks until the client's connection has taken it.
-	send(message []byte) error
-	// answeredBy is called with the ID of a server before its message is sent.
-	answeredBy(serverID string)
+	// serverID is the ID of the server that has sent the message in a multi call, and empty in other
+	// calls, where all messages come from one server.
+	send(message []byte, serverID string) error
+	// describe is called with what is known of the call before a message or an error is sent. It sets
+	// the headers of the response, unless they have been sent.
+	describe(facts *errors.CallFacts)
 	// failed is called in a multi call with the error of one server; the other servers may still
 	// answer. If failed returns an error, the call ends with that error.
 	failed(serverID string, err error) error
 }
 
-// call is a call of an HTTP client.
+// call is a call on the bus that an HTTP client has asked for.
 type call struct {
 	gateway *Gateway
-	method  *registry.Method
+	in      *incoming
 	client  client
 	// json reports whether the messages are JSON. Otherwise, they are protobuf.
-	json    bool
-	options []dynamic.RequestOption
+	json bool
 }
 
-// run makes the call and returns its error.
+// run makes the call. It returns the error of the call and also stores it in c.in.
 func (c *call) run(ctx context.Context) error {
-	switch c.method.Kind() {
+	err := c.runKind(ctx)
+	if err != nil && errors.Is(context.Cause(ctx), errShutdown) {
+		err = errShutdown // err says only that the context was canceled
+	}
+	c.in.ended, c.in.err = true, err
+	return err
+}
+
+func (c *call) runKind(ctx context.Context) error {
+	switch c.in.method.Kind() {
 	case registry.KindSingle:
 		return c.runSingle(ctx)
 	case registry.KindMulti:
@@ -54,7 +65,7 @@ func (c *call) run(ctx context.Context) error {
 		return c.runSubscription(ctx)
 	}
 	return errors.NewErrorf(errors.Unimplemented, "method %s is a %s, which the gateway does not know",
-		c.method.FullName(), c.method.Kind())
+		c.in.method.FullName(), c.in.method.Kind())
 }
 
 // receiveOnly returns the only message of the client. If the client sends none, the result is the
@@ -72,23 +83,22 @@ func (c *call) runSingle(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	var serverID string
-	options := append(c.options, dynamic.WithPeer(&serverID)) //nolint:gocritic // c.options is used once
+	options := append(c.in.options, dynamic.WithFacts(&c.in.facts)) //nolint:gocritic // c.in.options is used once
 	var response []byte
 	if c.json {
 		response, err = c.invokeJSON(ctx, request, options)
 	} else {
-		response, err = dynamic.InvokeRaw(ctx, c.gateway.conn, c.method.FullName(), request, options...)
+		response, err = dynamic.InvokeRaw(ctx, c.gateway.conn, c.in.method.FullName(), request, options...)
 	}
+	c.client.describe(&c.in.facts)
 	if err != nil {
 		return err
 	}
-	c.client.answeredBy(serverID)
-	return c.send(response)
+	return c.send(response, "")
 }
 
 func (c *call) invokeJSON(ctx context.Context, request []byte, options []dynamic.RequestOption) ([]byte, error) {
-	message, err := dynamic.Invoke(ctx, c.gateway.conn, c.method.FullName(), jsonValue(request), options...)
+	message, err := dynamic.Invoke(ctx, c.gateway.conn, c.in.method.FullName(), jsonValue(request), options...)
 	if err != nil {
 		return nil, err
 	}
@@ -109,13 +119,13 @@ func (c *call) runMulti(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	value, err := c.decode(request, c.method.Input().FullName())
+	value, err := c.decode(request, c.in.method.Input().FullName())
 	if err != nil {
 		return err
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	responses, err := dynamic.InvokeMulti(ctx, c.gateway.conn, c.method.FullName(), value, c.options...)
+	responses, err := dynamic.InvokeMulti(ctx, c.gateway.conn, c.in.method.FullName(), value, c.in.options...)
 	if err != nil {
 		return err
 	}
@@ -126,8 +136,8 @@ func (c *call) runMulti(ctx context.Context) error {
 		case response.Err != nil:
 			err = c.client.failed(response.ServerID, response.Err)
 		default:
-			c.client.answeredBy(response.ServerID)
-			err = c.sendMessage(response.Result)
+			c.client.describe(&errors.CallFacts{ServerID: response.ServerID})
+			err = c.sendMessage(response.Result, response.ServerID)
 		}
 		if err != nil {
 			return err
@@ -140,7 +150,9 @@ func (c *call) runSubscription(ctx context.Context) error {
 	if _, err := c.receiveOnly(); err != nil {
 		return err
 	}
-	subscription, err := dynamic.InvokeSubscribe(ctx, c.gateway.conn, c.method.FullName(), c.options...)
+	options := append(c.in.options, //nolint:gocritic // c.in.options is used once
+		dynamic.WithBufferBytes(c.gateway.options.maxBacklogBytes), dynamic.WithOverflow(dynamic.EndSubscription))
+	subscription, err := dynamic.InvokeSubscribe(ctx, c.gateway.conn, c.in.method.FullName(), options...)
 	if err != nil {
 		return err
 	}
@@ -149,7 +161,7 @@ func (c *call) runSubscription(ctx context.Context) error {
 		return err
 	}
 	for update := range subscription.Channel() {
-		if err := c.sendMessage(update); err != nil {
+		if err := c.sendMessage(update, ""); err != nil {
 			return err
 		}
 	}
@@ -157,13 +169,13 @@ func (c *call) runSubscription(ctx context.Context) error {
 }
 
 // runStream passes messages on in both directions, until the server closes the stream or the client
-// goes away. On the bus, neither side can say that it has sent its last message. After the client's
-// last message, the gateway therefore closes the stream once the server has been silent for some
-// time; see [WithLinger].
+// goes away. After the client's last message, it closes the stream once the server has been silent
+// for some time; see [WithLinger]. On the bus, a client cannot tell a server that it has sent its
+// last message.
 func (c *call) runStream(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	stream, err := dynamic.InvokeStream(ctx, c.gateway.conn, c.method.FullName(), c.options...)
+	stream, err := dynamic.InvokeStream(ctx, c.gateway.conn, c.in.method.FullName(), c.in.options...)
 	if err != nil {
 		return err
 	}
@@ -186,7 +198,7 @@ func (c *call) runStream(ctx context.Context) error {
 			if !open {
 				return streamFailure(stream.Err())
 			}
-			if err := c.sendMessage(message); err != nil {
+			if err := c.sendMessage(message, ""); err != nil {
 				_ = stream.Close(errClientGone)
 				return err
 			}
@@ -204,8 +216,8 @@ func (c *call) runStream(ctx context.Context) error {
 	}
 }
 
-// streamFailure returns the error with which a stream has been closed, or nil if it was closed
-// without a failure.
+// streamFailure returns the error that has ended a stream, or nil if the stream was closed
+// normally.
 func streamFailure(err error) error {
 	if errors.Is(err, errors.ErrStreamClosed) || errors.Is(err, errors.ErrStreamEOF) {
 		return nil
@@ -223,7 +235,7 @@ func (c *call) forward(stream *dynamic.InvokedStream) error {
 		if err != nil {
 			return err
 		}
-		value, err := c.decode(message, c.method.Input().FullName())
+		value, err := c.decode(message, c.in.method.Input().FullName())
 		if err != nil {
 			return err
 		}
@@ -239,24 +251,24 @@ func (c *call) decode(message []byte, name protoreflect.FullName) (any, error) {
 	if c.json {
 		return jsonValue(message), nil
 	}
-	messageType, err := c.method.Service().FindMessageByName(name)
+	messageType, err := c.in.method.Service().FindMessageByName(name)
 	if err != nil {
 		return nil, errors.NewError(errors.Internal, err)
 	}
 	decoded := messageType.New().Interface()
-	options := proto.UnmarshalOptions{Resolver: c.method.Service()}
+	options := proto.UnmarshalOptions{Resolver: c.in.method.Service()}
 	if err := options.Unmarshal(message, decoded); err != nil {
 		return nil, errors.NewErrorf(errors.InvalidArgument, "message %s cannot be decoded: %w", name, err)
 	}
 	return decoded, nil
 }
 
-func (c *call) sendMessage(message proto.Message) error {
+func (c *call) sendMessage(message proto.Message, serverID string) error {
 	encoded, err := c.encode(message)
 	if err != nil {
 		return err
 	}
-	return c.send(encoded)
+	return c.send(encoded, serverID)
 }
 
 // encode encodes a message for the client.
@@ -269,7 +281,7 @@ func (c *call) encode(message proto.Message) ([]byte, error) {
 		encoded, err = proto.Marshal(message)
 	}
 	if err != nil {
-		return nil, errors.NewErrorf(errors.Internal, "response of %s cannot be encoded: %w", c.method.FullName(), err)
+		return nil, errors.NewErrorf(errors.Internal, "response of %s cannot be encoded: %w", c.in.method.FullName(), err)
 	}
 	return encoded, nil
 }
@@ -277,7 +289,7 @@ func (c *call) encode(message proto.Message) ([]byte, error) {
 // encodeJSON encodes a message as JSON. It removes the spaces that protojson inserts at random, so
 // that equal messages have equal JSON.
 func (c *call) encodeJSON(message proto.Message) ([]byte, error) {
-	spaced, err := protojson.MarshalOptions{Resolver: c.method.Service()}.Marshal(message)
+	spaced, err := protojson.MarshalOptions{Resolver: c.in.method.Service()}.Marshal(message)
 	if err != nil {
 		return nil, err
 	}
@@ -287,10 +299,12 @@ func (c *call) encodeJSON(message proto.Message) ([]byte, error) {
 	return compact.Bytes(), err
 }
 
-func (c *call) send(message []byte) error {
+func (c *call) send(message []byte, serverID string) error {
 	if limit := c.gateway.options.maxResponseBytes; limit > 0 && len(message) > limit {
 		return errors.NewErrorf(errors.ResourceExhausted,
-			"response of %s has %d bytes, the limit of the gateway is %d", c.method.FullName(), len(message), limit)
+			"response of %s has %d bytes, the limit of the gateway is %d", c.in.method.FullName(), len(message), limit)
 	}
-	return c.client.send(message)
+	return c.client.send(message, serverID)
 }
+
+var errClientGone = errors.NewErrorf(errors.Canceled, "the HTTP client has gone")

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"connectrpc.com/connect/v2"
+	"google.golang.org/protobuf/types/descriptorpb"
 
 	"github.com/dynpsrpc/dynpsrpc/errors"
 	"github.com/dynpsrpc/dynpsrpc/registry"
@@ -46,13 +47,17 @@ func (g *Gateway) serveConnect(ctx context.Context, _ connect.Spec, stream conne
 		return connect.NewError(connect.CodeInternal, "the request has not passed through the gateway")
 	}
 	client := &connectClient{stream: stream, info: info}
-	c := &call{gateway: g, method: in.method, client: client, json: info.Codec == connect.CodecNameJSON, options: in.options}
+	c := &call{gateway: g, in: in, client: client, json: info.Codec == connect.CodecNameJSON}
 	err := c.run(ctx)
 	if len(client.failedServers) > 0 {
 		info.ResponseTrailer().Set(FailedServersTrailer, strings.Join(client.failedServers, ","))
 		if err == nil && !client.sent {
 			err = client.firstError
+			in.err = err
 		}
+	}
+	if err != nil {
+		setRetryAfter(info.ResponseHeader(), err)
 	}
 	return g.options.connectError(err)
 }
@@ -74,14 +79,14 @@ func (c *connectClient) receive() ([]byte, error) {
 
 func (c *connectClient) opened() error { return c.stream.SendHeaders() }
 
-func (c *connectClient) send(message []byte) error {
+func (c *connectClient) send(message []byte, _ string) error {
 	c.sent = true
 	return c.stream.Send(&payload{message})
 }
 
-func (c *connectClient) answeredBy(serverID string) {
-	if !c.sent && serverID != "" {
-		c.info.ResponseHeader().Set(ServerHeader, serverID)
+func (c *connectClient) describe(facts *errors.CallFacts) {
+	if !c.sent {
+		setFacts(c.info.ResponseHeader(), facts)
 	}
 }
 
@@ -95,4 +100,18 @@ func (c *connectClient) failed(serverID string, err error) error {
 
 var _ client = (*connectClient)(nil)
 
-var errClientGone = errors.NewErrorf(errors.Canceled, "the HTTP client has gone")
+// idempotencyOf returns the option idempotency_level of the method, which allows GET requests.
+func idempotencyOf(method *registry.Method) connect.IdempotencyLevel {
+	options, ok := method.Descriptor().Options().(*descriptorpb.MethodOptions)
+	if !ok {
+		return connect.IdempotencyUnknown
+	}
+	switch options.GetIdempotencyLevel() {
+	case descriptorpb.MethodOptions_NO_SIDE_EFFECTS:
+		return connect.IdempotencyNoSideEffects
+	case descriptorpb.MethodOptions_IDEMPOTENT:
+		return connect.IdempotencyIdempotent
+	default:
+		return connect.IdempotencyUnknown
+	}
+}

@@ -17,9 +17,8 @@
 //
 // For HTTP clients, single calls are unary, multi calls and subscriptions are server streams, and
 // streams are bidirectional. Over SSE and NDJSON, the client sends all its messages with the
-// request, and the response contains the messages of the server. A browser's
-// EventSource can use only GET, which is for subscriptions and for methods with idempotency_level =
-// NO_SIDE_EFFECTS.
+// request, and the response contains the messages of the server. A browser's EventSource can use
+// only GET, which is for subscriptions and for methods with idempotency_level = NO_SIDE_EFFECTS.
 //
 // # Requests
 //
@@ -29,6 +28,10 @@
 // header Psrpc-Meta-<key> becomes metadata of the call. Connect-Timeout-Ms and Grpc-Timeout limit a
 // call. If a client goes away, its call is canceled.
 //
+// The header Psrpc-Server of a response contains the ID of the server that has answered. For single
+// calls, Psrpc-Request-Id contains the ID of the request, and Server-Timing the durations of the
+// phases.
+//
 // # Errors
 //
 // Connect, gRPC and gRPC-Web get the code that corresponds to the code of the error. The exact code
@@ -37,8 +40,8 @@
 //
 // # Behavior under load
 //
-// The options limit the sizes of messages, the number of open streams, and the duration of calls. A
-// client that reads too slowly is disconnected and does not delay others.
+// The options limit the sizes of messages, the numbers of running calls and of open streams, and
+// the duration of calls. A client that reads too slowly is disconnected and does not delay others.
 //
 // # Security
 //

@@ -19,11 +19,14 @@ import (
 // errorDomain is the domain of the google.rpc.ErrorInfo that contains the exact code of an error.
 const errorDomain = "psrpc"
 
-// coded returns err as an error with a code. For an error without a code, clients get the code
-// unknown, as in Connect, and not the error's text, which may contain secrets.
+// coded returns err as an error with a code. An error without a code becomes a general error with
+// the code unknown, because its text may contain secrets.
 func coded(err error) errors.Error {
 	if e, ok := errors.AsType[errors.Error](err); ok {
 		return e
+	}
+	if e, ok := errors.AsType[*connect.Error](err); ok {
+		return errors.NewErrorf(errors.CodeFromGrpc(codes.Code(e.Code())), "%s", e.Message())
 	}
 	if e := errors.FromContext(err); e != nil && e.Code() != errors.Unknown {
 		return e
@@ -150,22 +153,27 @@ func (g *Gateway) detailJSON(detail *anypb.Any) json.RawMessage {
 // statusOf returns the HTTP status for an error.
 func statusOf(err error) int { return coded(err).ToHttp() }
 
-// setRetryAfter tells a client when to try again after an error that may soon be over.
-func setRetryAfter(header http.Header, err error) {
+// headerSetter is an http.Header or a connect.Header.
+type headerSetter interface{ Set(name, value string) }
+
+// setRetryAfter asks the client to try again after one second if a limit has refused its request.
+func setRetryAfter(h headerSetter, err error) {
 	if coded(err).Code() == errors.ResourceExhausted {
-		header.Set("Retry-After", "1")
+		h.Set("Retry-After", "1")
 	}
 }
 
 // writeProblem writes an error as the whole response.
 func (g *Gateway) writeProblem(w http.ResponseWriter, err error) {
-	if e, ok := errors.AsType[*connect.Error](err); ok {
-		err = errors.NewErrorf(errors.CodeFromGrpc(codes.Code(e.Code())), "%s", e.Message())
-	}
+	g.writeProblemAs(w, statusOf(err), err)
+}
+
+// writeProblemAs is like writeProblem, with another HTTP status.
+func (g *Gateway) writeProblemAs(w http.ResponseWriter, status int, err error) {
 	header := w.Header()
 	header.Set("Content-Type", typeJSON)
 	header.Set("Cache-Control", "no-store")
 	setRetryAfter(header, err)
-	w.WriteHeader(statusOf(err))
-	_, _ = w.Write(append(g.problemJSON(err, ""), '\n')) //nolint:gosec // browsers do not take JSON for a page
+	w.WriteHeader(status)
+	_, _ = w.Write(append(g.problemJSON(err, ""), '\n'))
 }

@@ -21,8 +21,9 @@ import (
 const pingInterval = 15 * time.Second
 
 // serveEvents serves a call whose client reads server-sent events or newline-delimited JSON.
-func (g *Gateway) serveEvents(w *deadlineWriter, in *incoming, p protocol) {
+func (g *Gateway) serveEvents(w *responseWriter, in *incoming) {
 	switch allowsGet := hasNoSideEffects(in.method); {
+	case in.bound != nil: // the schema says which HTTP methods are allowed
 	case in.request.Method == http.MethodPost, in.request.Method == http.MethodGet && allowsGet:
 	case allowsGet:
 		w.Header().Set("Allow", "GET, POST")
@@ -33,17 +34,21 @@ func (g *Gateway) serveEvents(w *deadlineWriter, in *incoming, p protocol) {
 		w.WriteHeader(http.StatusMethodNotAllowed)
 		return
 	}
-	messages, err := g.bodyMessages(in.request)
+	body, err := g.readBody(in)
 	if err != nil {
+		in.err = err
 		g.writeProblem(w, err)
 		return
 	}
-	client := &eventClient{gateway: g, writer: w, sse: p == protocolSSE, messages: messages}
-	c := &call{gateway: g, method: in.method, client: client, json: true, options: in.options}
+	client := &eventClient{
+		gateway: g, writer: w, sse: in.protocol == protocolSSE, bound: in.bound,
+		messages: json.NewDecoder(bytes.NewReader(body)),
+	}
+	c := &call{gateway: g, in: in, client: client, json: true}
 	client.finish(client.run(in.request.Context(), c))
 }
 
-// run makes the call, with pings for as long as it takes.
+// run makes the call and sends pings while it runs.
 func (c *eventClient) run(ctx context.Context, call *call) error {
 	defer c.startPings()()
 	return call.run(ctx)
@@ -55,53 +60,42 @@ func hasNoSideEffects(method *registry.Method) bool {
 	return method.Kind() == registry.KindSubscription || idempotencyOf(method) == connect.IdempotencyNoSideEffects
 }
 
-// bodyMessages returns the messages in a request: the JSON values of its body, or the value of the
-// query parameter "message".
-func (g *Gateway) bodyMessages(r *http.Request) ([][]byte, error) {
-	body := g.options.limitedBody(r)
+// readBody returns the messages of the client: the body of the request or the query parameter
+// "message". It reads the whole body, because over HTTP/1 a response begins after its request.
+func (g *Gateway) readBody(in *incoming) ([]byte, error) {
+	r := in.request
+	if in.bound != nil {
+		return g.options.boundMessage(in)
+	}
 	if r.Method == http.MethodGet {
-		body = bytes.NewReader([]byte(r.URL.Query().Get("message")))
+		return []byte(r.URL.Query().Get("message")), nil
 	}
-	var messages [][]byte
-	decoder := json.NewDecoder(body)
-	for {
-		var message json.RawMessage
-		err := decoder.Decode(&message)
-		if errors.Is(err, io.EOF) {
-			return messages, nil
-		}
-		if _, ok := errors.AsType[errors.Error](err); ok {
-			return nil, err
-		}
-		if err != nil {
-			return nil, errors.NewErrorf(errors.InvalidArgument, "the request is not JSON: %w", err)
-		}
-		messages = append(messages, message)
-	}
+	return io.ReadAll(g.options.limitedBody(r))
 }
 
 // eventClient is a client that reads server-sent events or newline-delimited JSON.
 type eventClient struct {
-	gateway  *Gateway
-	writer   *deadlineWriter
-	sse      bool
-	messages [][]byte
+	gateway *Gateway
+	writer  *responseWriter
+	sse     bool
+	bound   *BoundRequest
+	// messages contains the messages of the client, which are JSON values.
+	messages *json.Decoder
 
 	// mu is held while an event is written. Pings are written by another goroutine.
 	mu      sync.Mutex
 	started bool
 	events  int
-	server  string
 	err     error
 }
 
 func (c *eventClient) receive() ([]byte, error) {
-	if len(c.messages) == 0 {
-		return nil, io.EOF
+	var message json.RawMessage
+	err := c.messages.Decode(&message)
+	if err != nil && !errors.Is(err, io.EOF) {
+		err = errors.NewErrorf(errors.InvalidArgument, "the request is not JSON: %w", err)
 	}
-	message := c.messages[0]
-	c.messages = c.messages[1:]
-	return message, nil
+	return message, err
 }
 
 // opened sends the header of the response, so that the client knows that the stream is open.
@@ -115,17 +109,31 @@ func (c *eventClient) opened() error {
 	return c.flushLocked(nil)
 }
 
-func (c *eventClient) answeredBy(serverID string) {
+func (c *eventClient) describe(facts *errors.CallFacts) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.server = serverID
+	if !c.started {
+		setFacts(c.writer.Header(), facts)
+	}
 }
 
-func (c *eventClient) send(message []byte) error {
+func (c *eventClient) send(message []byte, serverID string) error {
+	message, err := c.bound.response(message)
+	if err != nil {
+		return err
+	}
 	if c.sse {
 		return c.write("message", message)
 	}
-	return c.write("message", []byte(`{"message":`+string(message)+`}`))
+	var server string
+	if serverID != "" {
+		quoted, err := json.Marshal(serverID)
+		if err != nil {
+			return errors.NewError(errors.Internal, err)
+		}
+		server = `,"server":` + string(quoted)
+	}
+	return c.write("message", []byte(`{"message":`+string(message)+server+`}`))
 }
 
 func (c *eventClient) failed(serverID string, err error) error {
@@ -171,9 +179,6 @@ func (c *eventClient) startLocked() {
 	}
 	header.Set("Cache-Control", "no-store")
 	header.Set("X-Accel-Buffering", "no") // makes nginx pass on each event at once
-	if c.server != "" {
-		header.Set(ServerHeader, c.server)
-	}
 	c.writer.WriteHeader(http.StatusOK)
 }
 
@@ -191,8 +196,7 @@ func (c *eventClient) flushLocked(data []byte) error {
 	return c.err
 }
 
-// startPings starts to write a comment to server-sent events every pingInterval. The returned
-// function ends this.
+// startPings writes a comment to server-sent events every pingInterval until stop is called.
 func (c *eventClient) startPings() (stop func()) {
 	if !c.sse {
 		return func() {}

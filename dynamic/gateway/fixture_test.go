@@ -4,12 +4,15 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/fstest"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
@@ -56,7 +59,6 @@ type fixture struct {
 	registry *registry.Registry
 	service  *registry.Service
 	shops    []*dynamic.Registration
-	gateway  *gateway.Gateway
 	server   *httptest.Server
 	// waiting counts the handlers of the item "wait" that are running.
 	waiting atomic.Int32
@@ -89,16 +91,28 @@ func newFixture(t testing.TB, opts ...gateway.Option) *fixture {
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, conn.Close()) })
 	visible := gateway.WithMethods("shop.Shop/[^H]*")
-	f.gateway, err = gateway.New(conn, f.registry, append([]gateway.Option{visible}, opts...)...)
+	f.listen(t, conn, f.registry, append([]gateway.Option{visible}, opts...)...)
+	return f
+}
+
+// listen starts an HTTP server with a gateway.
+func (f *fixture) listen(t testing.TB, conn *dynamic.Conn, reg *registry.Registry, opts ...gateway.Option) {
+	t.Helper()
+	gw, err := gateway.New(conn, reg, opts...)
 	require.NoError(t, err)
 	f.server = httptest.NewUnstartedServer(nil)
-	f.server.Config = gateway.Server(f.countPanics(f.gateway))
+	f.server.Config = gateway.Server(f.countPanics(gw))
+	// By default, the system buffers some 30,000 small responses for a client that does not read.
+	f.server.Config.ConnState = func(conn net.Conn, state http.ConnState) {
+		if tcp, ok := conn.(*net.TCPConn); ok && state == http.StateNew {
+			_ = tcp.SetWriteBuffer(64 << 10)
+		}
+	}
 	f.server.Start()
 	t.Cleanup(func() {
 		f.server.Close()
 		require.Zero(t, f.panics.Load())
 	})
-	return f
 }
 
 func (f *fixture) countPanics(handler http.Handler) http.Handler {
@@ -131,8 +145,9 @@ func (f *fixture) handlers(id string) dynamic.Handlers {
 			defer f.waiting.Add(-1)
 			<-ctx.Done()
 			return nil, ctx.Err()
-		case strings.HasPrefix(name, "big "):
-			return f.item(strings.Repeat("x", 1<<20)), nil
+		case strings.HasPrefix(name, "size "):
+			size, err := strconv.Atoi(name[5:])
+			return f.item(strings.Repeat("x", size)), err
 		}
 		return request, nil
 	})
@@ -195,3 +210,25 @@ func (f *fixture) do(t testing.TB, method, path, body string, headers ...string)
 
 // running returns the number of requests that wait for their contexts to end.
 func (f *fixture) running() int { return int(f.waiting.Load()) }
+
+// startCall starts a call whose handler runs until the call is canceled. The client that made the
+// call goes away when goAway is called.
+func (f *fixture) startCall(t *testing.T) (goAway func()) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, f.server.URL+"/shop.Shop/Get", strings.NewReader(`{"name": "wait"}`))
+	require.NoError(t, err)
+	request.Header.Set("Content-Type", "application/json")
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		if r, err := f.server.Client().Do(request); err == nil {
+			_ = r.Body.Close()
+		}
+	}()
+	require.Eventually(t, func() bool { return f.running() == 1 }, 5*time.Second, time.Millisecond)
+	return func() {
+		cancel()
+		<-done
+	}
+}

@@ -2,54 +2,123 @@ package gateway_test
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"net/http"
-	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"connectrpc.com/connect/v2/connecthttp"
+	"connectrpc.com/grpcreflect/v2"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"google.golang.org/protobuf/reflect/protoreflect"
 
 	"github.com/dynpsrpc/dynpsrpc/bus"
 	"github.com/dynpsrpc/dynpsrpc/dynamic"
 	"github.com/dynpsrpc/dynpsrpc/dynamic/fleet"
 	"github.com/dynpsrpc/dynpsrpc/dynamic/gateway"
+	"github.com/dynpsrpc/dynpsrpc/dynamic/plugin"
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// No HTTP call may fail while servers add, replace and remove services, as plugins do.
-func TestGateway_FollowsAFleetWithoutAFailedCall(t *testing.T) {
-	t.Parallel()
-	f := &fixture{bus: bus.NewLocal(), registry: parse(t, source)}
-	f.service, _ = f.registry.Service("shop.Shop")
-	server := dynamic.NewServer(f.bus, dynamic.WithServerID("SRV_one"))
-	t.Cleanup(func() { require.NoError(t, server.Shutdown(context.Background())) })
+// echoLoader loads plugins whose methods return their requests.
+type echoLoader struct{}
+
+func (echoLoader) Name() string { return "echo" }
+
+func (echoLoader) Load(_ context.Context, source *plugin.Source, _ func(error)) (plugin.Instance, error) {
+	return echoInstance{source}, nil
+}
+
+type echoInstance struct{ source *plugin.Source }
+
+func (i echoInstance) Services() []plugin.Service {
+	handlers := dynamic.Handlers{}
+	service := i.source.Services[0]
+	for _, method := range service.Methods() {
+		handlers[method.Name()] = dynamic.Unary(func(_ context.Context, request item) (item, error) { return request, nil })
+	}
+	return []plugin.Service{{Descriptor: service.Descriptor(), Handlers: handlers}}
+}
+
+func (echoInstance) Close(context.Context) error { return nil }
+
+// newPluginHost starts a server that serves plugins and answers queries of a fleet.
+func newPluginHost(t *testing.T, b bus.Bus, id string) *plugin.Host {
+	t.Helper()
+	server := dynamic.NewServer(b, dynamic.WithServerID(id))
 	_, err := fleet.Serve(server)
 	require.NoError(t, err)
-	followed := registry.New()
-	conn, err := dynamic.NewConn(f.bus, followed)
+	host, err := plugin.NewHost(server, plugin.WithLoaders(echoLoader{}))
+	require.NoError(t, err)
+	t.Cleanup(func() {
+		host.Close()
+		require.NoError(t, server.Shutdown(context.Background()))
+	})
+	return host
+}
+
+// writePlugin writes a version of a plugin. It has the method Get and a method that only this
+// version has.
+func writePlugin(t *testing.T, folder string, version int) {
+	t.Helper()
+	manifest, err := json.Marshal(plugin.Manifest{Name: "shop", Loader: "echo", Code: "code", Descriptors: "shop.proto"})
+	require.NoError(t, err)
+	for name, content := range map[string]string{
+		plugin.ManifestName: string(manifest), "code": fmt.Sprint(version),
+		"shop.proto": fmt.Sprintf(`syntax = "proto3"; package shop; message Item { string name = 1; }
+			service Shop { rpc Get(Item) returns (Item); rpc Get%d(Item) returns (Item); }`, version),
+	} {
+		require.NoError(t, os.WriteFile(filepath.Join(folder, name), []byte(content), 0o600))
+	}
+}
+
+// shows reports whether calls, OpenAPI and gRPC's reflection know a method of the shop.
+func (f *fixture) shows(t *testing.T, method string) (called, described, reflected bool) {
+	t.Helper()
+	called = f.post(t, "/shop.Shop/"+method, `{}`).status == http.StatusOK
+	described = strings.Contains(f.do(t, http.MethodGet, "/openapi.json", "").body, `"/shop.Shop/`+method+`"`)
+	stream := grpcreflect.NewClient(f.connectClient(connecthttp.WithGRPC())).NewStream(t.Context())
+	_, err := stream.FileContainingSymbol(protoreflect.FullName("shop.Shop." + method))
+	_ = stream.Close()
+	return called, described, err == nil
+}
+
+// No HTTP call to a plugin may fail while servers load, replace and unload the plugin.
+func TestGateway_FollowsPluginsWithoutAFailedCall(t *testing.T) {
+	t.Parallel()
+	f := &fixture{bus: bus.NewLocal()}
+	hosts := []*plugin.Host{newPluginHost(t, f.bus, "SRV_one"), newPluginHost(t, f.bus, "SRV_two")}
+	reg := registry.New()
+	conn, err := dynamic.NewConn(f.bus, reg)
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, conn.Close()) })
 	asking, err := fleet.New(conn)
 	require.NoError(t, err)
-	follower, err := asking.Follow(t.Context(), followed, nil)
+	follower, err := asking.Follow(t.Context(), reg, nil)
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, follower.Close()) })
-	gw, err := gateway.New(conn, followed, gateway.WithMethods("*/*"), gateway.WithOpenAPI(), gateway.WithReflection())
-	require.NoError(t, err)
-	f.server = httptest.NewServer(gw)
-	t.Cleanup(f.server.Close)
-	require.Equal(t, http.StatusNotImplemented, f.post(t, "/shop.Shop/Get", `{}`).status)
+	f.listen(t, conn, reg, gateway.WithMethods("shop.*/*"), gateway.WithOpenAPI(), gateway.WithReflection())
 
-	shop, err := server.Register(f.service, f.handlers("SRV_one"), dynamic.AllowMissing())
-	require.NoError(t, err)
-	serves := func() bool { return f.post(t, "/shop.Shop/Get", `{}`).status == http.StatusOK }
-	require.Eventually(t, serves, 10*time.Second, time.Millisecond)
-
+	folder := t.TempDir()
+	load := func(version int) {
+		writePlugin(t, folder, version)
+		for _, host := range hosts {
+			require.NoError(t, host.Load(t.Context(), folder))
+		}
+		requireAll := func() bool {
+			called, described, reflected := f.shows(t, fmt.Sprintf("Get%d", version))
+			return called && described && reflected
+		}
+		require.Eventually(t, requireAll, 10*time.Second, 5*time.Millisecond)
+	}
+	load(0)
 	stop := make(chan struct{})
 	var calls, failed atomic.Int32
 	var callers sync.WaitGroup
@@ -69,22 +138,26 @@ func TestGateway_FollowsAFleetWithoutAFailedCall(t *testing.T) {
 			}
 		})
 	}
-	for i := range 5 {
-		added := fmt.Sprintf("Added%d", i)
-		version, _ := parse(t, source+"message "+added+" {} message Uses"+added+" { "+added+" field = 1; }").Service("shop.Shop")
-		shop, err = shop.Replace(version, f.handlers("SRV_one"), dynamic.AllowMissing())
-		require.NoError(t, err)
-		require.Eventually(t, func() bool {
-			return strings.Contains(f.do(t, http.MethodGet, "/descriptors.binpb", "").body, added)
-		}, 10*time.Second, time.Millisecond)
+	for version := 1; version <= 3; version++ {
+		load(version)
+		called, described, reflected := f.shows(t, fmt.Sprintf("Get%d", version-1))
+		assert.False(t, called || described || reflected, "the method of the previous version")
+	}
+	for _, host := range hosts { // at any time, at least one of them serves the plugin
+		require.NoError(t, host.Unload(t.Context(), "shop"))
+		require.NoError(t, host.Load(t.Context(), folder))
 	}
 	close(stop)
 	callers.Wait()
 	assert.Zero(t, failed.Load(), "of %d calls", calls.Load())
+	assert.Positive(t, calls.Load())
 
-	require.NoError(t, shop.Close(context.Background()))
+	for _, host := range hosts {
+		require.NoError(t, host.Unload(t.Context(), "shop"))
+	}
 	require.Eventually(t, func() bool {
-		return !strings.Contains(f.do(t, http.MethodGet, "/openapi.json", "").body, "shop.Shop")
-	}, 10*time.Second, time.Millisecond)
-	assert.Equal(t, http.StatusNotImplemented, f.post(t, "/shop.Shop/Get", `{}`).status)
+		called, described, reflected := f.shows(t, "Get")
+		return !called && !described && !reflected
+	}, 10*time.Second, 5*time.Millisecond)
+	assert.Equal(t, http.StatusNotFound, f.post(t, "/shop.Shop/Get", `{}`).status)
 }

@@ -2,9 +2,12 @@ package gateway
 
 import (
 	"encoding/json"
+	"fmt"
 	"maps"
 	"net/http"
+	"slices"
 	"strings"
+	"sync"
 
 	"google.golang.org/protobuf/reflect/protoreflect"
 
@@ -14,33 +17,44 @@ import (
 // object is a JSON object.
 type object = map[string]any
 
-// openAPI returns a handler that serves the OpenAPI document of the services' methods.
-func (g *Gateway) openAPI(services []*registry.Service) http.Handler {
+// openAPI returns a handler that serves the OpenAPI document of the routes.
+func (g *Gateway) openAPI(r *routes) http.Handler {
+	// Make the document on first use, because most routes are replaced before anybody needs it.
+	document := sync.OnceValues(func() ([]byte, error) { return json.Marshal(g.openAPIDocument(r.services, r.bindings)) })
+	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		encoded, err := document()
+		if err != nil {
+			g.writeProblem(w, err)
+			return
+		}
+		w.Header().Set("Content-Type", typeJSON)
+		_, _ = w.Write(encoded)
+	})
+}
+
+// openAPIDocument returns the document of the services' methods. bindings may be nil.
+func (g *Gateway) openAPIDocument(services []*registry.Service, bindings Bindings) object {
 	schemas := schemas{"psrpc.Error": errorSchema}
 	paths, tags := object{}, []object{}
 	for _, service := range services {
 		tags = append(tags, object{"name": string(service.Name()), "description": commentOf(service.Descriptor())})
 		for _, method := range service.Methods() {
 			if g.options.serves(method.FullName()) {
-				paths["/"+method.FullName()] = object{"post": operation(method, schemas)}
+				paths["/"+method.FullName()] = object{"post": operation(method, schemas.message(method.Output()), schemas)}
 			}
 		}
 	}
-	document, err := json.Marshal(object{
+	addOperations(paths, bindings, schemas)
+	return object{
 		"openapi": "3.1.0",
 		"info":    object{"title": "dynpsrpc gateway", "version": "1"},
 		"tags":    tags, "paths": paths,
 		"components": object{"schemas": schemas},
-	})
-	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		if err != nil {
-			g.writeProblem(w, err)
-			return
-		}
-		w.Header().Set("Content-Type", typeJSON)
-		_, _ = w.Write(document)
-	})
+	}
 }
+
+// serverSchema is the JSON schema of the server in a multi call.
+var serverSchema = object{"type": "string", "description": "In a multi call, the ID of the server."}
 
 // errorSchema is the JSON schema of an error.
 var errorSchema = object{
@@ -48,7 +62,7 @@ var errorSchema = object{
 	"properties": object{
 		"code":    object{"type": "string", "description": "The code, such as not_found."},
 		"message": object{"type": "string"},
-		"server":  object{"type": "string", "description": "The ID of the server that has failed."},
+		"server":  serverSchema,
 		"details": object{"type": "array", "items": object{"type": "object"}},
 	},
 	"required": []string{"code"},
@@ -62,9 +76,16 @@ var answers = map[registry.Kind]string{
 	registry.KindSubscription: "The updates, until the client goes away.",
 }
 
-// operation returns the OpenAPI operation for one method.
-func operation(method *registry.Method, schemas schemas) object {
-	output := schemas.message(method.Output())
+func operationID(method *registry.Method) string {
+	return strings.ReplaceAll(method.FullName(), "/", ".")
+}
+
+func requestBody(schema object) object {
+	return object{"content": object{"application/json": object{"schema": schema}}}
+}
+
+// operation returns the OpenAPI operation for one method. output is the schema of a response.
+func operation(method *registry.Method, output object, schemas schemas) object {
 	content := object{"application/json": object{"schema": output}}
 	if method.Kind() != registry.KindSingle {
 		content = object{
@@ -73,16 +94,16 @@ func operation(method *registry.Method, schemas schemas) object {
 				"description": "Server-sent events: message (its data is the JSON of the message), error, complete.",
 			}},
 			"application/x-ndjson": object{"schema": object{"oneOf": []object{
-				{"type": "object", "properties": object{"message": output}, "required": []string{"message"}},
+				{"type": "object", "properties": object{"message": output, "server": serverSchema}, "required": []string{"message"}},
 				{"type": "object", "properties": object{"error": ref("psrpc.Error")}, "required": []string{"error"}},
 			}}},
 		}
 	}
 	op := object{
-		"operationId": strings.ReplaceAll(method.FullName(), "/", "."),
+		"operationId": operationID(method),
 		"tags":        []string{string(method.Service().Name())},
 		"description": commentOf(method.Descriptor()),
-		"requestBody": object{"content": object{"application/json": object{"schema": schemas.message(method.Input())}}},
+		"requestBody": requestBody(schemas.message(method.Input())),
 		"responses": object{
 			"200": object{"description": answers[method.Kind()], "content": content},
 			"default": object{
@@ -143,6 +164,14 @@ func (s schemas) message(m protoreflect.MessageDescriptor) object {
 		schema["description"] = comment
 	}
 	return ref(name)
+}
+
+// fieldOrMessage returns the schema of field, or that of message if field is nil.
+func (s schemas) fieldOrMessage(field protoreflect.FieldDescriptor, message protoreflect.MessageDescriptor) object {
+	if field == nil {
+		return s.message(message)
+	}
+	return s.field(field)
 }
 
 func (s schemas) field(f protoreflect.FieldDescriptor) object {
@@ -235,4 +264,65 @@ func wellKnown(name protoreflect.FullName) object {
 		return object{"type": []string{"number", "string", "null"}}
 	}
 	return nil
+}
+
+// addOperations adds the bindings to the paths of an OpenAPI document.
+func addOperations(paths object, bindings Bindings, schemas schemas) {
+	if bindings == nil {
+		return
+	}
+	count := map[*registry.Method]int{}
+	for _, o := range bindings.Operations() {
+		path, exists := paths[o.Path].(object)
+		if !exists {
+			path = object{}
+			paths[o.Path] = path
+		}
+		name := strings.ToLower(o.HTTPMethod)
+		if _, taken := path[name]; !taken { // OpenAPI cannot distinguish paths that differ only in what their variables match
+			count[o.Method]++
+			operation := o.document(schemas)
+			operation["operationId"] = fmt.Sprintf("%s.%d", operationID(o.Method), count[o.Method])
+			path[name] = operation
+		}
+	}
+}
+
+// anyContent is the schema of a google.api.HttpBody, which has a content type of its own.
+var anyContent = object{"*/*": object{"schema": object{"type": "string", "format": "binary"}}}
+
+// document returns the operation as an OpenAPI object.
+func (o Operation) document(schemas schemas) object {
+	output := schemas.fieldOrMessage(o.ResponseField, o.Method.Output())
+	op := operation(o.Method, output, schemas)
+	if o.ResponseIsHTTPBody {
+		responses, _ := op["responses"].(object)
+		responses["200"] = object{"description": answers[o.Method.Kind()], "content": anyContent}
+	}
+	switch {
+	case !o.HasBody:
+		delete(op, "requestBody")
+	case o.RequestIsHTTPBody:
+		op["requestBody"] = object{"content": anyContent}
+	default:
+		op["requestBody"] = requestBody(schemas.fieldOrMessage(o.BodyField, o.Method.Input()))
+	}
+	parameters, _ := op["parameters"].([]object)
+	if o.HasTopic {
+		parameters = nil
+	}
+	for _, name := range slices.Sorted(maps.Keys(o.PathParameters)) {
+		parameters = append(parameters, object{
+			"name": name, "in": "path", "required": true, "schema": schemas.field(o.PathParameters[name]),
+		})
+	}
+	for _, name := range slices.Sorted(maps.Keys(o.QueryParameters)) {
+		parameters = append(parameters, object{
+			"name": name, "in": "query", "schema": schemas.field(o.QueryParameters[name]),
+		})
+	}
+	if len(parameters) > 0 {
+		op["parameters"] = parameters
+	}
+	return op
 }

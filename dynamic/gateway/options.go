@@ -16,9 +16,11 @@ import (
 const (
 	DefaultMaxRequestBytes   = 4 << 20
 	DefaultMaxResponseBytes  = 16 << 20
+	DefaultMaxBacklogBytes   = 1 << 20
 	DefaultMaxTimeout        = 30 * time.Second
 	DefaultWriteTimeout      = 10 * time.Second
 	DefaultLinger            = 10 * time.Second
+	DefaultMaxCalls          = 10_000
 	DefaultMaxStreams        = 1000
 	DefaultStreamsPerAddress = 100
 )
@@ -30,9 +32,11 @@ type options struct {
 	patterns          []string
 	maxRequestBytes   int
 	maxResponseBytes  int
+	maxBacklogBytes   int
 	maxTimeout        time.Duration
 	writeTimeout      time.Duration
 	linger            time.Duration
+	maxCalls          int
 	maxStreams        int
 	streamsPerAddress int
 	metadata          []string
@@ -45,14 +49,18 @@ type options struct {
 	strictJSON        bool
 	reflection        bool
 	openAPI           bool
+	bind              func([]*registry.Method, *slog.Logger) Bindings
 	logger            *slog.Logger
+	// accessLog is nil if there is no access log.
+	accessLog *slog.Logger
 }
 
 func newOptions(opts []Option) (*options, error) {
 	o := &options{
 		maxRequestBytes: DefaultMaxRequestBytes, maxResponseBytes: DefaultMaxResponseBytes,
-		maxTimeout: DefaultMaxTimeout, writeTimeout: DefaultWriteTimeout, linger: DefaultLinger,
-		maxStreams: DefaultMaxStreams, streamsPerAddress: DefaultStreamsPerAddress,
+		maxBacklogBytes: DefaultMaxBacklogBytes,
+		maxTimeout:      DefaultMaxTimeout, writeTimeout: DefaultWriteTimeout, linger: DefaultLinger,
+		maxCalls: DefaultMaxCalls, maxStreams: DefaultMaxStreams, streamsPerAddress: DefaultStreamsPerAddress,
 		metadata: []string{"traceparent", "tracestate", "baggage"},
 		logger:   slog.Default(), crossOrigin: http.NewCrossOriginProtection(),
 	}
@@ -66,7 +74,7 @@ func newOptions(opts []Option) (*options, error) {
 			`gateway: no methods to serve: use gateway.WithMethods("pkg.Service/*")`)
 	}
 	for _, pattern := range o.patterns {
-		// path.Match does not match a pattern with another number of slashes with any method.
+		// The full name of a method has exactly one slash, so other patterns would match nothing.
 		if _, err := path.Match(pattern, ""); err != nil || strings.Count(pattern, "/") != 1 || pattern[0] == '/' {
 			return nil, errors.NewErrorf(errors.InvalidArgument, "gateway: malformed pattern %q of WithMethods", pattern)
 		}
@@ -74,7 +82,7 @@ func newOptions(opts []Option) (*options, error) {
 	return o, o.trustOrigins()
 }
 
-// trustOrigins prepares the check of requests from web pages of other sites.
+// trustOrigins prepares [options.checkOrigin] from the origins of [WithCORS].
 func (o *options) trustOrigins() error {
 	for _, origin := range o.origins {
 		if origin == "*" {
@@ -91,8 +99,8 @@ func (o *options) trustOrigins() error {
 }
 
 // checkOrigin refuses requests from web pages of other sites. A browser sends some of them without
-// asking before, and a method may run although the page cannot read the response. net/http would
-// always allow GET, but WebSockets and server-sent events use it for calls.
+// a preflight request. The method would then run although the page cannot read the response.
+// net/http would always allow GET, but WebSockets and server-sent events use it for calls.
 func (o *options) checkOrigin(r *http.Request) error {
 	if o.anyOrigin {
 		return nil
@@ -115,36 +123,43 @@ func (o *options) serves(method string) bool {
 }
 
 // WithMethods names the methods to serve. Each pattern is the full name of a method, such as
-// "shop.Orders/Get". A "*" stands for any characters but a slash, as in "shop.*/*"; see
-// [path.Match]. Further uses add patterns. A gateway without patterns would serve nothing, so [New]
-// fails then.
+// "shop.Orders/Get". A "*" matches any characters except a slash, as in "shop.*/*"; see
+// [path.Match]. If WithMethods is used several times, the patterns add up. A gateway without
+// patterns would serve nothing, so [New] fails then.
 func WithMethods(patterns ...string) Option {
 	return func(o *options) { o.patterns = append(o.patterns, patterns...) }
 }
 
 // WithAuthorize sets a function that decides whether a request may use a method. It must be safe
 // for concurrent use. If it returns an error, the client gets that error, and nothing is sent on
-// the bus. The error should have a code, such as [errors.Unauthenticated]: of any other error, the
-// client gets neither the text nor a better code than unknown.
+// the bus. The error should have a code, such as [errors.Unauthenticated]. For an error without a
+// code, the client gets only the code unknown.
 //
-// Otherwise, the call uses the returned context, which must be derived from that of the request. It
-// may carry metadata for the servers, such as who the user is; see [dynamic.ContextWithMetadata].
-// That metadata takes the place of metadata with the same keys that the client has sent; the keys
-// of clients are in lower case. The function is not asked about /healthz, /readyz and what
-// [WithReflection] and [WithOpenAPI] serve.
+// If it returns no error, the call uses the returned context, which must be derived from that of
+// the request. The context may carry metadata for the servers, such as who the user is; see
+// [dynamic.ContextWithMetadata]. This metadata replaces metadata with the same keys from the
+// client; the keys of clients are in lower case. The function is not called for /healthz, /readyz
+// and what [WithReflection] and [WithOpenAPI] serve.
 func WithAuthorize(authorize func(*http.Request, *registry.Method) (context.Context, error)) Option {
 	return func(o *options) { o.authorize = authorize }
 }
 
-// WithMaxRequestBytes limits the size of each message of a client, in bytes; over SSE and NDJSON,
-// it limits all messages together. The default is [DefaultMaxRequestBytes]; with 0, there is no
-// limit. Larger messages are refused with the code resource_exhausted.
+// WithMaxRequestBytes limits the size of each message of a client, in bytes. Over SSE and NDJSON,
+// the limit applies to the sum of the messages of a request. The default is
+// [DefaultMaxRequestBytes]; with 0, there is no limit. Larger messages are refused with the code
+// resource_exhausted.
 func WithMaxRequestBytes(bytes int) Option { return func(o *options) { o.maxRequestBytes = bytes } }
 
 // WithMaxResponseBytes limits the size of each message to a client, in bytes. The default is
 // [DefaultMaxResponseBytes]; with 0, there is no limit. A call with a larger response fails with
 // the code resource_exhausted.
 func WithMaxResponseBytes(bytes int) Option { return func(o *options) { o.maxResponseBytes = bytes } }
+
+// WithMaxBacklogBytes limits the total size, in bytes, of the updates that wait for a client of a
+// subscription. If a client reads too slowly and more updates arrive, its subscription ends with
+// the code unavailable, so that the client knows that it has missed some. The default is
+// [DefaultMaxBacklogBytes]; with 0, it is [dynamic.DefaultBacklogBytes].
+func WithMaxBacklogBytes(bytes int) Option { return func(o *options) { o.maxBacklogBytes = bytes } }
 
 // WithMaxTimeout limits the timeout of single and multi calls. Clients can ask for a shorter
 // timeout, but not for a longer one. A request must also arrive within this time, unless it is a
@@ -158,16 +173,24 @@ func WithWriteTimeout(timeout time.Duration) Option {
 	return func(o *options) { o.writeTimeout = timeout }
 }
 
-// WithLinger sets when the gateway closes a stream whose client has sent its last message: after
-// the server has sent nothing for this time. A timeout is needed because, on the bus, a client
-// cannot tell a server that it has sent its last message. The default is [DefaultLinger]. With 0,
-// the stream stays open until the server closes it or the HTTP request ends.
+// WithLinger sets how long the gateway keeps a stream open after the client's last message while
+// the server sends nothing. Then the gateway closes the stream. A timeout is needed because, on the
+// bus, a client cannot tell a server that it has sent its last message. The default is
+// [DefaultLinger]. With 0, the stream stays open until the server closes it or the HTTP request
+// ends.
 func WithLinger(timeout time.Duration) Option { return func(o *options) { o.linger = timeout } }
 
+// WithMaxCalls limits how many single calls run at the same time. A call counts from the arrival of
+// its header. The default is [DefaultMaxCalls]; 0 stands for no limit. Further calls are refused
+// with the code resource_exhausted, and with the header Retry-After. Multi calls, streams and
+// subscriptions are limited by [WithMaxStreams].
+func WithMaxCalls(calls int) Option { return func(o *options) { o.maxCalls = calls } }
+
 // WithMaxStreams limits how many multi calls, streams and subscriptions are open at the same time:
-// in all, and for each remote address. WebSockets count as well. The defaults are
-// [DefaultMaxStreams] and [DefaultStreamsPerAddress]; 0 stands for no limit. Further ones are
-// refused with the code resource_exhausted.
+// in total, and for each remote address. WebSockets and the streams of gRPC's reflection and health
+// checks count as well. The defaults are [DefaultMaxStreams] and [DefaultStreamsPerAddress]; 0
+// means that there is no limit. Requests that exceed a limit are refused with the code
+// resource_exhausted.
 func WithMaxStreams(all, perAddress int) Option {
 	return func(o *options) { o.maxStreams, o.streamsPerAddress = all, perAddress }
 }
@@ -198,7 +221,8 @@ func WithPsrpcStatus() Option { return func(o *options) { o.psrpcStatus = true }
 
 // WithErrorFacts adds the facts of failed calls to their errors: phase, reason, servers that have
 // declined, and times. By default, facts are left out, because they tell clients about the servers
-// behind the gateway.
+// behind the gateway. The headers Psrpc-Server, Psrpc-Request-Id and Server-Timing do not depend on
+// this option.
 func WithErrorFacts() Option { return func(o *options) { o.errorFacts = true } }
 
 // WithStrictJSON refuses JSON requests that contain fields or enum values that the schema does not
@@ -207,8 +231,8 @@ func WithStrictJSON() Option { return func(o *options) { o.strictJSON = true } }
 
 // WithReflection serves gRPC's server reflection and the file /descriptors.binpb, a
 // google.protobuf.FileDescriptorSet. In both, multi calls, subscriptions and streams have the
-// stream keyword, which gRPC tools need. They contain the whole files of the served services, with
-// methods that [WithMethods] does not name.
+// stream keyword, which gRPC tools need. Both contain the whole .proto files of the served services.
+// Clients therefore also see methods that [WithMethods] does not name, but cannot call them.
 func WithReflection() Option { return func(o *options) { o.reflection = true } }
 
 // WithOpenAPI serves /openapi.json, an OpenAPI 3.1 document of the served methods.
@@ -221,4 +245,22 @@ func WithLogger(logger *slog.Logger) Option {
 			o.logger = logger
 		}
 	}
+}
+
+// WithAccessLog logs each request to logger when it has ended: its path, protocol, HTTP status and
+// error code, its duration, the number of bytes of the response, the IP address of the client, and
+// the IDs of the request and the server on the bus. Neither metadata nor query parameters are
+// logged, nor are messages, except for the fields in a path of [WithBindings]. The level is Info, and
+// Debug for health checks. By default, or if logger is nil, requests are not logged.
+func WithAccessLog(logger *slog.Logger) Option { return func(o *options) { o.accessLog = logger } }
+
+// WithBindings adds further paths. The gateway calls bind with the methods that it serves, and
+// again when services come or go. bind returns nil if there are no further paths. It must not
+// block.
+//
+// The paths "/pkg.Service/Method" and those of the gateway itself take precedence. The response of
+// a single call is JSON, and errors have psrpc's HTTP status, as with [WithPsrpcStatus]. Other
+// kinds of calls use newline-delimited JSON, or server-sent events if the client accepts these.
+func WithBindings(bind func(methods []*registry.Method, logger *slog.Logger) Bindings) Option {
+	return func(o *options) { o.bind = bind }
 }

@@ -1,83 +1,58 @@
 package gateway
 
 import (
-	"log/slog"
 	"net/http"
+	"sync"
 
 	"connectrpc.com/connect/v2"
 	"connectrpc.com/grpcreflect/v2"
 	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/reflect/protodesc"
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/reflect/protoregistry"
-	"google.golang.org/protobuf/types/descriptorpb"
-
-	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
 // addReflection adds gRPC's server reflection and the file of descriptors.
-func (g *Gateway) addReflection(server *connect.Server, r *routes, services []*registry.Service) {
-	set := rewrittenFiles(services)
-	files, err := protodesc.NewFiles(set)
-	if err != nil {
-		g.options.logger.Warn("gateway: no reflection, because the services' files do not fit together", slog.Any("error", err))
-		return
-	}
-	names := make([]string, len(services))
-	for i, service := range services {
-		names[i] = string(service.Name())
-	}
+func (g *Gateway) addReflection(server *connect.Server, r *routes) {
+	// Make the descriptors on first use, because most routes are replaced before anybody needs
+	// them.
+	shown := sync.OnceValue(func() *descriptors { return g.newDescriptors(r.services) })
 	grpcreflect.Register(server,
-		grpcreflect.WithNamer(grpcreflect.NamerFunc(func() []string { return names })),
-		grpcreflect.WithDescriptorResolver(files),
+		grpcreflect.WithNamer(grpcreflect.NamerFunc(func() []string { return shown().services })),
+		grpcreflect.WithDescriptorResolver(lazyResolver(shown)),
 		grpcreflect.WithExtensionResolver(noExtensions{}),
 	)
-	encoded, err := proto.MarshalOptions{Deterministic: true}.Marshal(set)
-	if err != nil {
-		g.options.logger.Warn("gateway: the descriptors cannot be encoded", slog.Any("error", err))
-		return
-	}
 	r.other["/descriptors.binpb"] = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		encoded, err := proto.MarshalOptions{Deterministic: true}.Marshal(shown().sets[0].encoded)
+		if err != nil {
+			g.writeProblem(w, err)
+			return
+		}
 		w.Header().Set("Content-Type", "application/x-protobuf")
 		_, _ = w.Write(encoded)
 	})
 }
 
-// rewrittenFiles returns the files of the services with all that they import. psrpc marks multi
-// calls, streams and subscriptions by options. Tools for gRPC do not know these options and would
-// treat such methods as unary, so their methods get the stream keyword instead.
-func rewrittenFiles(services []*registry.Service) *descriptorpb.FileDescriptorSet {
-	set := &descriptorpb.FileDescriptorSet{}
-	kinds := map[string]registry.Kind{}
-	for _, service := range services {
-		for _, method := range service.Methods() {
-			kinds[method.FullName()] = method.Kind()
+// lazyResolver finds files and declarations in descriptors that are made on first use.
+type lazyResolver func() *descriptors
+
+// FindFileByPath implements protodesc.Resolver.
+func (r lazyResolver) FindFileByPath(path string) (protoreflect.FileDescriptor, error) {
+	for _, set := range r().sets {
+		if file, err := set.files.FindFileByPath(path); err == nil {
+			return file, nil
 		}
 	}
-	for _, file := range filesOf(services) {
-		rewritten := protodesc.ToFileDescriptorProto(file)
-		for _, service := range rewritten.GetService() {
-			name := service.GetName()
-			if pkg := rewritten.GetPackage(); pkg != "" {
-				name = pkg + "." + name
-			}
-			for _, method := range service.GetMethod() {
-				kind, known := kinds[name+"/"+method.GetName()]
-				if !known {
-					continue
-				}
-				streams := streamTypeOf(kind)
-				if streams&connect.StreamTypeServer != 0 {
-					method.ServerStreaming = new(true)
-				}
-				if streams&connect.StreamTypeClient != 0 {
-					method.ClientStreaming = new(true)
-				}
-			}
+	return nil, protoregistry.NotFound
+}
+
+// FindDescriptorByName implements protodesc.Resolver.
+func (r lazyResolver) FindDescriptorByName(name protoreflect.FullName) (protoreflect.Descriptor, error) {
+	for _, set := range r().sets {
+		if descriptor, err := set.files.FindDescriptorByName(name); err == nil {
+			return descriptor, nil
 		}
-		set.File = append(set.File, rewritten)
 	}
-	return set
+	return nil, protoregistry.NotFound
 }
 
 // noExtensions makes gRPC's server reflection find no extensions, because clients of services do

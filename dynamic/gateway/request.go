@@ -26,18 +26,24 @@ const (
 	MetadataPrefix = "Psrpc-Meta-"
 	// ServerHeader is the header of a response that contains the ID of the server that answered.
 	ServerHeader = "Psrpc-Server"
+	// RequestIDHeader is the header of a response that contains the ID of the request on the bus.
+	RequestIDHeader = "Psrpc-Request-Id"
 )
 
-// isLong reports whether calls of the method may take as long as they like.
+// isLong reports whether the method is a stream or a subscription, whose calls may stay open
+// without a time limit.
 func isLong(method *registry.Method) bool {
 	return method.Kind() == registry.KindStream || method.Kind() == registry.KindSubscription
 }
 
-// requestOptions returns the options of a call that the request asks for. timeout is the timeout
-// that the client asks for, or 0.
-func (o *options) requestOptions(r *http.Request, method *registry.Method, timeout time.Duration) ([]dynamic.RequestOption, error) {
+// requestOptions returns the options of the call: topic, metadata, timeout and the like. timeout is
+// the timeout that the client asks for, or 0. bound is nil if the path of the request is
+// "/pkg.Service/Method".
+func (o *options) requestOptions(
+	r *http.Request, method *registry.Method, timeout time.Duration, bound *BoundRequest,
+) ([]dynamic.RequestOption, error) {
 	var opts []dynamic.RequestOption
-	topic, err := topicOf(r, method)
+	topic, err := topicOf(r, method, bound)
 	if err != nil {
 		return nil, err
 	}
@@ -73,9 +79,15 @@ func headerError(name, value, wanted string) error {
 
 // topicOf returns the parts of the topic, or nil if the request has none. The query parameter
 // "topic" is for clients that cannot set headers, such as WebSockets and EventSource in a browser.
-func topicOf(r *http.Request, method *registry.Method) ([]string, error) {
+//
+// A bound request cannot use this parameter, because its query contains fields of the message. If its
+// path contains the topic, the header cannot change it, because a proxy may have checked the path.
+func topicOf(r *http.Request, method *registry.Method, bound *BoundRequest) ([]string, error) {
 	value := r.Header.Get(TopicHeader)
-	if value == "" && r.Method == http.MethodGet {
+	switch {
+	case bound != nil && bound.Topic != nil:
+		return bound.Topic, nil
+	case value == "" && bound == nil && r.Method == http.MethodGet:
 		value = r.URL.Query().Get("topic")
 	}
 	if value == "" {
@@ -95,8 +107,9 @@ func topicOf(r *http.Request, method *registry.Method) ([]string, error) {
 	return parts, nil
 }
 
-// metadataOf returns the metadata of a call. A key that has a header of its own is taken from that
-// header alone, because a proxy may remove or replace that header.
+// metadataOf returns the metadata of a call. Keys that [WithMetadataHeaders] names come only from
+// the headers with these names, because a proxy may set or remove those. A header Psrpc-Meta-<key>
+// cannot replace them.
 func (o *options) metadataOf(header http.Header) map[string]string {
 	metadata := map[string]string{}
 	for name, values := range header {

@@ -1,48 +1,20 @@
 package gateway
 
 import (
-	"net/http"
-	"strings"
+	"context"
 
 	"connectrpc.com/connect/v2"
 	"connectrpc.com/connect/v2/connecthttp"
-	"google.golang.org/protobuf/reflect/protoreflect"
-	"google.golang.org/protobuf/types/descriptorpb"
 
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// routes is what the gateway serves for one generation of the registry; see
-// [registry.Registry.Generation]. It is immutable.
-type routes struct {
-	generation uint64
-	// methods and connect contain the methods, and their handlers for Connect, gRPC and gRPC-Web,
-	// keyed by path.
-	methods map[string]*registry.Method
-	connect map[string]http.Handler
-	// other contains the handlers of all other paths.
-	other map[string]http.Handler
-}
-
-// Handle implements connecthttp.ServeMux. It ignores the patterns that end with a slash, which are
-// for unknown methods.
-func (r *routes) Handle(pattern string, handler http.Handler) {
-	switch {
-	case r.methods[pattern] != nil:
-		r.connect[pattern] = handler
-	case !strings.HasSuffix(pattern, "/"):
-		r.other[pattern] = handler
-	}
-}
-
-// newRoutes returns the routes for the services in the registry.
-func (g *Gateway) newRoutes(generation uint64) *routes {
-	r := &routes{
-		generation: generation,
-		methods:    map[string]*registry.Method{}, connect: map[string]http.Handler{}, other: map[string]http.Handler{},
-	}
-	server := connect.NewServer()
-	var services []*registry.Service
+// newRoutes returns the routes for the services in the registry. It takes the handlers of methods
+// that have not changed from previous, which may be nil.
+func (g *Gateway) newRoutes(generation uint64, previous *routes) *routes {
+	r := &routes{generation: generation, methods: map[string]*registry.Method{}, connect: handlers{}, other: handlers{}}
+	calls := connect.NewServer()
+	var methods []*registry.Method
 	for _, service := range g.registry.Services() {
 		served := false
 		for _, method := range service.Methods() {
@@ -51,61 +23,76 @@ func (g *Gateway) newRoutes(generation uint64) *routes {
 			}
 			path := "/" + method.FullName()
 			r.methods[path] = method
-			server.Register(g.connectMethod(path, method))
+			methods = append(methods, method)
+			if previous != nil && previous.methods[path] == method {
+				r.connect[path] = previous.connect[path]
+			} else {
+				calls.Register(g.connectMethod(path, method))
+			}
 			served = true
 		}
 		if served {
-			services = append(services, service)
+			r.services = append(r.services, service)
 		}
 	}
+	g.mount(calls, r.connect)
+	// own is for the services of the gateway itself.
+	own := connect.NewServer(g.limitOwnStreams)
+	g.addHealth(own)
 	if g.options.reflection {
-		g.addReflection(server, r, services)
+		g.addReflection(own, r)
 	}
-	connecthttp.Mount(r, server,
+	g.mount(own, r.other)
+	if g.options.bind != nil {
+		r.bindings = g.options.bind(methods, g.options.logger)
+	}
+	if g.options.openAPI {
+		r.other["/openapi.json"] = g.openAPI(r)
+	}
+	r.other["/healthz"], r.other["/readyz"] = g.plainHealth(false), g.plainHealth(true)
+	return r
+}
+
+// mount adds the methods of a server to handlers.
+func (g *Gateway) mount(server *connect.Server, to handlers) {
+	connecthttp.Mount(to, server,
 		connecthttp.WithCodecs(codecs()...),
 		connecthttp.WithReadMaxBytes(max(g.options.maxRequestBytes, 0)),
 		connecthttp.WithCompressMinBytes(1024),
 	)
-	if g.options.openAPI {
-		r.other["/openapi.json"] = g.openAPI(services)
-	}
-	r.other["/healthz"], r.other["/readyz"] = g.health(false), g.health(true)
-	return r
 }
 
-// idempotencyOf returns the option idempotency_level of the method, which allows GET requests.
-func idempotencyOf(method *registry.Method) connect.IdempotencyLevel {
-	options, ok := method.Descriptor().Options().(*descriptorpb.MethodOptions)
-	if !ok {
-		return connect.IdempotencyUnknown
-	}
-	switch options.GetIdempotencyLevel() {
-	case descriptorpb.MethodOptions_NO_SIDE_EFFECTS:
-		return connect.IdempotencyNoSideEffects
-	case descriptorpb.MethodOptions_IDEMPOTENT:
-		return connect.IdempotencyIdempotent
-	default:
-		return connect.IdempotencyUnknown
+// limitOwnStreams makes the streams of the gateway's own services count as streams; see
+// [WithMaxStreams].
+func (g *Gateway) limitOwnStreams(next connect.ServerFunc) connect.ServerFunc {
+	return func(ctx context.Context, spec connect.Spec, stream connect.ServerStream) error {
+		if info, ok := connect.CallInfoForServerContext(ctx); ok && spec.StreamType != connect.StreamTypeUnary {
+			release, err := g.streams.acquire(info.PeerAddr)
+			if err != nil {
+				return g.options.connectError(err)
+			}
+			defer release()
+			var end context.CancelFunc
+			ctx, end = longContext(ctx, 0)
+			defer end()
+		}
+		return next(ctx, spec, stream)
 	}
 }
 
-// filesOf returns the files that declare the services, and all files that these import.
-func filesOf(services []*registry.Service) []protoreflect.FileDescriptor {
-	var files []protoreflect.FileDescriptor
-	seen := map[string]bool{}
-	var add func(file protoreflect.FileDescriptor)
-	add = func(file protoreflect.FileDescriptor) {
-		if file.IsPlaceholder() || seen[file.Path()] {
-			return
-		}
-		seen[file.Path()] = true
-		for i := range file.Imports().Len() {
-			add(file.Imports().Get(i).FileDescriptor)
-		}
-		files = append(files, file)
+// currentRoutes returns the routes for the services that are registered now.
+func (g *Gateway) currentRoutes() *routes {
+	generation := g.registry.Generation()
+	if current := g.routes.Load(); current != nil && current.generation == generation {
+		return current
 	}
-	for _, service := range services {
-		add(service.Descriptor().ParentFile())
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	generation = g.registry.Generation()
+	current := g.routes.Load()
+	if current == nil || current.generation != generation {
+		current = g.newRoutes(generation, current)
+		g.routes.Store(current)
 	}
-	return files
+	return current
 }

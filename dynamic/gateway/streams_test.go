@@ -51,13 +51,14 @@ func TestEvents_MultiCall(t *testing.T) {
 	lines := sorted(r.body, "")
 	require.Len(t, lines, 2)
 	assert.JSONEq(t, `{"error": {"code": "not_found", "message": "SRV_two is not SRV_one", "server": "SRV_two"}}`, lines[0])
-	assert.JSONEq(t, `{"message": {"name": "only SRV_one"}}`, lines[1])
+	assert.JSONEq(t, `{"message": {"name": "only SRV_one"}, "server": "SRV_one"}`, lines[1])
 
 	r = f.post(t, "/shop.Shop/Everyone", `{}`, "Accept: application/x-ndjson", "Psrpc-Expect: 1")
-	assert.Contains(t, r.body, "{\"message\":{}}\n")
+	assert.Regexp(t, `^\{"message":\{\},"server":"SRV_(one|two)"\}\n`, r.body)
 }
 
-// An EventSource repeats its GET request, and so the call, when the response has ended.
+// GET must be refused for methods with side effects: an EventSource repeats its request, and so the
+// call, when the response has ended.
 func TestEvents_GetOnlyWithoutSideEffects(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
@@ -115,7 +116,83 @@ func TestEvents_Subscription(t *testing.T) {
 	assert.Eventually(t, ended, 5*time.Second, time.Millisecond)
 }
 
-// A subscription that ends for a reason of its own is not complete.
+// A subscription without updates must stay open longer than a client may take to accept them, also
+// over HTTP/2, where net/http ends a stream whose deadline for writing passes.
+func TestEvents_SilentSubscriptionStaysOpen(t *testing.T) {
+	t.Parallel()
+	const timeout = 500 * time.Millisecond
+	f := newFixture(t, gateway.WithWriteTimeout(timeout))
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, f.server.URL+"/shop.Shop/News", nil)
+	require.NoError(t, err)
+	request.Header.Set("Accept", "text/event-stream")
+	client := http2Client()
+	defer client.CloseIdleConnections()
+	r, err := client.Do(request)
+	require.NoError(t, err)
+	defer r.Body.Close()
+	lines := bufio.NewScanner(r.Body)
+	require.True(t, lines.Scan())
+	require.Equal(t, ": open", lines.Text())
+	<-time.After(timeout * 3 / 2) // the silence
+	require.NoError(t, f.shops[0].Publish(t.Context(), "News", f.item("tea")))
+	for lines.Scan() && !strings.HasPrefix(lines.Text(), "data: ") {
+	}
+	require.NoError(t, lines.Err())
+	assert.Contains(t, lines.Text(), "tea")
+}
+
+// At its shutdown, the server must end streams and subscriptions, but let calls finish.
+func TestServer_ShutdownEndsStreamsAndWaitsForCalls(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	callCtx, endCall := context.WithCancel(t.Context())
+	called := make(chan struct{})
+	go func() {
+		defer close(called)
+		request, _ := http.NewRequestWithContext(callCtx, http.MethodPost, f.server.URL+"/shop.Shop/Get", strings.NewReader(`{"name": "wait"}`))
+		request.Header.Set("Content-Type", "application/json")
+		if r, err := f.server.Client().Do(request); err == nil {
+			_ = r.Body.Close()
+		}
+	}()
+	assert.Eventually(t, func() bool { return f.waiting.Load() == 1 }, 5*time.Second, time.Millisecond)
+	var bodies []io.Reader
+	for _, format := range []string{"text/event-stream", "application/x-ndjson"} {
+		request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, f.server.URL+"/shop.Shop/News", nil)
+		require.NoError(t, err)
+		request.Header.Set("Accept", format)
+		r, err := f.server.Client().Do(request)
+		require.NoError(t, err)
+		defer r.Body.Close()
+		bodies = append(bodies, r.Body)
+	}
+	// The WebSocket of Get waits for the first frame of its client.
+	sockets := []*websocket.Conn{f.dial(t, "/shop.Shop/Talk"), f.dial(t, "/shop.Shop/Get")}
+
+	shutdown := make(chan error, 1)
+	go func() { shutdown <- f.server.Config.Shutdown(t.Context()) }()
+	for _, body := range bodies {
+		text, err := io.ReadAll(body)
+		require.NoError(t, err)
+		assert.Contains(t, string(text), `{"code":"unavailable","message":"the gateway shuts down"}`)
+	}
+	for _, socket := range sockets {
+		_, frame, err := socket.Read(t.Context())
+		require.NoError(t, err)
+		assert.JSONEq(t, `{"error": {"code": "unavailable", "message": "the gateway shuts down"}}`, string(frame))
+	}
+	assert.EqualValues(t, 1, f.waiting.Load(), "the call goes on")
+	select {
+	case err := <-shutdown:
+		t.Errorf("Shutdown has not waited for the call: %v", err)
+	default:
+	}
+	endCall()
+	<-called
+	require.NoError(t, <-shutdown)
+}
+
+// If a subscription ends with an error, the client must get that error.
 func TestEvents_SubscriptionFails(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
@@ -133,6 +210,20 @@ func TestEvents_TimeoutOfASubscription(t *testing.T) {
 	t.Parallel()
 	r := newFixture(t).do(t, http.MethodGet, "/shop.Shop/News", "", "Accept: text/event-stream", "Connect-Timeout-Ms: 20")
 	assert.Contains(t, r.body, `"code":"deadline_exceeded"`)
+}
+
+// A client must get the error of a call that has timed out before the connection is closed.
+func TestWebSocket_Timeout(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	socket, _, err := websocket.Dial(t.Context(), f.server.URL+"/shop.Shop/News", &websocket.DialOptions{ //nolint:bodyclose // the socket closes it
+		Subprotocols: []string{gateway.Subprotocol}, HTTPHeader: http.Header{"Connect-Timeout-Ms": {"20"}},
+	})
+	require.NoError(t, err)
+	defer socket.CloseNow()
+	_, frame, err := socket.Read(t.Context())
+	require.NoError(t, err)
+	assert.Contains(t, string(frame), `"code":"deadline_exceeded"`)
 }
 
 func TestStreams_AreLimitedForEachAddress(t *testing.T) {
@@ -187,13 +278,13 @@ func TestWebSocket_Single(t *testing.T) {
 	assert.Contains(t, exchange(t, f.dial(t, "/shop.Shop/Get"), `hello`), "invalid_argument")
 }
 
-// A subscription has no request, so it starts without a frame of the client.
+// A subscription has no request, so it must start without a frame of the client.
 func TestWebSocket_Subscription(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	socket := f.dial(t, "/shop.Shop/News")
 	stop, stopped := make(chan struct{}), make(chan struct{})
-	go func() { // nothing tells when a WebSocket has subscribed
+	go func() { // the test cannot see when the WebSocket has subscribed
 		defer close(stopped)
 		for ticker := time.NewTicker(5 * time.Millisecond); ; <-ticker.C {
 			select {
@@ -212,7 +303,7 @@ func TestWebSocket_Subscription(t *testing.T) {
 	assert.JSONEq(t, `{"message": {"name": "tea is ready"}}`, string(received))
 }
 
-// A WebSocket can stay open without a call.
+// Each WebSocket must count as a stream, because it can stay open without a call.
 func TestWebSocket_CountsAsAStream(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, gateway.WithMaxStreams(0, 1))
@@ -239,10 +330,14 @@ func TestWebSocket_Refuses(t *testing.T) {
 
 // connectClient returns a client. The options select Connect, gRPC or gRPC-Web.
 func (f *fixture) connectClient(opts ...connecthttp.Option) *connect.Client {
-	client := &http.Client{Transport: &http.Transport{Protocols: f.server.Config.Protocols}}
-	client.Transport.(*http.Transport).Protocols = new(http.Protocols)
-	client.Transport.(*http.Transport).Protocols.SetUnencryptedHTTP2(true)
-	return connect.NewClient(connecthttp.NewTransport(client, f.server.URL, opts...))
+	return connect.NewClient(connecthttp.NewTransport(http2Client(), f.server.URL, opts...))
+}
+
+// http2Client returns an HTTP client that uses HTTP/2 without TLS.
+func http2Client() *http.Client {
+	protocols := new(http.Protocols)
+	protocols.SetUnencryptedHTTP2(true)
+	return &http.Client{Transport: &http.Transport{Protocols: protocols}}
 }
 
 func TestConnect_AllKindsAndProtocols(t *testing.T) {
@@ -261,6 +356,8 @@ func TestConnect_AllKindsAndProtocols(t *testing.T) {
 			assert.Equal(t, "tea", nameOf(response))
 			err := client.CallUnary(t.Context(), connect.Spec{Procedure: "/shop.Shop/Get"}, f.item("fail aborted"), response)
 			assert.Equal(t, connect.CodeAborted, connect.CodeOf(err))
+			err = client.CallUnary(t.Context(), connect.Spec{Procedure: "/shop.Shop/Nope"}, f.item(""), response)
+			assert.Equal(t, connect.CodeUnimplemented, connect.CodeOf(err))
 
 			spec := connect.Spec{Procedure: "/shop.Shop/Everyone", StreamType: connect.StreamTypeServer}
 			responses, err := client.CallServerStream(t.Context(), spec, f.item("only SRV_one"))
@@ -310,18 +407,27 @@ func TestStreams_EndIfTheServerIsSilentAfterTheLastMessage(t *testing.T) {
 	assert.Len(t, f.receiveAll(t, stream), 1)
 }
 
+// grpcConn returns a connection of gRPC's Go client.
+func (f *fixture) grpcConn(t testing.TB) *grpc.ClientConn {
+	t.Helper()
+	conn, err := grpc.NewClient(strings.TrimPrefix(f.server.URL, "http://"), grpc.WithTransportCredentials(insecure.NewCredentials()))
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, conn.Close()) })
+	return conn
+}
+
 func TestGRPC_GoClient(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
-	conn, err := grpc.NewClient(strings.TrimPrefix(f.server.URL, "http://"), grpc.WithTransportCredentials(insecure.NewCredentials()))
-	require.NoError(t, err)
-	defer conn.Close()
+	conn := f.grpcConn(t)
 	response := dynamicpb.NewMessage(f.item("").Descriptor())
 	require.NoError(t, conn.Invoke(t.Context(), "/shop.Shop/Get", f.item("tea"), response))
 	assert.Equal(t, "tea", nameOf(response))
-	err = conn.Invoke(t.Context(), "/shop.Shop/Get", f.item("fail not_found"), response)
+	err := conn.Invoke(t.Context(), "/shop.Shop/Get", f.item("fail not_found"), response)
 	assert.Equal(t, codes.NotFound, status.Code(err))
 	assert.Len(t, status.Convert(err).Details(), 1)
+	err = conn.Invoke(t.Context(), "/shop.Shop/Nope", f.item(""), response)
+	assert.Equal(t, codes.Unimplemented, status.Code(err))
 
 	stream, err := conn.NewStream(t.Context(), &grpc.StreamDesc{ServerStreams: true, ClientStreams: true}, "/shop.Shop/Talk")
 	require.NoError(t, err)
@@ -336,20 +442,8 @@ func TestGRPC_GoClient(t *testing.T) {
 func TestGateway_ClientThatGoesAway(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
-	ctx, cancel := context.WithCancel(t.Context())
-	request, err := http.NewRequestWithContext(ctx, http.MethodPost, f.server.URL+"/shop.Shop/Get", strings.NewReader(`{"name": "wait"}`))
-	require.NoError(t, err)
-	request.Header.Set("Content-Type", "application/json")
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		if r, err := f.server.Client().Do(request); err == nil {
-			_ = r.Body.Close()
-		}
-	}()
-	require.Eventually(t, func() bool { return f.running() == 1 }, 5*time.Second, time.Millisecond)
-	cancel()
-	<-done
+	goAway := f.startCall(t)
+	goAway()
 	require.Eventually(t, func() bool { return f.running() == 0 }, 5*time.Second, time.Millisecond)
 }
 

@@ -15,8 +15,9 @@ import (
 
 // Subprotocol is the WebSocket subprotocol of the gateway. Both sides send text frames that contain
 // one JSON object: {"message": ...} is a message, and {"end": true} says that the sender has sent
-// its last one. The gateway also sends {"error": {"code": ..., "message": ..., "server": ...}}.
-// After the end of the call, it closes the connection. Streams and subscriptions start at once,
+// its last one. The gateway also sends {"error": {"code": ..., "message": ..., "server": ...}}. The
+// messages of a multi call have the ID of the server, too: {"message": ..., "server": ...}. After
+// the end of the call, the gateway closes the connection. Streams and subscriptions start at once,
 // single and multi calls with the first frame of the client.
 const Subprotocol = "psrpc.v1"
 
@@ -26,6 +27,7 @@ const webSocketPing = 20 * time.Second
 // webSocketFrame is the JSON of a frame.
 type webSocketFrame struct {
 	Message json.RawMessage `json:"message,omitempty"`
+	Server  string          `json:"server,omitempty"`
 	Error   *problem        `json:"error,omitempty"`
 	End     bool            `json:"end,omitempty"`
 }
@@ -52,8 +54,8 @@ func (g *Gateway) serveWebSocket(w http.ResponseWriter, in *incoming) {
 	}
 	done := make(chan struct{})
 	go func() { defer close(done); client.read(cancel) }()
-	go client.ping(cancel)
-	c := &call{gateway: g, method: in.method, client: client, json: true, options: in.options}
+	go client.ping()
+	c := &call{gateway: g, in: in, client: client, json: true}
 	if err := c.run(ctx); err != nil {
 		p := g.problem(err, "")
 		_ = client.write(webSocketFrame{Error: &p})
@@ -74,7 +76,7 @@ type webSocketClient struct {
 	// the reason.
 	frames chan []byte
 	err    error
-	// ended reports whether frames is closed. Only the goroutine of read uses it.
+	// ended reports whether frames is closed. Only the goroutine that runs read uses it.
 	ended bool
 }
 
@@ -86,7 +88,8 @@ func (o *options) maxFrameBytes() int64 {
 	return int64(o.maxRequestBytes) + 1024
 }
 
-// end says that no more messages are passed on, because of err.
+// end closes the channel of the client's messages. err is the reason, or io.EOF after the last
+// message.
 func (c *webSocketClient) end(err error) {
 	if !c.ended {
 		c.ended, c.err = true, err
@@ -94,12 +97,13 @@ func (c *webSocketClient) end(err error) {
 	}
 }
 
-// read passes the client's messages on. It returns when the connection has ended, and then cancels
-// the call. It must go on reading after the last message, because the connection could not answer
-// pings otherwise.
+// read passes the client's messages to the call. It returns when the connection has ended, and then
+// cancels the call. It reads on after the last message, because the connection answers pings only
+// while it is read. It also reads on after c.ctx has ended, because a canceled Read would close the
+// connection before the client gets the error of the call.
 func (c *webSocketClient) read(cancel context.CancelCauseFunc) {
 	for {
-		kind, data, err := c.socket.Read(c.ctx)
+		kind, data, err := c.socket.Read(context.WithoutCancel(c.ctx))
 		if err != nil {
 			c.end(errClientGone)
 			cancel(errClientGone)
@@ -125,8 +129,8 @@ func (c *webSocketClient) read(cancel context.CancelCauseFunc) {
 	}
 }
 
-// ping cancels the call if the client does not answer a ping.
-func (c *webSocketClient) ping(cancel context.CancelCauseFunc) {
+// ping closes the connection if the client does not answer a ping. This also ends the method read.
+func (c *webSocketClient) ping() {
 	ticker := time.NewTicker(webSocketPing)
 	defer ticker.Stop()
 	for {
@@ -137,8 +141,11 @@ func (c *webSocketClient) ping(cancel context.CancelCauseFunc) {
 			ctx, stop := context.WithTimeout(c.ctx, webSocketPing)
 			err := c.socket.Ping(ctx)
 			stop()
+			if c.ctx.Err() != nil {
+				return // the call has ended
+			}
 			if err != nil {
-				cancel(errClientGone)
+				_ = c.socket.CloseNow()
 				return
 			}
 		}
@@ -159,11 +166,12 @@ func (c *webSocketClient) receive() ([]byte, error) {
 
 func (c *webSocketClient) opened() error { return nil }
 
-func (c *webSocketClient) send(message []byte) error {
-	return c.write(webSocketFrame{Message: message})
+func (c *webSocketClient) send(message []byte, serverID string) error {
+	return c.write(webSocketFrame{Message: message, Server: serverID})
 }
 
-func (c *webSocketClient) answeredBy(string) {}
+// describe does nothing, because the header of the response has been sent.
+func (c *webSocketClient) describe(*errors.CallFacts) {}
 
 func (c *webSocketClient) failed(serverID string, err error) error {
 	p := c.gateway.problem(err, serverID)

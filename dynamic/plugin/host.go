@@ -98,7 +98,7 @@ func (h *Host) emit(e Event) {
 // enter registers an operation, such as a call to Load, Unload or Watch, so that Shutdown waits for
 // it. It returns a context that ends when ctx or hostCtx ends; hostCtx must be runCtx or drainCtx.
 // The caller must call leave when the operation has ended. After Shutdown has begun, enter returns
-// ErrHostClosed. If ctx is nil, it returns another error.
+// ErrHostClosed. If ctx is nil, it returns nilarg.ErrContext.
 func (h *Host) enter(ctx, hostCtx context.Context) (bounded context.Context, leave func(), err error) {
 	if ctx == nil {
 		return nil, nil, nilarg.ErrContext

@@ -11,8 +11,9 @@ import (
 
 // Unload stops serving a plugin and returns when the plugin's code has stopped. If ctx ends or the
 // drain timeout expires, Unload cancels the contexts of the handlers that are still running and
-// returns an error. The plugin is unloaded in this case too. If no plugin has the given name, the
-// error has the code [errors.NotFound].
+// returns an error. The plugin is unloaded in this case too. However, if ctx ends while Unload
+// waits for another change to the plugin, the plugin is not unloaded. If no plugin has the given
+// name, the error has the code [errors.NotFound].
 func (h *Host) Unload(ctx context.Context, name string) error {
 	ctx, leave, err := h.enter(ctx, h.drainCtx)
 	if err != nil {
@@ -22,8 +23,8 @@ func (h *Host) Unload(ctx context.Context, name string) error {
 	return h.unload(ctx, name, "")
 }
 
-// unload unloads a plugin. If folder is not empty and the plugin is now in another folder, the
-// plugin keeps serving instead.
+// unload unloads a plugin. If folder is not empty, unload unloads the plugin only if it is still in
+// that folder.
 func (h *Host) unload(ctx context.Context, name, folder string) error {
 	h.mu.Lock()
 	p := h.plugins[name]

@@ -3,6 +3,7 @@ package plugin
 import (
 	"context"
 
+	"github.com/dynpsrpc/dynpsrpc/dynamic/plugin/internal/watch"
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
@@ -25,14 +26,50 @@ func (h *Host) Watch(ctx context.Context, root string) error {
 		return err
 	}
 	defer leave()
-	w, err := newWatcher(h, root)
+	w, err := watch.New(watch.Config{
+		Host: watchHost{h}, Root: root, Manifest: ManifestName,
+		Debounce: h.options.debounce, PollInterval: h.options.pollInterval, Logger: h.options.logger,
+	})
 	if err != nil {
 		return errors.NewErrorf(errorCode(err), "cannot watch plugins in %s: %w", root, err)
 	}
-	defer w.close()
-	w.run(ctx)
+	defer w.Close()
+	w.Run(ctx)
 	if h.runCtx.Err() != nil {
 		return ErrHostClosed
 	}
 	return nil
 }
+
+// watchHost implements [watch.Host].
+type watchHost struct{ host *Host }
+
+// Load implements watch.Host.
+func (w watchHost) Load(ctx context.Context, folder string) (name string, err error) {
+	return w.host.load(ctx, folder)
+}
+
+// Unload implements watch.Host. It marks the plugin as draining at once, so that loading another
+// plugin with the same services waits instead of failing.
+func (w watchHost) Unload(name, folder string, done func(err error)) {
+	w.host.markUnloading(name)
+	w.host.drains.Go(func() { // Shutdown waits for this goroutine
+		ctx, leave, err := w.host.enter(context.Background(), w.host.drainCtx)
+		if err != nil {
+			return
+		}
+		defer leave()
+		done(w.host.unload(ctx, name, folder))
+	})
+}
+
+// Loaded implements watch.Host.
+func (w watchHost) Loaded(folder, ignored string) string {
+	return w.host.pluginInFolder(folder, ignored)
+}
+
+// Forget implements watch.Host.
+func (w watchHost) Forget(folder string) { w.host.markReadable(folder) }
+
+// ReadName implements watch.Host.
+func (w watchHost) ReadName(folder string) string { return readName(folder) }

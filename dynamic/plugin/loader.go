@@ -32,10 +32,10 @@ type Instance interface {
 	// the code has its own connection to the bus and serves without the host.
 	Services() []Service
 
-	// Close stops the code. The host calls it once, after the handlers have returned. However, the
-	// host waits for handlers for at most 5 seconds after their contexts have ended. Code with its
-	// own connection to the bus stops accepting requests and finishes the requests that it has
-	// already received. When ctx ends, Close stops the code immediately.
+	// Close stops the code. The host calls it once: when the handlers have returned, or 5 seconds
+	// after their contexts have ended, whichever is first. Code with its own connection to the bus
+	// stops accepting requests and finishes the requests that it has already received. When ctx
+	// ends, Close stops the code immediately.
 	Close(ctx context.Context) error
 }
 
@@ -52,7 +52,7 @@ type CallCounter interface {
 type Service struct {
 	Descriptor protoreflect.ServiceDescriptor
 	Handlers   dynamic.Handlers
-	Options    []dynamic.RegisterOption
+	Options    []dynamic.ServiceOption
 
 	// Registered, if not nil, is called with the service's registration as soon as the service is
 	// served. Use Registered to register topics and to publish updates. If this version replaces

@@ -27,6 +27,34 @@ type managedPlugin struct {
 	handled, failed uint64
 }
 
+// acquirePlugin returns the plugin named in the manifest of source and locks it for changes. If the
+// plugin does not exist, acquirePlugin creates it. If another goroutine is changing the plugin,
+// acquirePlugin waits until that goroutine is done or ctx ends. When the caller has made its
+// changes, it must call the method release of the plugin.
+func (h *Host) acquirePlugin(ctx context.Context, source *Source) (*managedPlugin, error) {
+	for {
+		h.mu.Lock()
+		p := h.plugins[source.Name]
+		if p == nil {
+			p = &managedPlugin{name: source.Name, lock: make(chan struct{}, 1)}
+			p.setSourceLocked(source)
+			p.setStateLocked(StateLoading, nil)
+			h.plugins[source.Name] = p
+		}
+		h.mu.Unlock()
+		if err := p.acquire(ctx); err != nil {
+			return nil, err
+		}
+		h.mu.Lock()
+		stillListed := h.plugins[source.Name] == p
+		h.mu.Unlock()
+		if stillListed {
+			return p, nil
+		}
+		p.release() // p was unloaded before this goroutine acquired it
+	}
+}
+
 // acquire locks the plugin for changes. It waits until no other goroutine is changing the plugin,
 // and returns an error if ctx ends first.
 func (p *managedPlugin) acquire(ctx context.Context) error {
@@ -46,6 +74,27 @@ func (p *managedPlugin) acquire(ctx context.Context) error {
 }
 
 func (p *managedPlugin) release() { <-p.lock }
+
+// alreadyServing reports whether p is already serving the content of source. If so, alreadyServing
+// clears the error of the last load. It also sets the folder of p to that of source, because the
+// folder may have been renamed.
+func (h *Host) alreadyServing(p *managedPlugin, source *Source) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if p.current == nil || p.current.source.fingerprint != source.fingerprint {
+		return false
+	}
+	p.status.Folder = source.Folder
+	p.loadErr, p.status.Err = nil, p.current.healthErr
+	return true
+}
+
+// setSourceLocked sets the status fields that are taken from the source. The caller must hold
+// Host.mu.
+func (p *managedPlugin) setSourceLocked(source *Source) {
+	p.status.Name, p.status.Version, p.status.Loader = source.Name, source.Version, source.Loader
+	p.status.Folder, p.status.Digest = source.Folder, source.Digest
+}
 
 // setStateLocked sets the state and the error in the status. If err is nil, the error is set to
 // loadErr. The caller must hold Host.mu.
@@ -82,11 +131,4 @@ func (p *managedPlugin) updateStateLocked() {
 	} else {
 		p.setStateLocked(StateServing, nil)
 	}
-}
-
-// setSourceLocked sets the status fields that are taken from the source. The caller must hold
-// Host.mu.
-func (p *managedPlugin) setSourceLocked(source *Source) {
-	p.status.Name, p.status.Version, p.status.Loader = source.Name, source.Version, source.Loader
-	p.status.Folder, p.status.Digest = source.Folder, source.Digest
 }

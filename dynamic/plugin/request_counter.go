@@ -18,8 +18,8 @@ type requestCounter struct{ handled, failed atomic.Uint64 }
 func (c *requestCounter) Counts() (handled, failed uint64) { return c.handled.Load(), c.failed.Load() }
 
 // registerOptions returns options that add interceptors for counting requests and streams.
-func (c *requestCounter) registerOptions() []dynamic.RegisterOption {
-	return []dynamic.RegisterOption{
+func (c *requestCounter) registerOptions() []dynamic.ServiceOption {
+	return []dynamic.ServiceOption{
 		dynamic.WithServerRPCInterceptors(c.interceptCall), dynamic.WithServerStreamInterceptors(c.interceptStream),
 	}
 }

@@ -39,24 +39,3 @@ func (s *Source) ServiceNames() []string {
 	}
 	return slices.Compact(slices.Sorted(slices.Values(names)))
 }
-
-// namesToReserve returns the full names and wire names of the services. Each of these names may be
-// used by only one plugin at a time.
-func (s *Source) namesToReserve() []string {
-	names := s.ServiceNames()
-	for _, service := range s.Services {
-		names = append(names, service.WireName())
-	}
-	return names
-}
-
-// service returns the service with the given full name, or nil if the plugin has no descriptor for
-// it.
-func (s *Source) service(fullName string) *registry.Service {
-	for _, service := range s.Services {
-		if string(service.Name()) == fullName {
-			return service
-		}
-	}
-	return nil
-}

@@ -4,7 +4,6 @@ package plugin
 
 import (
 	"context"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"sync"
@@ -14,32 +13,6 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
-
-// liarFS is a folder whose method Stat describes every file as a regular file.
-type liarFS struct{ folderFS }
-
-func (f liarFS) Stat(string) (fs.FileInfo, error) { return f.folderFS.Stat("regular") }
-
-func TestSourceFiles_AFileBecomesAFIFO(t *testing.T) {
-	t.Parallel()
-	folder := t.TempDir()
-	require.NoError(t, os.WriteFile(filepath.Join(folder, "regular"), []byte("content"), 0o600))
-	require.NoError(t, syscall.Mkfifo(filepath.Join(folder, "fifo"), 0o600))
-	require.NoError(t, os.Mkdir(filepath.Join(folder, "folder"), 0o700))
-	root, err := os.OpenRoot(folder)
-	require.NoError(t, err)
-	defer root.Close()
-	files := newSourceFiles(liarFS{folderFS{root}})
-	for range 1000 {
-		content, err := files.read("regular", 100)
-		require.NoError(t, err)
-		assert.Equal(t, "content", string(content))
-		for _, name := range []string{"fifo", "folder"} {
-			_, err = files.read(name, 100)
-			require.EqualError(t, err, name+" is not a regular file")
-		}
-	}
-}
 
 // Reading a plugin never waits for the writer of a FIFO, whichever file is one and whenever it
 // becomes one.
@@ -90,15 +63,14 @@ func TestReadSource_FIFOsNeverBlock(t *testing.T) {
 	require.NoError(t, syscall.Mkfifo(fifo, 0o600))
 	_, err = ReadSource(fifo)
 	require.ErrorContains(t, err, "cannot open the folder")
-	assert.Equal(t, noManifest, (&watchedFolder{path: fifo}).computeFingerprint())
 }
 
-func TestOpenSourceWithin_EndsWithItsContext(t *testing.T) {
+func TestOpenSource_EndsWithItsContext(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	for range 100 {
-		_, err := openSourceWithin(ctx, t.TempDir())
+		_, err := openSource(ctx, t.TempDir())
 		require.Error(t, err)
 	}
 }

@@ -43,8 +43,8 @@ type Status struct {
 	// version is served, and 2 after the first replacement.
 	Generation int
 	// Handled is the number of requests and streams that all versions have handled since the plugin
-	// was loaded. Failed is the number of requests and streams that failed. Requests to a process
-	// are not included, because neither the host nor the loader counts them.
+	// was loaded. Failed is the number of requests and streams that failed. Requests to a plugin
+	// process are not included, because they do not pass through the host.
 	Handled, Failed uint64
 	// Err is the reason why the plugin is degraded, or why the newest content of its folder could
 	// not be loaded. It becomes nil when the plugin recovers or the next load succeeds.

@@ -23,9 +23,9 @@ type version struct {
 	source   *Source
 	instance Instance
 	services []*managedService
-	// rolledBack contains earlier registrations of this version. For each of them, a newer version
-	// took over the service but then failed, so the service was registered again for this version.
-	// Handlers of the earlier registrations may still be running, so shutdown waits for them.
+	// rolledBack contains the old registrations of services that a newer version took over before
+	// it failed. These services were then registered again for this version. Handlers of the old
+	// registrations may still be running, so shutdown waits for them.
 	rolledBack []*dynamic.Registration
 	counter    requestCounter
 	// closed is closed when none of the version's code is running any more.
@@ -37,42 +37,11 @@ type version struct {
 	reservedNames []string
 	// callCounter counts the requests of the version. It is nil until the version is served.
 	callCounter CallCounter
-	// draining reports whether the version is about to be closed. Its reserved names become free
-	// when it is closed.
+	// draining reports whether the version is about to be closed. A plugin that needs one of its
+	// reserved names then waits instead of failing to load.
 	draining bool
 	// healthErr is the last error that the code has reported, or nil if the code is healthy.
 	healthErr error
-}
-
-// start loads the plugin's code and checks the services that it provides. The services are not
-// served yet.
-func (v *version) start(ctx context.Context) error {
-	loader := v.host.options.loaders[v.source.Loader]
-	if loader == nil {
-		return errors.NewErrorf(errors.NotFound, "field loader: the host has no loader %q; it has %q",
-			v.source.Loader, sortedNames(v.host.options.loaders))
-	}
-	err := guard.Call("loader "+v.source.Loader, func() (err error) {
-		v.instance, err = loader.Load(ctx, v.source, v.onHealth)
-		return err
-	})
-	if err == nil && v.instance == nil {
-		return errors.NewErrorf(errors.Internal, "loader %s returned neither an instance nor an error", v.source.Loader)
-	}
-	if err != nil {
-		return errors.NewErrorf(errorCode(err), "cannot load the code: %w", err)
-	}
-	var services []Service
-	if err := guard.Call("Services of the code", func() error { services = v.instance.Services(); return nil }); err != nil {
-		return err
-	}
-	if err := checkServices(v.source, services); err != nil {
-		return err
-	}
-	if v.services, err = v.dryRun(services); err != nil {
-		return errors.NewErrorf(errorCode(err), "cannot register the services: %w", err)
-	}
-	return nil
 }
 
 // onHealth records the health of the plugin's code: err is the reason why the code does not serve,
@@ -143,10 +112,13 @@ func closeWithGrace(ctx context.Context, registration *dynamic.Registration) err
 }
 
 // namesToReserve returns the full names and wire names of the services that are listed in the
-// plugin's folder or provided by its code. Each of these names may be used by only one plugin at a
-// time.
+// plugin's folder or provided by its code, once the code has been loaded. Each of these names may
+// be used by only one plugin at a time.
 func (v *version) namesToReserve() []string {
-	names := v.source.namesToReserve()
+	names := v.source.ServiceNames()
+	for _, s := range v.source.Services {
+		names = append(names, s.WireName())
+	}
 	for _, s := range v.services {
 		names = append(names, string(s.name), s.wireName)
 	}
@@ -163,22 +135,7 @@ func (v *version) serviceNames() []string {
 	return slices.Compact(slices.Sorted(slices.Values(names)))
 }
 
-// serviceByWireName returns the service with the given wire name, or nil if there is none. The
-// version v may be nil; the result is then also nil.
-func (v *version) serviceByWireName(wireName string) *managedService {
-	if v == nil {
-		return nil
-	}
-	for _, s := range v.services {
-		if s.wireName == wireName {
-			return s
-		}
-	}
-	return nil
-}
-
-// chooseCallCounter returns v.instance if it implements CallCounter, and the host's own counter
-// otherwise.
+// chooseCallCounter returns v.instance if that counts its own requests, and v.counter otherwise.
 func (v *version) chooseCallCounter() CallCounter {
 	if c, ok := v.instance.(CallCounter); ok {
 		return c

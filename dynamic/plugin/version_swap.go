@@ -1,33 +1,35 @@
 package plugin
 
 import (
-	"log/slog"
 	"slices"
 
-	"github.com/dynpsrpc/dynpsrpc/bus"
+	"google.golang.org/protobuf/reflect/protoreflect"
+
 	"github.com/dynpsrpc/dynpsrpc/dynamic"
 	"github.com/dynpsrpc/dynpsrpc/errors"
+	"github.com/dynpsrpc/dynpsrpc/internal/guard"
 )
 
-// dryRun registers the services with a server on a private in-process bus. All registration errors
-// are thus found before any service is served. It returns the services with their wire names.
-func (v *version) dryRun(services []Service) ([]*managedService, error) {
-	local := bus.NewLocal()
-	defer local.Close() //nolint:errcheck // no frames are in flight
-	server := dynamic.NewServer(local, dynamic.WithLogger(slog.New(slog.DiscardHandler)))
-	defer server.Kill()
-	all := make([]*managedService, 0, len(services))
-	var problems []error
-	for _, service := range services {
-		registration, err := server.Register(service.Descriptor, service.Handlers, v.registerOptions(service)...)
-		if err != nil {
-			problems = append(problems, err)
-			continue
-		}
-		s := registration.Service()
-		all = append(all, &managedService{Service: service, name: s.Name(), wireName: s.WireName()})
+// managedService is one service of a plugin version.
+type managedService struct {
+	Service
+
+	name     protoreflect.FullName
+	wireName string
+	// registration is the current registration of the service. It is nil until the service is first
+	// served.
+	registration *dynamic.Registration
+}
+
+// notifyRegistered calls s.Registered if it is not nil.
+func (s *managedService) notifyRegistered() error {
+	if s.Registered == nil {
+		return nil
 	}
-	return all, errors.Join(problems...)
+	if err := guard.Call("Registered", func() error { return s.Registered(s.registration) }); err != nil {
+		return errors.NewErrorf(errorCode(err), "service %s: function Registered failed: %w", s.name, err)
+	}
+	return nil
 }
 
 // swap starts serving all services of v. A service that the previous version also serves is
@@ -59,6 +61,20 @@ func (v *version) swap(previous *version) (err error) {
 	return nil
 }
 
+// serviceByWireName returns the service with the given wire name, or nil if there is none. The
+// version v may be nil; the result is then also nil.
+func (v *version) serviceByWireName(wireName string) *managedService {
+	if v == nil {
+		return nil
+	}
+	for _, s := range v.services {
+		if s.wireName == wireName {
+			return s
+		}
+	}
+	return nil
+}
+
 // register serves s on the host's server. If replaced is not nil, s takes the place of replaced.
 func (v *version) register(s, replaced *managedService) (err error) {
 	if replaced == nil {
@@ -69,8 +85,8 @@ func (v *version) register(s, replaced *managedService) (err error) {
 	return err
 }
 
-// rollback undoes a call to register in which s, a service of a newer version, took the place of a
-// service of v. Afterwards, the service of v is served again.
+// rollback undoes a call to register in which s, a service of a newer version, took the place of
+// replaced, a service of v. Afterwards, v serves replaced again.
 func (v *version) rollback(replaced, s *managedService) error {
 	options := v.registerOptions(replaced.Service)
 	registration, err := s.registration.Replace(replaced.Descriptor, replaced.Handlers, options...)
@@ -81,18 +97,4 @@ func (v *version) rollback(replaced, s *managedService) error {
 	v.rolledBack = append(v.rolledBack, replaced.registration)
 	replaced.registration = registration
 	return replaced.notifyRegistered()
-}
-
-// registerOptions returns the options for registering s. These are the options set by the plugin's
-// code and the wire name from the manifest. If the code does not count its own requests, they
-// include interceptors that count requests.
-func (v *version) registerOptions(s Service) []dynamic.RegisterOption {
-	options := slices.Clone(s.Options)
-	if wireName := v.source.WireNames[string(s.Descriptor.FullName())]; wireName != "" {
-		options = append(options, dynamic.WithWireName(wireName))
-	}
-	if _, counts := v.instance.(CallCounter); !counts {
-		options = append(options, v.counter.registerOptions()...)
-	}
-	return options
 }

@@ -2,8 +2,9 @@
 //
 //	go run ./example/gateway
 //
-// It starts two servers of a shop on an in-process bus and a gateway, and then uses the shop as HTTP
-// clients do: a call with JSON, one that fails, and a multi call as newline-delimited JSON.
+// It starts two servers of a shop on an in-process bus and a gateway. It then uses the shop as HTTP
+// clients do. It makes a call with JSON, a call that fails, and a multi call whose responses are
+// newline-delimited JSON.
 package main
 
 import (
@@ -111,16 +112,17 @@ func startShop(b bus.Bus, reg *registry.Registry, id string) (*dynamic.Server, e
 		message.Set(descriptor.Fields().ByName("text"), protoreflect.ValueOfString(text))
 		return message
 	}
-	item := func(order *dynamicpb.Message) string {
-		return order.Get(order.Descriptor().Fields().ByName("item")).String()
+	get := func(order *dynamicpb.Message, field protoreflect.Name) string {
+		return order.Get(order.Descriptor().Fields().ByName(field)).String()
 	}
 	server := dynamic.NewServer(b, dynamic.WithServerID(id))
 	_, err = server.Register(service, dynamic.Handlers{
 		"Buy": dynamic.Unary(func(_ context.Context, order *dynamicpb.Message) (*dynamicpb.Message, error) {
-			if item(order) != "tea" {
-				return nil, errors.NewErrorf(errors.NotFound, "there is no %s", item(order))
+			item, count := get(order, "item"), get(order, "count")
+			if item != "tea" {
+				return nil, errors.NewErrorf(errors.NotFound, "there is no %s", item)
 			}
-			return receipt("one " + item(order) + ", thank you"), nil
+			return receipt(count + " of " + item + ", thank you"), nil
 		}),
 		"Stock": dynamic.Unary(func(context.Context, *dynamicpb.Message) (*dynamicpb.Message, error) {
 			return receipt("7 in stock"), nil

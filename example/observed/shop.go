@@ -11,6 +11,8 @@ import (
 	"go.opentelemetry.io/otel/trace"
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/types/dynamicpb"
+	"google.golang.org/protobuf/types/known/emptypb"
+	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"github.com/dynpsrpc/dynpsrpc/dynamic"
 	"github.com/dynpsrpc/dynpsrpc/errors"
@@ -50,8 +52,13 @@ func (s *shop) take(ctx context.Context, request *dynamicpb.Message) (*dynamicpb
 	return response, protojson.Unmarshal([]byte(fmt.Sprintf(`{"text": "order %s is on its way"}`, number)), response)
 }
 
-// goShopping makes four calls: a valid order, an invalid order, an order that makes the handler
-// panic, and an order with an invalid token.
+// count handles the method Stock.
+func (s *shop) count(context.Context, *emptypb.Empty) (*wrapperspb.Int32Value, error) {
+	return wrapperspb.Int32(7), nil
+}
+
+// goShopping makes five calls: a valid order, an invalid order, an order that makes the handler
+// panic, an order with an invalid token, and a call to all servers.
 func goShopping(ctx context.Context, out io.Writer, conn *dynamic.Conn, tracer trace.Tracer) {
 	traced, span := tracer.Start(ctx, "shopping")
 	order(traced, out, conn, `{"number": "1", "pieces": 3}`)
@@ -59,6 +66,18 @@ func goShopping(ctx context.Context, out io.Writer, conn *dynamic.Conn, tracer t
 	order(ctx, out, conn, `{"number": "2", "pieces": 1000}`)
 	order(ctx, out, conn, `{"number": "13", "pieces": 1}`)
 	order(ctx, out, conn, `{"number": "3", "pieces": 1}`, dynamic.WithMetadata(map[string]string{"authorization": "Bearer nothing"}))
+	countStock(ctx, out, conn)
+}
+
+func countStock(ctx context.Context, out io.Writer, conn *dynamic.Conn) {
+	stock, err := dynamic.NewClient[*emptypb.Empty, *wrapperspb.Int32Value](conn, "shop.Shop/Stock")
+	if err != nil {
+		fmt.Fprintln(out, err)
+		return
+	}
+	for response := range stock.Responses(ctx, nil) {
+		fmt.Fprintln(out, "in stock:", response.Result.GetValue(), response.Err)
+	}
 }
 
 func order(ctx context.Context, out io.Writer, conn *dynamic.Conn, request string, opts ...dynamic.RequestOption) {

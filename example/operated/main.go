@@ -1,10 +1,11 @@
-// Command operated demonstrates servers that answer for themselves, and a program that asks them.
+// Command operated demonstrates servers that describe themselves on the bus, and a program that
+// operates them.
 //
 //	go run ./example/operated
 //
-// It starts two servers of different versions of a program, makes some calls, and then works like an
-// operator who has nothing but the bus: it lists the servers with their health and counters, gets the
-// schema of the service from them, follows changes, and drains a server.
+// It starts two servers of different versions of a program and makes some calls. It then works like
+// an operator who has nothing but the bus. It lists the servers with their health and counters,
+// gets the schema of the service from them, follows changes, and drains a server.
 package main
 
 import (
@@ -88,7 +89,7 @@ func run(ctx context.Context, out io.Writer) error {
 	return nil
 }
 
-// startShop starts a server of the shop that answers for itself.
+// startShop starts a server of the shop that also answers requests of package fleet.
 func startShop(b bus.Bus, version, region string) (*dynamic.Server, error) {
 	reg := registry.New()
 	if err := reg.ParseProto(protos, "shop.proto"); err != nil {
@@ -113,7 +114,8 @@ func startShop(b bus.Bus, version, region string) (*dynamic.Server, error) {
 	return server, err
 }
 
-// authorize lets everybody look, and operators change something. A real program would check a token.
+// authorize permits everybody to look, and only operators to change something. A real program would
+// check a token.
 func authorize(ctx context.Context, verb fleet.Verb) error {
 	if verb == fleet.VerbQuery || verb == fleet.VerbDescribe {
 		return nil
@@ -125,7 +127,7 @@ func authorize(ctx context.Context, verb fleet.Verb) error {
 	return nil
 }
 
-// order sells up to 100 pieces for 250 cents each.
+// order handles the method Order. It sells up to 100 pieces at 250 cents each.
 func order(_ context.Context, request *dynamicpb.Message) (*dynamicpb.Message, error) {
 	var wanted struct {
 		Pieces int64 `json:"pieces"`

@@ -88,9 +88,9 @@ func WithStateHook(hook func(key, from, to string)) Option {
 // problem with other topics.
 func New(opts ...Option) dynamic.ConnOption {
 	b := newBreakers(opts)
-	return dynamic.ConnOptions(
-		dynamic.WithClientRPCInterceptors(b.call),
-		dynamic.WithClientMultiRPCInterceptors(b.multi),
-		dynamic.WithClientStreamInterceptors(b.stream),
-	)
+	return dynamic.WithInterceptors(dynamic.Interceptors{
+		ClientRPC:      b.call,
+		ClientMultiRPC: b.multi,
+		ClientStream:   b.stream,
+	})
 }

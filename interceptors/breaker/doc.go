@@ -3,7 +3,7 @@
 //
 //	conn, err := dynamic.NewConn(b, reg, breaker.New())
 //
-// The state machine is implemented by github.com/sony/gobreaker.
+// The package uses the circuit breaker of github.com/sony/gobreaker.
 //
 // # Ordering
 //

@@ -9,7 +9,7 @@
 // # Behavior under load
 //
 // The interceptors never queue calls: each call is either admitted or rejected immediately. A
-// server that rejects a request reports that it did not run the request (see
+// server that rejects a single or multi call reports that it did not run the request (see
 // [dynamic.IsUnprocessed]), so clients may safely retry the request. interceptors.Retry does so if
 // the method is idempotent or the option WithTrustedServers is used.
 package limits

@@ -24,7 +24,7 @@ type limiter struct {
 	byMethod sync.Map
 }
 
-func newLimiter(reason string, newQuota func() quota, opts []Option) dynamic.CommonOption {
+func newLimiter(reason string, newQuota func() quota, opts []Option) dynamic.Option {
 	l := &limiter{reason: reason, newQuota: newQuota, shared: newQuota()}
 	for _, opt := range opts {
 		if opt != nil {
@@ -34,20 +34,16 @@ func newLimiter(reason string, newQuota func() quota, opts []Option) dynamic.Com
 	return l.interceptors()
 }
 
-func (l *limiter) interceptors() dynamic.CommonOption {
-	return dynamic.CommonOptions(
-		dynamic.ServiceOptions(
-			dynamic.WithServerRPCInterceptors(l.serve),
-			dynamic.WithServerStreamInterceptors(l.stream),
-			dynamic.WithServerPublishInterceptors(l.publish),
-		),
-		dynamic.ConnOptions(
-			dynamic.WithClientRPCInterceptors(l.call),
-			dynamic.WithClientMultiRPCInterceptors(l.multi),
-			dynamic.WithClientStreamInterceptors(l.stream),
-			dynamic.WithPublishInterceptors(l.publish),
-		),
-	)
+func (l *limiter) interceptors() dynamic.Option {
+	return dynamic.WithInterceptors(dynamic.Interceptors{
+		ServerRPC:      l.serve,
+		ServerStream:   l.stream,
+		ServerPublish:  l.publish,
+		ClientRPC:      l.call,
+		ClientMultiRPC: l.multi,
+		ClientStream:   l.stream,
+		Publish:        l.publish,
+	})
 }
 
 func (l *limiter) quotaFor(method *registry.Method) quota {

@@ -17,10 +17,10 @@ func PerMethod() Option { return func(l *limiter) { l.perMethod = true } }
 // rejects any that exceed the limit. If limit is zero or negative, there is no limit.
 //
 // The error of a rejected call has the code resource_exhausted, and its details include a
-// google.rpc.RetryInfo. If a server rejects a request, its error also indicates that the request
-// was not run (see [dynamic.IsUnprocessed]). [dynamic.WithMaxConcurrentRequests] sets a limit that
-// servers also take into account when they claim requests.
-func Concurrency(limit int, opts ...Option) dynamic.CommonOption {
+// google.rpc.RetryInfo. If a server rejects a single or multi call, its error also indicates that
+// the request was not run (see [dynamic.IsUnprocessed]). [dynamic.WithMaxConcurrentRequests] sets a
+// limit that servers also take into account when they claim requests.
+func Concurrency(limit int, opts ...Option) dynamic.Option {
 	return newLimiter("concurrency limit reached", func() quota {
 		return &semaphore{limit: int64(limit)}
 	}, opts)
@@ -32,9 +32,10 @@ func Concurrency(limit int, opts ...Option) dynamic.CommonOption {
 // negative, there is no limit.
 //
 // The error of a rejected call has the code resource_exhausted, and its details include a
-// google.rpc.RetryInfo with the time until the next call is admitted. If a server rejects a
-// request, its error also indicates that the request was not run (see [dynamic.IsUnprocessed]).
-func Rate(perSecond float64, burst int, opts ...Option) dynamic.CommonOption {
+// google.rpc.RetryInfo with the time until the next call is admitted. If a server rejects a single
+// or multi call, its error also indicates that the request was not run (see
+// [dynamic.IsUnprocessed]).
+func Rate(perSecond float64, burst int, opts ...Option) dynamic.Option {
 	limit := rate.Limit(perSecond)
 	if perSecond <= 0 {
 		limit = rate.Inf

@@ -36,7 +36,7 @@ func requireRefused(t testing.TB, err error) *errdetails.RetryInfo {
 
 // sides runs a test twice: once with the interceptor on the server and once with the interceptor on
 // the conn.
-func sides(t *testing.T, limit func() dynamic.CommonOption, test func(t *testing.T, config testservice.Config)) {
+func sides(t *testing.T, limit func() dynamic.Option, test func(t *testing.T, config testservice.Config)) {
 	t.Helper()
 	t.Run("server", func(t *testing.T) {
 		t.Parallel()
@@ -50,7 +50,7 @@ func sides(t *testing.T, limit func() dynamic.CommonOption, test func(t *testing
 
 func TestConcurrency_Calls(t *testing.T) {
 	t.Parallel()
-	sides(t, func() dynamic.CommonOption { return limits.Concurrency(2) }, func(t *testing.T, config testservice.Config) {
+	sides(t, func() dynamic.Option { return limits.Concurrency(2) }, func(t *testing.T, config testservice.Config) {
 		handling, release := make(chan struct{}, 10), make(chan struct{})
 		config.Handle = func(_ context.Context, request testservice.Text) (testservice.Text, error) {
 			handling <- struct{}{}
@@ -91,7 +91,7 @@ func TestConcurrency_Calls(t *testing.T) {
 
 func TestConcurrency_Streams(t *testing.T) {
 	t.Parallel()
-	sides(t, func() dynamic.CommonOption { return limits.Concurrency(1) }, func(t *testing.T, config testservice.Config) {
+	sides(t, func() dynamic.Option { return limits.Concurrency(1) }, func(t *testing.T, config testservice.Config) {
 		ended := make(chan struct{}, 10)
 		config.Talk = func(stream testservice.Stream) error {
 			defer func() { ended <- struct{}{} }()
@@ -169,7 +169,7 @@ func TestConcurrency_PerMethod(t *testing.T) {
 
 func TestRate(t *testing.T) {
 	t.Parallel()
-	sides(t, func() dynamic.CommonOption { return limits.Rate(0.001, 3) }, func(t *testing.T, config testservice.Config) {
+	sides(t, func() dynamic.Option { return limits.Rate(0.001, 3) }, func(t *testing.T, config testservice.Config) {
 		s := testservice.New(t, config)
 		_, err := s.Call(t.Context(), testservice.Ask, "Rome")
 		require.NoError(t, err)

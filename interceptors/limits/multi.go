@@ -27,8 +27,8 @@ func (m *limitedMulti) Send(ctx context.Context, request proto.Message, opts ...
 	return m.ClientMultiRPCHandler.Send(ctx, request, opts...)
 }
 
-// acquire acquires the quota. It does nothing if an earlier Send has already acquired it, because
-// Send may be called again after an error.
+// acquire acquires the quota. Send may be called again after an error, so acquire does nothing if
+// an earlier Send has acquired the quota.
 func (m *limitedMulti) acquire() (err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -38,8 +38,8 @@
 // With the option [WithRequestEvents], there are also:
 //
 //	dynpsrpc.server.requests            requests that arrive or have expired, by dynpsrpc.event
-//	dynpsrpc.server.claim.duration  s   arrival of a request until the outcome of the server's claim
-//	dynpsrpc.client.claim.duration  s   publication of a request until a server is selected
+//	dynpsrpc.server.claim.duration  s   from arrival of a request to outcome of the claim
+//	dynpsrpc.client.claim.duration  s   from publication of a request to selection of a server
 //
 // The attribute dynpsrpc.event is received or expired. Requests that have expired are counted as
 // both. The two histograms have the attribute dynpsrpc.claim, which is the outcome of the claim:

@@ -9,7 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/dynpsrpc/dynpsrpc/interceptors/metrics"
-	"github.com/dynpsrpc/dynpsrpc/tests/allkinds"
+	"github.com/dynpsrpc/dynpsrpc/tests/testkit/kinds"
 )
 
 // TestMetrics_RequestEvents checks that requests and claims are measured only with the option.
@@ -28,7 +28,7 @@ func TestMetrics_RequestEvents(t *testing.T) {
 	} {
 		w, r := newService(t, tt.opts...)
 		for range 2 {
-			_, err := w.Call(t.Context(), allkinds.One, "hi")
+			_, err := w.Call(t.Context(), kinds.One, "hi")
 			require.NoError(t, err)
 		}
 		got := r.counts()

@@ -34,9 +34,10 @@ type callInstruments struct {
 type instruments struct {
 	client, server, publication, delivery callInstruments
 
-	// requests counts the events of requests on a server. serverClaims and clientClaims measure the
-	// time until the outcome of a claim is known. All three are observed only with
-	// WithRequestEvents.
+	// requests counts the events of requests on a server. serverClaims measures the time from the
+	// arrival of a request to the outcome of the server's claim. clientClaims measures the time
+	// from the publication of a request to the selection of a server. All three are observed only
+	// with WithRequestEvents.
 	requests, serverClaims, clientClaims *Instrument
 }
 

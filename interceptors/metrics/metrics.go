@@ -36,9 +36,9 @@ func WithMaxTopics(maximum int) Option {
 	}
 }
 
-// WithRequestEvents also measures what happens to requests before interceptors see them: how many
-// arrive at a server, how many of these have expired, and how claims end on servers and conns. See
-// [dynamic.WithRequestEvents].
+// WithRequestEvents also measures events that interceptors do not see. It counts the requests that
+// arrive at a server and those that the server drops because they have expired. It also measures
+// how the claims of servers end, on both servers and conns. See [dynamic.WithRequestEvents].
 func WithRequestEvents() Option {
 	return func(m *metrics) { m.events = true }
 }
@@ -52,9 +52,9 @@ func WithRequestEvents() Option {
 // measured together as one call. If Retry is passed before it, each attempt is measured separately.
 //
 // If observer is nil, nothing is measured.
-func New(observer Observer, opts ...Option) dynamic.CommonOption {
+func New(observer Observer, opts ...Option) dynamic.Option {
 	if nilarg.Is(observer) {
-		return dynamic.CommonOptions(nil, nil)
+		return dynamic.Options()
 	}
 	m := &metrics{instruments: withoutTopics, observer: observer}
 	for _, opt := range opts {
@@ -65,29 +65,23 @@ func New(observer Observer, opts ...Option) dynamic.CommonOption {
 	if m.topics.maximum <= 0 {
 		m.topics.maximum = DefaultMaxTopics
 	}
-	var ofService, ofConn dynamic.RequestEventHandler
-	if m.events {
-		ofService, ofConn = m.serverEvent, m.clientEvent
+	set := dynamic.Interceptors{
+		ServerRPC:      m.serve,
+		ServerStream:   m.serverStream,
+		ServerPublish:  m.publish,
+		ClientRPC:      m.call,
+		ClientMultiRPC: m.multi,
+		ClientStream:   m.clientStream,
+		Publish:        m.publish,
+		Subscription:   m.deliver,
 	}
-	return dynamic.CommonOptions(
-		dynamic.ServiceOptions(
-			dynamic.WithRequestEvents(ofService),
-			dynamic.WithServerRPCInterceptors(m.serve),
-			dynamic.WithServerStreamInterceptors(m.serverStream),
-			dynamic.WithServerPublishInterceptors(m.publish),
-		),
-		dynamic.ConnOptions(
-			dynamic.WithRequestEvents(ofConn),
-			dynamic.WithClientRPCInterceptors(m.call),
-			dynamic.WithClientMultiRPCInterceptors(m.multi),
-			dynamic.WithClientStreamInterceptors(m.clientStream),
-			dynamic.WithPublishInterceptors(m.publish),
-			dynamic.WithSubscriptionInterceptors(m.deliver),
-		),
-	)
+	if m.events {
+		set.ServerEvents, set.ClientEvents = m.serverEvent, m.clientEvent
+	}
+	return dynamic.WithInterceptors(set)
 }
 
-// metrics holds the state shared by all interceptors of one New option.
+// metrics holds the state shared by all interceptors of one option that [New] has returned.
 type metrics struct {
 	*instruments
 

@@ -16,7 +16,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/dynamic"
 	"github.com/dynpsrpc/dynpsrpc/errors"
 	"github.com/dynpsrpc/dynpsrpc/interceptors/metrics"
-	"github.com/dynpsrpc/dynpsrpc/tests/allkinds"
+	"github.com/dynpsrpc/dynpsrpc/tests/testkit/kinds"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -81,22 +81,22 @@ func (r *recorder) requireCounts(t testing.TB, want map[string]int) {
 	assert.Empty(t, r.wrong, "as many labels as keys")
 }
 
-func newService(t testing.TB, opts ...metrics.Option) (*allkinds.World, *recorder) {
+func newService(t testing.TB, opts ...metrics.Option) (*kinds.World, *recorder) {
 	t.Helper()
 	r := newRecorder()
-	return allkinds.New(t, metrics.New(r, opts...), metrics.New(r, opts...)), r
+	return kinds.New(t, metrics.New(r, opts...), metrics.New(r, opts...)), r
 }
 
 func TestMetrics_Call(t *testing.T) {
 	t.Parallel()
 	w, r := newService(t)
 	for range 2 {
-		_, err := w.Call(t.Context(), allkinds.One, "hi")
+		_, err := w.Call(t.Context(), kinds.One, "hi")
 		require.NoError(t, err)
 	}
-	_, err := w.Call(t.Context(), allkinds.One, "fail")
+	_, err := w.Call(t.Context(), kinds.One, "fail")
 	require.Error(t, err)
-	_, err = w.Call(t.Context(), allkinds.One, "panic")
+	_, err = w.Call(t.Context(), kinds.One, "panic")
 	require.Error(t, err)
 	r.requireCounts(t, map[string]int{
 		"rpc.client.call.duration kinds.All/One ok":        2,
@@ -112,7 +112,7 @@ func TestMetrics_Call(t *testing.T) {
 		"dynpsrpc.client.active_calls kinds.All/One":       0,
 		"dynpsrpc.server.active_calls kinds.All/One":       0,
 	})
-	size := float64(proto.Size(&allkinds.Text{Value: "hi"}))
+	size := float64(proto.Size(&kinds.Text{Value: "hi"}))
 	assert.Equal(t, []float64{size, size}, r.all("rpc.client.response.size kinds.All/One"))
 	assert.Equal(t, []float64{1, -1, 1, -1, 1, -1, 1, -1}, r.all("dynpsrpc.server.active_calls kinds.All/One"))
 	duration := r.all("rpc.client.call.duration kinds.All/One ok")[0]
@@ -132,7 +132,7 @@ func TestMetrics_Topics(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			w, r := newService(t, tt.opts...)
-			_, err := w.Call(t.Context(), allkinds.Region, "hi", dynamic.WithTopic("eu"))
+			_, err := w.Call(t.Context(), kinds.Region, "hi", dynamic.WithTopic("eu"))
 			require.NoError(t, err)
 			assert.Len(t, r.all(tt.want), 1)
 			assert.Empty(t, r.wrong)
@@ -148,8 +148,8 @@ func TestMetrics_UnknownCode(t *testing.T) {
 	makeUp := func(context.Context, proto.Message, dynamic.RPCInfo, dynamic.ServerRPCHandler) (proto.Message, error) {
 		return nil, errors.NewErrorf("made_up", "no")
 	}
-	w := allkinds.New(t, dynamic.WithServerRPCInterceptors(makeUp), metrics.New(r))
-	_, err := w.Call(t.Context(), allkinds.One, "hi")
+	w := kinds.New(t, dynamic.WithServerRPCInterceptors(makeUp), metrics.New(r))
+	_, err := w.Call(t.Context(), kinds.One, "hi")
 	require.Error(t, err)
 	assert.Len(t, r.all("rpc.client.call.duration kinds.All/One _OTHER"), 1)
 }
@@ -204,7 +204,7 @@ func TestMetrics_MultiAttempts(t *testing.T) {
 	again := dynamic.WithClientMultiRPCInterceptors(func(_ dynamic.RPCInfo, next dynamic.ClientMultiRPCHandler) dynamic.ClientMultiRPCHandler {
 		return twice{next}
 	})
-	w := allkinds.New(t, dynamic.ServiceOptions(), dynamic.ConnOptions(again, metrics.New(r)))
+	w := kinds.New(t, dynamic.ServiceOptions(), dynamic.ConnOptions(again, metrics.New(r)))
 	_, err := w.CallEvery(t.Context(), "hi")
 	require.NoError(t, err)
 	r.requireCounts(t, map[string]int{
@@ -233,7 +233,7 @@ func TestMetrics_MultiInnerPanics(t *testing.T) {
 	inner := dynamic.WithClientMultiRPCInterceptors(func(_ dynamic.RPCInfo, next dynamic.ClientMultiRPCHandler) dynamic.ClientMultiRPCHandler {
 		return panicking{next}
 	})
-	w := allkinds.New(t, dynamic.ServiceOptions(), dynamic.ConnOptions(metrics.New(r), inner))
+	w := kinds.New(t, dynamic.ServiceOptions(), dynamic.ConnOptions(metrics.New(r), inner))
 	assert.Panics(t, func() { _, _ = w.CallEvery(t.Context(), "hi") })
 	r.requireCounts(t, map[string]int{
 		"rpc.client.call.duration kinds.All/Every internal": 1,
@@ -251,12 +251,12 @@ func TestMetrics_Stream(t *testing.T) {
 	w, r := newService(t)
 	stream := w.Open(t.Context(), t)
 	assert.Equal(t, []float64{1}, r.all("dynpsrpc.client.active_calls kinds.All/Flow"))
-	allkinds.Exchange(t, stream, "a", "b", "c")
+	kinds.Exchange(t, stream, "a", "b", "c")
 	require.NoError(t, stream.Close(nil))
 	require.ErrorIs(t, stream.Close(nil), errors.ErrStreamClosed)
 	failing := w.Open(t.Context(), t)
-	require.NoError(t, failing.Send(&allkinds.Text{Value: "fail"}))
-	allkinds.Soon(t, failing.Context().Done())
+	require.NoError(t, failing.Send(&kinds.Text{Value: "fail"}))
+	kinds.Soon(t, failing.Context().Done())
 	r.requireCounts(t, map[string]int{
 		"rpc.client.call.duration kinds.All/Flow ok":        1,
 		"rpc.client.call.duration kinds.All/Flow not_found": 1,
@@ -275,7 +275,7 @@ func TestMetrics_StreamIsNotOpened(t *testing.T) {
 	t.Parallel()
 	w, r := newService(t)
 	require.NoError(t, w.Service.Close(t.Context()))
-	_, err := dynamic.InvokeStream(t.Context(), w.Conn, allkinds.Flow)
+	_, err := dynamic.InvokeStream(t.Context(), w.Conn, kinds.Flow)
 	require.Error(t, err)
 	r.requireCounts(t, map[string]int{
 		"rpc.client.call.duration kinds.All/Flow unavailable": 1,
@@ -288,17 +288,17 @@ func TestMetrics_Updates(t *testing.T) {
 	r := newRecorder()
 	refuse := dynamic.WithSubscriptionInterceptors(func(_ dynamic.RPCInfo, next dynamic.DeliveryHandler) dynamic.DeliveryHandler {
 		return func(ctx context.Context, update proto.Message) error {
-			if update.(*allkinds.Text).GetValue() == "refuse" {
+			if update.(*kinds.Text).GetValue() == "refuse" {
 				return errors.NewErrorf(errors.PermissionDenied, "no")
 			}
 			return next(ctx, update)
 		}
 	})
-	w := allkinds.New(t, metrics.New(r), dynamic.ConnOptions(metrics.New(r), refuse))
+	w := kinds.New(t, metrics.New(r), dynamic.ConnOptions(metrics.New(r), refuse))
 	subscription := w.Subscribe(t.Context(), t)
-	require.NoError(t, w.Service.Publish(t.Context(), "Feed", &allkinds.Text{Value: "refuse"}))
-	require.NoError(t, dynamic.Publish(t.Context(), w.Conn, allkinds.Feed, &allkinds.Text{Value: "hi"}))
-	assert.Equal(t, "hi", allkinds.Soon(t, subscription.Channel()).GetValue())
+	require.NoError(t, w.Service.Publish(t.Context(), "Feed", &kinds.Text{Value: "refuse"}))
+	require.NoError(t, dynamic.Publish(t.Context(), w.Conn, kinds.Feed, &kinds.Text{Value: "hi"}))
+	assert.Equal(t, "hi", kinds.Soon(t, subscription.Channel()).GetValue())
 	r.requireCounts(t, map[string]int{
 		"dynpsrpc.publish.duration kinds.All/Feed ok":                 2,
 		"dynpsrpc.publish.size kinds.All/Feed":                        2,
@@ -311,9 +311,9 @@ func TestMetrics_Updates(t *testing.T) {
 func TestNew_WithMaxTopics(t *testing.T) {
 	t.Parallel()
 	r := newRecorder()
-	w := allkinds.New(t, metrics.New(newRecorder()), metrics.New(r, metrics.WithMaxTopics(1)))
+	w := kinds.New(t, metrics.New(newRecorder()), metrics.New(r, metrics.WithMaxTopics(1)))
 	for _, topic := range []string{"nowhere", "eu", "eu"} {
-		_, _ = w.Call(t.Context(), allkinds.Region, "hi", dynamic.WithTopic(topic))
+		_, _ = w.Call(t.Context(), kinds.Region, "hi", dynamic.WithTopic(topic))
 	}
 	assert.Len(t, r.all("rpc.client.call.duration kinds.All/Region _OTHER ok"), 2)
 }

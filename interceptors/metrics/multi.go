@@ -10,7 +10,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// measuredMulti measures a multi call from the time at which its request is first sent.
+// measuredMulti measures a multi call from the first attempt to send its request until the call is
+// closed.
 type measuredMulti struct {
 	dynamic.ClientMultiRPCHandler
 

@@ -10,7 +10,7 @@ type Observer interface {
 	// Observe receives one measurement. value is the measured value for a [Histogram], or the
 	// amount to add to an [UpDown] or a [Counter]. labels contains one label for each key of the
 	// instrument, in the same order. Observe must not retain labels. ctx is the context of the
-	// call.
+	// call, stream or update.
 	Observe(ctx context.Context, instrument *Instrument, value float64, labels ...string)
 }
 
@@ -28,15 +28,16 @@ const (
 	Gauge
 )
 
-// Instrument describes a metric. Instruments are immutable. A program has exactly one Instrument
-// for each combination of name and keys, so pointers to instruments may be used as map keys.
+// Instrument describes a metric. Instruments are immutable. Package metrics creates only one
+// Instrument for each combination of name and keys, so pointers to instruments may be used as map
+// keys.
 type Instrument struct {
 	// Name is the dotted name of the instrument, such as "rpc.server.call.duration".
 	Name string
 	// Description describes the instrument in one English sentence.
 	Description string
-	// Unit is the unit of the values in the Unified Code for Units of Measure: "s", "By", or an
-	// annotation such as "{call}" for counts.
+	// Unit is the unit of the values: "s" for seconds, "By" for bytes, or an annotation such as
+	// "{call}" for counts. The notation is that of the Unified Code for Units of Measure.
 	Unit string
 	// Kind is the type of the instrument.
 	Kind Kind

@@ -47,9 +47,9 @@ var (
 // BusSource returns a source that reports the state of a bus: whether it is connected, the number
 // of reconnects, and the numbers of frames that were published, could not be sent, were received
 // and were dropped. Dropped frames are reported by the reasons in [bus.Stats.DroppedBy], and as
-// "unknown" if they are not in that map. name identifies the bus and must be unique. If the bus
-// does not implement [bus.Monitored], as is the case for the in-process bus, or is nil, the source
-// reports nothing.
+// "unknown" if they are not in that map. name identifies the bus and must be unique. The source
+// reports nothing if the bus is nil or, like the in-process bus, does not implement
+// [bus.Monitored].
 func BusSource(name string, b bus.Bus) Source {
 	monitored, isMonitored := b.(bus.Monitored)
 	if !isMonitored || nilarg.Is(b) {

@@ -11,7 +11,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/bus"
 	"github.com/dynpsrpc/dynpsrpc/dynamic"
 	"github.com/dynpsrpc/dynpsrpc/interceptors/metrics"
-	"github.com/dynpsrpc/dynpsrpc/tests/allkinds"
+	"github.com/dynpsrpc/dynpsrpc/tests/testkit/kinds"
 )
 
 const (
@@ -68,11 +68,11 @@ func TestBusSource_Reports(t *testing.T) {
 
 func TestEndpointSources_Report(t *testing.T) {
 	t.Parallel()
-	w := allkinds.New(t, dynamic.ServiceOptions(), dynamic.ConnOptions())
+	w := kinds.New(t, dynamic.ServiceOptions(), dynamic.ConnOptions())
 	stream, subscription := w.Open(t.Context(), t), w.Subscribe(t.Context(), t)
-	require.NoError(t, stream.Send(&allkinds.Text{Value: "hi"}))
+	require.NoError(t, stream.Send(&kinds.Text{Value: "hi"}))
 	for range 3 {
-		require.NoError(t, w.Service.Publish(t.Context(), "Feed", &allkinds.Text{Value: "hi"}))
+		require.NoError(t, w.Service.Publish(t.Context(), "Feed", &kinds.Text{Value: "hi"}))
 	}
 	require.Eventually(t, func() bool { return subscription.Stats().Waiting == 3 && w.Conn.Stats().Waiting == 1 },
 		waitFor, tick, "the bus delivers in the background")

@@ -14,15 +14,15 @@
 //	response to a multi call   an rpc.message event on the client span
 //	published update           a producer span, named "publish" followed by the method
 //	received update            a consumer span in a new trace, named "deliver" followed by the method
-//	                           and linked to the producer span; it covers the inner interceptors of
-//	                           the subscription
+//	                           and linked to the producer span; the span covers the
+//	                           inner interceptors of the subscription
 //
 // Attributes follow version 1.43.0 of the OpenTelemetry semantic conventions; rpc.system.name is
 // psrpc. The rpc.message event and its attributes come from earlier versions, because version
 // 1.43.0 does not define such an event. The following attributes are specific to dynpsrpc:
 //
-//	dynpsrpc.topic       the topic of the call, with its parts separated by dots; a part that
-//	                     contains a dot is quoted
+//	dynpsrpc.topic       the topic of the call, with its parts separated by dots; a part that is
+//	                     empty or contains a dot or quote is quoted
 //	dynpsrpc.client.id   on server spans, the ID of the client that sent the request
 //	dynpsrpc.server.id   on client spans, the ID of the server that responded
 //	dynpsrpc.attempt     the number of the attempt, set only for retries (see interceptors.Attempt)

@@ -64,8 +64,8 @@ func (m *tracedMulti) Close() {
 	m.ClientMultiRPCHandler.Close()
 }
 
-// start returns a context whose metadata carries the span context. It starts the span on the first
-// attempt only.
+// start starts the span on the first attempt. On every attempt, it returns a context whose metadata
+// carries the span context.
 func (m *tracedMulti) start(ctx context.Context) context.Context {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -47,7 +47,7 @@ func WithoutMessageEvents() Option {
 // Pass this option before other interceptors, so that they run with the context of the span. On a
 // conn, the order also matters for retries. If interceptors.Retry is passed after this option, all
 // attempts share one span. If Retry is passed before it, each attempt has its own span.
-func New(opts ...Option) dynamic.CommonOption {
+func New(opts ...Option) dynamic.Option {
 	t := &tracer{provider: otel.GetTracerProvider(), propagator: propagation.TraceContext{}}
 	for _, opt := range opts {
 		if opt != nil {
@@ -56,18 +56,14 @@ func New(opts ...Option) dynamic.CommonOption {
 	}
 	t.otelTracer = t.provider.Tracer("github.com/dynpsrpc/dynpsrpc/interceptors/tracing",
 		trace.WithInstrumentationVersion(dynamic.Version))
-	return dynamic.CommonOptions(
-		dynamic.ServiceOptions(
-			dynamic.WithServerRPCInterceptors(t.serve),
-			dynamic.WithServerStreamInterceptors(t.serverStream),
-			dynamic.WithServerPublishInterceptors(t.publish),
-		),
-		dynamic.ConnOptions(
-			dynamic.WithClientRPCInterceptors(t.call),
-			dynamic.WithClientMultiRPCInterceptors(t.multi),
-			dynamic.WithClientStreamInterceptors(t.clientStream),
-			dynamic.WithPublishInterceptors(t.publish),
-			dynamic.WithSubscriptionInterceptors(t.deliver),
-		),
-	)
+	return dynamic.WithInterceptors(dynamic.Interceptors{
+		ServerRPC:      t.serve,
+		ServerStream:   t.serverStream,
+		ServerPublish:  t.publish,
+		ClientRPC:      t.call,
+		ClientMultiRPC: t.multi,
+		ClientStream:   t.clientStream,
+		Publish:        t.publish,
+		Subscription:   t.deliver,
+	})
 }

@@ -21,14 +21,14 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 	"github.com/dynpsrpc/dynpsrpc/interceptors"
 	"github.com/dynpsrpc/dynpsrpc/interceptors/tracing"
-	"github.com/dynpsrpc/dynpsrpc/tests/allkinds"
+	"github.com/dynpsrpc/dynpsrpc/tests/testkit/kinds"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // tracedService is a service whose spans are recorded when they end.
 type tracedService struct {
-	*allkinds.World
+	*kinds.World
 
 	spans  *tracetest.SpanRecorder
 	tracer trace.Tracer
@@ -45,7 +45,7 @@ func newServiceWith(t testing.TB, server dynamic.ServiceOption, conn dynamic.Con
 	spans := tracetest.NewSpanRecorder()
 	provider := sdk.NewTracerProvider(sdk.WithSpanProcessor(spans))
 	opts = append(opts, tracing.WithTracerProvider(provider))
-	w := allkinds.New(t, dynamic.ServiceOptions(tracing.New(opts...), server), dynamic.ConnOptions(tracing.New(opts...), conn))
+	w := kinds.New(t, dynamic.ServiceOptions(tracing.New(opts...), server), dynamic.ConnOptions(tracing.New(opts...), conn))
 	return &tracedService{w, spans, provider.Tracer("test")}
 }
 
@@ -99,7 +99,7 @@ func TestTracing_Call(t *testing.T) {
 	t.Parallel()
 	w := newService(t)
 	ctx, caller := w.tracer.Start(t.Context(), "caller")
-	_, err := w.Call(ctx, allkinds.Region, "hi", dynamic.WithTopic("eu"))
+	_, err := w.Call(ctx, kinds.Region, "hi", dynamic.WithTopic("eu"))
 	require.NoError(t, err)
 	caller.End()
 
@@ -131,7 +131,7 @@ func TestTracing_CallFails(t *testing.T) {
 		t.Run(tt.value, func(t *testing.T) {
 			t.Parallel()
 			w := newService(t)
-			_, err := w.Call(t.Context(), allkinds.One, tt.value)
+			_, err := w.Call(t.Context(), kinds.One, tt.value)
 			require.Error(t, err)
 			spans := w.requireSpans(t, 2)
 			client, server := spans["client kinds.All/One"], spans["server kinds.All/One"]
@@ -151,7 +151,7 @@ func TestTracing_Facts(t *testing.T) {
 	t.Parallel()
 	w := newService(t)
 	require.NoError(t, w.Service.Close(t.Context()))
-	_, err := w.Call(t.Context(), allkinds.One, "hi")
+	_, err := w.Call(t.Context(), kinds.One, "hi")
 	require.Error(t, err)
 	client := attributes(w.requireSpans(t, 1)["client kinds.All/One"])
 	assert.Equal(t, "nobody listening", client["dynpsrpc.reason"])
@@ -215,7 +215,7 @@ func TestTracing_MultiAttempts(t *testing.T) {
 	again := dynamic.WithClientMultiRPCInterceptors(func(_ dynamic.RPCInfo, next dynamic.ClientMultiRPCHandler) dynamic.ClientMultiRPCHandler {
 		return twice{next}
 	})
-	w := allkinds.New(t, dynamic.ServiceOptions(), dynamic.ConnOptions(again, traced))
+	w := kinds.New(t, dynamic.ServiceOptions(), dynamic.ConnOptions(again, traced))
 	_, err := w.CallEvery(t.Context(), "hi")
 	require.NoError(t, err)
 	require.Len(t, spans.Ended(), 1)
@@ -228,10 +228,10 @@ func TestTracing_Attempts(t *testing.T) {
 	t.Parallel()
 	spans := tracetest.NewSpanRecorder()
 	traced := tracing.New(tracing.WithTracerProvider(sdk.NewTracerProvider(sdk.WithSpanProcessor(spans))))
-	w := allkinds.New(t, dynamic.ServiceOptions(), dynamic.ConnOptions(
+	w := kinds.New(t, dynamic.ServiceOptions(), dynamic.ConnOptions(
 		interceptors.Retry(interceptors.WithAttempts(2), interceptors.WithBackoff(time.Microsecond, time.Microsecond)), traced))
 	require.NoError(t, w.Service.Close(t.Context()))
-	_, err := w.Call(t.Context(), allkinds.One, "hi")
+	_, err := w.Call(t.Context(), kinds.One, "hi")
 	require.Error(t, err)
 	require.Len(t, spans.Ended(), 2)
 	assert.NotContains(t, attributes(spans.Ended()[0]), "dynpsrpc.attempt")
@@ -256,13 +256,13 @@ func TestTracing_Stream(t *testing.T) {
 		return next
 	}), dynamic.ConnOptions())
 	stream := w.Open(t.Context(), t)
-	allkinds.Exchange(t, stream, "a", "bc")
+	kinds.Exchange(t, stream, "a", "bc")
 	require.NoError(t, stream.Close(nil))
 	spans := w.requireSpans(t, 2)
 	client, server := spans["client kinds.All/Flow"], spans["server kinds.All/Flow"]
 	requireChild(t, client, server)
 	assert.Equal(t, client.SpanContext(), trace.SpanContextFromContext(stream.Context()))
-	assert.Equal(t, server.SpanContext(), allkinds.Soon(t, seen), "inner interceptors and the handler have the span")
+	assert.Equal(t, server.SpanContext(), kinds.Soon(t, seen), "inner interceptors and the handler have the span")
 	assert.ElementsMatch(t, []string{"SENT1 3", "RECEIVED1 3", "SENT2 4", "RECEIVED2 4"}, events(client))
 	assert.ElementsMatch(t, []string{"RECEIVED1 3", "SENT1 3", "RECEIVED2 4", "SENT2 4"}, events(server))
 	for _, span := range spans {
@@ -276,9 +276,9 @@ func TestTracing_StreamFails(t *testing.T) {
 	t.Parallel()
 	w := newService(t, tracing.WithoutMessageEvents())
 	stream := w.Open(t.Context(), t)
-	allkinds.Exchange(t, stream, "hi")
-	require.NoError(t, stream.Send(&allkinds.Text{Value: "fail"}))
-	allkinds.Soon(t, stream.Context().Done())
+	kinds.Exchange(t, stream, "hi")
+	require.NoError(t, stream.Send(&kinds.Text{Value: "fail"}))
+	kinds.Soon(t, stream.Context().Done())
 	spans := w.requireSpans(t, 2)
 	client := spans["client kinds.All/Flow"]
 	assert.Equal(t, "not_found", attributes(client)["error.type"])
@@ -289,7 +289,7 @@ func TestTracing_StreamFails(t *testing.T) {
 
 	require.NoError(t, w.Service.Close(t.Context()))
 	w.spans.Reset()
-	_, err := dynamic.InvokeStream(t.Context(), w.Conn, allkinds.Flow)
+	_, err := dynamic.InvokeStream(t.Context(), w.Conn, kinds.Flow)
 	require.Error(t, err)
 	assert.Equal(t, "nobody listening", attributes(w.requireSpans(t, 1)["client kinds.All/Flow"])["dynpsrpc.reason"])
 }
@@ -308,9 +308,9 @@ func TestTracing_Updates(t *testing.T) {
 	subscription := w.Subscribe(ctx, t)
 	subscriber.End()
 	ctx, cause := w.tracer.Start(t.Context(), "cause")
-	require.NoError(t, w.Service.Publish(ctx, "Feed", &allkinds.Text{Value: "hi"}))
+	require.NoError(t, w.Service.Publish(ctx, "Feed", &kinds.Text{Value: "hi"}))
 	cause.End()
-	allkinds.Soon(t, subscription.Channel())
+	kinds.Soon(t, subscription.Channel())
 	spans := w.requireSpans(t, 4)
 	producer, consumer := spans["producer publish kinds.All/Feed"], spans["consumer deliver kinds.All/Feed"]
 	assert.Equal(t, cause.SpanContext().SpanID(), producer.Parent().SpanID())
@@ -319,10 +319,10 @@ func TestTracing_Updates(t *testing.T) {
 	require.Len(t, consumer.Links(), 1)
 	assert.Equal(t, producer.SpanContext().SpanID(), consumer.Links()[0].SpanContext.SpanID())
 	assert.Equal(t, producer.SpanContext().TraceID(), consumer.Links()[0].SpanContext.TraceID())
-	assert.Equal(t, consumer.SpanContext(), allkinds.Soon(t, inner))
+	assert.Equal(t, consumer.SpanContext(), kinds.Soon(t, inner))
 
 	w.spans.Reset()
-	require.NoError(t, dynamic.Publish(t.Context(), w.Conn, allkinds.Feed, &allkinds.Text{Value: "hi"}))
+	require.NoError(t, dynamic.Publish(t.Context(), w.Conn, kinds.Feed, &kinds.Text{Value: "hi"}))
 	spans = w.requireSpans(t, 2)
 	assert.Equal(t, spans["producer publish kinds.All/Feed"].SpanContext().SpanID(),
 		spans["consumer deliver kinds.All/Feed"].Links()[0].SpanContext.SpanID())
@@ -336,10 +336,10 @@ func TestTracing_UntracedPeer(t *testing.T) {
 	ctx, subscriber := w.tracer.Start(t.Context(), "subscriber")
 	subscription := w.Subscribe(ctx, t)
 	subscriber.End()
-	untraced := allkinds.NewConn(t, w.World)
-	require.NoError(t, dynamic.Publish(t.Context(), untraced, allkinds.Feed, &allkinds.Text{Value: "hi"}))
-	allkinds.Soon(t, subscription.Channel())
-	_, err := dynamic.Invoke(t.Context(), untraced, allkinds.One, &allkinds.Text{Value: "hi"})
+	untraced := kinds.NewConn(t, w.World)
+	require.NoError(t, dynamic.Publish(t.Context(), untraced, kinds.Feed, &kinds.Text{Value: "hi"}))
+	kinds.Soon(t, subscription.Channel())
+	_, err := dynamic.Invoke(t.Context(), untraced, kinds.One, &kinds.Text{Value: "hi"})
 	require.NoError(t, err)
 	spans := w.requireSpans(t, 3)
 	assert.Empty(t, spans["consumer deliver kinds.All/Feed"].Links())
@@ -358,12 +358,12 @@ func TestTracing_Metadata(t *testing.T) {
 	}
 	w := newServiceWith(t, dynamic.WithServerRPCInterceptors(note), dynamic.ConnOptions())
 	ctx := dynamic.ContextWithMetadata(t.Context(), map[string]string{"key": "value"})
-	_, err := w.Call(ctx, allkinds.One, "hi")
+	_, err := w.Call(ctx, kinds.One, "hi")
 	require.NoError(t, err)
 	span := w.requireSpans(t, 2)["client kinds.All/One"].SpanContext()
 	assert.Equal(t, map[string]string{
 		"key": "value", "traceparent": "00-" + span.TraceID().String() + "-" + span.SpanID().String() + "-01",
-	}, allkinds.Soon(t, seen))
+	}, kinds.Soon(t, seen))
 }
 
 func TestWithPropagator_Baggage(t *testing.T) {
@@ -379,15 +379,15 @@ func TestWithPropagator_Baggage(t *testing.T) {
 	require.NoError(t, err)
 	bag, err := baggage.New(member)
 	require.NoError(t, err)
-	_, err = w.Call(baggage.ContextWithBaggage(t.Context(), bag), allkinds.One, "hi")
+	_, err = w.Call(baggage.ContextWithBaggage(t.Context(), bag), kinds.One, "hi")
 	require.NoError(t, err)
-	assert.Equal(t, "value", allkinds.Soon(t, seen))
+	assert.Equal(t, "value", kinds.Soon(t, seen))
 }
 
 // TestTracing_Defaults checks that calls succeed if no provider is set.
 func TestTracing_Defaults(t *testing.T) {
 	t.Parallel()
-	w := allkinds.New(t, tracing.New(tracing.WithTracerProvider(nil), tracing.WithPropagator(nil)), tracing.New())
-	_, err := w.Call(t.Context(), allkinds.One, "hi")
+	w := kinds.New(t, tracing.New(tracing.WithTracerProvider(nil), tracing.WithPropagator(nil)), tracing.New())
+	_, err := w.Call(t.Context(), kinds.One, "hi")
 	require.NoError(t, err)
 }

@@ -33,27 +33,23 @@ func WithValidator(validator protovalidate.Validator) Option {
 // On a conn, it validates requests, stream messages and updates before they are sent, and the
 // sender receives the error. It also validates the updates received by subscriptions. Invalid
 // updates are dropped and counted as Refused in [dynamic.SubscriptionStats].
-func New(opts ...Option) dynamic.CommonOption {
+func New(opts ...Option) dynamic.Option {
 	v := validation{protovalidate.GlobalValidator}
 	for _, opt := range opts {
 		if opt != nil {
 			opt(&v)
 		}
 	}
-	return dynamic.CommonOptions(
-		dynamic.ServiceOptions(
-			dynamic.WithServerRPCInterceptors(v.serve),
-			dynamic.WithServerStreamInterceptors(v.serverStream),
-			dynamic.WithServerPublishInterceptors(v.publish),
-		),
-		dynamic.ConnOptions(
-			dynamic.WithClientRPCInterceptors(v.call),
-			dynamic.WithClientMultiRPCInterceptors(v.multi),
-			dynamic.WithClientStreamInterceptors(v.clientStream),
-			dynamic.WithPublishInterceptors(v.publish),
-			dynamic.WithSubscriptionInterceptors(v.deliver),
-		),
-	)
+	return dynamic.WithInterceptors(dynamic.Interceptors{
+		ServerRPC:      v.serve,
+		ServerStream:   v.serverStream,
+		ServerPublish:  v.publish,
+		ClientRPC:      v.call,
+		ClientMultiRPC: v.multi,
+		ClientStream:   v.clientStream,
+		Publish:        v.publish,
+		Subscription:   v.deliver,
+	})
 }
 
 // validation holds the state shared by all interceptors of one New option.

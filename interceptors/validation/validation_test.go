@@ -15,7 +15,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/dynamic"
 	"github.com/dynpsrpc/dynpsrpc/errors"
 	"github.com/dynpsrpc/dynpsrpc/interceptors/validation"
-	"github.com/dynpsrpc/dynpsrpc/tests/allkinds"
+	"github.com/dynpsrpc/dynpsrpc/tests/testkit/kinds"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -43,13 +43,13 @@ func requireInvalid(t testing.TB, err error, what string) {
 	assert.Equal(t, "count", protovalidate.FieldPathString(violations[1].GetField()))
 }
 
-func invalid() *allkinds.Text { return &allkinds.Text{Value: tooLong, Count: -1} }
+func invalid() *kinds.Text { return &kinds.Text{Value: tooLong, Count: -1} }
 
 // invalidDynamic returns the same invalid message as a dynamic message, which has another
 // descriptor.
-func invalidDynamic(t testing.TB, w *allkinds.World) proto.Message {
+func invalidDynamic(t testing.TB, w *kinds.World) proto.Message {
 	t.Helper()
-	method, ok := w.Registry.Method(allkinds.One)
+	method, ok := w.Registry.Method(kinds.One)
 	require.True(t, ok)
 	message := dynamicpb.NewMessage(method.Input())
 	encoded, err := proto.Marshal(invalid())
@@ -60,40 +60,40 @@ func invalidDynamic(t testing.TB, w *allkinds.World) proto.Message {
 
 // onEachSide runs a test twice: once with validation on the server and once with validation on the
 // conn.
-func onEachSide(t *testing.T, test func(t *testing.T, w *allkinds.World)) {
+func onEachSide(t *testing.T, test func(t *testing.T, w *kinds.World)) {
 	t.Run("server", func(t *testing.T) {
 		t.Parallel()
-		test(t, allkinds.New(t, validation.New(), nothingOf))
+		test(t, kinds.New(t, validation.New(), nothingOf))
 	})
 	t.Run("client", func(t *testing.T) {
 		t.Parallel()
-		test(t, allkinds.New(t, nothing, validation.New()))
+		test(t, kinds.New(t, nothing, validation.New()))
 	})
 }
 
 func TestValidation_Call(t *testing.T) {
 	t.Parallel()
-	onEachSide(t, func(t *testing.T, w *allkinds.World) {
-		_, err := w.Call(t.Context(), allkinds.One, "hi")
+	onEachSide(t, func(t *testing.T, w *kinds.World) {
+		_, err := w.Call(t.Context(), kinds.One, "hi")
 		require.NoError(t, err)
 		for _, request := range []proto.Message{invalid(), invalidDynamic(t, w)} {
-			_, err = dynamic.Invoke(t.Context(), w.Conn, allkinds.One, request)
+			_, err = dynamic.Invoke(t.Context(), w.Conn, kinds.One, request)
 			requireInvalid(t, err, "request of kinds.All/One")
 		}
-		_, err = dynamic.Invoke(t.Context(), w.Conn, allkinds.One, map[string]any{"value": tooLong, "count": -1})
+		_, err = dynamic.Invoke(t.Context(), w.Conn, kinds.One, map[string]any{"value": tooLong, "count": -1})
 		requireInvalid(t, err, "request of kinds.All/One")
 	})
 }
 
 func TestValidation_Multi(t *testing.T) {
 	t.Parallel()
-	onEachSide(t, func(t *testing.T, w *allkinds.World) {
+	onEachSide(t, func(t *testing.T, w *kinds.World) {
 		responses, err := w.CallEvery(t.Context(), "hi")
 		require.NoError(t, err)
 		require.NoError(t, responses[0].Err)
-		came, err := dynamic.InvokeMulti(t.Context(), w.Conn, allkinds.Every, invalid())
+		came, err := dynamic.InvokeMulti(t.Context(), w.Conn, kinds.Every, invalid())
 		if err == nil {
-			err = allkinds.Soon(t, came).Err
+			err = kinds.Soon(t, came).Err
 		}
 		requireInvalid(t, err, "request of kinds.All/Every")
 	})
@@ -102,55 +102,55 @@ func TestValidation_Multi(t *testing.T) {
 // TestNew_ServerDynamic checks that requests are validated even if the handler uses a dynamic type.
 func TestNew_ServerDynamic(t *testing.T) {
 	t.Parallel()
-	w := allkinds.New(t, nothing, nothingOf)
+	w := kinds.New(t, nothing, nothingOf)
 	server := dynamic.NewServer(w.Bus, validation.New())
 	defer server.Kill()
 	require.NoError(t, w.Service.Close(t.Context()))
 	echo := func(_ context.Context, request *dynamicpb.Message) (*dynamicpb.Message, error) { return request, nil }
-	_, err := server.Register(allkinds.Descriptor(t, w.Registry), dynamic.Handlers{"One": dynamic.Unary(echo)}, dynamic.AllowMissing())
+	_, err := server.Register(kinds.Descriptor(t, w.Registry), dynamic.Handlers{"One": dynamic.Unary(echo)}, dynamic.AllowMissing())
 	require.NoError(t, err)
-	_, err = w.Call(t.Context(), allkinds.One, "hi")
+	_, err = w.Call(t.Context(), kinds.One, "hi")
 	require.NoError(t, err)
-	_, err = dynamic.Invoke(t.Context(), w.Conn, allkinds.One, invalid())
+	_, err = dynamic.Invoke(t.Context(), w.Conn, kinds.One, invalid())
 	requireInvalid(t, err, "request of kinds.All/One")
 }
 
 func TestNew_ServerStream(t *testing.T) {
 	t.Parallel()
-	w := allkinds.New(t, validation.New(), nothingOf)
+	w := kinds.New(t, validation.New(), nothingOf)
 	stream := w.Open(t.Context(), t)
-	allkinds.Exchange(t, stream, "hi")
+	kinds.Exchange(t, stream, "hi")
 	_ = stream.Send(invalid())
-	allkinds.Soon(t, stream.Context().Done())
+	kinds.Soon(t, stream.Context().Done())
 	requireInvalid(t, stream.Err(), "message of kinds.All/Flow")
 }
 
 func TestNew_ClientStream(t *testing.T) {
 	t.Parallel()
-	w := allkinds.New(t, nothing, validation.New())
+	w := kinds.New(t, nothing, validation.New())
 	stream := w.Open(t.Context(), t)
 	requireInvalid(t, stream.Send(invalid()), "message of kinds.All/Flow")
-	allkinds.Exchange(t, stream, "hi")
+	kinds.Exchange(t, stream, "hi")
 	require.NoError(t, stream.Close(nil))
 }
 
 func TestNew_ServerPublish(t *testing.T) {
 	t.Parallel()
-	w := allkinds.New(t, validation.New(), nothingOf)
+	w := kinds.New(t, validation.New(), nothingOf)
 	subscription := w.Subscribe(t.Context(), t)
 	requireInvalid(t, w.Service.Publish(t.Context(), "Feed", invalid()), "update of kinds.All/Feed")
-	require.NoError(t, w.Service.Publish(t.Context(), "Feed", &allkinds.Text{Value: "hi"}))
-	assert.Equal(t, "hi", allkinds.Soon(t, subscription.Channel()).GetValue())
+	require.NoError(t, w.Service.Publish(t.Context(), "Feed", &kinds.Text{Value: "hi"}))
+	assert.Equal(t, "hi", kinds.Soon(t, subscription.Channel()).GetValue())
 }
 
 func TestNew_ClientUpdates(t *testing.T) {
 	t.Parallel()
-	w := allkinds.New(t, nothing, validation.New())
+	w := kinds.New(t, nothing, validation.New())
 	subscription := w.Subscribe(t.Context(), t)
-	requireInvalid(t, dynamic.Publish(t.Context(), w.Conn, allkinds.Feed, invalid()), "update of kinds.All/Feed")
+	requireInvalid(t, dynamic.Publish(t.Context(), w.Conn, kinds.Feed, invalid()), "update of kinds.All/Feed")
 	require.NoError(t, w.Service.Publish(t.Context(), "Feed", invalid()))
-	require.NoError(t, dynamic.Publish(t.Context(), w.Conn, allkinds.Feed, &allkinds.Text{Value: "hi"}))
-	assert.Equal(t, "hi", allkinds.Soon(t, subscription.Channel()).GetValue())
+	require.NoError(t, dynamic.Publish(t.Context(), w.Conn, kinds.Feed, &kinds.Text{Value: "hi"}))
+	assert.Equal(t, "hi", kinds.Soon(t, subscription.Channel()).GetValue())
 	assert.Equal(t, uint64(1), subscription.Stats().Refused)
 }
 
@@ -163,8 +163,8 @@ func (broken) Validate(proto.Message, ...protovalidate.ValidationOption) error {
 
 func TestWithValidator_Fails(t *testing.T) {
 	t.Parallel()
-	w := allkinds.New(t, validation.New(validation.WithValidator(broken{}), validation.WithValidator(nil)), nothingOf)
-	_, err := w.Call(t.Context(), allkinds.One, "hi")
+	w := kinds.New(t, validation.New(validation.WithValidator(broken{}), validation.WithValidator(nil)), nothingOf)
+	_, err := w.Call(t.Context(), kinds.One, "hi")
 	coded, ok := errors.AsType[errors.Error](err)
 	require.True(t, ok)
 	assert.Equal(t, errors.Internal, coded.Code())
@@ -175,8 +175,8 @@ func TestWithValidator_Fails(t *testing.T) {
 // validates.
 func TestNew_ClientErrorAs(t *testing.T) {
 	t.Parallel()
-	w := allkinds.New(t, nothing, validation.New())
-	_, err := dynamic.Invoke(t.Context(), w.Conn, allkinds.One, invalid())
+	w := kinds.New(t, nothing, validation.New())
+	_, err := dynamic.Invoke(t.Context(), w.Conn, kinds.One, invalid())
 	var violated *protovalidate.ValidationError
 	require.ErrorAs(t, err, &violated)
 	assert.Len(t, violated.Violations, 2)

@@ -1,3 +1,3 @@
-// Package busurl contains functions that several packages use to parse bus URLs. They keep
-// passwords and other secrets out of error messages.
+// Package busurl contains what package bus and its drivers share for parsing bus URLs. Its
+// functions keep passwords and other secrets out of error messages.
 package busurl

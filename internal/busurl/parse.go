@@ -54,9 +54,9 @@ func withScheme(scheme string) string {
 	return " " + scheme + "://"
 }
 
-// hasStrayUserinfo reports whether a part of u after the authority seems to contain the rest of the
-// user name and password. This happens if the user name or the password contains an unescaped
-// slash, question mark or hash.
+// hasStrayUserinfo reports whether the path, a parameter or the fragment of u seems to contain the
+// rest of the user name or password. This happens if the user name or password contains an
+// unescaped slash, question mark or hash.
 func hasStrayUserinfo(u *url.URL) bool {
 	if u.Fragment != "" || strings.Contains(u.Host+u.Path, "@") {
 		return true

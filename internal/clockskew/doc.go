@@ -7,11 +7,11 @@
 // delay of a frame: the time of arrival on its own clock minus the time of sending on the client's
 // clock. This delay is the sum of the clock difference and the transit time.
 //
-// As in NTP, an [Offset] applies a minimum filter to the one-way delay: the transit time is never
-// negative and is short for most frames, so the minimum of the recent delays is close to the clock
-// difference. Frames with a much larger delay were held up in transit. Callers must not pass the
-// delay of such a frame to [Offset.Observe]. If no other frame arrived for some time, that delay
-// would be mistaken for the clock difference.
+// As in NTP, an [Offset] applies a minimum filter to the one-way delay. The transit time is never
+// negative and is short for most frames. The minimum of the recent delays is therefore close to the
+// clock difference. Frames with a much larger delay were held up in transit. Callers must not pass
+// the delay of such a frame to [Offset.Observe]. If no other frame arrived for some time, that
+// delay would be mistaken for the clock difference.
 //
 // If the client's clock is slow, all of its frames may appear to be late, and no delay would be
 // passed to Observe. [Offset.ConfirmSuspect] handles this case. If frames that were sent at

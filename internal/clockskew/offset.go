@@ -88,8 +88,8 @@ func (o *Offset) Observe(now time.Time, delay time.Duration) {
 	o.publishLocked()
 }
 
-// rotateLocked starts a new window when windowSize has passed since the start of the current one.
-// It discards the previous window when 2*windowSize has passed since the start of that window.
+// rotateLocked starts a new window when the current one is older than windowSize. It discards the
+// previous window when that one is older than 2*windowSize.
 func (o *Offset) rotateLocked(now time.Time) {
 	if !o.current.start.IsZero() && now.Sub(o.current.start) >= windowSize {
 		o.previous, o.current = o.current, window{}

@@ -28,9 +28,9 @@ type reason struct {
 	lastReport time.Time
 }
 
-// Add counts frames that were dropped for the reason called name. It returns the number of frames
-// that the caller must report now, or zero if the last report with this reason is more recent than
-// interval.
+// Add counts frames that were dropped; name is the reason. It returns the number of frames that the
+// caller must report now. The number is zero if frames with this reason were last reported less
+// than interval ago.
 func (c *Counter) Add(name string, frames uint64, interval time.Duration) (unreported uint64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

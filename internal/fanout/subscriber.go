@@ -10,8 +10,8 @@ import (
 type Subscriber struct {
 	queue   bool
 	deliver func(frame []byte)
-	// refused is called with each frame of the queue that the broker has refused to assign to this
-	// process. It is nil if NotifyRefused has not been called.
+	// refused is called with each queue frame that the broker has refused to assign to this
+	// process. It is set by NotifyRefused and may be nil.
 	refused atomic.Pointer[func(frame []byte)]
 	// inFlight counts the running calls of deliver, so that Close can wait for them.
 	inFlight lifecycle.InFlight

@@ -96,3 +96,15 @@ func withRandomSuffix(prefix string) (id Call) {
 	}
 	return id
 }
+
+// IsPlain reports whether an ID is not empty and contains only ASCII letters, digits, underscores
+// and hyphens.
+func IsPlain(id string) bool {
+	for _, c := range []byte(id) {
+		isLetter := 'a' <= c|0x20 && c|0x20 <= 'z'
+		if !isLetter && (c < '0' || c > '9') && c != '_' && c != '-' {
+			return false
+		}
+	}
+	return id != ""
+}

@@ -63,3 +63,12 @@ func TestParseCall(t *testing.T) {
 		assert.False(t, ok, bad)
 	}
 }
+
+func TestIsPlain(t *testing.T) {
+	t.Parallel()
+	for id, want := range map[string]bool{
+		"SRV_aZ09-": true, "_": true, "": false, "a b": false, "a.b": false, "ä": false, "a\x00": false, "[": false, "@": false, "`": false, "{": false,
+	} {
+		assert.Equal(t, want, IsPlain(id), id)
+	}
+}

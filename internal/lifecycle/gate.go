@@ -47,7 +47,7 @@ func (g *Gate) Leave() {
 // is in flight. Calling Close again returns the same channel.
 func (g *Gate) Close() <-chan struct{} {
 	// If the state was gateClosed, another call to Close has closed the gate, but may not have
-	// closed the channel drained yet. The channel must be closed before either call returns.
+	// closed g.drained yet. That channel must be closed before either call returns.
 	if state := g.state.Or(gateClosed); state == 0 || state == gateClosed {
 		g.once.Do(func() { close(g.drained) })
 	}

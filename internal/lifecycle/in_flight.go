@@ -91,9 +91,9 @@ func (f *InFlight) Close() <-chan struct{} {
 // closeIfDrained closes drained if no operation is in flight. It must be called only after f has
 // been closed.
 //
-// The counters are read one after another without a lock. This is safe because f is closed: once a
-// counter has been read as zero, only calls to Enter that are going to fail can still increment it,
-// and they decrement it again.
+// The counters are read one after another without a lock. This is safe because f is closed. Once a
+// counter has been read as zero, only calls to Enter that are going to fail can still increment it.
+// Such calls decrement it again.
 func (f *InFlight) closeIfDrained() {
 	if f.single.count.Load() != 0 {
 		return

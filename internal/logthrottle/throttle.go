@@ -1,31 +1,29 @@
 package logthrottle
 
 import (
-	"sync"
+	"sync/atomic"
 	"time"
 )
 
 // Throttle limits how often one problem is reported. The zero value is ready to use. A Throttle is
 // safe for concurrent use.
 type Throttle struct {
-	mu sync.Mutex
-	// suppressed counts the occurrences since the last report.
-	suppressed uint64
-	// last is the time of the last report. It is zero if there has been none.
-	last time.Time
+	// occurrences counts the occurrences since the last report.
+	occurrences atomic.Uint64
+	// muted is set by a report and cleared by a timer after the interval. Allow therefore needs no
+	// lock and does not read the clock. Reading it would take longer than all other work for an
+	// update that is dropped because a subscription is full.
+	muted atomic.Bool
 }
 
-// Allow counts an occurrence of the problem and decides whether to report it. ok is true for the
-// first occurrence, and for any occurrence that follows the last report by at least interval. In
-// these cases, count is the number of occurrences since the last report, including this one.
+// Allow counts an occurrence of the problem and decides whether to report it. If it must be
+// reported, ok is true, and count is the number of occurrences since the last report, including
+// this one. Further occurrences are not reported until interval has passed.
 func (t *Throttle) Allow(interval time.Duration) (count uint64, ok bool) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.suppressed++
-	now := time.Now()
-	if !t.last.IsZero() && now.Sub(t.last) < interval {
+	t.occurrences.Add(1)
+	if t.muted.Load() || !t.muted.CompareAndSwap(false, true) {
 		return 0, false
 	}
-	count, t.suppressed, t.last = t.suppressed, 0, now
-	return count, true
+	time.AfterFunc(interval, func() { t.muted.Store(false) })
+	return t.occurrences.Swap(0), true
 }

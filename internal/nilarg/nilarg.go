@@ -21,6 +21,18 @@ func ContextErr(ctx context.Context) error {
 	return ctx.Err()
 }
 
+// SubscribeErr returns the error of a bus's Subscribe for its arguments: ErrContext or the error of
+// ctx, or else ErrHandler if handler is nil.
+func SubscribeErr(ctx context.Context, handler func(frame []byte)) error {
+	if err := ContextErr(ctx); err != nil {
+		return err
+	}
+	if handler == nil {
+		return ErrHandler
+	}
+	return nil
+}
+
 // Is reports whether value is nil or contains a nil pointer or a nil function. In either case, its
 // methods must not be called.
 func Is(value any) bool {

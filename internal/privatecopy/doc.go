@@ -1,3 +1,3 @@
-// Package privatecopy makes temporary folders for copies of plugin code. A folder whose process was
-// killed is removed by the next process that looks for such folders.
+// Package privatecopy makes temporary folders for copies of plugin code. If a process is killed,
+// its folders remain until another process calls [RemoveStale].
 package privatecopy

@@ -1,2 +1,2 @@
-// Package similar finds the name that a user has probably meant by an unknown name.
+// Package similar suggests a known name for a name that a user has misspelled.
 package similar

@@ -20,8 +20,8 @@ func Hint(name string, candidates []string) string {
 //
 // A candidate is similar if its edit distance to name, ignoring case, is small enough. The distance
 // must be at most three. It must also be at most a third, rounded up, of the length of the last
-// part of name. A candidate is also similar if it ends with name, for example because name lacks
-// the package.
+// part of name. A candidate is also similar if it ends with a dot or slash followed by name, for
+// example because name lacks the package.
 func Find(name string, candidates []string) string {
 	last := name[strings.LastIndexAny(name, "/.")+1:]
 	best, bestDistance := "", 1+min(maxTypos, (len(last)+2)/3)

@@ -106,11 +106,11 @@ var errStillOpen = errors.New("the port is still open")
 func (p *Proxy) Delay(d time.Duration) { p.delay.Store(int64(d)) }
 
 // Mute makes the proxy discard the data that clients send, on open and on new connections. If muted
-// is false, the proxy forwards it again. Mute does not affect data from the target.
+// is false, the proxy forwards such data again. Mute does not affect data from the target.
 func (p *Proxy) Mute(muted bool) { p.muted.Store(muted) }
 
 // Deafen makes the proxy discard the data that the target sends, on open and on new connections. If
-// deafened is false, the proxy forwards it again. Deafen does not affect data from clients.
+// deafened is false, the proxy forwards such data again. Deafen does not affect data from clients.
 func (p *Proxy) Deafen(deafened bool) { p.deafened.Store(deafened) }
 
 // Heal ends the effects of Refuse and BlackHoleAll: new connections work normally again.

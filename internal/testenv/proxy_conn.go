@@ -9,8 +9,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// The proxy buffers at most chunks*chunkSize bytes per direction. It stops reading while the buffer
-// is full.
+// The proxy buffers at most chunks*chunkSize bytes per connection and direction. It stops reading
+// while the buffer is full.
 const (
 	chunkSize = 16 << 10
 	chunks    = 64
@@ -20,8 +20,8 @@ const (
 type proxyConn struct {
 	proxy  *Proxy
 	client *net.TCPConn
-	// server is the connection to the target. It is nil if the client connected while data on new
-	// connections was being discarded.
+	// server is the connection to the target. It is nil if the client connected while BlackHoleAll
+	// was in effect.
 	server *net.TCPConn
 	// blackHoled is closed when the proxy stops forwarding data on this connection.
 	blackHoled chan struct{}

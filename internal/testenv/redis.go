@@ -1,13 +1,22 @@
 package testenv
 
 import (
+	"context"
 	"os"
 	"os/exec"
 	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/alicebob/miniredis/v2"
+	"github.com/redis/go-redis/v9"
+
+	"github.com/dynpsrpc/dynpsrpc/errors"
 )
+
+// replicaDelayFlag sets how long a master waits for further replicas before it sends its data to the
+// first one.
+const replicaDelayFlag = "--repl-diskless-sync-delay"
 
 // RedisServer is a Redis server started by a test.
 type RedisServer struct {
@@ -118,4 +127,16 @@ func (s *RedisServer) requireProcess() *process {
 		s.tb.Fatal("install redis-server, 7.0 or later: miniredis cannot be killed or paused")
 	}
 	return s.process
+}
+
+// replicaLinked returns nil if the replica is connected to its master.
+func replicaLinked(ctx context.Context, replica *redis.Client) error {
+	info, err := replica.Info(ctx, "replication").Result()
+	if err != nil {
+		return err
+	}
+	if !strings.Contains(info, "master_link_status:up") {
+		return errors.NewErrorf(errors.Unavailable, "the replica is not connected to its master: %s", info)
+	}
+	return nil
 }

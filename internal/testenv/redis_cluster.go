@@ -15,9 +15,6 @@ import (
 const (
 	clusterMasters = 3
 	clusterSlots   = 16384
-	// replicaDelayFlag sets how long a master waits for further replicas before it sends its data
-	// to the first one.
-	replicaDelayFlag = "--repl-diskless-sync-delay"
 )
 
 // RedisClusterServers contains the servers of a Redis Cluster started by a test.
@@ -74,7 +71,7 @@ func (c *RedisClusterServers) Addrs() []string {
 	return addrs
 }
 
-// form joins the nodes into a cluster and waits until every node reports that it is healthy.
+// form joins the nodes into a cluster and waits until every node reports a healthy cluster.
 func (c *RedisClusterServers) form(busPorts []int) error {
 	ctx := context.Background()
 	clients := make([]*redis.Client, len(c.nodes))

@@ -1,8 +1,6 @@
 package wire
 
 import (
-	"unicode/utf8"
-
 	"google.golang.org/protobuf/encoding/protowire"
 
 	"github.com/dynpsrpc/dynpsrpc/errors"
@@ -54,14 +52,4 @@ func sizeLengthDelimited(tag uint64, length int) int {
 // appendTagAndLength appends the tag and the length of a length-delimited field.
 func appendTagAndLength(dst []byte, tag uint64, length int) []byte {
 	return protowire.AppendVarint(protowire.AppendVarint(dst, tag), uint64(length))
-}
-
-// validText reports whether all texts are valid UTF-8.
-func validText(texts ...[]byte) bool {
-	for _, text := range texts {
-		if !utf8.Valid(text) {
-			return false
-		}
-	}
-	return true
 }

@@ -10,8 +10,8 @@ import (
 
 // ChannelParts contains what the name or the subject of a channel says.
 type ChannelParts struct {
-	// Service is the service, and Method its method. Method is empty if the channel belongs to no
-	// single method.
+	// Service and Method are the names of the service and the method to which the channel belongs.
+	// Method is empty if the channel does not belong to a single method.
 	Service, Method string
 	// Topic holds the parts of the topic. It is nil if there is none.
 	Topic []string
@@ -20,26 +20,28 @@ type ChannelParts struct {
 	Carries string
 	// Queue reports whether the subject belongs to a queue. It is always false for a name.
 	Queue bool
-	// ClientID is the client that receives the messages, if the channel belongs to a client.
+	// ClientID is the ID of the client that receives the messages. It is empty if the channel does
+	// not belong to a client.
 	ClientID string
 	// Address is the address in the name of a [UnicastChannel].
 	Address string
 }
 
 const (
-	// suffixMarker follows the name of the request channel in the name of a marker channel. The
-	// Redis bus uses such channels.
+	// suffixMarker follows the name of the request channel in the name of a marker channel.
+	// dynpsrpc processes subscribe to marker channels on Redis to find out whether psrpc processes
+	// serve the same queue.
 	suffixMarker = "MARKER"
-	// carriesPrivate is the value of [ChannelParts.Carries] for the private subject of a queue.
-	// The NATS bus uses such subjects.
+	// carriesPrivate is the value of [ChannelParts.Carries] for a subject on NATS that only the
+	// dynpsrpc servers of one queued method use.
 	carriesPrivate = "PRIVATE"
 )
 
 // ParseNames parses names and visits each one that has the form of a channel name. The names must
-// not contain a prefix.
+// not contain the prefix of the bus; see [PrefixOfName].
 //
-// A stream channel has the same form for a client as for a method without a topic. ParseNames
-// recognizes a client by its response channel, so names should contain all names of a bus.
+// The stream channel of a client has the same form as that of a method without a topic. ParseNames
+// recognizes a client by its response channel, so names should contain all channel names of a bus.
 func ParseNames(names []string) iter.Seq2[string, ChannelParts] {
 	return func(yield func(string, ChannelParts) bool) {
 		clients := map[string]bool{}
@@ -102,9 +104,9 @@ func parseName(name string, clientStream bool) (parts ChannelParts, ok bool) {
 	return parts, ok && parts.Service != ""
 }
 
-// PrefixOfName returns the prefix of a channel's name. It returns false if the rest of the name
-// does not have the form of a channel name. A prefix is recognized if it ends with a character that
-// channel names escape.
+// PrefixOfName returns the prefix that a bus has added to a channel's name. It finds only prefixes
+// that end with a character that channel names escape. It returns false if the rest of the name
+// does not have the form of a channel name.
 func PrefixOfName(name string) (prefix string, ok bool) {
 	first, _, _ := strings.Cut(name, "|")
 	end := strings.LastIndexFunc(first, func(r rune) bool { return needsEscape(r) && r != '+' })
@@ -117,8 +119,9 @@ func PrefixOfName(name string) (prefix string, ok bool) {
 	return prefix, ok
 }
 
-// PrefixOfSubject is like [PrefixOfName] for subjects. A prefix is recognized if it ends with a
-// character other than a letter or digit. queue is as for [ParseSubject].
+// PrefixOfSubject is like [PrefixOfName], but for subjects. It finds only prefixes that end with a
+// character other than a letter, a digit or an underscore. queue has the same meaning as in
+// [ParseSubject].
 func PrefixOfSubject(subject string, queue bool) (prefix string, ok bool) {
 	end := len(subject)
 	for _, kind := range []string{"SRV.", "CLI.", "DYN."} {
@@ -141,9 +144,9 @@ func topicOf(parts []string) []string {
 	return slices.Clone(parts)
 }
 
-// ParseSubject parses the subject of a channel, without a prefix. queue reports whether the
-// subscription to the subject belongs to a queue group. perMethod reports whether each method has a
-// subject of its own, which then ends with the routing key.
+// ParseSubject parses the subject of a channel. subject must not contain the prefix of the bus.
+// queue reports whether the subscription to the subject belongs to a queue group. perMethod reports
+// whether each method has a subject of its own, which then ends with the routing key.
 func ParseSubject(subject string, queue, perMethod bool) (parts ChannelParts, ok bool) {
 	tokens := strings.Split(subject, ".")
 	if len(tokens) < 2 || strings.ContainsAny(subject, "*>") || slices.Contains(tokens, "") {

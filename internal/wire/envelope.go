@@ -64,8 +64,9 @@ type Envelope struct {
 	TypeName []byte
 	// Value is the encoded inner message.
 	Value []byte
-	// RoutingKey is the routing key; see [RoutingKey]. Requests on a [UnicastChannel] contain it on
-	// every bus. Most other frames contain it only on NATS.
+	// RoutingKey tells the receiver to which of its channels the frame belongs; see [Channel.Key].
+	// Requests on a [UnicastChannel] contain it on every bus. Most other frames contain it only on
+	// NATS.
 	RoutingKey []byte
 	// Metadata is the metadata of an update. It may be nil. Only dynpsrpc publishers send it.
 	Metadata map[string]string
@@ -77,7 +78,7 @@ const codecGzip = 1
 
 // ParseEnvelope decodes the outer message of a frame but not the inner message. It returns an error
 // if the frame is not a valid envelope or names an unknown codec. It also returns an error if the
-// codec is gzip, but the inner message is neither empty nor a gzip stream.
+// codec is gzip and the inner message is neither empty nor a gzip stream.
 func ParseEnvelope(frame []byte) (Envelope, error) {
 	var env Envelope
 	codec := int32(0)
@@ -209,4 +210,22 @@ func beginFrame(dst []byte, typeName string, size, trailingSize int) []byte {
 		dst = appendTagAndLength(dst, envelopeTagValue, size)
 	}
 	return dst
+}
+
+// ReplaceValue returns a copy of frame in which the inner message is compressed, and in which field
+// 4 of the envelope says so. value is the inner message of frame, as [ParseEnvelope] returns it, and
+// compressed is value as a single gzip stream. All other fields of the envelope are copied. frame
+// must be a valid envelope whose inner message is not compressed.
+func ReplaceValue(frame, value, compressed []byte) []byte {
+	result := make([]byte, 0, len(frame)-len(value)+len(compressed)+sizeVarint(envelopeTagCodec, codecGzip))
+	r := reader{rest: frame}
+	for field := r.rest; r.next(); field = r.rest {
+		if r.tag != envelopeTagValue {
+			result = append(result, field[:len(field)-len(r.rest)]...)
+			continue
+		}
+		result = appendBytes(result, envelopeTagValue, compressed)
+		result = appendVarint(result, envelopeTagCodec, codecGzip)
+	}
+	return result
 }

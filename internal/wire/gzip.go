@@ -71,21 +71,3 @@ func gunzip(value []byte, limit int) ([]byte, error) {
 	}
 	return message.Bytes(), nil
 }
-
-// ReplaceValue returns a copy of frame in which the inner message is compressed, and in which field
-// 4 of the envelope says so. value is the inner message of frame, as [ParseEnvelope] returns it, and
-// compressed is value as a single gzip stream. All other fields of the envelope are copied. frame
-// must be a valid envelope whose inner message is not compressed.
-func ReplaceValue(frame, value, compressed []byte) []byte {
-	result := make([]byte, 0, len(frame)-len(value)+len(compressed)+sizeVarint(envelopeTagCodec, codecGzip))
-	r := reader{rest: frame}
-	for field := r.rest; r.next(); field = r.rest {
-		if r.tag != envelopeTagValue {
-			result = append(result, field[:len(field)-len(r.rest)]...)
-			continue
-		}
-		result = appendBytes(result, envelopeTagValue, compressed)
-		result = appendVarint(result, envelopeTagCodec, codecGzip)
-	}
-	return result
-}

@@ -50,8 +50,8 @@ type Discover struct {
 	// Answered is empty in a first request. If fewer servers respond than a server has reported
 	// (see [Presence.Members]), the client sends a second request. Its field Answered contains the
 	// addresses of the servers that have responded. Only the server with the first of these
-	// addresses handles the second request: it sends a discovery request to each server of the
-	// channel that it knows and that has not responded. If such a server is gone, the first server
+	// addresses handles the second request. This server sends a discovery request to each other
+	// server of the channel that it knows and that has not responded. If one of them is gone, it
 	// tells all clients and servers.
 	Answered [][]byte
 }

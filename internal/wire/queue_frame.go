@@ -9,7 +9,7 @@ type QueueFrame struct {
 	// ID. An update is unique if its publisher has added a nonce, which only dynpsrpc does.
 	Unique bool
 	// Timeout is the time from the sending of a request to its expiry. It is zero if the frame is
-	// not a request, or if the request is compressed or does not contain both times.
+	// not a request, is compressed, or does not contain both times.
 	Timeout time.Duration
 }
 

@@ -2,7 +2,6 @@ package wire
 
 import (
 	"slices"
-	"unicode/utf8"
 
 	"google.golang.org/protobuf/encoding/protowire"
 
@@ -110,7 +109,7 @@ func (r *reader) countEntry() bool {
 
 // text returns the bytes of the current field. If they are not valid UTF-8, it sets r.err.
 func (r *reader) text() []byte {
-	if !utf8.Valid(r.bytes) {
+	if !validText(r.bytes) {
 		r.err = errNotUTF8
 	}
 	return r.bytes

@@ -11,15 +11,15 @@
 // With -rivals, the program runs the benchmarks that psrpc v0.8.2 can run too, and measures both
 // libraries. The benchmark of psrpc has the same name with the prefix psrpc/ and runs directly
 // after that of dynpsrpc. Both have the same callers, servers and checks. psrpc has its default
-// settings, except that its servers skip the claims of queues, which makes it faster. After the
-// last response to a multi call, the caller of psrpc cancels the call. Otherwise, the call would
-// last until its timeout. Streams of psrpc have no window, so N goroutines send on them at the same
-// time. psrpc loses messages under load. The program prints the number of lost messages next to the
-// ratio.
+// settings, except that its servers handle queue requests without claims, which makes it faster.
+// After the last response to a multi call, the caller of psrpc cancels the call. Otherwise, the
+// call would last until its timeout. Streams of psrpc have no window, so in stream/windowN, N
+// goroutines send at the same time. psrpc loses messages under load. The program prints the
+// percentage of lost messages next to the ratio.
 //
-// With -tool, the program compares itself with psrpc bench, the command line's own benchmark. Both make
-// the same load, from a process of their own, on the same servers. They run in turns, and the program
-// fails if the rates or the median latencies differ by more than 10 %.
+// With -tool, the program compares itself with psrpc bench, the benchmark command of dynpsrpc's
+// command line. Both generate the same load on the same servers, each in a separate process. They
+// run in turns. The program fails if the rates or median latencies differ by more than 10 %.
 //
 // The client and the servers use separate connections, as separate processes would, except on the
 // in-process bus. Allocations, bytes and CPU time are given per operation, for the client and the
@@ -58,10 +58,15 @@
 // Other benchmarks measure raw transports. go-chan-pingpong passes a value to another goroutine and
 // back. grpc-unary and grpc-stream-echo use grpc-go over loopback TCP. nats-request uses the
 // Request and Respond methods of nats.go with a queue group. redis-pingpong answers each published
-// message by publishing another one. With -claims-3srv or -answers-3srv, there are three servers
-// and as many messages as in an affinity or multi call. With -acked-echo, there are as many messages
-// as on a stream whose handler sends each message back. Each side has one connection for its
-// subscription and one for publishing; with -batched, all messages that are waiting to be published
-// are sent in one pipeline. nats-pub and redis-pub publish to N subscribers. With -frames, messages
-// are also encoded into psrpc frames, decoded, and passed to another goroutine.
+// message by publishing another one. On Redis, each side has one connection for its subscription
+// and one for publishing. nats-pub and redis-pub publish to N subscribers.
+//
+// Suffixes of these names describe variants:
+//
+//	-claims-3srv   three servers, and as many messages as in an affinity call
+//	-answers-3srv  three servers, and as many messages as in a multi call
+//	-acked-echo    as many messages as on a stream whose handler sends each message back
+//	-batched       all messages that are waiting to be published are sent in one pipeline
+//	-frames        messages are also encoded into psrpc frames, decoded, and passed to another
+//	               goroutine
 package main

@@ -25,7 +25,8 @@ type settings struct {
 	profiles           profiles
 	// tool is the path of psrpc, with which this program is compared.
 	tool string
-	// drive is the key of the benchmark whose callers run in this process, and url that of its bus.
+	// drive is the key of the benchmark whose callers run in this process. url is the URL of its
+	// bus. Both are set only in processes that were started because of the flag -tool.
 	drive, url string
 }
 
@@ -118,9 +119,9 @@ func (s *settings) results(rows []*row) (*results, error) {
 	return all, err
 }
 
-// choose returns the benchmarks selected by the flags. With -limits, it adds the benchmarks to which
-// these are compared. With -rivals, it omits the benchmarks that psrpc cannot run, and adds the
-// benchmark of psrpc to each of the others.
+// choose returns the benchmarks selected by the flags. With -limits, it adds the benchmarks to
+// which these are compared. With -rivals, it omits the benchmarks that psrpc cannot run. For each
+// of the others, it adds the benchmark of psrpc.
 func (s *settings) choose(rows []*row) ([]*row, error) {
 	name, err := regexp.Compile(s.rows)
 	bus, busErr := regexp.Compile(s.buses)

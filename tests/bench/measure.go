@@ -27,8 +27,8 @@ type measurement struct {
 	CPU    float64 `json:"cpu_us_per_op"`
 	// Delivered is the number of updates received per second, added up over all subscribers.
 	Delivered float64 `json:"delivered_per_sec"`
-	// Lost is the percentage of expected responses, updates or stream messages that were not
-	// received.
+	// Lost is the percentage of expected updates that were not received. In other benchmarks, it is
+	// the percentage of operations that failed or whose message was not received.
 	Lost float64 `json:"lost_percent"`
 }
 

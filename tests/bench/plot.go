@@ -42,9 +42,10 @@ func (all *results) find(bus, size, name string) *result {
 	return nil
 }
 
-// ratio returns the median ratio of a benchmark to the first raw transport to which it is compared.
-// bus and name identify the benchmark, which sends small messages. The second result is false if
-// the benchmark was not run or is not compared to a raw transport.
+// ratio divides the rate of a benchmark by that of the first raw transport to which it is compared,
+// and returns the median over all rounds. bus and name identify the benchmark, which sends small
+// messages. The second result is false if the benchmark was not run or is not compared to a raw
+// transport.
 func (all *results) ratio(bus, name string) (float64, bool) {
 	r := all.find(bus, small.name, name)
 	if r == nil || len(r.Ratios) == 0 || r.Ratios[0].To == rivalName(name) {
@@ -53,8 +54,8 @@ func (all *results) ratio(bus, name string) (float64, bool) {
 	return r.Ratios[0].Median, true
 }
 
-// plotRatios draws a bar chart of the rates of selected benchmarks on NATS and Redis, relative to
-// the rate of the raw transport. Benchmarks that were not run are omitted.
+// plotRatios draws a bar chart of the rates of selected benchmarks on NATS and Redis. Each rate is
+// relative to that of a raw transport; see ratio. Benchmarks that were not run are omitted.
 func (all *results) plotRatios(file string) error {
 	names := slices.DeleteFunc([]string{
 		"queue/c1", "queue/c64", "queue-noclaim/c64", "affinity-first/c64", "multi3/c16", "stream/send-ack/s1", "stream/echo/s16",

@@ -59,8 +59,8 @@ func newResults(rows []*row, perRow time.Duration) *results {
 	return all
 }
 
-// add appends the measurement of a round. If err is not nil, add also records err. The completed
-// operations count even then.
+// add appends the measurement of a round. If operations failed, err describes the failures and is
+// recorded as well. m then covers the operations that completed.
 func (r *result) add(m measurement, err error) {
 	r.Rounds = append(r.Rounds, m)
 	if err != nil {

@@ -125,8 +125,8 @@ func bareRows(bus string) []*row {
 	return rows
 }
 
-// These are parts of the names of the benchmarks of raw transports. They tell which messages are
-// exchanged. Benchmarks of calls and streams are compared to these benchmarks.
+// Each of these constants is the part of a raw transport benchmark's name that says which messages
+// are exchanged. Benchmarks of calls and streams are compared to the raw transport benchmarks.
 const (
 	pingPong  = ""              // one request and one response
 	claims3   = "-claims-3srv"  // as many messages as in an affinity call to three servers
@@ -134,8 +134,8 @@ const (
 	ackedEcho = "-acked-echo"   // as many messages as on a stream whose handler sends each message back
 )
 
-// callLimits returns the names of the benchmarks to which the benchmarks of calls are compared. The
-// names depend on the bus, on the number of concurrent callers, and on what the raw transport does.
+// callLimits returns the names of the benchmarks to which a benchmark of calls is compared. callers
+// is the number of concurrent callers. raw is one of the constants above.
 func callLimits(bus string, callers int, raw string) []string {
 	at := func(name string) string { return fmt.Sprintf("%s/c%d", name, callers) }
 	switch {

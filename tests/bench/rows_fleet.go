@@ -86,9 +86,9 @@ func fleetRows(bus string) []*row {
 }
 
 // callsBesideSubscribers returns a [load] in which n concurrent callers make queue calls to one
-// server. In addition, the given number of clients subscribe to updates that are distributed like a
-// queue. These clients join the same NATS queue group as the server, so NATS delivers some of the
-// requests to them.
+// server. In addition, the given number of clients subscribe to updates with queue routing. These
+// clients join the same NATS queue group as the server, so NATS delivers some of the requests to
+// them.
 func (s *scene) callsBesideSubscribers(subscribers, n int) load {
 	for range subscribers {
 		_, err := s.client(s.conn(), "Tasks").Subscribe(s.Context())

@@ -17,8 +17,8 @@ import (
 )
 
 // growthCounts contains the values of n for which the cost of a call is measured. In each
-// benchmark, n is the number of services, of methods, of topics, or of other calls that are
-// pending.
+// benchmark, n is the number of services, of methods, of topics, or of other calls that are waiting
+// for their responses.
 var growthCounts = []int{1, 100, 10_000}
 
 // growthBusy is the approximate number of services, methods or topics that a benchmark calls.
@@ -30,10 +30,10 @@ const growthBusy = 16
 // make sequential in-process calls.
 //
 // For each n in growthCounts, there are benchmarks with n services, n methods, n topics and n
-// pending calls. The benchmarks with pending calls call one method while n other calls wait for
-// their responses. Each of the others calls about growthBusy services, methods or topics in turn.
-// For large n, there are also benchmarks whose names end in "/each". They call all n services,
-// methods or topics in turn, so that the data for the next call is never in the CPU cache.
+// waiting calls. In the last one, n other calls wait for their responses while one method is
+// called. In the first three, about growthBusy services, methods or topics are called in turn. For
+// large n, there are also benchmarks whose names end in "/each". They call all n services, methods
+// or topics in turn, so that the data for the next call is never in the CPU cache.
 func growthRows() []*row {
 	var rows []*row
 	for _, dimension := range []struct {

@@ -16,7 +16,7 @@ import (
 )
 
 // messageRows returns benchmarks that measure calls with default options. The benchmarks differ in
-// the Go type of the messages or in how they are decoded.
+// the Go type of the messages or in how the server decodes the messages.
 func messageRows(bus string) []*row {
 	var rows []*row
 	for _, n := range []int{1, 64} {

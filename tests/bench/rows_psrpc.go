@@ -90,8 +90,8 @@ func (s *scene) psrpcClient() *psrpcclient.RPCClient {
 	return client
 }
 
-// psrpcSubscribed waits until the broker has the subscriptions of psrpc's servers and clients. The
-// wait has a fixed length, because psrpc does not report when they are ready.
+// psrpcSubscribed gives the broker time to receive the subscriptions of psrpc's servers and
+// clients. The wait has a fixed length, because psrpc does not report when they are ready.
 func psrpcSubscribed() { <-time.After(200 * time.Millisecond) }
 
 // psrpcCalls is like [scene.calls], but uses psrpc.
@@ -157,8 +157,8 @@ func (s *scene) psrpcMultiCalls(servers, n int) load {
 	}))
 }
 
-// psrpcSends is like [scene.sends], but uses psrpc. Streams of psrpc have no window. Instead, as
-// many goroutines as window says send on each stream at the same time.
+// psrpcSends is like [scene.sends], but uses psrpc. Streams of psrpc have no window. Instead,
+// window is the number of goroutines that send on each stream at the same time.
 func (s *scene) psrpcSends(n, window int) load {
 	var received atomic.Uint64
 	server := s.psrpcServer(psrpc.WithServerChannelSize(max(window, psrpcbus.DefaultChannelSize)))

@@ -104,8 +104,8 @@ func (s *scene) rawCalls(servers, n int, withGrants bool) load {
 	}))
 }
 
-// callers returns n callers that receive the replies that arrive on the connection. It subscribes to
-// the replies, so it must be called after c.publisher; see [rawConn].
+// callers returns n callers, which receive their replies on the connection. It subscribes to the
+// replies, so it must be called after c.publisher; see [rawConn].
 func (c *rawConn) callers(n int) []rawCaller {
 	all := make([]rawCaller, n)
 	for i := range all {
@@ -122,9 +122,9 @@ func (c *rawConn) callers(n int) []rawCaller {
 }
 
 // rawEchoes returns a [load] in which n concurrent callers exchange messages with a server. It
-// sends as many messages as dynpsrpc does on streams whose handlers send each message back. These
-// are the message, an acknowledgement of it, the same message from the server, and an
-// acknowledgement of that one.
+// sends as many messages as dynpsrpc does on streams whose handlers send each message back: the
+// caller's message, its acknowledgement, the server's copy of the message, and the acknowledgement
+// of this copy.
 func (s *scene) rawEchoes(n int) load {
 	server := s.rawConn(n > 1)
 	reply := server.publisher(replies)
@@ -179,8 +179,8 @@ type rawCaller struct {
 	// prefix is the number of the caller, followed by a separator. All payloads of the caller begin
 	// with it.
 	prefix string
-	// state contains two numbers: that of the current exchange, shifted left by missingBits, and
-	// the number of replies that are still missing.
+	// state is the number of the current exchange, shifted left by missingBits, plus the number of
+	// replies that are still missing.
 	state atomic.Int64
 	// arrived receives the last reply of an exchange.
 	arrived chan string

@@ -90,8 +90,8 @@ func (s *scene) countRight(messages <-chan text, n *atomic.Uint64) {
 	}
 }
 
-// countingLost returns a [load] that runs send and then flush. Messages that send has sent and that
-// received does not count are lost.
+// countingLost returns a [load] that runs send and then flush. received counts the messages that
+// the handlers have received. All other messages that send has sent are lost.
 func countingLost(send load, flush func() error, received *atomic.Uint64) load {
 	return func(until time.Time) tally {
 		start, before := time.Now(), received.Load()
@@ -125,8 +125,8 @@ func (s *scene) echoes(n int) load {
 	}))
 }
 
-// exchange returns an operation that sends a message on a stream and waits for its answer. cause
-// returns the error with which the stream has ended.
+// exchange returns an operation that sends a message on a stream and waits until the message comes
+// back. cause returns the error with which the stream has ended.
 func (s *scene) exchange(caller int, send func(text) error, answers <-chan text, cause func() error) func() error {
 	body := s.body(caller)
 	message := wrapperspb.String(body)

@@ -8,8 +8,7 @@ import (
 
 const queue4 = "queue4"
 
-// updateRows returns the benchmarks that measure updates published to subscribers with default
-// options.
+// updateRows returns the benchmarks that measure updates. The subscribers have default options.
 func updateRows(bus string) []*row {
 	kinds := []struct {
 		name, method        string

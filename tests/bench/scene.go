@@ -27,8 +27,8 @@ const (
 	// These are the names of methods of the service bench.Feed.
 	jobs, news = "Jobs", "News"
 
-	// patience is the timeout for setting up a benchmark and for tearing it down. Both usually take
-	// far less time.
+	// patience is the timeout for operations that usually take far less time, such as setting up a
+	// benchmark or tearing it down.
 	patience = 10 * time.Second
 )
 
@@ -48,8 +48,8 @@ type scene struct {
 	*stage
 	brokers *brokers
 	row     *row
-	// local and psrpcLocal are the buses of all clients and servers in an in-process benchmark. The
-	// latter is psrpc's.
+	// In an in-process benchmark, all clients and servers share one bus: local if they use
+	// dynpsrpc, and psrpcLocal if they use psrpc.
 	local      *bus.Local
 	psrpcLocal psrpc.MessageBus
 

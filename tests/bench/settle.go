@@ -2,7 +2,7 @@ package main
 
 import "time"
 
-// settled is how long a load waits for missing messages. The time starts anew with each message
+// settled is how long a load waits for missing messages. The wait starts again with each message
 // that arrives. Messages that are still missing at the end count as lost.
 const settled = 500 * time.Millisecond
 

@@ -16,11 +16,13 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// agreement is how much the figures of psrpc bench may differ from those of this program: by 10 %.
+// agreement is the maximum relative difference between the figures of psrpc bench and those of this
+// program.
 const agreement = 0.1
 
-// toolRow is a benchmark that psrpc bench can run, too. The servers run in this process. The callers
-// run in another process: in this program with the flag -drive, or in psrpc bench.
+// toolRow is a benchmark that psrpc bench, a command of dynpsrpc's command line, can run too. The
+// servers run in this process. The callers run in a child process, which runs either this program
+// with the flag -drive or psrpc bench.
 type toolRow struct {
 	row
 	// serve starts the servers.
@@ -74,8 +76,8 @@ type driven struct {
 	Error       string      `json:"error,omitempty"`
 }
 
-// drive runs the callers of the benchmark that the flag -drive names, and prints the measurement. The
-// servers are those of the process that has started this one.
+// drive runs the callers of the benchmark that the flag -drive names, and prints the measurement.
+// The servers run in the parent process.
 func drive(s *settings) error {
 	for _, r := range toolRows() {
 		if r.key() != s.drive {

@@ -1,52 +1,23 @@
-//go:build chaos && unix
-
-package chaos_test
+package chaos
 
 import (
-	"context"
-	"flag"
-	"fmt"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"testing"
-	"time"
 
-	"github.com/dynpsrpc/dynpsrpc/tests/faults/scene"
+	"go.uber.org/goleak"
+
+	"github.com/dynpsrpc/dynpsrpc/tests/testkit"
 )
-
-var (
-	duration = flag.Duration("duration", 30*time.Second, "how long TestSoak runs")
-	seed     = flag.Uint64("seed", 0, "seed of the plans of faults; 0 selects one by the time")
-)
-
-// program is the path of the program peer, which is built from the current source.
-var program string
 
 func TestMain(m *testing.M) {
-	flag.Parse()
-	if *seed == 0 {
-		*seed = uint64(time.Now().UnixNano())
-	}
-	os.Exit(run(m))
+	testkit.Quiet()
+	goleak.VerifyTestMain(m)
 }
 
-func run(m *testing.M) int {
-	scene.Quiet()
-	// This process was started by TestStoppedProcess. It does not need the program peer.
-	if os.Getenv(consumerURL) != "" {
-		return m.Run()
+// scaled returns the number of repetitions of a test step. With the flag -short, it returns only a
+// tenth of count.
+func scaled(count int) int {
+	if testing.Short() {
+		return count / 10
 	}
-	dir, err := os.MkdirTemp("", "chaos-")
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	defer os.RemoveAll(dir)
-	program = filepath.Join(dir, "peer")
-	if output, err := exec.CommandContext(context.Background(), "go", "build", "-o", program, "./peer").CombinedOutput(); err != nil {
-		fmt.Fprintf(os.Stderr, "building peer: %v\n%s", err, output)
-		return 1
-	}
-	return m.Run()
+	return count
 }

@@ -15,8 +15,8 @@ type callers struct {
 	mu       sync.Mutex
 	calls    int
 	failures []error
-	// target is the number of completed calls for which wait is waiting. reached is closed when the
-	// number of completed calls reaches target. reached is nil if no goroutine is waiting.
+	// target is the number of completed calls at which wait returns. reached is closed when this
+	// number is reached. It is nil if no goroutine is waiting.
 	target  int
 	reached chan struct{}
 }

@@ -75,8 +75,8 @@ func testCancellation(t *testing.T, network Network) {
 	}
 }
 
-// testDeadlines checks that calls and their handlers end at the caller's deadline, and that a
-// stream stays open when the sending of a message times out.
+// testDeadlines checks that calls and their handlers end at the caller's deadline. It also checks
+// that a stream stays open when Send times out.
 func testDeadlines(t *testing.T, network Network) {
 	// On a busy machine, a shorter timeout could expire before the request reaches a handler. The
 	// call would then fail with another error, or no handler would run.

@@ -42,8 +42,9 @@ func testChurn(t *testing.T, network Network) {
 	}
 }
 
-// anyAnswer returns a function that calls a method of any kind. The function returns an error if no
-// server responds or if the response is an error.
+// anyAnswer returns a function that calls a method and expects one response. The call is a multi
+// call if kind is kindMulti. The function returns an error if no server responds or if the response
+// is an error.
 func anyAnswer(t testing.TB, conn *dynamic.Conn, kind, method string, topic ...string) func() error {
 	t.Helper()
 	return func() error {
@@ -74,7 +75,7 @@ func testOneOfTwoLeaves(t *testing.T, network Network, kind string) {
 		return server
 	}
 	leaving := newServer()
-	c := startCallers(t, churnCallers, anyAnswer(t, w.conn(), kind, kind))
+	c := startCallers(t, churnCallers, anyAnswer(t, w.patientConn(), kind, kind))
 	for range churnRounds {
 		coming := newServer()
 		c.wait(t, churnCalls)
@@ -95,7 +96,7 @@ func testOneOfTwoDrains(t *testing.T, network Network, kind string) {
 		w.serve(servers[i], calls, dynamic.Handlers{kind: shapes[0].unary()})
 	}
 	require.NoError(t, servers[0].Drain(t.Context()))
-	c := startCallers(t, churnCallers, anyAnswer(t, w.conn(), kind, kind))
+	c := startCallers(t, churnCallers, anyAnswer(t, w.patientConn(), kind, kind))
 	for round := range churnRounds {
 		draining, resuming := servers[1-round%2], servers[round%2]
 		c.wait(t, churnCalls)
@@ -116,7 +117,7 @@ func testOneOfTwoLeavesTopic(t *testing.T, network Network, kind string) {
 		registrations[i] = w.serve(w.server(), calls, dynamic.Handlers{method: shapes[0].unary()})
 	}
 	require.NoError(t, registrations[0].RegisterTopic(method, "here"))
-	c := startCallers(t, churnCallers, anyAnswer(t, w.conn(), kind, method, "here"))
+	c := startCallers(t, churnCallers, anyAnswer(t, w.patientConn(), kind, method, "here"))
 	for round := range churnRounds {
 		leaving, coming := registrations[round%2], registrations[1-round%2]
 		require.NoError(t, coming.RegisterTopic(method, "here"))

@@ -15,9 +15,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/example/compiled/api"
 )
 
-// failures lists the names that, when sent in a request, make the handler fail. For each name, it
-// describes the error that the caller must receive. An empty text means that the text of the error
-// is not checked.
+// failures lists the names for which the handler fails. Each entry describes the error that the
+// caller must receive. An empty text means that the text of the error is not checked.
 var failures = []struct {
 	name    string
 	code    errors.ErrorCode
@@ -111,7 +110,7 @@ func testFailures(t *testing.T, network Network) {
 type generatedStream = dynamic.ClientStream[*api.MyClientMessage, *api.MyServerMessage]
 
 // openGenerated opens a stream with the generated message types. The test does not have to close
-// it.
+// the stream, because it ends when conn is closed.
 func openGenerated(t testing.TB, conn *dynamic.Conn, method string, opts ...dynamic.RequestOption) generatedStream {
 	t.Helper()
 	client, err := dynamic.NewClient[*api.MyClientMessage, *api.MyServerMessage](conn, fullName(streams, method))

@@ -28,7 +28,7 @@ func newForger(w *world) *forger {
 	return &forger{world: w, bus: w.connect(), id: fmt.Sprintf("FORGER_%s", w.suffix)}
 }
 
-// frame is a message of the wire protocol that can be encoded as a frame.
+// frame is a message of the wire protocol, such as a request. AppendFrame encodes it.
 type frame interface {
 	AppendFrame(dst []byte) ([]byte, error)
 }
@@ -45,8 +45,8 @@ func (f *forger) sendRaw(channel wire.Channel, encoded []byte) {
 	require.NoError(f, f.bus.Publish(context.Background(), bus.Channel(channel), encoded, nil))
 }
 
-// listen subscribes to a channel. It returns a Go channel that receives the frames and a function
-// that ends the subscription. Frames that cannot be parsed are dropped.
+// listen subscribes to a channel. It returns a Go channel of the frames that arrive. The function
+// stop ends the subscription. Frames that cannot be parsed are dropped.
 func (f *forger) listen(channel wire.Channel, join bus.Mode) (envelopes <-chan wire.Envelope, stop func()) {
 	f.Helper()
 	received := make(chan wire.Envelope, 10_000)
@@ -65,8 +65,8 @@ func (f *forger) requestChannel(method string) wire.Channel {
 
 func (f *forger) newID() []byte { return fmt.Appendf(nil, "REQ_forged%06d", f.count.Add(1)) }
 
-// isQueue reports whether the bus delivers each request to a method of this kind to only one
-// server.
+// isQueue reports whether the bus delivers a request to only one server if its method is of the
+// given kind.
 func isQueue(kind string) bool { return kind == kindQueue || kind == kindSingleServer }
 
 // request returns a valid request that contains body.

@@ -144,11 +144,10 @@ func routable(encoded []byte) bool {
 	return err == nil
 }
 
-// testForgedRequests sends malformed frames, expired requests, requests without an expiry, and
-// requests whose message cannot be decoded. The server must count malformed frames as bad. It must
-// count requests that have expired, or have no expiry, as expired. It must respond neither to
-// malformed frames nor to expired requests. If the message of a request cannot be decoded, the
-// server must respond with an error.
+// testForgedRequests sends four kinds of invalid frames to a server. The server must count
+// malformed frames as bad, and must not respond to them. It must count requests that have expired
+// or have no expiry as expired, and must not respond to them either. If the message of a request
+// cannot be decoded, the server must respond with an error.
 func testForgedRequests(t *testing.T, network Network) {
 	w := newWorld(t, network)
 	server := w.server()

@@ -37,7 +37,7 @@ func testInterceptors(t *testing.T, network Network) {
 // All handlers run handle. The name that handle receives is the name in the request or, on a
 // stream, the payload of the first message.
 func (w *world) serveIntercepted(
-	t testing.TB, handle func(ctx context.Context, name string) error, opts ...dynamic.RegisterOption,
+	t testing.TB, handle func(ctx context.Context, name string) error, opts ...dynamic.ServiceOption,
 ) (called, streamed *dynamic.Registration) {
 	t.Helper()
 	call := dynamic.Unary(func(ctx context.Context, request *api.MyRequest) (*api.MyResponse, error) {
@@ -51,7 +51,7 @@ func (w *world) serveIntercepted(
 		handlers[kind], handlers[kind+"Topic"], streamHandlers[kind] = call, call, stream
 	}
 	for service, handlers := range map[string]dynamic.Handlers{calls: handlers, streams: streamHandlers} {
-		opts := append([]dynamic.RegisterOption{dynamic.AllowMissing(), dynamic.WithWireName(w.wireName(service))}, opts...)
+		opts := append([]dynamic.ServiceOption{dynamic.AllowMissing(), dynamic.WithWireName(w.wireName(service))}, opts...)
 		registration, err := server.Register(w.descriptor(service), handlers, opts...)
 		require.NoError(t, err)
 		if service == calls {

@@ -20,16 +20,16 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/interceptors/tracing"
 	"github.com/dynpsrpc/dynpsrpc/interceptors/validation"
 	"github.com/dynpsrpc/dynpsrpc/registry"
-	"github.com/dynpsrpc/dynpsrpc/tests/allkinds"
+	"github.com/dynpsrpc/dynpsrpc/tests/testkit/kinds"
 )
 
 // testObserved checks that metrics, tracing and validation work for every kind of call, and that
 // client spans and server spans are connected across the bus.
 func testObserved(t *testing.T, network Network) {
 	w := newWorld(t, network)
-	schema, err := allkinds.Registry()
+	schema, err := kinds.Registry()
 	require.NoError(t, err)
-	service, wireName := allkinds.Descriptor(t, schema).Descriptor(), w.wireName("All")
+	service, wireName := kinds.Descriptor(t, schema).Descriptor(), w.wireName("All")
 	_, err = w.registry.Register(service, registry.WithWireName(wireName))
 	require.NoError(t, err)
 
@@ -38,7 +38,7 @@ func testObserved(t *testing.T, network Network) {
 	require.NoError(t, err)
 	measured := metrics.New(observer)
 	traced := tracing.New(tracing.WithTracerProvider(sdk.NewTracerProvider(sdk.WithSpanProcessor(spans))))
-	served, err := w.server().Register(service, allkinds.Handlers(), dynamic.WithWireName(wireName), measured, traced, validation.New())
+	served, err := w.server().Register(service, kinds.Handlers(), dynamic.WithWireName(wireName), measured, traced, validation.New())
 	require.NoError(t, err)
 	conn := w.conn(measured, traced)
 	observer.Watch(metrics.BusSource("client", w.busses[len(w.busses)-1]), metrics.ConnSource("client", conn))
@@ -62,28 +62,28 @@ func testObserved(t *testing.T, network Network) {
 // an update to a subscription. All of these succeed. It also makes one call and publishes one
 // update that violate a validation rule.
 func useEveryKind(t *testing.T, served *dynamic.Registration, conn *dynamic.Conn) {
-	hi := &allkinds.Text{Value: "hi"}
-	_, err := dynamic.Invoke(t.Context(), conn, allkinds.One, hi)
+	hi := &kinds.Text{Value: "hi"}
+	_, err := dynamic.Invoke(t.Context(), conn, kinds.One, hi)
 	require.NoError(t, err)
-	_, err = dynamic.Invoke(t.Context(), conn, allkinds.One, &allkinds.Text{})
+	_, err = dynamic.Invoke(t.Context(), conn, kinds.One, &kinds.Text{})
 	invalid := requireCode(t, errors.InvalidArgument, err)
 	require.Len(t, invalid.Details(), 1)
 	assert.Len(t, invalid.Details()[0].(*validate.Violations).GetViolations(), 1)
 
-	responses, err := dynamic.InvokeMulti(t.Context(), conn, allkinds.Every, hi, dynamic.WithExpectedResponses(1))
+	responses, err := dynamic.InvokeMulti(t.Context(), conn, kinds.Every, hi, dynamic.WithExpectedResponses(1))
 	require.NoError(t, err)
 	require.NoError(t, soon(t, responses, "response").Err)
 	ended(t, responses, "all responses are there")
 
-	stream, err := dynamic.InvokeStream(t.Context(), conn, allkinds.Flow)
+	stream, err := dynamic.InvokeStream(t.Context(), conn, kinds.Flow)
 	require.NoError(t, err)
 	require.NoError(t, stream.Send(hi))
 	require.True(t, proto.Equal(hi, soon(t, stream.Channel(), "answer")))
 	require.NoError(t, stream.Close(nil))
 
-	subscription, err := dynamic.InvokeSubscribe(t.Context(), conn, allkinds.Feed)
+	subscription, err := dynamic.InvokeSubscribe(t.Context(), conn, kinds.Feed)
 	require.NoError(t, err)
-	requireCode(t, errors.InvalidArgument, served.Publish(t.Context(), "Feed", &allkinds.Text{}))
+	requireCode(t, errors.InvalidArgument, served.Publish(t.Context(), "Feed", &kinds.Text{}))
 	require.NoError(t, served.Publish(t.Context(), "Feed", hi))
 	require.True(t, proto.Equal(hi, soon(t, subscription.Channel(), "update")))
 	require.NoError(t, subscription.Close())
@@ -121,7 +121,7 @@ func requireSpans(t *testing.T, spans *tracetest.SpanRecorder) {
 	}
 }
 
-// requirePage waits until the collected metrics have the expected values. The value of a metric is
+// requirePage waits until the metrics in page have the expected values. The value of a metric is
 // the sum over all its series. A histogram contributes its sample count to the sum.
 func requirePage(t *testing.T, page *prometheus.Registry, want map[string]float64) {
 	require.EventuallyWithT(t, func(c *assert.CollectT) {

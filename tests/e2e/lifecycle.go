@@ -104,8 +104,8 @@ func testConnClose(t *testing.T, network Network) {
 }
 
 // testServerKill checks that Server.Kill immediately ends handlers and streams, and that the
-// responses of those handlers still reach the client. Another server must be able to serve the next
-// call.
+// clients' calls and streams then fail long before their timeout. Another server must be able to
+// serve the next call.
 func testServerKill(t *testing.T, network Network) {
 	w := newWorld(t, network)
 	conn := w.conn(dynamic.WithClientTimeout(time.Hour))

@@ -52,7 +52,7 @@ func testMatrixCalls(t *testing.T, network Network) {
 			handlers := dynamic.Handlers{}
 			forEachMethod(callKinds, func(kind, method string, _ []string) { handlers[method] = newHandler(kind) })
 			w.serveTopics(w.serve(w.server(), calls, handlers), callKinds)
-			conn := w.conn()
+			conn := w.patientConn()
 			for _, shape := range shapes {
 				forEachMethod(callKinds, func(kind, method string, topic []string) {
 					request := sample(shape.name)
@@ -78,7 +78,7 @@ func testMatrixStreams(t *testing.T, network Network) {
 			handlers := dynamic.Handlers{}
 			forEachMethod(streamKinds, func(_, method string, _ []string) { handlers[method] = server.stream() })
 			w.serveTopics(w.serve(w.server(), streams, handlers), streamKinds)
-			conn := w.conn()
+			conn := w.patientConn()
 			for _, client := range shapes {
 				forEachMethod(streamKinds, func(_, method string, topic []string) {
 					answers, err := client.opener(t, conn, fullName(streams, method), topic)(t.Context(), messages...)
@@ -153,8 +153,8 @@ func requireUpdate(t testing.TB, want *api.MyUpdate, came received) {
 	requireEqual(t, want, came.update)
 }
 
-// testMatrixInvoke is like the other matrix tests, but uses functions that take the name of a
-// method instead of a client. It passes requests as messages, as JSON and as maps.
+// testMatrixInvoke is like the other matrix tests, but uses functions such as dynamic.Invoke, which
+// need no client. It passes requests as messages, as JSON and as maps.
 func testMatrixInvoke(t *testing.T, network Network) {
 	w := newWorld(t, network)
 	server := w.server()

@@ -1,7 +1,7 @@
 package e2e
 
 import (
-	_ "embed" // embeds kinds.proto
+	_ "embed" // embeds matrix.proto
 	"fmt"
 	"io/fs"
 	"os"
@@ -14,10 +14,10 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-//go:embed kinds.proto
-var kindsSource []byte
+//go:embed matrix.proto
+var matrixSource []byte
 
-// These are the names of the services in kinds.proto.
+// These are the names of the services in matrix.proto.
 const (
 	calls   = "Calls"
 	crowd   = "Crowd"
@@ -54,7 +54,7 @@ var addressings = []addressing{
 	{"Topics", []string{"eu|west", "room 7 ü"}},
 }
 
-// schema returns a registry with the services of kinds.proto and of the .proto file that declares
+// schema returns a registry with the services of matrix.proto and of the .proto file that declares
 // their message types. The files are parsed only once for all tests. The tests thus use descriptors
 // that were created at run time, independently of those in the generated code.
 var schema = sync.OnceValues(func() (*registry.Registry, error) {
@@ -63,11 +63,11 @@ var schema = sync.OnceValues(func() (*registry.Registry, error) {
 		return nil, err
 	}
 	files := fstest.MapFS{
-		"kinds.proto":      {Data: kindsSource},
+		"matrix.proto":     {Data: matrixSource},
 		"my_service.proto": {Data: messages},
 	}
 	parsed := registry.New()
-	return parsed, parsed.ParseProto(files, "kinds.proto", "my_service.proto")
+	return parsed, parsed.ParseProto(files, "matrix.proto", "my_service.proto")
 })
 
 // messageSource returns the content of the .proto file of package api. The working directory may be

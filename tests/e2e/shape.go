@@ -76,8 +76,8 @@ func as[M proto.Message](message proto.Message) (M, error) {
 }
 
 // from copies a received message of type M into a generated message. If M is an interface, it
-// returns an error for a dynamic message: dynpsrpc must have decoded the message into its generated
-// Go type, which this program contains.
+// returns an error for a dynamic message. dynpsrpc should then have decoded the message into its
+// generated Go type, because this program contains that type.
 func from[M proto.Message](message M, into proto.Message) error {
 	var none M
 	if _, isDynamic := any(message).(*dynamicpb.Message); isDynamic && any(none) == nil {

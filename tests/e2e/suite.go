@@ -14,7 +14,7 @@ type Network struct {
 	// each client, and closes every bus that Connect returns. For an in-process network, Connect
 	// may return the same bus each time. The suite then closes that bus more than once.
 	Connect func(t testing.TB) bus.Bus
-	// CountsReceivers reports whether delivery reports contain the number of broadcast
+	// CountsReceivers says whether the delivery report of a frame contains the number of broadcast
 	// subscriptions that received the frame.
 	CountsReceivers bool
 	// NoticesSilence reports whether a publisher is told that a channel has no subscribers.

@@ -17,8 +17,8 @@ const (
 	// topicWorkers is the number of goroutines that register, call and deregister topics.
 	topicWorkers = 16
 	// keptHeap is the maximum heap growth, in bytes, after all topics have been deregistered. Some
-	// growth is expected, because a conn remembers the servers of each topic for a while, and
-	// because pools have grown with topicWorkers.
+	// growth is expected, because a conn remembers the servers of each topic for a while. Pools
+	// have also grown, because topicWorkers goroutines made calls at the same time.
 	keptHeap = manyTopics << 11
 	// keptGoroutines is the maximum number of additional goroutines after all topics have been
 	// deregistered. Some goroutines may not have ended yet.

@@ -96,8 +96,8 @@ func (w *world) atEnd(end func()) {
 	w.peers = append(w.peers, end)
 }
 
-// server returns a server on a new connection. Its logger discards all records, because some tests
-// panic on purpose.
+// server returns a server on a new connection. Its logger discards all records, because some
+// handlers panic on purpose.
 func (w *world) server() *dynamic.Server {
 	w.Helper()
 	b := w.connect()
@@ -148,6 +148,13 @@ func (w *world) conn(opts ...dynamic.ConnOption) *dynamic.Conn {
 	require.NoError(w, err)
 	w.atEnd(func() { assert.NoError(w, conn.Close()) })
 	return conn
+}
+
+// patientConn is like conn, but its calls wait longer for a server. It is for tests in which each
+// call must succeed: on a busy machine, a server may not answer within the default time of a second.
+func (w *world) patientConn() *dynamic.Conn {
+	w.Helper()
+	return w.conn(dynamic.WithSelectionTimeout(patience))
 }
 
 // soon waits for a value on a channel and returns it. It fails the test if no value arrives in

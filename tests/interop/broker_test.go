@@ -12,8 +12,8 @@ import (
 
 	"github.com/dynpsrpc/dynpsrpc/bus"
 	"github.com/dynpsrpc/dynpsrpc/bus/natsbus"
-	"github.com/dynpsrpc/dynpsrpc/bus/redisbus"
 	"github.com/dynpsrpc/dynpsrpc/internal/testenv"
+	"github.com/dynpsrpc/dynpsrpc/tests/testkit"
 )
 
 // broker creates connections to a broker. Each bus has a connection of its own.
@@ -36,12 +36,12 @@ type features struct {
 	// skipped counts the calls that servers with skipClaim have run without a claim.
 	skipped *atomic.Int64
 	// decided receives the decisions about the requests that psrpc servers have claimed. It may be
-	// nil. Only the latest psrpc tells.
+	// nil. Only the latest psrpc reports them.
 	decided chan claimDecision
 }
 
-// claimDecision is what became of a request that a server has claimed, and the time for which the
-// server has waited for the decision.
+// claimDecision is the decision about a request that a server has claimed, and how long the server
+// has waited for it.
 type claimDecision struct {
 	outcome string
 	wait    time.Duration
@@ -67,10 +67,7 @@ func (b redisBroker) client(t *testing.T) *redis.Client {
 
 func (b redisBroker) dynpsrpc(t *testing.T) bus.Bus {
 	t.Helper()
-	redisBus, err := redisbus.New(b.client(t))
-	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, redisBus.Close()) })
-	return redisBus
+	return testkit.Redis(t, b.server.Addr())
 }
 
 func (b redisBroker) psrpc(t *testing.T, f features) (psrpc.MessageBus, func()) {
@@ -103,10 +100,7 @@ func (b natsBroker) connect(t *testing.T) *nats.Conn {
 
 func (b natsBroker) dynpsrpc(t *testing.T) bus.Bus {
 	t.Helper()
-	natsBus, err := natsbus.New(b.connect(t))
-	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, natsBus.Close()) })
-	return natsBus
+	return testkit.NATS(t, b.server.URL())
 }
 
 func (b natsBroker) psrpc(t *testing.T, f features) (psrpc.MessageBus, func()) {

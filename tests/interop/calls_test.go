@@ -128,7 +128,7 @@ func testMulti(t *testing.T, f fleet) {
 	}
 }
 
-// testTopics has two servers in one topic and one in another one.
+// testTopics checks the routing by topic, with two servers in one topic and one in another.
 func testTopics(t *testing.T, f fleet) {
 	t.Helper()
 	const red, blue = "red", "blue, or not"
@@ -143,7 +143,7 @@ func testTopics(t *testing.T, f fleet) {
 	for i := range 20 {
 		request := strconv.Itoa(i)
 		for _, method := range []string{"QueueIn", "OnlyIn"} {
-			if method == "QueueIn" { // OnlyIn must have a single server in a topic
+			if method == "QueueIn" { // a topic of OnlyIn must have a single server
 				response, err := c.call(t.Context(), method, []string{red}, request)
 				require.NoError(t, err)
 				assert.Contains(t, []string{"A " + request, "B " + request}, response)
@@ -192,8 +192,8 @@ var errorCodes = []string{
 	"upstream_server_error", "upstream_client_error",
 }
 
-// testErrors checks that the caller sees an error as the handler has returned it, and as a caller
-// with the handler's library would see it.
+// testErrors checks that the caller gets the error that the handler has returned, as a caller with
+// the handler's library does.
 func testErrors(t *testing.T, f fleet) {
 	t.Helper()
 	detail := wrapperspb.String("a detail")

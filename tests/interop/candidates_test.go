@@ -14,7 +14,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// asked is a fleet whose servers are asked who would take a request.
+// asked is a fleet of psrpc servers that the tests ask who would take a request.
 type asked struct {
 	broker broker
 	conn   *dynamic.Conn
@@ -24,7 +24,7 @@ type asked struct {
 	decided chan claimDecision
 }
 
-// startAsked starts a psrpc server for each affinity, and our conn.
+// startAsked starts a psrpc server for each affinity, and a dynpsrpc conn.
 func startAsked(t *testing.T, b broker, skipClaim bool, affinities ...float32) *asked {
 	t.Helper()
 	a := &asked{broker: b, decided: make(chan claimDecision, 100)}
@@ -51,7 +51,7 @@ func (a *asked) serve(t *testing.T, of library, affinity float32) {
 
 func (a *asked) ask(t *testing.T, method string, opts ...dynamic.RequestOption) *dynamic.CandidatesResult {
 	t.Helper()
-	// A long wait, because the tests share a busy machine. Most tests do not wait so long.
+	// The timeout is long, because the tests share a busy machine. Most tests do not wait so long.
 	opts = append([]dynamic.RequestOption{dynamic.WithRequestTimeout(callTimeout)}, opts...)
 	result, err := dynamic.Candidates(t.Context(), a.conn, serviceName+"/"+method, nil, opts...)
 	require.NoError(t, err)
@@ -63,7 +63,7 @@ func (a *asked) ask(t *testing.T, method string, opts ...dynamic.RequestOption) 
 func (a *asked) requireFreed(t *testing.T, n int) {
 	t.Helper()
 	if psrpcVersion == "v0.7.2" {
-		return // this version does not tell
+		return // this version does not report the reason
 	}
 	for range n {
 		select {
@@ -76,14 +76,15 @@ func (a *asked) requireFreed(t *testing.T, n int) {
 	}
 }
 
-// psrpc's servers tell who would take a request, and run nothing.
+// Candidates must find the psrpc servers that would take a request, without running a handler.
 func TestCandidates_OfPsrpc(t *testing.T) {
 	for _, b := range brokers {
 		for name, skipClaim := range map[string]bool{"claim": false, "skip claim": true} {
 			t.Run(b.name+"/"+name, func(t *testing.T) {
 				psrpcLog.take()
 				a := startAsked(t, b.start(t), skipClaim, 0.25, 0.75, -1)
-				// The server that declines is silent, so the wait ends only with its time.
+				// A psrpc server that declines sends nothing, so the request lasts until its
+				// timeout.
 				result := a.ask(t, "Best", dynamic.WithRequestTimeout(500*time.Millisecond))
 				affinities := map[float32]bool{}
 				for _, candidate := range result.Candidates {
@@ -127,7 +128,7 @@ func TestCandidates_OfPsrpc(t *testing.T) {
 	}
 }
 
-// Servers of both libraries answer the same question.
+// Candidates must find servers of both libraries.
 func TestCandidates_OfBoth(t *testing.T) {
 	for _, b := range brokers {
 		t.Run(b.name, func(t *testing.T) {
@@ -146,7 +147,7 @@ func TestCandidates_OfBoth(t *testing.T) {
 	}
 }
 
-// A call that selects nobody frees the psrpc servers that have claimed its request.
+// A call that selects no server must free the psrpc servers that have claimed its request.
 func TestSelectionOfNobody_FreesPsrpc(t *testing.T) {
 	for _, b := range brokers {
 		t.Run(b.name, func(t *testing.T) {
@@ -166,7 +167,7 @@ func TestSelectionOfNobody_FreesPsrpc(t *testing.T) {
 	}
 }
 
-// Inspectors see psrpc's servers and clients, and psrpc does not notice.
+// An inspector must see the traffic of psrpc servers and clients without disturbing it.
 func TestInspector_SeesPsrpc(t *testing.T) {
 	for _, b := range brokers {
 		t.Run(b.name, func(t *testing.T) {
@@ -199,7 +200,7 @@ func TestInspector_SeesPsrpc(t *testing.T) {
 				}
 				assert.Equal(t, 2, clients, "the client uses two services")
 			}
-			// psrpc's peers still work.
+			// The psrpc peers must still work.
 			answer, err := client.call(t.Context(), "Queue", nil, "hi")
 			require.NoError(t, err)
 			assert.Equal(t, "a hi", answer)

@@ -11,8 +11,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// The command line calls methods of every kind of psrpc servers, whose schema it needs as a file.
-// psrpc subscribers receive what it publishes.
+// The command line must call methods of every kind on psrpc servers, with a schema from a file.
+// psrpc subscribers must receive what it publishes.
 func TestCommand_CallsPsrpcServers(t *testing.T) {
 	t.Parallel()
 	command := buildCommand(t)

@@ -18,8 +18,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/testenv"
 )
 
-// The command line must show psrpc servers, which cannot answer for themselves, and must find out
-// who would take a request without running it.
+// The command line must show psrpc servers, which do not answer queries of a fleet. It must find
+// out who would take a request without running it.
 func TestCommand_PsrpcServers(t *testing.T) {
 	t.Parallel()
 	command := buildCommand(t)
@@ -130,14 +130,15 @@ func startRedis(t *testing.T) (b broker, url string) {
 	return redisBroker{server}, "redis://" + server.Addr()
 }
 
-// startMonitoredNATS starts a NATS server that tells who subscribes.
+// startMonitoredNATS starts a NATS server with a monitoring endpoint, which lists the
+// subscriptions.
 func startMonitoredNATS(t *testing.T) (b broker, url string) {
 	t.Helper()
 	nats := testenv.NATS(t, func(o *server.Options) { o.HTTPHost, o.HTTPPort = "127.0.0.1", server.RANDOM_PORT })
 	return natsBroker{nats}, nats.URL() + "?monitor=http://" + nats.Server().MonitorAddr().String()
 }
 
-// requireNone fails the test if a request was run.
+// requireNone fails the test if a request has run.
 func (r *runs) requireNone(t *testing.T) {
 	t.Helper()
 	r.mu.Lock()

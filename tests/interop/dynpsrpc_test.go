@@ -158,7 +158,7 @@ func (c dynpsrpcClient) open(ctx context.Context, method string, topic []string)
 	return dynpsrpcStream(s), nil
 }
 
-// dynpsrpcStream takes the methods that both sides of a stream have.
+// dynpsrpcStream converts a stream of either side to the type of the tests.
 func dynpsrpcStream(s interface {
 	Channel() <-chan text
 	Send(message text, opts ...dynamic.StreamOption) error

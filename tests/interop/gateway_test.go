@@ -22,13 +22,13 @@ import (
 
 	"github.com/dynpsrpc/dynpsrpc/dynamic"
 	"github.com/dynpsrpc/dynpsrpc/dynamic/gateway"
-	"github.com/dynpsrpc/dynpsrpc/tests/allkinds"
+	"github.com/dynpsrpc/dynpsrpc/tests/testkit/kinds"
 )
 
 // newGateway returns the address of a gateway in front of a service with a method of every kind.
 func newGateway(t *testing.T) string {
 	t.Helper()
-	w := allkinds.New(t, dynamic.ServiceOptions(), dynamic.ConnOptions())
+	w := kinds.New(t, dynamic.ServiceOptions(), dynamic.ConnOptions())
 	gw, err := gateway.New(w.Conn, w.Registry, gateway.WithMethods("kinds.All/*"), gateway.WithReflection(), gateway.WithLinger(100*time.Millisecond))
 	require.NoError(t, err)
 	server := httptest.NewUnstartedServer(nil)
@@ -38,7 +38,7 @@ func newGateway(t *testing.T) string {
 	return strings.TrimPrefix(server.URL, "http://")
 }
 
-// grpcurl knows the service by reflection only.
+// The package grpcurl must work with the gateway, by reflection only.
 func TestGateway_Grpcurl(t *testing.T) {
 	t.Parallel()
 	conn, err := grpc.NewClient(newGateway(t), grpc.WithTransportCredentials(insecure.NewCredentials()))
@@ -75,7 +75,7 @@ func TestGateway_Grpcurl(t *testing.T) {
 	}
 }
 
-// The clients that protoc-gen-connect-go generates for connect-go v1 are such clients.
+// The gateway must work with connect-go v1, whose clients protoc-gen-connect-go generates.
 func TestGateway_ConnectV1(t *testing.T) {
 	t.Parallel()
 	address := newGateway(t)
@@ -86,12 +86,12 @@ func TestGateway_ConnectV1(t *testing.T) {
 			t.Parallel()
 			client := &http.Client{Transport: &http.Transport{}}
 			defer client.CloseIdleConnections()
-			one := connectv1.NewClient[allkinds.Text, allkinds.Text](client, "http://"+address+"/kinds.All/One", opts...)
-			response, err := one.CallUnary(t.Context(), connectv1.NewRequest(&allkinds.Text{Value: "hi"}))
+			one := connectv1.NewClient[kinds.Text, kinds.Text](client, "http://"+address+"/kinds.All/One", opts...)
+			response, err := one.CallUnary(t.Context(), connectv1.NewRequest(&kinds.Text{Value: "hi"}))
 			require.NoError(t, err)
 			assert.Contains(t, response.Msg.GetValue(), "hi")
-			every := connectv1.NewClient[allkinds.Text, allkinds.Text](client, "http://"+address+"/kinds.All/Every", opts...)
-			responses, err := every.CallServerStream(t.Context(), connectv1.NewRequest(&allkinds.Text{Value: "hi"}))
+			every := connectv1.NewClient[kinds.Text, kinds.Text](client, "http://"+address+"/kinds.All/Every", opts...)
+			responses, err := every.CallServerStream(t.Context(), connectv1.NewRequest(&kinds.Text{Value: "hi"}))
 			require.NoError(t, err)
 			assert.True(t, responses.Receive())
 			assert.False(t, responses.Receive())

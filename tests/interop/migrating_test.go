@@ -34,7 +34,7 @@ func TestMigrating_HasEveryNameOfPsrpc(t *testing.T) {
 	}
 }
 
-// Each row about psrpc's names in docs/migrating.md must name a test, and the test must exist.
+// Each row about a name of psrpc in docs/migrating.md must name a test, and the test must exist.
 func TestMigrating_RowsHaveTests(t *testing.T) {
 	t.Parallel()
 	document := readFile(t, "../../docs/migrating.md")

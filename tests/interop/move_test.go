@@ -8,10 +8,10 @@ import (
 	"github.com/stretchr/testify/assert"
 )
 
-// A service moves from psrpc to dynpsrpc step by step while clients make calls, and back: first the
-// servers, one after the other, then the clients. Back, the clients move first. No call runs twice,
-// and none fails, except for calls on their way to a psrpc server that shuts down: psrpc loses them
-// without dynpsrpc, too.
+// A service moves from psrpc to dynpsrpc step by step while clients make calls, and then back.
+// First the servers move, one after the other, and then the clients; on the way back, the clients
+// move first. No call may run twice. No call may fail, except for calls to a psrpc server that
+// shuts down, which psrpc loses without dynpsrpc, too.
 func TestMove_StepByStep(t *testing.T) {
 	for _, b := range brokers {
 		t.Run(b.name, func(t *testing.T) { moveFleet(t, b.start(t)) })

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"os"
 	"os/exec"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -29,27 +30,29 @@ import (
 // natsCLI is the NATS command line as its users install it.
 const natsCLI = "github.com/nats-io/natscli/nats@v0.5.0"
 
-// installNATS builds the NATS command line and returns its path.
-func installNATS(t *testing.T) string {
+// install builds a program as its users do, and returns its path. program is the path and the
+// version of its package.
+func install(t *testing.T, program string) string {
 	t.Helper()
 	folder := t.TempDir()
-	install := exec.CommandContext(t.Context(), "go", "install", natsCLI)
+	install := exec.CommandContext(t.Context(), "go", "install", program)
 	install.Dir = folder // outside of any module
 	install.Env = append(os.Environ(), "GOBIN="+folder, "GOFLAGS=-p=2")
 	output, err := install.CombinedOutput()
 	require.NoError(t, err, "%s", output)
-	return filepath.Join(folder, "nats")
+	name, _, _ := strings.Cut(path.Base(program), "@")
+	return filepath.Join(folder, name)
 }
 
-// The stock NATS command line shows the services of our servers as micro services.
+// The stock NATS command line must show dynpsrpc services as micro services.
 func TestNATSCommandLine(t *testing.T) {
 	t.Parallel()
-	program := installNATS(t)
+	program := install(t, natsCLI)
 	url := testenv.NATS(t).URL()
 	run := func(arguments ...string) string {
 		t.Helper()
 		command := exec.CommandContext(t.Context(), program, append([]string{"--server", url, "--timeout", "1s", "micro"}, arguments...)...)
-		// Nothing of the user's own configuration may be used.
+		// Use an empty configuration instead of the user's own.
 		command.Env = append(os.Environ(), "HOME="+t.TempDir(), "XDG_CONFIG_HOME="+t.TempDir())
 		output, err := command.CombinedOutput()
 		require.NoError(t, err, "%s", output)

@@ -126,7 +126,7 @@ func TestFleet_ShareOfAQueue(t *testing.T) {
 		theirs.server(t, b, by(&byTheirs))
 	}
 	clients := []clientPeer{ours.client(t, b), theirs.client(t, b)}
-	warmUp := startLoad(t, callers/2, clients...) // meanwhile, the dynpsrpc servers notice psrpc's
+	warmUp := startLoad(t, callers/2, clients...) // meanwhile, the dynpsrpc servers detect the psrpc servers
 	<-time.After(time.Second)
 	assert.Zero(t, warmUp.stop())
 	ran.requireAtMostOnce(t, 1)

@@ -1,5 +1,5 @@
-// Package natsmicro shows the services of a server to the tools of NATS micro services, for example
-// to the commands "nats micro ls", "info", "stats" and "ping" of the NATS command line.
+// Package natsmicro shows the services of a server to the tools of NATS micro services. Examples
+// are the commands "nats micro ls", "info", "stats" and "ping" of the NATS command line.
 //
 //	status, err := fleet.Serve(server)
 //	responder, err := natsmicro.Serve(nc, status)
@@ -19,8 +19,8 @@
 //	             kind and routing
 //	stats        the counters of the methods, and in the field data the percentiles of the durations
 //
-// Whoever may publish to the subjects of NATS micro is answered: the function of fleet.WithAuthorize is
-// not asked.
+// Every client that may publish to the subjects of NATS micro gets an answer. The function of
+// fleet.WithAuthorize is not called.
 //
 // In names and IDs, characters that NATS micro does not permit are replaced by underscores.
 package natsmicro

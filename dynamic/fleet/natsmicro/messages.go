@@ -16,7 +16,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// noVersion is the version of an app that has none, because NATS micro requires one.
+// noVersion is reported for an app that has no semantic version, because NATS micro requires one.
 const noVersion = "0.0.0"
 
 // notInToken matches the characters that must not be in a name of NATS micro.
@@ -56,8 +56,8 @@ func responses(status *fleet.Status, verb, name string) (all []any) {
 	return all
 }
 
-// identity returns what all answers about a service contain. Tools do not accept metadata that is
-// null.
+// identity returns what all answers about a service contain. The metadata is never nil, because the
+// tools do not accept null.
 func identity(server *fleet.Server, service *fleet.Service) micro.ServiceIdentity {
 	metadata := map[string]string{}
 	maps.Copy(metadata, server.Labels)
@@ -109,7 +109,7 @@ func stats(server *fleet.Server, service *fleet.Service) *micro.Stats {
 	return stats
 }
 
-// count sets the counters of an endpoint.
+// count copies the counters of a method to the statistics of an endpoint.
 func count(endpoint *micro.EndpointStats, stats *fleet.Stats) {
 	endpoint.NumRequests = int(stats.CallsStarted) //nolint:gosec // a server does not handle that many calls
 	details := details{
@@ -145,9 +145,9 @@ type details struct {
 	Errors   map[string]uint64 `json:"errors"`
 }
 
-// address returns the NATS subject on which the servers of a method receive requests, without a
-// topic, and the queue group in which they do so. If the server uses another bus, the subject is
-// the one that it would have on NATS.
+// address returns the NATS subject on which the servers of a method receive requests without a
+// topic, and their queue group. If the server is not on NATS, these are the ones that it would have
+// there.
 func address(server *fleet.Server, service *fleet.Service, method *fleet.Method) (subject, queue string) {
 	isQueue := method.Routing == registry.RoutingQueue
 	channel := wire.RequestChannel(service.WireName, method.WireName, nil, isQueue && method.Kind != registry.KindStream)

@@ -45,7 +45,7 @@ type Responder struct {
 // six more for each service. It returns once the NATS server has confirmed the subscriptions.
 //
 // The responder ends when Close is called. If the status or the connection is closed before, it
-// answers no more questions, but must be closed too.
+// answers no more questions, but must still be closed.
 func Serve(nc *nats.Conn, status *fleet.Status) (*Responder, error) {
 	if nc == nil || status == nil {
 		return nil, errors.NewErrorf(errors.InvalidArgument, "natsmicro.Serve: the connection or the status is nil")
@@ -71,7 +71,8 @@ func Serve(nc *nats.Conn, status *fleet.Status) (*Responder, error) {
 	return r, nil
 }
 
-// Close ends all subscriptions and waits until the last question has been answered. It returns nil.
+// Close ends all subscriptions. It waits for the question that is being answered; questions that are
+// still in the buffer are dropped. It returns nil.
 func (r *Responder) Close() error {
 	r.closeOnce.Do(func() {
 		r.unwatch()

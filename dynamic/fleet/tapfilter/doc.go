@@ -6,9 +6,9 @@
 //
 // A server evaluates the filters of its clients if this package is passed to fleet.WithTap:
 //
-//	fleet.Serve(server, fleet.WithTap(fleet.Filters(tapfilter.Compile)))
+//	fleet.Serve(server, fleet.WithAuthorize(authorize), fleet.WithTap(fleet.Filters(tapfilter.Compile)))
 //
-// It is a package of its own, because a program that does not need filters need not link CEL.
+// It is a separate package so that programs without filters do not have to link CEL.
 //
 // # Variables
 //
@@ -26,8 +26,9 @@
 //	metadata    map         from strings to strings; only the keys that the server allows
 //	message     map         the message with the names of its fields as in the .proto file, or null
 //
-// The function matches, which takes a regular expression, is not permitted: contains, startsWith and
-// endsWith are. An evaluation that takes too long does not select the event.
+// The functions contains, startsWith and endsWith are permitted. The function matches is not,
+// because a regular expression may take too long. An evaluation that takes too long does not select
+// the event.
 //
 // In a message, fields that are not set have their default values, and enums are numbers. Secret
 // fields have been redacted before, so that a filter cannot find out their values.

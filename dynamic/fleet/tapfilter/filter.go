@@ -69,9 +69,9 @@ var environment = sync.OnceValues(func() (*cel.Env, error) {
 	)
 })
 
-// usesMatches reports whether an expression contains a regular expression. CEL checks the cost of an
-// evaluation only after each operation. A regular expression of a few kilobytes can keep a processor
-// busy for minutes in one operation.
+// usesMatches reports whether an expression calls the function matches, which evaluates a regular
+// expression. CEL checks the cost of an evaluation only after each operation. A regular expression
+// of a few kilobytes can keep a processor busy for minutes in one operation.
 func usesMatches(expression *cel.Ast) bool {
 	root := ast.NavigateAST(expression.NativeRep())
 	return len(ast.MatchDescendants(root, ast.FunctionMatcher(overloads.Matches))) > 0
@@ -176,7 +176,8 @@ func keyOf(key protoreflect.MapKey) any {
 	}
 }
 
-// valueOf returns a value of a field that is neither a list nor a map.
+// valueOf returns the value of a field, or an element of a list or map, as CEL represents it. field
+// describes the value.
 func valueOf(field protoreflect.FieldDescriptor, value protoreflect.Value, depth int) any {
 	switch field.Kind() {
 	case protoreflect.MessageKind, protoreflect.GroupKind:

@@ -1,6 +1,7 @@
-// Package message maps message descriptors to Go types. When a handler is registered or a client is
-// created, it decides for each message of a method into which Go type it is decoded, and what must
-// be checked at run time. Calls therefore need no lookups and little reflection.
+// Package message maps message descriptors to Go types. It does so when a handler is registered or
+// a client is created. For each message of a method, it decides into which Go type the message is
+// decoded, and what must be checked at run time. Calls therefore need no lookups and little
+// reflection.
 //
 // # Choosing the Go type
 //

@@ -24,7 +24,7 @@ type Resolver interface {
 // returns an empty message.
 //
 // discardUnknown makes From ignore fields and names of enum values that the schema does not have,
-// instead of returning an error. Errors of From do not name the method.
+// instead of returning an error. Errors of From do not name the RPC method.
 func (t *Type) From(value any, discardUnknown bool) (proto.Message, error) {
 	switch value := value.(type) {
 	case nil:

@@ -34,7 +34,7 @@ func (t *Type) setMap(message proto.Message, value map[string]any, discardUnknow
 		if err != nil {
 			return err
 		}
-		value, _ = converted.(map[string]any) // convert keeps the type of such a map
+		value, _ = converted.(map[string]any) // convert returns a map of the same type
 	}
 	options := protojson.UnmarshalOptions{Resolver: t.resolver, DiscardUnknown: discardUnknown}
 	err := unmarshalMap(value, message, options)
@@ -56,9 +56,10 @@ func unmarshalMap(value map[string]any, message proto.Message, options protojson
 }
 
 // wrongEntry returns the path of keys to the first entry of a map that cannot be stored in a
-// message, and the reason. An example is "address: port: invalid value for int32 field port". It
-// returns "" if each entry can be stored, so that the error has another reason, such as a missing
-// required field. The error of protojson itself names a line of JSON that the user has never seen.
+// message, and the reason. An example is "address: port: invalid value for int32 field port". The
+// error of protojson itself would name a line of JSON that the user has never seen. If every single
+// entry can be stored, wrongEntry returns "". The error then has another cause, such as a missing
+// required field.
 func wrongEntry(value map[string]any, descriptor protoreflect.MessageDescriptor, options protojson.UnmarshalOptions) string {
 	options.AllowPartial = true
 	for _, key := range slices.Sorted(maps.Keys(value)) {
@@ -255,7 +256,7 @@ func (c mapConverter) entries(v reflect.Value, w wanted, depth int) (any, error)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", key, err)
 		}
-		// If inner is nil, value stays nil.
+		// If inner is nil, value stays nil, which encoding/json encodes as null.
 		value := reflect.New(converted.Type().Elem()).Elem()
 		if inner != nil {
 			value.Set(reflect.ValueOf(inner))
@@ -389,8 +390,8 @@ func (c mapConverter) time(given time.Time, w wanted) (any, error) {
 	}
 }
 
-// duration converts a duration. In the message, it becomes a google.protobuf.Duration, a string
-// such as "1.5s", or a number of nanoseconds.
+// duration converts a duration. Depending on the field, it becomes a google.protobuf.Duration, a
+// string such as "1.5s", or a number of nanoseconds.
 func (c mapConverter) duration(given time.Duration, w wanted) (any, error) {
 	switch {
 	case w.elements, w.message != nil && !w.holdsJSON():

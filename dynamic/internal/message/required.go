@@ -2,9 +2,9 @@ package message
 
 import "google.golang.org/protobuf/reflect/protoreflect"
 
-// hasNoRequired returns true if messages with this descriptor never contain required fields. It
-// returns false if the message or a nested message has extension ranges, because extensions may
-// contain required fields.
+// hasNoRequired returns true if neither messages with this descriptor nor messages nested in them
+// can have required fields. It returns false if any of them has extension ranges, because
+// extensions may contain required fields.
 func hasNoRequired(message protoreflect.MessageDescriptor) bool {
 	return !anyMessage(message, map[protoreflect.FullName]bool{}, func(md protoreflect.MessageDescriptor) bool {
 		return md.RequiredNumbers().Len() > 0 || md.ExtensionRanges().Len() > 0
@@ -19,8 +19,8 @@ func isExtensible(message protoreflect.MessageDescriptor) bool {
 }
 
 // anyMessage reports whether match returns true for message or for any message type that its fields
-// contain, directly or indirectly. It skips the message types in seen, which have already been
-// searched.
+// contain, directly or indirectly. seen holds the message types that have already been searched.
+// anyMessage skips these, and adds those that it searches.
 func anyMessage(
 	message protoreflect.MessageDescriptor, seen map[protoreflect.FullName]bool,
 	match func(protoreflect.MessageDescriptor) bool,

@@ -24,7 +24,7 @@ func Resolve[M proto.Message](resolver Resolver, descriptor protoreflect.Message
 }
 
 // ResolveGoType is like [Resolve] for a Go type that is known only at run time. goType must be a
-// pointer to a message type, not an interface.
+// pointer type that implements proto.Message.
 func ResolveGoType(resolver Resolver, descriptor protoreflect.MessageDescriptor, goType reflect.Type) (Type, error) {
 	zero, ok := reflect.TypeAssert[proto.Message](reflect.Zero(goType))
 	if !ok || goType.Kind() != reflect.Pointer {
@@ -48,8 +48,8 @@ func ResolveGoType(resolver Resolver, descriptor protoreflect.MessageDescriptor,
 	return t, nil
 }
 
-// complete sets the fields of t that depend on the descriptors of the message. The field New must
-// have been set.
+// complete sets the fields DecodedType, resolver, noRequired and extensible of t. The field New
+// must already be set.
 func (t *Type) complete(resolver Resolver, descriptor protoreflect.MessageDescriptor) {
 	example := t.New()
 	t.DecodedType = reflect.TypeOf(example)
@@ -139,8 +139,8 @@ func concreteMessageType(
 }
 
 // messageTypeOf returns the message type of a Go type, given the zero value of the Go type. It
-// returns an error if the method ProtoReflect panics. An example is a pointer to a struct that
-// merely embeds a message.
+// returns an error if the method ProtoReflect panics. This happens, for example, if zero is a nil
+// pointer to a struct that embeds a message.
 func messageTypeOf(zero proto.Message) (t protoreflect.MessageType, err error) {
 	defer func() {
 		if recover() != nil {

@@ -34,15 +34,15 @@ type Type struct {
 	// noRequired is true if messages never contain required fields. In that case, encoding and
 	// decoding skip the search for missing required fields.
 	noRequired bool
-	// extensible reports whether the schema allows extensions. If so, decoding uses resolver to
-	// find them.
+	// extensible reports whether the message or a nested message may contain extensions. If so,
+	// decoding uses resolver to find them.
 	extensible bool
 
 	// Name is the full name of the message.
 	Name protoreflect.FullName
 	// GoType is the type argument of Resolve. It is nil in a Type from EncodeOnly.
 	GoType reflect.Type
-	// DecodedType is the Go type of the messages returned by Decode. It differs from GoType if
+	// DecodedType is the Go type of the messages returned by Decode. It may differ from GoType if
 	// GoType is an interface type.
 	DecodedType reflect.Type
 	// accepts reports whether a message is of type GoType. It is nil in a Type from EncodeOnly.
@@ -56,8 +56,8 @@ func EncodeOnly(descriptor protoreflect.MessageDescriptor) Type {
 }
 
 // Check returns an error if message is nil or if its full name is not t.Name. message must be of
-// type GoType. As everywhere in protobuf, a nil pointer to a generated type counts as an empty
-// message.
+// type GoType, if this is set. As everywhere in protobuf, a nil pointer to a generated type counts
+// as an empty message.
 func (t *Type) Check(message proto.Message) error {
 	if t.static && message != nil {
 		return nil

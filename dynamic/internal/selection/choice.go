@@ -38,8 +38,8 @@ func (c *choice) add(claim *Claim) (selected bool) {
 	return false
 }
 
-// choose returns the ID of the server to use when the selection ends, or "" if there is none. If
-// Opts.SelectionFunc is set, choose returns its results.
+// choose is called when the selection ends. It returns the ID of the selected server, or "" if
+// there is none. If Opts.SelectionFunc is set, choose returns its results.
 func (c *choice) choose() (serverID string, err error) {
 	switch {
 	case c.opts.SelectionFunc != nil:

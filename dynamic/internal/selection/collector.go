@@ -10,13 +10,14 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 )
 
-// Collector collects the claims of one call until the call selects a server. A Collector is not
-// safe for concurrent use.
+// Collector collects the claims of one call and selects one of the servers that have sent them. A
+// Collector is not safe for concurrent use.
 type Collector struct {
 	choice choice
 	// membership is nil unless the selection is adaptive.
 	membership *Membership
-	// candidates is the number of servers that have been asked, or zero if all servers have been.
+	// candidates is the number of servers to which the request was sent, or zero if it was sent to
+	// all servers.
 	candidates int
 	// seen is the number of claims processed so far.
 	seen int
@@ -93,10 +94,9 @@ func (c *Collector) Timeout() <-chan time.Time {
 	return c.timer.C
 }
 
-// HasNew reports whether Add must be called. This is the case if there are claims that Add has not
-// processed yet. It is also the case if the number of receivers or the servers of the membership
-// have changed since the last call to Add. HasNew returns false until the first claim arrives. For
-// a nil Collector, all claims are new.
+// HasNew reports whether Add must be called: since the last call to Add, claims have arrived, the
+// number of receivers has changed, or servers have joined or left. Before the first claim arrives,
+// HasNew returns false. For a nil Collector, all claims are new.
 func (c *Collector) HasNew(claims []wire.ClaimRequest, receivers int) bool {
 	if c == nil {
 		return len(claims) > 0
@@ -131,8 +131,8 @@ func (c *Collector) Add(claims []wire.ClaimRequest, receivers int) (serverID str
 	complete = c.membership != nil && c.membership.LikelyComplete(receivers, &c.responders)
 	if complete && c.membership.mayMissPsrpc(receivers) {
 		// All servers that have announced themselves have answered. psrpc servers do not announce
-		// themselves, so the selection waits for them as long again as it took until now. Then the
-		// timer ends it.
+		// themselves, so the selection waits for them for as long as it has taken so far. Then the
+		// timer ends the selection.
 		if !c.graced {
 			c.graced = true
 			c.Limit(time.Since(c.started))

@@ -11,11 +11,11 @@ import (
 )
 
 const (
-	// recountInterval is how often a request is sent to the queue although all of its receivers are
-	// known. The bus then counts the receivers again.
+	// recountInterval is how often a request is sent to the queue although all receivers of the
+	// queue are members. This lets the bus count the receivers again.
 	recountInterval = time.Second
 	// askDelay is the delay before the first discovery request if the queue has receivers that are
-	// not members. Each further delay is twice as long as the one before.
+	// not members, or a member is suspected. Each further delay is twice as long as the one before.
 	askDelay = 50 * time.Millisecond
 	// maxAsks is the maximum number of discovery requests that are sent one after another while a
 	// receiver is not a member or a member is suspected. The count starts again when the number of
@@ -39,7 +39,7 @@ type Directory struct {
 	// choices holds the members from which Choose chooses. It is nil while all requests must be
 	// sent to the queue. The slice is immutable.
 	choices atomic.Pointer[[]*Member]
-	// nextCount is the time at which the next request must be sent to the queue.
+	// nextCount is the time, in nanoseconds, from which the next request must be sent to the queue.
 	nextCount atomic.Int64
 	// settled is a copy of the result of isSettledLocked. It allows OnCounted to return without
 	// locking mu as long as the number of receivers does not change.
@@ -53,8 +53,8 @@ type Directory struct {
 	mu sync.Mutex
 	// members holds all members, keyed by address.
 	members map[string]*Member
-	// servers holds the members, keyed by server ID. If a server was restarted with the same ID, it
-	// holds the latest one.
+	// servers holds the members, keyed by server ID. If a server was restarted with the same ID,
+	// the map holds the latest member.
 	servers map[string]*Member
 	// connections contains the number of members for each connection to the bus. The keys are the
 	// values of Member.receiver.
@@ -64,8 +64,8 @@ type Directory struct {
 	available []*Member
 	// disabled reports whether the broker denies access to the unicast channels.
 	disabled bool
-	// asks counts the discovery requests since the number of receivers changed, a member left or a
-	// member was suspected. nextAsk is the time of the next one, or zero if that time has not been
+	// asks is the number of discovery requests sent since the count last started again; see
+	// maxAsks. nextAsk is the time of the next request, or zero if that time has not been
 	// determined yet.
 	asks    int
 	nextAsk time.Duration
@@ -81,10 +81,10 @@ type Member struct {
 	// [willingMembers]. It is zero if the server is not willing. It is written only with
 	// Directory.mu held.
 	willingUntil atomic.Int64
-	// suspected reports whether the server has not answered a request in time, and since then has
-	// neither announced itself nor claimed a request. Directory.mu guards this field.
+	// suspected reports whether the server failed to answer a request in time, and has neither
+	// announced itself nor claimed a request since. Directory.mu guards this field.
 	suspected bool
-	// calls is the number of calls of this conn that are waiting for the server.
+	// calls is the number of this client's calls that are waiting for the server.
 	calls atomic.Int64
 }
 
@@ -114,9 +114,10 @@ func lessLoaded(members []*Member) *Member {
 	return chosen
 }
 
-// Sample returns n different members chosen at random. If there are at most n members, it returns
-// nil, because the request can then be sent to all servers. counts reports whether the bus counts
-// receivers. If it does, Sample also returns nil whenever Choose would return nil.
+// Sample returns n different members, chosen at random from those that are not suspected. If there
+// are at most n of these, it returns nil, because the request can then be sent to all servers.
+// counts reports whether the bus counts receivers. If it does, Sample also returns nil whenever
+// Choose would return nil.
 func (d *Directory) Sample(n int, now time.Duration, counts bool) []*Member {
 	if counts && (d.choices.Load() == nil || d.isCountDue(now)) {
 		return nil
@@ -210,14 +211,15 @@ func (d *Directory) accountsForAllLocked() bool {
 }
 
 // isSettledLocked reports whether no discovery request is needed until something changes. None is
-// needed if maxAsks of them have been sent, or if all receivers are members and none is suspected.
-// A suspected member has already been asked alone, but its response may have been lost.
+// needed if all receivers are members and no member is suspected, or if maxAsks of them have been
+// sent. A suspected member has already been asked on its own, but its response may have been lost.
 func (d *Directory) isSettledLocked() bool {
 	return d.asks >= maxAsks || d.accountsForAllLocked() && len(d.available) == len(d.members)
 }
 
-// publishLocked sets the fields choices, willing and settled. It must be called after the other
-// fields have changed.
+// publishLocked sets the fields choices and settled according to the other fields. If requests must
+// be sent to all servers, it also clears willing. It must be called after the other fields have
+// changed.
 func (d *Directory) publishLocked() {
 	d.settled.Store(d.isSettledLocked())
 	if !d.accountsForAllLocked() || d.disabled {
@@ -232,8 +234,9 @@ func (d *Directory) publishLocked() {
 }
 
 // Add adds a server that has announced itself. If the server is already a member, but suspected,
-// Add makes it available again. service is the wire name of the service. server, address and
-// receiver are the values that the server has announced; see [wire.Presence].
+// Add makes it available again. If there are maxPresent members, Add ignores further servers.
+// service is the wire name of the service. server, address and receiver are the values that the
+// server has announced; see [wire.Presence].
 func (d *Directory) Add(service, server, address, receiver string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -281,7 +284,7 @@ func (d *Directory) Remove(address string) {
 	d.withdrawLocked(member)
 }
 
-// RemoveMember removes a member that does not receive the requests of the queue any more.
+// RemoveMember removes a member that no longer receives the requests of the queue.
 func (d *Directory) RemoveMember(m *Member) { d.Remove(m.address) }
 
 // Suspect is called when a member has not answered a request in time. Choose does not return the

@@ -18,10 +18,11 @@ const maxMembers = 32_768
 // documentation explains when a call is complete. The zero value contains no servers. All methods
 // are safe for concurrent use.
 type Membership struct {
-	// AskAgain is called when another discovery request must be sent. If a server has reported more
-	// servers than have responded, answered holds the addresses of those that have, beginning with
-	// that server. answered is empty if no server has responded although a call is waiting, or if a
-	// server answers calls that has not announced itself. AskAgain may be nil. It must be set
+	// AskAgain is called when another discovery request must be sent, in one of three cases. If a
+	// server has reported that the channel has more servers than have responded, answered holds the
+	// addresses of those that have responded. The first address is that of the reporting server. In
+	// the other two cases, answered is empty: a call is waiting although no server has responded,
+	// or a server that has not announced itself answers calls. AskAgain may be nil. It must be set
 	// before first use and must not block. The lock of the Membership is not held.
 	AskAgain func(answered []string)
 
@@ -42,8 +43,8 @@ type Membership struct {
 }
 
 // IsComplete reports whether every server that got a request has answered it. receivers is the
-// number of receivers that the bus reported, or negative if it does not report a number. If it is
-// zero, IsComplete returns false. responders holds the servers that have answered.
+// number of receivers that the bus reported, or negative if it does not report a number. responders
+// holds the servers that have answered.
 //
 // If receivers is negative, the servers that have announced themselves and those that answered the
 // previous call must have answered. The first multi call also waits for psrpc servers; see
@@ -65,10 +66,9 @@ func (m *Membership) isCompleteLocked(receivers int, responders *Responders) boo
 	return receivers > 0 && responders.total >= OneReceiver*Weight(receivers+m.hiddenServersLocked())
 }
 
-// hiddenServersLocked returns how many more servers than receivers there were in the last complete
-// call. There can be more servers than receivers because psrpc servers do not report that they
-// share a receiver. The result is rounded down, because fractions occur only while servers join or
-// leave.
+// hiddenServersLocked returns how many more servers than receivers there were in the previous call.
+// There can be more servers than receivers because psrpc servers do not report that they share a
+// receiver. The result is rounded down, because fractions occur only while servers join or leave.
 func (m *Membership) hiddenServersLocked() int {
 	if m.receivers <= 0 {
 		return 0
@@ -102,9 +102,9 @@ func (m *Membership) LikelyComplete(receivers int, responders *Responders) bool 
 	return m.resemblesLastLocked(receivers, responders)
 }
 
-// resemblesLastLocked reports whether a call resembles the previous one: all servers that answered
-// the previous call have answered this one with the same weight, and the number of receivers is the
-// same. It returns false if no server answered the previous call.
+// resemblesLastLocked reports whether a call resembles the previous one. The number of receivers
+// must be the same, and all servers that answered the previous call must have answered this one
+// with the same weight. It returns false if no server answered the previous call.
 func (m *Membership) resemblesLastLocked(receivers int, responders *Responders) bool {
 	if m.members.Count() == 0 || receivers > 0 && receivers != m.receivers {
 		return false
@@ -113,8 +113,8 @@ func (m *Membership) resemblesLastLocked(receivers int, responders *Responders) 
 }
 
 // Update replaces the members with the servers that have answered a call. It also forgets the
-// servers that have announced themselves but have not answered. The caller must have waited until
-// all servers have answered or until a timeout has expired.
+// servers that have announced themselves, but did not answer the call although they should have.
+// The caller must have waited until all servers have answered or until a timeout has expired.
 func (m *Membership) Update(receivers int, responders *Responders) {
 	if m.update(receivers, responders) && m.AskAgain != nil {
 		m.AskAgain(nil)

@@ -13,8 +13,8 @@ import (
 // themselves.
 const quietTime = 200 * time.Millisecond
 
-// maxUnanswered is the maximum number of discovery requests that are repeated because no server has
-// responded. The wait for a response is twice as long each time, and more than 3 minutes in the end.
+// maxUnanswered is how many times a discovery request is repeated if no server responds. The wait
+// for a response is twice as long each time, and more than 3 minutes in the end.
 const maxUnanswered = 10
 
 // maxPresent is the maximum number of servers of a channel that a client remembers from their
@@ -48,8 +48,8 @@ type presences struct {
 	// servers holds the servers that have announced themselves and have not left, keyed by server
 	// ID.
 	servers map[string]presence
-	// unconfirmed is used after announcements may have been lost. It holds the servers that have
-	// not announced themselves again since then.
+	// unconfirmed is set when announcements may have been lost. It holds the servers that have not
+	// announced themselves again since then. They are forgotten when the discovery ends.
 	unconfirmed map[string]struct{}
 	// answered holds the servers that have responded to the current discovery request. The keys are
 	// server IDs, and the values are addresses. A response says how many servers the channel has, if
@@ -62,8 +62,8 @@ type presences struct {
 	unsure    bool
 	// unanswered is the number of discovery requests sent since a server last responded to one.
 	unanswered int
-	// strangers is the number of strangers that hasNewStrangersLocked found when it was last
-	// called.
+	// strangers is the number of servers that answered the last two calls without having announced
+	// themselves. hasNewStrangersLocked sets it.
 	strangers int
 	// changes counts the events that may complete a call: servers join, drain or leave, the
 	// discovery ends, and the wait for psrpc servers ends.
@@ -80,7 +80,8 @@ type presences struct {
 // a call was sent before or after each of these events.
 type presence struct {
 	// joined is the number of the change in which the server joined. It is 0 if the server already
-	// served the channel when the client sent the discovery request.
+	// served the channel when the client sent the discovery request, or if it has answered the
+	// previous call.
 	joined uint64
 	// drained is the number of the change in which the server announced that it no longer receives
 	// requests. It is 0 before that.
@@ -94,9 +95,9 @@ func (s presence) isExpected(since uint64) bool {
 }
 
 // StartDiscovery reports whether the caller must send a discovery request, and if so, starts to
-// wait for the responses. It returns true for the first call, and again if announcements may have
-// been lost. This is the case after Lost has been called, and if disconnects has changed since the
-// last call. disconnects is the number of times that the bus has lost its connection.
+// wait for the responses. It returns true the first time. It returns true again after Lost has been
+// called, after disconnects has changed, and if no server has responded in time. disconnects is the
+// number of times that the bus has lost its connection to the broker.
 func (m *Membership) StartDiscovery(disconnects uint64) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -140,8 +141,9 @@ func (p *presences) stopTimerLocked() {
 
 // OnAnswer records the response of a server to a discovery request. address is the address of the
 // server, or empty if it has no unicast channel. members is the number of servers of the channel
-// that the server has reported, or zero if it does not know the number. Once as many servers have
-// responded as any response has reported, no further responses are expected.
+// that the server has reported, or zero if it does not know the number. If every response contains
+// the number, the discovery ends when as many servers have responded as the largest of these
+// numbers.
 func (m *Membership) OnAnswer(server, address string, members uint32) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -150,6 +152,7 @@ func (m *Membership) OnAnswer(server, address string, members uint32) {
 	if p.discovery != asked || len(p.answered) >= maxPresent {
 		return
 	}
+	m.waitForMoreLocked()
 	if p.answered == nil {
 		p.answered = map[string]string{}
 	}
@@ -172,14 +175,19 @@ func (m *Membership) OnPresence(server string, state wire.PresenceState) {
 
 func (m *Membership) onPresenceLocked(server string, state wire.PresenceState) {
 	p := &m.present
+	_, isUnconfirmed := p.unconfirmed[server]
 	delete(p.unconfirmed, server)
 	previous, ok := p.servers[server]
 	switch {
 	case state == wire.PresenceServing:
 		if isNew := !ok && len(p.servers) < maxPresent; isNew || previous.drained > 0 {
-			p.joinLocked(server)
+			// A server that has answered the previous call served the channel before it announced
+			// itself, so the current calls wait for it, too.
+			p.joinLocked(server, isNew && m.members.Has(server))
 		}
-		if p.discovery == asked {
+		// Servers announce themselves again after their bus has reconnected. If such a server has
+		// already responded to the discovery request, the wait does not become longer.
+		if isKnown := ok && !isUnconfirmed && previous.drained == 0; p.discovery == asked && !isKnown {
 			m.waitForMoreLocked()
 		}
 	case state == wire.PresenceDraining && ok && previous.drained == 0:
@@ -194,13 +202,14 @@ func (m *Membership) onPresenceLocked(server string, state wire.PresenceState) {
 }
 
 // joinLocked adds a server. It replaces a server with the same ID that no longer received requests.
-func (p *presences) joinLocked(server string) {
+// served reports whether the server is known to have served the channel before it announced itself.
+func (p *presences) joinLocked(server string, served bool) {
 	if p.servers == nil {
 		p.servers = map[string]presence{}
 	}
 	p.changedLocked()
 	joined := p.changes
-	if p.discovery == asked {
+	if served || p.discovery == asked {
 		joined = 0
 	}
 	p.servers[server] = presence{joined: joined}
@@ -255,10 +264,10 @@ func (m *Membership) waitForFirstLocked() {
 	m.present.timer = time.AfterFunc(quietTime<<m.present.unanswered, m.onQuiet)
 }
 
-// onNoResponseLocked is called when no server has responded to the discovery request, which may have
-// been lost. If a call is waiting, onNoResponseLocked returns true, and the request must be sent
-// again. Otherwise, the next call to StartDiscovery returns true. If there is never a response, all
-// servers are probably psrpc servers, and no further requests are sent.
+// onNoResponseLocked is called when no server has responded to the discovery request, which may
+// have been lost. If a call is waiting, onNoResponseLocked returns true, and the request must be
+// sent again. Otherwise, the next call to StartDiscovery returns true. If maxUnanswered repetitions
+// get no response, all servers are probably psrpc servers, and no further requests are sent.
 func (m *Membership) onNoResponseLocked() (ask bool) {
 	p := &m.present
 	if p.unanswered == maxUnanswered {
@@ -274,7 +283,8 @@ func (m *Membership) onNoResponseLocked() (ask bool) {
 }
 
 // answeredLocked returns the addresses of the servers that have responded to the discovery request,
-// beginning with the informant. It returns nil if there is no informant.
+// beginning with the informant. It returns nil if a response contained no number of servers, or if
+// the informant has no address.
 func (p *presences) answeredLocked() []string {
 	if p.unsure || p.informant == "" {
 		return nil
@@ -317,8 +327,9 @@ func (p *presences) hasNewStrangersLocked(previous, current *Responders) bool {
 	return changed && strangers > 0
 }
 
-// Watch prepares for a call whose responders will be added to responders. Until Unwatch is called,
-// the membership wakes w after each change that Changes counts.
+// Watch must be called when a call starts. Until Unwatch is called, the membership wakes w after
+// each change that Changes counts. The caller adds the servers that answer the call to responders.
+// Watch records in responders when the call started.
 func (m *Membership) Watch(w queue.Wakeup, responders *Responders) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -329,8 +340,8 @@ func (m *Membership) Watch(w queue.Wakeup, responders *Responders) {
 	responders.since = m.present.changes
 }
 
-// Changes returns how many times the information about the servers that announce themselves has
-// changed.
+// Changes returns how many events have occurred that may complete a call. For example, it counts
+// each server that joins or leaves.
 func (m *Membership) Changes() uint64 {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -376,8 +387,8 @@ func (m *Membership) mayMissPsrpc(receivers int) bool {
 }
 
 // KnowsAll reports whether all servers of the channel are known. This is the case if all servers
-// that announce themselves have responded to the discovery request, and no other server has
-// answered an earlier call.
+// that announce themselves have responded to the discovery request, and no other server answered
+// the previous call.
 func (m *Membership) KnowsAll() bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -404,7 +415,7 @@ func (m *Membership) waitForPsrpcLocked() bool {
 }
 
 // forgetSilentLocked forgets the servers that should have answered a call and have not. They are
-// added again when they answer a call or announce themselves.
+// added again when they announce themselves.
 func (m *Membership) forgetSilentLocked(responders *Responders) {
 	for server, presence := range m.present.servers {
 		if presence.isExpected(responders.since) && !responders.Has(server) {

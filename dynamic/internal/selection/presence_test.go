@@ -250,6 +250,42 @@ func TestPresence_LostAnnouncement(t *testing.T) {
 	})
 }
 
+// A server that has answered the previous call may announce itself while the next call is running.
+// The call waits for it all the same, because the server already served the channel.
+func TestPresence_AnnouncementOfAMember(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		m := discoveredMembership(t, "a")
+		m.Update(bus.Unknown, &watch(m).answer("a", "b").Responders)
+		call := watch(m).answer("a")
+		assert.False(t, call.isComplete())
+		m.OnPresence("b", wire.PresenceServing)
+		assert.False(t, call.isComplete())
+		assert.True(t, call.answer("b").isComplete())
+	})
+}
+
+// Servers that have responded to the discovery request and announce themselves again do not make
+// the discovery longer.
+func TestPresence_AnnouncementsOfKnownServers(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		m := discoveredMembership(t, "a", "b")
+		m.Lost()
+		assert.True(t, m.StartDiscovery(0))
+		m.OnAnswer("a", "address", 0)
+		<-time.After(quietTime / 2)
+		m.OnPresence("b", wire.PresenceServing)
+		<-time.After(quietTime / 2)
+		m.OnPresence("a", wire.PresenceServing)
+		synctest.Wait()
+		assert.False(t, m.KnowsAll(), "b has announced itself just now")
+		<-time.After(quietTime / 2)
+		synctest.Wait()
+		assert.True(t, m.KnowsAll())
+	})
+}
+
 func TestPresence_LostConnection(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

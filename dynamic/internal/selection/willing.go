@@ -11,9 +11,9 @@ import (
 const (
 	// willingTime is how long a member stays willing after its latest claim.
 	willingTime = 3 * recountInterval
-	// updateInterval is the shortest time between two updates of the willing members while many
-	// requests are sent to all servers. When a client has received its first claims, it waits for
-	// this time before the first update. If it waited for a shorter time, the few servers whose
+	// updateInterval is the shortest time between two updates of the set of willing members while
+	// many requests are sent to all servers. When a client has received its first claims, it waits
+	// for this time before the first update. If it waited for a shorter time, the few servers whose
 	// claims happened to arrive first would get all requests.
 	updateInterval = 50 * time.Millisecond
 	// othersPause is how long requests are sent to all servers after a server that is not a member
@@ -30,12 +30,14 @@ const (
 //
 // Once a second, a request still goes to all servers. Each member that claims it before the call
 // ends is willing until willingTime after the request. A member that is slow, far away or busy does
-// not, and stops being willing. It would rarely be the first available server anyway.
+// not claim it in time, and stops being willing. It would rarely be the first available server
+// anyway.
 type willingMembers struct {
 	// members is nil while requests must be sent to all servers. The slice is immutable.
 	members atomic.Pointer[[]*Member]
-	// declines is the number of requests that members have declined since one was accepted. It does
-	// not count those that were declined while requests are sent to all servers.
+	// declines is the number of requests that willing members have declined since one of them last
+	// accepted a request. It does not count requests that were declined during the pause until
+	// pausedUntil.
 	declines atomic.Int32
 
 	// Directory.mu guards the following fields.
@@ -68,9 +70,9 @@ func (m *Member) isWilling(now time.Duration) bool { return int64(now) < m.willi
 
 // OnClaims records which members have claimed a request that was sent to all servers at the time
 // asked. ChooseWilling then chooses among these. complete reports whether all servers are known to
-// be members. ask is true if a server that is not a member has made a claim, for example because it
-// was removed while it had no connection to the broker. The caller must then send a discovery
-// request to all servers.
+// be members. If ask is true, a server that is not a member has made a claim, and the caller must
+// send a discovery request to all servers. The reason is that a server may have been removed while
+// it had no connection to the broker.
 func (d *Directory) OnClaims(claims []wire.ClaimRequest, complete bool, asked, now time.Duration) (ask bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()

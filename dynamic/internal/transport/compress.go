@@ -18,8 +18,8 @@ type Compression struct {
 	// Level is a compression level of package compress/gzip. If it is gzip.NoCompression, which is
 	// zero, no frame is compressed.
 	Level int
-	// Threshold is the size, in bytes, from which on inner messages are compressed. If it is zero or
-	// negative, DefaultCompressionThreshold is used.
+	// Threshold is the minimum size, in bytes, of inner messages that are compressed. If it is zero
+	// or negative, DefaultCompressionThreshold is used.
 	Threshold int
 }
 
@@ -29,7 +29,8 @@ func (c Compression) Valid() bool {
 	return err == nil
 }
 
-// compressingBus is a bus that compresses the inner messages of the frames that it publishes.
+// compressingBus is a bus that compresses inner messages: the messages in the envelopes of the
+// frames that it publishes.
 type compressingBus struct {
 	bus.Bus
 
@@ -95,8 +96,8 @@ func (b *compressingBus) compress(frame []byte) []byte {
 	return wire.ReplaceValue(frame, envelope.Value, compressed)
 }
 
-// compress returns value as a gzip stream, which is valid until the next call. Writing to a
-// bytes.Buffer never fails.
+// compress compresses value and returns the gzip stream, which is valid until the next call. No
+// error is expected, because writing to a bytes.Buffer never fails.
 func (c *compressor) compress(value []byte) ([]byte, error) {
 	c.output.Reset()
 	c.writer.Reset(&c.output)

@@ -13,8 +13,8 @@ var errWrongKind = errors.New("the frame contains another kind of message than e
 // if the frame is malformed, of another kind, or larger than the limits allow after decompression.
 //
 // If the message was not compressed, it shares memory with frame, and expanded is 0. Otherwise,
-// expanded is the number of bytes that it keeps in memory. Decode never panics, whatever the frame
-// contains. It is safe for concurrent use.
+// expanded is the number of bytes that the decompressed message keeps in memory. Decode never
+// panics, whatever the frame contains. It is safe for concurrent use.
 func Decode[T any](
 	frame []byte, kind wire.Kind, limits Limits, parse func(value []byte) (T, error),
 ) (message T, expanded int, err error) {
@@ -46,8 +46,8 @@ func Decode[T any](
 // until the call ends.
 const maxControlSize = 64 << 10
 
-// isControl reports whether kind stands for claims, grants or cancellations. These messages contain
-// no data of the user.
+// isControl reports whether kind is the kind of claims, grants or cancellations. These messages
+// contain no data of the user.
 func isControl(kind wire.Kind) bool {
 	return kind == wire.KindClaimRequest || kind == wire.KindClaimResponse || kind == wire.KindCancel
 }
@@ -73,8 +73,8 @@ type Limits struct {
 }
 
 // Decompress returns the value of an envelope. If the value is a gzip stream, Decompress
-// decompresses it, because psrpc peers may compress large values. It returns an error if the stream
-// is corrupt or if the decompressed value is larger than the limits allow.
+// decompresses it, because peers may compress large values. It returns an error if the stream is
+// corrupt or if the decompressed value is larger than the limits allow.
 func Decompress(value []byte, limits Limits) ([]byte, error) {
 	if !wire.IsCompressed(value) {
 		return value, nil

@@ -38,8 +38,9 @@ func ClassifyError(err error) (error, errors.Reason) { //nolint:staticcheck // t
 	}
 }
 
-// WithSubscribeCode returns an error that consists of text and wraps err. err must have been
-// returned by Bus.Subscribe. The new error has the code of err, or unavailable if err has no code.
+// WithSubscribeCode returns an error that wraps err and puts text in front of its message. err must
+// have been returned by Bus.Subscribe. The new error has the code of err, or unavailable if err has
+// no code.
 func WithSubscribeCode(err error, text string) error {
 	code := errors.Unavailable
 	if coded, ok := errors.AsType[errors.Error](err); ok {

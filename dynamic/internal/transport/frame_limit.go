@@ -53,8 +53,8 @@ func (b *limitedBus) Subscribe(
 // maxShortText is the maximum number of bytes of an error's text that ShortenError keeps.
 const maxShortText = 256
 
-// ShortenError shortens the text of an error whose frame is too large for the bus. It returns the
-// beginning of text, followed by the text of tooLarge. tooLarge is the error that the bus has
+// ShortenError shortens the text of an error that is too large to be sent in a frame. It returns
+// the beginning of text, followed by the text of tooLarge. tooLarge is the error that the bus has
 // returned.
 func ShortenError(text string, tooLarge error) string {
 	return Shorten(text, maxShortText) + " (shortened: " + tooLarge.Error() + ")"

@@ -5,12 +5,13 @@ import (
 	"sync"
 
 	"github.com/dynpsrpc/dynpsrpc/bus"
+	"github.com/dynpsrpc/dynpsrpc/internal/fanout"
 )
 
 // LazySubscription is a bus subscription that is created when it is first needed, and only once.
 // Only the field ClosedErr must be set before use. Close may be called before, during or after the
-// creation. It does not wait for Subscribe: if the broker answers later, Subscribe closes the new
-// subscription.
+// creation. Close does not wait for a running call to Subscribe: if the broker answers after Close,
+// Subscribe closes the new subscription.
 type LazySubscription struct {
 	// ClosedErr is the error that Subscribe returns after Close. It must be set before first use.
 	ClosedErr error
@@ -22,9 +23,9 @@ type LazySubscription struct {
 }
 
 // Subscribe subscribes to a channel of the bus, unless the subscription already exists. ctx limits
-// how long it waits for the bus, but not the lifetime of the subscription. After an error of the
-// bus, Subscribe may be called again. If Close is called before Subscribe returns, it returns
-// ClosedErr.
+// how long Subscribe waits for the bus, but not the lifetime of the subscription. After an error of
+// the bus, Subscribe may be called again. If Close has already been called, or is called in the
+// meantime, Subscribe returns ClosedErr.
 //
 // Only one goroutine at a time may call Subscribe. The other methods are safe for concurrent use.
 func (s *LazySubscription) Subscribe(
@@ -71,6 +72,18 @@ func (s *LazySubscription) NotifyRefused(handler bus.Handler) {
 	s.mu.Unlock()
 	if ok {
 		notifier.NotifyRefused(handler)
+	}
+}
+
+// NotifyRenewed calls the method of the same name of the bus's subscription; see
+// [fanout.RenewalNotifier]. It does nothing if the subscription does not exist or has no such
+// method.
+func (s *LazySubscription) NotifyRenewed(handler func()) {
+	s.mu.Lock()
+	notifier, ok := s.subscription.(fanout.RenewalNotifier)
+	s.mu.Unlock()
+	if ok {
+		notifier.NotifyRenewed(handler)
 	}
 }
 

@@ -97,8 +97,8 @@ func withAdvice(err error) error {
 	return errors.NewErrorf(errors.FailedPrecondition, "%w: %s", err, advice)
 }
 
-// checkBuild returns an error if the plugin and the host were built differently. The error lists
-// all differences.
+// checkBuild returns an error if content is not a Go plugin, or if the plugin and the host were
+// built differently. In the latter case, the error lists all differences.
 func checkBuild(content []byte) error {
 	pluginInfo, err := buildinfo.Read(bytes.NewReader(content))
 	if err != nil {

@@ -11,8 +11,8 @@ import (
 	"syscall"
 )
 
-// guardianScript is the shell script that cleans up after a host that was killed. It reads its
-// standard input until the operating system closes it, because the host has died. It then kills the
+// guardianScript is the shell script that cleans up after a host that was killed. When the host
+// dies, the operating system closes the standard input of the script. The script then kills the
 // process group whose ID is the last line of the input. On systems with /proc, it also kills all
 // processes whose environment contains $1. Finally, it deletes the folder $2.
 const guardianScript = `

@@ -169,9 +169,9 @@ func (i *instance) supervise(p *process) {
 	}
 }
 
-// restart waits for a delay and then starts a new process. It repeats this until a process is
-// ready. It returns the process and the backoff for the next restart. If Close is called in the
-// meantime, restart returns nil.
+// restart waits for the delay backoff, with jitter, and then starts a new process. It repeats this,
+// with longer delays, until a process is ready. It returns the process and the backoff for the next
+// restart. If Close is called in the meantime, restart returns nil.
 func (i *instance) restart(backoff time.Duration) (*process, time.Duration) {
 	for {
 		delay := time.NewTimer(backoff/2 + rand.N(backoff/2+1)) //nolint:gosec // jitter is not security-sensitive

@@ -26,9 +26,9 @@ var _ plugin.Loader = (*Loader)(nil)
 // is invalid or refers to an in-process bus, which other processes cannot reach. Errors do not
 // contain any part of the URL that may belong to a password.
 //
-// A host that is killed leaves its private copies of plugins in the directory of [WithDirectory],
-// and processes that its plugins have started. NewLoader removes these copies and kills these
-// processes. It does not touch those of hosts that are still running.
+// A host that is killed may leave behind private copies of plugins, in the directory set with
+// [WithDirectory], and processes that its plugins have started. NewLoader removes these copies and,
+// on Linux, kills these processes. It does not touch those of hosts that are still running.
 func NewLoader(busURL string, opts ...Option) (*Loader, error) {
 	u, err := busurl.Parse(busURL)
 	switch {

@@ -91,8 +91,8 @@ func (o *output) logLine(stream string, line []byte) {
 	}
 }
 
-// allowLine reports whether a line may be logged. If the line starts a new one-second window,
-// dropped is the number of lines that were dropped in the previous window.
+// allowLine counts a line and reports whether the line may be logged. If the line starts a new
+// one-second window, dropped is the number of lines that were dropped in the previous window.
 func (o *output) allowLine() (allowed bool, dropped int) {
 	o.mu.Lock()
 	defer o.mu.Unlock()

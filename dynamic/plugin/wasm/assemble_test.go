@@ -9,8 +9,11 @@ import (
 // These constants are WebAssembly opcodes and block types.
 const (
 	opUnreachable  = 0x00
+	opcodeLoop     = 0x03
 	opIf           = 0x04
+	opcodeEnd      = 0x0b
 	opBranch       = 0x0c
+	opcodeCall     = 0x10
 	opCallIndirect = 0x11
 	opLocalGet     = 0x20
 	opMemoryGrow   = 0x40
@@ -21,8 +24,12 @@ const (
 	opI64Or        = 0x84
 	opI64Shl       = 0x86
 	opI64ExtendU   = 0xad
+	opcodeBulk     = 0xfc
 	blockEmpty     = 0x40
 )
+
+// header is the magic number and the version at the start of every WebAssembly module.
+const header = "\x00asm\x01\x00\x00\x00"
 
 // function describes a function that an assembled module defines.
 type function struct {
@@ -106,7 +113,7 @@ func (m *assembled) encode() []byte {
 		body := slices.Concat([]byte{0}, f.body, []byte{opcodeEnd})
 		bodies = append(bodies, slices.Concat(uleb(len(body)), body))
 	}
-	code := []byte("\x00asm\x01\x00\x00\x00")
+	code := []byte(header)
 	code = append(code, section(1, vector(types...))...)
 	code = append(code, section(2, vector(imports...))...)
 	code = append(code, section(3, vector(functions...))...)
@@ -144,6 +151,14 @@ func text(s string) []byte { return append(uleb(len(s)), s...) }
 
 func uleb(n int) []byte { return binary.AppendUvarint(nil, uint64(n)) }
 
-func i32Const(n int64) []byte { return appendVarint([]byte{opI32Const}, n) }
+// sleb encodes a number in signed LEB128.
+func sleb(n int64) (encoded []byte) {
+	for ; n < -0x40 || n >= 0x40; n >>= 7 {
+		encoded = append(encoded, byte(n&0x7f|0x80))
+	}
+	return append(encoded, byte(n&0x7f))
+}
 
-func i64Const(n int64) []byte { return appendVarint([]byte{opI64Const}, n) }
+func i32Const(n int64) []byte { return append([]byte{opI32Const}, sleb(n)...) }
+
+func i64Const(n int64) []byte { return append([]byte{opI64Const}, sleb(n)...) }

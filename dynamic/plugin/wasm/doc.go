@@ -53,12 +53,12 @@
 // # Performance
 //
 // A call takes 1 µs longer than a call to a native handler, or 2 µs longer if the module is written
-// in Go. If the handlers use messages instead of bytes, a call takes 10 µs longer, because the
+// in Go. If the handlers use messages instead of bytes, a call takes another 10 µs, because the
 // module decodes the request and encodes the response. Go code runs about ten times slower in the
-// sandbox than in the host. Code for which Go has an assembly version in the host is even slower.
-// An instance of a Go plugin takes 5 ms to start and uses 3 MB of memory. Compiling a Go plugin
-// takes about a second; use [WithCacheDir] to keep the compiled code for the next process. The
-// smallest Go plugin is 2.8 MB in size, or 6.5 MB if it links protobuf.
+// sandbox than in the host. Code that Go implements in assembly in the host, such as hash
+// functions, is even slower. An instance of a Go plugin takes 5 ms to start and uses 3 MB of
+// memory. Compiling a Go plugin takes about a second; use [WithCacheDir] to keep the compiled code
+// for the next process. The smallest Go plugin is 2.8 MB in size, or 6.5 MB if it links protobuf.
 //
 // # Testing
 //

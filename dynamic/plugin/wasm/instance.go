@@ -46,7 +46,7 @@ type instance struct {
 	stack [4]uint64
 }
 
-// instanceKey is the context key of the instance in which a call to the module runs.
+// instanceKey is the context key under which host functions find the instance that called them.
 type instanceKey struct{}
 
 // begin prepares the instance for a request: it clears the state of the previous request and
@@ -171,8 +171,8 @@ func (in *instance) readResult(packed uint64) ([]byte, error) {
 }
 
 // newFault returns a fault for err, which is the error that stopped the module. It checks the
-// context and the memory limit first: a module may have stopped because its deadline had passed or
-// its memory was exhausted, and err does not show that.
+// context and the memory limit first. If the request was canceled or the memory was exhausted, err
+// does not show that.
 func (in *instance) newFault(ctx context.Context, err error) *fault {
 	var exit *sys.ExitError
 	switch {

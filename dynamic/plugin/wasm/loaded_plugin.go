@@ -15,6 +15,7 @@ import (
 
 	"github.com/dynpsrpc/dynpsrpc/dynamic"
 	"github.com/dynpsrpc/dynpsrpc/dynamic/plugin"
+	"github.com/dynpsrpc/dynpsrpc/dynamic/plugin/wasm/internal/metering"
 	"github.com/dynpsrpc/dynpsrpc/errors"
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
@@ -72,7 +73,7 @@ func (p *loadedPlugin) instantiateHostModules(ctx context.Context, source *plugi
 		NewFunctionBuilder().
 		WithGoFunction(api.GoFunc(hostClock), nil, []api.ValueType{i64}).Export("clock").
 		NewFunctionBuilder().
-		WithGoModuleFunction(api.GoModuleFunc(onMeterPoint), nil, nil).Export(meterPointExport).
+		WithGoModuleFunction(api.GoModuleFunc(metering.Check), nil, nil).Export(metering.ExportName).
 		Instantiate(ctx)
 	if err != nil {
 		return fmt.Errorf("cannot instantiate host module %s: %w", hostModuleName, err)
@@ -85,10 +86,10 @@ func (p *loadedPlugin) instantiateHostModules(ctx context.Context, source *plugi
 	return nil
 }
 
-// compileModule adds metering to a module and compiles it. It uses at least two compilation
+// compileModule adds a meter to a module and compiles it. It uses at least two compilation
 // workers, because wazero ignores ctx if there is only one.
 func compileModule(ctx context.Context, wasm wazero.Runtime, content []byte) (wazero.CompiledModule, error) {
-	instrumented, err := instrument(content)
+	instrumented, err := metering.Instrument(content, hostModuleName)
 	if err != nil {
 		return nil, err
 	}
@@ -160,7 +161,7 @@ func (p *loadedPlugin) bindServices(services []*registry.Service, served []strin
 		}
 		result = append(result, plugin.Service{
 			Descriptor: service.Descriptor(), Handlers: handlers,
-			Options: []dynamic.RegisterOption{dynamic.WithWireName(service.WireName())},
+			Options: []dynamic.ServiceOption{dynamic.WithWireName(service.WireName())},
 		})
 	}
 	for _, method := range served {

@@ -14,8 +14,8 @@ import (
 const maxCodeLength = 64
 
 // decodeError decodes an error that a handler returned. The encoding is a sequence of parts: the
-// code, the text, and the type URL and value of each detail. Each part is preceded by its length in
-// four bytes. If the encoding is malformed, decodeError returns a fault.
+// code, the text, and the type URL and value of each detail. Each part is preceded by its length, a
+// little-endian number of four bytes. If the encoding is malformed, decodeError returns a fault.
 func decodeError(encoded []byte) error {
 	var parts [][]byte
 	for len(encoded) > 0 {

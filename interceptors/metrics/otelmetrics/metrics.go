@@ -39,8 +39,8 @@ func New(provider metric.MeterProvider) *Metrics {
 func (m *Metrics) Observe(ctx context.Context, instrument *metrics.Instrument, value float64, labels ...string) {
 	record, known := m.records.Load(instrument)
 	if !known {
-		// Two goroutines may create the same instrument. This is harmless, because the meter
-		// returns identical instruments.
+		// Two goroutines may create the same instrument at the same time. This is harmless, because
+		// the meter returns identical instruments.
 		record, _ = m.records.LoadOrStore(instrument, m.newRecord(instrument))
 	}
 	record.(recordFunc)(ctx, value, attributes(instrument, labels))
@@ -110,8 +110,8 @@ func (m *Metrics) Watch(sources ...metrics.Source) (stop func(), err error) {
 	registration, err := m.meter.RegisterCallback(func(_ context.Context, observer metric.Observer) error {
 		for _, source := range sources {
 			source(func(instrument *metrics.Instrument, value float64, labels ...string) {
-				// If no source reported the instrument when Watch was called, the instrument has no
-				// observable.
+				// An instrument that no source reported when Watch was called has no observable.
+				// Its values cannot be exported.
 				if observable := observables[instrument]; observable != nil {
 					observer.ObserveFloat64(observable, value, attributes(instrument, labels))
 				}

@@ -14,7 +14,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/bus"
 	"github.com/dynpsrpc/dynpsrpc/interceptors/metrics"
 	"github.com/dynpsrpc/dynpsrpc/interceptors/metrics/otelmetrics"
-	"github.com/dynpsrpc/dynpsrpc/tests/allkinds"
+	"github.com/dynpsrpc/dynpsrpc/tests/testkit/kinds"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -37,10 +37,10 @@ func TestMetrics_Collected(t *testing.T) {
 	t.Parallel()
 	reader := metric.NewManualReader()
 	m := otelmetrics.New(metric.NewMeterProvider(metric.WithReader(reader)))
-	w := allkinds.New(t, metrics.New(m), metrics.New(m))
-	_, err := w.Call(t.Context(), allkinds.One, "hi")
+	w := kinds.New(t, metrics.New(m), metrics.New(m))
+	_, err := w.Call(t.Context(), kinds.One, "hi")
 	require.NoError(t, err)
-	_, err = w.Call(t.Context(), allkinds.One, "fail")
+	_, err = w.Call(t.Context(), kinds.One, "fail")
 	require.Error(t, err)
 	_, err = w.CallEvery(t.Context(), "hi")
 	require.NoError(t, err)

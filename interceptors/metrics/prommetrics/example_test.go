@@ -58,7 +58,7 @@ func Example() {
 }
 
 // hello makes one call, with the given option on the server and on the conn.
-func hello(option dynamic.CommonOption) {
+func hello(option dynamic.Option) {
 	b, reg := bus.NewLocal(), registry.New()
 	defer b.Close()
 	check(reg.ParseProto(fstest.MapFS{"greeter.proto": {Data: []byte(source)}}, "greeter.proto"))

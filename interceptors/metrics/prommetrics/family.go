@@ -20,8 +20,8 @@ type family struct {
 	from origin
 	// accepted maps the keys of an instrument to whether Prometheus accepts the instrument.
 	accepted map[string]bool
-	// vectors contains the vectors of the family. The map keys are the sorted, joined keys of the
-	// vectors.
+	// vectors contains the vectors of the family. The map key of a vector consists of its attribute
+	// keys, sorted and joined.
 	vectors map[string]keyedVector
 }
 
@@ -44,7 +44,7 @@ func (f *family) vector(instrument *metrics.Instrument, buckets []float64) vecto
 	}
 	if !slices.Equal(v.keys, instrument.Keys) {
 		// The instrument has the same keys as the vector, but in a different order. The vector
-		// would therefore assign its labels to the wrong keys.
+		// would therefore assign the instrument's labels to the wrong keys.
 		return refusing{}
 	}
 	return v.vector
@@ -90,9 +90,9 @@ func (m *Metrics) familyLocked(instrument *metrics.Instrument, from origin) *fam
 // histogramSuffixes are the suffixes of the metrics that Prometheus derives from a histogram.
 var histogramSuffixes = []string{"_bucket", "_count", "_sum"}
 
-// collidesLocked reports whether a new family would have a metric with the same name as one of
-// another family. This can happen if one of the two families is a histogram. The caller must hold
-// m.mu.
+// collidesLocked reports whether a metric of a new family would have the same name as a metric of
+// another family. This can happen because a histogram has several metrics, with the suffixes in
+// histogramSuffixes. The caller must hold m.mu.
 func (m *Metrics) collidesLocked(name string, kind metrics.Kind) bool {
 	for _, suffix := range histogramSuffixes {
 		base, cut := strings.CutSuffix(name, suffix)

@@ -42,8 +42,8 @@ func WithBuckets(instrument string, boundaries ...float64) Option {
 // registerer, New returns the same Metrics again.
 //
 // If bucket bounds are not in increasing order, New returns an error with the code
-// invalid_argument. If they differ from the bounds of the Metrics that is already registered, the
-// code is failed_precondition. If the registration fails, New returns the error of the registerer.
+// invalid_argument. If a Metrics with other bounds is already registered, the code is
+// failed_precondition. If the registration fails, New returns the error of the registerer.
 func New(registerer prometheus.Registerer, opts ...Option) (*Metrics, error) {
 	m := &Metrics{
 		buckets: map[string][]float64{}, refused: newRefused(),
@@ -66,8 +66,9 @@ func New(registerer prometheus.Registerer, opts ...Option) (*Metrics, error) {
 }
 
 // maxIdentities is the maximum number of names that register tries for an [identity]. Several
-// registerers may wrap the same registry and add labels with different names. Each of them then
-// needs an identity with a different name.
+// registerers may add different labels to the metrics of one registry. Each of them then needs an
+// identity with a different name, because a registry requires the same label names for all metrics
+// with the same name.
 const maxIdentities = 100
 
 // register registers m, or returns the Metrics that is already registered.
@@ -129,8 +130,8 @@ func (i identity) Describe(ch chan<- *prometheus.Desc) { ch <- i.desc }
 func (identity) Collect(chan<- prometheus.Metric) {}
 
 // Watch exports the values reported by sources until stop is called. Each source is called on every
-// collection. If two sources report the same instrument and labels, only the value of the earlier
-// source is exported. Nil sources are ignored.
+// collection. If two sources report the same instrument and labels, only the value of the source
+// that was passed first is exported. Nil sources are ignored.
 func (m *Metrics) Watch(sources ...metrics.Source) (stop func()) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

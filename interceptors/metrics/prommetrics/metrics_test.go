@@ -15,7 +15,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/dynamic"
 	"github.com/dynpsrpc/dynpsrpc/interceptors/metrics"
 	"github.com/dynpsrpc/dynpsrpc/interceptors/metrics/prommetrics"
-	"github.com/dynpsrpc/dynpsrpc/tests/allkinds"
+	"github.com/dynpsrpc/dynpsrpc/tests/testkit/kinds"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -46,8 +46,8 @@ func requirePage(t testing.TB, registry *prometheus.Registry, want string, names
 func TestMetrics_Page(t *testing.T) {
 	t.Parallel()
 	m, registry := newMetrics(t, prommetrics.WithBuckets("rpc.client.response.size", 2, 4, 8))
-	w := allkinds.New(t, metrics.New(m), metrics.New(m, metrics.WithTopics()))
-	_, err := w.Call(t.Context(), allkinds.Region, "hi", dynamic.WithTopic("eu"))
+	w := kinds.New(t, metrics.New(m), metrics.New(m, metrics.WithTopics()))
+	_, err := w.Call(t.Context(), kinds.Region, "hi", dynamic.WithTopic("eu"))
 	require.NoError(t, err)
 	_, err = w.CallEvery(t.Context(), "fail")
 	require.NoError(t, err)

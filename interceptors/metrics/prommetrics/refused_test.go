@@ -20,7 +20,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 	"github.com/dynpsrpc/dynpsrpc/interceptors/metrics"
 	"github.com/dynpsrpc/dynpsrpc/interceptors/metrics/prommetrics"
-	"github.com/dynpsrpc/dynpsrpc/tests/allkinds"
+	"github.com/dynpsrpc/dynpsrpc/tests/testkit/kinds"
 )
 
 func TestNew_TwiceOnOneRegisterer(t *testing.T) {
@@ -57,7 +57,7 @@ func TestNew_TwiceOnOneRegisterer(t *testing.T) {
 	require.NoError(t, err)
 	assert.NotSame(t, m, prefixed)
 	for _, observer := range []metrics.Observer{m, labelled, other, prefixed} {
-		w := allkinds.New(t, metrics.New(observer), metrics.New(observer))
+		w := kinds.New(t, metrics.New(observer), metrics.New(observer))
 		_, err = w.CallEvery(t.Context(), "hi")
 		require.NoError(t, err)
 	}

@@ -83,8 +83,8 @@ func run(ctx context.Context, out io.Writer, url string) error {
 }
 
 // callWith calls all methods with the named library and prints which servers have answered. It
-// repeats the call of Sell until both servers have answered. Quote is answered by the server with
-// the higher affinity, and Chat by either server.
+// repeats the call of Sell until both servers have answered. It calls Quote once, which the server
+// with the higher affinity answers, and opens Chat once, which either server may answer.
 func callWith(ctx context.Context, out io.Writer, library string, c shopClient) error {
 	const maxCalls = 10_000
 	servers := make(map[string]bool)

@@ -36,6 +36,9 @@ type App struct {
 	Terminal bool
 	// GivenBus is used instead of the bus of the settings, unless it is nil. Close does not close it.
 	GivenBus bus.Bus
+	// ConnOptions are used for the conn, after those of the settings. They must be set before Conn is
+	// first called.
+	ConnOptions []dynamic.ConnOption
 	// Flags contains the values of the common flags.
 	Flags Flags
 
@@ -90,8 +93,8 @@ func (a *App) Registry() *registry.Registry {
 	return a.registry
 }
 
-// Bus returns the bus of the settings. If the broker is out of reach, the exit code of the error is
-// [ExitUnreachable].
+// Bus returns GivenBus or the bus that the settings name, which the first call opens. If the broker
+// is out of reach, the exit code of the error is [ExitUnreachable].
 func (a *App) Bus(ctx context.Context) (bus.Bus, error) {
 	if a.GivenBus != nil {
 		return a.GivenBus, nil
@@ -124,12 +127,12 @@ func (a *App) Bus(ctx context.Context) (bus.Bus, error) {
 	return b, nil
 }
 
-// upStart is how long to retry opening the bus of psrpc up, which may have been started a moment
-// ago.
+// upStart is how long to keep trying to open the bus of the command "psrpc up", which may have just
+// been started.
 const upStart = 2 * time.Second
 
-// open opens the bus at url. isUp means that this is the bus of psrpc up. If that bus cannot be
-// reached yet, open tries again for upStart.
+// open opens the bus at url. isUp reports whether this is the bus of the command "psrpc up". If
+// that bus cannot be reached yet, open tries again for upStart.
 func (a *App) open(ctx context.Context, url string, isUp bool) (bus.Bus, error) {
 	ticker := time.NewTicker(50 * time.Millisecond)
 	defer ticker.Stop()
@@ -160,7 +163,8 @@ func (a *App) Conn(ctx context.Context) (*dynamic.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	conn, err := dynamic.NewConn(b, a.Registry(), dynamic.WithClientTimeout(settings.Timeout), dynamic.WithLogger(a.Logger()))
+	options := []dynamic.ConnOption{dynamic.WithClientTimeout(settings.Timeout), dynamic.WithLogger(a.Logger())}
+	conn, err := dynamic.NewConn(b, a.Registry(), append(options, a.ConnOptions...)...)
 	if err != nil {
 		return nil, err
 	}
@@ -184,6 +188,10 @@ func (a *App) LogLevel() *slog.LevelVar {
 	}
 	return a.level
 }
+
+// AccessLogger returns a logger of requests. It writes lines of JSON to the standard error, also
+// with -q.
+func (a *App) AccessLogger() *slog.Logger { return slog.New(slog.NewJSONHandler(a.lockedErr(), nil)) }
 
 // Logger returns the logger of the bus, the conn and the registry. It writes warnings to the
 // standard error. With -v, it also writes information, and with -q, only errors.

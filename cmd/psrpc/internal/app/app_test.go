@@ -15,6 +15,7 @@ import (
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"github.com/dynpsrpc/dynpsrpc/cmd/psrpc/internal/app"
+	"github.com/dynpsrpc/dynpsrpc/cmd/psrpc/internal/contexts"
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
@@ -28,8 +29,11 @@ contexts:
     timeout: 7s
     proto: [protos/a.proto]
     import: [/protos]
+    redact: [acme.secret]
   prod:
     bus: redis://:${PASS}@prod:6379
+    readonly: true
+    redact: [acme.secret]
     metadata: {authorization: "${PASS}"}
 `
 
@@ -86,6 +90,43 @@ func TestSettings_FlagsBeforeEnvironmentBeforeContext(t *testing.T) {
 	a.Flags.Context = "prod"
 	_, err = a.Settings()
 	assert.ErrorContains(t, err, "PASS is not set")
+}
+
+// What a context says about its own bus must not reach another one, above all the metadata, which
+// may contain secrets.
+func TestSettings_BusTakesOnlyRedactFromTheContext(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		env   map[string]string
+		flags app.Flags
+	}{
+		"flag":                 {map[string]string{"PSRPC_CONTEXT": "prod"}, app.Flags{Bus: "nats://other"}},
+		"flag beside flag":     {nil, app.Flags{Context: "prod", Bus: "nats://other"}},
+		"same bus":             {map[string]string{"PSRPC_CONTEXT": "dev"}, app.Flags{Bus: "nats://dev:4222"}},
+		"environment":          {map[string]string{"PSRPC_CONTEXT": "prod", "PSRPC_BUS": "nats://other"}, app.Flags{}},
+		"flags are still used": {map[string]string{"PSRPC_CONTEXT": "prod"}, app.Flags{Bus: "nats://other", Prefix: "own.", Timeout: time.Second}},
+	} {
+		a, _, _ := newApp(t, test.env)
+		a.Flags = test.flags
+		settings, err := a.Settings() // PASS is not set, so this fails if the secrets of prod are read
+		require.NoError(t, err, name)
+		want := contexts.Context{Bus: settings.Bus, Prefix: test.flags.Prefix, Timeout: app.DefaultTimeout, Redact: []string{"acme.secret"}}
+		if test.flags.Timeout > 0 {
+			want.Timeout = test.flags.Timeout
+		}
+		assert.Equal(t, &want, settings, name)
+	}
+
+	a, _, stderr := newApp(t, nil)
+	a.Flags = app.Flags{Context: "prod", Bus: "nats://other"}
+	_, err := a.Settings()
+	require.NoError(t, err)
+	assert.Contains(t, stderr.String(), "nothing of --context prod")
+
+	a, _, _ = newApp(t, nil)
+	a.Flags = app.Flags{Context: "missing", Bus: "nats://other"}
+	_, err = a.Settings()
+	assert.Equal(t, app.ExitUsage, app.CodeOf(err))
 }
 
 func TestSettings_DefaultIsTheBusOfUp(t *testing.T) {

@@ -9,8 +9,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// Exit codes of the command line. A call that a server has answered with an error ends with
-// ExitRPC plus the gRPC code of the error.
+// Exit codes of the command line. The exit code of a failed call is ExitRPC plus its gRPC code,
+// unless no server listens or the bus is down.
 const (
 	// ExitFailed means that the tool itself has failed, for example because a file is missing.
 	ExitFailed = 1
@@ -18,9 +18,10 @@ const (
 	ExitUsage = 2
 	// ExitUnreachable means that the bus is out of reach.
 	ExitUnreachable = 3
-	// ExitNobody means that nobody listens, or that nothing was found.
+	// ExitNobody means that no server listens, or that nothing was found.
 	ExitNobody = 4
-	// ExitUnwanted means that the outcome is not as wanted, for example that a service is unhealthy.
+	// ExitUnwanted means that the verb has found a problem, for example that a service is
+	// unhealthy.
 	ExitUnwanted = 5
 	// ExitRPC is added to the gRPC code of a failed call: 69 means not found.
 	ExitRPC = 64
@@ -84,8 +85,8 @@ func RPC(err error) error {
 	return err
 }
 
-// Answered is like [RPC], but also records which server has answered with the error and how long it
-// took, unless the error already says so.
+// Answered is like [RPC], but also records which server has answered with the error, and how long
+// that took.
 func Answered(err error, server string, took time.Duration) error {
 	exit := RPC(err)
 	coded, ok := errors.AsType[*exitError](exit)

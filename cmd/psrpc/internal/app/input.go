@@ -14,7 +14,8 @@ type input struct {
 	in  io.Reader
 }
 
-// Read implements io.Reader. If ctx ends first, the goroutine that reads ends with the process.
+// Read implements io.Reader. If ctx ends first, the goroutine that reads may stay blocked until the
+// process ends.
 func (i input) Read(p []byte) (int, error) {
 	type result struct {
 		read []byte

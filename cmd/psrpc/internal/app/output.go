@@ -16,13 +16,13 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// Format is a format of the output.
+// Format is an output format, as set with the flag --output.
 type Format string
 
 const (
 	// FormatTable is text for people. It is the default.
 	FormatTable Format = "table"
-	// FormatJSON is one JSON document a line.
+	// FormatJSON is one JSON document per line.
 	FormatJSON Format = "json"
 	// FormatWide is FormatTable with more columns.
 	FormatWide Format = "wide"
@@ -37,7 +37,7 @@ var (
 	colors  = []string{colorAuto, colorAlways, colorNever}
 )
 
-// output makes sure that the goroutines of a verb write one at a time.
+// output lets only one goroutine of a verb write at a time.
 type output struct{ mu sync.Mutex }
 
 // Format returns the format of the output.
@@ -87,8 +87,8 @@ func marshalLine(v any) ([]byte, error) {
 	return escapeControls(line.Bytes()), err
 }
 
-// escapeControls escapes the characters in JSON that control a terminal. Encoders escape only those
-// below 0x20, but some terminals also obey those from 0x7f to 0x9f, and the text may come from a peer.
+// escapeControls escapes the control characters from 0x7f to 0x9f in JSON. Encoders escape only
+// those below 0x20, but some terminals also obey the others. The text may come from a peer.
 func escapeControls(encoded []byte) []byte {
 	if !bytes.ContainsFunc(encoded, isHighControl) {
 		return encoded
@@ -125,9 +125,9 @@ func compactJSON(encoded []byte) json.RawMessage {
 	return compact.Bytes()
 }
 
-// Table writes rows in columns below their headers. In the format name, it writes only the first
-// column of the rows. Characters that control a terminal are removed from the cells, because their
-// text may come from a peer.
+// Table writes rows in columns below their headers. With -o name, it writes only the first column
+// of the rows. Characters that control a terminal are removed from the cells, because their text
+// may come from a peer.
 func (a *App) Table(headers []string, rows [][]string) error {
 	if a.Format() == FormatName {
 		var names strings.Builder
@@ -242,8 +242,8 @@ func (a *App) write(text string) error {
 	return err
 }
 
-// writeErr writes text to the standard error. An error of the write is ignored, because it could
-// not be shown anywhere.
+// writeErr writes text to the standard error. A write error is ignored, because there is nowhere to
+// report it.
 func (a *App) writeErr(text string) { _, _ = io.WriteString(a.lockedErr(), text) }
 
 // lockedErr returns a writer to the standard error that several goroutines may use.

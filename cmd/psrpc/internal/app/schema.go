@@ -15,8 +15,8 @@ func (a *App) AddDigest(command *cobra.Command) {
 	command.Flags().StringVar(&a.Flags.Digest, "digest", "", "version of the service to use, if its servers have several: the first digits of its digest")
 }
 
-// Schema returns the chain of places in which schemas are looked for: the files of the settings,
-// the servers, and the cache.
+// Schema returns the chain of places in which schemas are looked for: the files that the settings
+// name, the servers, and the cache.
 func (a *App) Schema() (*schema.Chain, error) {
 	if a.schema != nil {
 		return a.schema, nil
@@ -32,8 +32,8 @@ func (a *App) Schema() (*schema.Chain, error) {
 	return a.schema, nil
 }
 
-// Method returns the method with the given name, or with any end of it that only one method has.
-// After that, the registry of the conn contains the method.
+// Method finds a method by its name and adds it to the registry of the conn. The end of a full name
+// suffices if only one method has it.
 func (a *App) Method(ctx context.Context, name string) (*registry.Method, error) {
 	chain, err := a.Schema()
 	if err != nil {
@@ -43,8 +43,8 @@ func (a *App) Method(ctx context.Context, name string) (*registry.Method, error)
 	return method, schemaError(err)
 }
 
-// Service returns the service with the given name, or with any end of it that only one service has.
-// After that, the registry of the conn contains the service.
+// Service finds a service by its name and adds it to the registry of the conn. The end of a full
+// name suffices if only one service has it.
 func (a *App) Service(ctx context.Context, name string) (*registry.Service, error) {
 	chain, err := a.Schema()
 	if err != nil {

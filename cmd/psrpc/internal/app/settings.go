@@ -14,7 +14,8 @@ import (
 )
 
 const (
-	// DefaultBus is the bus that is used if no other one is given. The verb up listens there.
+	// DefaultBus is the bus that is used if no other one is given. The command "psrpc up" starts
+	// it.
 	DefaultBus = "nats://127.0.0.1:8322"
 	// DefaultMonitor is the monitoring endpoint of DefaultBus.
 	DefaultMonitor = "http://127.0.0.1:8323"
@@ -25,6 +26,9 @@ const (
 // Settings returns the settings of this run. A flag takes precedence over the environment, and the
 // environment over the context. If a context is named by a flag, it takes precedence over the
 // environment, too.
+//
+// If a flag or the environment names the bus, only Redact is taken from the context. All else that
+// the context has, such as metadata with a token, is for the bus of the context alone.
 func (a *App) Settings() (*contexts.Context, error) {
 	if a.settings != nil {
 		return a.settings, nil
@@ -33,20 +37,29 @@ func (a *App) Settings() (*contexts.Context, error) {
 	if err != nil {
 		return nil, err
 	}
-	name := firstNonEmpty(a.Flags.Context, a.Env("PSRPC_CONTEXT"))
-	settings, err := config.Resolve(name, a.Env)
+	name := firstNonEmpty(a.Flags.Context, a.Env("PSRPC_CONTEXT"), config.Current)
+	bus := a.Flags.Bus
+	if bus == "" && a.Flags.Context == "" {
+		bus = a.Env("PSRPC_BUS")
+	}
+	settings := &contexts.Context{}
+	switch {
+	case name == "":
+	case bus != "":
+		// The secrets of the context are not needed, so Find suffices.
+		var unused contexts.Context
+		unused, err = config.Find(name)
+		settings.Redact = unused.Redact
+	default:
+		settings, err = config.Resolve(name, a.Env)
+	}
+	if errors.Is(err, contexts.ErrNotFound) {
+		return nil, Hint(Exit(ExitUsage, err), "psrpc context ls lists the contexts")
+	}
 	if err != nil {
-		if errors.Is(err, contexts.ErrNotFound) {
-			return nil, Hint(Exit(ExitUsage, err), "psrpc context ls lists the contexts")
-		}
 		return nil, err
 	}
-	if fromEnv := a.Env("PSRPC_BUS"); fromEnv != "" && a.Flags.Context == "" && fromEnv != settings.Bus {
-		settings.Bus, settings.Monitor = fromEnv, ""
-	}
-	if a.Flags.Bus != "" && a.Flags.Bus != settings.Bus {
-		settings.Bus, settings.Monitor = a.Flags.Bus, "" // that monitor belongs to another bus
-	}
+	settings.Bus = firstNonEmpty(bus, settings.Bus)
 	if settings.Bus == "" {
 		settings.Bus, settings.Monitor = DefaultBus, DefaultMonitor
 	}
@@ -63,6 +76,9 @@ func (a *App) Settings() (*contexts.Context, error) {
 	if settings.Timeout == 0 {
 		settings.Timeout = DefaultTimeout
 	}
+	if a.Flags.Bus != "" && a.Flags.Context != "" {
+		a.Warnf("--bus names another bus, for which nothing of --context %s is used but redact", a.Flags.Context)
+	}
 	if contexts.HasPassword(a.Flags.Bus) {
 		a.Warnf("other users of this machine can see the password in --bus: use PSRPC_BUS or psrpc context add")
 	}
@@ -70,8 +86,8 @@ func (a *App) Settings() (*contexts.Context, error) {
 	return settings, nil
 }
 
-// schemes contains the schemes of bus URLs that have a driver. A longer scheme such as
-// redis-cluster begins with one of them.
+// schemes contains the schemes of bus URLs that have a driver. checkScheme also accepts longer
+// schemes that begin with one of them, such as redis-cluster.
 var schemes = []string{"redis", "rediss", "valkey", "valkeys", "unix", "nats", "tls", "local"}
 
 // checkScheme returns an error if the URL of a bus has a scheme without a driver.
@@ -133,9 +149,10 @@ func (a *App) CacheDir() string {
 	return below(a.userDirectory("XDG_CACHE_HOME", "LocalAppData", ".cache"), "psrpc", "descriptors")
 }
 
-// userDirectory returns the directory that the environment variable xdg names, or the usual one. It
-// returns "" if there is no home directory, because the files of the current directory may be those
-// of others.
+// userDirectory returns the directory in the environment variable xdg. If that is not set, it
+// returns the one in the variable windows or, on other systems, the directory home below $HOME. If
+// these are not set either, it returns "". It does not fall back to the current directory, whose
+// files may belong to other users.
 func (a *App) userDirectory(xdg, windows, home string) string {
 	if directory := a.Env(xdg); directory != "" {
 		return directory

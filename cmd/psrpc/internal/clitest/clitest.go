@@ -23,13 +23,14 @@ type Env struct {
 	Bus bus.Bus
 	// Vars contains environment variables. If HOME is not among them, it is an empty directory.
 	Vars map[string]string
-	// Context ends a run early, as a signal does. If it is nil, the context of the test is used.
+	// Context interrupts the run when it is canceled, as a signal does. If it is nil, the context
+	// of the test is used.
 	Context context.Context //nolint:containedctx // an optional argument of Run
 	// Now returns the current time. If it is nil, time.Now is used.
 	Now func() time.Time
 	// Stdin is the standard input. If it is nil, the standard input is the argument of Run.
 	Stdin io.Reader
-	// Terminal makes the standard output a terminal.
+	// Terminal makes the run treat the standard output as a terminal.
 	Terminal bool
 	// OnOutput is called during the run with each text that is written to the standard output or
 	// the standard error. It may be nil. The result contains the texts in any case.

@@ -20,7 +20,7 @@ import (
 // ErrNotFound is wrapped by the errors about contexts that do not exist.
 var ErrNotFound = errors.NewErrorf(errors.NotFound, "not found")
 
-// Context is a set of settings. An empty field means that the setting is not made.
+// Context is a set of settings. An empty field leaves the setting at its default.
 type Context struct {
 	// Name is the name of the context. It is empty for settings that are not from a context.
 	Name string `yaml:"-"`
@@ -30,8 +30,8 @@ type Context struct {
 	Prefix string `yaml:"prefix,omitempty"`
 	// Monitor is the URL of the monitoring endpoint of a NATS server.
 	Monitor string `yaml:"monitor,omitempty"`
-	// Proto, Import and DescriptorSet name the files with the schema; relative paths start from the
-	// directory of the configuration file.
+	// Proto and DescriptorSet name the files with the schema. Import names the directories for the
+	// imports of Proto. Relative paths are relative to the directory of the configuration file.
 	Proto         []string `yaml:"proto,omitempty"`
 	Import        []string `yaml:"import,omitempty"`
 	DescriptorSet []string `yaml:"descriptor_set,omitempty"`
@@ -57,7 +57,8 @@ type Config struct {
 }
 
 // Load reads the configuration file. If there is none, or if path is empty, the configuration is
-// empty. The file may contain secrets, so Load fails if anyone but the owner can read or write it.
+// empty. The file may contain secrets. Except on Windows, Load therefore fails if its mode gives
+// others any permission.
 func Load(path string) (*Config, error) {
 	config := &Config{path: path}
 	if path == "" {
@@ -118,8 +119,8 @@ func (c *Config) Save() error {
 // Names returns the names of the contexts in sorted order.
 func (c *Config) Names() []string { return slices.Sorted(maps.Keys(c.Contexts)) }
 
-// Find returns the context with the given name, as it is in the file. If there is none, the error
-// wraps [ErrNotFound] and suggests a similar name.
+// Find returns the context with the given name. References to secrets remain as they are in the
+// file. If there is none, the error wraps [ErrNotFound] and suggests a similar name.
 func (c *Config) Find(name string) (Context, error) {
 	context, ok := c.Contexts[name]
 	if !ok {
@@ -130,7 +131,8 @@ func (c *Config) Find(name string) (Context, error) {
 }
 
 // Resolve returns a copy of the context with the given name, in which references to secrets are
-// replaced by the secrets. If name is empty, it is the current context, or an empty one.
+// replaced by the secrets. Relative paths are made absolute. If name is empty, Resolve uses the
+// current context, or an empty one if there is none.
 func (c *Config) Resolve(name string, env func(string) string) (*Context, error) {
 	if name == "" {
 		name = c.Current

@@ -22,8 +22,7 @@ var variable = regexp.MustCompile(`\$\{([A-Za-z_][A-Za-z0-9_]*)\}`)
 
 // Expand replaces the references in a value of the configuration file. The prefixes file: and cmd:
 // stand for the content of a file and the output of a command, without the line break at the end.
-// In other values, variables are replaced as by [ExpandVariables]. The errors never contain a
-// secret.
+// Other values are passed to [ExpandVariables]. The errors never contain a secret.
 func Expand(value string, env func(string) string) (string, error) {
 	if path, ok := strings.CutPrefix(value, "file:"); ok {
 		return ReadSecret(path)
@@ -60,8 +59,8 @@ func ExpandVariables(value string, env func(string) string) (string, error) {
 	return expanded, nil
 }
 
-// output runs a command line that the user has configured, and returns what it prints. The words of
-// the command line are separated by spaces; no shell runs.
+// output runs a command line that the user has configured, and returns what it prints. It splits
+// the command line at spaces and does not use a shell.
 func output(commandLine string) (string, error) {
 	words := strings.Fields(commandLine)
 	if len(words) == 0 {
@@ -119,7 +118,8 @@ func RedactURL(busURL string) string {
 }
 
 // redactUser hides the password in user:password. On NATS, a user without a password is a token, so
-// it is hidden, too. A name with an at sign or a comma contains the user of another host.
+// it is hidden, too. A name with an at sign or a comma is hidden, because it contains the user of
+// another host.
 func redactUser(scheme, user string) string {
 	name, password, hasPassword := strings.Cut(user, ":")
 	switch {
@@ -145,13 +145,14 @@ func redactQuery(query string) string {
 	return strings.Join(parameters, "&")
 }
 
-// Hosts returns the URL of a bus without user, password and parameters. Of a list of hosts, it
-// leaves out those before the last user.
+// Hosts returns the URL of a bus without user, password and parameters. In a list of hosts, it
+// leaves out those before the last user. If a part of a password could remain, it returns "the
+// bus".
 func Hosts(busURL string) string {
 	scheme, rest, found := strings.Cut(busURL, "://")
 	rest, query, _ := strings.Cut(rest, "?")
 	if !found || strings.Contains(query, "@") || strings.Contains(rest, "#") {
-		return "the bus" // a part of a password may be anywhere
+		return "the bus" // a password may have been split, so no part of the URL is safe to show
 	}
 	return scheme + "://" + rest[strings.LastIndexByte(rest, '@')+1:]
 }

@@ -28,8 +28,8 @@ import (
 //go:embed greeter.proto
 var protos embed.FS
 
-// regions are given to the servers in turn. The region of a server is its label region and its
-// topic of the method In.
+// regions are given to the servers in turn. A server has its region as the label "region", and
+// serves the method In for the topic with the name of its region.
 var regions = []string{"eu", "us", "asia"}
 
 // newsInterval is the time between two updates of the method News.

@@ -17,18 +17,18 @@ const (
 	// roundTripWarning is the round-trip time to the broker above which calls are slow, because
 	// each call sends two to four messages through the broker.
 	roundTripWarning = 25 * time.Millisecond
-	// memoryShare is the used share of Redis's maxmemory from which on the check warns.
+	// memoryShare is the used share of Redis's maxmemory above which the check warns.
 	memoryShare = 0.9
-	// backlogShare is how much of the output buffer limit may wait for one subscriber, as a share
-	// of the limit.
+	// backlogShare is the share of the output buffer limit above which the backlog of one
+	// subscriber is reported.
 	backlogShare = 0.5
-	// natsBacklog is the number of bytes waiting for one subscriber from which on the check warns.
-	// A NATS server closes a connection at 64 MiB unless configured otherwise.
+	// natsBacklog is the number of bytes waiting for one subscriber above which the check warns. A
+	// NATS server closes a connection at 64 MiB unless configured otherwise.
 	natsBacklog = 16 << 20
 	// usualMaxPayload is the default of NATS's max_payload.
 	usualMaxPayload = 1 << 20
-	// messageShare is how large the mean message of a method may be, as a share of the largest
-	// frame.
+	// messageShare is the share of the largest possible frame above which the mean message size of
+	// a method is reported.
 	messageShare = 0.5
 )
 
@@ -225,7 +225,8 @@ func checkMaxPayload(f *facts) (found []Finding) {
 }
 
 // checkSlowConsumers finds subscribers that read so slowly that a NATS server has to keep many
-// bytes for them. It also finds that the server has disconnected some within the window.
+// bytes for them. It also finds out whether the server has disconnected subscribers during
+// [Options].Window.
 func checkSlowConsumers(f *facts) (found []Finding) {
 	if grown := f.laterInfo.SlowConsumers - f.info.SlowConsumers; grown > 0 {
 		found = append(found, Finding{
@@ -245,8 +246,8 @@ func checkSlowConsumers(f *facts) (found []Finding) {
 	return found
 }
 
-// checkEviction finds memory settings of Redis that lose the locks of queues: Redis evicts them, or
-// has no room for new ones.
+// checkEviction finds out whether Redis may lose the locks of queues, because it evicts them or has
+// no room for new ones.
 func checkEviction(f *facts) []Finding {
 	used := float64(f.info.UsedMemory) >= memoryShare*float64(f.info.MaxMemory) && f.info.MaxMemory > 0
 	switch policy := f.info.EvictionPolicy; {

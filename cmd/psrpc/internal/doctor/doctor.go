@@ -17,9 +17,9 @@ import (
 type Target struct {
 	Bus   bus.Bus
 	Fleet *fleet.Fleet
-	// Variants yields fleets on the same broker that a peer with other settings would use. prefixes
-	// are the known prefixes of other fleets on the broker. Each variant may be closed when the
-	// next one is asked for. Variants may be nil.
+	// Variants yields the fleets that a bus with other settings would find on the same broker.
+	// prefixes are the known prefixes of other fleets on the broker. A variant is used only until
+	// the next one is yielded, so that it can be closed. Variants may be nil.
 	Variants func(ctx context.Context, info bus.Info, prefixes []string) iter.Seq[Variant]
 }
 
@@ -55,10 +55,10 @@ type check struct {
 	id    string
 	about string
 	// needs are the parts of the facts without which the check cannot run. asks are the parts that
-	// it uses if they could be found out.
+	// it uses if they are available.
 	needs, asks []part
-	// cannot returns why the check can tell nothing although all that it needs is known, or "" if it
-	// can. It may be nil.
+	// cannot returns why the check cannot run although all parts that it needs are known, or "" if
+	// it can. cannot may be nil.
 	cannot func(*facts) string
 	// twice is set if the check compares the first answers with the second ones.
 	twice bool
@@ -122,8 +122,9 @@ func AppliesTo(id, kind string) bool {
 }
 
 // Examine asks the broker and the servers, runs the checks, and reports what is wrong with the
-// fleet. It waits for the answers and for the window of the options. It returns an error if ctx
-// ends, or with the code [errors.InvalidArgument] if options name a check that does not exist.
+// fleet. If a check compares two answers, it asks again after options.Window. It returns an error
+// if ctx ends. If options name a check that does not exist, the error has the code
+// [errors.InvalidArgument].
 func Examine(ctx context.Context, target Target, options Options) (Report, error) {
 	selected, err := selectChecks(options.Only)
 	if err != nil {
@@ -170,7 +171,8 @@ func Examine(ctx context.Context, target Target, options Options) (Report, error
 	return report, nil
 }
 
-// selectChecks returns the checks with the given IDs, or those whose ID begins with one of them.
+// selectChecks returns the checks with the given IDs. The first part of an ID, such as "bus",
+// selects all checks that have it. Without IDs, it returns all checks.
 func selectChecks(only []string) ([]check, error) {
 	if len(only) == 0 {
 		return checks, nil

@@ -24,8 +24,7 @@ const (
 	partServers     part = "the servers' answers"
 	partChannels    part = "the broker's channels"
 	partConnections part = "the broker's connections"
-	// The following parts are only asked for if a check uses them. Without them, the check still
-	// runs, but finds less.
+	// A check that uses one of the following parts also runs without it, but finds less.
 	partTopics      part = "topics"
 	partDescriptors part = "descriptors"
 	partVariants    part = "other ways to use the broker"
@@ -49,7 +48,7 @@ type facts struct {
 	// refused contains the errors of servers that have refused to answer, by server ID.
 	refused map[string]error
 	// peers combines the answers of the servers with the channels of the broker. connections are
-	// the connections of the broker.
+	// the broker's client connections.
 	peers       *fleet.Peers
 	connections []bus.Peer
 	// variants are the other fleets on the same broker that have been asked; see Target.Variants.
@@ -59,7 +58,7 @@ type facts struct {
 	// descriptors contains the versions of each service that is served in more than one version.
 	// Versions that could not be read are missing.
 	descriptors map[fleet.Digest]*registry.Service
-	// unknown contains the parts of the facts that are missing, each with the reason.
+	// unknown contains the error for each part of the facts that is missing.
 	unknown map[part]error
 }
 
@@ -138,7 +137,7 @@ func (f *facts) askBroker(ctx context.Context, b bus.Bus) bus.Info {
 	return info
 }
 
-// note stores the error with which a part could not be found out.
+// note stores the error that explains why a part is missing.
 func (f *facts) note(p part, err error) {
 	if err != nil && f.unknown[p] == nil {
 		f.unknown[p] = err
@@ -195,8 +194,9 @@ func hasSingleServer(method fleet.Method) bool {
 	return !method.RequireClaim && method.Routing != registry.RoutingMulti
 }
 
-// askTopics asks servers for their topics of the methods that may have only one server for each
-// topic. A server tells at most maxTopics topics of a method, so the others are not compared.
+// askTopics asks the servers for the topics of methods that may have only one server for each
+// topic. A server reports at most maxTopics topics of a method. The topics beyond that are not
+// compared.
 func (f *facts) askTopics(ctx context.Context, asked *fleet.Fleet) {
 	servers := make(map[string]map[string]bool) // the IDs of servers with topics, by service
 	for m := range methodsOf(f.servers) {

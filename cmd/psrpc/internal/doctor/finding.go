@@ -1,6 +1,8 @@
 package doctor
 
-// Severity tells how bad a finding is.
+import "github.com/dynpsrpc/dynpsrpc/internal/schemadiff"
+
+// Severity is how bad a finding is.
 type Severity string
 
 const (
@@ -17,20 +19,20 @@ type Finding struct {
 	// Check is the ID of the check, such as "fleet.clock".
 	Check    string   `json:"check"`
 	Severity Severity `json:"severity"`
-	// Seen tells what the check has seen.
+	// Seen describes what the check has found.
 	Seen string `json:"seen"`
-	// Do is advice on how to mend it. It is empty if the severity is OK.
+	// Do is advice on how to solve the problem. It is empty if the severity is OK.
 	Do string `json:"do,omitempty"`
 	// Servers are the IDs of the servers concerned, if the check knows them.
 	Servers []string `json:"servers,omitempty"`
 	// Differences are the differences between two versions of a service.
-	Differences []Difference `json:"differences,omitempty"`
+	Differences []schemadiff.Difference `json:"differences,omitempty"`
 }
 
 // A Skip is a check that could not run.
 type Skip struct {
 	Check string `json:"check"`
-	// Reason tells what is missing.
+	// Reason says what is missing.
 	Reason string `json:"reason"`
 }
 

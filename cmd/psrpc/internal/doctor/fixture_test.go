@@ -89,7 +89,7 @@ type peer struct {
 }
 
 // serve starts a server that answers discovery requests. It is killed when the test ends.
-func serve(t *testing.T, b bus.Bus, id string, service *registry.Service, handlers dynamic.Handlers, opts ...dynamic.RegisterOption) *peer {
+func serve(t *testing.T, b bus.Bus, id string, service *registry.Service, handlers dynamic.Handlers, opts ...dynamic.ServiceOption) *peer {
 	t.Helper()
 	server := dynamic.NewServer(b, dynamic.WithServerID(id))
 	t.Cleanup(server.Kill)

@@ -48,13 +48,15 @@ func isSilent(peers *fleet.Peers) bool {
 		slices.ContainsFunc(peers.Services, func(s *fleet.PeerService) bool { return silentOf(peers, s) > 0 })
 }
 
-// silentOf returns how many servers of a service have received a question without answering it. A
-// server that refuses does not tell its services, so each one may be a server of this service.
+// silentOf returns how many servers of a service have received a discovery request without
+// answering it. Servers that refuse to answer are subtracted. They do not report their services, so
+// they are subtracted from each service.
 func silentOf(peers *fleet.Peers, service *fleet.PeerService) int {
 	return service.Silent - len(peers.Refused)
 }
 
-// cannotTellSilent returns why it is not known how many servers have received a question, or "".
+// cannotTellSilent returns why the number of servers that have received a discovery request is not
+// known. If it is known, it returns "".
 func cannotTellSilent(f *facts) string {
 	if f.peers.Silent != bus.Unknown {
 		return ""
@@ -122,7 +124,7 @@ type topicKey struct{ method, topic string }
 func checkTopics(f *facts) (found []Finding) {
 	servers := make(map[topicKey][]string)
 	for m := range methodsOf(f.servers) {
-		// A draining server gets no requests, so that another one may take its topics over.
+		// A draining server gets no requests, so another one may take over its topics.
 		if !hasSingleServer(m.method) || m.method.Unimplemented || m.server.State == fleet.StateDraining {
 			continue
 		}

@@ -19,12 +19,12 @@ const (
 	clockWarning  = 250 * time.Millisecond
 	clockError    = time.Second
 	drainingLimit = 10 * time.Minute
-	// overloadShare is how many requests of a method may run, as a share of its limit of concurrent
-	// requests.
+	// overloadShare is the share of a method's limit of concurrent requests above which the method
+	// is reported.
 	overloadShare = 0.9
 	errorShare    = 0.01
-	// minCalls is the number of calls that a method needs before its share of errors means
-	// anything.
+	// minCalls is the minimum number of calls for which the share of errors of a method is checked.
+	// With fewer calls, the share means little.
 	minCalls = 10
 )
 
@@ -110,7 +110,7 @@ func checkOverload(f *facts) (found []Finding) {
 }
 
 // earlierServers returns the first answers of the servers that have answered twice. It leaves out
-// those that were started anew in between, because their counters have begun at 0 again.
+// servers that were restarted in between, because their counters have begun at 0 again.
 func (f *facts) earlierServers() []*fleet.Server {
 	started := make(map[string]time.Time)
 	for _, server := range f.later {
@@ -122,7 +122,7 @@ func (f *facts) earlierServers() []*fleet.Server {
 	})
 }
 
-// earlierStats returns the counters that the servers told in their first answers.
+// earlierStats returns the counters from the first answers of the servers.
 func (f *facts) earlierStats() map[methodKey]*fleet.Stats {
 	stats := make(map[methodKey]*fleet.Stats)
 	for m := range countedMethodsOf(f.earlierServers()) {
@@ -175,8 +175,8 @@ func (c *errorCounts) codeNames() []string {
 	return names
 }
 
-// checkErrors finds methods of which too large a share of the calls fails. It adds up the counters
-// of all servers.
+// checkErrors finds methods with too large a share of failed calls. It adds up the counters of all
+// servers.
 func checkErrors(f *facts) (found []Finding) {
 	methods := make(map[string]*errorCounts)
 	earlier := f.earlierStats()
@@ -264,7 +264,7 @@ func byBusValue(servers []*fleet.Server, value func(*fleet.Bus) string) map[stri
 	return groups
 }
 
-// described lists the groups, each with the number of its servers and one of their IDs.
+// described lists groups of servers, each with the number of its servers and one of their IDs.
 func described(groups map[string][]string) string {
 	var texts []string
 	for _, value := range slices.Sorted(maps.Keys(groups)) {
@@ -285,8 +285,8 @@ func smallerGroups(groups map[string][]string) (servers []string) {
 	return servers
 }
 
-// sharingQueues returns the servers of services with queues that are served from several databases of
-// Redis.
+// sharingQueues returns the servers of the services whose queued methods are served from several
+// Redis databases.
 func (f *facts) sharingQueues() []*fleet.Server {
 	databases := make(map[string]map[int32]bool) // by the name of the service on the bus
 	for m := range methodsOf(f.servers) {
@@ -318,8 +318,8 @@ func checkRedisDB(f *facts) []Finding {
 	}}
 }
 
-// checkModes finds servers on the same broker whose settings differ, so that they and the servers
-// here do not hear each other.
+// checkModes finds servers that use the same broker with other settings. They and the servers of
+// this fleet do not receive each other's messages.
 func checkModes(f *facts) (found []Finding) {
 	for _, variant := range f.variants {
 		if len(variant.servers) == 0 {
@@ -369,8 +369,8 @@ func isQueued(method fleet.Method) bool {
 	return method.Kind == registry.KindSingle && method.Routing == registry.RoutingQueue
 }
 
-// missingHandlers finds servers that lack the handler of a queued method which other servers have.
-// A call fails if the queue gives it to such a server.
+// missingHandlers finds servers without a handler for a queued method that other servers handle. A
+// call fails if the queue gives it to such a server.
 func (f *facts) missingHandlers() (found []Finding) {
 	missing := make(map[string][]string) // IDs of the servers without a handler, by method
 	handled := make(map[string]bool)

@@ -370,7 +370,8 @@ func TestErrors(t *testing.T) {
 			_, _ = reserve.Call(t.Context(), order(service))
 		}))
 		assert.Equal(t, doctor.Warning, f.Severity)
-		assert.Regexp(t, `^shop\.Orders/Get failed in 100\.0 % of \d+ calls within 300 ms: internal$`, f.Seen)
+		// The servers read their counters one after the other while calls run.
+		assert.Regexp(t, `^shop\.Orders/Get failed in (100\.0|9\d\.\d) % of \d+ calls within 300 ms: internal$`, f.Seen)
 		assert.Equal(t, []string{"SRV_fails"}, f.Servers)
 	})
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/dynpsrpc/dynpsrpc/dynamic/fleet"
+	"github.com/dynpsrpc/dynpsrpc/internal/schemadiff"
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
@@ -17,8 +18,8 @@ type version struct {
 	digest  fleet.Digest
 	name    string // the full name of the service
 	servers []string
-	// latestStart is the start of the server of this version that started last. The version with
-	// the later latestStart is taken for the newer one.
+	// latestStart is the time at which the last server of this version was started. The version
+	// with the later latestStart is taken for the newer one.
 	latestStart time.Time
 	methods     []fleet.Method
 }
@@ -61,8 +62,8 @@ func versionsOf(servers []*fleet.Server) map[string][]version {
 	return services
 }
 
-// withOneName returns the versions with the same full name as the newest one. If the others differ,
-// the check fleet.names reports it.
+// withOneName returns the versions with the same full name as the newest one. The check fleet.names
+// reports the others.
 func withOneName(versions []version) []version {
 	name := versions[len(versions)-1].name
 	return slices.DeleteFunc(slices.Clone(versions), func(v version) bool { return v.name != name })
@@ -94,8 +95,8 @@ func (f *facts) compareVersions(older, newer version) Finding {
 		finding.Seen = subject + "; the descriptors of one could not be read, so that they are not compared"
 		return finding
 	}
-	finding.Differences = Differences(a.Descriptor(), b.Descriptor())
-	breaking := slices.DeleteFunc(slices.Clone(finding.Differences), func(d Difference) bool { return !d.Breaking })
+	finding.Differences = schemadiff.Compare(a.Descriptor(), b.Descriptor())
+	breaking := slices.DeleteFunc(slices.Clone(finding.Differences), func(d schemadiff.Difference) bool { return !d.Breaking })
 	if len(breaking) > 0 {
 		finding.Severity = Error
 		finding.Seen = subject + ", which do not understand each other: " + listed(breaking)
@@ -199,7 +200,8 @@ func listed[T fmt.Stringer](items []T) string {
 	return joined(texts, len(items))
 }
 
-// joined joins the first texts of a list. total is the number of items in the whole list.
+// joined joins up to maxListed texts. total is the number of items of the whole list. If it is
+// higher, the result ends with the number of items left out.
 func joined(texts []string, total int) string {
 	shown := texts[:min(len(texts), maxListed)]
 	text := strings.Join(shown, ", ")

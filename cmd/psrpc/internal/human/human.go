@@ -57,9 +57,8 @@ func Percent(part, whole uint64) string {
 	}
 }
 
-// Duration formats how long something took, with two significant digits below ten units: "57µs",
-// "0.4 ms", "2.1 ms", "14 ms", "3.0 s", "14 s". Durations of a minute or more have the form of
-// [Age].
+// Duration formats how long something took: "57µs", "0.4 ms", "2.1 ms", "14 ms", "3.0 s" or "14 s".
+// Durations of a minute or more have the form of [Age].
 func Duration(d time.Duration) string {
 	if d < 0 {
 		return "-" + Duration(-d)
@@ -86,8 +85,8 @@ func Duration(d time.Duration) string {
 	}
 }
 
-// Offset formats the difference of a clock with its sign: "+1 ms", "-3 ms", "+1.8 s" or "0 ms".
-// Differences below half a millisecond are zero, because they cannot be measured over a bus.
+// Offset formats a clock offset with its sign: "+1 ms", "-3 ms", "+1.8 s" or "0 ms". Differences
+// below half a millisecond are zero, because they cannot be measured over a bus.
 func Offset(d time.Duration) string {
 	if d.Abs() < time.Millisecond/2 {
 		return "0 ms"
@@ -105,7 +104,7 @@ func Offset(d time.Duration) string {
 }
 
 // Age formats how long something has existed, in its two largest units: "12s", "4m10s", "3h07m",
-// "2d04h". Negative ages, which clocks that differ cause, are "0s".
+// "2d04h". A negative age, which differing clocks can cause, is "0s".
 func Age(d time.Duration) string {
 	const day = 24 * time.Hour
 	switch d = max(d, 0); {

@@ -59,8 +59,8 @@ type MultiCalls struct {
 	responses Responses
 }
 
-// NewMultiCalls returns multi calls. If expected is not 0, each call ends after that many
-// responses.
+// NewMultiCalls returns a [MultiCalls] for a target. If expected is not 0, each call ends after
+// that many responses.
 func NewMultiCalls(t *Target, expected int) (*MultiCalls, error) {
 	client, err := t.client()
 	if err != nil {

@@ -32,7 +32,7 @@ func (m *mark) append(b []byte) []byte {
 	b = binary.LittleEndian.AppendUint64(b, m.run)
 	b = binary.LittleEndian.AppendUint64(b, m.caller)
 	b = binary.LittleEndian.AppendUint64(b, m.number)
-	// The lowest bit of the time tells whether the update counts.
+	// The lowest bit of the time says whether the update is measured.
 	last := uint64(m.intended) &^ 1 //nolint:gosec // it is decoded as it was encoded
 	if m.measured {
 		last |= 1
@@ -79,8 +79,8 @@ type updateSet struct {
 
 func newUpdateSet() *updateSet { return &updateSet{callers: map[uint64][]uint64{}} }
 
-// maxUpdates limits the number of an update in a set, so that a malformed mark cannot make the set
-// grow without bound.
+// maxUpdates is the lowest update number that a set refuses. Without this limit, a malformed mark
+// could make the set use any amount of memory.
 const maxUpdates = 1 << 33
 
 // add adds an update. It returns false if the update was already in the set, or if its number is

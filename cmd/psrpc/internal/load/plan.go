@@ -10,7 +10,7 @@ import (
 const (
 	// DefaultCallers is the number of callers of a closed loop.
 	DefaultCallers = 1
-	// DefaultMaxActive is the maximum number of operations of an open loop that run at once.
+	// DefaultMaxActive is how many operations of an open loop may run at once.
 	DefaultMaxActive = 10_000
 	// DefaultFor is how long a run measures.
 	DefaultFor = 10 * time.Second

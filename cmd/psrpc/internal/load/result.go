@@ -5,7 +5,8 @@ import (
 	"time"
 )
 
-// Result is what a run has measured. What happened during the warm-up is not in it.
+// Result is what a run has measured. What happened during the warm-up is not in it, except that Err
+// may be an error of the warm-up.
 type Result struct {
 	// Started is when the run began to measure. Elapsed is the time until the last measured operation
 	// ended. In an open loop, it is at least the time that the plan takes, so that PerSecond is not
@@ -18,7 +19,7 @@ type Result struct {
 	Completed  uint64 `json:"completed"`
 	Failed     uint64 `json:"failed"`
 	// NotStarted is the number of operations that an open loop should have started before its end,
-	// but had not started a second after it. All callers were busy.
+	// but had not started a second after it, because all callers were busy.
 	NotStarted uint64 `json:"not_started"`
 	// PerSecond is the number of completed operations per second.
 	PerSecond float64 `json:"per_second"`
@@ -26,7 +27,8 @@ type Result struct {
 	// the intended start.
 	Latency Latency `json:"latency"`
 	// Late describes how late each operation of an open loop was started, compared with its
-	// intended start. This delay is part of Latency, but the tool itself has caused it.
+	// intended start. This delay is part of Latency. It arises if the tool is slow or all callers
+	// are busy.
 	Late *Latency `json:"late,omitempty"`
 	// Errors counts the failed operations by code.
 	Errors map[string]uint64 `json:"errors,omitempty"`
@@ -35,7 +37,7 @@ type Result struct {
 	Err        error  `json:"-"`
 	// Responses counts the responses to multi calls. It is nil for operations of other kinds.
 	Responses *Responses `json:"responses,omitempty"`
-	// Delivery tells how many of the published updates have arrived. It is nil for operations of
+	// Delivery says how many of the published updates have arrived. It is nil for operations of
 	// other kinds.
 	Delivery *Delivery `json:"delivery,omitempty"`
 	// Seconds has one entry for each second of the run.
@@ -70,13 +72,13 @@ type Responses struct {
 	Most   uint64 `json:"most"`
 }
 
-// Delivery tells how many of the published updates have arrived, and how fast.
+// Delivery says how many of the published updates have arrived, and how fast.
 type Delivery struct {
 	// Published is the number of updates that the bus has accepted.
 	Published uint64 `json:"published"`
 	// Received is the number of updates that all subscribers together have received. Lost is the
 	// number of updates that they should have received but have not. Repeated is the number of
-	// updates that a subscriber has received once more.
+	// updates that a subscriber had already received before.
 	Received uint64 `json:"received"`
 	Lost     uint64 `json:"lost"`
 	Repeated uint64 `json:"repeated"`
@@ -95,12 +97,13 @@ func (r *Result) MainLatency() Latency {
 	return r.Latency
 }
 
-// ErrorRatio returns which part of the operations has failed, was not started, or has lost its
-// update. It is between 0 and 1.
+// ErrorRatio returns the part of the operations that have failed, were not started, or have lost
+// their update. It is between 0 and 1.
 func (r *Result) ErrorRatio() float64 {
 	bad, all := r.Failed+r.NotStarted, r.Operations+r.NotStarted
 	if d := r.Delivery; d != nil {
-		// An operation that has waited for a lost update in vain has failed, but counts only once.
+		// An operation fails if it waits for an update that is lost. Its update is already in Lost,
+		// so r.Failed is not used here.
 		refused := r.Operations - min(d.Published, r.Operations)
 		bad = refused + r.NotStarted + d.Lost
 		all = bad + d.Received

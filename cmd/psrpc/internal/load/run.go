@@ -2,6 +2,7 @@ package load
 
 import (
 	"context"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -14,7 +15,7 @@ import (
 // itself, for example by the timeout of its call.
 type Operation func(ctx context.Context, request Request) error
 
-// Request says which operation is to be done.
+// Request describes one operation that a caller must do.
 type Request struct {
 	// Number is the number of the operation, counted from 0. Operations of the warm-up are counted,
 	// too.
@@ -30,8 +31,7 @@ type Request struct {
 const (
 	// hopeless is how many operations may fail without a single success before the run ends.
 	hopeless = 100
-	// lateEnd is how long after its end an open loop still starts operations that were to start
-	// before the end.
+	// lateEnd is how long an open loop, after its end, still starts operations that are overdue.
 	lateEnd = time.Second
 )
 
@@ -97,7 +97,7 @@ type run struct {
 	latency, late       histogram
 	// lastEnd is when the last measured operation ended, in nanoseconds since start.
 	lastEnd atomic.Int64
-	// scheduled is how long an open loop lasts as planned, from start on. It is 0 if the loop was
+	// scheduled is the planned duration of an open loop, from start on. It is 0 if the loop was
 	// stopped.
 	scheduled time.Duration
 
@@ -186,8 +186,8 @@ func (r *run) openLoop() {
 // isLast reports whether an open loop ends before operation n because of the number of operations.
 func (r *run) isLast(n, warmUp uint64) bool { return r.plan.Count > 0 && n >= warmUp+r.plan.Count }
 
-// planned returns how long an open loop lasts if its next operation would have started at the given
-// time. It returns 0 if the loop was stopped.
+// planned returns how long an open loop was planned to last. next is when its next operation would
+// have started. It returns 0 if the loop was stopped.
 func (r *run) planned(next time.Time) time.Duration {
 	switch {
 	case r.stopped.Load():
@@ -199,8 +199,8 @@ func (r *run) planned(next time.Time) time.Duration {
 	}
 }
 
-// hand gives the request to the next caller that becomes idle. It returns false if the loop ends
-// first.
+// hand gives the request to the next caller that becomes idle. It returns false if the loop is
+// stopped first, or if lateEnd has passed since its end.
 func (r *run) hand(requests chan<- Request, request Request) bool {
 	var tooLate <-chan time.Time
 	if !r.end.IsZero() {
@@ -286,8 +286,8 @@ func (r *run) countError(err error, measured bool) {
 	r.errors[code]++
 }
 
-// maxSeconds is for how many seconds a result has entries. If a run lasts longer, the result
-// contains the first ones.
+// maxSeconds is the maximum number of entries in [Result].Seconds. If a run lasts longer, they
+// describe its first seconds.
 const maxSeconds = 24 * 60 * 60
 
 // watch records once a second what has happened in that second, until the run stops. It does not
@@ -344,3 +344,27 @@ func (r *run) result() *Result {
 	}
 	return result
 }
+
+// sleepUntil waits until the given time. It returns false if the run is stopped first. It sleeps
+// until shortly before that time and then spins, because a sleep always ends a little late.
+func (r *run) sleepUntil(at time.Time) bool {
+	for !r.stopped.Load() {
+		switch left := time.Until(at); {
+		case left <= 0:
+			return true
+		case left < minSleep:
+			runtime.Gosched()
+		default:
+			sleep(min(left-minSleep/2, stopCheck))
+		}
+	}
+	return false
+}
+
+// minSleep is the shortest remaining time in which an open loop still sleeps. If less time is left,
+// it spins, because waking up takes about as long as that.
+const minSleep = 100 * time.Microsecond
+
+// stopCheck is the longest time for which an open loop sleeps before it checks whether it was
+// stopped.
+const stopCheck = 50 * time.Millisecond

@@ -38,10 +38,11 @@ type Streams struct {
 	discarding sync.WaitGroup
 }
 
-// stream is one stream of a run. A stream that has ended is replaced by a new one.
+// stream is one of the streams of a run. If it ends, the next operation opens a new one in its
+// place.
 type stream struct {
-	// mu is held while the stream is opened. With Echo, it is also held from sending a message
-	// until the answer has come.
+	// mu is held while the stream is opened. With Echo, each operation holds it until its answer
+	// has arrived, so that no other operation reads this answer.
 	mu   sync.Mutex
 	open dynamic.ClientStream[proto.Message, proto.Message]
 }
@@ -87,7 +88,7 @@ func (s *Streams) current(stream *stream) (dynamic.ClientStream[proto.Message, p
 	return opened, nil
 }
 
-// Do is an [Operation] that sends a message. The number of the caller decides on which stream.
+// Do is an [Operation] that sends a message. The caller's number determines the stream.
 func (s *Streams) Do(_ context.Context, request Request) error {
 	message, err := s.target.Data.Message(request)
 	if err != nil {
@@ -116,8 +117,8 @@ func (s *Streams) Do(_ context.Context, request Request) error {
 		}
 		return nil
 	case <-timer.C:
-		// Close the stream, so that an answer which comes late is not taken for the answer to the
-		// next message.
+		// Close the stream. Otherwise, a late answer would be taken for the answer to the next
+		// message.
 		_ = open.Close(nil)
 		return errors.NewErrorf(errors.DeadlineExceeded, "no message came back within %s", s.options.EchoTimeout)
 	}

@@ -26,15 +26,15 @@ type Template struct {
 	decode   protojson.UnmarshalOptions
 }
 
-// NewTemplate returns a template for messages of a method. data is JSON, and an empty string stands
-// for an empty message. The following actions of package text/template make each message different:
+// NewTemplate returns a template for messages of a method. data is JSON with actions of package
+// text/template, or empty for an empty message. These actions make each message different:
 //
 //	{{.N}}                 the number of the operation, from 0
 //	{{.Caller}}            the number of the caller, from 0
 //	{{uuid}}               a random UUID
 //	{{rand 1 10}}          a random number from 1 to 10
 //	{{pick "a" "b"}}       one of the arguments
-//	{{text 16}}            so many random letters
+//	{{text 16}}            16 random letters
 //	{{now}}                the time, in RFC 3339
 //
 // NewTemplate makes one message as a test, and returns an error if it does not match the schema.
@@ -97,7 +97,7 @@ func (t *Template) parse(data []byte) (proto.Message, error) {
 	return message, nil
 }
 
-// maxText is the largest number of letters that the function text of a template makes.
+// maxText is the maximum number of letters that a template may request with {{text}}.
 const maxText = 64 << 20
 
 var functions = template.FuncMap{

@@ -14,8 +14,9 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// settled is how long a run waits for the next missing update. Each update that arrives starts the
-// time anew. Updates that are still missing at the end count as lost.
+// settled is how long a run waits for the next missing update. Whenever an update arrives, the wait
+// starts again. Updates that are still missing at the end count as lost. An operation with Wait
+// waits no longer than this for its own update.
 const settled = 500 * time.Millisecond
 
 // UpdateOptions configure [NewUpdates].
@@ -27,8 +28,8 @@ type UpdateOptions struct {
 	Wait bool
 }
 
-// Updates publishes updates and receives them. Each update carries a mark, by which the subscribers
-// tell when it was published and whether updates are missing.
+// Updates publishes updates and receives them. Each update contains a mark, from which the
+// subscribers learn when it was published and whether updates are missing.
 type Updates struct {
 	target *Target
 	wait   bool
@@ -36,14 +37,14 @@ type Updates struct {
 	copies int
 	// start is the time from which the times in marks are counted.
 	start time.Time
-	// run is a random number by which subscribers tell the updates of this run from others.
+	// run is a random number that identifies the updates of this run.
 	run           uint64
 	subscriptions []dynamic.Subscription[proto.Message]
 	reading       sync.WaitGroup
 
-	// sent counts all published updates, and published counts the measured ones. arrived counts the
-	// copies that subscribers have received of all updates, and received counts those of measured
-	// updates. repeated and foreign are as in [Delivery].
+	// sent counts all published updates, and published only the measured ones. arrived counts the
+	// copies of all updates that subscribers have received, and received only those of the measured
+	// ones. repeated and foreign are as in [Delivery].
 	published, sent             atomic.Uint64
 	received, repeated, foreign atomic.Uint64
 	arrived                     atomic.Uint64
@@ -55,14 +56,14 @@ type Updates struct {
 
 // publisher publishes the updates of one caller, one after the other.
 type publisher struct {
-	// message is the message of the next update. If all messages of the run are equal, it is reused
-	// and only its mark changes.
+	// message is the message of the latest update. If all messages of the run are equal, the next
+	// update reuses it and only changes its mark.
 	message proto.Message
 	mark    mark
 	encoded []byte
 
 	// awaited is the number of the update for which the caller waits, plus one. It is 0 if the
-	// caller waits for none. A subscriber that receives this update sends a value to delivered.
+	// caller has not waited yet. A subscriber that receives this update sends a value to delivered.
 	awaited   atomic.Uint64
 	delivered chan struct{}
 }
@@ -93,8 +94,8 @@ func NewUpdates(t *Target, options UpdateOptions) (*Updates, error) {
 	return u, nil
 }
 
-// subscribe starts a subscriber. seen contains the updates that the subscriber has received.
-// Subscribers among which the bus divides the updates have one set together.
+// subscribe starts a subscriber. seen contains the updates that the subscriber has received. If
+// each update goes to only one of the subscribers, they share one set.
 func (u *Updates) subscribe(conn *dynamic.Conn, seen *updateSet) error {
 	target := *u.target
 	target.Conn = conn
@@ -130,7 +131,8 @@ func (u *Updates) Do(ctx context.Context, request Request) error {
 		p.expect()
 	}
 	err = dynamic.Publish(ctx, u.target.Conn, u.target.Method.FullName(), message, u.target.Options...)
-	// The next update has another number even after an error, because this one may arrive all the same.
+	// Even if Publish fails, the update may arrive. The next update therefore always gets a new
+	// number.
 	p.mark.number++
 	if err != nil {
 		return err
@@ -199,8 +201,8 @@ func (p *publisher) await(copies int) error {
 	return nil
 }
 
-// receive counts a received update. If the caller that has published it waits for it, receive wakes
-// the caller.
+// receive counts a received update. If the caller that published the update is waiting for it,
+// receive reports the delivery to that caller.
 func (u *Updates) receive(update proto.Message, seen *updateSet) {
 	m, ok := markOf(update.ProtoReflect().GetUnknown())
 	switch {

@@ -29,7 +29,7 @@ func ParseDelay(text string) (Delay, error) {
 	return d, nil
 }
 
-// next returns a duration. It is never negative.
+// next returns a random duration within the delay's range, but never a negative one.
 func (d Delay) next() time.Duration {
 	if d.Jitter <= 0 {
 		return d.Base
@@ -39,16 +39,16 @@ func (d Delay) next() time.Duration {
 
 // Failures makes a random share of the requests fail.
 type Failures struct {
-	// Share is between 0 and 1.
+	// Share is the fraction of requests that fail, between 0 and 1.
 	Share float64
-	// Code is the code of the error.
+	// Code is the code of the errors.
 	Code errors.ErrorCode
-	// Text is the text of the error. If it is empty, there is a default one.
+	// Text is the text of the errors. If it is empty, a default text is used.
 	Text string
 }
 
-// ParseFailures parses text such as 1%:unavailable or 0.5:not_found:no such order. If the text has
-// no code, the code is unavailable.
+// ParseFailures parses text such as "1%:unavailable" or "0.5:not_found:no such order". If the text
+// has no code, the code is unavailable.
 func ParseFailures(text string) (Failures, error) {
 	share, rest, _ := strings.Cut(text, ":")
 	number, percent := strings.CutSuffix(strings.TrimSpace(share), "%")
@@ -67,7 +67,7 @@ func ParseFailures(text string) (Failures, error) {
 	return f, err
 }
 
-// parseError parses text such as not_found or not_found:no such order.
+// parseError parses text such as "not_found" or "not_found:no such order".
 func parseError(text string) (code errors.ErrorCode, message string, err error) {
 	name, message, _ := strings.Cut(text, ":")
 	code = errors.ErrorCode(strings.TrimSpace(name))

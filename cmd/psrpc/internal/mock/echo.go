@@ -8,8 +8,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// echo returns a response that repeats the request's fields which the response has, too. It returns
-// false if there are no such fields, or if their types differ.
+// echo returns a response with the fields that the request and the response type have in common. It
+// returns false if there are none, or if a value of the request does not fit the response.
 func echo(method *registry.Method, request proto.Message) (proto.Message, bool) {
 	if method.Input().FullName() == method.Output().FullName() {
 		return request, true

@@ -16,7 +16,7 @@ import (
 )
 
 // maxCost limits the work of one evaluation, so that an expression cannot run for long. One unit is
-// about one operation of the language.
+// about one operation of the expression.
 const maxCost = 1_000_000
 
 // expression is an expression in the Common Expression Language about a request.
@@ -36,7 +36,7 @@ type input struct {
 }
 
 // newExpression compiles an expression. The variable request has the type of the method's requests,
-// so that misspelled fields are errors.
+// so that misspelled fields are errors. For a subscription, it is null.
 func newExpression(method *registry.Method, text string) (*expression, error) {
 	request := cel.ObjectType(string(method.Input().FullName()))
 	if method.Kind() == registry.KindSubscription {
@@ -84,8 +84,8 @@ func filesOf(file protoreflect.FileDescriptor) []any {
 	return files
 }
 
-// isBool reports whether the result of the expression is a bool, or may be one because its type is
-// not known.
+// isBool reports whether the result of the expression is a bool. It is also true if the type of the
+// result is known only at run time.
 func (e *expression) isBool() bool {
 	return e.result.IsExactType(cel.BoolType) || e.result.IsExactType(cel.DynType)
 }

@@ -17,19 +17,19 @@ import (
 const (
 	// maxDepth is how many levels of messages inside each other a generated message has.
 	maxDepth = 4
-	// maxFields is the maximum number of fields that are set in a generated message and the
-	// messages inside it. Without it, a schema whose messages contain each other would make
-	// messages without bound.
+	// maxFields is the maximum number of fields that are set in a generated message and in the
+	// messages inside it, in total. Messages that can contain each other would otherwise become
+	// huge.
 	maxFields = 5_000
-	// attempts is how many messages are generated until one passes validation. If none does, the
-	// last one is used.
+	// attempts is the maximum number of messages that are generated to find one that passes
+	// validation. If none does, the last one is used.
 	attempts = 20
 )
 
 // Generate returns a message with random values. The same random numbers make the same message. The
-// values obey the rules of protovalidate that are about a single field. For other rules, such as
-// expressions, Generate makes several messages until one passes. If none passes, it returns the
-// last one.
+// values follow most protovalidate rules for single fields. Because other rules may be violated,
+// Generate makes up to 20 messages until one passes validation. If none passes, it returns the last
+// one.
 func Generate(service *registry.Service, of protoreflect.MessageDescriptor, random *rand.Rand) (proto.Message, error) {
 	messageType, err := service.FindMessageByName(of.FullName())
 	if err != nil {
@@ -151,7 +151,8 @@ func orNone(rules *validate.FieldRules) *validate.FieldRules {
 	return rules
 }
 
-// limit returns the number that a rule with the given name sets, or nil if it is not set.
+// limit returns the value of the rule with the given name, such as max_len, or nil if the rule is
+// not set.
 func limit(rules proto.Message, name protoreflect.Name) *uint64 {
 	message := rules.ProtoReflect()
 	rule := message.Descriptor().Fields().ByName(name)
@@ -162,8 +163,8 @@ func limit(rules proto.Message, name protoreflect.Name) *uint64 {
 	return &number
 }
 
-// size returns a random number from least to most. lower and upper, if they are not nil, take the
-// place of these limits.
+// size returns a random number from least to most, but at most 1000. lower and upper are the limits
+// that the rules set, which take precedence. They may be nil.
 func (g *generator) size(least, most uint64, lower, upper *uint64) int {
 	if lower != nil {
 		least, most = *lower, max(most, *lower)

@@ -24,7 +24,8 @@ type Config struct {
 	// Recording makes the mock answer a request as the most similar recorded request was answered.
 	// It may be nil.
 	Recording *recording.Recording
-	// Echo makes the mock answer with the fields of the request that the response has, too.
+	// Echo makes the mock answer with the fields that the request and the response type have in
+	// common.
 	Echo bool
 	// Latency is how long each answer takes, unless a stub says otherwise.
 	Latency Delay
@@ -35,8 +36,8 @@ type Config struct {
 	// Every is the time between two updates of a subscription, unless a stub says otherwise. If it
 	// is 0, no updates are published.
 	Every time.Duration
-	// Answered is called after each answered request and each published update. It may be nil, and
-	// must be safe for concurrent use.
+	// Answered is called for each answer, before it is sent, and for each update, after it is
+	// published. It may be nil, and must be safe for concurrent use.
 	Answered func(Answer)
 }
 
@@ -48,7 +49,8 @@ type Answer struct {
 	// Request is nil for an update. Response is nil if there was an error.
 	Request, Response proto.Message
 	Err               error
-	// Source says where the answer came from: "stub 2", "recording", "echo" or "generated".
+	// Source says where the answer came from: "stub 2", "failure", "recording", "echo" or
+	// "generated".
 	Source string
 }
 
@@ -101,7 +103,7 @@ func (m *Mock) unary(method *registry.Method) dynamic.Handler {
 }
 
 func (m *Mock) stream(method *registry.Method) dynamic.Handler {
-	var options []dynamic.StreamHandlerOption
+	var options []dynamic.HandlerOption
 	if method.RequireClaim() {
 		options = append(options, dynamic.WithStreamAffinity(func(context.Context) float32 { return m.affinity() }))
 	}
@@ -129,7 +131,7 @@ func (m *Mock) affinity() float32 {
 }
 
 // answer returns the messages with which the mock answers a request. It returns after the delay
-// that the configuration sets for the answer.
+// that the stub or the configuration sets.
 func (m *Mock) answer(ctx context.Context, method *registry.Method, request proto.Message) ([]proto.Message, error) {
 	answers, source, delay, err := m.choose(ctx, method, request)
 	if waiting := wait(ctx, delay); waiting != nil {
@@ -145,8 +147,8 @@ func (m *Mock) answer(ctx context.Context, method *registry.Method, request prot
 	return answers, err
 }
 
-// choose decides how a request is answered and how long the answer takes. source says what has made
-// the answer.
+// choose decides how a request is answered and how long the answer takes. source says where the
+// answer came from; see [Answer].
 func (m *Mock) choose(
 	ctx context.Context, method *registry.Method, request proto.Message,
 ) (answers []proto.Message, source string, delay Delay, err error) {
@@ -173,8 +175,8 @@ func (m *Mock) choose(
 	return []proto.Message{message}, "generated", m.config.Latency, err
 }
 
-// generate returns a generated answer. It is the same for equal requests. Updates have no request,
-// so number makes them differ.
+// generate returns a generated answer, which is the same for equal requests. Updates have no
+// request, so each has another number, which makes their messages differ.
 func (m *Mock) generate(method *registry.Method, request proto.Message, number uint64) (proto.Message, error) {
 	hash := fnv.New64a()
 	_, _ = hash.Write([]byte(method.FullName()))
@@ -188,8 +190,9 @@ func (m *Mock) generate(method *registry.Method, request proto.Message, number u
 	return Generate(method.Service(), method.Output(), rand.New(rand.NewPCG(m.config.Seed, hash.Sum64()+number))) //nolint:gosec // test data
 }
 
-// Publish publishes updates of the subscriptions of registrations until ctx ends. For a method with
-// topics, it uses those of the topics that have the right number of parts.
+// Publish publishes updates of all subscription methods of the registered services until ctx ends.
+// For a method with topics, it publishes on those of the topics that have the right number of
+// parts.
 func (m *Mock) Publish(ctx context.Context, topics [][]string, registrations ...*dynamic.Registration) {
 	var publishing sync.WaitGroup
 	for _, registration := range registrations {
@@ -245,7 +248,7 @@ func (m *Mock) publish(
 			updates = []proto.Message{update}
 		}
 		if err != nil {
-			updates = []proto.Message{nil} // the failure is reported
+			updates = []proto.Message{nil} // one update that stands for the failure
 		}
 		for _, update := range updates {
 			if err == nil {
@@ -258,8 +261,8 @@ func (m *Mock) publish(
 	}
 }
 
-// TopicsFor returns the topics that have as many parts as the method's topics. For a method without
-// topics, it returns a single topic, which is nil.
+// TopicsFor returns those of topics that have as many parts as the method requires. For a method
+// without topics, it returns a single topic, which is nil.
 func TopicsFor(method *registry.Method, topics [][]string) [][]string {
 	if !method.Topics() {
 		return [][]string{nil}
@@ -281,8 +284,8 @@ func topicOf(ctx context.Context) []string {
 	return topic
 }
 
-// WithTopics returns a server option. With it, the handlers of a mock learn the topic of each
-// request.
+// WithTopics returns a server option that tells the handlers of a mock the topics of single and
+// multi calls. For streams, the topic remains unknown.
 func WithTopics() dynamic.ServerOption {
 	return dynamic.WithServerRPCInterceptors(func(
 		ctx context.Context, request proto.Message, info dynamic.RPCInfo, handler dynamic.ServerRPCHandler,

@@ -9,8 +9,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// maxRecorded is the maximum number of recorded requests of a method. It limits the work for an
-// answer, because a mock compares each request with all of them.
+// maxRecorded is how many recorded requests a mock uses for each method. It limits the work for an
+// answer, because a mock compares each new request with all recorded ones.
 const maxRecorded = 10_000
 
 // recorded answers the requests of one method as servers have answered in a recording.
@@ -25,8 +25,8 @@ type recordedCall struct {
 	err      error
 }
 
-// useRecording makes the mock answer from a recording. It leaves out requests and responses that
-// cannot be decoded.
+// useRecording makes the mock answer from a recording. It leaves out calls without a response, and
+// calls whose request or first response cannot be decoded.
 func (m *Mock) useRecording(reg *registry.Registry, rec *recording.Recording) {
 	for _, call := range rec.Calls() {
 		method := recording.MethodOf(reg, &call.Request)

@@ -13,8 +13,8 @@ import (
 // scalar returns a value for a field that is not a message. For a repeated field, it returns one
 // element.
 func (g *generator) scalar(field protoreflect.FieldDescriptor, rules *validate.FieldRules) protoreflect.Value {
-	// The oneof type of the rules contains a message for the type of the field, with rules such as
-	// const, in, gte and max_len.
+	// The oneof named "type" holds the rules for the type of the field, such as const, in, gte and
+	// max_len.
 	typed := typeRules{}
 	if set := rules.ProtoReflect(); set.IsValid() {
 		if which := set.WhichOneof(set.Descriptor().Oneofs().ByName("type")); which != nil {
@@ -67,7 +67,8 @@ func (g *generator) integer(field protoreflect.FieldDescriptor, typed typeRules)
 	}
 }
 
-// enum returns a value of an enum. It prefers values other than zero, which mostly mean nothing.
+// enum returns a value of an enum. It avoids zero if it can, because zero usually stands for
+// "unspecified".
 func (g *generator) enum(enum protoreflect.EnumDescriptor, rules *validate.EnumRules) protoreflect.EnumNumber {
 	var numbers []protoreflect.EnumNumber
 	for i := range enum.Values().Len() {

@@ -37,8 +37,8 @@ type Stub struct {
 	method *registry.Method
 	// when decides which requests the stub answers. It is nil if it answers all.
 	when *expression
-	// then is an expression that makes the answer from the request. If it is nil, the answers are
-	// in fixed.
+	// then is an expression that makes the answer from the request. If it is nil, the answer is err
+	// or, if err is nil too, the messages in fixed.
 	then  *expression
 	fixed []proto.Message
 	err   error
@@ -58,7 +58,7 @@ type stubSpec struct {
 // LoadStubs reads stubs from YAML. The file has a list with the key stubs:
 //
 //	stubs:
-//	  - method: shop.Orders/Get        # or any end of that name that only one method has
+//	  - method: shop.Orders/Get        # or any suffix of that name that is unique
 //	    when: request.id == 7          # CEL; the stub answers if it is true. Default: always
 //	    then: {id: 7, state: PAID}     # the answer as JSON; for a stream, it may be a list
 //	    delay: 5ms±2ms
@@ -71,8 +71,9 @@ type stubSpec struct {
 //	    then: {id: 7}
 //	    every: 2s
 //
-// In CEL, request is the message, metadata a map and topic a list. n counts the requests that the
-// stub has answered, including this one. The first stub that fits answers.
+// In CEL, request is the message, metadata is a map, and topic is a list, which is empty for a
+// stream. n counts the requests that the stub has answered, including this one. The first stub that
+// matches a request answers it.
 func LoadStubs(r io.Reader) ([]*Stub, error) {
 	text, err := io.ReadAll(io.LimitReader(r, maxStubs+1))
 	if err != nil {

@@ -24,8 +24,7 @@ type Difference struct {
 	Got  string `json:"got"`
 }
 
-// Values contains the fields of a message that have a value. It maps the path of the field to the
-// value as text.
+// Values maps the path of each field that is set in a message to the field's value as text.
 type Values map[string]string
 
 // ValuesOf returns the values of a message. A field with an empty message counts as one value. The
@@ -41,7 +40,7 @@ func ValuesOf(message proto.Message, service *registry.Service) Values {
 type valueReader struct {
 	values  Values
 	service *registry.Service
-	// anys is the number of messages of type Any around the one that is read.
+	// anys is the number of messages of type Any that contain the message.
 	anys int
 }
 

@@ -17,8 +17,8 @@ import (
 const (
 	// maxRecord is the maximum size of a record in bytes.
 	maxRecord = 64 << 20
-	// maxRecording is the maximum size in bytes of all records of a file together. Each record counts
-	// recordCost bytes more, because a loaded recording takes that much memory even for an empty one.
+	// maxRecording is the maximum size in bytes of all records of a file together. recordCost is
+	// added to the size of each record: in memory, even an empty record takes that much.
 	maxRecording = 1 << 30
 	recordCost   = 200
 )
@@ -71,8 +71,9 @@ func (w *Writer) AddService(s Service) error {
 	return w.writeLocked(serviceRecord, encoded)
 }
 
-// Add writes an event. It returns an error with code [errors.ResourceExhausted] if the recording
-// becomes larger than [Load] accepts. What was written before remains a recording.
+// Add writes an event. It returns an error with code [errors.ResourceExhausted] if the event or the
+// recording would become larger than [Load] accepts. The recording remains valid, without the
+// event.
 func (w *Writer) Add(event *Event) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -118,9 +119,9 @@ func (w *Writer) writeLocked(kind protowire.Number, encoded []byte) error {
 	return w.err
 }
 
-// Load reads a recording. If the end of the file is missing, for example because the program that
-// wrote it was killed, Load returns what there is and sets cut. It returns an error if the file is
-// not a recording or its records are larger than 1 GiB.
+// Load reads a recording. If the end of the file is missing, for example because the writing
+// program was killed, Load returns what there is and sets cut. It returns an error if the file is
+// not a recording, if a record exceeds 64 MiB, or if all records together exceed 1 GiB.
 func Load(r io.Reader) (rec *Recording, cut bool, err error) {
 	unzipped, err := gzip.NewReader(r)
 	if err != nil {
@@ -170,8 +171,8 @@ type recordReader struct {
 	size recordingSize
 }
 
-// next returns the kind and the content of the next record. At the end, it returns io.EOF, or
-// io.ErrUnexpectedEOF if the file ends in the middle.
+// next returns the kind and the content of the next record. At the end of the file, it returns
+// io.EOF, or io.ErrUnexpectedEOF if the file was cut off.
 func (r *recordReader) next() (kind protowire.Number, encoded []byte, err error) {
 	size, err := binary.ReadUvarint(r.in)
 	if err != nil {

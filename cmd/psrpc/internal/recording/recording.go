@@ -104,8 +104,8 @@ func (r *Recording) Calls() []*Call {
 		k := key{event.ClientID, event.RequestID, event.Method}
 		switch event.Kind {
 		case fleet.TapRequested:
-			// Each server that gets the request of a multi call records it, so only the first one
-			// is a new call.
+			// Each server that gets the request of a multi call records it. Only the first of these
+			// events begins a new call.
 			if byKey[k] == nil || event.RequestID == "" {
 				byKey[k] = &Call{Request: event}
 				calls = append(calls, byKey[k])

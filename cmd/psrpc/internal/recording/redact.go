@@ -8,11 +8,9 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/types/descriptorpb"
 
+	"github.com/dynpsrpc/dynpsrpc/internal/redact"
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
-
-// redacted replaces a single text that was removed. The taps of servers use the same text.
-const redacted = "[redacted]"
 
 // DebugRedact is the name of protobuf's own option for fields with secrets.
 const DebugRedact = "debug_redact"
@@ -21,8 +19,7 @@ const DebugRedact = "debug_redact"
 // concurrent use.
 type Redactor struct {
 	options []string
-	// marked caches whether a field is marked as secret. The key is the full name of the field and
-	// the service.
+	// marked caches whether a field is marked as secret. The keys are of type fieldOfService.
 	marked sync.Map
 }
 
@@ -33,41 +30,19 @@ func NewRedactor(options ...string) *Redactor { return &Redactor{options: option
 // Options returns the names of the options.
 func (r *Redactor) Options() []string { return slices.Clone(r.options) }
 
-// Apply clears the marked fields of a message and of the messages in it. It replaces a single text
-// by "[redacted]". It also clears what it cannot decode: unknown fields, and the content of an Any
-// of an unknown type or deep inside others.
+// Apply clears the marked fields of a message and of the messages in it. It replaces a marked
+// string by "[redacted]", unless the field is repeated. It also clears what it cannot decode:
+// unknown fields, and the content of an Any of an unknown type or deep inside others.
 func (r *Redactor) Apply(message proto.Message, service *registry.Service) {
 	r.clear(message.ProtoReflect(), service, 0)
 }
 
-// clear is Apply for a message that is inside anys messages of type Any.
+// clear is like Apply. anys is the number of messages of type Any that contain the message.
 func (r *Redactor) clear(message protoreflect.Message, service *registry.Service, anys int) {
-	message.SetUnknown(nil)
-	if isAny(message) {
-		r.clearAny(message, service, anys+1)
-		return
-	}
-	message.Range(func(field protoreflect.FieldDescriptor, value protoreflect.Value) bool {
-		switch {
-		case r.isMarked(field, service) && field.Kind() == protoreflect.StringKind && !field.IsList() && !field.IsMap():
-			message.Set(field, protoreflect.ValueOfString(redacted))
-		case r.isMarked(field, service):
-			message.Clear(field)
-		case field.IsMap() && field.MapValue().Message() != nil:
-			value.Map().Range(func(_ protoreflect.MapKey, value protoreflect.Value) bool {
-				r.clear(value.Message(), service, anys)
-				return true
-			})
-		case field.IsMap() || field.Message() == nil:
-		case field.IsList():
-			for i := range value.List().Len() {
-				r.clear(value.List().Get(i).Message(), service, anys)
-			}
-		default:
-			r.clear(value.Message(), service, anys)
-		}
-		return true
-	})
+	redact.Rules{
+		IsSecret: func(field protoreflect.FieldDescriptor) bool { return r.isMarked(field, service) },
+		Any:      func(message protoreflect.Message) { r.clearAny(message, service, anys+1) },
+	}.Apply(message)
 }
 
 func (r *Redactor) clearAny(message protoreflect.Message, service *registry.Service, anys int) {

@@ -24,13 +24,15 @@ const DefaultMaxActive = 1000
 
 // Replay sends recorded requests and updates again.
 type Replay struct {
-	// Conn sends the messages. Its registry must contain the services of the recording. These may
-	// be later versions, which decode the recorded messages by their field numbers.
+	// Conn sends the messages. Its registry must contain the services of the recording. Later
+	// versions of the services work too, because recorded messages are decoded by their field
+	// numbers.
 	Conn *dynamic.Conn
-	// Registry is the registry of the conn.
+	// Registry is the registry of the conn. It is used to find the methods of the recorded
+	// messages.
 	Registry *registry.Registry
-	// Speed is how many times as fast as recorded the messages are sent. 0 sends them without
-	// pauses.
+	// Speed is the speed compared to the recording: with 2, the replay takes half as long. 0 sends
+	// the messages without pauses.
 	Speed float64
 	// Only contains patterns for names of methods on the bus, such as "Orders/*". If it is empty, all
 	// methods are replayed.
@@ -84,7 +86,7 @@ type message struct {
 }
 
 // Run replays a recording and returns when all calls have ended. If ctx ends, it sends no more
-// messages and cancels the calls. It skips messages on streams.
+// messages and cancels the calls. It does not replay streams.
 func (r *Replay) Run(ctx context.Context, rec *Recording) error {
 	for _, pattern := range r.Only {
 		if _, err := path.Match(pattern, ""); err != nil {
@@ -112,8 +114,8 @@ func (r *Replay) Run(ctx context.Context, rec *Recording) error {
 			return ctx.Err()
 		}
 		calls.Go(func() {
-			// Free the slot only after Done was called. If there is one slot, the outcomes then
-			// come in the order of the messages.
+			// Free the slot only after Done was called. With a single slot, this keeps the outcomes
+			// in the order of the messages.
 			defer func() { <-active }()
 			outcome := r.send(ctx, m, redactor)
 			mu.Lock()
@@ -150,8 +152,8 @@ func (r *Replay) includes(method string) bool {
 	})
 }
 
-// waitUntil waits until a message is due. after is how long after the first message it was
-// recorded. It returns false if ctx ends first.
+// waitUntil waits until a message is due. after is the time between the recording of the first
+// message and of this one. waitUntil returns false if ctx ends first.
 func (r *Replay) waitUntil(ctx context.Context, start time.Time, after time.Duration) bool {
 	if r.Speed <= 0 {
 		return ctx.Err() == nil
@@ -251,7 +253,7 @@ func newAnswer(message proto.Message, err error) answer {
 	return answer{code: errors.Unknown}
 }
 
-// values returns the values of an answer. For an error, its code is the value of a field named
+// values returns the values of an answer. An error has a single value: its code, under the path
 // "error".
 func (a answer) values(method *registry.Method, redactor *Redactor) Values {
 	if a.message == nil {
@@ -303,7 +305,7 @@ func (v Values) text() string {
 }
 
 // diffAll compares several answers, in order. If there is more than one, the paths begin with the
-// number of the answer.
+// index of the answer, such as "answer[0]".
 func diffAll(want, got []Values, ignore Ignore) []Difference {
 	if len(want) == 1 && len(got) == 1 {
 		return Diff(want[0], got[0], ignore)

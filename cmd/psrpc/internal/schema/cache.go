@@ -18,9 +18,8 @@ import (
 // ones are removed.
 const maxCached = 256
 
-// Cache stores descriptors from servers, with one file for each digest. If the directory cannot be
-// used, nothing is stored and nothing is found, without an error, because the cache only saves
-// time.
+// Cache stores descriptors from servers, with one file for each digest. The cache only saves time,
+// so it reports no errors. If the directory cannot be used, nothing is stored and nothing is found.
 type Cache struct {
 	// Dir is the directory of the files. If it is empty, there is no cache.
 	Dir string

@@ -49,9 +49,9 @@ type Chain struct {
 	origins map[string]string
 }
 
-// New returns a chain that adds services to reg. It calls fleet when a schema is not in the files;
-// if fleet is nil, no server is asked. If digest is not empty, it uses only descriptors from
-// servers and from the cache whose digest begins with it.
+// New returns a chain that adds services to reg. The chain calls fleet when it needs to ask the
+// servers; if fleet is nil, no server is asked. If digest is not empty, descriptors from servers
+// and from the cache are used only if their digest begins with it.
 func New(reg *registry.Registry, files *Files, cache *Cache, fleet func(ctx context.Context) (Fleet, error), digest string) *Chain {
 	return &Chain{registry: reg, files: files, cache: cache, fleet: fleet, digest: digest, origins: map[string]string{}}
 }
@@ -153,8 +153,8 @@ func methodNames(version Version) []string {
 
 func serviceNames(version Version) []string { return []string{version.Service} }
 
-// find returns the service for which names returns a name that matches wanted. wireName is the name
-// of the service on the bus, if it follows from what the user has typed.
+// find returns the service for which names returns a name that matches wanted. wireName is the
+// likely name of the service on the bus, or empty if the user has not typed the service.
 func (c *Chain) find(ctx context.Context, wanted pattern, wireName string, names namesOf) (*registry.Service, error) {
 	if err := c.files.LoadInto(c.registry); err != nil {
 		return nil, err
@@ -180,7 +180,7 @@ func (c *Chain) find(ctx context.Context, wanted pattern, wireName string, names
 	}
 }
 
-// registered returns the service of match, which is in the registry, or else err.
+// registered returns the registry's service for a match. If err is not nil, it returns err instead.
 func (c *Chain) registered(match *Version, err error) (*registry.Service, error) {
 	if err != nil {
 		return nil, err
@@ -188,8 +188,8 @@ func (c *Chain) registered(match *Version, err error) (*registry.Service, error)
 	return c.registry.FindService(match.Service)
 }
 
-// askFleet looks for a service at the servers. If it finds none, outcome is a line for the user
-// that says why. If the servers cannot be asked, unreachable is the cause.
+// askFleet asks the servers for the schema of a service. If it finds none, outcome is a line for
+// the user that says why. If the servers cannot be asked, unreachable is the cause.
 func (c *Chain) askFleet(ctx context.Context, search *search, wireName string) (service *registry.Service, outcome string, unreachable, err error) {
 	if c.fleet == nil {
 		return nil, "servers: not asked", nil, nil
@@ -272,7 +272,8 @@ func (c *Chain) withDigest(versions []Version) []Version {
 	return slices.DeleteFunc(slices.Clone(versions), func(v Version) bool { return !strings.HasPrefix(v.Digest, c.digest) })
 }
 
-// newestOnly keeps the first version of each service, which is the newest one in the cache.
+// newestOnly keeps the first version of each service. For versions from the cache, this is the
+// newest one.
 func newestOnly(versions []Version) []Version {
 	seen := map[string]bool{}
 	return slices.DeleteFunc(versions, func(v Version) bool {

@@ -16,8 +16,8 @@ import (
 type Files struct {
 	// Proto contains paths of .proto files, or patterns such as protos/*.proto.
 	Proto []string
-	// Import contains the directories from which the files are imported. If it is empty, each file
-	// is imported from its own directory.
+	// Import contains the directories in which imports are searched, like the flag -I of protoc. If
+	// it is empty, each file's imports are searched in the directory of the file.
 	Import []string
 	// DescriptorSet contains paths of descriptor sets.
 	DescriptorSet []string
@@ -59,7 +59,7 @@ func (f *Files) tried() string {
 	return "files: not in " + strings.Join(slices.Concat(f.Proto, f.DescriptorSet), ", ")
 }
 
-// source is a group of .proto files that are imported from the same directories, the roots.
+// source is a group of .proto files whose imports are searched in the same directories, the roots.
 type source struct {
 	roots []string
 	// names are the paths of the files, relative to one of the roots and with slashes.

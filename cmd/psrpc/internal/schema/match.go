@@ -40,9 +40,9 @@ type search struct {
 	seen   []string
 }
 
-// in returns the version of which a name matches, or nil if there is none. A name that is equal
-// takes precedence over a name that only ends with what the user has typed. If several names match,
-// or if there are several versions of the service, in returns an error that names them.
+// in returns the version that has a matching name, or nil if there is none. An exact match takes
+// precedence over a name that only ends with what the user has typed. If several names match, or if
+// there are several versions of the service, in returns an error that names them.
 func (s *search) in(versions []Version) (*Version, error) {
 	for _, matches := range []func(string) bool{s.wanted.equals, s.wanted.matches} {
 		var names []string
@@ -73,8 +73,8 @@ func (s *search) in(versions []Version) (*Version, error) {
 	return nil, nil //nolint:nilnil // the caller looks elsewhere
 }
 
-// hint suggests a name that was seen and is similar to the wanted one. It may leave out the package
-// or the service, as the user may have done.
+// hint suggests a name that was seen and is similar to the wanted one. Like the user, it may leave
+// out the package or the service.
 func (s *search) hint() string {
 	var candidates []string
 	for _, full := range s.seen {
@@ -125,8 +125,9 @@ func serverList(ids []string) string {
 // simpleName returns the part of a service's name after the last dot.
 func simpleName(service string) string { return service[strings.LastIndexByte(service, '.')+1:] }
 
-// wireNameOfMethod returns the simple name of the service in the name of a method, or "" if it
-// contains none.
+// wireNameOfMethod returns the simple name of a method's service: "Orders" for
+// "shop.Orders/Place". A service usually has this name on the bus. The result is "" if method names
+// no service.
 func wireNameOfMethod(method string) string {
 	full := canonical(strings.TrimPrefix(method, "/"))
 	at := strings.LastIndexByte(full, '.')

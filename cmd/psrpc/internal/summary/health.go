@@ -2,10 +2,10 @@ package summary
 
 import "github.com/dynpsrpc/dynpsrpc/dynamic/fleet"
 
-// StatusOf returns the health of a service on a server. If the server is not serving, that is the
-// status of the server. Otherwise, it is the status that the program has set for the service, if
-// any. If service is empty, StatusOf returns a status other than serving if the server or one of
-// its services has one.
+// StatusOf returns the health of a service on a server. If the server itself is not serving,
+// StatusOf returns the status of the server. Otherwise, it returns the status that the program has
+// set for the service, if any. If service is empty, the result is serving only if the server and
+// all of its services are serving.
 func StatusOf(server *fleet.Server, service string) fleet.ServingStatus {
 	health := server.Health
 	if service != "" {

@@ -11,15 +11,15 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// Load is how much the methods of a service, a single method, or the methods of a server were used
-// during some time.
+// Load describes how much the methods of a service, a single method, or the methods of a server
+// were used during a period of time.
 type Load struct {
 	// Name is the name of the service, method or server that was used.
 	Name string
 	// Servers is the number of servers whose counters are included.
 	Servers int
 	// Calls is the number of requests that were started during that time. OK and Failed are how
-	// many have succeeded and failed. Active is how many are running now.
+	// many have succeeded and failed. Active is how many were running at the end of that time.
 	Calls, OK, Failed, Active uint64
 	// Declined is the number of requests that were not claimed.
 	Declined uint64
@@ -39,7 +39,7 @@ type Load struct {
 // Ended returns the number of requests that have succeeded or failed.
 func (l *Load) Ended() uint64 { return l.OK + l.Failed }
 
-// FailedRatio returns the part of the ended requests that has failed, between 0 and 1.
+// FailedRatio returns the fraction of the ended requests that have failed, or 0 if none has ended.
 func (l *Load) FailedRatio() float64 {
 	if l.Ended() == 0 {
 		return 0
@@ -47,8 +47,8 @@ func (l *Load) FailedRatio() float64 {
 	return float64(l.Failed) / float64(l.Ended())
 }
 
-// add adds what a server has counted during the time elapsed. before is nil if the counters of now
-// have started from zero in this time.
+// add adds the calls that a server has counted between two answers. elapsed is the time between
+// them. before is nil if the counters started from zero at the beginning of that time.
 func (l *Load) add(now, before *fleet.Stats, elapsed time.Duration) {
 	if before == nil {
 		before = new(fleet.Stats)
@@ -77,7 +77,8 @@ func (l *Load) add(now, before *fleet.Stats, elapsed time.Duration) {
 	}
 }
 
-// difference returns how much a counter has grown. If it has shrunk, it was started anew from zero.
+// difference returns how much a counter has grown. If it has shrunk, it has started again from
+// zero, so difference returns its current value.
 func difference(now, before uint64) uint64 {
 	if now < before {
 		return now
@@ -97,10 +98,10 @@ const (
 
 // Loads returns the load of each service, method or server, sorted by name.
 //
-// The load is that between the answers in before and those in now. If before is nil or has no
-// answer of a server, the load of that server is counted since its start. Methods for which keep
-// returns false are left out; keep may be nil. The clocks of the servers need not agree, because
-// the time between two answers of a server is measured by its own clock.
+// Loads counts what happened between the answers in before and those in now. For a server without a
+// usable answer in before, it counts from the start of the server. before may be nil. Methods for
+// which keep returns false are left out; keep may be nil. The clocks of the servers need not agree,
+// because the time between two answers of a server is measured by its own clock.
 func Loads(before, now []*fleet.Server, by By, keep func(service *fleet.Service, method *fleet.Method) bool) []Load {
 	earlier := make(map[string]*fleet.Server, len(before))
 	for _, server := range before {
@@ -142,8 +143,8 @@ func Loads(before, now []*fleet.Server, by By, keep func(service *fleet.Service,
 	return loads
 }
 
-// sameRun returns the earlier answer of a server, or nil if it was given before the server was
-// started again.
+// sameRun returns earlier, the previous answer of a server. It returns nil if there is none, if the
+// server was restarted since, or if the answer is not older than now.
 func sameRun(earlier, now *fleet.Server) *fleet.Server {
 	if earlier == nil || !earlier.Started.Equal(now.Started) || !now.Now.After(earlier.Now) {
 		return nil
@@ -182,8 +183,8 @@ func statsOf(server *fleet.Server, service, method string) *fleet.Stats {
 // A Key is what a table is sorted by.
 type Key string
 
-// Tables are sorted by name, or by the highest rate, 99th percentile, number of errors or number of
-// running requests.
+// A table is sorted by name or, with the highest value first, by rate, 99th percentile, number of
+// errors or number of running requests.
 const (
 	SortName   Key = "name"
 	SortRate   Key = "rate"

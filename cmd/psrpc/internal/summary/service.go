@@ -9,7 +9,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/dynamic/fleet"
 )
 
-// Service is what the servers and the broker tell of a service.
+// Service combines what the servers and the broker report about a service.
 type Service struct {
 	// Load is the load since the start of each server.
 	Load
@@ -18,7 +18,8 @@ type Service struct {
 	WireName string
 	// Methods is the number of methods. If versions differ, it is the highest number.
 	Methods int
-	// Topics is the number of topics for which servers are registered, added up over the servers.
+	// Topics is the number of topics for which servers are registered. A topic counts once for each
+	// server.
 	Topics int
 	// Versions holds the versions of the service. The version with the most servers comes first.
 	Versions []Version
@@ -27,11 +28,11 @@ type Service struct {
 	// Psrpc, Mute and Silent count the servers that have not answered. Psrpc counts servers of
 	// psrpc, which cannot answer. Mute counts servers of dynpsrpc that cannot answer, because their
 	// programs do not call fleet.Serve. Silent counts servers that can answer but have not. All
-	// three are 0 if the broker does not tell.
+	// three are 0 if the broker does not know them.
 	Psrpc, Mute, Silent int
 }
 
-// Version is a version of a service.
+// Version is a version of a service, with the number of servers that serve it.
 type Version struct {
 	Digest  fleet.Digest
 	Servers int
@@ -85,8 +86,9 @@ func (s *Service) add(server *fleet.Server, told *fleet.Service) {
 	s.Versions = append(s.Versions, Version{told.Digest, 1})
 }
 
-// WithPeers adds to services what the broker knows of them. If unknown is true, it also adds the
-// services of which no server has answered. Their name is the one on the bus if no other is known.
+// WithPeers adds to services what the broker knows about them. If unknown is true, it also adds
+// services for which no server has answered. Those are shown with their name on the bus if no other
+// name is known.
 func WithPeers(services []Service, peers *fleet.Peers, unknown bool) []Service {
 	known := make(map[string]bool)
 	for _, peer := range peers.Services {

@@ -22,7 +22,7 @@ type adminRow struct {
 }
 
 // administer changes servers, one after the other, and prints the new state of each. It stops at
-// the first error, because what is wrong with one server is often wrong with all.
+// the first error, because the other servers would often return the same error.
 func administer(
 	cmd *cobra.Command, a *app.App, servers []string,
 	change func(ctx context.Context, f *fleet.Fleet, server string) (adminRow, error),

@@ -33,8 +33,8 @@ type bench struct {
 	ramp      string
 	limits    load.Thresholds
 	maxErrors string
-	// streams, subscribers and expect are numbers of streams, subscribers and responses. A number
-	// that does not suit the kind of the method is ignored.
+	// These are the numbers of streams, of unacknowledged messages on a stream, of subscribers, and
+	// of responses. A number that does not suit the kind of the method is ignored.
 	streams, window, subscribers, expect int
 	echo, first                          bool
 	csv, html                            string
@@ -150,6 +150,9 @@ func (b *bench) run(ctx context.Context, name string, args []string) error {
 
 // parse reads the flags whose values are text, and checks the plan.
 func (b *bench) parse() error {
+	if b.window < 1 || b.subscribers < 1 {
+		return app.Usagef("--window and --subscribers must be at least 1")
+	}
 	if b.maxErrors != "" {
 		share, err := parseShare(b.maxErrors)
 		if err != nil {
@@ -355,7 +358,7 @@ func (b *bench) measureStreams(ctx context.Context, target *load.Target) (*load.
 
 func (b *bench) measureUpdates(ctx context.Context, target *load.Target) (*load.Result, error) {
 	options := load.UpdateOptions{Wait: b.plan.Rate == 0 && b.plan.Ramp == nil}
-	for range max(b.subscribers, 1) {
+	for range b.subscribers {
 		// Each subscriber has its own connection, as if it ran in another process.
 		other := secondApp(b.app)
 		b.app.OnClose(other.Close)
@@ -495,7 +498,7 @@ func (b *bench) printNotes(report *load.Report) error {
 	if text.Len() == 0 {
 		return nil
 	}
-	// Servers choose the codes and texts of their errors.
+	// The codes and texts of errors come from servers and may contain control characters.
 	return b.app.Printf("%s", app.Printable(text.String()))
 }
 

@@ -79,8 +79,8 @@ func (c *call) run(ctx context.Context, name string, args []string) error {
 	if err := c.app.CheckWritable("call"); err != nil {
 		return err
 	}
-	if c.repeat < 1 || c.expect < 0 {
-		return app.Usagef("--repeat must be at least 1, and --expect must not be negative")
+	if c.repeat < 1 {
+		return app.Usagef("--repeat must be at least 1")
 	}
 	var err error
 	if c.method, err = c.app.Method(ctx, name); err != nil {
@@ -263,7 +263,7 @@ func (c *call) failed(err error, server string, took time.Duration) error {
 	return app.Hint(app.Hint(exit, "the schema is "+c.app.Origin(c.method.Service())), hintListeners(c.method))
 }
 
-// hintListeners says what to do if nobody listens to a method.
+// hintListeners says what to do if no server listens to a method.
 func hintListeners(method *registry.Method) string {
 	if method.Topics() {
 		return "is the topic right, and the prefix? psrpc list --scan shows who listens"
@@ -271,7 +271,8 @@ func hintListeners(method *registry.Method) string {
 	return "is the prefix right? psrpc list --scan shows who listens"
 }
 
-// failedQuietly returns an error with the exit code for err, which has been printed already.
+// failedQuietly returns an error that only sets the exit code for err, because err has been printed
+// already.
 func (c *call) failedQuietly(err error) error {
 	if err == nil {
 		return nil

@@ -17,8 +17,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// echoEnv returns an environment with one server. It passes its requests to seen, and answers with
-// an empty response.
+// echoEnv returns an environment with one server, which passes its requests to seen and returns an
+// empty response.
 func echoEnv(t *testing.T, seen func(metadata map[string]string, request *dynamicpb.Message)) clitest.Env {
 	t.Helper()
 	reg := registry.New()

@@ -13,8 +13,8 @@ import (
 )
 
 // stream opens a stream, sends the messages as they come, and prints what arrives. It ends when the
-// server closes the stream, or when as many messages have arrived as --expect says. It also ends
-// when nothing has arrived for the timeout after the last message was sent.
+// server closes the stream, or when as many messages have arrived as --expect says. It also ends if
+// nothing arrives during the timeout after the last message was sent.
 func (c *call) stream(ctx context.Context, messages iter.Seq2[proto.Message, error]) error {
 	start := time.Now()
 	stream, err := dynamic.InvokeStream(ctx, c.conn, c.method.FullName(), c.options...)
@@ -75,8 +75,8 @@ func send(stream *dynamic.InvokedStream, messages iter.Seq2[proto.Message, error
 	return nil
 }
 
-// closeStream closes a stream from this side. sending is the error of sending the messages, which
-// it returns if closing succeeds.
+// closeStream closes a stream from this side. sending is the error of sending the messages;
+// closeStream returns it if closing succeeds.
 func closeStream(stream *dynamic.InvokedStream, sending error) error {
 	if err := stream.Close(nil); err != nil {
 		return app.RPC(err)

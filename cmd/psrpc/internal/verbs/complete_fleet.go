@@ -38,8 +38,8 @@ func completeServices(a *app.App, methods bool) cobra.CompletionFunc {
 }
 
 // completeFleet completes arguments with the names that namesOf returns for each server that
-// answers. It completes those from the index first to before limit. A negative limit means no
-// limit.
+// answers. It completes the arguments with the indices from first to limit-1. A negative limit
+// means no limit.
 func completeFleet(
 	a *app.App, first, limit int, parts []fleet.Part, namesOf func(*fleet.Server) []cobra.Completion,
 ) cobra.CompletionFunc {
@@ -68,4 +68,9 @@ func completeFleet(
 		slices.Sort(names)
 		return names, cobra.ShellCompDirectiveNoFileComp
 	}
+}
+
+// appText returns the name and version of a server's program.
+func appText(server *fleet.Server) string {
+	return strings.TrimSpace(server.App + " " + server.AppVersion)
 }

@@ -23,7 +23,10 @@ which must not be readable for others.
 
 A value may refer to a secret that is kept elsewhere: ${NAME} is an environment variable,
 file:/run/secrets/bus the content of a file, and cmd:COMMAND the output of a command. Secrets are
-never printed. In a context with readonly, verbs that change something are refused without --yes.`,
+never printed. In a context with readonly, verbs that change something are refused without --yes.
+
+If --bus or PSRPC_BUS names the bus, nothing of the context is used but redact. Its metadata, for
+example, may be a secret that the servers of another bus must not see.`,
 		Example: `  psrpc context add staging --bus 'redis://app:${REDIS_PASSWORD}@redis.staging:6379'
   psrpc context use staging
   psrpc --context production list`,

@@ -152,7 +152,7 @@ func TestBus_Golden(t *testing.T) {
 	}
 }
 
-// A schema that was read once is used when no server answers, and the error of a call says so.
+// If no server answers, call must use a cached schema, and its error must say so.
 func TestCall_WrongPrefixWithCachedSchema(t *testing.T) {
 	t.Parallel()
 	url := testenv.NATS(t).URL()
@@ -202,7 +202,7 @@ func TestSubscribe_EndsWhenInterrupted(t *testing.T) {
 	assert.NotContains(t, result.Stderr, "canceled")
 }
 
-// A verb that waits for the standard input ends when it is interrupted.
+// A verb that waits for the standard input must end when it is interrupted.
 func TestCall_InterruptedWhileItWaitsForInput(t *testing.T) {
 	t.Parallel()
 	stdin, writer := io.Pipe()
@@ -231,7 +231,7 @@ func TestCall_SchemaFromFiles(t *testing.T) {
 	clitest.Golden(t, "describe_out", clitest.Run(t, env, "", "describe", "Greeter", "--out", dir), clitest.Replace(dir, "DIR"))
 	result := clitest.Run(t, env, "", "call", "Greeter/Best", "name=Ada", "-p", filepath.Join(dir, "*.proto"))
 	clitest.Golden(t, "call_from_files", result)
-	// If a service is in a file and at the servers, that of the file must be used.
+	// The schema from a file must take precedence over that of the servers.
 	source, err := os.ReadFile(filepath.Join(dir, "greeter.proto"))
 	require.NoError(t, err)
 	changed := strings.Replace(string(source), "string text = 1", "string renamed = 1", 1)
@@ -302,9 +302,10 @@ func TestUp_ServesTheExample(t *testing.T) {
 	address := clitest.Replace(`127\.0\.0\.1:\d+`, "ADDRESS")
 	clitest.Golden(t, "up_call", clitest.Run(t, clitest.Env{}, "", "--bus", url, "call", "Greeter/Best", "name=Ada"))
 	clitest.Golden(t, "up_twice", clitest.Run(t, clitest.Env{}, "", "up", "--listen", strings.TrimPrefix(url, "nats://")), address)
-	clitest.Golden(t, "up", stop(), address)
+	token := clitest.Replace(`token=\w+`, "token=TOKEN")
+	clitest.Golden(t, "up", stop(), address, token)
 	_, stop = startUp(t, "-o", "json")
-	clitest.Golden(t, "up_json", stop(), address)
+	clitest.Golden(t, "up_json", stop(), address, token)
 }
 
 // startUp runs the verb up on free ports until stop is called. announcement is the first output of

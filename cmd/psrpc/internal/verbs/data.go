@@ -57,7 +57,7 @@ func (d *data) messages(ctx context.Context, args []string) iter.Seq2[proto.Mess
 	}
 }
 
-// argument is how errors call an argument.
+// argument is the word for an argument in error messages.
 const argument = "DATA"
 
 // values returns the JSON values of one argument.
@@ -148,8 +148,8 @@ func (d *data) explain(encoded []byte, err error) error {
 	return fmt.Errorf("DATA is not a %s: %s", d.message.FullName(), text)
 }
 
-// unknownField returns an error about the first field in object that message does not have, also in
-// messages inside it. It returns nil if there is none.
+// unknownField returns an error about the first field in object, including its nested objects, that
+// the schema does not have. It returns nil if there is none.
 func unknownField(message protoreflect.MessageDescriptor, object map[string]json.RawMessage) error {
 	for _, name := range slices.Sorted(mapKeys(object)) {
 		fd := fieldNamed(message, name)
@@ -200,12 +200,6 @@ func fieldNamed(message protoreflect.MessageDescriptor, name string) protoreflec
 		return fd
 	}
 	return message.Fields().ByJSONName(name)
-}
-
-// isWellKnown reports whether a message is of a well-known type, whose JSON form may be something
-// other than an object with its fields.
-func isWellKnown(message protoreflect.MessageDescriptor) bool {
-	return message.FullName().Parent() == "google.protobuf"
 }
 
 // fromFields makes a message from arguments name=value. If a name is repeated, its values make a

@@ -75,7 +75,7 @@ func (d *describe) run(ctx context.Context, name string) error {
 		server, problem := d.findServer(ctx, name)
 		switch {
 		case server == nil:
-			return err // err already says if the servers are out of reach
+			return err // err already says whether the servers cannot be reached
 		case problem != nil:
 			return fmt.Errorf("server %s refuses to answer: %w", name, problem)
 		default:
@@ -167,7 +167,7 @@ func protoSource(symbol protoreflect.Descriptor) (string, error) {
 	return strings.TrimRight(source, "\n") + "\n", err
 }
 
-// signature matches a method as the package that prints .proto source writes it, with spaces inside
+// signature matches the signature of a method in the output of protoprint, which has spaces inside
 // the parentheses.
 var signature = regexp.MustCompile(`\brpc (\w+) \( (.*?) \) returns \( (.*?) \)`)
 
@@ -196,7 +196,8 @@ func (d *describe) printJSON(symbol protoreflect.Descriptor) error {
 	return d.app.JSON(encoded)
 }
 
-// writeFiles writes a file and all files that it imports, except for protobuf's own.
+// writeFiles writes a file and all files that it imports, except for those of package
+// google.protobuf.
 func (d *describe) writeFiles(file protoreflect.FileDescriptor) error {
 	written := map[string]bool{}
 	var write func(file protoreflect.FileDescriptor) error

@@ -11,8 +11,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/dynamic/fleet"
 )
 
-// findServer returns what the server with the given ID tells of itself, or nil if no server has that
-// ID.
+// findServer returns the description that the server with the given ID gives of itself. It returns
+// nil if no server has that ID.
 func (d *describe) findServer(ctx context.Context, id string) (*fleet.Server, error) {
 	f, err := d.app.Fleet(ctx)
 	if err != nil {
@@ -57,7 +57,7 @@ type serviceDocument struct {
 	Methods  []string `json:"methods"`
 }
 
-// printServer prints what a server tells of itself.
+// printServer prints the description that a server gives of itself.
 func (d *describe) printServer(s *fleet.Server) error {
 	document := serverDocument{
 		Server: s.ID, State: s.State.String(), Started: s.Started, Software: s.Software, App: s.App, Version: s.AppVersion,

@@ -49,7 +49,7 @@ Checks:
 	flags.BoolVar(&d.strict, "strict", false, "end with exit code 5 if there is a warning, too")
 	flags.DurationVar(&d.window, "for", 5*time.Second, "time during which errors and losses are counted; 0 skips these checks")
 	if err := command.RegisterFlagCompletionFunc("check", completeChecks); err != nil {
-		panic(err) // the name of the flag is misspelled
+		panic(err) // this happens only if the name of the flag is misspelled
 	}
 	return command
 }
@@ -72,9 +72,6 @@ func completeChecks(*cobra.Command, []string, string) ([]cobra.Completion, cobra
 }
 
 func (d *diagnosis) run(ctx context.Context) error {
-	if d.window < 0 {
-		return app.Usagef("--for %s: the time must not be negative", d.window)
-	}
 	b, err := d.app.Bus(ctx)
 	if err != nil {
 		return err
@@ -167,8 +164,8 @@ func styleOf(severity doctor.Severity) app.Style {
 	}
 }
 
-// variants yields fleets on the same broker as peers with other settings see them: with the other
-// value of a mode that all peers must share, and with other prefixes.
+// variants yields the fleets that buses with other settings would find on the same broker. It
+// changes a mode that all peers must share, and uses other prefixes.
 func (d *diagnosis) variants(ctx context.Context, info bus.Info, prefixes []string) iter.Seq[doctor.Variant] {
 	var parameters [][2]string
 	switch {
@@ -189,8 +186,8 @@ func (d *diagnosis) variants(ctx context.Context, info bus.Info, prefixes []stri
 	}
 }
 
-// variant opens a bus on the same broker with another value of a parameter, and yields its fleet.
-// It returns false if yield does.
+// variant opens a bus on the same broker with another value of one URL parameter, and yields the
+// fleet on it. It returns false if yield does.
 func (d *diagnosis) variant(ctx context.Context, parameter [2]string, yield func(doctor.Variant) bool) bool {
 	conn, release, err := d.app.ConnWith(ctx, parameter[0], parameter[1])
 	if err != nil {

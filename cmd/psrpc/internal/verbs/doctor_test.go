@@ -42,7 +42,7 @@ func TestDoctor_Golden(t *testing.T) {
 	}
 }
 
-// serveHello starts a server of a small service. It answers discovery requests.
+// serveHello starts a server of a small service. It answers queries of a fleet.
 func serveHello(t *testing.T, url, id string) {
 	t.Helper()
 	b, err := bus.Open(t.Context(), url)
@@ -79,7 +79,7 @@ func TestDoctor_Redis(t *testing.T) {
 	assert.Contains(t, down.Stderr, "connection refused")
 }
 
-// If the prefix is misspelled, doctor must say which prefixes are in use, which the broker tells.
+// If the prefix is misspelled, doctor must say which prefixes are in use, as the broker reports.
 func TestDoctor_WrongPrefix(t *testing.T) {
 	t.Parallel()
 	broker := testenv.Redis(t)

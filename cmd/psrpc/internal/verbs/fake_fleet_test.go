@@ -21,7 +21,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// fakeServer answers discovery requests with answers that a test has chosen, so that the output of
+// fakeServer answers queries of a fleet with answers that a test has chosen, so that the output of
 // the command line has known numbers.
 type fakeServer struct {
 	id string

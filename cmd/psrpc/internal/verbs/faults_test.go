@@ -218,7 +218,7 @@ func TestProcess(t *testing.T) {
 	}
 	startGreeter(t, url, greeterOptions{id: os.Getenv("PSRPC_TEST_ID"), affinity: 0.75})
 	fmt.Println("ready")
-	// Read until the process of the test that has started this one ends.
+	// Read until the process of the test, which has started this one, ends.
 	_, _ = io.Copy(io.Discard, os.Stdin)
 }
 

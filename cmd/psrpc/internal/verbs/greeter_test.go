@@ -40,7 +40,7 @@ type greeterOptions struct {
 	// field declares an additional field of the request, which makes another version of the
 	// service.
 	field string
-	// silent keeps the server from answering discovery requests.
+	// silent keeps the server from answering queries of a fleet.
 	silent bool
 	// affinity is the affinity for the method Best. The default is 1.
 	affinity float32

@@ -16,12 +16,13 @@ func callVerbs(a *app.App) []*cobra.Command {
 	}
 }
 
-// setupVerbs returns the verbs with which a user sets up the command line, and those that start
-// something to try it with.
+// setupVerbs returns the verbs with which a user sets up the command line or starts something to
+// try it with.
 func setupVerbs(a *app.App) []*cobra.Command {
 	return []*cobra.Command{
 		newCompletion(a),
 		newContext(a),
+		newExplorer(a),
 		newGateway(a),
 		newMan(a),
 		newUp(a),

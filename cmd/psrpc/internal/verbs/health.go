@@ -49,7 +49,7 @@ of the last table.`,
 	return cmd
 }
 
-// showHealth prints the health of servers. verdict is an error if one of them is not well.
+// showHealth prints the health of servers. verdict is an error if one of them is not healthy.
 func showHealth(ctx context.Context, a *app.App, q *query, service string) (verdict, err error) {
 	servers, err := q.servers(ctx, a, fleet.Parts(fleet.PartHealth, fleet.PartServices))
 	if err != nil {
@@ -106,7 +106,7 @@ type checkRow struct {
 }
 
 // healthReport returns a report with one line for each server. verdict is an error if a server is
-// not well, or if no server takes requests.
+// not healthy, or if no server takes requests.
 func healthReport(servers []*fleet.Server, service string, now time.Time) (r *report, verdict error) {
 	r = &report{headers: []string{titleServer, titleState, "HEALTH", "CHECKS", titleApp, titleLabels}, wide: 4}
 	document := make([]healthRow, len(servers))
@@ -137,7 +137,7 @@ func healthReport(servers []*fleet.Server, service string, now time.Time) (r *re
 	return r, nil
 }
 
-// someOf returns at most three names as text, and how many more there are.
+// someOf returns up to three names as text, followed by the number of the others.
 func someOf(names []string) string {
 	const most = 3
 	if len(names) <= most {
@@ -173,8 +173,8 @@ func statusText(status fleet.ServingStatus) string {
 	return strings.ReplaceAll(status.String(), "_", " ")
 }
 
-// checksText returns what is wrong on a server. If nothing is wrong, it returns the number of
-// health checks.
+// checksText returns the problems of a server or, if there are none, the number of its health
+// checks.
 func checksText(server *fleet.Server, service string, now time.Time) string {
 	var problems []string
 	for name, status := range server.Health.Services {
@@ -201,11 +201,6 @@ func checksText(server *fleet.Server, service string, now time.Time) string {
 	default:
 		return fmt.Sprintf("%d ok", len(server.Health.Checks))
 	}
-}
-
-// appText returns the name and version of a server's program.
-func appText(server *fleet.Server) string {
-	return strings.TrimSpace(server.App + " " + server.AppVersion)
 }
 
 func orNone(text string) string { return cmp.Or(text, human.None) }

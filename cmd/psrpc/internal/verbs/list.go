@@ -84,8 +84,8 @@ func (l *list) services(ctx context.Context) error {
 	return r.show(l.app)
 }
 
-// peers asks the servers what they serve, and the broker who listens. It warns the user about
-// servers that refuse to answer.
+// peers asks the servers which services they have, and the broker which channels have receivers. It
+// warns the user about servers that refuse to answer.
 func (l *list) peers(ctx context.Context, options []fleet.PeersOption, opts ...fleet.QueryOption) (*fleet.Peers, error) {
 	chain, err := l.app.Schema()
 	if err != nil {
@@ -118,8 +118,8 @@ func (l *list) peers(ctx context.Context, options []fleet.PeersOption, opts ...f
 	return peers, nil
 }
 
-// join returns the services that the flags select. It combines what the servers and what the broker
-// know of them.
+// join returns the services that the flags select. It combines what the servers report with what
+// the broker knows.
 func (l *list) join(peers *fleet.Peers) []summary.Service {
 	servers := slices.DeleteFunc(slices.Clone(peers.Servers), func(s *fleet.Server) bool { return !l.selects(s) })
 	services := summary.Services(servers)
@@ -146,7 +146,7 @@ func (l *list) nothing(ctx context.Context, peers *fleet.Peers) error {
 }
 
 // otherPrefixes returns a sentence about the other prefixes that are used on the broker, with a
-// space before it. It returns "" if there are none, or if the broker does not tell.
+// space before it. It returns "" if there are none, or if the broker does not list them.
 func (l *list) otherPrefixes(ctx context.Context) string {
 	b, err := l.app.Bus(ctx)
 	if err != nil {
@@ -292,8 +292,8 @@ func addOthers(r *report, peer *fleet.PeerService) {
 	}
 }
 
-// claimed returns the full name of a method of the service whose servers claim requests. Such
-// servers can be found by asking who would claim a request.
+// claimed returns the full name of a method of the service for which servers claim requests.
+// Servers without package fleet can be found by asking who would claim such a request.
 func (l *list) claimed(ctx context.Context, name string) (string, error) {
 	service, err := l.app.Service(ctx, name)
 	if err != nil {
@@ -313,8 +313,8 @@ func (l *list) claimed(ctx context.Context, name string) (string, error) {
 	return found, nil
 }
 
-// unanswered shows what the broker knows of a service of which no server has answered. If that is
-// nothing, it returns an error.
+// unanswered shows what the broker knows about a service for which no server has answered. If the
+// broker knows nothing, unanswered returns an error.
 func (l *list) unanswered(ctx context.Context, peers *fleet.Peers, name string, err error) error {
 	peer := peerService(peers, name, name)
 	switch {
@@ -336,8 +336,8 @@ func (l *list) unanswered(ctx context.Context, peers *fleet.Peers, name string, 
 	}
 }
 
-// peerService returns what the broker knows of the service with this full name or this name on the
-// bus. It returns nil if it knows nothing.
+// peerService returns what the broker knows about a service, which is found by its full name or by
+// its name on the bus. It returns nil if the broker knows nothing.
 func peerService(peers *fleet.Peers, full, wireName string) *fleet.PeerService {
 	for _, service := range peers.Services {
 		if slices.Contains(service.Names, full) || service.WireName == wireName {
@@ -423,7 +423,7 @@ func listReport(services []summary.Service) (r *report, rows []serviceRow) {
 	return r, rows
 }
 
-// positive returns n as text, or otherwise if n is not positive.
+// positive returns n as text if n is positive. If not, it returns the argument otherwise.
 func positive(n int, otherwise string) string {
 	if n <= 0 {
 		return otherwise
@@ -474,7 +474,7 @@ func digestText(s *summary.Service) string {
 	}
 }
 
-// suspicious reports whether psrpc doctor has something to say about a service.
+// suspicious reports whether the command psrpc doctor would report a problem with a service.
 func suspicious(s *summary.Service) bool {
 	return len(s.Versions) > 1 || s.Silent > 0 || s.FailedRatio() > maxFailedRatio
 }

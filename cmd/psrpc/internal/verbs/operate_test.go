@@ -59,7 +59,7 @@ func shop(t *testing.T) bus.Bus {
 	return b
 }
 
-// measured replaces what the clocks and the speed of this machine decide.
+// measured replaces what depends on the clocks and the speed of this machine.
 var measured = map[string][]func(string) string{
 	"list": {
 		clitest.Replace(`, [^ ]+( ns| ms| s)?( +! psrpc doctor)?\n--- exit`, ", TIME$2\n--- exit"),
@@ -177,7 +177,7 @@ func TestStats_Watch(t *testing.T) {
 	}
 }
 
-// A user ends a verb that repeats with Ctrl-C.
+// Ctrl-C must end a verb that repeats.
 func TestTop_Interrupted(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithCancel(t.Context())

@@ -51,8 +51,8 @@ func (p *publish) run(ctx context.Context, name string, args []string) error {
 	if err := p.app.CheckWritable("publish"); err != nil {
 		return err
 	}
-	if p.count < 1 || p.rate < 0 {
-		return app.Usagef("--count must be at least 1, and --rate must not be negative")
+	if p.count < 1 {
+		return app.Usagef("--count must be at least 1")
 	}
 	method, err := p.app.Method(ctx, name)
 	if err != nil {

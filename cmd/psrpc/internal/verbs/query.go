@@ -37,7 +37,7 @@ func (q *query) addFilter(cmd *cobra.Command) {
 
 // waitTime returns how long to wait for servers that do not answer.
 func (q *query) waitTime(a *app.App) time.Duration {
-	return cmp.Or(max(q.wait, 0), a.Flags.Timeout, fleet.DefaultWait)
+	return cmp.Or(q.wait, a.Flags.Timeout, fleet.DefaultWait)
 }
 
 // servers asks the servers and returns their answers, sorted by ID. It warns the user about servers
@@ -70,7 +70,7 @@ func (q *query) servers(ctx context.Context, a *app.App, opts ...fleet.QueryOpti
 	}
 	silent := time.Since(start) >= wait && countsReceivers(f)
 	if len(servers) == 0 {
-		return nil, q.nobody(a, answered, silent, wait)
+		return nil, q.noServersError(a, answered, silent, wait)
 	}
 	if silent {
 		a.Warnf("at least one server has not answered within %s: it is frozen or cut off",
@@ -80,16 +80,16 @@ func (q *query) servers(ctx context.Context, a *app.App, opts ...fleet.QueryOpti
 	return servers, nil
 }
 
-// countsReceivers reports whether the bus counts who receives a discovery request. If it does, the
-// request ends when all servers have answered, so one that lasts until its timeout means that a
+// countsReceivers reports whether the bus counts the receivers of a query. If it does, the query
+// ends when all servers have answered. A query that lasts until its timeout then means that a
 // server is silent.
 func countsReceivers(f *fleet.Fleet) bool {
 	counter, ok := f.Conn().Bus().(bus.ReceiverCounter)
 	return !ok || counter.CountsReceivers()
 }
 
-// nobody returns the error to report if no server is left to show.
-func (q *query) nobody(a *app.App, answered int, silent bool, wait time.Duration) error {
+// noServersError returns the error for a query whose result contains no server.
+func (q *query) noServersError(a *app.App, answered int, silent bool, wait time.Duration) error {
 	switch {
 	case answered > 0:
 		return app.Nobodyf("none of %s has the label %s", human.Plural(answered, "server"), labelText(q.labels))

@@ -136,14 +136,14 @@ func (r *record) close(path string) error {
 	}
 }
 
-// empty removes what was in the file before.
+// empty truncates a file that existed before.
 func (r *record) empty() error {
 	if !r.overwrites {
 		return nil
 	}
 	info, err := r.file.Stat()
 	if err != nil || !info.Mode().IsRegular() {
-		return err // a device or a pipe keeps nothing
+		return err // a device or a pipe has no content to remove
 	}
 	return errors.Join(r.file.Chmod(0o600), r.file.Truncate(0))
 }
@@ -200,7 +200,8 @@ func recordedService(service *registry.Service, digest fleet.Digest) recording.S
 	return recording.Service{Name: string(service.Name()), WireName: service.WireName(), Digest: digest, Files: files}
 }
 
-// add writes an event to the file, without its secrets. Each event counts.
+// add writes an event to the file, without its secrets. The result counts is always true: every
+// recorded event counts for --count.
 func (r *record) add(event *fleet.TapEvent) (counts bool, err error) {
 	copied := *event
 	if event.Size > 0 && len(event.Payload) == 0 {

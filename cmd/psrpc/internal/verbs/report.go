@@ -54,8 +54,8 @@ func note(a *app.App, lines ...string) error {
 	return nil
 }
 
-// finite returns an affinity that JSON can express: peers may claim with infinity, or with what is
-// not a number.
+// finite returns an affinity as JSON can express it. The affinity from a peer may be infinite or
+// NaN.
 func finite(affinity float32) float32 {
 	if math.IsNaN(float64(affinity)) {
 		return 0

@@ -99,7 +99,7 @@ func addHeader(metadata map[string]string, header string, env func(string) strin
 	return nil
 }
 
-// errHeader does not repeat the header, which may be a secret without its key.
+// errHeader does not repeat the header: a header without a key may consist of a secret only.
 var errHeader = app.Usagef("-H: want key:value")
 
 // cutHeader splits key:value and removes spaces around both.

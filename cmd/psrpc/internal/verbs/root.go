@@ -35,11 +35,16 @@ was found, 5 not as wanted, 64+n a server answered with gRPC code n, 130 interru
 		Example: `  psrpc up &
   psrpc list
   psrpc call Greeter/Hello name=Ada`,
-		Args:              unknownVerb,
-		RunE:              func(command *cobra.Command, _ []string) error { return command.Help() },
-		PersistentPreRunE: func(*cobra.Command, []string) error { return a.CheckFlags() },
-		SilenceErrors:     true,
-		SilenceUsage:      true,
+		Args: unknownVerb,
+		RunE: func(command *cobra.Command, _ []string) error { return command.Help() },
+		PersistentPreRunE: func(command *cobra.Command, _ []string) error {
+			if err := checkNumbers(command.Flags()); err != nil {
+				return err
+			}
+			return a.CheckFlags()
+		},
+		SilenceErrors: true,
+		SilenceUsage:  true,
 		// The verb completion in this package replaces cobra's own.
 		CompletionOptions: cobra.CompletionOptions{DisableDefaultCmd: true},
 	}
@@ -51,7 +56,7 @@ was found, 5 not as wanted, 64+n a server answered with gRPC code n, 130 interru
 	})
 	a.AddFlags(root)
 	if err := root.RegisterFlagCompletionFunc("context", completeContexts(a)); err != nil {
-		panic(err) // the name of the flag is misspelled
+		panic(err) // this happens only if the name of the flag is misspelled
 	}
 	root.AddGroup(
 		&cobra.Group{ID: groupCall, Title: "Calls:"},
@@ -91,27 +96,11 @@ func unknownVerb(root *cobra.Command, args []string) error {
 	return app.Hint(app.Usagef("%s is not a verb", args[0]), hint)
 }
 
-// arguments returns a function that checks the number of arguments of a verb. If most is negative,
-// there is no maximum.
-func arguments(least, most int) cobra.PositionalArgs {
-	return func(command *cobra.Command, args []string) error {
-		usage := "usage: " + command.UseLine()
-		switch {
-		case len(args) < least:
-			return app.Hint(app.Usagef("%s: an argument is missing", command.Name()), usage)
-		case most >= 0 && len(args) > most:
-			return app.Hint(app.Usagef("%s: there are too many arguments: %s", command.Name(), strings.Join(args[most:], " ")), usage)
-		default:
-			return nil
-		}
-	}
-}
-
 // Run executes the command line with the given arguments and returns the exit code. It releases
 // everything that the verb has opened.
 func Run(ctx context.Context, a *app.App, args []string) int {
 	root := New(a)
-	// Cobra would take a nil slice as a reason to use the arguments of the process.
+	// If the slice were nil, cobra would use the arguments of the process.
 	root.SetArgs(append([]string{}, args...))
 	err := root.ExecuteContext(ctx)
 	if closing := a.Close(); closing != nil && err == nil {

@@ -77,6 +77,7 @@ a YAML file answers some requests:
 	flags.StringVar(&s.latency, "latency", "0s", "time that each answer takes, such as 5ms or 5ms±2ms")
 	flags.StringVar(&s.failures, "error", "", "share of requests that fail, and how, such as 1%:unavailable")
 	flags.Float32Var(&s.affinity, "affinity", 1, "affinity for each request; a negative one declines all")
+	flags.Lookup("affinity").Annotations = map[string][]string{mayBeNegative: nil}
 	flags.BoolVar(&s.echo, "echo", false, "answer with the fields of the request")
 	flags.DurationVar(&s.every, "every", time.Second, "time between the updates of each subscription; 0 publishes none")
 	flags.Uint64Var(&s.seed, "seed", 0, "number that selects the generated answers")
@@ -89,6 +90,9 @@ a YAML file answers some requests:
 func (s *serve) run(ctx context.Context, names []string) error {
 	if err := s.app.CheckWritable("serve"); err != nil {
 		return err
+	}
+	if s.servers < 1 {
+		return app.Usagef("--servers must be at least 1")
 	}
 	settings, err := s.app.Settings()
 	if err != nil {
@@ -113,7 +117,7 @@ func (s *serve) run(ctx context.Context, names []string) error {
 			server.close()
 		}
 	}()
-	for range max(s.servers, 1) {
+	for range s.servers {
 		server, err := s.start(ctx, m, reg)
 		if err != nil {
 			return err
@@ -262,8 +266,10 @@ func (s *serve) start(ctx context.Context, m *mock.Mock, reg *registry.Registry)
 			return nil, app.RPC(err)
 		}
 	}
-	server.status, err = fleet.Serve(server.server,
-		fleet.WithApp("psrpc serve", dynamic.Version), fleet.WithTap(fleet.Filters(tapfilter.Compile)))
+	// A mock is for development and tests, so everybody may watch what goes through it.
+	permitted := func(context.Context, fleet.Verb) error { return nil }
+	server.status, err = fleet.Serve(server.server, fleet.WithApp("psrpc serve", dynamic.Version),
+		fleet.WithAuthorize(permitted), fleet.WithTap(fleet.Filters(tapfilter.Compile)))
 	if err != nil {
 		close(server.published)
 		server.close()
@@ -335,7 +341,7 @@ func (s *serve) announce(reg *registry.Registry, servers []*mockServer) error {
 	return nil
 }
 
-// hasTopicsLike reports whether the topics of a method have as many parts as the given one.
+// hasTopicsLike reports whether some method has topics with as many parts as topic has.
 func hasTopicsLike(reg *registry.Registry, topic []string) bool {
 	for _, service := range reg.Services() {
 		for _, method := range service.Methods() {

@@ -177,7 +177,7 @@ func loadReport(by summary.By, loads []summary.Load, now time.Time) *report {
 	return r
 }
 
-// maxFailedRatio is the part of failed calls above which tables have an exclamation mark.
+// maxFailedRatio is the fraction of failed calls above which tables show an exclamation mark.
 const maxFailedRatio = 0.01
 
 // errorsOf returns the percentage of failed calls, with an exclamation mark if it is high.

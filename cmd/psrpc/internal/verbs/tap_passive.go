@@ -13,8 +13,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// isPassive reports whether the source listens on a broker, instead of asking servers to copy what
-// goes through them.
+// isPassive reports whether the source listens on a broker, instead of asking servers for copies of
+// their messages.
 func (s *tapSource) isPassive() bool { return s.passive || s.replica != "" }
 
 // where names the broker on which the source listens.
@@ -47,8 +47,8 @@ func (s *tapSource) openPassive(ctx context.Context, f *fleet.Fleet, patterns []
 	return events, running.Wait, nil
 }
 
-// passiveRequest returns what to listen to. Each pattern must begin with the name of a service,
-// because the channels follow from the schema of the service.
+// passiveRequest returns the request for a passive tap. Each pattern must begin with the name of a
+// service, because the names of the channels depend on the service's schema.
 func (s *tapSource) passiveRequest(ctx context.Context, patterns []string) (request fleet.PassiveTap, err error) {
 	if len(patterns) == 0 {
 		return request, app.Usagef("--passive needs the names of methods or services: their schemas tell what to listen to")

@@ -17,8 +17,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// tapSource is where the verbs tap and record get their events from: servers that copy what goes
-// through them or, with --passive, the broker.
+// tapSource is the source of events of the verbs tap and record: servers that copy their messages
+// or, with --passive, the broker.
 type tapSource struct {
 	app     *app.App
 	request fleet.TapRequest
@@ -28,14 +28,14 @@ type tapSource struct {
 	// of another broker on which it listens instead.
 	passive bool
 	replica string
-	// topic is a topic to listen to with passive, in addition to those that the broker tells.
+	// topic is another topic to listen to with passive. The broker already lists some topics.
 	topic    []string
 	duration time.Duration
 	count    int
 
 	services tapServices
-	// watched is the number of servers that send events. found is how many servers serve a method
-	// that is watched.
+	// watched is the number of servers that send events. found is the number of servers that serve
+	// one of the methods.
 	watched, found int
 	// missed is the number of events that were left out.
 	missed uint64
@@ -205,7 +205,7 @@ func (s *tapSource) open(ctx context.Context, f *fleet.Fleet, patterns []string)
 // forward sends the events of a stream to events, until the stream or ctx ends.
 func forward(ctx context.Context, stream *fleet.TapStream, events chan<- tapResult) {
 	defer func() {
-		// Nobody needs the events that still arrive. The stream warns of them if nobody reads them.
+		// Read the remaining events, because the stream logs a warning if nobody reads them.
 		go func() {
 			for range stream.Channel() {
 			}
@@ -255,7 +255,7 @@ func (s *tapSource) findServers(ctx context.Context, f *fleet.Fleet, patterns []
 		serves := false
 		for i := range server.Services {
 			service := &server.Services[i]
-			if !isControlService(service.WireName) && matchesService(service, patterns) {
+			if s.request.Selects(service) {
 				serves = true
 				s.services.byServer[[2]string{server.ID, service.WireName}] = service.Digest
 				digests[service.Digest] = service.Name
@@ -279,10 +279,6 @@ func (s *tapSource) findServers(ctx context.Context, f *fleet.Fleet, patterns []
 	return ids, nil
 }
 
-// isControlService reports whether a service is one of package fleet. Servers do not send events
-// about these services.
-func isControlService(wireName string) bool { return strings.HasPrefix(wireName, "Dynpsrpc") }
-
 // readSchema reads the schema of one version of a service into services.versions.
 func (s *tapSource) readSchema(ctx context.Context, f *fleet.Fleet, digest fleet.Digest, name string) error {
 	files, err := f.Describe(ctx, digest)
@@ -299,29 +295,6 @@ func (s *tapSource) readSchema(ctx context.Context, f *fleet.Fleet, digest fleet
 	}
 	s.services.versions[digest] = service
 	return nil
-}
-
-// matchesService reports whether a pattern matches the name of a service or of one of its methods.
-func matchesService(service *fleet.Service, patterns []string) bool {
-	if len(patterns) == 0 {
-		return true
-	}
-	for _, pattern := range patterns {
-		for _, name := range []string{service.Name, service.WireName} {
-			if matches, _ := path.Match(pattern, name); matches {
-				return true
-			}
-		}
-		for i := range service.Methods {
-			method := &service.Methods[i]
-			for _, name := range []string{service.Name + "/" + method.Name, service.WireName + "/" + method.WireName} {
-				if matches, _ := path.Match(pattern, name); matches {
-					return true
-				}
-			}
-		}
-	}
-	return false
 }
 
 // described returns the patterns as text, for an error.

@@ -22,6 +22,9 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
+// permitAll permits every client everything that the other options offer.
+var permitAll = fleet.WithAuthorize(func(context.Context, fleet.Verb) error { return nil })
+
 // tappedEnv returns an environment with a server of shop.Orders that permits taps. watched receives a
 // value when a client has begun to watch the server.
 func tappedEnv(t *testing.T, opts ...fleet.ServeOption) (env clitest.Env, watched <-chan struct{}) {
@@ -29,7 +32,7 @@ func tappedEnv(t *testing.T, opts ...fleet.ServeOption) (env clitest.Env, watche
 	b := bus.NewLocal()
 	t.Cleanup(func() { assert.NoError(t, b.Close()) })
 	if opts == nil {
-		opts = []fleet.ServeOption{fleet.WithTap(fleet.Filters(tapfilter.Compile))}
+		opts = []fleet.ServeOption{permitAll, fleet.WithTap(fleet.Filters(tapfilter.Compile))}
 	}
 	log := make(watchLog, 1)
 	server := serveShop(t, b, "shop-1", dynamic.WithLogger(slog.New(slog.NewTextHandler(log, nil))))
@@ -112,7 +115,7 @@ func TestTap_JSON(t *testing.T) {
 		clitest.Replace(`"request":"[^"]+"`, `"request":"R"`), clitest.Replace(`"duration_ns":\d+`, `"duration_ns":N`))
 }
 
-// A request and its response are one line, and --count counts lines.
+// A request and its response must be one line, and --count must count lines.
 func TestTap_CountsLines(t *testing.T) {
 	env, watched := tappedEnv(t)
 	_, wait := startVerb(t, env, "watching", "tap", "Orders/Get", "--count", "2")
@@ -178,7 +181,7 @@ func TestTap_Golden(t *testing.T) {
 		"tap_no_replica":    {nil, "Orders --replica redis://127.0.0.1:1 -p " + shopProto},
 		"tap_bad_sample":    {nil, "--sample 2"},
 		"tap_bad_filter":    {nil, "--filter code=="},
-		"tap_no_filters":    {[]fleet.ServeOption{fleet.WithTap()}, `--filter code!=""`},
+		"tap_no_filters":    {[]fleet.ServeOption{permitAll, fleet.WithTap()}, `--filter code!=""`},
 		"record_no_server":  {nil, "FILE Rooms/*"},
 		"record_no_file":    {nil, "missing/traffic.psrpc"},
 		"record_exists":     {nil, shopProto},
@@ -194,7 +197,7 @@ func TestTap_Golden(t *testing.T) {
 	}
 }
 
-// A file is overwritten when the recording begins, and not if it cannot begin.
+// A file must be overwritten when the recording begins, but not if it cannot begin.
 func TestRecord_Force(t *testing.T) {
 	env, _ := tappedEnv(t)
 	path := filepath.Join(t.TempDir(), "traffic.psrpc")

@@ -7,8 +7,8 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 )
 
-// zeroOf returns the value of a field in a template. depth is how many messages the field is inside
-// of.
+// zeroOf returns the value of a field in a template. depth is the number of messages that surround
+// the field.
 func zeroOf(fd protoreflect.FieldDescriptor, depth int) any {
 	if fd.IsMap() {
 		return map[string]any{"": zeroOfKind(fd.MapValue(), depth)}
@@ -103,4 +103,10 @@ func (o ordered) MarshalJSON() ([]byte, error) {
 	}
 	encoded.WriteByte('}')
 	return encoded.Bytes(), nil
+}
+
+// isWellKnown reports whether a message is of a well-known type, whose JSON form may be something
+// other than an object with its fields.
+func isWellKnown(message protoreflect.MessageDescriptor) bool {
+	return message.FullName().Parent() == "google.protobuf"
 }

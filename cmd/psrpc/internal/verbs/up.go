@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"net/http"
 	"strconv"
 	"strings"
 	"time"
@@ -14,8 +15,10 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/bus"
 	"github.com/dynpsrpc/dynpsrpc/cmd/psrpc/internal/app"
 	"github.com/dynpsrpc/dynpsrpc/cmd/psrpc/internal/demo"
+	"github.com/dynpsrpc/dynpsrpc/cmd/psrpc/internal/doctor"
 	"github.com/dynpsrpc/dynpsrpc/cmd/psrpc/internal/human"
 	"github.com/dynpsrpc/dynpsrpc/dynamic"
+	"github.com/dynpsrpc/dynpsrpc/dynamic/explorer"
 	"github.com/dynpsrpc/dynpsrpc/dynamic/fleet"
 	"github.com/dynpsrpc/dynpsrpc/errors"
 	"github.com/dynpsrpc/dynpsrpc/registry"
@@ -37,12 +40,13 @@ func newUp(a *app.App) *cobra.Command {
 	u := &up{app: a}
 	command := &cobra.Command{
 		Use:   "up",
-		Short: "Run a NATS server, an example service and a gateway, to try psrpc with",
-		Long: `up runs a NATS server in this process, servers of an example service on it, and a gateway that serves
-the example over HTTP, until it is interrupted. psrpc uses this bus if no other one is given, so
-everything can be tried without a broker and without a service of one's own. Nothing is stored.
-Everybody who reaches the NATS server may watch and drain the servers, so it should listen on this
-machine only, as it does by default.`,
+		Short: "Run a NATS server, an example service, a gateway and an explorer, to try psrpc with",
+		Long: `up runs a NATS server in this process, servers of an example service on it, a gateway that serves the
+example over HTTP, and the web pages of psrpc explorer, until it is interrupted. psrpc uses this bus
+if no other one is given, so everything can be tried without a broker and without a service of one's
+own. Nothing is stored. Everybody who reaches the NATS server may watch and drain the servers, and
+everybody who reaches the gateway may call them. They listen on this machine only, unless --yes is
+given.`,
 		Example: `  psrpc up &
   psrpc call Greeter/Hello name=Ada`,
 		Args: arguments(0, 0),
@@ -50,14 +54,15 @@ machine only, as it does by default.`,
 	}
 	command.Flags().StringVar(&u.listen, "listen", strings.TrimPrefix(app.DefaultBus, "nats://"), "address of the NATS server")
 	command.Flags().StringVar(&u.monitor, "monitor", strings.TrimPrefix(app.DefaultMonitor, "http://"), "address of the NATS server's monitoring endpoint")
-	command.Flags().StringVar(&u.http, "http", defaultHTTP, "address of the gateway")
+	command.Flags().StringVar(&u.http, "http", defaultHTTP, "address of the gateway and the explorer")
 	command.Flags().IntVar(&u.servers, "servers", 2, "number of servers of the example service")
+	a.AddYes(command)
 	return command
 }
 
 func (u *up) run(ctx context.Context) error {
-	if u.servers < 0 {
-		return app.Usagef("--servers %d: the number must not be negative", u.servers)
+	if err := u.checkAddresses(); err != nil {
+		return err
 	}
 	broker, err := startBroker(u.listen, u.monitor)
 	if err != nil {
@@ -65,7 +70,8 @@ func (u *up) run(ctx context.Context) error {
 	}
 	defer broker.WaitForShutdown()
 	defer broker.Shutdown()
-	b, err := bus.Open(ctx, broker.ClientURL(), bus.WithLogger(u.app.Logger()))
+	url := fmt.Sprintf("%s?monitor=http://%s", broker.ClientURL(), broker.MonitorAddr())
+	b, err := bus.Open(ctx, url, bus.WithLogger(u.app.Logger()))
 	if err != nil {
 		return err
 	}
@@ -76,6 +82,17 @@ func (u *up) run(ctx context.Context) error {
 	err = u.serve(ctx, b, broker)
 	d.Close()
 	return errors.Join(err, b.Close())
+}
+
+// checkAddresses refuses addresses that other machines can reach, unless --yes is given.
+func (u *up) checkAddresses() error {
+	for _, flag := range []struct{ name, address string }{{"listen", u.listen}, {"monitor", u.monitor}, {"http", u.http}} {
+		if !listensLocally(flag.address) && !u.app.Flags.Yes {
+			return app.Hint(app.Usagef("--%s %s: others on the network could use it without a password", flag.name, flag.address),
+				"add --yes if the network is private")
+		}
+	}
+	return nil
 }
 
 // serve serves the example service over HTTP until ctx ends.
@@ -90,20 +107,36 @@ func (u *up) serve(ctx context.Context, b bus.Bus, broker *server.Server) error 
 	if err != nil {
 		return err
 	}
-	gw := gatewayVerb{app: u.app, listen: u.http, methods: []string{"*/*"}}
-	httpServer, err := gw.start(ctx, f, reg)
-	if err != nil {
-		return app.Hint(err, "psrpc up --http 127.0.0.1:0 takes a free port")
+	e := explorerVerb{app: u.app, gateway: gatewayVerb{app: u.app, listen: u.http, methods: []string{allMethods}}}
+	if !listensLocally(u.http) {
+		e.hosts = []string{"*"} // --yes confirms access from other machines
 	}
-	if err := u.announce(broker, httpServer.url); err != nil {
-		return errors.Join(err, httpServer.close())
+	var pages *explorer.Explorer
+	httpServer, err := startHTTP(ctx, u.app, "http", u.http, f, reg, func() (http.Handler, error) {
+		gw, err := e.gateway.handler(conn, reg)
+		if err != nil {
+			return nil, err
+		}
+		if pages, err = e.pages(f, reg, doctor.Target{Bus: b, Fleet: f}, explorer.WithGateway("/")); err != nil {
+			return nil, err
+		}
+		mux := http.NewServeMux()
+		mux.Handle("/", gw)
+		mux.Handle("/explorer/", http.StripPrefix("/explorer", pages))
+		return protected(u.app, u.http, mux), nil
+	})
+	if err != nil {
+		return err
+	}
+	if err := u.announce(broker, httpServer.url, pages.LoginURL(httpServer.url+"/explorer")); err != nil {
+		return errors.Join(err, pages.Close(), httpServer.close())
 	}
 	httpServer.wait(ctx)
-	return httpServer.close()
+	return errors.Join(pages.Close(), httpServer.close())
 }
 
 // startBroker starts a NATS server. listen is the address for clients. monitor is the address of
-// the monitoring endpoint, from which the bus learns who listens to which channels.
+// the monitoring endpoint, from which the bus learns which channels have subscribers.
 func startBroker(listen, monitor string) (*server.Server, error) {
 	options := &server.Options{NoLog: true, NoSigs: true}
 	var err error
@@ -152,15 +185,19 @@ type started struct {
 	Bus      string   `json:"bus"`
 	Monitor  string   `json:"monitor"`
 	Gateway  string   `json:"gateway"`
+	Explorer string   `json:"explorer"`
 	Services []string `json:"services"`
 	Servers  int      `json:"servers"`
 }
 
-// announce prints the addresses of the bus and the gateway, and commands to try.
-func (u *up) announce(broker *server.Server, gatewayURL string) error {
+// announce prints the addresses of the bus and the gateway, the link of the explorer, and commands to
+// try.
+func (u *up) announce(broker *server.Server, gatewayURL, link string) error {
 	url, monitor := broker.ClientURL(), fmt.Sprintf("http://%s", broker.MonitorAddr())
 	if u.app.Format() == app.FormatJSON {
-		return u.app.JSON(started{Bus: url, Monitor: monitor, Gateway: gatewayURL, Services: []string{"greeting.Greeter"}, Servers: u.servers})
+		return u.app.JSON(started{
+			Bus: url, Monitor: monitor, Gateway: gatewayURL, Explorer: link, Services: []string{"greeting.Greeter"}, Servers: u.servers,
+		})
 	}
 	export := ""
 	if url != app.DefaultBus || monitor != app.DefaultMonitor {
@@ -169,6 +206,7 @@ func (u *up) announce(broker *server.Server, gatewayURL string) error {
 	return u.app.Printf(`bus      %s
 monitor  %s
 gateway  %s
+explorer %s
 service  greeting.Greeter on %s
 try      %spsrpc list
          psrpc describe Greeter
@@ -176,5 +214,5 @@ try      %spsrpc list
          psrpc call Greeter/All name=Ada -v
          psrpc subscribe Greeter/News
          curl -d '{"name":"Ada"}' -H 'Content-Type: application/json' %[3]s/greeting.Greeter/Hello
-`, url, monitor, gatewayURL, human.Plural(u.servers, "server"), export)
+`, url, monitor, gatewayURL, link, human.Plural(u.servers, "server"), export)
 }

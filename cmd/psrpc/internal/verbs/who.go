@@ -87,8 +87,8 @@ func (w *who) run(ctx context.Context, name string, args []string) error {
 	return nil
 }
 
-// requests returns the messages that the argument DATA stands for. For a stream, it returns one
-// nil, because a stream is opened without a message.
+// requests returns the messages that the argument DATA stands for. For a stream, it yields nil
+// once, because a stream is opened without a message.
 func (w *who) requests(ctx context.Context, method *registry.Method, args []string) iter.Seq2[any, error] {
 	return func(yield func(any, error) bool) {
 		if method.Kind() == registry.KindStream {

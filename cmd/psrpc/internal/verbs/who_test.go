@@ -35,7 +35,7 @@ func TestWho_Golden(t *testing.T) {
 		"who-queue":       {"Greeter/Hello", "name=Ada"},
 		"who-multi":       {"Greeter/All", "name=Ada"},
 		"who-wrong-field": {"Greeter/Best", "nme=Ada"},
-		"who-wrong-for":   {"Greeter/Best", "--for", "-1s"},
+		"who-wrong-for":   {"Greeter/Best", "--for", "0s"},
 		"who-topic":       {"Greeter/Best", "--topic", "eu"},
 	} {
 		goldenWho(t, name, clitest.Run(t, clitest.Env{Bus: b}, "", append([]string{"who"}, args...)...))
@@ -60,7 +60,8 @@ func TestWho_Nobody(t *testing.T) {
 	goldenWho(t, "who-nobody", clitest.Run(t, clitest.Env{Bus: empty}, "", "who", "Greeter/Best", "-p", path))
 }
 
-// JSON has no infinity, but servers may claim with it.
+// The output must be JSON even if a server claims with an infinite affinity, which JSON cannot
+// express.
 func TestWho_InfiniteAffinity(t *testing.T) {
 	t.Parallel()
 	b := newBus(t)

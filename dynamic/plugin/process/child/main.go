@@ -91,9 +91,10 @@ func run(
 	return server.Shutdown(drain)
 }
 
-// watchHost calls stop when stdin is closed. The host closes stdin to stop the program, and the
-// operating system closes stdin when the host dies. If the program runs without a host, watchHost
-// does nothing. If the host uses another protocol version, watchHost returns an error.
+// watchHost starts a goroutine that calls stop when stdin is closed. The host closes stdin to stop
+// the program, and the operating system closes stdin when the host dies. If the program runs
+// without a host, watchHost does nothing. If the host uses another protocol version, watchHost
+// returns an error.
 func (env environment) watchHost(stop func()) error {
 	version := env.getenv(childproto.EnvABI)
 	if version == "" {

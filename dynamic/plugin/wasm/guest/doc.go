@@ -19,9 +19,9 @@
 //
 //	GOOS=wasip1 GOARCH=wasm go build -buildmode=c-shared -ldflags="-s -w" -o greeter.wasm .
 //
-// The host never calls main. Requests and responses are encoded messages. Package guestproto
-// provides handlers for generated messages. A plugin that works with raw bytes needs neither
-// guestproto nor protobuf.
+// The host never calls main. Requests and responses are encoded messages. With package guestproto,
+// handlers receive and return generated messages instead. A plugin that works with raw bytes needs
+// neither guestproto nor protobuf.
 //
 // # Instances
 //

@@ -15,8 +15,8 @@ type Error struct {
 	Details []Detail
 }
 
-// Detail is an encoded message. To encode a generated message, use the function Detail in package
-// guestproto.
+// Detail is an encoded message that is sent with an [Error]. To encode a generated message, use the
+// function Detail in package guestproto.
 type Detail struct {
 	// TypeURL identifies the type of the message, for example
 	// "type.googleapis.com/my.pkg.MyDetail".
@@ -70,7 +70,8 @@ func searchError(err error) *Error {
 }
 
 // encodeError encodes an error for the host. The encoding consists of the code, the text, and the
-// type URL and value of each detail. Each of these parts is preceded by its length in four bytes.
+// type URL and value of each detail. Each of these parts is preceded by its length, a little-endian
+// number of four bytes.
 func encodeError(err error) []byte {
 	e := findError(err)
 	code := e.Code

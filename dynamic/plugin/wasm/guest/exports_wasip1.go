@@ -47,8 +47,8 @@ func exportedCall(method uint32, address unsafe.Pointer, size uint32, deadline i
 	return packResult(response)
 }
 
-// packResult returns the address of bytes in the upper 32 bits and the length in the lower 32 bits.
-// It keeps the bytes alive until the next call to packResult.
+// packResult returns a number with the address of a result in its upper 32 bits and the length in
+// its lower 32 bits. It keeps the result alive until the next call to packResult.
 func packResult(bytes []byte) uint64 {
 	result = bytes
 	return uint64(uintptr(unsafe.Pointer(unsafe.SliceData(bytes))))<<32 | uint64(len(bytes))

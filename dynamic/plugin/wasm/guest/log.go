@@ -30,8 +30,8 @@ type logHandler struct {
 	attributes slog.Handler
 }
 
-// logLine is the buffer in which the attributes of a record are formatted. All handlers derived
-// from one logger share a logLine, which mu protects.
+// logLine is the buffer in which the attributes of a record are formatted. All slog handlers
+// derived from one logger share one logLine. The mutex mu protects text.
 type logLine struct {
 	mu   sync.Mutex
 	text bytes.Buffer

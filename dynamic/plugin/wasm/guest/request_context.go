@@ -7,8 +7,8 @@ import (
 )
 
 // requestContext is the context of a request. It ends at the deadline or when the handler returns.
-// Its timer is created only when Done is called. Most handlers do not call Done, and creating a
-// timer in the guest takes longer than the rest of a request.
+// Its timer is created only when it is needed, usually by Done. Most handlers never need it, and
+// creating a timer in the guest takes longer than the rest of a request.
 type requestContext struct {
 	deadline time.Time
 

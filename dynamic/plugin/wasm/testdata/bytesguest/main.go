@@ -64,8 +64,8 @@ func deadline(ctx context.Context, _ string) (string, error) {
 	return strconv.FormatInt(time.Until(end).Milliseconds(), 10), nil
 }
 
-// done returns the error of a context with a timeout, after that timeout. It shows that timers work
-// in the guest.
+// done waits until a context has timed out and returns the error of the context. It shows that
+// timers work in the guest.
 func done(ctx context.Context, _ string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, time.Millisecond)
 	defer cancel()

@@ -1,0 +1,105 @@
+package flush
+
+import (
+	"sync"
+	"time"
+)
+
+// Flush is one exchange of PING and PONG with the server.
+type Flush struct {
+	done chan struct{}
+	// err is set before done is closed.
+	err error
+}
+
+// Never returns a flush that never ends.
+func Never() *Flush { return &Flush{} }
+
+func newFlush() *Flush { return &Flush{done: make(chan struct{})} }
+
+// Done returns a channel that is closed when the flush has succeeded or failed. A flush that has
+// not begun when Run returns never ends.
+func (f *Flush) Done() <-chan struct{} { return f.done }
+
+// Err returns nil if the flush has succeeded, and otherwise the error with which it has failed. It
+// must not be called before the channel of Done is closed.
+func (f *Flush) Err() error { return f.err }
+
+// Flusher runs flushes one at a time. Use [New] to create a Flusher.
+type Flusher struct {
+	probeInterval time.Duration
+	// wake receives a value when a flush is requested. Its capacity is one. A spurious wake-up
+	// costs only a PING.
+	wake chan struct{}
+
+	// mu guards the fields below.
+	mu sync.Mutex
+	// next is the flush that has not begun yet.
+	next *Flush
+	// pingSentAt is the time at which the unanswered PING was sent. It is zero if all PINGs have
+	// been answered.
+	pingSentAt time.Time
+}
+
+// New returns a flusher. probeInterval is the time that the server has for the answer to a PING;
+// see [Flusher.RoundTrip] for when it has more.
+func New(probeInterval time.Duration) *Flusher {
+	return &Flusher{probeInterval: probeInterval, wake: make(chan struct{}, 1), next: newFlush()}
+}
+
+// Request returns a flush that has not begun yet, and wakes the goroutine in Run to begin it. A
+// flush in progress would not suffice, because its PING may have been sent before the commands of
+// the caller.
+func (f *Flusher) Request() *Flush {
+	f.mu.Lock()
+	next := f.next
+	f.mu.Unlock()
+	select {
+	case f.wake <- struct{}{}:
+	default:
+	}
+	return next
+}
+
+// Run calls exchange for each requested flush, until closed is closed. exchange sends a PING and
+// waits for the answer; its error is the error of the flush.
+func (f *Flusher) Run(closed <-chan struct{}, exchange func() error) {
+	for {
+		select {
+		case <-f.wake:
+		case <-closed:
+			return
+		}
+		current := f.begin()
+		current.err = exchange()
+		close(current.done)
+	}
+}
+
+// begin returns the flush that must run now. Later calls to Request return a new flush.
+func (f *Flusher) begin() *Flush {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	current := f.next
+	f.next = newFlush()
+	return current
+}
+
+// Stalled returns an error if a PING has been unanswered for longer than one and a half probe
+// intervals, and nil otherwise. RoundTrip waits for at most one interval. If a PING takes longer,
+// nats.go is blocked in a write.
+func (f *Flusher) Stalled() error {
+	limit := f.probeInterval * 3 / 2
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.pingSentAt.IsZero() || time.Since(f.pingSentAt) <= limit {
+		return nil
+	}
+	return silenceError(limit)
+}
+
+func (f *Flusher) setPingSentAt(t time.Time) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.pingSentAt = t
+}

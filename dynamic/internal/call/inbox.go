@@ -1,0 +1,222 @@
+package call
+
+import (
+	"bytes"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/dynpsrpc/dynpsrpc/bus"
+	"github.com/dynpsrpc/dynpsrpc/dynamic/internal/selection"
+	"github.com/dynpsrpc/dynpsrpc/dynamic/internal/transport"
+	"github.com/dynpsrpc/dynpsrpc/internal/id"
+	"github.com/dynpsrpc/dynpsrpc/internal/queue"
+	"github.com/dynpsrpc/dynpsrpc/internal/wire"
+)
+
+// callInbox collects the claims and the response of one call. Bus callbacks write to it and never
+// block. The calling goroutine waits for a wake-up, which may be spurious, and then takes a
+// snapshot.
+//
+// Inboxes are reused for later calls; see [inboxPool]. A delivery report or a timeout of one call
+// may therefore arrive during a later call. The inbox recognizes it by its request ID or deadline,
+// and ignores it. Claims and responses only arrive while their call is pending.
+type callInbox struct {
+	wakeup queue.Wakeup
+	timer  callTimer
+
+	mu sync.Mutex
+	// id is the request ID of the current call. Only the calling goroutine writes it, with mu held,
+	// and may therefore read it without mu.
+	id    id.Call
+	state callState
+	// requireClaim makes the call discard successful responses from servers that have not claimed
+	// the request. Only the calling goroutine writes it. Once the call is pending, that goroutine
+	// must hold mu to write it.
+	requireClaim bool
+	// unicast gets the number of receivers of a request that was sent to the queue or to all
+	// servers. It may then send a discovery request, if the engine does not know all of these
+	// receivers. unicast is nil if requests of this kind are never sent to single servers. Only the
+	// calling goroutine writes it, before the call is pending.
+	unicast *unicastRoute
+}
+
+// callState holds everything that has arrived for a call so far.
+type callState struct {
+	claims []wire.ClaimRequest
+	// server is the ID of the server that sent the response.
+	server []byte
+	// body is the encoded message from a successful response.
+	body []byte
+	// failure is the response of a server that has returned an error, without the body of the
+	// response. It is nil if no response has arrived or if the response was successful.
+	failure *wire.Response
+	// publishErr is the error with which the bus reported that it has lost the request or the
+	// grant. Without such a report, it is nil.
+	publishErr error
+	// receivers is the number of receivers that the bus reported for the request. Zero means that
+	// the channel has no subscribers. It is bus.Unknown until the bus reports a number.
+	receivers int
+	// answered reports whether a response has been accepted. Later responses are discarded.
+	answered bool
+	// fromClaimer reports whether the server that sent the response had claimed the request before.
+	// It is also true if no claim was required.
+	fromClaimer bool
+	// timedOut reports whether the call's deadline has passed.
+	timedOut bool
+	// resent reports whether the request was sent again, to the queue or to all servers. This
+	// happens if the request was first sent to one or several servers, and none of them accepted
+	// it.
+	resent bool
+}
+
+var emptyState = callState{receivers: bus.Unknown}
+
+// newCallInbox returns an inbox whose timer measures time from epoch.
+func newCallInbox(epoch time.Time) *callInbox {
+	in := &callInbox{wakeup: queue.NewWakeup(), state: emptyState}
+	in.timer.epoch, in.timer.onDeadline = epoch, in.onDeadline
+	in.timer.stop()
+	return in
+}
+
+// inboxPool keeps inboxes, with their wake-up channels and timers, for reuse by later calls.
+// Without reuse, a call takes 1.13 times as long and makes 5 more allocations. Each engine has its
+// own pool, because channels and timers made in a testing/synctest bubble must not be used outside
+// it.
+type inboxPool struct {
+	pool sync.Pool
+	// epoch is the time from which the timers of all inboxes count. It must be set before the first
+	// call to get.
+	epoch time.Time
+}
+
+// get returns an inbox for a request. The argument call is the ID of the request. When the call has
+// ended, the inbox must be passed to put. The inbox of a call that opens a stream is an exception,
+// because the stream keeps it.
+func (p *inboxPool) get(call id.Call) *callInbox {
+	in, ok := p.pool.Get().(*callInbox)
+	if !ok {
+		in = newCallInbox(p.epoch)
+	}
+	in.reset(call)
+	return in
+}
+
+// put returns an inbox to the pool, from which another call may take it at once. The call that has
+// used it must therefore no longer be pending, and the timer must be stopped.
+func (p *inboxPool) put(in *callInbox) {
+	// The inbox is cleared now, so that the messages of the call can be garbage collected.
+	in.reset(id.Call{})
+	p.pool.Put(in)
+}
+
+// reset clears the inbox and assigns it to the call whose request ID is call.
+func (in *callInbox) reset(call id.Call) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	in.id, in.state, in.requireClaim, in.unicast = call, emptyState, false, nil
+}
+
+// snapshot returns a copy of the state. The elements of its slices are never modified.
+func (in *callInbox) snapshot() callState {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	return in.state
+}
+
+// onResponse implements pendingCall. It accepts the first response and discards all others. If the
+// request must be claimed, a successful response from a server without a claim is also discarded,
+// as in psrpc. An error response needs no claim, because a server that cannot decode the request
+// sends only an error.
+func (in *callInbox) onResponse(response wire.Response) bool {
+	in.mu.Lock()
+	fromClaimer := !in.requireClaim || in.state.hasClaim(response.ServerID)
+	useful := !in.state.answered && (fromClaimer || response.Error != "")
+	if useful {
+		in.state.answered, in.state.fromClaimer = true, fromClaimer
+		in.state.server, in.state.body = response.ServerID, response.Body.Raw
+		if response.Error != "" {
+			failure := response
+			failure.Body = wire.Body{}
+			in.state.failure = &failure
+		}
+	}
+	in.mu.Unlock()
+	in.wakeup.Send()
+	return useful
+}
+
+func (s *callState) hasClaim(server []byte) bool {
+	return slices.ContainsFunc(s.claims, func(claim wire.ClaimRequest) bool { return bytes.Equal(claim.ServerID, server) })
+}
+
+// onClosed implements pendingCall. It wakes the calling goroutine, which then finds that the engine
+// is closed.
+func (in *callInbox) onClosed() { in.wakeup.Send() }
+
+// extend replaces the deadline of the current call with the time started + timeout. The call
+// continues even if the earlier deadline has already passed.
+func (in *callInbox) extend(started time.Time, timeout time.Duration) {
+	in.mu.Lock()
+	in.state.timedOut = false
+	in.mu.Unlock()
+	in.timer.start(started, timeout)
+}
+
+// onDeadline records that the current call has timed out, and wakes the calling goroutine. The
+// timer calls it when a deadline has passed. If that deadline no longer applies, because the call
+// has ended or was extended, onDeadline only wakes the goroutine.
+func (in *callInbox) onDeadline(deadline int64) {
+	in.mu.Lock()
+	if in.timer.deadline.Load() == deadline {
+		in.state.timedOut = true
+	}
+	in.mu.Unlock()
+	in.wakeup.Send()
+}
+
+// isUndelivered is called for a request that was sent only to one server. It reports whether that
+// server has certainly not run the request. This is the case if the server is gone or has declined
+// the request, or if the broker denies access to the server's channel.
+func (s *callState) isUndelivered() bool {
+	return s.receivers == 0 || transport.IsPermissionDenied(s.publishErr) ||
+		slices.ContainsFunc(s.claims, func(claim wire.ClaimRequest) bool { return claim.Declined })
+}
+
+// prepareResend clears the inbox before the request is sent again, to the queue or to all servers.
+// The servers to which it was first sent have not accepted it.
+func (in *callInbox) prepareResend(requireClaim bool) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	in.state, in.requireClaim = emptyState, requireClaim
+	in.state.resent = true
+}
+
+// isError reports whether a server has answered with an error.
+func (s *callState) isError() bool { return s.answered && s.failure != nil }
+
+// discardUnselectedResponse prepares the inbox for the response from the selected server. It
+// discards a response that has already arrived, if it came from another server, or if the selected
+// server sent it before its claim. Responses that arrive later need no claim.
+func (in *callInbox) discardUnselectedResponse(server string) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	in.requireClaim = false
+	if string(in.state.server) != server || !in.state.fromClaimer {
+		in.state.answered, in.state.server, in.state.body, in.state.failure = false, nil, nil, nil
+	}
+}
+
+// onClaim implements pendingCall. It keeps at most selection.MaxClaims claims and discards further
+// ones, so that a flood of claims cannot exhaust the memory.
+func (in *callInbox) onClaim(claim wire.ClaimRequest) bool {
+	in.mu.Lock()
+	hasRoom := len(in.state.claims) < selection.MaxClaims
+	if hasRoom {
+		in.state.claims = append(in.state.claims, claim)
+	}
+	in.mu.Unlock()
+	in.wakeup.Send()
+	return hasRoom
+}

@@ -1,0 +1,107 @@
+package serve
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/dynpsrpc/dynpsrpc/internal/lazyctx"
+	"github.com/dynpsrpc/dynpsrpc/internal/lifecycle"
+	"github.com/dynpsrpc/dynpsrpc/internal/wire"
+)
+
+// minAnnounceAfter is the shortest time after which a server announces that it is handling a
+// request. It limits how many announcements a client can cause.
+const minAnnounceAfter = 10 * time.Millisecond
+
+// announcer tells clients that the server is still handling their requests if the handlers take
+// long. A client that hears nothing from a server within its selection timeout assumes that the
+// request is lost. Most handlers end long before that, so requests have no timers of their own.
+// Instead, a single timer makes the announcer look for requests to announce among the running ones.
+//
+// All times are in nanoseconds since the time in the field epoch.
+type announcer struct {
+	running *runningRequests
+	workers *lifecycle.WorkerPool[task]
+	// epoch is the time from which all times are measured. It is immutable and has a monotonic
+	// clock reading.
+	epoch time.Time
+	// next is the time at which the timer fires, or noAnnouncement if the timer is not set.
+	next atomic.Int64
+
+	// mu guards timer and must be held to modify next.
+	mu    sync.Mutex
+	timer *time.Timer
+}
+
+// deadline returns the time at which the server must announce that it is still handling a request.
+// now is the time at which the request arrived. announceAfter is in milliseconds.
+func (a *announcer) deadline(now time.Time, announceAfter uint32) int64 {
+	after := max(time.Duration(announceAfter)*time.Millisecond, minAnnounceAfter)
+	return a.since(now) + int64(after)
+}
+
+// since returns the time from a.epoch to at, in nanoseconds.
+func (a *announcer) since(at time.Time) int64 { return int64(at.Sub(a.epoch)) }
+
+// expect makes the timer fire at the time at or earlier. The request to announce must already be
+// among the running requests. The method fire clears next before it looks at the running requests.
+// Either fire therefore sees the request, or expect sees that it must set the timer.
+func (a *announcer) expect(at int64) {
+	if a.next.Load() <= at {
+		return
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.setLocked(at)
+}
+
+// setLocked makes the timer fire at the time at, unless it is already set to an earlier time. The
+// caller must hold mu.
+func (a *announcer) setLocked(at int64) {
+	if a.next.Load() <= at {
+		return
+	}
+	a.next.Store(at)
+	d := time.Duration(at) - time.Since(a.epoch)
+	if a.timer == nil {
+		a.timer = time.AfterFunc(d, a.fire)
+	} else {
+		a.timer.Reset(d)
+	}
+}
+
+// fire announces the requests that have been running for too long, and sets the timer for the next
+// ones. It must not block, so workers publish the announcements.
+func (a *announcer) fire() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.next.Store(noAnnouncement)
+	now := int64(time.Since(a.epoch))
+	next := a.running.takeUnannounced(now, func(c *call) { a.workers.Go(announcement{c}) })
+	if next != noAnnouncement {
+		// The timer waits for at least minAnnounceAfter, because each call to fire goes through all
+		// running requests.
+		a.setLocked(max(next, now+int64(minAnnounceAfter)))
+	}
+}
+
+// announcement is a task for the server's worker pool. The task is to tell a client that the server
+// is handling its request.
+type announcement struct{ call *call }
+
+// serve publishes a claim that tells the client that the server is handling its request. If the
+// claim cannot be sent, publishToClient logs a warning, because the client may then give up.
+func (a announcement) serve() {
+	c := a.call
+	engine := c.plan().engine
+	claim := wire.ClaimRequest{RequestID: c.requestID, ServerID: engine.wireID, Affinity: 1, Handling: true}
+	frame, err := claim.AppendFrame(nil)
+	if err != nil {
+		// This cannot happen, because AppendFrame fails only if an ID is not valid UTF-8.
+		return
+	}
+	ctx := lazyctx.Context{Parent: &c.context, Expiry: time.Now().Add(engine.Timeout)}
+	defer ctx.Cancel()
+	_ = engine.publishToClient(&ctx, c.plan().method, c.client.claims, frame)
+}

@@ -1,0 +1,187 @@
+package serve
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/dynpsrpc/dynpsrpc/dynamic/internal/transport"
+	"github.com/dynpsrpc/dynpsrpc/internal/lifecycle"
+)
+
+// endpoint serves one method of one version of a service. If the method has topics, there is one
+// endpoint per topic. The bus subscriptions belong to the field inbound, which a new version of the
+// service may take over (see [Service.Replace]).
+type endpoint struct {
+	// The fields that calls use come first, so that they share a cache line; see [message.Type].
+
+	// inbound.target points to target while the inbound passes all requests to this endpoint.
+	target target
+	plan   *plan
+	// handle passes a call through the interceptors to the handler. It is nil for streams.
+	handle HandleFunc
+	// inFlight counts the requests and streams that the endpoint is currently handling.
+	inFlight lifecycle.InFlight
+
+	inbound *inbound
+	topic   []string
+	// name is the name of the request channel. The service uses it as the key of the endpoint.
+	name string
+	// suspended reports whether the endpoint has no subscriptions and receives no requests, because
+	// its server is drained; see service_suspend.go.
+	suspended bool
+
+	// fromPredecessor reports whether Replace has created the endpoint for a topic of the previous
+	// version. RegisterTopic clears it when it is called for that topic. Service.mu guards this
+	// field.
+	fromPredecessor bool
+
+	// closing is closed when the endpoint stops accepting requests and streams.
+	closing chan struct{}
+
+	// abandoning is the timer that calls abandonClaims. drain sets it if the method requires
+	// claims. Otherwise, it is nil.
+	abandoning *time.Timer
+
+	drainOnce, detachOnce sync.Once
+	// closeStarted is set by the first call to close, and closed is closed when that call is done.
+	// A sync.Once would do the same outside tests. In a testing/synctest bubble, however, time does
+	// not advance while a goroutine is blocked in Once.Do. If the first call waited for a broker
+	// that does not answer, its timeout would never expire.
+	closeStarted atomic.Bool
+	closed       chan struct{}
+}
+
+// newEndpoint returns an endpoint with its own inbound, which has no subscriptions yet. The
+// endpoint is suspended if its service is.
+func newEndpoint(plan *plan, topic []string) *endpoint {
+	e := &endpoint{
+		plan:    plan,
+		topic:   slices.Clone(topic),
+		name:    plan.service.endpointName(plan.method, topic),
+		closing: make(chan struct{}),
+		closed:  make(chan struct{}),
+
+		suspended: plan.service.suspended.Load(),
+	}
+	e.target.endpoint = e
+	e.inbound = newInbound(e)
+	if plan.handler.ForTopic != nil {
+		e.handle = plan.handler.ForTopic(e.topic)
+	}
+	return e
+}
+
+// subscribe subscribes to the channels of the method. Once subscribe has returned nil, the method
+// can be called. If the endpoint is suspended, subscribe does nothing.
+func (e *endpoint) subscribe(ctx context.Context) error {
+	if e.suspended {
+		return nil
+	}
+	return e.inbound.subscribe(ctx, e.plan.method.RequireClaim())
+}
+
+// subscribers returns how many servers in this process share one bus subscription for this method,
+// and thus count as one receiver. It returns 0 if this server has its own subscription. It also
+// returns 0 for queue methods, whose clients do not wait for all servers. The number changes while
+// servers start and stop, so it is read for each request.
+func (e *endpoint) subscribers() uint32 {
+	if e.plan.method.Queue() {
+		return 0
+	}
+	return e.inbound.frames.Subscribers()
+}
+
+func (e *endpoint) waiting() uint64 { return e.inbound.streams.Waiting(e) }
+
+// IsClosing implements stream.Owner. It reports whether drain has been called.
+func (e *endpoint) IsClosing() bool {
+	select {
+	case <-e.closing:
+		return true
+	default:
+		return false
+	}
+}
+
+// drain stops accepting requests and closes the streams. Requests that are already being handled
+// continue.
+func (e *endpoint) drain() {
+	e.drainOnce.Do(func() {
+		close(e.closing)
+		if e.plan.method.RequireClaim() {
+			e.abandoning = time.AfterFunc(e.plan.engine.AbandonAfter, e.abandonClaims)
+		}
+	})
+	if e.inbound.isStream {
+		// The subscription stays open while other endpoints use the inbound, so requests to open
+		// streams may still arrive. Because inFlight is closed, e does not claim them. Another
+		// server, or another version of the service, can claim them.
+		e.inFlight.Close()
+	}
+	e.inbound.detach(e)
+}
+
+// abandonClaims drops the requests of e that still wait for their clients to select a server. A
+// timer calls it some time after drain, so that clients can select this server until then. close
+// calls it at once. Without abandonClaims, Shutdown would wait for requests whose clients have
+// already given up.
+func (e *endpoint) abandonClaims() {
+	e.plan.engine.pendingClaims.abandon(func(other *endpoint) bool { return other == e })
+}
+
+// close calls drain and stops receiving grants, in which clients name the servers that they have
+// selected. Requests that are still waiting for a grant will not be handled.
+func (e *endpoint) close() {
+	e.drain()
+	if e.closeStarted.Swap(true) {
+		<-e.closed
+		return
+	}
+	defer close(e.closed)
+	if e.abandoning != nil {
+		e.abandoning.Stop()
+		e.abandonClaims()
+	}
+	e.inbound.releaseGrants()
+}
+
+// reuseInbound makes e use the bus subscriptions of predecessor, the endpoint that it replaces (see
+// [Service.Replace]). No request is then lost or delivered twice. reuseInbound does nothing if
+// predecessor is nil, if one of the endpoints is suspended, or if their channels or modes differ.
+// If Replace fails later, predecessor keeps the inbound, and ignores grants to which only e has
+// subscribed.
+func (e *endpoint) reuseInbound(predecessor *endpoint) {
+	if predecessor == nil || e.suspended || predecessor.suspended {
+		return
+	}
+	if i := predecessor.inbound; i.channel == e.inbound.channel && i.mode == e.inbound.mode {
+		e.inbound = i
+		i.addEndpoint()
+	}
+}
+
+// hasEvents reports whether events about requests are wanted.
+func (e *endpoint) hasEvents() bool { return e.plan.service.OnEvent != nil }
+
+// emit sets the fields Method and Topic of an event and passes it on. It must only be called if
+// hasEvents returns true.
+func (e *endpoint) emit(event Event) {
+	event.Method, event.Topic = e.plan.method, e.topic
+	e.plan.service.OnEvent(event)
+}
+
+// dropExpired counts a request that has expired and emits an event about it. late is the value for
+// [Event.Late]. A negative value means that the server cannot tell how late the request is, and is
+// replaced by 0.
+func (e *endpoint) dropExpired(client *clientEntry, late time.Duration) {
+	e.plan.engine.drops.Add(transport.DropExpired, transport.DroppedFrame{Method: e.plan.method, Peer: []byte(client.id)})
+	if recorder := e.plan.recorder.Load(); recorder != nil {
+		(*recorder).RecordExpired()
+	}
+	if e.hasEvents() {
+		e.emit(Event{Kind: RequestExpired, Peer: client.id, Late: max(late, 0)})
+	}
+}

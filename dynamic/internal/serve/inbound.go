@@ -1,0 +1,216 @@
+package serve
+
+import (
+	"bytes"
+	"context"
+	"sync/atomic"
+
+	"github.com/dynpsrpc/dynpsrpc/bus"
+	"github.com/dynpsrpc/dynpsrpc/dynamic/internal/stream"
+	"github.com/dynpsrpc/dynpsrpc/dynamic/internal/transport"
+	"github.com/dynpsrpc/dynpsrpc/errors"
+	"github.com/dynpsrpc/dynpsrpc/internal/lifecycle"
+	"github.com/dynpsrpc/dynpsrpc/internal/wire"
+	"github.com/dynpsrpc/dynpsrpc/registry"
+)
+
+// inbound holds the bus subscriptions of a method, or of one topic of a method. It passes received
+// frames to the endpoint that currently serves the method. When [Service.Replace] replaces the
+// service, the new endpoint takes over the inbound. If the new endpoint had its own subscriptions,
+// requests would be lost in a gap or handled twice in an overlap.
+type inbound struct {
+	engine   *Engine
+	isStream bool
+	// channel is the bus channel on which requests arrive. If the method opens streams, the
+	// clients' other frames arrive on it, too.
+	channel        bus.Channel
+	mode           bus.Mode
+	grantChannel   bus.Channel
+	frames, grants transport.LazySubscription
+	// streams holds the open streams of all endpoints that use this inbound.
+	streams stream.Table
+
+	target atomic.Pointer[target]
+	// endpoints counts the endpoints that use the inbound and have not been detached. When it drops
+	// to zero, the subscription in the field frames is closed.
+	endpoints atomic.Int32
+	// grantsOpen counts the endpoints that may still receive grants, in which clients name the
+	// servers that they have selected. When it drops to zero, the subscription in the field grants
+	// is closed.
+	grantsOpen atomic.Int32
+}
+
+// target determines which endpoint receives the frames of an inbound. This is successor if the
+// field switched points to true, and else endpoint. While Replace transfers a service to a new
+// version, the targets of all its inbounds share this flag. Setting it then moves all methods at
+// the same moment. At other times, switched is nil.
+type target struct {
+	endpoint, successor *endpoint
+	switched            *atomic.Bool
+}
+
+// newInbound returns an inbound for e that has no subscriptions yet.
+func newInbound(e *endpoint) *inbound {
+	method, engine := e.plan.method, e.plan.engine
+	service := method.Service().WireName()
+	i := &inbound{
+		engine:       engine,
+		isStream:     method.Kind() == registry.KindStream,
+		grantChannel: bus.Channel(wire.ClaimResponseChannel(service, method.WireName(), e.topic)),
+		frames:       transport.LazySubscription{ClosedErr: errors.ErrServerClosed},
+		grants:       transport.LazySubscription{ClosedErr: errors.ErrServerClosed},
+	}
+	if i.isStream {
+		// Streams never use queues, because every frame of a stream must reach the server that
+		// serves the stream.
+		i.channel = bus.Channel(wire.StreamServerChannel(service, method.WireName(), e.topic))
+	} else {
+		i.channel = bus.Channel(wire.RequestChannel(service, method.WireName(), e.topic, method.Queue()))
+		if method.Queue() {
+			i.mode = bus.Queue
+		}
+	}
+	i.target.Store(&e.target)
+	i.addEndpoint()
+	return i
+}
+
+// addEndpoint counts an endpoint that uses the inbound. The methods detach and releaseGrants must
+// later be called for this endpoint.
+func (i *inbound) addEndpoint() {
+	i.endpoints.Add(1)
+	i.grantsOpen.Add(1)
+}
+
+// subscribe creates the subscriptions that do not exist yet. If claims is true, clients select
+// servers by publishing grants. subscribe then subscribes to the grants first, so that none is
+// missed.
+func (i *inbound) subscribe(ctx context.Context, claims bool) error {
+	if claims {
+		if err := i.grants.Subscribe(ctx, i.engine.bus, i.grantChannel, bus.Broadcast, i.onGrant); err != nil {
+			return err
+		}
+	}
+	deliver := func(frame []byte) { i.onRequest(frame, false) }
+	if i.isStream {
+		deliver = i.onStream
+	}
+	if err := i.frames.Subscribe(ctx, i.engine.bus, i.channel, i.mode, deliver); err != nil {
+		return err
+	}
+	if i.mode == bus.Queue {
+		i.frames.NotifyRefused(i.onRefused)
+	}
+	return nil
+}
+
+// current returns the endpoint that currently receives the frames.
+func (i *inbound) current() *endpoint {
+	t := i.target.Load()
+	if t.switched != nil && t.switched.Load() {
+		return t.successor
+	}
+	return t.endpoint
+}
+
+// acquire returns the current endpoint e, and a token that the caller must pass to
+// e.inFlight.Leave. It returns nil if the current endpoint is closed.
+func (i *inbound) acquire() (*endpoint, *lifecycle.Token) {
+	var tried *endpoint
+	for {
+		e := i.current()
+		if e == tried {
+			return nil, nil
+		}
+		if token := e.inFlight.Enter(); token != nil {
+			return e, token
+		}
+		// The endpoint may have been replaced and closed since the call to current, so try again
+		// with the new one.
+		tried = e
+	}
+}
+
+// onRequest handles a request. unicast reports whether the request was sent to this server only. If
+// the endpoint is closed, onRequest returns false without handling the request. The bus calls
+// onRequest, so it must not block.
+func (i *inbound) onRequest(frame []byte, unicast bool) (open bool) {
+	e, token := i.acquire()
+	if e == nil {
+		return false
+	}
+	if !startCall(e, frame, unicast, token) {
+		e.inFlight.Leave(token)
+	}
+	return true
+}
+
+// onRefused handles a request that the broker has refused to assign to this process, for example
+// because the broker's memory is full; see [bus.RefusalNotifier]. The bus calls onRefused, so it
+// never blocks. The server declines the request. If all servers do so, the call fails at once.
+func (i *inbound) onRefused(frame []byte) {
+	if e, token := i.acquire(); e != nil {
+		declineRefused(e, frame)
+		e.inFlight.Leave(token)
+	}
+}
+
+// onStream handles a frame from the stream channel. The bus calls it, so it never blocks. If the
+// frame opens a stream, it is passed to the current endpoint. Any other frame is passed to its
+// stream, which may belong to a replaced version of the service.
+func (i *inbound) onStream(frame []byte) {
+	engine := i.engine
+	parsed, expanded, err := transport.Decode(frame, wire.KindStream, engine.limits, wire.ParseStream)
+	if err != nil {
+		engine.drops.AddBad(i.channel, err)
+		return
+	}
+	if parsed.Op != wire.StreamOpen {
+		if !i.streams.Dispatch(&parsed, expanded) {
+			engine.drops.Add(transport.DropUnmatched, transport.DroppedFrame{Channel: i.channel.Name})
+		}
+		return
+	}
+	if e, token := i.acquire(); e != nil && !startStreamRequest(e, &parsed, max(len(frame), expanded), token) {
+		e.inFlight.Leave(token)
+	}
+}
+
+// onGrant is the bus.Handler for the grant channel.
+func (i *inbound) onGrant(frame []byte) { i.engine.onGrant(i.grantChannel, frame) }
+
+// onGrant handles a frame in which a client names the server that it has selected for a request.
+// channel is the channel of the frame. onGrant never blocks.
+func (e *Engine) onGrant(channel bus.Channel, frame []byte) {
+	grant, _, err := transport.Decode(frame, wire.KindClaimResponse, e.limits, wire.ParseClaimResponse)
+	if err != nil {
+		e.drops.AddBad(channel, err)
+		return
+	}
+	e.pendingClaims.resolve(grant.RequestID, bytes.Equal(grant.ServerID, e.wireID))
+}
+
+// detach closes the streams of e. It also closes the subscription i.frames if no endpoint needs
+// that subscription any more. For calls, this is the case if e is the current endpoint. For
+// streams, the subscription receives the frames of all endpoints, so it is kept until the last
+// endpoint has been detached.
+func (i *inbound) detach(e *endpoint) {
+	if !i.isStream && i.current() == e {
+		i.frames.Close()
+	}
+	i.streams.Close(e)
+	e.detachOnce.Do(func() { i.endpoints.Add(-1) })
+	if i.endpoints.Load() == 0 {
+		i.frames.Close()
+	}
+}
+
+// releaseGrants closes the subscription to grants when no endpoint needs them any more. A grant is
+// a frame in which a client names the server that it has selected. releaseGrants is called once for
+// each endpoint, when that endpoint needs no more grants. If requests of the endpoint are still
+// waiting for grants, these grants may be lost.
+func (i *inbound) releaseGrants() {
+	if i.grantsOpen.Add(-1) == 0 {
+		i.grants.Close()
+	}
+}

@@ -1,0 +1,103 @@
+package serve
+
+import (
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/dynpsrpc/dynpsrpc/internal/wire"
+)
+
+// reannouncePause is the average time between the announcements of two servers of a fleet after all
+// of them have reconnected to the broker. Each announcement reaches all clients of the service, and
+// other servers answer it.
+const reannouncePause = time.Millisecond
+
+// reannouncing holds the timer after which a server announces all of its channels again. It does so
+// in two cases. After its bus has reconnected, clients and other servers may have asked for it in
+// vain, and it may have missed their announcements. In the second case, another server has
+// announced that this one is gone, because it had no connection for a moment.
+type reannouncing struct {
+	mu     sync.Mutex
+	closed bool
+	// timer is nil if no announcement is due.
+	timer *time.Timer
+}
+
+// after calls announce after a pause, unless another call is due or close has been called.
+func (a *reannouncing) after(pause time.Duration, announce func()) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.closed || a.timer != nil {
+		return
+	}
+	a.timer = time.AfterFunc(pause, func() {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		a.timer = nil
+		if !a.closed {
+			announce()
+		}
+	})
+}
+
+// close cancels the announcement that is due, and makes later calls to after do nothing.
+func (a *reannouncing) close() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.closed = true
+	if a.timer != nil {
+		a.timer.Stop()
+	}
+}
+
+// announceAgain announces all channels of the service again. It first pauses for a random time,
+// which is longer the more servers there are, because all of them may have reconnected at once.
+// announceAgain never blocks.
+func (u *unicastReceiver) announceAgain() {
+	servers := u.peers.restart()
+	//nolint:gosec // the pause need not be unpredictable
+	pause := rand.N(time.Duration(servers) * reannouncePause)
+	u.reannouncing.after(pause, func() { u.service.Load().engine.workers.Go(&reannouncement{u}) })
+}
+
+// onOwnPresence handles a message about this server, which it has published itself, or in which
+// another server says that this one is gone. If it is still here, it announces itself again.
+func (u *unicastReceiver) onOwnPresence(presence *wire.Presence) {
+	if presence.State != wire.PresenceLeft {
+		return
+	}
+	s := u.service.Load()
+	if slices.ContainsFunc(presence.Channels, func(name []byte) bool {
+		e := s.endpoint(name)
+		return e != nil && s.serves(e)
+	}) {
+		u.announceAgain()
+	}
+}
+
+// reannouncement is a task for the server's worker pool. The task is to announce all channels of
+// the service again.
+type reannouncement struct{ *unicastReceiver }
+
+// serve implements task. If an endpoint is deregistered or suspended while its channel is being
+// announced, clients may receive the two messages in the wrong order. So serve announces once more
+// that the channel is no longer served.
+func (a *reannouncement) serve() {
+	a.peers.restart()
+	s := a.service.Load()
+	for endpoints := range slices.Chunk(s.currentEndpoints(), maxAnnouncedChannels) {
+		endpoints = slices.DeleteFunc(endpoints, func(e *endpoint) bool { return !s.serves(e) })
+		s.announce(wire.PresenceServing, endpoints...)
+		s.announce(wire.PresenceDraining, slices.DeleteFunc(endpoints, s.serves)...)
+	}
+}
+
+// serves reports whether the service accepts requests for an endpoint. It returns false as soon as
+// the service has been replaced, or the endpoint is about to be closed, deregistered or suspended.
+func (s *Service) serves(e *endpoint) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.end == nil && !s.replaced && s.endpoints[e.name] == e && e.isAnnounced()
+}

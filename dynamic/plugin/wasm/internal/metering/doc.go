@@ -1,0 +1,39 @@
+// Package metering adds a meter to WebAssembly modules. It lets the host stop a module at its
+// deadline, even if the module is in a loop, a recursion or a long instruction. It also makes
+// modules return to Go regularly. Without that, a garbage collection, and with it the whole
+// process, would have to wait until a module returns, because Go cannot interrupt compiled
+// WebAssembly. The package rewrites bytes and knows neither plugins nor services.
+//
+// # Use
+//
+// [Instrument] rewrites a module before it is compiled. The rewritten module imports a function
+// named [ExportName] from a host module, whose name Instrument gets. That host module must export
+// the function [Check] under this name.
+//
+// # How the meter works
+//
+// Instrument adds the following to a module:
+//
+//   - a global variable, the meter, which the module's own instructions cannot access;
+//   - an import of the host function Check;
+//   - a meter point at the start of every function and every loop body;
+//   - a meter point before every bulk memory instruction and every call to an imported function.
+//
+// Code that runs forever passes through meter points again and again, because it must repeat loops
+// or calls. A meter point subtracts a cost from the meter, which takes a subtraction and a
+// predictable branch. When the meter reaches zero, about every 50 µs, the meter point calls Check,
+// which looks at the context of the call.
+//
+// # Why modules are rewritten
+//
+// wazero has an option for the same purpose, WithCloseOnContextDone. It makes every loop iteration
+// call Go to check a flag. It made computations ten times slower, and does not check recursion.
+//
+// # What is refused
+//
+// The compiler validates a module, but allocates memory for declared items before it reads them. A
+// module of 20 bytes could exhaust the host's memory. Instrument therefore refuses a module with a
+// list whose declared length is greater than the number of bytes that follow, and limits local
+// variables and table elements. It also refuses instructions that it does not know, because it
+// could not tell where the next instruction begins.
+package metering

@@ -1,0 +1,2 @@
+// Package redact removes the values of secret fields from messages.
+package redact

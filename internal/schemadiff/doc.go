@@ -1,0 +1,2 @@
+// Package schemadiff finds how two versions of a service differ.
+package schemadiff

@@ -1,0 +1,116 @@
+package chaos
+
+import (
+	"context"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/redis/go-redis/v9"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/dynpsrpc/dynpsrpc/bus"
+	"github.com/dynpsrpc/dynpsrpc/dynamic"
+	"github.com/dynpsrpc/dynpsrpc/dynamic/fleet"
+	"github.com/dynpsrpc/dynpsrpc/errors"
+	"github.com/dynpsrpc/dynpsrpc/example/compiled/api"
+	"github.com/dynpsrpc/dynpsrpc/internal/testenv"
+	"github.com/dynpsrpc/dynpsrpc/registry"
+	"github.com/dynpsrpc/dynpsrpc/tests/testkit"
+)
+
+// The rules for fleets in docs/brokers.md must permit viewers to ask the servers, and operators to
+// tap and drain them, and nothing else.
+func TestBrokersDoc_Fleet(t *testing.T) {
+	t.Parallel()
+	t.Run("redis", func(t *testing.T) {
+		t.Parallel()
+		file := filepath.Join(t.TempDir(), "users.acl")
+		require.NoError(t, os.WriteFile(file, []byte(brokersDoc(t, "redis-fleet")+"\n"), 0o600))
+		url := testenv.Redis(t, "--aclfile", file).URL()
+		testFleetRules(t, url, true)
+		_, address, _ := strings.Cut(url, "://")
+		for user, permitted := range map[string]bool{"viewer": false, "operator": true} {
+			client := redis.NewClient(&redis.Options{Addr: address, Username: user, Password: "secret"})
+			assert.Equal(t, permitted, client.PubSubChannels(t.Context(), "*").Err() == nil, user)
+			require.ErrorContains(t, client.Keys(t.Context(), "*").Err(), "NOPERM", user)
+			require.NoError(t, client.Close())
+		}
+	})
+	t.Run("nats", func(t *testing.T) {
+		t.Parallel()
+		config := filepath.Join(t.TempDir(), "nats.conf")
+		require.NoError(t, os.WriteFile(config, []byte(brokersDoc(t, "nats-fleet")), 0o600))
+		options, err := server.ProcessConfigFile(config)
+		require.NoError(t, err)
+		testFleetRules(t, testenv.NATS(t, func(o *server.Options) { o.Users = options.Users }).URL(), false)
+	})
+}
+
+// testFleetRules serves as the user "server", and asks as the users "viewer" and "operator".
+// tapDenied is set if the rules deny taps to viewers.
+func testFleetRules(t *testing.T, url string, tapDenied bool) {
+	t.Helper()
+	connect := func(user string) bus.Bus {
+		b, err := bus.Open(t.Context(), strings.Replace(url, "://", "://"+user+":secret@", 1))
+		require.NoError(t, err)
+		t.Cleanup(func() { require.NoError(t, b.Close()) })
+		return b
+	}
+	served, _ := testkit.Serve(t, connect("server"), dynamic.Handlers{"NormalRPC": dynamic.Unary(testkit.Echo)})
+	_, err := fleet.Serve(served,
+		fleet.WithTap(),
+		fleet.WithAuthorize(func(context.Context, fleet.Verb) error { return nil }),
+		fleet.WithAdmin(fleet.LogLevel(new(slog.LevelVar))),
+	)
+	require.NoError(t, err)
+	for _, user := range []string{"viewer", "operator"} {
+		b := connect(user)
+		reg := registry.New()
+		_, err := reg.Register(testkit.Descriptor())
+		require.NoError(t, err)
+		conn, err := dynamic.NewConn(b, reg)
+		require.NoError(t, err)
+		asked, err := fleet.New(conn)
+		require.NoError(t, err)
+		changes, err := asked.Changes(t.Context())
+		require.NoError(t, err, user)
+
+		servers := 0
+		for s, err := range asked.Servers(t.Context(), fleet.Parts(fleet.PartStats)) {
+			require.NoError(t, err, user)
+			assert.Equal(t, served.ID(), s.ID)
+			servers++
+		}
+		assert.Equal(t, 1, servers, user)
+		_, err = asked.Registry(t.Context(), "MyService")
+		require.NoError(t, err, user)
+
+		_, err = asked.SetLogLevel(t.Context(), served.ID(), slog.LevelWarn)
+		tap, tapErr := asked.Tap(t.Context(), served.ID(), fleet.TapRequest{})
+		if tapErr == nil {
+			require.NoError(t, tap.Close())
+		}
+		if user == "viewer" {
+			assert.Equal(t, errors.PermissionDenied, testkit.Code(err), "viewers may change nothing")
+			assert.Equal(t, tapDenied, tapErr != nil, "tap of a viewer: %v", tapErr)
+		} else {
+			require.NoError(t, err)
+			require.NoError(t, tapErr)
+			_, err := asked.Drain(t.Context(), served.ID())
+			require.NoError(t, err)
+			change := testkit.Soon(t, changes.Channel(), "change")
+			assert.Equal(t, fleet.ChangeDraining, change.Kind)
+			_, err = asked.Resume(t.Context(), served.ID())
+			require.NoError(t, err)
+		}
+		_, err = dynamic.NewClient[*api.MyRequest, *api.MyResponse](conn, testkit.Method("NormalRPC"))
+		assert.Equal(t, errors.PermissionDenied, testkit.Code(err), "%s may not call other services", user)
+		require.NoError(t, changes.Close())
+		require.NoError(t, conn.Close())
+	}
+}

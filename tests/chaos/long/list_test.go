@@ -1,0 +1,87 @@
+//go:build chaos && unix
+
+package long_test
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/dynpsrpc/dynpsrpc/bus"
+	"github.com/dynpsrpc/dynpsrpc/bus/natsbus"
+	"github.com/dynpsrpc/dynpsrpc/bus/redisbus"
+	"github.com/dynpsrpc/dynpsrpc/dynamic"
+	control "github.com/dynpsrpc/dynpsrpc/dynamic/fleet"
+	"github.com/dynpsrpc/dynpsrpc/internal/testenv"
+	"github.com/dynpsrpc/dynpsrpc/registry"
+	"github.com/dynpsrpc/dynpsrpc/tests/testkit"
+)
+
+// Ten thousand servers that share 20 connections are listed by conns that do not know them. The
+// fastest of several lists must take less than a second. The probe intervals are long, because on a
+// busy machine the many servers of this process may delay the broker. On NATS, a new conn misses
+// servers that do not respond for 0.2 s, so only complete lists count there.
+func TestScale_List(t *testing.T) {
+	const servers, connections, lists, page = 10_000, 20, 6, 128
+	networks := map[string]func(t *testing.T) (connect func() bus.Bus){
+		testkit.RedisName: func(t *testing.T) func() bus.Bus {
+			server := testenv.Redis(t)
+			return func() bus.Bus { return testkit.Redis(t, server.Addr(), redisbus.WithProbeInterval(patience)) }
+		},
+		testkit.NATSName: func(t *testing.T) func() bus.Bus {
+			server := testenv.NATSProcess(t)
+			return func() bus.Bus { return testkit.NATS(t, server.URL(), natsbus.WithProbeInterval(patience)) }
+		},
+	}
+	for name, start := range networks {
+		t.Run(name, func(t *testing.T) {
+			connect := start(t)
+			buses := make([]bus.Bus, connections)
+			for i := range buses {
+				buses[i] = connect()
+			}
+			concurrently(servers, connections, func(i int) {
+				server := dynamic.NewServer(buses[i%connections], dynamic.WithServerID(fmt.Sprint("SRV_", i)))
+				t.Cleanup(server.Kill)
+				_, err := control.Serve(server)
+				assert.NoError(t, err)
+			})
+			bestPage, bestList := time.Hour, time.Hour
+			for range lists {
+				seen, first, all := listServers(t, connect(), page)
+				t.Logf("%d servers in %v, the first %d in %v", seen, all.Round(time.Millisecond), page, first.Round(time.Millisecond))
+				if name == testkit.RedisName {
+					assert.Equal(t, servers, seen)
+				}
+				if seen == servers {
+					bestPage, bestList = min(bestPage, first), min(bestList, all)
+				}
+			}
+			t.Logf("best: all in %v, the first %d in %v", bestList, page, bestPage)
+			assert.Less(t, bestList, time.Second)
+		})
+	}
+}
+
+// listServers lists the servers with a new conn. It returns their number, the time until a page of them
+// had answered, and the time of the whole list.
+func listServers(t *testing.T, b bus.Bus, page int) (servers int, first, all time.Duration) {
+	t.Helper()
+	conn, err := dynamic.NewConn(b, registry.New())
+	require.NoError(t, err)
+	defer func() { assert.NoError(t, conn.Close()) }()
+	f, err := control.New(conn)
+	require.NoError(t, err)
+	started := time.Now()
+	seen := map[string]bool{}
+	for server, err := range f.Servers(t.Context(), control.Wait(patience)) {
+		require.NoError(t, err)
+		if seen[server.ID] = true; len(seen) == page {
+			first = time.Since(started)
+		}
+	}
+	return len(seen), first, time.Since(started)
+}

@@ -1,0 +1,113 @@
+package deploy
+
+import (
+	"bufio"
+	"bytes"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// gateway is a process of psrpc gateway.
+type gateway struct {
+	command *exec.Cmd
+	// announced contains what the process has printed when it began to serve, by the first word of
+	// each line: the URLs of the gateway and of the metrics, and the methods.
+	announced map[string]string
+	stderr    *safeBuffer
+}
+
+// safeBuffer is a buffer that may be read while a process writes to it.
+type safeBuffer struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (b *safeBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.Write(p)
+}
+
+func (b *safeBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.String()
+}
+
+// startGateway starts a process and waits until it serves. The process is killed when the test
+// ends, if stop has not ended it.
+func startGateway(t *testing.T, command *exec.Cmd) *gateway {
+	t.Helper()
+	g := &gateway{command: command, announced: map[string]string{}, stderr: &safeBuffer{}}
+	command.Stderr = g.stderr
+	stdout, err := command.StdoutPipe()
+	require.NoError(t, err)
+	require.NoError(t, command.Start())
+	t.Cleanup(func() { _ = command.Process.Kill() })
+	lines := bufio.NewScanner(stdout)
+	for !hasAnnounced(g.announced, command.Args) {
+		if !lines.Scan() {
+			t.Fatalf("psrpc gateway has ended: %v\n%s", command.Wait(), g.stderr)
+		}
+		word, rest, _ := strings.Cut(lines.Text(), " ")
+		g.announced[word] = strings.TrimSpace(rest)
+	}
+	return g
+}
+
+// hasAnnounced reports whether a process has printed all lines that its arguments lead to.
+func hasAnnounced(announced map[string]string, args []string) bool {
+	_, metrics := announced["metrics"]
+	_, methods := announced["methods"]
+	return methods && (metrics || !strings.Contains(strings.Join(args, " "), "--metrics"))
+}
+
+// stop ends the process as systemd and Kubernetes do.
+func (g *gateway) stop(t *testing.T) {
+	t.Helper()
+	require.NoError(t, g.command.Process.Signal(syscall.SIGTERM))
+	timer := time.AfterFunc(20*time.Second, func() { _ = g.command.Process.Kill() })
+	defer timer.Stop()
+	assert.NoError(t, g.command.Wait(), "%s", g.stderr)
+}
+
+// call calls greeting.Greeter/Hello through a gateway.
+func call(t *testing.T, url string) {
+	t.Helper()
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, url+"/greeting.Greeter/Hello", strings.NewReader(`"Ada"`))
+	require.NoError(t, err)
+	request.Header.Set("Content-Type", "application/json")
+	assert.Equal(t, `"Hello, Ada"`, fetch(t, request))
+}
+
+// get returns what a URL leads to.
+func get(t *testing.T, url string) string {
+	t.Helper()
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
+	require.NoError(t, err)
+	return fetch(t, request)
+}
+
+func fetch(t *testing.T, request *http.Request) string {
+	t.Helper()
+	response, err := http.DefaultClient.Do(request)
+	require.NoError(t, err)
+	defer response.Body.Close()
+	body, err := io.ReadAll(response.Body)
+	require.NoError(t, err)
+	require.Equal(t, http.StatusOK, response.StatusCode, "%s", body)
+	return strings.TrimSpace(string(body))
+}
+
+// environment returns the environment of this process with more variables.
+func environment(more ...string) []string { return append(os.Environ(), more...) }

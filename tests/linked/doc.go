@@ -1,3 +1,0 @@
-// Package linked tests dynpsrpc in programs that link generated code for the psrpc options. Such
-// code registers the options in the global protobuf registry.
-package linked

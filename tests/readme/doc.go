@@ -1,3 +1,0 @@
-// Package readme compiles and runs the code and the commands shown in README.md, docs/compiled.md
-// and docs/testing.md.
-package readme
