@@ -19,7 +19,7 @@ type Fleet struct {
 	describe *client
 	changes  *client
 	// hasAskedLargeFleet reports whether a large fleet has been asked on a bus that does not count
-	// receivers; see askUncounted.
+	// receivers; see askUndiscovered.
 	hasAskedLargeFleet atomic.Bool
 	// registries caches the results of Registry.
 	registries registryCache

@@ -24,8 +24,9 @@ const (
 	// firstShardWait is the longest time that Servers waits for the first shard before it asks the
 	// other servers.
 	firstShardWait = 100 * time.Millisecond
-	// firstShardQuietTime is used on a bus that does not count receivers. There, Servers asks the
-	// other servers when no further server of the first shard has answered for this time.
+	// firstShardQuietTime is used on a bus that does not count receivers, if more than smallShard
+	// servers of the first shard have answered. Servers then asks the other servers when no further
+	// server of the first shard has answered for this time.
 	firstShardQuietTime = 20 * time.Millisecond
 	// quietTime and busyQuietTime are used for large fleets on such a bus. If no further server has
 	// answered for quietTime, all have answered. If many fewer have answered than the first shard
@@ -121,7 +122,7 @@ func (f *Fleet) Servers(ctx context.Context, opts ...QueryOption) iter.Seq2[*Ser
 		case f.countsReceivers():
 			f.askCounted(ctx, &o, yield)
 		default:
-			f.askUncounted(ctx, o, yield)
+			f.askUncounted(ctx, &o, yield)
 		}
 	}
 }
@@ -168,33 +169,44 @@ func (f *Fleet) askCounted(ctx context.Context, o *queryOptions, yield yieldServ
 }
 
 // askUncounted asks all servers on a bus that does not count receivers. Like askCounted, it asks the
-// servers of the first shard before the others. If the fleet is large, the first question of the
-// Fleet does without discovery, in which each server would do as much as for the question itself.
-// It therefore ends when no server has answered for quietTime. Shards would not help, because the
+// servers of the first shard before the others. Shards of the others would not help, because the
 // discovery requests for each of them reach all servers.
-func (f *Fleet) askUncounted(ctx context.Context, o queryOptions, yield yieldServer) {
+func (f *Fleet) askUncounted(ctx context.Context, o *queryOptions, yield yieldServer) {
 	yield = withoutRepetition(yield)
 	answers := 0
-	first := o
+	first := *o
 	first.wait = min(o.wait, firstShardWait)
-	firstCtx := quiettime.With(ctx, func(int) time.Duration { return firstShardQuietTime })
+	firstCtx := quiettime.With(ctx, func(responses int) time.Duration {
+		if responses <= smallShard {
+			return firstShardWait
+		}
+		return firstShardQuietTime
+	})
 	if !f.ask(firstCtx, &first, shardScope(0), func(s *Server, err error) bool {
 		answers++
 		return yield(s, err)
 	}) {
 		return
 	}
-	if answers > smallShard && f.hasAskedLargeFleet.CompareAndSwap(false, true) {
-		// The shards of a fleet differ in size.
-		likely := answers * shards * 3 / 4
-		ctx = quiettime.With(ctx, func(responses int) time.Duration {
-			if responses < likely {
-				return busyQuietTime
-			}
-			return quietTime
-		})
+	if answers > smallShard && !f.hasAskedLargeFleet.Load() {
+		f.askUndiscovered(ctx, o, answers*shards, yield)
+	} else {
+		f.ask(ctx, o, scopeAll, yield)
 	}
-	f.ask(ctx, &o, scopeAll, yield)
+}
+
+// askUndiscovered asks all servers of a large fleet without discovery, in which each server would do
+// as much as for the question itself. The question therefore ends when no server has answered for
+// quietTime. estimate is the likely number of servers.
+func (f *Fleet) askUndiscovered(ctx context.Context, o *queryOptions, estimate int, yield yieldServer) {
+	f.hasAskedLargeFleet.Store(true)
+	ctx = quiettime.With(ctx, func(responses int) time.Duration {
+		if responses < estimate*3/4 { // The shards of a fleet differ in size.
+			return busyQuietTime
+		}
+		return quietTime
+	})
+	f.ask(ctx, o, scopeAll, yield)
 }
 
 // withoutRepetition returns a function that passes each answer on to yield, but the answers of a
