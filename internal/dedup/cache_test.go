@@ -52,7 +52,7 @@ func TestCache_Bounded(t *testing.T) {
 	t.Parallel()
 	var cache Cache
 	now := time.Now()
-	const capacity = shard.Count << slotBits
+	const capacity = shard.Count << maxSlotBits
 	ids := make([]id.Call, 3*capacity)
 	for i := range ids {
 		ids[i] = id.NewRequest()
@@ -61,7 +61,7 @@ func TestCache_Bounded(t *testing.T) {
 		assert.False(t, cache.Seen(0, ids[i][:], 1, now))
 	}
 	for i := range cache {
-		assert.Len(t, cache[i].slots, 1<<slotBits)
+		assert.Len(t, cache[i].slots, 1<<maxSlotBits)
 	}
 	remembered := 0
 	for _, last := range ids[len(ids)-capacity/8:] {
@@ -69,7 +69,38 @@ func TestCache_Bounded(t *testing.T) {
 			remembered++
 		}
 	}
-	assert.Greater(t, remembered, 1<<slotBits/8*8/10)
+	assert.Greater(t, remembered, 1<<maxSlotBits/8*8/10)
+}
+
+// A table must grow before it forgets recent frames, and reuse the slots of old ones.
+func TestCache_Grows(t *testing.T) {
+	t.Parallel()
+	var cache Cache
+	now := time.Now()
+	add := func(n int) (ids []id.Call) {
+		for range n {
+			request := id.NewRequest()
+			request[len(request)-1] = 'a'
+			assert.False(t, cache.Seen(0, request[:], 1, now))
+			ids = append(ids, request)
+		}
+		return ids
+	}
+	shardOfA := &cache[add(1)[0].Shard()]
+	assert.Len(t, shardOfA.slots, 1<<minSlotBits)
+	for range 100 {
+		now = now.Add(window)
+		add(1)
+	}
+	assert.Len(t, shardOfA.slots, 1<<minSlotBits, "old frames are replaced")
+	remembered := 0
+	for _, request := range add(30) {
+		if cache.Seen(0, request[:], 1, now) {
+			remembered++
+		}
+	}
+	assert.GreaterOrEqual(t, remembered, 20, "frames may still collide in the largest table")
+	assert.Greater(t, len(shardOfA.slots), 1<<minSlotBits)
 }
 
 func TestCache_DoesNotAllocate(t *testing.T) {
