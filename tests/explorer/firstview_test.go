@@ -28,7 +28,7 @@ const (
 // request.
 const watchFirstView = `(() => {
 	const look = () => {
-		if (tester.text().includes('server-0000')) globalThis.firstView = performance.now();
+		if (document.querySelector('tr[data-key="server-0000"]')?.checkVisibility()) globalThis.firstView = performance.now();
 		else requestAnimationFrame(look);
 	};
 	globalThis.firstView = 0;

@@ -32,6 +32,8 @@ const most = 60;
 // The number of rows above and below the visible ones that are in the document, so that scrolling
 // shows no gaps.
 const margin = 12;
+// The height of a row in pixels that is assumed until a row has been measured.
+const likelyHeight = 36;
 
 // The last state of each table that has a name in memory.
 const memories = new Map();
@@ -163,9 +165,10 @@ class Table extends HTMLElement {
     let from = 0, to = total;
     const view = this.querySelector('.table-view');
     if (scrolls) {
-      const height = this.#rowHeight || 36;
-      from = Math.max(0, Math.min(Math.floor(this.#top / height) - margin, total - 1));
-      to = Math.min(total, from + Math.ceil((view?.clientHeight || innerHeight) / height) + 2 * margin);
+      const height = this.#rowHeight || likelyHeight;
+      const first = Math.min(Math.floor(this.#top / height), total - 1);
+      from = Math.max(0, first - margin);
+      to = Math.min(total, first + Math.ceil((view?.clientHeight || innerHeight) / height) + margin);
     }
     const filled = this.#rows.length > 0;
     const columns = this.#fitting();
@@ -206,7 +209,7 @@ class Table extends HTMLElement {
     }
     if (scrolls && !this.#rowHeight) {
       this.#rowHeight = this.querySelector('tbody tr:not(.gap)')?.offsetHeight ?? 0;
-      if (this.#rowHeight) this.#later();
+      if (this.#rowHeight && this.#rowHeight !== likelyHeight) this.#later();
     }
   }
 
@@ -227,7 +230,7 @@ class Table extends HTMLElement {
 
   #gap(rows, columns) {
     if (!rows) return null;
-    const height = `${rows * (this.#rowHeight || 36)}px`;
+    const height = `${rows * (this.#rowHeight || likelyHeight)}px`;
     return html`<tr class="gap" aria-hidden="true"><td colspan=${columns.length} style=${{ height }}></td></tr>`;
   }
 
@@ -267,7 +270,7 @@ class Table extends HTMLElement {
   #key(event) {
     const row = event.target.closest('tr[data-key]');
     if (!row || event.target !== row || event.ctrlKey || event.metaKey || event.altKey) return;
-    const page = Math.max(1, Math.floor((this.querySelector('.table-view').clientHeight || innerHeight) / (row.offsetHeight || 36)) - 2);
+    const page = Math.max(1, Math.floor((this.querySelector('.table-view').clientHeight || innerHeight) / (row.offsetHeight || likelyHeight)) - 2);
     const step = { ArrowDown: 1, ArrowUp: -1, PageDown: page, PageUp: -page, Home: -Infinity, End: Infinity }[event.key];
     if (event.key === 'Enter') {
       this.#open(row);
@@ -287,7 +290,7 @@ class Table extends HTMLElement {
     this.#current = this.key(this.#shown[index]);
     const view = this.querySelector('.table-view');
     if (view.classList.contains('scrolls')) {
-      const height = this.#rowHeight || 36, head = this.querySelector('thead').offsetHeight;
+      const height = this.#rowHeight || likelyHeight, head = this.querySelector('thead').offsetHeight;
       const top = index * height;
       if (top < view.scrollTop) view.scrollTop = top;
       else if (top + height > view.scrollTop + view.clientHeight - head) view.scrollTop = top + height - view.clientHeight + head;
