@@ -5,9 +5,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/dynpsrpc/dynpsrpc/internal/lazyctx"
 	"github.com/dynpsrpc/dynpsrpc/internal/lifecycle"
-	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 )
 
 // minAnnounceAfter is the shortest time after which a server announces that it is handling a
@@ -78,30 +76,10 @@ func (a *announcer) fire() {
 	defer a.mu.Unlock()
 	a.next.Store(noAnnouncement)
 	now := int64(time.Since(a.epoch))
-	next := a.running.takeUnannounced(now, func(c *call) { a.workers.Go(announcement{c}) })
+	next := a.running.takeUnannounced(now, func(announcement task) { a.workers.Go(announcement) })
 	if next != noAnnouncement {
 		// The timer waits for at least minAnnounceAfter, because each call to fire goes through all
 		// running requests.
 		a.setLocked(max(next, now+int64(minAnnounceAfter)))
 	}
-}
-
-// announcement is a task for the server's worker pool. The task is to tell a client that the server
-// is handling its request.
-type announcement struct{ call *call }
-
-// serve publishes a claim that tells the client that the server is handling its request. If the
-// claim cannot be sent, publishToClient logs a warning, because the client may then give up.
-func (a announcement) serve() {
-	c := a.call
-	engine := c.plan().engine
-	claim := wire.ClaimRequest{RequestID: c.requestID, ServerID: engine.wireID, Affinity: 1, Handling: true}
-	frame, err := claim.AppendFrame(nil)
-	if err != nil {
-		// This cannot happen, because AppendFrame fails only if an ID is not valid UTF-8.
-		return
-	}
-	ctx := lazyctx.Context{Parent: &c.context, Expiry: time.Now().Add(engine.Timeout)}
-	defer ctx.Cancel()
-	_ = engine.publishToClient(&ctx, c.plan().method, c.client.claims, frame)
 }

@@ -16,19 +16,6 @@ func (c *call) traffic(kind tap.Kind) tap.Traffic {
 	}
 }
 
-// runTapped is like runLimited, but passes the request and the response to report.
-func (c *call) runTapped(report func(tap.Traffic), request wire.Body) (frame []byte) {
-	t := c.traffic(tap.Request)
-	t.Metadata, t.Message, t.Encoded = c.metadata, request.Message, request.Raw
-	report(t)
-	started := time.Now()
-	defer func() {
-		// If the handler has panicked, frame is still nil.
-		c.tapResponse(report, frame, time.Since(started))
-	}()
-	return c.runLimited(request)
-}
-
 // tapResponse passes a response to report. If frame is nil, the handler has panicked.
 func (c *call) tapResponse(report func(tap.Traffic), frame []byte, took time.Duration) {
 	t := c.traffic(tap.Error)

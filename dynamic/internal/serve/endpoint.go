@@ -9,6 +9,9 @@ import (
 
 	"github.com/dynpsrpc/dynpsrpc/dynamic/internal/transport"
 	"github.com/dynpsrpc/dynpsrpc/internal/lifecycle"
+	"github.com/dynpsrpc/dynpsrpc/internal/semaphore"
+	"github.com/dynpsrpc/dynpsrpc/internal/wire"
+	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
 // endpoint serves one method of one version of a service. If the method has topics, there is one
@@ -72,15 +75,6 @@ func newEndpoint(plan *plan, topic []string) *endpoint {
 		e.handle = plan.handler.ForTopic(e.topic)
 	}
 	return e
-}
-
-// subscribe subscribes to the channels of the method. Once subscribe has returned nil, the method
-// can be called. If the endpoint is suspended, subscribe does nothing.
-func (e *endpoint) subscribe(ctx context.Context) error {
-	if e.suspended {
-		return nil
-	}
-	return e.inbound.subscribe(ctx, e.plan.method.RequireClaim())
 }
 
 // subscribers returns how many servers in this process share one bus subscription for this method,
@@ -184,4 +178,60 @@ func (e *endpoint) dropExpired(client *clientEntry, late time.Duration) {
 	if e.hasEvents() {
 		e.emit(Event{Kind: RequestExpired, Peer: client.id, Late: max(late, 0)})
 	}
+}
+
+// plan holds everything that a service needs to serve one method. It is immutable, except for the
+// recorder and the semaphore. If the method has topics, their endpoints share the plan.
+type plan struct {
+	engine  *Engine
+	service *Service
+	method  *registry.Method
+	// recorder records the requests of the method.
+	recorder *recorderSlot
+	// semaphore limits how many requests of the method are handled at the same time.
+	semaphore semaphore.Semaphore
+	handler   Handler
+}
+
+func newPlan(s *Service, method *registry.Method, handler *Handler) *plan {
+	return &plan{
+		engine: s.engine, service: s, method: method, handler: *handler, recorder: s.recorders[method.Name()],
+		semaphore: semaphore.Semaphore{Max: int64(handler.MaxConcurrent)},
+	}
+}
+
+// reportPanic reports a panic to the user. source says what panicked, for example "handler".
+func (p *plan) reportPanic(ctx context.Context, source string, value any) {
+	p.service.ReportPanic(ctx, p.method, source, value)
+}
+
+// callAffinity calls an affinity function. If the function panics, callAffinity reports the panic
+// and returns a negative affinity, which declines the request. If the function calls
+// runtime.Goexit, callAffinity reports this as a panic too, and the goroutine ends. recover then
+// returns nil, so the variable completed shows whether the function has returned.
+func (p *plan) callAffinity(ctx context.Context, function func() float32) (affinity float32) {
+	completed := false
+	defer func() {
+		if !completed {
+			p.reportPanic(ctx, "affinity function", recover())
+			affinity = -1
+		}
+	}()
+	affinity = function()
+	completed = true
+	return affinity
+}
+
+// recordClaim notifies the recorder of the method that the server has claimed or declined a
+// request.
+func (p *plan) recordClaim(affinity float32) {
+	if recorder := p.recorder.Load(); recorder != nil {
+		(*recorder).RecordClaim(affinity)
+	}
+}
+
+// endpointName returns the name of a method's endpoint for a topic. It is the name of the request
+// channel. Different topics therefore have different endpoint names.
+func (s *Service) endpointName(method *registry.Method, parts []string) string {
+	return wire.RequestChannel(s.Descriptor.WireName(), method.WireName(), parts, method.Queue()).Name
 }

@@ -6,9 +6,7 @@ import (
 	"time"
 
 	"github.com/dynpsrpc/dynpsrpc/bus"
-	"github.com/dynpsrpc/dynpsrpc/dynamic/internal/transport"
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
-	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
 const (
@@ -20,78 +18,6 @@ const (
 	// maxAnnouncedChannels is the maximum number of channels in one announcement.
 	maxAnnouncedChannels = 100
 )
-
-// subscribePresence subscribes to the channels on which clients and other servers find this server.
-// These are the channel for discovery requests and the unicast channel of the server. If the bus
-// does not count receivers, there is also the channel for announcements. If clients need not know
-// the servers, subscribePresence does nothing; see [transport.Traits.Announces]. If the broker
-// denies one of the channels, subscribePresence logs one warning, skips the remaining channels, and
-// returns nil.
-func (s *Service) subscribePresence(ctx context.Context) error {
-	traits, service := s.engine.traits, s.Descriptor.WireName()
-	if !s.hasMethod(traits.Announces) {
-		return nil
-	}
-	discovery, unicast, announcements := &s.discoverySubscription, &s.unicast.requests, &s.unicast.peers.announcements
-	slower := "the more servers a queue has, the more a queue call costs"
-	if !traits.CountsReceivers {
-		slower = "multi calls last until their timeout"
-	}
-	err := s.subscribeIfPermitted(ctx, discovery, bus.Channel(wire.DiscoverChannel(service)), s.onDiscover,
-		"the broker does not permit to subscribe to discovery, so that clients do not know this server: "+slower)
-	if err != nil || !discovery.IsOpen() {
-		return err
-	}
-	if !traits.CountsReceivers {
-		slower = "the first affinity call of a conn takes up to 0.2 s longer"
-	}
-	err = s.subscribeIfPermitted(ctx, unicast, s.unicast.channel(), s.unicast.onFrame,
-		"the broker does not permit to subscribe to a channel of this server alone: "+slower)
-	if err != nil || !unicast.IsOpen() || traits.CountsReceivers {
-		return err
-	}
-	unicast.NotifyRenewed(s.unicast.announceAgain)
-	if s.unicast.peers.isDeaf() {
-		return nil
-	}
-	return s.subscribeIfPermitted(ctx, announcements, bus.Channel(wire.PresenceChannel(service)), s.unicast.onAnnouncement,
-		"the broker does not permit to subscribe to the announcements of servers: "+slower)
-}
-
-// hasMethod reports whether matches returns true for any method that the service serves.
-func (s *Service) hasMethod(matches func(m *registry.Method) bool) bool {
-	for _, plan := range s.plans {
-		if matches(plan.method) {
-			return true
-		}
-	}
-	return false
-}
-
-// onDiscover handles a discovery request, in which a client asks which servers serve a channel. The
-// bus calls onDiscover, so it must not block.
-func (s *Service) onDiscover(frame []byte) {
-	discover, _, err := transport.Decode(frame, wire.KindDiscover, s.engine.limits, wire.ParseDiscover)
-	if err != nil {
-		s.engine.drops.AddBad(bus.Channel(wire.DiscoverChannel(s.Descriptor.WireName())), err)
-		return
-	}
-	if len(discover.Answered) > 0 {
-		s.unicast.onMissing(&discover)
-		return
-	}
-	e := s.endpoint(discover.Channel)
-	if e == nil || !e.isAnnounced() || e.IsClosing() {
-		return
-	}
-	members, retry := s.unicast.peers.members(e.name)
-	client := bus.Channel(wire.PresenceClientChannel(s.Descriptor.WireName(), string(discover.ClientID)))
-	s.engine.workers.Go(&presenceAnswer{s, client, members, [][]byte{discover.Channel}})
-	if retry {
-		all := bus.Channel(wire.PresenceChannel(s.Descriptor.WireName()))
-		s.engine.workers.Go(&presenceAnswer{s, all, 0, [][]byte{discover.Channel}})
-	}
-}
 
 // presenceAnswer is a task for the server's worker pool. The task is to tell clients or servers
 // that this server receives the requests on the channels in the field channels.

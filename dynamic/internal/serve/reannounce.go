@@ -3,7 +3,6 @@ package serve
 import (
 	"math/rand/v2"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
@@ -13,44 +12,6 @@ import (
 // of them have reconnected to the broker. Each announcement reaches all clients of the service, and
 // other servers answer it.
 const reannouncePause = time.Millisecond
-
-// reannouncing holds the timer after which a server announces all of its channels again. It does so
-// in two cases. After its bus has reconnected, clients and other servers may have asked for it in
-// vain, and it may have missed their announcements. In the second case, another server has
-// announced that this one is gone, because it had no connection for a moment.
-type reannouncing struct {
-	mu     sync.Mutex
-	closed bool
-	// timer is nil if no announcement is due.
-	timer *time.Timer
-}
-
-// after calls announce after a pause, unless another call is due or close has been called.
-func (a *reannouncing) after(pause time.Duration, announce func()) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if a.closed || a.timer != nil {
-		return
-	}
-	a.timer = time.AfterFunc(pause, func() {
-		a.mu.Lock()
-		defer a.mu.Unlock()
-		a.timer = nil
-		if !a.closed {
-			announce()
-		}
-	})
-}
-
-// close cancels the announcement that is due, and makes later calls to after do nothing.
-func (a *reannouncing) close() {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.closed = true
-	if a.timer != nil {
-		a.timer.Stop()
-	}
-}
 
 // announceAgain announces all channels of the service again. It first pauses for a random time,
 // which is longer the more servers there are, because all of them may have reconnected at once.

@@ -1,6 +1,7 @@
 package serve
 
 import (
+	"context"
 	"math"
 	"sync"
 
@@ -28,11 +29,12 @@ type runningShard struct {
 
 // runningRequest is a request in runningRequests.
 type runningRequest struct {
-	service *Service
 	context *lazyctx.Context
-	// unannounced is the call if the server must still announce to the client that it is handling
-	// the request. Otherwise, it is nil.
-	unannounced *call
+	// announceAt is the time at which the server announces to the client that it is handling the
+	// request. It is measured in nanoseconds from the epoch of the announcer, and is 0 if the client
+	// expects no announcement, or no further one. announcement is the task of announcing the request.
+	announceAt   int64
+	announcement task
 }
 
 // add adds a request. If requestID does not have the length of dynpsrpc's IDs, add does nothing.
@@ -65,9 +67,10 @@ func (t *runningRequests) remove(requestID []byte, ctx *lazyctx.Context) {
 	}
 }
 
-// cancel cancels the context of a request. It does nothing if service is not handling the request.
-// This is the case if the request is unknown, has ended, or is for another service.
-func (t *runningRequests) cancel(requestID []byte, service *Service) {
+// cancel cancels the context of a request. It does nothing if parent, the context of a service, is
+// not the parent of that context. This is the case if the request is unknown, has ended, or is for
+// another service.
+func (t *runningRequests) cancel(requestID []byte, parent context.Context) {
 	callID, ok := id.ParseCall(requestID)
 	if !ok {
 		return
@@ -76,15 +79,15 @@ func (t *runningRequests) cancel(requestID []byte, service *Service) {
 	s.mu.Lock()
 	request := s.requests[callID]
 	s.mu.Unlock()
-	if request.service == service {
+	if request.context != nil && request.context.Parent == parent {
 		request.context.Cancel()
 	}
 }
 
 // takeUnannounced calls announce once for each request that the server must announce by the time
-// now, which is measured like call.announceAt. It returns the earliest time at which the
+// now, which is measured like runningRequest.announceAt. It returns the earliest time at which the
 // server must announce another request, or noAnnouncement if there is none.
-func (t *runningRequests) takeUnannounced(now int64, announce func(c *call)) (next int64) {
+func (t *runningRequests) takeUnannounced(now int64, announce func(announcement task)) (next int64) {
 	next = noAnnouncement
 	for i := range t {
 		next = min(next, t[i].takeUnannounced(now, announce))
@@ -92,18 +95,18 @@ func (t *runningRequests) takeUnannounced(now int64, announce func(c *call)) (ne
 	return next
 }
 
-func (s *runningShard) takeUnannounced(now int64, announce func(c *call)) (next int64) {
+func (s *runningShard) takeUnannounced(now int64, announce func(announcement task)) (next int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	next = noAnnouncement
 	for callID, request := range s.requests {
-		switch c := request.unannounced; {
-		case c == nil:
-		case c.announceAt > now:
-			next = min(next, c.announceAt)
+		switch {
+		case request.announceAt == 0:
+		case request.announceAt > now:
+			next = min(next, request.announceAt)
 		default:
-			announce(c)
-			request.unannounced = nil
+			announce(request.announcement)
+			request.announceAt, request.announcement = 0, nil
 			s.requests[callID] = request
 		}
 	}
@@ -112,3 +115,7 @@ func (s *runningShard) takeUnannounced(now int64, announce func(c *call)) (next 
 
 // noAnnouncement is a time at which no announcement is due.
 const noAnnouncement = math.MaxInt64
+
+// task is a unit of work for the server's worker pool, for example a request that the server
+// handles.
+type task interface{ serve() }

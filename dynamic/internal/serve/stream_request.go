@@ -54,7 +54,7 @@ func startStreamRequest(e *endpoint, open *wire.Stream, size int, token *lifecyc
 		req.request.StreamID, req.request.RequestID = bytes.Clone(open.StreamID), bytes.Clone(open.RequestID)
 		req.request.NodeID, req.request.Body = bytes.Clone(open.NodeID), wire.Body{}
 	}
-	s.engine.running.add(req.request.RequestID, runningRequest{service: s, context: &req.context})
+	s.engine.running.add(req.request.RequestID, runningRequest{context: &req.context})
 	if needsGrant {
 		req.claim = s.engine.pendingClaims.register(req.request.RequestID, req, e, size, req.context.Expiry)
 	}

@@ -3,7 +3,6 @@ package serve
 import (
 	"bytes"
 	"log/slog"
-	"slices"
 
 	"github.com/dynpsrpc/dynpsrpc/bus"
 	"github.com/dynpsrpc/dynpsrpc/dynamic/internal/transport"
@@ -97,60 +96,4 @@ func (u *unicastReceiver) checkID(presence *wire.Presence) {
 	s.engine.Logger.Warn("dynpsrpc: another server on the bus has the ID of this server, so that clients take both for one: "+
 		"give each an ID of its own with WithServerID",
 		slog.String("server", s.engine.ID), slog.String("service", string(s.Descriptor.Name())))
-}
-
-// onMissing handles the second discovery request of a client, which contains the addresses of the
-// servers that have responded to the first. Only the server whose address comes first acts: it
-// passes the discovery request on to the servers that it knows and that have not responded.
-// onMissing never blocks. See [wire.Discover.Answered].
-func (u *unicastReceiver) onMissing(discover *wire.Discover) {
-	if string(discover.Answered[0]) != u.address {
-		return
-	}
-	workers := u.service.Load().engine.workers
-	for _, address := range u.peers.missing(string(discover.Channel), discover.Answered) {
-		workers.Go(&missingPeer{u, address, wire.Discover{ClientID: discover.ClientID, Channel: discover.Channel}})
-	}
-}
-
-// missingPeer is a task for the server's worker pool. The task is to send the discovery request of a
-// client to another server, which has not responded to it. missingPeer is also the
-// bus.DeliveryReport of this message.
-type missingPeer struct {
-	*unicastReceiver
-
-	peer     string
-	discover wire.Discover
-}
-
-// serve implements task.
-func (m *missingPeer) serve() {
-	s := m.service.Load()
-	s.engine.publishMessage(answerTimeout, bus.Channel(wire.UnicastChannel(s.Descriptor.WireName(), m.peer)), &m.discover, m)
-}
-
-// Delivered implements bus.DeliveryReport. If the channel of the other server has no subscriber,
-// the other server is gone, for example because it was killed.
-func (m *missingPeer) Delivered(receivers int, _ error) {
-	if receivers == 0 {
-		m.service.Load().engine.workers.Go(&gonePeer{m.unicastReceiver, m.peer})
-	}
-}
-
-// gonePeer is a task for the server's worker pool. The task is to tell all clients and servers,
-// including this one, that another server is gone.
-type gonePeer struct {
-	*unicastReceiver
-
-	peer string
-}
-
-// serve implements task.
-func (g *gonePeer) serve() {
-	s := g.service.Load()
-	all := bus.Channel(wire.PresenceChannel(s.Descriptor.WireName()))
-	for channels := range slices.Chunk(g.peers.channelsOf(g.peer), maxAnnouncedChannels) {
-		presence := wire.Presence{State: wire.PresenceLeft, Address: []byte(g.peer), Channels: channels}
-		s.engine.publishMessage(answerTimeout, all, &presence, nil)
-	}
 }

@@ -1,0 +1,95 @@
+package serve
+
+import (
+	"github.com/dynpsrpc/dynpsrpc/dynamic/internal/tap"
+	"github.com/dynpsrpc/dynpsrpc/internal/wire"
+)
+
+// sendsClaim reports whether the server must send a claim before the response. Even if no grant is
+// needed, a psrpc client ignores the response of a server whose claim it has not received.
+func (c *call) sendsClaim() bool {
+	return c.claim != nil || c.plan().method.RequireClaim() && !c.acceptDirect
+}
+
+// obtainGrant sends a claim if the client expects one. If mayDecline is set and this server is not
+// willing to handle the request, it declines the request instead. granted reports whether the
+// server may handle the request. If decided is false, the request waits for the client's decision.
+// The caller must then not use c any more, because another goroutine continues the call.
+func (c *call) obtainGrant(request wire.Body) (granted, decided bool) {
+	switch {
+	case c.mayDecline && !c.accepts(request):
+		c.decline()
+		return false, true
+	case c.sendsClaim() && !c.sendClaim(request):
+		c.emitUnawaited(ClaimDeclined)
+		return false, true
+	case c.claim == nil:
+		c.emitUnawaited(ClaimSkipped)
+		return true, true
+	}
+	c.claim.request = request
+	return c.plan().engine.pendingClaims.park(c.claim)
+}
+
+// accepts reports whether this server handles a request for which mayDecline is set. It returns
+// false if the affinity is negative or if the context of the call has ended, for example because
+// the client has canceled the request.
+func (c *call) accepts(request wire.Body) bool {
+	affinity := c.plan().callAffinity(&c.context, func() float32 { return c.affinity(request) })
+	return !(affinity < 0) && c.context.Err() == nil
+}
+
+// decline tells the client that this server does not handle the request.
+func (c *call) decline() {
+	c.emitUnawaited(ClaimDeclined)
+	if report := c.plan().engine.tap.Load(); report != nil {
+		t := c.traffic(tap.Decline)
+		t.Affinity = -1
+		report(t)
+	}
+	c.plan().recordClaim(-1)
+	declined := declinedRequest{
+		engine: c.plan().engine, method: c.plan().method, client: c.client,
+		claim: wire.ClaimRequest{
+			RequestID: c.requestID, ServerID: c.plan().engine.wireID, Affinity: -1, Declined: true, Subscribers: c.subscribers,
+		},
+	}
+	declined.serve()
+}
+
+// emitUnawaited emits an event about a request that the server handles or declines without waiting
+// to be selected. If the server does wait, or if the method requires no claim, it does nothing.
+func (c *call) emitUnawaited(outcome ClaimOutcome) {
+	if c.claim == nil && c.plan().method.RequireClaim() && c.endpoint.hasEvents() {
+		c.endpoint.emit(Event{Kind: ClaimDecided, Peer: c.client.id, Outcome: outcome})
+	}
+}
+
+// sendClaim sends a claim. It returns false if the claim declines the request or could not be sent.
+func (c *call) sendClaim(request wire.Body) bool {
+	offer := claimOffer{
+		plan:          c.plan(),
+		topic:         c.endpoint.topic,
+		requestID:     c.requestID,
+		needsGrant:    c.claim != nil,
+		client:        c.client,
+		subscribers:   c.subscribers,
+		affinity:      func() float32 { return c.affinity(request) },
+		acceptDecline: c.acceptDecline,
+	}
+	return offer.send(&c.context)
+}
+
+// affinity returns the affinity of this server for the request. While a concurrency limit is
+// reached, the affinity is negative. The server then declines the request, so that the client
+// selects another server.
+func (c *call) affinity(request wire.Body) float32 {
+	switch {
+	case c.atLimit():
+		return -1
+	case c.plan().handler.Affinity == nil:
+		return 1
+	default:
+		return c.plan().handler.Affinity(&c.context, request)
+	}
+}
