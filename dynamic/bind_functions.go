@@ -78,7 +78,7 @@ type Topic2SubscribeFunc[Part1, Part2 ~string, Resp proto.Message] func(
 
 // bindMethod implements bindable.
 func (c *Client[Req, Resp]) bindMethod(conn *Conn, method *registry.Method) error {
-	plan, err := newClientPlan[Req, Resp](context.Background(), conn, method)
+	plan, err := newClientPlan[Req, Resp](context.Background(), conn.engine, &conn.options, method)
 	if coded, ok := errors.AsType[errors.Error](err); ok && coded.Code() == errors.InvalidArgument {
 		return fmt.Errorf("%w: use %s", err, wantedField(method))
 	} else if err != nil {

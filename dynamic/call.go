@@ -5,9 +5,7 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
-	"github.com/dynpsrpc/dynpsrpc/dynamic/internal/call"
 	"github.com/dynpsrpc/dynpsrpc/errors"
-	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
@@ -49,60 +47,36 @@ func (p *clientPlan) call(
 	return response, err
 }
 
-// callDirect sends a request to one server and returns the decoded response. It runs neither hooks
-// nor interceptors.
-func (p *clientPlan) callDirect(ctx context.Context, r *route, request proto.Message, o *requestOptions) (proto.Message, error) {
-	raw, err := p.callUnary(ctx, r, p.requests.Body(request), o)
+// callIntercepted makes a single call through the interceptors. An error that it returns always has
+// a code.
+func (p *clientPlan) callIntercepted(
+	ctx context.Context, r *route, request proto.Message, opts []RequestOption,
+) (proto.Message, error) {
+	handler := r.handler
+	if handler == nil {
+		var err error
+		if handler, err = p.newHandler(r); err != nil {
+			return nil, err
+		}
+	}
+	response, err := handler(ctx, request, opts...)
 	if err != nil {
-		return nil, err
+		return nil, ensureCode(err)
 	}
-	return p.decodeResponse(raw)
-}
-
-// callUnary sends a request to one server and returns the encoded response. At the end, it sets the
-// variables passed to [WithPeer] and [WithFacts] and emits an event about the claims.
-func (p *clientPlan) callUnary(ctx context.Context, r *route, request wire.Body, o *requestOptions) ([]byte, error) {
-	outgoing := o.outgoing(ctx, request)
-	if len(o.serverIDs) == 0 && len(o.facts) == 0 && !p.hasEvents() {
-		return p.engine.Call(ctx, &r.Route, &outgoing, nil)
-	}
-	var ending call.Ending
-	response, err := p.engine.Call(ctx, &r.Route, &outgoing, &ending)
-	if ending.Facts.RequestID == "" {
-		return response, err // the request could not be encoded
-	}
-	for _, serverID := range o.serverIDs {
-		*serverID = ending.Facts.ServerID
-	}
-	for _, facts := range o.facts {
-		*facts = ending.Facts
-	}
-	p.emitClaim(r, &ending)
-	return response, err
-}
-
-func (p *clientPlan) decodeResponse(raw []byte) (proto.Message, error) {
-	response, err := p.responses.Decode(raw)
-	if err != nil {
-		return nil, errors.NewErrorf(errors.MalformedResponse, "response of %s: %w", p.method.FullName(), err)
+	if response, err = p.responses.Convert(response); err != nil {
+		return nil, wrongMessage("response", p.method, err)
 	}
 	return response, nil
 }
 
-func (p *clientPlan) callInfo(r *route) RPCInfo {
-	info := newRPCInfo(p.method, r.Topic)
-	info.client = p.conn
-	return info
-}
-
 func (p *clientPlan) beforeRequest(ctx context.Context, topic []string, request proto.Message) {
-	for _, hook := range p.conn.options.requestHooks {
+	for _, hook := range p.options.requestHooks {
 		hook(ctx, request, newRPCInfo(p.method, topic))
 	}
 }
 
 func (p *clientPlan) afterResponse(ctx context.Context, topic []string, request, response proto.Message, err error) {
-	for _, hook := range p.conn.options.responseHooks {
+	for _, hook := range p.options.responseHooks {
 		hook(ctx, request, newRPCInfo(p.method, topic), response, err)
 	}
 }

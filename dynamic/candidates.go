@@ -78,7 +78,7 @@ func Candidates(ctx context.Context, c *Conn, name string, request any, opts ...
 	if outgoing.Timeout == 0 {
 		outgoing.Timeout = DefaultCandidatesWait
 	}
-	found, err := plan.engine.Candidates(ctx, &r.Route, &outgoing)
+	found, err := plan.calls.Candidates(ctx, &r.Route, &outgoing)
 	if err != nil {
 		return nil, err
 	}

@@ -42,7 +42,7 @@ func NewMethodClient[Req, Resp proto.Message](c *Conn, method *registry.Method) 
 	if c == nil || method == nil {
 		return nil, errors.NewErrorf(errors.InvalidArgument, "cannot create client: the conn or the method is nil")
 	}
-	plan, err := newClientPlan[Req, Resp](context.Background(), c, method)
+	plan, err := newClientPlan[Req, Resp](context.Background(), c.engine, &c.options, method)
 	if err != nil {
 		return nil, err
 	}
@@ -99,7 +99,7 @@ func (c *Client[Req, Resp]) OpenStream(ctx context.Context, opts ...RequestOptio
 	if c.err != nil {
 		return nil, c.err
 	}
-	o := newRequestOptions(withDefaults(c.plan.conn.options.streamDefaults, opts))
+	o := newRequestOptions(withDefaults(c.plan.options.streamDefaults, opts))
 	return openStream[Req, Resp](ctx, c.plan, c.bound, &o)
 }
 
@@ -114,6 +114,6 @@ func (c *Client[Req, Resp]) Subscribe(ctx context.Context, opts ...RequestOption
 	if c.err != nil {
 		return nil, c.err
 	}
-	o := newRequestOptions(withDefaults(c.plan.conn.options.subscriptionDefaults, opts))
+	o := newRequestOptions(withDefaults(c.plan.options.subscriptionDefaults, opts))
 	return subscribe[Resp](ctx, c.plan, c.bound, &o)
 }

@@ -7,7 +7,6 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/dynpsrpc/dynpsrpc/dynamic/internal/call"
-	"github.com/dynpsrpc/dynpsrpc/internal/quiettime"
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
@@ -50,7 +49,7 @@ func (c *Client[Req, Resp]) CallMulti(ctx context.Context, request Req, opts ...
 	}
 	responses := make(chan *Response[Resp], 16)
 	// Conn.Close waits for the goroutine that Go starts.
-	err = c.plan.conn.engine.Go(func() {
+	err = c.plan.engine.Go(func() {
 		defer close(responses)
 		defer multi.stop()
 		for {
@@ -108,13 +107,6 @@ type multiCall struct {
 	chain *multiChain
 }
 
-// serverResponse is the response from one server to a multi call.
-type serverResponse struct {
-	serverID string
-	message  proto.Message
-	err      error
-}
-
 // stop ends the call. It must be called when the call is no longer needed.
 func (c multiCall) stop() {
 	if c.chain != nil {
@@ -134,14 +126,6 @@ func (c multiCall) receive(ctx context.Context) (received serverResponse, ok boo
 		return serverResponse{}, false
 	}
 	return c.plan.decodeServerResponse(&response), true
-}
-
-func (p *clientPlan) decodeServerResponse(response *call.Response) serverResponse {
-	decoded := serverResponse{serverID: response.ServerID, err: response.Err}
-	if response.Err == nil {
-		decoded.message, decoded.err = p.decodeResponse(response.Raw)
-	}
-	return decoded
 }
 
 // nextResponse waits for the next response, runs the response hooks, and returns the response. It
@@ -180,11 +164,4 @@ func (p *clientPlan) callMulti(
 		p.afterResponse(ctx, route.Topic, request, nil, err)
 	}
 	return multi, err
-}
-
-// startMulti sends a request that has passed through all interceptors to every server.
-func (p *clientPlan) startMulti(ctx context.Context, r *route, request proto.Message, o *requestOptions) (*call.Multi, error) {
-	outgoing := o.outgoing(ctx, p.requests.Body(request))
-	outgoing.QuietTime = quiettime.Of(ctx)
-	return p.engine.StartMulti(ctx, &r.Route, &outgoing)
 }

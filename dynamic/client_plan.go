@@ -5,10 +5,6 @@ import (
 
 	"github.com/dynpsrpc/dynpsrpc/dynamic/internal/call"
 	"github.com/dynpsrpc/dynpsrpc/dynamic/internal/message"
-	"github.com/dynpsrpc/dynpsrpc/dynamic/internal/transport"
-
-	"google.golang.org/protobuf/proto"
-
 	"github.com/dynpsrpc/dynpsrpc/errors"
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
@@ -16,10 +12,13 @@ import (
 // clientPlan holds what the calls of one method on a conn have in common. Types and channels are
 // looked up only once, when the plan is created. A clientPlan is immutable.
 type clientPlan struct {
-	// engine sends the requests.
-	engine call.Plan
-	conn   *Conn
-	method *registry.Method
+	// calls sends the requests of the method. engine is the engine of the conn, which also runs the
+	// goroutines of multi calls, streams and subscriptions.
+	calls  call.Plan
+	engine *call.Engine
+	// options are those of the conn.
+	options *connOptions
+	method  *registry.Method
 	// defaultRoute is the route for calls without a topic. It is nil if the method has topics.
 	defaultRoute *route
 	requests     message.Type
@@ -34,65 +33,6 @@ type route struct {
 	handler ClientRPCHandler
 
 	call.Route
-}
-
-// newClientPlan returns a plan for the method. It first waits until the conn has subscribed to the
-// replies of the method's service. It may also send a discovery request, so that the conn knows the
-// servers before the first call.
-func newClientPlan[Req, Resp proto.Message](ctx context.Context, c *Conn, method *registry.Method) (*clientPlan, error) {
-	requests, err := message.Resolve[Req](method.Service(), method.Input())
-	if err != nil {
-		return nil, errors.NewErrorf(errors.InvalidArgument, "client of %s: request type: %w", method.FullName(), err)
-	}
-	responses, err := message.Resolve[Resp](method.Service(), method.Output())
-	if err != nil {
-		return nil, errors.NewErrorf(errors.InvalidArgument, "client of %s: response type: %w", method.FullName(), err)
-	}
-	engine, err := c.engine.NewPlan(ctx, method)
-	if err != nil {
-		return nil, errors.NewErrorf(errors.FromContext(err).Code(),
-			"client of %s: cannot subscribe to responses: %w", method.FullName(), err)
-	}
-	p := &clientPlan{engine: engine, conn: c, method: method, requests: requests, responses: responses}
-	if !method.Topics() {
-		if p.defaultRoute, err = p.newRoute(nil); err != nil {
-			return nil, err
-		}
-		p.engine.Discover(&p.defaultRoute.Route)
-	}
-	return p, nil
-}
-
-func (p *clientPlan) newRoute(topic []string) (r *route, err error) {
-	r = &route{Route: p.engine.NewRoute(topic)}
-	if len(p.conn.options.interceptors.rpc) > 0 && p.method.Kind() == registry.KindSingle {
-		r.handler, err = p.newHandler(r)
-	}
-	return r, err
-}
-
-// route returns the route for a call. If the call's options contain a topic, it returns the route
-// for that topic. Otherwise, it returns the argument bound, which is the route for the client's
-// topic. If the client has no topic, bound is nil. In that case, the method route returns the
-// default route, or an error if the method requires a topic.
-func (p *clientPlan) route(bound *route, o *requestOptions) (*route, error) {
-	switch {
-	case o.hasTopic:
-		return p.topicRoute(o.topic)
-	case bound != nil:
-		return bound, nil
-	case p.defaultRoute != nil:
-		return p.defaultRoute, nil
-	default:
-		return nil, transport.CheckTopic(p.method, nil, false)
-	}
-}
-
-func (p *clientPlan) topicRoute(parts []string) (*route, error) {
-	if err := transport.CheckTopic(p.method, parts, p.conn.options.allowEmptyParts); err != nil {
-		return nil, err
-	}
-	return p.newRoute(parts)
 }
 
 var (

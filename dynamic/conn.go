@@ -1,10 +1,8 @@
 package dynamic
 
 import (
-	"context"
 	"fmt"
 	"sync"
-	"time"
 
 	"github.com/dynpsrpc/dynpsrpc/bus"
 	"github.com/dynpsrpc/dynpsrpc/dynamic/internal/call"
@@ -122,13 +120,3 @@ func (c *Conn) Close() error { return c.engine.Close() }
 
 // Done returns a channel that is closed when the conn or its bus is closed.
 func (c *Conn) Done() <-chan struct{} { return c.engine.Done() }
-
-// bounds returns the timeout of a call and the time at which its request expires; see
-// [call.Engine.Bounds].
-func (c *Conn) bounds(ctx context.Context, now time.Time, o *requestOptions) (timeout time.Duration, expiry time.Time) {
-	return c.engine.Bounds(ctx, now, o.timeout)
-}
-
-func (c *Conn) panics() panicReporter {
-	return panicReporter{c.options.logger, c.options.interceptors.panics, nil}
-}

@@ -61,7 +61,7 @@ func (c *Conn) methodPlan(ctx context.Context, name string) (*clientPlan, error)
 	if plan != nil && plan.method == method {
 		return plan, nil
 	}
-	if plan, err = newClientPlan[proto.Message, proto.Message](ctx, c, method); err != nil {
+	if plan, err = newClientPlan[proto.Message, proto.Message](ctx, c.engine, &c.options, method); err != nil {
 		return nil, err
 	}
 	c.mu.Lock()

@@ -3,17 +3,14 @@ package dynamic
 import (
 	"context"
 	"fmt"
-	"maps"
 	"reflect"
-	"slices"
-
-	"github.com/dynpsrpc/dynpsrpc/dynamic/internal/message"
-	"github.com/dynpsrpc/dynpsrpc/dynamic/internal/serve"
-	"github.com/dynpsrpc/dynpsrpc/dynamic/internal/transport"
 
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/dynamicpb"
 
+	"github.com/dynpsrpc/dynpsrpc/dynamic/internal/message"
+	"github.com/dynpsrpc/dynpsrpc/dynamic/internal/serve"
+	"github.com/dynpsrpc/dynpsrpc/dynamic/internal/stream"
 	"github.com/dynpsrpc/dynpsrpc/errors"
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 	"github.com/dynpsrpc/dynpsrpc/registry"
@@ -48,6 +45,23 @@ type boundHandler struct {
 	affinityRequest reflect.Type
 	// stream is the handler of a stream method. It is nil for all other methods.
 	stream *boundStream
+}
+
+// boundStream is a stream handler whose message types have been checked against its method.
+type boundStream struct {
+	sendType, recvType message.Type
+	// buffer is the capacity of the user's channel, and window the size of the send window, both in
+	// messages. They are zero until they are set. If window is at most one, there is no send window.
+	buffer, window int
+	// newTyped creates the typed stream for the handler, with the interceptors in chain, which may be
+	// nil. It returns a function that calls the handler with this stream.
+	newTyped func(s *stream.Stream, chain *streamChain) func() error
+	// refusal is the error with which the server refuses all streams of a method without a handler. It
+	// is nil if there is a handler.
+	refusal error
+	// affinity returns the affinity to include in the server's claim. If affinity is nil, the
+	// affinity is 1.
+	affinity func(ctx context.Context) float32
 }
 
 // HandlerOption configures a handler created by [Unary], [Raw] or [Stream]. If an option does not
@@ -228,12 +242,6 @@ func (r rawHandler) bind(method *registry.Method) (*boundHandler, error) {
 	return bound, bound.apply(r.options, method)
 }
 
-// unimplementedCall handles calls to methods that have no handler.
-func unimplementedCall(context.Context, *registry.Method, []byte) ([]byte, error) {
-	// The text must stay the same, because clients recognize errors.ErrUnimplemented by it.
-	return nil, errors.ErrUnimplemented
-}
-
 // handlerHints says, for each kind of method, which handlers fit.
 var handlerHints = map[registry.Kind]string{
 	registry.KindSingle:       "use dynamic.Unary",
@@ -254,84 +262,4 @@ func isNil(message proto.Message) bool {
 		return dynamic == nil
 	}
 	return message == nil || !message.ProtoReflect().IsValid()
-}
-
-// bindHandlers binds the handlers to the methods of r's service. The result contains all methods
-// that are served, keyed by method name. The error reports all problems.
-func (r *Registration) bindHandlers(handlers Handlers, o *registerOptions) (map[string]*boundHandler, error) {
-	var problems []error
-	problem := func(method, format string, args ...any) {
-		problems = append(problems, serviceProblem(r.service, method, fmt.Errorf(format, args...)))
-	}
-	handlers, mismatches := matchImplementation(r.service, handlers, o.allowMissing)
-	problems = append(problems, mismatches...)
-	for _, name := range slices.Sorted(maps.Keys(handlers)) {
-		if _, ok := r.service.Method(name); !ok {
-			problem(name, "there is a handler, but no such method%s",
-				transport.Suggest(name, r.service.Methods(), (*registry.Method).Name))
-		}
-	}
-	served := map[string]*boundHandler{}
-	for _, method := range r.service.Methods() {
-		handler, given := handlers[method.Name()]
-		if given && handler == nil {
-			problem(method.Name(), "the handler is nil")
-			continue
-		}
-		bound, err := bindHandler(method, handler, o.allowMissing)
-		if err != nil {
-			problem(method.Name(), "%w", err)
-			continue
-		}
-		if bound == nil {
-			continue
-		}
-		if bound.stream != nil {
-			o.streamDefaults.applyDefault(bound.stream)
-			r.server.options.streamDefaults.applyDefault(bound.stream)
-			streamSetting{buffer: DefaultStreamBuffer}.applyDefault(bound.stream)
-			bound.Stream = bound.stream.engineHandler(r, method)
-		} else {
-			bound.ForTopic = func(topic []string) serve.HandleFunc {
-				return bound.intercepted(r.interceptors.rpc, newRPCInfo(method, topic))
-			}
-		}
-		served[method.Name()] = bound
-		if o.requireAffinity && given && bound.lacksAffinity(method) {
-			problem(method.Name(), "the method has AFFINITY routing, but its handler has no affinity function: use %s",
-				affinityOptionName(method))
-		}
-	}
-	return served, errors.Join(problems...)
-}
-
-// bindHandler binds a handler to its method. handler is nil if the user has given no handler for
-// the method. For a subscription method, this is no error, and bindHandler returns nil. For other
-// methods, it is an error unless allowMissing is true. If that is true, the result is a handler
-// that returns errors.ErrUnimplemented.
-func bindHandler(method *registry.Method, handler Handler, allowMissing bool) (*boundHandler, error) {
-	switch {
-	case handler != nil:
-		bound, err := handler.bind(method)
-		if err != nil {
-			return nil, fmt.Errorf("the handler does not fit: %w", err)
-		}
-		return bound, nil
-	case method.Kind() == registry.KindSubscription:
-		return nil, nil //nolint:nilnil // subscriptions have no handler
-	case allowMissing && method.Kind() == registry.KindStream:
-		bound, err := Stream(unimplementedStream).bind(method)
-		if err == nil {
-			bound.stream.refusal, bound.Missing = errors.ErrUnimplemented, true
-		}
-		return bound, err
-	case allowMissing:
-		bound, err := Raw(unimplementedCall).bind(method)
-		if err == nil {
-			bound.Missing = true
-		}
-		return bound, err
-	default:
-		return nil, errors.New("there is no handler; dynamic.AllowMissing() lets it answer unimplemented")
-	}
 }

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"reflect"
 
-	"github.com/dynpsrpc/dynpsrpc/errors"
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
@@ -83,57 +82,6 @@ func handlersOf(given any, service reflect.Type) Handlers {
 		return implementationProblem("dynamic.HandlersOf: the methods of %s have a pointer receiver: pass a *%[1]s", impl.goType)
 	}
 	return implementationProblem("dynamic.HandlersOf: %s has no exported methods", impl.goType)
-}
-
-// implementation is the argument of HandlersOf.
-type implementation struct {
-	// value is the pointer with which the Go methods are called. It is the argument itself if that
-	// is a pointer, and a pointer to a copy of the argument otherwise.
-	value reflect.Value
-	// goType is the type of the argument.
-	goType reflect.Type
-	// service is the interface passed to HandlersAs, or nil.
-	service reflect.Type
-}
-
-// method returns the Go method with this name. The first parameter of its function is the pointer
-// in the field value. method returns false if there is no such method, or if it does not belong to
-// the interface in the field service.
-func (i *implementation) method(name string) (reflect.Method, bool) {
-	for _, t := range []reflect.Type{i.goType, i.service} {
-		if t == nil {
-			continue
-		}
-		if _, ok := t.MethodByName(name); !ok {
-			return reflect.Method{}, false
-		}
-	}
-	return i.value.Type().MethodByName(name)
-}
-
-// implementationHandler is the handler for one exported Go method of an implementation. It is bound
-// only if the service has a method of this name.
-type implementationHandler struct {
-	impl *implementation
-	name string
-}
-
-func (h *implementationHandler) bind(method *registry.Method) (*boundHandler, error) {
-	goMethod, _ := h.impl.method(h.name)
-	var bound *boundHandler
-	var err error
-	switch {
-	case method.Kind() == registry.KindSubscription:
-		err = errors.New("a subscription has no handler; updates are sent with Registration.Publish: rename the Go method")
-	case method.Kind() == registry.KindStream:
-		bound, err = h.bindStream(method, goMethod)
-	default:
-		bound, err = h.bindCall(method, goMethod)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("(%s).%s: %w", h.impl.goType, h.name, err)
-	}
-	return bound, nil
 }
 
 // problemHandler makes the registration of a service fail because the implementation as a whole

@@ -7,15 +7,10 @@ import (
 	"slices"
 	"strings"
 
-	"google.golang.org/protobuf/reflect/protoreflect"
-
 	"github.com/dynpsrpc/dynpsrpc/dynamic/internal/transport"
 	"github.com/dynpsrpc/dynpsrpc/errors"
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
-
-// affinitySuffix is the end of the name of a Go method that is an affinity function.
-const affinitySuffix = "Affinity"
 
 // goMethodHandler is a handler that HandlersOf has made from a Go method. Only
 // *implementationHandler implements it.
@@ -112,21 +107,6 @@ func reportedHandlers(service *registry.Service) Handlers {
 	return handlers
 }
 
-// methodOfGoName returns the method whose Go method or field is called name. This is the name in
-// the .proto file or the same name in CamelCase. methodOfGoName returns nil if there is no such
-// method.
-func methodOfGoName(service *registry.Service, name string) *registry.Method {
-	if method, ok := service.Method(name); ok {
-		return method
-	}
-	for _, method := range service.Methods() {
-		if method.WireName() == name {
-			return method
-		}
-	}
-	return nil
-}
-
 // looksLikeHandler reports whether the Go method has the signature of a handler.
 func (h *implementationHandler) looksLikeHandler() bool {
 	goMethod, _ := h.impl.method(h.name)
@@ -160,62 +140,3 @@ func (h *implementationHandler) leftover(service *registry.Service) error {
 		return nil
 	}
 }
-
-// missingAffinity returns the error for a method with AFFINITY routing that lacks an affinity
-// function.
-func missingAffinity(method *registry.Method) error {
-	return fmt.Errorf("the method has AFFINITY routing: add the method %s%s%s",
-		method.WireName(), affinitySuffix, strings.TrimPrefix(wantedAffinity(method), "func"))
-}
-
-// hasSignature reports whether a Go method has the parameter types params, not counting its
-// receiver, and the result types results. In both slices, messageType stands for any pointer to a
-// message.
-func hasSignature(t reflect.Type, params, results []reflect.Type) bool {
-	matches := func(given, wanted reflect.Type) bool {
-		if wanted == messageType {
-			return given.Kind() == reflect.Pointer && given.Implements(messageType)
-		}
-		return given == wanted
-	}
-	return !t.IsVariadic() && slices.EqualFunc(ins(t)[1:], params, matches) && slices.EqualFunc(outs(t), results, matches)
-}
-
-func ins(t reflect.Type) []reflect.Type  { return slices.Collect(t.Ins()) }
-func outs(t reflect.Type) []reflect.Type { return slices.Collect(t.Outs()) }
-
-// wantedSignature returns the signature that the handler of a method should have, as Go source code
-// for an error message.
-func wantedSignature(method *registry.Method) string {
-	request, response := goTypeName(method, method.Input()), goTypeName(method, method.Output())
-	if method.Kind() == registry.KindStream {
-		return fmt.Sprintf("func(dynamic.ServerStream[%s, %s]) error", response, request)
-	}
-	return fmt.Sprintf("func(context.Context, %s) (%s, error)", request, response)
-}
-
-// wantedAffinity returns the signature that the affinity function of a method should have.
-func wantedAffinity(method *registry.Method) string {
-	if method.Kind() == registry.KindStream {
-		return "func(context.Context) float32"
-	}
-	return fmt.Sprintf("func(context.Context, %s) float32", goTypeName(method, method.Input()))
-}
-
-// goTypeName returns the name of the generated Go type of a message of the method. If the program
-// contains no such type, goTypeName returns *dynamicpb.Message.
-func goTypeName(method *registry.Method, descriptor protoreflect.MessageDescriptor) string {
-	linked, err := method.Service().FindMessageByName(descriptor.FullName())
-	if err != nil {
-		return "*dynamicpb.Message"
-	}
-	return fmt.Sprintf("%T", linked.Zero().Interface())
-}
-
-// signatureOf returns the signature of a Go method without its receiver.
-func signatureOf(t reflect.Type) string {
-	return reflect.FuncOf(ins(t)[1:], outs(t), t.IsVariadic()).String()
-}
-
-// oneLine returns an error with the text of err, in which semicolons replace the line breaks.
-func oneLine(err error) error { return errors.New(strings.ReplaceAll(err.Error(), "\n", "; ")) }

@@ -60,9 +60,9 @@ func (s multiStage) Close() { s.chain.closeFrom(s.index - 1) }
 // multiInterceptors returns the interceptors of the conn followed by those of the call.
 func (p *clientPlan) multiInterceptors(o *requestOptions) []ClientMultiRPCInterceptor {
 	if o.interceptors == nil {
-		return p.conn.options.interceptors.multi
+		return p.options.interceptors.multi
 	}
-	return slices.Concat(p.conn.options.interceptors.multi, o.interceptors.multi)
+	return slices.Concat(p.options.interceptors.multi, o.interceptors.multi)
 }
 
 // startMultiIntercepted starts a multi call through the interceptors. The caller must close the
@@ -114,7 +114,7 @@ func (c *multiChain) start(ctx context.Context, request proto.Message, opts []Re
 	if multi := c.freeze(); multi != nil {
 		return multi, nil
 	}
-	return c.plan.engine.NewEndedMulti(&c.route.Route), nil
+	return c.plan.calls.NewEndedMulti(&c.route.Route), nil
 }
 
 // freeze prevents further requests from being sent. It returns the call, or nil if no request has
@@ -207,7 +207,7 @@ func (c *multiChain) forward(response *call.Response) {
 	received := c.plan.decodeServerResponse(response)
 	c.setCurrentServer(received.serverID)
 	defer c.setCurrentServer("")
-	err := c.plan.conn.panics().guard(context.Background(), c.plan.method, func() error {
+	err := c.plan.options.panics().guard(context.Background(), c.plan.method, func() error {
 		c.recv(len(c.handlers)-1, received.message, received.err)
 		return nil
 	})
@@ -272,7 +272,7 @@ func notify(multi *call.Multi) {
 // and logged.
 func (c *multiChain) close() {
 	for i := range slices.Backward(c.handlers) {
-		_ = c.plan.conn.panics().guard(context.Background(), c.plan.method, func() error {
+		_ = c.plan.options.panics().guard(context.Background(), c.plan.method, func() error {
 			c.closeFrom(i)
 			return nil
 		})

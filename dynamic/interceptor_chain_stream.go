@@ -150,6 +150,11 @@ func (c *streamChain) send(index int, message proto.Message, opts []StreamOption
 	return sendMessage(s, message, opts)
 }
 
+// sendMessage sends a message without interceptors.
+func sendMessage(s *stream.Stream, message proto.Message, opts []StreamOption) error {
+	return publicStreamError(s.Send(message, newSendOptions(opts)))
+}
+
 // notOpen returns the error for a Send or Recv that is called before the stream exists.
 func (c *streamChain) notOpen() error {
 	return errors.NewErrorf(errors.Internal, "an interceptor used stream %s before it was open", c.method.FullName())

@@ -50,6 +50,6 @@ func InvokeRaw(ctx context.Context, c *Conn, name string, request []byte, opts .
 // needsMessages reports whether interceptors or hooks take part in a call, so that its request and
 // response must be decoded.
 func (p *clientPlan) needsMessages(r *route, o *requestOptions) bool {
-	options := &p.conn.options
+	options := p.options
 	return r.handler != nil || o.interceptors != nil || len(options.requestHooks) > 0 || len(options.responseHooks) > 0
 }

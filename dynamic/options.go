@@ -12,32 +12,6 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// Option configures both sides of calls. Pass it to [NewServer] and [NewConn]. Options that also
-// apply to a single service, such as [WithInterceptors], can be passed to [Server.Register], which
-// returns an error for the others.
-type Option interface {
-	ServiceOption
-	ConnOption
-}
-
-// sharedOptions holds what can be set for servers as well as for conns.
-type sharedOptions struct {
-	id string
-	// newID is the function set with WithIDGenerator, or nil. idErr is the error to report if the
-	// ID that it has returned for the server or conn is invalid.
-	newID  IDGenerator
-	idErr  error
-	logger *slog.Logger
-	// maxFrameSize is the maximum size of a frame in bytes. 0 means that there is no limit.
-	maxFrameSize int
-	compression  transport.Compression
-	decompressed decompressionOptions
-	// allowEmptyParts reports whether AllowEmptyTopicParts is used.
-	allowEmptyParts bool
-	// keepalive is the argument of WithKeepalive. The function keepaliveInterval interprets it.
-	keepalive time.Duration
-}
-
 func newSharedOptions(b bus.Bus) sharedOptions {
 	return sharedOptions{
 		logger: bus.LoggerOf(b), decompressed: decompressionOptions{maxMemory: DefaultDecompressionMemory},
@@ -107,14 +81,6 @@ const (
 	// the same default.
 	DefaultCompressionThreshold = transport.DefaultCompressionThreshold
 )
-
-// decompressionOptions holds the limits for compressed frames from other peers.
-type decompressionOptions struct {
-	// maxRatio is the ratio passed to WithMaxCompressionRatio. 0 stands for the default.
-	maxRatio int
-	// maxMemory is the maximum total size of the decompressed frames in bytes.
-	maxMemory int
-}
 
 // WithMaxCompressionRatio limits the ratio of the decompressed size of a received frame to its
 // compressed size. The limit does not apply to frames that are at most 2 MiB large after
@@ -222,9 +188,6 @@ type StreamSetting interface {
 	RequestOption
 	HandlerOption
 }
-
-// streamSetting is the only implementation of StreamSetting. A field that is zero changes nothing.
-type streamSetting struct{ buffer, window int }
 
 func (s streamSetting) applyRequest(o *requestOptions) { s.apply(&o.bufferSize, &o.window) }
 

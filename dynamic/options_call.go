@@ -8,50 +8,10 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/dynamic/internal/call"
 	"github.com/dynpsrpc/dynpsrpc/dynamic/internal/stream"
 	"github.com/dynpsrpc/dynpsrpc/dynamic/internal/transport"
+	"github.com/dynpsrpc/dynpsrpc/dynamic/internal/update"
 	"github.com/dynpsrpc/dynpsrpc/errors"
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 )
-
-// RequestOption configures a call, stream, subscription or update.
-//
-// Some RequestOptions can also be passed to [NewConn], as the default of the conn: the options for
-// the buffers of subscriptions and streams, [WithStreamWindow], [WithDiscardUnknown] and the
-// interceptors. For all others, NewConn returns an error.
-type RequestOption interface {
-	ConnOption
-	applyRequest(o *requestOptions)
-}
-
-type requestOptions struct {
-	// timeout is the timeout set with WithRequestTimeout, or 0 if the option is not used.
-	timeout time.Duration
-	// selection is made from the argument of WithSelectionOpts. It is nil if that option is not used.
-	selection *call.Selection
-	topic     []string
-	metadata  map[string]string
-	// expected is the number of responses after which a multi call ends. It is 0 if
-	// WithExpectedResponses is not used.
-	expected int
-	// serverIDs holds the pointers passed to WithPeer. When the call ends, the ID of the server
-	// that has answered is stored in the variable to which each of them points. facts holds the
-	// pointers passed to WithFacts, which are set at the same time.
-	serverIDs []*string
-	facts     []*errors.CallFacts
-
-	// bufferSize is the buffer size of a subscription in updates, or of a stream in messages. It is
-	// 0 for the default size.
-	bufferSize int
-	overflow   OverflowPolicy
-	hasTopic   bool
-	// bufferBytes is the buffer size of a subscription in bytes, or 0 for the default.
-	bufferBytes int
-	// window is the size of a stream's send window, in messages. It is 0 if the stream has no
-	// window.
-	window int
-
-	// interceptors holds the interceptors of this request only. It is nil if there are none.
-	interceptors *clientInterceptors
-}
 
 // newRequestOptions applies opts and returns the result. Most requests have no options. To save an
 // allocation for these, newRequestOptions returns before it declares the variable o, which is
@@ -171,7 +131,7 @@ func WithBufferBytes(bytes int) RequestOption {
 // WithOverflow sets what happens to updates that arrive while the buffer of a subscription is full.
 // The default is [DropOldest].
 func WithOverflow(overflow OverflowPolicy) RequestOption {
-	return subscriptionSetting(func(o *requestOptions) { o.overflow = overflow })
+	return subscriptionSetting(func(o *requestOptions) { o.overflow = update.Overflow(overflow) })
 }
 
 // outgoing returns the request of a call. body is not used for streams.
@@ -253,9 +213,6 @@ func (discardUnknownOption) applyConn(o *connOptions) { o.discardUnknown = true 
 // applyRequest does nothing, because Conn.discardsUnknown searches the options for
 // discardUnknownOption.
 func (discardUnknownOption) applyRequest(*requestOptions) {}
-
-// StreamOption configures one call to Send on a stream.
-type StreamOption interface{ applySend(o *stream.SendOptions) }
 
 // newSendOptions applies opts and returns the result. Most calls to Send have no options. To save
 // an allocation for these, newSendOptions returns before it declares the variable o, which is

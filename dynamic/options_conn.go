@@ -12,27 +12,6 @@ import (
 // of the call has a deadline.
 const DefaultClientTimeout = 3 * time.Second
 
-// ConnOption configures [NewConn].
-type ConnOption interface{ applyConn(o *connOptions) }
-
-type connOptions struct {
-	sharedOptions
-
-	// timeout is the timeout set with WithClientTimeout, or 0 if the option is not used.
-	timeout          time.Duration
-	selectionTimeout time.Duration
-	requestHooks     []RequestHook
-	responseHooks    []ResponseHook
-	interceptors     clientInterceptors
-	// subscriptionDefaults are applied to each subscription, and streamDefaults to each stream.
-	// Options that are passed to Subscribe or OpenStream are applied after them.
-	subscriptionDefaults, streamDefaults []RequestOption
-	// discardUnknown reports whether WithDiscardUnknown is used.
-	discardUnknown bool
-	// err joins the errors about options that NewConn does not accept.
-	err error
-}
-
 // engineConfig returns the configuration of the engine of a conn.
 func (o *connOptions) engineConfig(b bus.Bus) call.Config {
 	return call.Config{
@@ -59,6 +38,11 @@ func newConnOptions(b bus.Bus, opts []ConnOption) connOptions {
 	}
 	o.setID(ClientIDPrefix)
 	return o
+}
+
+// panics returns a reporter for panics in the interceptors of the conn and its calls.
+func (o *connOptions) panics() panicReporter {
+	return panicReporter{o.logger, o.interceptors.panics, nil}
 }
 
 type connOption func(*connOptions)

@@ -14,6 +14,31 @@ func WithInterceptors(interceptors Interceptors) Option {
 	return interceptorsOption{list: []Interceptors{interceptors}}
 }
 
+// WithPanicHook adds a hook that is called for each panic that dynpsrpc recovers. These are panics
+// in handlers, in affinity functions, in the handlers of [WithRequestEvents], and in interceptors
+// that run on goroutines started by dynpsrpc. The panic is logged before the hook is called. The
+// error that the caller of the method receives says only that there was a panic. If the hook itself
+// panics, that panic is logged too. A nil hook is ignored.
+func WithPanicHook(hook PanicHook) Option {
+	return WithInterceptors(Interceptors{PanicHook: hook})
+}
+
+// WithRequestEvents adds a handler for events that interceptors do not see. For example, the
+// interceptors of a server do not run for requests that it drops.
+//
+// On a server or service, the handler is called for each request that arrives, for each request
+// that has expired, and for the outcome of each claim. On a conn, it is called with the outcome of
+// the claims when a single call or the opening of a stream has ended. It is not called if there is
+// no outcome, for example because the caller has canceled the call. There are no claims for multi
+// calls, and for methods that are declared to have a single server. Other facts about calls are
+// available to interceptors. The option WithRequestEvents of package interceptors/metrics turns the
+// events into metrics.
+//
+// A nil handler is ignored. Without handlers, events cost nothing.
+func WithRequestEvents(handler RequestEventHandler) Option {
+	return WithInterceptors(Interceptors{ServerEvents: handler, ClientEvents: handler})
+}
+
 // interceptorsOption adds interceptors to a server, service, conn or call. The functions that
 // return it choose the interface with the places where the option makes sense.
 type interceptorsOption struct {

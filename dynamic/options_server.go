@@ -28,36 +28,6 @@ const (
 	DefaultGrantTimeout = 2 * time.Minute
 )
 
-// ServerOption configures [NewServer]. Nil options are ignored, as they are in all functions of
-// this package.
-type ServerOption interface{ applyServer(o *serverOptions) }
-
-type serverOptions struct {
-	sharedOptions
-
-	timeout time.Duration
-	// maxConcurrent is the maximum number of requests that are handled at the same time. 0 means
-	// that there is no limit.
-	maxConcurrent int
-	// maxPendingClaims, maxPendingClaimBytes and grantTimeout limit the number, the total size and
-	// the waiting time of requests for which the client has not selected a server yet.
-	maxPendingClaims     int
-	maxPendingClaimBytes int
-	grantTimeout         time.Duration
-	// maxStreams and maxSilentStreams limit the number of open streams. maxSilentStreams applies
-	// only to streams whose client has announced no keepalive interval.
-	maxStreams       int
-	maxSilentStreams int
-	// streamIdleTimeout is how long a stream without keepalives may be idle. 0 means that there is
-	// no limit.
-	streamIdleTimeout time.Duration
-	// streamDefaults applies to streams unless options of the service or handler set other values.
-	streamDefaults streamSetting
-	interceptors   serverInterceptors
-	// service holds the defaults for the options of the services.
-	service registerOptions
-}
-
 // engineConfig returns the configuration of a server's engine on the bus b.
 func (o *serverOptions) engineConfig(b bus.Bus) serve.Config {
 	return serve.Config{
@@ -100,26 +70,6 @@ func newServerOptions(b bus.Bus, opts []ServerOption) serverOptions {
 type serverOption func(*serverOptions)
 
 func (f serverOption) applyServer(o *serverOptions) { f(o) }
-
-// ServiceOption configures a service if it is passed to [Server.Register] or
-// [Registration.Replace], or all services of a server if it is passed to [NewServer].
-type ServiceOption interface {
-	ServerOption
-	applyRegister(o *registerOptions)
-}
-
-type registerOptions struct {
-	wireName        string
-	allowMissing    bool
-	requireAffinity bool
-	// servesWhileDrained reports whether ServeWhileDrained is used.
-	servesWhileDrained bool
-	// streamDefaults applies to streams unless options of the handler set other values.
-	streamDefaults streamSetting
-	interceptors   serverInterceptors
-	// err joins the errors about options that Register does not accept.
-	err error
-}
 
 // newRegisterOptions applies opts to the defaults that the options of the server have set.
 func newRegisterOptions(defaults registerOptions, opts []ServiceOption) registerOptions {

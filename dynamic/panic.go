@@ -5,24 +5,17 @@ import (
 	"log/slog"
 	"runtime/debug"
 
+	"github.com/dynpsrpc/dynpsrpc/dynamic/internal/serve"
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
-
-// WithPanicHook adds a hook that is called for each panic that dynpsrpc recovers. These are panics
-// in handlers, in affinity functions, in the handlers of [WithRequestEvents], and in interceptors
-// that run on goroutines started by dynpsrpc. The panic is logged before the hook is called. The
-// error that the caller of the method receives says only that there was a panic. If the hook itself
-// panics, that panic is logged too. A nil hook is ignored.
-func WithPanicHook(hook PanicHook) Option {
-	return WithInterceptors(Interceptors{PanicHook: hook})
-}
 
 // panicReporter logs panics and calls the panic hooks.
 type panicReporter struct {
 	logger *slog.Logger
 	hooks  []PanicHook
-	// registration is the registration whose handler or interceptor may panic. It is nil on a conn.
-	registration *Registration
+	// engine serves the service whose handler or interceptor may panic. It records the panics. It is
+	// nil on a conn.
+	engine *serve.Service
 }
 
 // report logs a panic, with the value that was passed to panic, and calls the hooks. source says
@@ -32,8 +25,8 @@ type panicReporter struct {
 func (r panicReporter) report(ctx context.Context, method *registry.Method, source string, value any) {
 	stack := debug.Stack()
 	r.log(method, source, value, stack)
-	if r.registration != nil {
-		r.registration.engine.RecordPanic(method)
+	if r.engine != nil {
+		r.engine.RecordPanic(method)
 	}
 	for _, hook := range r.hooks {
 		func() {
@@ -62,4 +55,19 @@ func (r panicReporter) guard(ctx context.Context, method *registry.Method, funct
 		}
 	}()
 	return function()
+}
+
+// emitRequestEvent passes an event to the handlers. If a handler panics, the panic is logged and
+// passed to the panic hooks.
+func emitRequestEvent(handlers []RequestEventHandler, panics panicReporter, event RequestEvent) {
+	for _, handler := range handlers {
+		func() {
+			defer func() {
+				if value := recover(); value != nil {
+					panics.report(context.Background(), event.Info.Descriptor, "handler of request events", value)
+				}
+			}()
+			handler(event)
+		}()
+	}
 }

@@ -85,3 +85,11 @@ func (p *publisher) send(ctx context.Context, o *requestOptions, message proto.M
 	p.tapUpdate(o.topic, message)
 	return p.Publish(ctx, o.topic, frame)
 }
+
+// tapUpdate reports an update that a server publishes. It does nothing on conns, or if no tap is
+// set.
+func (p *publisher) tapUpdate(topic []string, update proto.Message) {
+	if report := p.tap.Load(); report != nil {
+		report(tap.Traffic{Kind: tap.Update, Method: p.Method, Topic: topic, Message: update})
+	}
+}

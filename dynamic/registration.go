@@ -5,7 +5,6 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
-	"github.com/dynpsrpc/dynpsrpc/dynamic/internal/message"
 	"github.com/dynpsrpc/dynpsrpc/dynamic/internal/serve"
 	"github.com/dynpsrpc/dynpsrpc/dynamic/internal/transport"
 	"github.com/dynpsrpc/dynpsrpc/errors"
@@ -31,33 +30,6 @@ type Registration struct {
 	interceptors serverInterceptors
 }
 
-// newRegistration returns a registration that has no handlers yet. The caller must call start.
-func newRegistration(s *Server, service *registry.Service, interceptors serverInterceptors) *Registration {
-	r := &Registration{server: s, service: service, publishers: map[string]*publisher{}, interceptors: interceptors}
-	for _, method := range service.Methods() {
-		p := newPublisher(s.engine.Bus(), method, message.EncodeOnly(method.Output()), interceptors.publish, s.options.allowEmptyParts)
-		p.tap = s.engine.Tap()
-		r.publishers[method.Name()] = p
-	}
-	return r
-}
-
-// start creates the engine's part of the registration.
-func (r *Registration) start(handlers map[string]*boundHandler, servesWhileDrained bool) {
-	r.handlers = handlers
-	config := serve.ServiceConfig{
-		Descriptor: r.service, Handlers: map[string]*serve.Handler{}, ServesWhileDrained: servesWhileDrained,
-		ReportPanic: r.panics().report, Owner: r,
-	}
-	if len(r.interceptors.events) > 0 {
-		config.OnEvent = r.emit
-	}
-	for name, bound := range handlers {
-		config.Handlers[name] = &bound.Handler
-	}
-	r.engine = r.server.engine.NewService(config)
-}
-
 // Service returns the registered service.
 func (r *Registration) Service() *registry.Service { return r.service }
 
@@ -81,45 +53,6 @@ func (r *Registration) Close(ctx context.Context) error {
 // timeout of the server plus one second (see [WithServerTimeout]). The subscriptions then end in
 // the background.
 func (r *Registration) Kill() { r.engine.Kill() }
-
-// Replace replaces the service with another version without an interruption. All methods that the
-// two versions have in common move to the new version at the same moment. Each request is handled
-// by exactly one of the two versions. Requests sent after Replace has returned are never handled by
-// r. Requests and streams that r is already handling continue. To end the streams and wait for the
-// handlers, call Close on r. To cancel the handlers, call Kill on r. For everything else, use the
-// registration of the new version, which Replace returns.
-//
-// The arguments are the same as for [Server.Register]. Methods may be added, removed and changed.
-// Topics registered on r are also registered for the new version if they still fit their method.
-// The new version's first call to RegisterTopic for one of them does nothing and returns nil. New
-// methods, and methods whose kind or routing has changed, can be called as soon as the bus has
-// confirmed their subscriptions. This is shortly before the other methods move to the new version.
-//
-// Replace takes no context, but the timeout of the server limits each of its two steps (see
-// [WithServerTimeout]). First, Replace subscribes to the channels that only the new version needs.
-// Then, it ends the subscriptions that only r needs. If the second step takes longer, because the
-// broker does not answer, it continues in the background, and Replace returns nil as its error.
-//
-// If Replace fails, r continues unchanged. Replace fails for the same reasons as Register. It also
-// fails
-//   - if the wire names of the two versions differ; the error has code invalid_argument;
-//   - if r or its server has been closed or killed, or is closed or killed during Replace; the
-//     error is errors.ErrServerClosed;
-//   - if r has already been replaced; the error has code failed_precondition. The topics of a
-//     replaced registration can no longer be changed either.
-func (r *Registration) Replace(descriptor any, handlers Handlers, opts ...ServiceOption) (*Registration, error) {
-	var next *Registration
-	err := r.engine.Replace(func() (_ *serve.Service, err error) {
-		if next, err = r.server.buildRegistration(descriptor, handlers, opts); err != nil {
-			return nil, err
-		}
-		return next.engine, nil
-	})
-	if err != nil {
-		return nil, err
-	}
-	return next, nil
-}
 
 // RegisterTopic starts serving a method on a topic. The parts must be in the order of the method's
 // topic parameters. When RegisterTopic returns, the bus has confirmed the subscription. Topics of
@@ -194,5 +127,5 @@ func (r *Registration) Publish(ctx context.Context, method string, message proto
 
 // panics returns a reporter for panics in the service's handlers and interceptors.
 func (r *Registration) panics() panicReporter {
-	return panicReporter{r.server.options.logger, r.interceptors.panics, r}
+	return panicReporter{r.server.options.logger, r.interceptors.panics, r.engine}
 }

@@ -1,12 +1,6 @@
 package dynamic
 
-import (
-	"context"
-	"time"
-
-	"github.com/dynpsrpc/dynpsrpc/dynamic/internal/call"
-	"github.com/dynpsrpc/dynpsrpc/dynamic/internal/serve"
-)
+import "time"
 
 // RequestEventKind says what has happened to a request.
 type RequestEventKind uint8
@@ -85,75 +79,3 @@ type RequestEvent struct {
 // must not block, because the bus waits for it. If it panics, the panic is logged and passed to the
 // hooks of [WithPanicHook].
 type RequestEventHandler func(event RequestEvent)
-
-// WithRequestEvents adds a handler for events that interceptors do not see. For example, the
-// interceptors of a server do not run for requests that it drops.
-//
-// On a server or service, the handler is called for each request that arrives, for each request
-// that has expired, and for the outcome of each claim. On a conn, it is called with the outcome of
-// the claims when a single call or the opening of a stream has ended. It is not called if there is
-// no outcome, for example because the caller has canceled the call. There are no claims for multi
-// calls, and for methods that are declared to have a single server. Other facts about calls are
-// available to interceptors. The option WithRequestEvents of package interceptors/metrics turns the
-// events into metrics.
-//
-// A nil handler is ignored. Without handlers, events cost nothing.
-func WithRequestEvents(handler RequestEventHandler) Option {
-	return WithInterceptors(Interceptors{ServerEvents: handler, ClientEvents: handler})
-}
-
-// emitRequestEvent passes an event to the handlers. If a handler panics, the panic is logged and
-// passed to the panic hooks.
-func emitRequestEvent(handlers []RequestEventHandler, panics panicReporter, event RequestEvent) {
-	for _, handler := range handlers {
-		func() {
-			defer func() {
-				if value := recover(); value != nil {
-					panics.report(context.Background(), event.Info.Descriptor, "handler of request events", value)
-				}
-			}()
-			handler(event)
-		}()
-	}
-}
-
-// serverOutcomes contains the public outcome for each outcome of package serve.
-var serverOutcomes = [...]ClaimOutcome{
-	serve.ClaimGranted: ClaimGranted, serve.ClaimLost: ClaimLost, serve.ClaimTimedOut: ClaimTimedOut,
-	serve.ClaimSkipped: ClaimSkipped, serve.ClaimDeclined: ClaimDeclined,
-}
-
-// serverEvents contains the public kind for each kind of event of package serve.
-var serverEvents = [...]RequestEventKind{
-	serve.RequestReceived: RequestReceived, serve.RequestExpired: RequestExpired, serve.ClaimDecided: ClaimDecided,
-}
-
-// emit passes an event of the engine to the handlers for request events.
-func (r *Registration) emit(event serve.Event) {
-	emitRequestEvent(r.interceptors.events, r.panics(), RequestEvent{
-		Kind: serverEvents[event.Kind], Info: newRPCInfo(event.Method, event.Topic), Peer: event.Peer, Late: event.Late,
-		Outcome: serverOutcomes[event.Outcome], Wait: event.Wait,
-	})
-}
-
-// hasEvents reports whether the conn has handlers for request events.
-func (p *clientPlan) hasEvents() bool { return len(p.conn.options.interceptors.events) > 0 }
-
-// emitClaim emits an event about the claims of a call that has ended. It emits nothing if the
-// claims had no outcome, for example because the caller has canceled the call.
-func (p *clientPlan) emitClaim(r *route, ending *call.Ending) {
-	outcome := engineOutcomes[ending.Outcome]
-	if outcome == 0 || !p.hasEvents() {
-		return
-	}
-	emitRequestEvent(p.conn.options.interceptors.events, p.conn.panics(), RequestEvent{
-		Kind: ClaimDecided, Info: newRPCInfo(p.method, r.Topic), Peer: ending.Server, Outcome: outcome, Wait: ending.Wait,
-	})
-}
-
-// engineOutcomes maps the outcomes of package call to those of this package. The outcome is 0 if
-// there is no event.
-var engineOutcomes = [...]ClaimOutcome{
-	call.NoOutcome: 0, call.Granted: ClaimGranted, call.Skipped: ClaimSkipped,
-	call.TimedOut: ClaimTimedOut, call.Declined: ClaimDeclined,
-}

@@ -92,61 +92,6 @@ func (s *Server) Logger() *slog.Logger { return s.options.logger }
 // Stats returns the current counters.
 func (s *Server) Stats() ServerStats { return ServerStats(s.engine.Stats()) }
 
-// Register starts serving a service. descriptor is a *registry.Service, a
-// protoreflect.ServiceDescriptor, or any other value that [registry.NewService] accepts. If it is a
-// *registry.Service, its wire name is used. When Register returns, the bus has confirmed the
-// subscriptions, and methods without topics can be called. Methods with topics can be called on a
-// topic once [Registration.RegisterTopic] has registered the topic.
-//
-// Requests can arrive before Register returns. A handler that uses the returned Registration must
-// wait until the program has stored it. For example, it can wait for a channel that the program
-// then closes.
-//
-// If Register returns an error, no method of the service is served. Register returns an error
-//   - if an argument of NewServer or Register is invalid, or if the psrpc options of the service
-//     contradict each other;
-//   - if the types of a handler do not match its method, if there is a handler for an unknown
-//     method, or if a method has no handler (see [AllowMissing]); a single error reports all of
-//     these problems, and those of an implementation (see [HandlersOf]);
-//   - if the server already serves a service with the same wire name (see [WithWireName] and
-//     [Registration.Replace]);
-//   - if the bus fails or does not confirm the subscriptions in time (see [WithServerTimeout]);
-//   - if Shutdown or Kill has been called; the error is errors.ErrServerClosed.
-func (s *Server) Register(descriptor any, handlers Handlers, opts ...ServiceOption) (*Registration, error) {
-	r, err := s.buildRegistration(descriptor, handlers, opts)
-	if err != nil {
-		return nil, err
-	}
-	if err := s.engine.Start(r.engine); err != nil {
-		return nil, err
-	}
-	r.warnLackingAffinity(handlers)
-	return r, nil
-}
-
-// buildRegistration checks the arguments of Register and returns a registration that has no
-// subscriptions yet.
-func (s *Server) buildRegistration(descriptor any, handlers Handlers, opts []ServiceOption) (*Registration, error) {
-	if s.configErr != nil {
-		return nil, s.configErr
-	}
-	o := newRegisterOptions(s.options.service, opts)
-	if err := o.check(); err != nil {
-		return nil, err
-	}
-	service, err := o.service(descriptor)
-	if err != nil {
-		return nil, err
-	}
-	r := newRegistration(s, service, s.options.interceptors.concat(&o.interceptors))
-	bound, err := r.bindHandlers(handlers, &o)
-	if err != nil {
-		return nil, err
-	}
-	r.start(bound, o.servesWhileDrained)
-	return r, nil
-}
-
 // Shutdown stops accepting requests and waits for running handlers to return. Clients select other
 // servers in the meantime. If ctx ends first, Shutdown cancels the contexts of the handlers and
 // returns an error. The error wraps ctx.Err() and names the services that were still busy. Shutdown

@@ -14,23 +14,6 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// boundStream is a stream handler whose message types have been checked against its method.
-type boundStream struct {
-	sendType, recvType message.Type
-	// buffer is the capacity of the user's channel, and window the size of the send window, both in
-	// messages. They are zero until they are set. If window is at most one, there is no send window.
-	buffer, window int
-	// newTyped creates the typed stream for the handler, with the interceptors in chain, which may be
-	// nil. It returns a function that calls the handler with this stream.
-	newTyped func(s *stream.Stream, chain *streamChain) func() error
-	// refusal is the error with which the server refuses all streams of a method without a handler. It
-	// is nil if there is a handler.
-	refusal error
-	// affinity returns the affinity to include in the server's claim. If affinity is nil, the
-	// affinity is 1.
-	affinity func(ctx context.Context) float32
-}
-
 // Stream returns a handler that calls handle for each stream. Send is the method's response type,
 // and Recv is its request type. Each call runs on its own goroutine. When handle returns, the
 // stream is closed with the error that handle returned; see the method Close of [ClientStream]. To
@@ -76,11 +59,6 @@ func (h streamHandler[Send, Recv]) bind(method *registry.Method) (*boundHandler,
 		},
 	}}
 	return bound, bound.apply(h.options, method)
-}
-
-// unimplementedStream handles streams of methods that have no handler.
-func unimplementedStream(ServerStream[proto.Message, proto.Message]) error {
-	return errors.ErrUnimplemented
 }
 
 // engineHandler returns the handler for the engine. Its function Open builds the chain of

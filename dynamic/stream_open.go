@@ -30,7 +30,7 @@ func openStream[Send, Recv proto.Message](
 		ctx = chain.context
 	}
 	request := p.streamRequest(ctx, route, o)
-	s, err := p.engine.OpenStream(ctx, &route.Route, &request)
+	s, err := p.calls.OpenStream(ctx, &route.Route, &request)
 	if err != nil {
 		chain.Finish(err)
 		return nil, err
@@ -38,7 +38,7 @@ func openStream[Send, Recv proto.Message](
 	typed := newTypedStream[Send, Recv](s, chain)
 	chain.attach(s)
 	// The engine tracks the goroutine that delivers messages, so that Conn.Close waits for it.
-	if err := p.conn.engine.Go(s.Run); err != nil {
+	if err := p.engine.Go(s.Run); err != nil {
 		// The conn is closing. If it looks for its streams after Discard has released this one, it
 		// does not close it.
 		_ = s.Close(nil)
@@ -51,7 +51,7 @@ func openStream[Send, Recv proto.Message](
 // streamChain returns the chain of the conn's interceptors, followed by those from the request
 // options. It returns nil if there are no interceptors.
 func (p *clientPlan) streamChain(ctx context.Context, r *route, o *requestOptions) (*streamChain, error) {
-	options := &p.conn.options
+	options := p.options
 	interceptors := options.interceptors.stream
 	if o.interceptors != nil {
 		if err := o.interceptors.err; err != nil {
@@ -59,7 +59,7 @@ func (p *clientPlan) streamChain(ctx context.Context, r *route, o *requestOption
 		}
 		interceptors = slices.Concat(interceptors, o.interceptors.stream)
 	}
-	return newStreamChain(ctx, p.conn.panics(), interceptors, newRPCInfo(p.method, r.Topic))
+	return newStreamChain(ctx, options.panics(), interceptors, newRPCInfo(p.method, r.Topic))
 }
 
 // streamRequest returns the request that opens a stream.

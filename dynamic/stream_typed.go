@@ -121,11 +121,6 @@ func (t *typedStream[Send, Recv]) Send(message Send, opts ...StreamOption) error
 	return sendMessage(t.stream, message, opts)
 }
 
-// sendMessage sends a message without interceptors.
-func sendMessage(s *stream.Stream, message proto.Message, opts []StreamOption) error {
-	return publicStreamError(s.Send(message, newSendOptions(opts)))
-}
-
 // Close implements ClientStream and ServerStream.
 func (t *typedStream[Send, Recv]) Close(cause error) error { return t.stream.CloseIntercepted(cause) }
 

@@ -109,7 +109,7 @@ func subscribe[Resp proto.Message](
 
 // buildHandler sets the field handler if the conn has subscription interceptors.
 func (s *subscription[Resp]) buildHandler(topic []string) (err error) {
-	interceptors := s.plan.conn.options.interceptors.subscription
+	interceptors := s.plan.options.interceptors.subscription
 	if len(interceptors) == 0 {
 		return nil
 	}
@@ -120,19 +120,19 @@ func (s *subscription[Resp]) buildHandler(topic []string) (err error) {
 
 // config returns the configuration of the field updates.
 func (s *subscription[Resp]) config(r *route, o *requestOptions) update.Config {
-	conn := s.plan.conn
+	engine, options := s.plan.engine, s.plan.options
 	config := update.Config{
-		Bus: conn.engine.Bus(), Method: s.plan.method, Topic: r.Topic, Channel: r.Requests,
-		Updates: &s.plan.responses, Limits: conn.options.decompression(),
-		BufferSize: o.bufferSize, BufferBytes: o.bufferBytes, Overflow: update.Overflow(o.overflow),
-		CloseTimeout: conn.engine.CloseTimeout(), Drops: conn.engine.Drops(), Go: conn.engine.Go,
-		Track:   func() error { return conn.engine.Track(s.updates) },
-		Untrack: func() { conn.engine.Untrack(s.updates) },
+		Bus: engine.Bus(), Method: s.plan.method, Topic: r.Topic, Channel: r.Requests,
+		Updates: &s.plan.responses, Limits: options.decompression(),
+		BufferSize: o.bufferSize, BufferBytes: o.bufferBytes, Overflow: o.overflow,
+		CloseTimeout: engine.CloseTimeout(), Drops: engine.Drops(), Go: engine.Go,
+		Track:   func() error { return engine.Track(s.updates) },
+		Untrack: func() { engine.Untrack(s.updates) },
 	}
 	if o.bufferSize == 0 && o.bufferBytes == 0 {
 		config.BufferBytes = DefaultBacklogBytes
 	}
-	if len(conn.options.interceptors.subscription) > 0 {
+	if len(options.interceptors.subscription) > 0 {
 		config.Handle = s.handle
 	}
 	return config
@@ -175,12 +175,11 @@ func (u updateInfo) RequestInfo() transport.RequestInfo {
 // handle passes an update through the interceptors. It returns an error, which ends the
 // subscription, only if an interceptor has panicked.
 func (s *subscription[Resp]) handle(ctx context.Context, received update.Update) error {
-	conn := s.plan.conn
 	ctx = context.WithValue(ctx, lazyctx.InfoKey{}, updateInfo{received.Metadata})
-	return conn.panics().guard(ctx, s.plan.method, func() error {
+	return s.plan.options.panics().guard(ctx, s.plan.method, func() error {
 		if err := s.handler(ctx, received.Message); err != nil {
 			s.refused.Add(1)
-			conn.engine.Drops().Log(transport.DropIntercepted, transport.DroppedFrame{Method: s.plan.method, Err: err})
+			s.plan.engine.Drops().Log(transport.DropIntercepted, transport.DroppedFrame{Method: s.plan.method, Err: err})
 		}
 		return nil
 	})

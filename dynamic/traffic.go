@@ -93,11 +93,3 @@ func tapFunction(function func(t *Traffic)) func(tap.Traffic) {
 		})
 	}
 }
-
-// tapUpdate reports an update that a server publishes. It does nothing on conns, or if no tap is
-// set.
-func (p *publisher) tapUpdate(topic []string, update proto.Message) {
-	if report := p.tap.Load(); report != nil {
-		report(tap.Traffic{Kind: tap.Update, Method: p.Method, Topic: topic, Message: update})
-	}
-}
