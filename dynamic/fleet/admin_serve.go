@@ -10,46 +10,6 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// adminOptions holds the options of WithAdmin.
-type adminOptions struct {
-	level  *slog.LevelVar
-	reload func(ctx context.Context, name string) (Plugin, error)
-}
-
-// AdminOption configures [WithAdmin].
-type AdminOption func(*adminOptions)
-
-// LogLevel lets clients set the minimum level of the messages that the program logs. The program's
-// slog handler must take its level from the variable level.
-func LogLevel(level *slog.LevelVar) AdminOption {
-	return func(o *adminOptions) { o.level = level }
-}
-
-// ReloadPlugin lets clients load a plugin again. The function reload must load the named plugin
-// again from where it was found, and return its new state. It must be safe for concurrent use.
-func ReloadPlugin(reload func(ctx context.Context, name string) (Plugin, error)) AdminOption {
-	return func(o *adminOptions) { o.reload = reload }
-}
-
-func newAdminOptions(opts []AdminOption) *adminOptions {
-	o := &adminOptions{}
-	for _, opt := range opts {
-		if opt != nil {
-			opt(o)
-		}
-	}
-	return o
-}
-
-// WithAdmin lets clients drain and resume the server (see [Fleet.Drain]), and make the changes that
-// the options permit. The function passed to [WithAuthorize] decides which clients may do so;
-// without it, [Serve] fails. Every permitted change is logged, with its error if it has failed.
-//
-// By default, nobody can change the server.
-func WithAdmin(opts ...AdminOption) ServeOption {
-	return func(o *serveOptions) { o.admin = newAdminOptions(opts) }
-}
-
 // adminHandlers returns the handlers of the control service for changes of the server.
 func (s *Status) adminHandlers() dynamic.Handlers {
 	return dynamic.Handlers{

@@ -179,7 +179,9 @@ func cut(text string, most int) string {
 
 // counters counts the calls of a server. It implements [dynamic.ServerRecorder].
 type counters struct {
-	status *Status
+	server *dynamic.Server
+	// changed is called when the server has changed.
+	changed func(dynamic.ServerChange)
 
 	mu sync.Mutex
 	// methods is keyed by the names of the service and of the method on the bus. The versions of a
@@ -209,12 +211,12 @@ func (c *counters) of(method *registry.Method) *methodCounters {
 }
 
 // RecordChange implements dynamic.ServerRecorder.
-func (c *counters) RecordChange(change dynamic.ServerChange) { c.status.serverChanged(change) }
+func (c *counters) RecordChange(change dynamic.ServerChange) { c.changed(change) }
 
 // prune forgets the counters of services that the server does not have any more.
 func (c *counters) prune() {
 	current := map[string]struct{}{}
-	for _, service := range c.status.server.Services() {
+	for _, service := range c.server.Services() {
 		current[service.WireName()] = struct{}{}
 	}
 	c.mu.Lock()

@@ -161,7 +161,7 @@ func (f *Follower) removeMissing(served map[string]Version) {
 // register adds a version of a service to the registry. It replaces the previous version, if there
 // is one.
 func (f *Follower) register(ctx context.Context, version *Version) error {
-	source, err := f.fleet.registries.load(ctx, f.fleet, version)
+	source, err := f.fleet.registryOf(ctx, version)
 	if err != nil {
 		return err
 	}

@@ -150,11 +150,11 @@ func (h *health) setResult(ctx context.Context, c *check, err error) {
 }
 
 // newHealth returns the health of a server whose checks have not run yet.
-func newHealth(o *serveOptions, changed func(service string, status ServingStatus, text string)) *health {
+func newHealth(checks []*check, errorTexts bool, changed func(service string, status ServingStatus, text string)) *health {
 	now := time.Now()
-	checks := slices.Clone(o.checks)
+	checks = slices.Clone(checks)
 	for _, c := range checks {
 		c.since = now
 	}
-	return &health{checks: checks, errorTexts: o.errorTexts, changed: changed}
+	return &health{checks: checks, errorTexts: errorTexts, changed: changed}
 }

@@ -2,52 +2,15 @@ package fleet
 
 import (
 	"context"
-	"fmt"
-	"log/slog"
 	"maps"
 	"slices"
 	"strings"
-	"sync"
 
 	"google.golang.org/protobuf/types/descriptorpb"
 
 	"github.com/dynpsrpc/dynpsrpc/errors"
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
-
-// Version is a version of a service in a fleet.
-type Version struct {
-	Digest Digest
-	// Name is the full name of the service, and WireName its name on the bus.
-	Name, WireName string
-	// Servers contains the sorted IDs of the servers that serve this version.
-	Servers []string
-}
-
-// VersionsError is returned by [Fleet.Registry] if servers serve different versions of a service.
-type VersionsError struct {
-	// Service is the full name of the service.
-	Service string
-	// Versions contains at least two versions. Those with the most servers come first.
-	Versions []Version
-}
-
-// Error implements error. It names all versions, and up to three servers of each.
-func (e *VersionsError) Error() string {
-	var b strings.Builder
-	fmt.Fprintf(&b, "service %s has %d versions:", e.Service, len(e.Versions))
-	for i, v := range e.Versions {
-		if i > 0 {
-			b.WriteByte(';')
-		}
-		named := v.Servers[:min(len(v.Servers), 3)]
-		fmt.Fprintf(&b, " %s on %s", v.Digest, strings.Join(named, ", "))
-		if more := len(v.Servers) - len(named); more > 0 {
-			fmt.Fprintf(&b, " and %d more", more)
-		}
-	}
-	return b.String()
-}
 
 // DescribeOption configures [Fleet.Describe].
 type DescribeOption func(*describeRequest)
@@ -146,55 +109,12 @@ func (f *Fleet) Registry(ctx context.Context, service string) (*registry.Registr
 	case len(versions) > 1:
 		return nil, &VersionsError{Service: service, Versions: versions}
 	}
-	return f.registries.load(ctx, f, &versions[0])
+	return f.registryOf(ctx, &versions[0])
 }
 
-// maxRegistries is the maximum number of registries that a Fleet caches.
-const maxRegistries = 256
-
-// registryCache caches the registries of versions. The zero value is empty.
-type registryCache struct {
-	mu      sync.Mutex
-	entries map[versionKey]*registry.Registry
+// registryOf returns the registry of a version, which it caches.
+func (f *Fleet) registryOf(ctx context.Context, v *Version) (*registry.Registry, error) {
+	return f.registries.load(v, func(digest Digest) (*descriptorpb.FileDescriptorSet, error) {
+		return f.Describe(ctx, digest)
+	})
 }
-
-// versionKey identifies a version of a service.
-type versionKey struct {
-	digest         Digest
-	name, wireName string
-}
-
-func (v *Version) key() versionKey { return versionKey{v.Digest, v.Name, v.WireName} }
-
-// load returns the registry of a version. If it is not in the cache, load gets its descriptors from
-// the fleet. Several goroutines may get the same descriptors, which does no harm.
-func (c *registryCache) load(ctx context.Context, f *Fleet, v *Version) (*registry.Registry, error) {
-	c.mu.Lock()
-	reg := c.entries[v.key()]
-	c.mu.Unlock()
-	if reg != nil {
-		return reg, nil
-	}
-	files, err := f.Describe(ctx, v.Digest)
-	if err != nil {
-		return nil, err
-	}
-	reg = registry.New(quiet(), registry.WithWireNames(map[string]string{v.Name: v.WireName}))
-	if err := reg.RegisterDescriptorSet(files); err != nil {
-		return nil, errors.NewErrorf(errors.MalformedResponse, "descriptors of %s with digest %s: %w", v.Name, v.Digest, err)
-	}
-	if _, ok := reg.Service(v.Name); !ok {
-		return nil, errors.NewErrorf(errors.MalformedResponse, "descriptors with digest %s: they do not declare %s", v.Digest, v.Name)
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if len(c.entries) >= maxRegistries || c.entries == nil {
-		c.entries = make(map[versionKey]*registry.Registry)
-	}
-	c.entries[v.key()] = reg
-	return reg, nil
-}
-
-// quiet returns the option that turns off warnings about schemas, because the schemas come from
-// other programs.
-func quiet() registry.LoadOption { return registry.WithLogger(slog.New(slog.DiscardHandler)) }

@@ -2,8 +2,7 @@ package fleet
 
 import (
 	"context"
-	"sync"
-	"sync/atomic"
+	"log/slog"
 	"time"
 
 	"github.com/dynpsrpc/dynpsrpc/dynamic"
@@ -12,61 +11,11 @@ import (
 )
 
 const (
-	// apiVersion is the version of the control service's protocol.
-	apiVersion = 1
 	// maxQuestions is the maximum number of questions that a server answers at the same time.
 	maxQuestions = 64
-	// publishTimeout limits how long a change may wait for a busy bus. It is short because Shutdown
-	// waits for two changes.
-	publishTimeout = 200 * time.Millisecond
 	// closeTimeout limits how long Close waits for answers that are being sent and for the bus.
 	closeTimeout = time.Second
 )
-
-// Status lets a server answer questions about itself and publish its changes. [Serve] returns it.
-// All methods are safe for concurrent use.
-type Status struct {
-	server  *dynamic.Server
-	options serveOptions
-	started time.Time
-	// control is the server of the control service. It has the same ID and bus as server, but is a
-	// server of its own. It therefore answers even while server drains, shuts down or has reached a
-	// limit. The program's interceptors do not see its requests.
-	control *dynamic.Server
-	// registration is the control service. It is nil until control serves it.
-	registration atomic.Pointer[dynamic.Registration]
-	counters     counters
-	services     serviceTable
-	health       *health
-	// scopes contains the topics of the control service that are registered. Serve uses it first,
-	// and then only the goroutine that runs the method work.
-	scopes scopes
-	// watches contains the clients that watch the server.
-	watches watches
-	// listeners contains the channels that are notified when services change.
-	listeners listeners
-	// changes contains the changes to publish.
-	changes lifecycle.EventQueue[queuedChange]
-	// retrying reports whether a timer is set that registers the scopes again.
-	retrying atomic.Bool
-	// shuttingDown reports whether the shutdown of server has begun; the state is then draining.
-	shuttingDown atomic.Bool
-	// lastState is the latest result of the method state. stateSince is the time when that result
-	// last changed. mu guards both.
-	lastState  State
-	stateSince time.Time
-
-	// stopRecording ends the recording of calls. It is nil until Serve has succeeded.
-	stopRecording func()
-	// ctx ends when Close is called. It ends the health checks and the goroutine that runs the
-	// method work. mu is held while they are started and while ctx is canceled.
-	ctx       context.Context //nolint:containedctx // it has the lifetime of the Status
-	cancel    context.CancelFunc
-	mu        sync.Mutex
-	running   sync.WaitGroup
-	closeOnce sync.Once
-	closeErr  error
-}
 
 // Serve lets a server answer questions about its services and its state, until the server stops or
 // Close is called on the result. The answers contain both the services that the server already has
@@ -91,9 +40,9 @@ func Serve(server *dynamic.Server, opts ...ServeOption) (*Status, error) {
 	if err := errors.Join(s.options.problems...); err != nil {
 		return nil, err
 	}
-	s.counters.status = s
+	s.counters.server, s.counters.changed = server, s.serverChanged
 	s.watches.server = server
-	s.health = newHealth(&s.options, s.healthChanged)
+	s.health = newHealth(s.options.checks, s.options.errorTexts, s.healthChanged)
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.control = dynamic.NewServer(server.Bus(), dynamic.WithServerID(server.ID()),
 		dynamic.WithLogger(server.Logger()), dynamic.WithMaxConcurrentRequests(maxQuestions),
@@ -182,16 +131,41 @@ func (s *Status) start(stopRecording func()) bool {
 	return true
 }
 
-// Server returns what the server answers to a question about some parts. It does not call the
-// function passed to [WithAuthorize].
-func (s *Status) Server(ctx context.Context, parts ...Part) *Server {
-	return s.answer(ctx, &queryRequest{Parts: parts})
+// serverChanged is called when the server has changed. It must return soon, because methods such as
+// Register and Shutdown wait for it.
+func (s *Status) serverChanged(change dynamic.ServerChange) {
+	defer s.state() // If the state of the server has changed, this stores the time.
+	switch change.Kind {
+	case dynamic.ServiceAdded:
+		s.serviceChanged(ChangeServiceAdded, change)
+	case dynamic.ServiceReplaced:
+		s.serviceChanged(ChangeReplaced, change)
+	case dynamic.ServiceRemoved:
+		s.counters.prune()
+		s.serviceChanged(ChangeServiceRemoved, change)
+	case dynamic.ServerDraining:
+		s.change(Change{Kind: ChangeDraining}, nil)
+	case dynamic.ServerResumed:
+		s.change(Change{Kind: ChangeResumed}, nil)
+	case dynamic.ServerClosing:
+		s.shuttingDown.Store(true)
+		s.publish(Change{Kind: ChangeDraining})
+	case dynamic.ServerStopped:
+		// Shutdown has ended, and the program may now close the bus.
+		if err := s.Close(); err != nil {
+			s.server.Logger().Warn("dynpsrpc: cannot close the control service", slog.Any("error", err))
+		}
+	}
 }
 
-// SetServing sets the health of a service, or of the whole server if service is empty. service is
-// the full name of the service, such as "my.pkg.MyService". The health is only reported: the server
-// accepts requests as before.
-func (s *Status) SetServing(service string, serving bool) { s.health.setServing(service, serving) }
+// serviceChanged adds a change of a service to the queue. During a shutdown of the server, it adds
+// none: the change ChangeDraining already announces that all services end.
+func (s *Status) serviceChanged(kind ChangeKind, change dynamic.ServerChange) {
+	s.listeners.notify()
+	if !s.shuttingDown.Load() {
+		s.change(Change{Kind: kind, Service: string(change.Service.Name())}, change.Service)
+	}
+}
 
 // Close ends what Serve has begun. It does not stop the server. When the server stops, Close is
 // called automatically. Close waits for at most a second or two. Further calls return the same
@@ -226,31 +200,4 @@ func (s *Status) waitFor(ctx context.Context) {
 	case <-ended:
 	case <-ctx.Done():
 	}
-}
-
-// authorize returns an error if the client may not make requests of the kind verb. ctx is the
-// context of the client's request.
-func (s *Status) authorize(ctx context.Context, verb Verb) error {
-	if s.options.authorize == nil {
-		return nil
-	}
-	return s.options.authorize(ctx, verb)
-}
-
-// state returns the state of the server and the time of its last change.
-func (s *Status) state() (state State, since time.Time) {
-	switch {
-	case s.shuttingDown.Load() || s.server.Drained():
-		state = StateDraining
-	case len(s.server.Services()) == 0:
-		state = StateStarting
-	default:
-		state = StateServing
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if state != s.lastState {
-		s.lastState, s.stateSince = state, time.Now()
-	}
-	return state, s.stateSince
 }

@@ -5,66 +5,24 @@ import (
 	"log/slog"
 	"time"
 
-	"github.com/dynpsrpc/dynpsrpc/dynamic"
-	"github.com/dynpsrpc/dynpsrpc/errors"
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// scopeRetry is how long a server waits before it tries again to register scopes that the bus has
-// not accepted.
-const scopeRetry = 5 * time.Second
-
-// scopeWait is the longest time for which the answer to a query waits until the scopes of a new
-// service are registered.
-const scopeWait = 500 * time.Millisecond
-
-// serverChanged is called when the server has changed. It must return soon, because methods such as
-// Register and Shutdown wait for it.
-func (s *Status) serverChanged(change dynamic.ServerChange) {
-	defer s.state() // If the state of the server has changed, this stores the time.
-	switch change.Kind {
-	case dynamic.ServiceAdded:
-		s.serviceChanged(ChangeServiceAdded, change)
-	case dynamic.ServiceReplaced:
-		s.serviceChanged(ChangeReplaced, change)
-	case dynamic.ServiceRemoved:
-		s.counters.prune()
-		s.serviceChanged(ChangeServiceRemoved, change)
-	case dynamic.ServerDraining:
-		s.change(Change{Kind: ChangeDraining}, nil)
-	case dynamic.ServerResumed:
-		s.change(Change{Kind: ChangeResumed}, nil)
-	case dynamic.ServerClosing:
-		s.shuttingDown.Store(true)
-		s.publish(Change{Kind: ChangeDraining})
-	case dynamic.ServerStopped:
-		// Shutdown has ended, and the program may now close the bus.
-		if err := s.Close(); err != nil {
-			s.server.Logger().Warn("dynpsrpc: cannot close the control service", slog.Any("error", err))
-		}
-	}
-}
-
-// serviceChanged adds a change of a service to the queue. During a shutdown of the server, it adds
-// none: the change ChangeDraining already announces that all services end.
-func (s *Status) serviceChanged(kind ChangeKind, change dynamic.ServerChange) {
-	s.listeners.notify()
-	if !s.shuttingDown.Load() {
-		s.change(Change{Kind: kind, Service: string(change.Service.Name())}, change.Service)
-	}
-}
+const (
+	// publishTimeout limits how long a change may wait for a busy bus. It is short because Shutdown
+	// waits for two changes.
+	publishTimeout = 200 * time.Millisecond
+	// scopeRetry is how long a server waits before it tries again to register scopes that the bus
+	// has not accepted.
+	scopeRetry = 5 * time.Second
+	// scopeWait is the longest time for which the answer to a query waits until the scopes of a new
+	// service are registered.
+	scopeWait = 500 * time.Millisecond
+)
 
 // healthChanged adds a change of the health to the queue.
 func (s *Status) healthChanged(service string, status ServingStatus, text string) {
 	s.change(Change{Kind: ChangeHealth, Service: service, Status: status, Text: text}, nil)
-}
-
-// queuedChange is a change that waits to be published. service is the service that was added,
-// removed or replaced. Otherwise, it is nil.
-type queuedChange struct {
-	Change
-
-	service *registry.Service
 }
 
 // change adds a change to the queue. It never blocks. If the queue is full, the change is dropped.
@@ -130,13 +88,6 @@ func (s *Status) publish(c Change) {
 	}
 }
 
-// scopes contains the topics of the control service that a server has registered.
-type scopes struct {
-	registration *dynamic.Registration
-	// registered has a key for each topic: the name of the method and the topic.
-	registered map[[2]string]struct{}
-}
-
 // updateScopes registers the topics for the current services and deregisters all others.
 func (s *Status) updateScopes() error {
 	id := s.server.ID()
@@ -172,32 +123,4 @@ func (s *Status) awaitScopes(ctx context.Context) {
 			return
 		}
 	}
-}
-
-// update registers the wanted topics and deregisters all others.
-func (s *scopes) update(wanted map[[2]string]struct{}) error {
-	if s.registered == nil {
-		s.registered = map[[2]string]struct{}{}
-	}
-	var problems []error
-	for topic := range wanted {
-		if _, done := s.registered[topic]; done {
-			continue
-		}
-		if err := s.registration.RegisterTopic(topic[0], topic[1]); err != nil {
-			problems = append(problems, err)
-			continue
-		}
-		s.registered[topic] = struct{}{}
-	}
-	for topic := range s.registered {
-		if _, keep := wanted[topic]; keep {
-			continue
-		}
-		delete(s.registered, topic)
-		if err := s.registration.DeregisterTopic(topic[0], topic[1]); err != nil {
-			problems = append(problems, err)
-		}
-	}
-	return errors.Join(problems...)
 }

@@ -10,12 +10,10 @@ type listeners struct {
 	channels map[chan struct{}]struct{}
 }
 
-// NotifyServices returns a channel that receives a value when services of the server have been
-// added, removed or replaced. Several changes in quick succession may result in one value. The
-// channel is closed when the Status is closed. The caller must call stop when it no longer needs
-// the channel.
-func (s *Status) NotifyServices() (changed <-chan struct{}, stop func()) {
-	l, channel := &s.listeners, make(chan struct{}, 1)
+// add adds a listener and returns its channel, which is already closed if l is closed. stop removes
+// the listener.
+func (l *listeners) add() (changed <-chan struct{}, stop func()) {
+	channel := make(chan struct{}, 1)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.closed {

@@ -141,3 +141,25 @@ func WithErrorTexts() ServeOption {
 func WithPlugins(list func() []Plugin) ServeOption {
 	return func(o *serveOptions) { o.plugins = list }
 }
+
+// WithTap lets clients watch what goes through the server; see [Fleet.Tap]. The server sends them
+// copies of what it handles, and logs which clients watch it. Up to [MaxTaps] clients can watch it
+// at the same time, each with up to [MaxTapRate] events per second and a quarter of one processor.
+// Secret fields are removed; see [Redact]. While nobody watches, calls cost no more than usual.
+//
+// The function passed to [WithAuthorize] decides, for the verb [VerbTap], which clients may watch.
+// Without it, [Serve] fails.
+//
+// By default, nobody can watch the server.
+func WithTap(opts ...TapOption) ServeOption {
+	return func(o *serveOptions) { o.tap = newTapOptions(opts) }
+}
+
+// WithAdmin lets clients drain and resume the server (see [Fleet.Drain]), and make the changes that
+// the options permit. The function passed to [WithAuthorize] decides which clients may do so;
+// without it, [Serve] fails. Every permitted change is logged, with its error if it has failed.
+//
+// By default, nobody can change the server.
+func WithAdmin(opts ...AdminOption) ServeOption {
+	return func(o *serveOptions) { o.admin = newAdminOptions(opts) }
+}

@@ -13,9 +13,8 @@ import (
 )
 
 const (
-	// defaultTopics and maxTopics are the default number and the maximum number of topics that an
-	// answer contains for each method.
-	defaultTopics, maxTopics = 20, 1000
+	// apiVersion is the version of the control service's protocol.
+	apiVersion = 1
 	// maxAnswer is the approximate maximum size of an answer in bytes. It is half of the default
 	// max_payload of a NATS server.
 	maxAnswer = 512 << 10
@@ -23,6 +22,12 @@ const (
 
 // software names the library and its version in the answers of servers.
 var software = "dynpsrpc v" + dynamic.Version + " " + runtime.Version()
+
+// Server returns what the server answers to a question about some parts. It does not call the
+// function passed to [WithAuthorize].
+func (s *Status) Server(ctx context.Context, parts ...Part) *Server {
+	return s.answer(ctx, &queryRequest{Parts: parts})
+}
 
 // query answers a question about the server if the client may ask.
 func (s *Status) query(ctx context.Context, request *queryRequest) (*Server, error) {

@@ -24,19 +24,6 @@ const (
 // tapStream is the server's side of a tap.
 type tapStream = dynamic.ServerStream[*dynamicpb.Message, *dynamicpb.Message]
 
-// WithTap lets clients watch what goes through the server; see [Fleet.Tap]. The server sends them
-// copies of what it handles, and logs which clients watch it. Up to [MaxTaps] clients can watch it
-// at the same time, each with up to [MaxTapRate] events per second and a quarter of one processor.
-// Secret fields are removed; see [Redact]. While nobody watches, calls cost no more than usual.
-//
-// The function passed to [WithAuthorize] decides, for the verb [VerbTap], which clients may watch.
-// Without it, [Serve] fails.
-//
-// By default, nobody can watch the server.
-func WithTap(opts ...TapOption) ServeOption {
-	return func(o *serveOptions) { o.tap = newTapOptions(opts) }
-}
-
 // tapHandler returns the handler of the method Tap.
 func (s *Status) tapHandler() dynamic.Handler {
 	return dynamic.Stream(func(stream tapStream) error {

@@ -321,3 +321,7 @@ type (
 		Plugin Plugin `fleet:"plugin"`
 	}
 )
+
+// defaultTopics and maxTopics are the default number and the maximum number of topics that the answer
+// to a queryRequest contains for each method.
+const defaultTopics, maxTopics = 20, 1000
