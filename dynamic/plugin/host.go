@@ -54,6 +54,55 @@ type Host struct {
 	unreadable map[string]Status
 }
 
+// managedPlugin holds the state of one plugin of a host. All versions of a plugin share one
+// managedPlugin.
+type managedPlugin struct {
+	name string
+	// lock is held by the goroutine that is changing the plugin. It is a channel with capacity 1
+	// rather than a mutex, because acquire must stop waiting when its context ends. The lock is
+	// held while the plugin's code is loaded, which may take long.
+	lock chan struct{}
+
+	// The fields below are guarded by Host.mu.
+
+	status Status
+	// current is the version that is being served, or nil if there is none.
+	current *version
+	// loadErr is the reason why the newest content of the folder is not being served, or nil.
+	loadErr error
+	// handled and failed are the request counts of all closed versions together.
+	handled, failed uint64
+}
+
+// version is one version of a plugin. It exists from the time when the host begins to load the code
+// until the code has been stopped.
+type version struct {
+	host     *Host
+	plugin   *managedPlugin
+	source   *Source
+	instance Instance
+	services []*managedService
+	// rolledBack contains the old registrations of services that a newer version took over before
+	// it failed. These services were then registered again for this version. Handlers of the old
+	// registrations may still be running, so shutdown waits for them.
+	rolledBack []*dynamic.Registration
+	counter    requestCounter
+	// closed is closed when none of the version's code is running any more.
+	closed chan struct{}
+
+	// The fields below are guarded by Host.mu.
+
+	// reservedNames contains full names and wire names that no other plugin may use.
+	reservedNames []string
+	// callCounter counts the requests of the version. It is nil until the version is served.
+	callCounter CallCounter
+	// draining reports whether the version is about to be closed. A plugin that needs one of its
+	// reserved names then waits instead of failing to load.
+	draining bool
+	// healthErr is the last error that the code has reported, or nil if the code is healthy.
+	healthErr error
+}
+
 // NewHost returns a host without any plugins. If several options are invalid, the returned error
 // reports all of them.
 func NewHost(server *dynamic.Server, opts ...Option) (*Host, error) {
@@ -113,36 +162,4 @@ func (h *Host) enter(ctx, hostCtx context.Context) (bounded context.Context, lea
 		cancel()
 		h.calls.Leave()
 	}, nil
-}
-
-// Shutdown unloads all plugins. It returns when the plugins' code has stopped, all calls to Load,
-// Unload and Watch have returned, and all events have been handled. If ctx ends first, Shutdown
-// cancels the contexts of the running handlers and returns an error that wraps the error of ctx.
-// Shutdown may be called more than once; every call waits until the host has been shut down.
-func (h *Host) Shutdown(ctx context.Context) error {
-	if ctx == nil {
-		return nilarg.ErrContext
-	}
-	h.cancelRun()
-	detach := context.AfterFunc(ctx, h.cancelDrain)
-	defer detach()
-	<-h.calls.Close()
-	h.unloadOnce.Do(h.unloadAll)
-	<-h.eventsDone
-	if h.drainErr == nil {
-		return nil
-	}
-	if err := ctx.Err(); err != nil {
-		return errors.NewErrorf(errors.FromContext(err).Code(), "plugin host: %w: %w", err, h.drainErr)
-	}
-	return h.drainErr
-}
-
-// Close unloads all plugins like [Host.Shutdown], but cancels the contexts of running handlers
-// immediately.
-func (h *Host) Close() {
-	h.cancelDrain()
-	// The error can be ignored. It only reports that handlers were canceled or that a plugin's code
-	// did not stop cleanly.
-	_ = h.Shutdown(context.Background())
 }

@@ -52,6 +52,48 @@ func (h *Host) load(ctx context.Context, folder string) (name string, err error)
 	return p.name, nil
 }
 
+// acquirePlugin returns the plugin named in the manifest of source and locks it for changes. If the
+// plugin does not exist, acquirePlugin creates it. If another goroutine is changing the plugin,
+// acquirePlugin waits until that goroutine is done or ctx ends. When the caller has made its
+// changes, it must call the method release of the plugin.
+func (h *Host) acquirePlugin(ctx context.Context, source *Source) (*managedPlugin, error) {
+	for {
+		h.mu.Lock()
+		p := h.plugins[source.Name]
+		if p == nil {
+			p = &managedPlugin{name: source.Name, lock: make(chan struct{}, 1)}
+			p.setSourceLocked(source)
+			p.setStateLocked(StateLoading, nil)
+			h.plugins[source.Name] = p
+		}
+		h.mu.Unlock()
+		if err := p.acquire(ctx); err != nil {
+			return nil, err
+		}
+		h.mu.Lock()
+		stillListed := h.plugins[source.Name] == p
+		h.mu.Unlock()
+		if stillListed {
+			return p, nil
+		}
+		p.release() // p was unloaded before this goroutine acquired it
+	}
+}
+
+// alreadyServing reports whether p is already serving the content of source. If so, alreadyServing
+// clears the error of the last load. It also sets the folder of p to that of source, because the
+// folder may have been renamed.
+func (h *Host) alreadyServing(p *managedPlugin, source *Source) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if p.current == nil || p.current.source.fingerprint != source.fingerprint {
+		return false
+	}
+	p.status.Folder = source.Folder
+	p.loadErr, p.status.Err = nil, p.current.healthErr
+	return true
+}
+
 // replace loads source as a new version of p and starts serving it. If replace cannot serve all
 // services of the new version, it returns an error and the previous version keeps serving.
 func (h *Host) replace(ctx context.Context, p *managedPlugin, source *Source) error {

@@ -2,9 +2,6 @@ package plugin
 
 import (
 	"context"
-	"maps"
-	"slices"
-	"sync"
 
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
@@ -96,25 +93,6 @@ func (h *Host) endUnload(p *managedPlugin) {
 	}
 }
 
-// unloadAll unloads all plugins, waits for all background unloads, and stores the errors in
-// h.drainErr. It then closes h.stopEvents, because no more events follow, and cancels h.drainCtx.
-// The caller must have closed h.calls, so that no other goroutine can change plugins.
-func (h *Host) unloadAll() {
-	h.mu.Lock()
-	names := slices.Collect(maps.Keys(h.plugins))
-	h.mu.Unlock()
-	errs := make([]error, len(names))
-	var unloading sync.WaitGroup
-	for i, name := range names {
-		unloading.Go(func() { errs[i] = h.unload(h.drainCtx, name, "") })
-	}
-	unloading.Wait()
-	h.drains.Wait()
-	h.drainErr = errors.Join(errs...)
-	close(h.stopEvents)
-	h.cancelDrain()
-}
-
 // markUnloading sets the state of a plugin to draining. It is called before the plugin is unloaded
 // in the background. In this state, loading another plugin with the same services waits instead of
 // failing.
@@ -124,16 +102,4 @@ func (h *Host) markUnloading(name string) {
 	if p := h.plugins[name]; p != nil {
 		p.markDrainingLocked()
 	}
-}
-
-// unlist removes a closed version from the host and adds the version's request counts to the totals
-// of its plugin.
-func (h *Host) unlist(v *version) {
-	handled, failed := v.chooseCallCounter().Counts()
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	v.plugin.handled += handled
-	v.plugin.failed += failed
-	delete(h.live, v)
-	close(v.closed)
 }

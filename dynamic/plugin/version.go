@@ -15,35 +15,6 @@ import (
 // time, the plugin's code is stopped even if handlers are still running.
 const closeGrace = 5 * time.Second
 
-// version is one version of a plugin. It exists from the time when the host begins to load the code
-// until the code has been stopped.
-type version struct {
-	host     *Host
-	plugin   *managedPlugin
-	source   *Source
-	instance Instance
-	services []*managedService
-	// rolledBack contains the old registrations of services that a newer version took over before
-	// it failed. These services were then registered again for this version. Handlers of the old
-	// registrations may still be running, so shutdown waits for them.
-	rolledBack []*dynamic.Registration
-	counter    requestCounter
-	// closed is closed when none of the version's code is running any more.
-	closed chan struct{}
-
-	// The fields below are guarded by Host.mu.
-
-	// reservedNames contains full names and wire names that no other plugin may use.
-	reservedNames []string
-	// callCounter counts the requests of the version. It is nil until the version is served.
-	callCounter CallCounter
-	// draining reports whether the version is about to be closed. A plugin that needs one of its
-	// reserved names then waits instead of failing to load.
-	draining bool
-	// healthErr is the last error that the code has reported, or nil if the code is healthy.
-	healthErr error
-}
-
 // onHealth records the health of the plugin's code: err is the reason why the code does not serve,
 // or nil. The loader calls onHealth (see [Loader.Load]). While the version is being served,
 // onHealth emits an event for each error, and another one when the code has recovered.
@@ -94,8 +65,21 @@ func (v *version) shutdown(ctx context.Context) error {
 		errs = append(errs, guard.Call("Close of the code", //nolint:makezero // all elements are set
 			func() error { return v.instance.Close(ctx) }))
 	}
-	v.host.unlist(v)
+	v.unlist()
 	return errors.Join(errs...)
+}
+
+// unlist removes the closed version from its host and adds the version's request counts to the totals
+// of its plugin.
+func (v *version) unlist() {
+	h := v.host
+	handled, failed := v.chooseCallCounter().Counts()
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	v.plugin.handled += handled
+	v.plugin.failed += failed
+	delete(h.live, v)
+	close(v.closed)
 }
 
 // closeWithGrace closes a registration and waits for its handlers. If ctx ends before the handlers
