@@ -22,7 +22,9 @@ const stableAfter = 10 * time.Second
 
 // instance is one version of a plugin. Its process is restarted whenever it exits.
 type instance struct {
-	loader     *Loader
+	options *options
+	// busURL is the field busURL of the Loader.
+	busURL     func() string
 	source     *plugin.Source
 	executable *executable
 	guardian   *guardian
@@ -41,9 +43,11 @@ type instance struct {
 	closeErr error
 }
 
-func newInstance(l *Loader, source *plugin.Source, executable *executable, onHealth func(error)) *instance {
+func newInstance(
+	o *options, busURL func() string, source *plugin.Source, executable *executable, onHealth func(error),
+) *instance {
 	i := &instance{
-		loader: l, source: source, executable: executable, guardian: startGuardian(executable, l.options.logger),
+		options: o, busURL: busURL, source: source, executable: executable, guardian: startGuardian(executable, o.logger),
 		onHealth: onHealth, done: make(chan struct{}),
 	}
 	i.ctx, i.cancel = context.WithCancel(context.Background())
@@ -54,7 +58,7 @@ func newInstance(l *Loader, source *plugin.Source, executable *executable, onHea
 func (i *instance) release() {
 	i.cancel()
 	i.guardian.dismiss()
-	i.executable.remove(i.loader.options.logger)
+	i.executable.remove(i.options.logger)
 }
 
 // Services returns nil, because the process has its own connection to the bus.
@@ -72,9 +76,9 @@ func (i *instance) Close(ctx context.Context) error {
 // start starts a process and returns when the process is ready. If start returns an error, the
 // process is no longer running.
 func (i *instance) start(ctx context.Context) (*process, error) {
-	ctx, cancel := context.WithTimeout(ctx, i.loader.options.readyTimeout)
+	ctx, cancel := context.WithTimeout(ctx, i.options.readyTimeout)
 	defer cancel()
-	out := &output{logger: i.loader.options.logger.With(
+	out := &output{logger: i.options.logger.With(
 		slog.String("plugin", i.source.Name), slog.String("version", i.source.Version))}
 	// readyErr receives nil when the process is ready, or an error if its services are wrong.
 	readyErr := make(chan error, 1)
@@ -118,7 +122,7 @@ func (i *instance) start(ctx context.Context) (*process, error) {
 // startAdvice returns a text that says what to do if the executable cannot be started.
 func (i *instance) startAdvice() string {
 	if isNoexec(i.executable.path) {
-		return "the file system of the folder of private copies, " + i.loader.options.directory + ", is mounted noexec: " +
+		return "the file system of the folder of private copies, " + i.options.directory + ", is mounted noexec: " +
 			"set another folder with WithDirectory or the environment variable TMPDIR"
 	}
 	return "the code must be a program for " + runtime.GOOS + "/" + runtime.GOARCH +
@@ -131,13 +135,13 @@ func (i *instance) command() *exec.Cmd {
 	command.Dir = i.executable.folder.Path
 	command.SysProcAttr = attributes()
 	command.Env = []string{}
-	for _, name := range i.loader.options.inheritedEnv {
+	for _, name := range i.options.inheritedEnv {
 		if value, ok := os.LookupEnv(name); ok {
 			command.Env = append(command.Env, name+"="+value)
 		}
 	}
 	command.Env = slices.Concat(command.Env, i.source.Env, []string{
-		childproto.EnvBus + "=" + i.loader.busURL(),
+		childproto.EnvBus + "=" + i.busURL(),
 		childproto.EnvABI + "=" + strconv.Itoa(childproto.Version),
 		childproto.EnvPlugin + "=" + i.source.Name,
 		childproto.EnvVersion + "=" + i.source.Version,
@@ -151,7 +155,7 @@ func (i *instance) command() *exec.Cmd {
 // process and returns once the process has exited.
 func (i *instance) supervise(p *process) {
 	defer close(i.done)
-	backoff := i.loader.options.minBackoff
+	backoff := i.options.minBackoff
 	for p != nil {
 		startedAt := time.Now()
 		select {
@@ -161,7 +165,7 @@ func (i *instance) supervise(p *process) {
 		case <-p.done:
 		}
 		if time.Since(startedAt) >= stableAfter {
-			backoff = i.loader.options.minBackoff
+			backoff = i.options.minBackoff
 		}
 		i.onHealth(errors.NewErrorf(errors.Unavailable,
 			"the process exited and will be restarted: %s; %s", describeExit(p.exitErr), p.lastOutput()))
@@ -175,7 +179,7 @@ func (i *instance) supervise(p *process) {
 func (i *instance) restart(backoff time.Duration) (*process, time.Duration) {
 	for {
 		delay := time.NewTimer(backoff/2 + rand.N(backoff/2+1)) //nolint:gosec // jitter is not security-sensitive
-		backoff = min(2*backoff, i.loader.options.maxBackoff)
+		backoff = min(2*backoff, i.options.maxBackoff)
 		select {
 		case <-i.ctx.Done():
 			delay.Stop()

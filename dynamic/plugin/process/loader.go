@@ -62,7 +62,7 @@ func (l *Loader) Load(ctx context.Context, source *plugin.Source, onHealth func(
 	if err != nil {
 		return nil, errors.NewErrorf(errors.Internal, "cannot make a private copy of the executable: %w", err)
 	}
-	i := newInstance(l, source, executable, onHealth)
+	i := newInstance(&l.options, l.busURL, source, executable, onHealth)
 	p, err := i.start(ctx)
 	if err != nil {
 		i.release()

@@ -23,13 +23,15 @@ import (
 // loadedPlugin is one loaded version of a plugin. It contains the compiled module and a pool of
 // instances. It implements [plugin.Instance] and [plugin.CallCounter].
 type loadedPlugin struct {
-	loader   *Loader
+	options  *options
 	logger   *slog.Logger
 	limits   plugin.Limits
 	runtime  wazero.Runtime
 	compiled wazero.CompiledModule
 	pool     *pool
 	services []plugin.Service
+	// onClose is called when the plugin has been closed.
+	onClose func()
 
 	handled, failed atomic.Uint64
 }
@@ -78,7 +80,7 @@ func (p *loadedPlugin) instantiateHostModules(ctx context.Context, source *plugi
 	if err != nil {
 		return fmt.Errorf("cannot instantiate host module %s: %w", hostModuleName, err)
 	}
-	for _, instantiate := range p.loader.options.modules {
+	for _, instantiate := range p.options.modules {
 		if err := instantiate(ctx, source, p.runtime); err != nil {
 			return fmt.Errorf("cannot instantiate host modules of WithModule: %w", err)
 		}
@@ -108,7 +110,7 @@ func (p *loadedPlugin) newInstance(ctx context.Context) (*instance, error) {
 	in := &instance{
 		memory:      memory{limit: p.limits.Memory},
 		log:         guestLog{logger: p.logger},
-		maxResponse: p.loader.options.maxResponse,
+		maxResponse: p.options.maxResponse,
 	}
 	ctx = in.begin(ctx)
 	config := wazero.NewModuleConfig().
@@ -195,7 +197,7 @@ func (p *loadedPlugin) Counts() (handled, failed uint64) {
 func (p *loadedPlugin) Close(ctx context.Context) error {
 	p.pool.close()
 	err := p.runtime.Close(context.WithoutCancel(ctx))
-	p.loader.untrack()
+	p.onClose()
 	return err
 }
 

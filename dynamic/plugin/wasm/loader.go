@@ -84,10 +84,11 @@ func (l *Loader) load(ctx context.Context, source *plugin.Source) (*loadedPlugin
 		return nil, err
 	}
 	p := &loadedPlugin{
-		loader:  l,
+		options: &l.options,
 		logger:  l.options.logger.With(slog.String("plugin", source.Name), slog.String("version", source.Version)),
 		limits:  limits,
 		runtime: l.newRuntime(ctx),
+		onClose: l.untrack,
 	}
 	p.pool = newPool(limits.Instances, p.newInstance)
 	if err := p.prepare(ctx, source); err != nil {
