@@ -7,15 +7,11 @@ import (
 	"encoding/json"
 	"net/http"
 	"time"
-
-	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
 // pingInterval is how often a comment is written to a silent event stream, so that proxies do not
 // end it and the explorer notices pages that are gone.
 const pingInterval = 15 * time.Second
-
-var errClosed = errors.NewErrorf(errors.Unavailable, "the explorer is closed")
 
 // eventStream writes server-sent events to a page. It is not safe for concurrent use.
 type eventStream struct {

@@ -1,16 +1,11 @@
 package explorer
 
 import (
-	"net/http"
 	"regexp"
 	"strconv"
 
 	"github.com/dynpsrpc/dynpsrpc/dynamic/fleet/tapfilter"
-	"github.com/dynpsrpc/dynpsrpc/errors"
 )
-
-// maxFilter is the maximum length of a filter in bytes.
-const maxFilter = 4 << 10
 
 // filterError is the error of a filter, with its line and column.
 type filterError struct {
@@ -40,20 +35,4 @@ func compileFilter(filter string) error {
 		placed.column, _ = strconv.Atoi(match[2]) // as above
 	}
 	return placed
-}
-
-func (e *Explorer) checkFilter(w http.ResponseWriter, r *http.Request) error {
-	var request struct {
-		Filter string `json:"filter"`
-	}
-	if err := readJSON(w, r, &request); err != nil {
-		return err
-	}
-	if len(request.Filter) > maxFilter {
-		return errors.NewErrorf(errors.InvalidArgument, "the filter has more than %d bytes", maxFilter)
-	}
-	if err := compileFilter(request.Filter); err != nil {
-		return err
-	}
-	return writeJSON(w, r, struct{}{})
 }

@@ -5,7 +5,6 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/dynpsrpc/dynpsrpc/bus"
 	"github.com/dynpsrpc/dynpsrpc/dynamic"
 	"github.com/dynpsrpc/dynpsrpc/dynamic/fleet"
 	"github.com/dynpsrpc/dynpsrpc/errors"
@@ -17,8 +16,6 @@ const (
 	sessionFor = 10 * time.Second
 	// doctorFor is how long a report of the doctor is cached.
 	doctorFor = 10 * time.Second
-	// brokerTimeout limits how long a page waits for the broker.
-	brokerTimeout = 3 * time.Second
 )
 
 // session is what pages need to know about the explorer.
@@ -32,31 +29,6 @@ type session struct {
 	Bus      *busInfo `json:"bus"`
 }
 
-// busInfo describes the bus and its broker.
-type busInfo struct {
-	Kind    string   `json:"kind"`
-	Prefix  string   `json:"-"`
-	Modes   []string `json:"modes,omitempty"`
-	Broker  string   `json:"broker,omitempty"`
-	Version string   `json:"version,omitempty"`
-	Address string   `json:"address,omitempty"`
-	Nodes   []string `json:"nodes,omitempty"`
-	RTT     *float64 `json:"rtt"`
-	Limits  limits   `json:"limits"`
-	// Problem is the error of the request for information about the broker, or null.
-	Problem *problem `json:"problem,omitempty"`
-}
-
-// limits contains the limits of the bus and the broker, in bytes. 0 stands for no limit.
-type limits struct {
-	FrameSize        int64 `json:"frameSize"`
-	OutputBufferHard int64 `json:"outputBufferHard"`
-	OutputBufferSoft int64 `json:"outputBufferSoft"`
-	MaxMemory        int64 `json:"maxMemory"`
-	UsedMemory       int64 `json:"usedMemory"`
-	Connections      int   `json:"connections"`
-}
-
 func (e *Explorer) serveSession(w http.ResponseWriter, r *http.Request) error {
 	info, err := e.session.get(r.Context())
 	if err != nil {
@@ -67,31 +39,6 @@ func (e *Explorer) serveSession(w http.ResponseWriter, r *http.Request) error {
 		Gateway: e.options.gateway,
 		Prefix:  info.Prefix, Refresh: e.options.refresh.Seconds(), Bus: info,
 	})
-}
-
-// askBus gets information about the broker. If the broker is down, the error is part of the result,
-// because the pages show it.
-func (e *Explorer) askBus(ctx context.Context) (*busInfo, error) {
-	informed, ok := e.fleet.Conn().Bus().(bus.Informed)
-	if !ok {
-		return &busInfo{Kind: "unknown"}, nil
-	}
-	settings := informed.Settings()
-	info := &busInfo{Kind: settings.Kind, Prefix: settings.Prefix, Modes: settings.Modes, Limits: limits{FrameSize: settings.MaxFrameSize}}
-	ctx, cancel := context.WithTimeout(ctx, brokerTimeout)
-	defer cancel()
-	told, err := informed.Info(ctx)
-	if err != nil {
-		info.Problem = new(problemOf(err))
-		return info, nil
-	}
-	info.Broker, info.Version, info.Address, info.Nodes = told.Software, told.Version, told.Address, told.Nodes
-	info.RTT = new(seconds(told.RoundTrip))
-	info.Limits = limits{
-		FrameSize: told.MaxFrameSize, OutputBufferHard: told.OutputBuffer.Hard, OutputBufferSoft: told.OutputBuffer.Soft,
-		MaxMemory: told.MaxMemory, UsedMemory: told.UsedMemory, Connections: told.Connections,
-	}
-	return info, nil
 }
 
 func (e *Explorer) serveFleet(w http.ResponseWriter, r *http.Request) error {
@@ -192,6 +139,20 @@ func (e *Explorer) serveSnapshots(
 			return nil // the page is gone
 		}
 	}
+}
+
+func (e *Explorer) serveTopology(w http.ResponseWriter, r *http.Request) error {
+	current, err := e.poller.get(r.Context())
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, r, current.graph())
+}
+
+func (e *Explorer) serveTopologyEvents(w http.ResponseWriter, r *http.Request) error {
+	return e.serveSnapshots(w, r, true, func(s *eventStream, current *snapshot, _ bool) error {
+		return s.send("topology", current.graph())
+	})
 }
 
 func (e *Explorer) serveDoctor(w http.ResponseWriter, r *http.Request) error {

@@ -35,7 +35,9 @@ func New(f *fleet.Fleet, gw http.Handler, opts ...Option) (*Explorer, error) {
 	}
 	e.ctx, e.cancel = context.WithCancel(context.Background())
 	e.poller = newPoller(e.ctx, &e.tasks, f, o)
-	e.session = newShared(e.ctx, &e.tasks, sessionFor, e.askBus)
+	e.session = newShared(e.ctx, &e.tasks, sessionFor, func(ctx context.Context) (*busInfo, error) {
+		return askBus(ctx, f.Conn().Bus())
+	})
 	e.doctor = newShared(e.ctx, &e.tasks, doctorFor, e.examine)
 	e.handler = e.access.protect(e.routes())
 	return e, nil

@@ -354,3 +354,22 @@ func messageOf(method *registry.Method, event *fleet.TapEvent) json.RawMessage {
 	}
 	return encoded
 }
+
+// maxFilter is the maximum length of a filter in bytes.
+const maxFilter = 4 << 10
+
+func (e *Explorer) checkFilter(w http.ResponseWriter, r *http.Request) error {
+	var request struct {
+		Filter string `json:"filter"`
+	}
+	if err := readJSON(w, r, &request); err != nil {
+		return err
+	}
+	if len(request.Filter) > maxFilter {
+		return errors.NewErrorf(errors.InvalidArgument, "the filter has more than %d bytes", maxFilter)
+	}
+	if err := compileFilter(request.Filter); err != nil {
+		return err
+	}
+	return writeJSON(w, r, struct{}{})
+}

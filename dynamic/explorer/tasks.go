@@ -61,3 +61,5 @@ func (t *tasks) close() {
 	t.mu.Unlock()
 	t.running.Wait()
 }
+
+var errClosed = errors.NewErrorf(errors.Unavailable, "the explorer is closed")
