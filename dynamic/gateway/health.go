@@ -3,7 +3,6 @@ package gateway
 import (
 	"context"
 	"net/http"
-	"slices"
 	"time"
 
 	"connectrpc.com/connect/v2"
@@ -14,7 +13,6 @@ import (
 	"google.golang.org/protobuf/types/dynamicpb"
 
 	"github.com/dynpsrpc/dynpsrpc/bus"
-	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
 // isReady reports whether the bus is connected, as far as the bus knows.
@@ -54,54 +52,58 @@ const (
 // healthInterval is how often Watch checks whether the status has changed.
 const healthInterval = 500 * time.Millisecond
 
-// healthOf returns the status of a service, or that of the gateway if the name is empty. A service
+// healthChecks is the service of gRPC's health checks.
+type healthChecks struct {
+	gateway *Gateway
+	// serves reports whether the gateway serves a service at the moment.
+	serves func(service string) bool
+}
+
+// statusOf returns the status of a service, or that of the gateway if the name is empty. A service
 // that the gateway serves has the status of the gateway, which does not know whether the bus has a
 // server for it at the moment.
-func (g *Gateway) healthOf(service string) healthStatus {
-	isServed := service == "" || slices.ContainsFunc(g.currentRoutes().services, func(s *registry.Service) bool {
-		return string(s.Name()) == service
-	})
+func (h *healthChecks) statusOf(service string) healthStatus {
 	switch {
-	case !isServed:
+	case service != "" && !h.serves(service):
 		return healthServiceUnknown
-	case g.isReady():
+	case h.gateway.isReady():
 		return healthServing
 	default:
 		return healthNotServing
 	}
 }
 
-// addHealth adds the service of gRPC's health checks.
-func (g *Gateway) addHealth(server *connect.Server) {
+// register adds the service to a server.
+func (h *healthChecks) register(server *connect.Server) {
 	methods := healthFile.Services().Get(0).Methods()
 	server.Register(
 		connect.Method{
 			Spec:    connect.Spec{Procedure: "/" + healthService + "/Check", Schema: methods.ByName("Check")},
-			Handler: g.checkHealth,
+			Handler: h.check,
 		},
 		connect.Method{
 			Spec: connect.Spec{
 				Procedure: "/" + healthService + "/Watch", Schema: methods.ByName("Watch"), StreamType: connect.StreamTypeServer,
 			},
-			Handler: g.watchHealth,
+			Handler: h.watch,
 		},
 	)
 }
 
-func (g *Gateway) checkHealth(_ context.Context, _ connect.Spec, stream connect.ServerStream) error {
+func (h *healthChecks) check(_ context.Context, _ connect.Spec, stream connect.ServerStream) error {
 	service, err := receiveHealthRequest(stream)
 	if err != nil {
 		return err
 	}
-	status := g.healthOf(service)
+	status := h.statusOf(service)
 	if status == healthServiceUnknown {
 		return connect.Errorf(connect.CodeNotFound, "the gateway does not serve %.200q", service)
 	}
 	return sendHealth(stream, status)
 }
 
-// watchHealth sends the status now and whenever it has changed, until the client goes away.
-func (g *Gateway) watchHealth(ctx context.Context, _ connect.Spec, stream connect.ServerStream) error {
+// watch sends the status now and whenever it has changed, until the client goes away.
+func (h *healthChecks) watch(ctx context.Context, _ connect.Spec, stream connect.ServerStream) error {
 	service, err := receiveHealthRequest(stream)
 	if err != nil {
 		return err
@@ -109,7 +111,7 @@ func (g *Gateway) watchHealth(ctx context.Context, _ connect.Spec, stream connec
 	ticker := time.NewTicker(healthInterval)
 	defer ticker.Stop()
 	for last := healthStatus(0); ; {
-		if status := g.healthOf(service); status != last {
+		if status := h.statusOf(service); status != last {
 			if err := sendHealth(stream, status); err != nil {
 				return err
 			}
@@ -117,7 +119,7 @@ func (g *Gateway) watchHealth(ctx context.Context, _ connect.Spec, stream connec
 		}
 		select {
 		case <-ctx.Done():
-			return g.options.connectError(context.Cause(ctx))
+			return h.gateway.options.connectError(context.Cause(ctx))
 		case <-ticker.C:
 		}
 	}
@@ -150,6 +152,7 @@ message_type {
   name: "HealthCheckRequest"
   field { name: "service" number: 1 type: TYPE_STRING label: LABEL_OPTIONAL }
 }
+
 message_type {
   name: "HealthCheckResponse"
   field {
@@ -162,6 +165,7 @@ message_type {
     value { name: "NOT_SERVING" number: 2 } value { name: "SERVICE_UNKNOWN" number: 3 }
   }
 }
+
 service {
   name: "Health"
   method {

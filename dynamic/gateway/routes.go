@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"slices"
 
 	"connectrpc.com/connect/v2"
 	"connectrpc.com/connect/v2/connecthttp"
@@ -38,7 +39,7 @@ func (g *Gateway) newRoutes(generation uint64, previous *routes) *routes {
 	g.mount(calls, r.connect)
 	// own is for the services of the gateway itself.
 	own := connect.NewServer(g.limitOwnStreams)
-	g.addHealth(own)
+	(&healthChecks{g, g.servesService}).register(own)
 	if g.options.reflection {
 		g.addReflection(own, r)
 	}
@@ -95,4 +96,11 @@ func (g *Gateway) currentRoutes() *routes {
 		g.routes.Store(current)
 	}
 	return current
+}
+
+// servesService reports whether the gateway serves a service at the moment.
+func (g *Gateway) servesService(service string) bool {
+	return slices.ContainsFunc(g.currentRoutes().services, func(s *registry.Service) bool {
+		return string(s.Name()) == service
+	})
 }
