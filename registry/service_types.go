@@ -14,8 +14,8 @@ import (
 // fields file and registry are immutable once the service is in use.
 type serviceTypes struct {
 	file protoreflect.FileDescriptor
-	// registry is the registry to which the service belongs, or nil.
-	registry *Registry
+	// registry is the *Registry to which the service belongs, or nil.
+	registry typeFinder
 
 	// messages caches the types of the messages that have been looked up and found. It maps a full
 	// name to a protoreflect.MessageType.
