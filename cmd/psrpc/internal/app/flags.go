@@ -4,23 +4,9 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 )
-
-// Flags contains the values of the flags that all verbs have.
-type Flags struct {
-	Bus, Context, Prefix         string
-	Proto, Import, DescriptorSet []string
-	Timeout                      time.Duration
-	Output, Color                string
-	Quiet, Verbose               bool
-	// Digest is the value of the flag --digest, which [App.AddDigest] adds to some verbs.
-	Digest string
-	// Yes is the value of the flag --yes, which [App.AddYes] adds to some verbs.
-	Yes bool
-}
 
 // AddFlags adds the common flags to the root command.
 func (a *App) AddFlags(root *cobra.Command) {

@@ -1,8 +1,6 @@
 package app
 
 import (
-	"bytes"
-	"encoding/json"
 	"fmt"
 	"io"
 	"regexp"
@@ -11,9 +9,6 @@ import (
 	"sync"
 	"unicode"
 	"unicode/utf8"
-
-	"google.golang.org/protobuf/encoding/protojson"
-	"google.golang.org/protobuf/proto"
 )
 
 // Format is an output format, as set with the flag --output.
@@ -36,9 +31,6 @@ var (
 	formats = []string{string(FormatTable), string(FormatJSON), string(FormatWide), string(FormatName)}
 	colors  = []string{colorAuto, colorAlways, colorNever}
 )
-
-// output lets only one goroutine of a verb write at a time.
-type output struct{ mu sync.Mutex }
 
 // Format returns the format of the output.
 func (a *App) Format() Format { return Format(a.Flags.Output) }
@@ -67,63 +59,6 @@ func (a *App) Verbosef(format string, args ...any) {
 
 // Warnf writes a warning to the standard error, unless -q is given.
 func (a *App) Warnf(format string, args ...any) { a.Notef("warning: "+format, args...) }
-
-// JSON writes v as one line of JSON. A verb that prints one document calls it once. A verb that
-// prints a stream calls it for each element.
-func (a *App) JSON(v any) error {
-	line, err := marshalLine(v)
-	if err != nil {
-		return err
-	}
-	return a.write(string(line))
-}
-
-// marshalLine encodes v as JSON, followed by a line break.
-func marshalLine(v any) ([]byte, error) {
-	var line bytes.Buffer
-	encoder := json.NewEncoder(&line)
-	encoder.SetEscapeHTML(false)
-	err := encoder.Encode(v)
-	return escapeControls(line.Bytes()), err
-}
-
-// escapeControls escapes the control characters from 0x7f to 0x9f in JSON. Encoders escape only
-// those below 0x20, but some terminals also obey the others. The text may come from a peer.
-func escapeControls(encoded []byte) []byte {
-	if !bytes.ContainsFunc(encoded, isHighControl) {
-		return encoded
-	}
-	var escaped bytes.Buffer
-	for _, r := range string(encoded) {
-		if isHighControl(r) {
-			fmt.Fprintf(&escaped, `\u%04x`, r)
-		} else {
-			escaped.WriteRune(r)
-		}
-	}
-	return escaped.Bytes()
-}
-
-func isHighControl(r rune) bool { return r >= 0x7f && r <= 0x9f }
-
-// MessageJSON returns a message in the protobuf JSON mapping, without white space. If defaults is
-// true, it contains the fields without a value, too.
-func (a *App) MessageJSON(message proto.Message, defaults bool) (json.RawMessage, error) {
-	encoded, err := protojson.MarshalOptions{Resolver: a.Registry(), EmitUnpopulated: defaults}.Marshal(message)
-	if err != nil {
-		return nil, err
-	}
-	return escapeControls(compactJSON(encoded)), nil
-}
-
-// compactJSON removes white space. Package protojson adds some at random.
-func compactJSON(encoded []byte) json.RawMessage {
-	var compact bytes.Buffer
-	if json.Compact(&compact, encoded) != nil {
-		return encoded
-	}
-	return compact.Bytes()
-}
 
 // Table writes rows in columns below their headers. With -o name, it writes only the first column
 // of the rows. Characters that control a terminal are removed from the cells, because their text
@@ -236,8 +171,8 @@ func withoutControls(text string) string {
 func isControl(r rune) bool { return unicode.IsControl(r) && r != '\n' }
 
 func (a *App) write(text string) error {
-	a.output.mu.Lock()
-	defer a.output.mu.Unlock()
+	a.writing.Lock()
+	defer a.writing.Unlock()
 	_, err := io.WriteString(a.Out, text)
 	return err
 }
@@ -247,7 +182,7 @@ func (a *App) write(text string) error {
 func (a *App) writeErr(text string) { _, _ = io.WriteString(a.lockedErr(), text) }
 
 // lockedErr returns a writer to the standard error that several goroutines may use.
-func (a *App) lockedErr() io.Writer { return lockedWriter{&a.output.mu, a.Err} }
+func (a *App) lockedErr() io.Writer { return lockedWriter{&a.writing, a.Err} }
 
 type lockedWriter struct {
 	mu *sync.Mutex

@@ -1,6 +1,7 @@
 package verbs
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -42,4 +43,12 @@ func checkNumbers(flags *pflag.FlagSet) (err error) {
 		}
 	})
 	return err
+}
+
+// choice returns an error if the value of a flag is not one of values.
+func choice(flag, value string, values ...string) error {
+	if slices.Contains(values, value) {
+		return nil
+	}
+	return app.Usagef("--%s %s: the values are %s", flag, value, strings.Join(values, ", "))
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"iter"
 	"slices"
 	"strings"
 	"time"
@@ -205,6 +206,20 @@ func (c *call) multi(ctx context.Context, request proto.Message) error {
 	}
 	c.app.Verbosef("%s answered in %s", human.Plural(answered, "server"), human.Duration(time.Since(start)))
 	return c.failedQuietly(failure)
+}
+
+// stream opens a stream, sends the messages as they come, and prints what arrives; see exchange.
+func (c *call) stream(ctx context.Context, messages iter.Seq2[proto.Message, error]) error {
+	start := time.Now()
+	stream, err := dynamic.InvokeStream(ctx, c.conn, c.method.FullName(), c.options...)
+	if err != nil {
+		return c.failed(err, "", time.Since(start))
+	}
+	settings, err := c.app.Settings()
+	if err != nil {
+		return err
+	}
+	return exchange(stream, messages, c.print, c.expect, settings.Timeout)
 }
 
 // printAnswer prints the answer of one server of a multi call.

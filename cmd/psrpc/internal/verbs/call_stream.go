@@ -1,7 +1,6 @@
 package verbs
 
 import (
-	"context"
 	"iter"
 	"time"
 
@@ -12,21 +11,17 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// stream opens a stream, sends the messages as they come, and prints what arrives. It ends when the
-// server closes the stream, or when as many messages have arrived as --expect says. It also ends if
-// nothing arrives during the timeout after the last message was sent.
-func (c *call) stream(ctx context.Context, messages iter.Seq2[proto.Message, error]) error {
-	start := time.Now()
-	stream, err := dynamic.InvokeStream(ctx, c.conn, c.method.FullName(), c.options...)
-	if err != nil {
-		return c.failed(err, "", time.Since(start))
-	}
-	settings, err := c.app.Settings()
-	if err != nil {
-		return err
-	}
+// exchange sends the messages on a stream as they come, and calls print for each message that
+// arrives. It ends when the server closes the stream, or when as many messages have arrived as
+// expected, unless that is 0. It also ends if nothing arrives during the timeout after the last
+// message was sent.
+func exchange(
+	stream *dynamic.InvokedStream, messages iter.Seq2[proto.Message, error],
+	print func(proto.Message) error, expected int, timeout time.Duration,
+) error {
 	sent := make(chan error, 1)
-	// The goroutine ends when all messages are sent, the stream is closed or ctx ends.
+	// The goroutine ends when all messages are sent, the stream is closed or the context of messages
+	// ends.
 	go func() { sent <- send(stream, messages) }()
 	silence := time.NewTimer(time.Hour)
 	silence.Stop()
@@ -39,10 +34,10 @@ func (c *call) stream(ctx context.Context, messages iter.Seq2[proto.Message, err
 			if !open {
 				return streamEnd(stream.Err(), sending)
 			}
-			if err := c.print(message); err != nil {
+			if err := print(message); err != nil {
 				return errors.Join(err, stream.Close(nil))
 			}
-			if received++; received == c.expect {
+			if received++; received == expected {
 				return closeStream(stream, sending)
 			}
 		case sending = <-sent:
@@ -54,7 +49,7 @@ func (c *call) stream(ctx context.Context, messages iter.Seq2[proto.Message, err
 			return closeStream(stream, sending)
 		}
 		if done {
-			silence.Reset(settings.Timeout)
+			silence.Reset(timeout)
 		}
 	}
 }

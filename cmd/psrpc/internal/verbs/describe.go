@@ -72,14 +72,14 @@ func completeSymbols(a *app.App) cobra.CompletionFunc {
 func (d *describe) run(ctx context.Context, name string) error {
 	symbol, err := d.find(ctx, name)
 	if errors.Is(err, schema.ErrNotFound) {
-		server, problem := d.findServer(ctx, name)
+		server, problem := findServer(ctx, d.app, name)
 		switch {
 		case server == nil:
 			return err // err already says whether the servers cannot be reached
 		case problem != nil:
 			return fmt.Errorf("server %s refuses to answer: %w", name, problem)
 		default:
-			return d.printServer(server)
+			return printServer(d.app, server)
 		}
 	}
 	if err != nil {

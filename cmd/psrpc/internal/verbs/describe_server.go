@@ -13,8 +13,8 @@ import (
 
 // findServer returns the description that the server with the given ID gives of itself. It returns
 // nil if no server has that ID.
-func (d *describe) findServer(ctx context.Context, id string) (*fleet.Server, error) {
-	f, err := d.app.Fleet(ctx)
+func findServer(ctx context.Context, a *app.App, id string) (*fleet.Server, error) {
+	f, err := a.Fleet(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -58,7 +58,7 @@ type serviceDocument struct {
 }
 
 // printServer prints the description that a server gives of itself.
-func (d *describe) printServer(s *fleet.Server) error {
+func printServer(a *app.App, s *fleet.Server) error {
 	document := serverDocument{
 		Server: s.ID, State: s.State.String(), Started: s.Started, Software: s.Software, App: s.App, Version: s.AppVersion,
 		Labels: s.Labels, Health: s.Health.Status.String(), Checks: checkRows(s), Services: []serviceDocument{},
@@ -94,8 +94,8 @@ func (d *describe) printServer(s *fleet.Server) error {
 		document.Services = append(document.Services, v)
 		rows = append(rows, [2]string{"service", fmt.Sprintf("%s  %.8s  %s", service.Name, v.Digest, strings.Join(v.Methods, ", "))})
 	}
-	if d.app.Format() == app.FormatJSON {
-		return d.app.JSON(document)
+	if a.Format() == app.FormatJSON {
+		return a.JSON(document)
 	}
 	var text strings.Builder
 	for _, row := range rows {
@@ -103,5 +103,5 @@ func (d *describe) printServer(s *fleet.Server) error {
 			fmt.Fprintf(&text, "%-9s %s\n", row[0], app.OneLine(row[1]))
 		}
 	}
-	return d.app.Printf("%s", text.String())
+	return a.Printf("%s", text.String())
 }

@@ -2,8 +2,6 @@ package verbs
 
 import (
 	"context"
-	"slices"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -107,12 +105,4 @@ func Run(ctx context.Context, a *app.App, args []string) int {
 		a.Warnf("%v", closing)
 	}
 	return a.Report(ctx, err)
-}
-
-// choice returns an error if the value of a flag is not one of values.
-func choice(flag, value string, values ...string) error {
-	if slices.Contains(values, value) {
-		return nil
-	}
-	return app.Usagef("--%s %s: the values are %s", flag, value, strings.Join(values, ", "))
 }

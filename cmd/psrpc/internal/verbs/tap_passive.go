@@ -10,20 +10,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/cmd/psrpc/internal/app"
 	"github.com/dynpsrpc/dynpsrpc/dynamic/fleet"
 	"github.com/dynpsrpc/dynpsrpc/dynamic/fleet/tapfilter"
-	"github.com/dynpsrpc/dynpsrpc/errors"
 )
-
-// isPassive reports whether the source listens on a broker, instead of asking servers for copies of
-// their messages.
-func (s *tapSource) isPassive() bool { return s.passive || s.replica != "" }
-
-// where names the broker on which the source listens.
-func (s *tapSource) where() string {
-	if s.replica != "" {
-		return "the replica"
-	}
-	return busName(s.app)
-}
 
 // openPassive starts a tap on the broker. The returned function waits until the tap has ended,
 // which it does when ctx ends.
@@ -92,13 +79,4 @@ func (s *tapSource) passiveRequest(ctx context.Context, patterns []string) (requ
 	s.app.OnClose(replica.Close)
 	request.Replica = replica
 	return request, nil
-}
-
-// tapError adds the exit code and advice to the error with which a tap has ended.
-func tapError(err error) error {
-	if _, ok := errors.AsType[*fleet.ObserverEffectError](err); ok {
-		return app.Hint(app.Exit(app.ExitUsage, err),
-			"without --passive, the servers are asked; --replica listens on a replica of Redis; --yes does it all the same")
-	}
-	return app.RPC(err)
 }
