@@ -126,13 +126,27 @@ func (p *process) kill() {
 	p.running = nil
 }
 
-// signal sends a signal to the process. It fails the test if the process is not running.
-func (p *process) signal(signal os.Signal) {
+// pause stops the process until resume is called. It works only on Linux.
+func (p *process) pause() {
+	p.tb.Helper()
+	if err := stopProcess(p.requireRunning()); err != nil {
+		p.tb.Fatalf("%s was not paused: %v", p.program, err)
+	}
+}
+
+// resume continues the process after pause.
+func (p *process) resume() {
+	p.tb.Helper()
+	if err := continueProcess(p.requireRunning()); err != nil {
+		p.tb.Fatalf("%s was not resumed: %v", p.program, err)
+	}
+}
+
+// requireRunning returns the running process. It fails the test if the process is not running.
+func (p *process) requireRunning() *os.Process {
 	p.tb.Helper()
 	if p.running == nil {
-		p.tb.Fatalf("cannot send signal %[2]s to %[1]s: it is not running", p.program, signal)
+		p.tb.Fatalf("%s is not running", p.program)
 	}
-	if err := p.running.Process.Signal(signal); err != nil {
-		p.tb.Fatalf("cannot send signal %[2]s to %[1]s: %[3]v", p.program, signal, err)
-	}
+	return p.running.Process
 }

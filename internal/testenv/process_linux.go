@@ -1,21 +1,26 @@
 package testenv
 
-import "syscall"
+import (
+	"fmt"
+	"os"
+	"syscall"
+)
 
 // killWithParent returns process attributes that make the kernel kill the process when its parent,
 // the test binary, exits.
 func killWithParent() *syscall.SysProcAttr { return &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} }
 
-func (p *process) pause() {
-	p.tb.Helper()
-	p.signal(syscall.SIGSTOP)
-	var status syscall.WaitStatus // SIGSTOP does not take effect immediately, so wait
-	if _, err := syscall.Wait4(p.running.Process.Pid, &status, syscall.WUNTRACED, nil); err != nil || !status.Stopped() {
-		p.tb.Fatalf("%s was not paused: %v, wait status %#x", p.program, err, status)
+// stopProcess stops a child process and returns when it has stopped.
+func stopProcess(process *os.Process) error {
+	if err := process.Signal(syscall.SIGSTOP); err != nil {
+		return err
 	}
+	var status syscall.WaitStatus // SIGSTOP does not take effect immediately, so wait
+	if _, err := syscall.Wait4(process.Pid, &status, syscall.WUNTRACED, nil); err != nil || !status.Stopped() {
+		return fmt.Errorf("it has not stopped: error %v, wait status %#x", err, status)
+	}
+	return nil
 }
 
-func (p *process) resume() {
-	p.tb.Helper()
-	p.signal(syscall.SIGCONT)
-}
+// continueProcess continues a stopped process.
+func continueProcess(process *os.Process) error { return process.Signal(syscall.SIGCONT) }

@@ -2,17 +2,20 @@
 
 package testenv
 
-import "syscall"
+import (
+	"os"
+	"syscall"
+
+	"github.com/dynpsrpc/dynpsrpc/errors"
+)
+
+var errOnlyLinux = errors.New("processes can be paused on Linux only")
 
 // killWithParent returns nil, because only Linux can kill a process when its parent exits.
 func killWithParent() *syscall.SysProcAttr { return nil }
 
-func (p *process) pause() {
-	p.tb.Helper()
-	p.tb.Fatal("processes can be paused on Linux only")
-}
+// stopProcess returns an error.
+func stopProcess(*os.Process) error { return errOnlyLinux }
 
-func (p *process) resume() {
-	p.tb.Helper()
-	p.tb.Fatal("processes can be resumed on Linux only")
-}
+// continueProcess returns an error.
+func continueProcess(*os.Process) error { return errOnlyLinux }

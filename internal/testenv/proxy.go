@@ -4,7 +4,6 @@ import (
 	"context"
 	"net"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -20,10 +19,7 @@ type Proxy struct {
 	tb     testing.TB
 	target string
 	addr   string
-	delay  atomic.Int64 // nanoseconds by which data is delayed
-	// muted reports whether data from clients is discarded, and deafened whether data from the
-	// target is discarded.
-	muted, deafened atomic.Bool
+	faults proxyFaults
 	// goroutines tracks all goroutines started by the proxy.
 	goroutines sync.WaitGroup
 
@@ -103,15 +99,15 @@ var errStillOpen = errors.New("the port is still open")
 
 // Delay delays all data on all connections by d, in both directions. The default is zero. A change
 // applies only to data that the proxy receives after the call.
-func (p *Proxy) Delay(d time.Duration) { p.delay.Store(int64(d)) }
+func (p *Proxy) Delay(d time.Duration) { p.faults.delay.Store(int64(d)) }
 
 // Mute makes the proxy discard the data that clients send, on open and on new connections. If muted
 // is false, the proxy forwards such data again. Mute does not affect data from the target.
-func (p *Proxy) Mute(muted bool) { p.muted.Store(muted) }
+func (p *Proxy) Mute(muted bool) { p.faults.muted.Store(muted) }
 
 // Deafen makes the proxy discard the data that the target sends, on open and on new connections. If
 // deafened is false, the proxy forwards such data again. Deafen does not affect data from clients.
-func (p *Proxy) Deafen(deafened bool) { p.deafened.Store(deafened) }
+func (p *Proxy) Deafen(deafened bool) { p.faults.deafened.Store(deafened) }
 
 // Heal ends the effects of Refuse and BlackHoleAll: new connections work normally again.
 // Connections whose data is already being discarded do not recover.
@@ -158,7 +154,7 @@ func (p *Proxy) open(listener net.Listener, client *net.TCPConn) {
 	p.mu.Lock()
 	blackHoled := p.blackHoled
 	p.mu.Unlock()
-	c := &proxyConn{proxy: p, client: client, blackHoled: make(chan struct{})}
+	c := &proxyConn{faults: &p.faults, client: client, blackHoled: make(chan struct{})}
 	if blackHoled {
 		c.blackHole()
 	} else {
@@ -180,7 +176,10 @@ func (p *Proxy) open(listener net.Listener, client *net.TCPConn) {
 		c.blackHole()
 	}
 	p.conns[c] = struct{}{}
-	p.goroutines.Go(c.run) // the cleanup in NewProxy waits for this goroutine
+	p.goroutines.Go(func() { // the cleanup in NewProxy waits for this goroutine
+		defer p.remove(c)
+		c.run()
+	})
 }
 
 func (p *Proxy) remove(c *proxyConn) {

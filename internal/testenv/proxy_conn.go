@@ -4,6 +4,7 @@ import (
 	"io"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/dynpsrpc/dynpsrpc/errors"
@@ -16,9 +17,17 @@ const (
 	chunks    = 64
 )
 
+// proxyFaults contains the faults that affect all connections of a proxy.
+type proxyFaults struct {
+	delay atomic.Int64 // nanoseconds by which data is delayed
+	// muted reports whether data from clients is discarded, and deafened whether data from the
+	// target is discarded.
+	muted, deafened atomic.Bool
+}
+
 // proxyConn is a connection through the proxy.
 type proxyConn struct {
-	proxy  *Proxy
+	faults *proxyFaults
 	client *net.TCPConn
 	// server is the connection to the target. It is nil if the client connected while BlackHoleAll
 	// was in effect.
@@ -37,7 +46,6 @@ type chunk struct {
 
 // run forwards data until both ends are closed.
 func (c *proxyConn) run() {
-	defer c.proxy.remove(c)
 	defer c.eachSocket(func(end *net.TCPConn) { _ = end.Close() })
 	if c.server == nil {
 		_, _ = io.Copy(io.Discard, c.client)
@@ -65,7 +73,7 @@ func (c *proxyConn) read(source *net.TCPConn, queue chan<- chunk) {
 		buffer := make([]byte, chunkSize)
 		n, err := source.Read(buffer)
 		if n > 0 && !c.isDiscarded(source) {
-			sendAt := time.Now().Add(time.Duration(c.proxy.delay.Load()))
+			sendAt := time.Now().Add(time.Duration(c.faults.delay.Load()))
 			select {
 			case queue <- chunk{buffer[:n], sendAt}:
 			case <-c.blackHoled:
@@ -83,9 +91,9 @@ func (c *proxyConn) read(source *net.TCPConn, queue chan<- chunk) {
 // isDiscarded reports whether Mute or Deafen makes the proxy discard the data from source.
 func (c *proxyConn) isDiscarded(source *net.TCPConn) bool {
 	if source == c.client {
-		return c.proxy.muted.Load()
+		return c.faults.muted.Load()
 	}
-	return c.proxy.deafened.Load()
+	return c.faults.deafened.Load()
 }
 
 // write writes the chunks from queue to destination. It returns early if the connection is
