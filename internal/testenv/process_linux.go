@@ -16,8 +16,11 @@ func stopProcess(process *os.Process) error {
 		return err
 	}
 	var status syscall.WaitStatus // SIGSTOP does not take effect immediately, so wait
-	if _, err := syscall.Wait4(process.Pid, &status, syscall.WUNTRACED, nil); err != nil || !status.Stopped() {
-		return fmt.Errorf("it has not stopped: error %v, wait status %#x", err, status)
+	if _, err := syscall.Wait4(process.Pid, &status, syscall.WUNTRACED, nil); err != nil {
+		return err
+	}
+	if !status.Stopped() {
+		return fmt.Errorf("its wait status is %#x", status)
 	}
 	return nil
 }
