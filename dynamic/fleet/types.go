@@ -322,6 +322,6 @@ type (
 	}
 )
 
-// defaultTopics and maxTopics are the default number and the maximum number of topics that the answer
-// to a queryRequest contains for each method.
+// defaultTopics and maxTopics are the default number and the maximum number of topics that the
+// answer to a queryRequest contains for each method.
 const defaultTopics, maxTopics = 20, 1000

@@ -69,8 +69,8 @@ func (v *version) shutdown(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// unlist removes the closed version from its host and adds the version's request counts to the totals
-// of its plugin.
+// unlist removes the closed version from its host and adds the version's request counts to the
+// totals of its plugin.
 func (v *version) unlist() {
 	h := v.host
 	handled, failed := v.chooseCallCounter().Counts()

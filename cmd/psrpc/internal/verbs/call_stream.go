@@ -20,8 +20,8 @@ func exchange(
 	print func(proto.Message) error, expected int, timeout time.Duration,
 ) error {
 	sent := make(chan error, 1)
-	// The goroutine ends when all messages are sent, the stream is closed or the context of messages
-	// ends.
+	// The goroutine ends when all messages are sent, the stream is closed or the context of the
+	// messages ends.
 	go func() { sent <- send(stream, messages) }()
 	silence := time.NewTimer(time.Hour)
 	silence.Stop()
