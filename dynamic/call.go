@@ -41,7 +41,7 @@ func (p *clientPlan) call(
 	if route.handler != nil || o.interceptors != nil {
 		response, err = p.callIntercepted(ctx, route, request, opts)
 	} else {
-		response, err = p.callDirect(ctx, route, request, &o)
+		response, err = p.decodeResponse(p.callUnary(ctx, route, p.requests.Body(request), &o))
 	}
 	p.afterResponse(ctx, route.Topic, request, response, err)
 	return response, err

@@ -19,7 +19,7 @@ type serverResponse struct {
 func (p *clientPlan) decodeServerResponse(response *call.Response) serverResponse {
 	decoded := serverResponse{serverID: response.ServerID, err: response.Err}
 	if response.Err == nil {
-		decoded.message, decoded.err = p.decodeResponse(response.Raw)
+		decoded.message, decoded.err = p.decodeResponse(response.Raw, nil)
 	}
 	return decoded
 }

@@ -11,16 +11,6 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 )
 
-// callDirect sends a request to one server and returns the decoded response. It runs neither hooks
-// nor interceptors.
-func (p *clientPlan) callDirect(ctx context.Context, r *route, request proto.Message, o *requestOptions) (proto.Message, error) {
-	raw, err := p.callUnary(ctx, r, p.requests.Body(request), o)
-	if err != nil {
-		return nil, err
-	}
-	return p.decodeResponse(raw)
-}
-
 // callUnary sends a request to one server and returns the encoded response. At the end, it sets the
 // variables passed to [WithPeer] and [WithFacts] and emits an event about the claims.
 func (p *clientPlan) callUnary(ctx context.Context, r *route, request wire.Body, o *requestOptions) ([]byte, error) {
@@ -43,7 +33,12 @@ func (p *clientPlan) callUnary(ctx context.Context, r *route, request wire.Body,
 	return response, err
 }
 
-func (p *clientPlan) decodeResponse(raw []byte) (proto.Message, error) {
+// decodeResponse decodes the response of a call that has returned raw and err. If err is not nil, it
+// returns err.
+func (p *clientPlan) decodeResponse(raw []byte, err error) (proto.Message, error) {
+	if err != nil {
+		return nil, err
+	}
 	response, err := p.responses.Decode(raw)
 	if err != nil {
 		return nil, errors.NewErrorf(errors.MalformedResponse, "response of %s: %w", p.method.FullName(), err)

@@ -105,7 +105,7 @@ func (p *clientPlan) send(ctx context.Context, r *route, request proto.Message, 
 	if err != nil {
 		return nil, err
 	}
-	return p.callDirect(ctx, r, request, o)
+	return p.decodeResponse(p.callUnary(ctx, r, p.requests.Body(request), o))
 }
 
 // resolveIntercepted checks a request and options that have passed through all interceptors, and

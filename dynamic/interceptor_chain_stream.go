@@ -147,11 +147,6 @@ func (c *streamChain) send(index int, message proto.Message, opts []StreamOption
 	if err := s.SendType().CheckName(message); err != nil {
 		return wrongMessage("message", c.method, err)
 	}
-	return sendMessage(s, message, opts)
-}
-
-// sendMessage sends a message without interceptors.
-func sendMessage(s *stream.Stream, message proto.Message, opts []StreamOption) error {
 	return publicStreamError(s.Send(message, newSendOptions(opts)))
 }
 

@@ -118,7 +118,7 @@ func (t *typedStream[Send, Recv]) Send(message Send, opts ...StreamOption) error
 	if t.chain != nil {
 		return t.chain.send(0, message, opts)
 	}
-	return sendMessage(t.stream, message, opts)
+	return publicStreamError(t.stream.Send(message, newSendOptions(opts)))
 }
 
 // Close implements ClientStream and ServerStream.

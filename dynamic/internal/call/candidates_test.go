@@ -50,7 +50,7 @@ func TestPlan_Candidates_ClaimDuringSelection(t *testing.T) {
 	choose := func(claims []*selection.Claim) (string, error) {
 		late, err := (&wire.ClaimRequest{RequestID: requestID, ServerID: []byte("SRV_b"), Affinity: 1}).AppendFrame(nil)
 		assert.NoError(t, err)
-		c.onClaim(bus.Channel(wire.ClaimRequestChannel("Echoes", "CLI_a")), late)
+		c.onClaim(bus.Channel(wire.ClaimRequestChannel("Echoes", "CLI_a")))(late)
 		return claims[0].ServerID, nil
 	}
 	request := &Request{Timeout: time.Second, Selection: &Selection{Opts: selection.Opts{SelectionFunc: choose}}}

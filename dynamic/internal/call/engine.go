@@ -166,37 +166,44 @@ func (e *Engine) subscribeReplies(ctx context.Context, s *registry.Service) (*re
 	return replies, err
 }
 
-// onResponse implements replyHandler. It passes the response to the call that is waiting for it.
-func (e *Engine) onResponse(channel bus.Channel, frame []byte) {
-	response, _, err := transport.Decode(frame, wire.KindResponse, e.config.Decompression, wire.ParseUnawaitedResponse)
-	if err != nil {
-		e.drops.AddBad(channel, err)
-		return
-	}
-	found, useful := e.pending.dispatch(response.RequestID, func(call pendingCall) bool { return call.onResponse(response) })
-	if !found {
-		e.lateResponses.OnResponse(response.RequestID, response.ServerID, response.Subscribers)
-	}
-	if !useful {
-		e.drops.Add(transport.DropUnmatched, transport.DroppedFrame{Channel: channel.Name, Peer: response.ServerID})
+// onResponse implements replyHandler. The handler passes the response to the call that is waiting for
+// it.
+func (e *Engine) onResponse(channel bus.Channel) bus.Handler {
+	return func(frame []byte) {
+		response, _, err := transport.Decode(frame, wire.KindResponse, e.config.Decompression, wire.ParseUnawaitedResponse)
+		if err != nil {
+			e.drops.AddBad(channel, err)
+			return
+		}
+		found, useful := e.pending.dispatch(response.RequestID, func(call pendingCall) bool { return call.onResponse(response) })
+		if !found {
+			e.lateResponses.OnResponse(response.RequestID, response.ServerID, response.Subscribers)
+		}
+		if !useful {
+			e.drops.Add(transport.DropUnmatched, transport.DroppedFrame{Channel: channel.Name, Peer: response.ServerID})
+		}
 	}
 }
 
-// onClaim implements replyHandler. It passes the claim to the call that is waiting for it.
-func (e *Engine) onClaim(channel bus.Channel, frame []byte) {
-	claim, _, err := transport.Decode(frame, wire.KindClaimRequest, e.config.Decompression, wire.ParseClaimRequest)
-	if err != nil {
-		e.drops.AddBad(channel, err)
-		return
-	}
-	found, useful := e.pending.dispatch(claim.RequestID, func(call pendingCall) bool { return call.onClaim(claim) })
-	if !found {
-		e.lateResponses.OnResponse(claim.RequestID, claim.ServerID, claim.Subscribers)
-	}
-	if !useful {
-		e.drops.Add(transport.DropUnmatched, transport.DroppedFrame{Channel: channel.Name, Peer: claim.ServerID})
+// onClaim implements replyHandler. The handler passes the claim to the call that is waiting for it.
+func (e *Engine) onClaim(channel bus.Channel) bus.Handler {
+	return func(frame []byte) {
+		claim, _, err := transport.Decode(frame, wire.KindClaimRequest, e.config.Decompression, wire.ParseClaimRequest)
+		if err != nil {
+			e.drops.AddBad(channel, err)
+			return
+		}
+		found, useful := e.pending.dispatch(claim.RequestID, func(call pendingCall) bool { return call.onClaim(claim) })
+		if !found {
+			e.lateResponses.OnResponse(claim.RequestID, claim.ServerID, claim.Subscribers)
+		}
+		if !useful {
+			e.drops.Add(transport.DropUnmatched, transport.DroppedFrame{Channel: channel.Name, Peer: claim.ServerID})
+		}
 	}
 }
 
 // onStream implements replyHandler.
-func (e *Engine) onStream(channel bus.Channel, frame []byte) { e.streams.onFrame(channel, frame) }
+func (e *Engine) onStream(channel bus.Channel) bus.Handler {
+	return func(frame []byte) { e.streams.onFrame(channel, frame) }
+}

@@ -34,12 +34,12 @@ type replySubscriptions struct {
 	opening chan struct{}
 }
 
-// replyHandler receives the frames of replySubscriptions and the channels on which they have
-// arrived. Its methods never block.
+// replyHandler handles the frames of replySubscriptions. Its methods return the handlers for the
+// frames of a channel. These handlers never block.
 type replyHandler interface {
-	onClaim(channel bus.Channel, frame []byte)
-	onResponse(channel bus.Channel, frame []byte)
-	onStream(channel bus.Channel, frame []byte)
+	onClaim(channel bus.Channel) bus.Handler
+	onResponse(channel bus.Channel) bus.Handler
+	onStream(channel bus.Channel) bus.Handler
 }
 
 func newReplySubscriptions(c *core, handler replyHandler, s *registry.Service) *replySubscriptions {
@@ -78,7 +78,7 @@ func (s *replySubscriptions) subscribe(ctx context.Context, streams bool) error 
 		}
 	}
 	defer func() { <-s.opening }()
-	if err := s.claims.Subscribe(ctx, s.core.bus, claims, bus.Broadcast, deliverTo(claims, s.handler.onClaim)); err != nil {
+	if err := s.claims.Subscribe(ctx, s.core.bus, claims, bus.Broadcast, s.handler.onClaim(claims)); err != nil {
 		return err
 	}
 	if s.presence != nil {
@@ -86,16 +86,11 @@ func (s *replySubscriptions) subscribe(ctx context.Context, streams bool) error 
 			return err
 		}
 	}
-	err := s.responses.Subscribe(ctx, s.core.bus, responses, bus.Broadcast, deliverTo(responses, s.handler.onResponse))
+	err := s.responses.Subscribe(ctx, s.core.bus, responses, bus.Broadcast, s.handler.onResponse(responses))
 	if err != nil || !streams {
 		return err
 	}
-	return s.streams.Subscribe(ctx, s.core.bus, frames, bus.Broadcast, deliverTo(frames, s.handler.onStream))
-}
-
-// deliverTo returns a handler that passes the frames of a channel to callback.
-func deliverTo(channel bus.Channel, callback func(channel bus.Channel, frame []byte)) bus.Handler {
-	return func(frame []byte) { callback(channel, frame) }
+	return s.streams.Subscribe(ctx, s.core.bus, frames, bus.Broadcast, s.handler.onStream(frames))
 }
 
 // hasStreams reports whether any method of the service is a stream.

@@ -230,7 +230,13 @@ func (c *unaryCall) run(ctx context.Context, channel bus.Channel, frame []byte, 
 	if engine.Err() != nil {
 		return nil, c.withFacts(engine.closeError())
 	}
-	if err := c.publish(ctx, channel, frame); err != nil {
+	var err error
+	if c.candidates != nil || c.member != nil {
+		err = c.publishUnicast(ctx, channel, frame)
+	} else {
+		err = engine.bus.Publish(ctx, channel, frame, &requestReport{c.inbox, c.inbox.id})
+	}
+	if err != nil {
 		return nil, c.withFacts(transport.ClassifyError(err))
 	}
 	c.sent, c.published = true, time.Since(c.started)
@@ -250,13 +256,12 @@ func (c *unaryCall) run(ctx context.Context, channel bus.Channel, frame []byte, 
 	return c.wait(ctx)
 }
 
-// publish sends the request to c.candidates or to c.member. If there are none, publish sends it to
-// channel. If c.member serves a queue and the bus refuses the request to c.member, publish sends it
-// to channel instead.
-func (c *unaryCall) publish(ctx context.Context, channel bus.Channel, frame []byte) error {
+// publishUnicast sends the request to c.candidates or to c.member. If c.member serves a queue and the
+// bus refuses the request to c.member, publishUnicast sends it to channel instead.
+func (c *unaryCall) publishUnicast(ctx context.Context, channel bus.Channel, frame []byte) error {
 	engine := c.plan.engine
+	c.frame = frame
 	if c.candidates != nil {
-		c.frame = frame
 		for _, candidate := range c.candidates {
 			report := &candidateReport{c.inbox, c.inbox.id, c.route.unicast, candidate}
 			if err := engine.bus.Publish(ctx, bus.Channel(candidate.Channel), frame, report); err != nil {
@@ -265,26 +270,35 @@ func (c *unaryCall) publish(ctx context.Context, channel bus.Channel, frame []by
 		}
 		return nil
 	}
-	if c.member != nil {
-		c.frame = frame
-		report := &unicastReport{c.inbox, c.inbox.id}
-		err := engine.bus.Publish(ctx, bus.Channel(c.member.Channel), frame, report)
-		switch {
-		case err == nil:
-			return nil
-		case c.selection == nil:
-		case transport.IsPermissionDenied(err):
-			report.Delivered(bus.Unknown, err)
-			return nil
-		default:
-			return err
-		}
+	report := &unicastReport{c.inbox, c.inbox.id}
+	err := engine.bus.Publish(ctx, bus.Channel(c.member.Channel), frame, report)
+	switch {
+	case err == nil:
+		return nil
+	case c.selection == nil:
 		c.leaveMember()
-		// The bus may append to the frame. Because of Clip, this does not overwrite the bytes of
-		// c.frame that follow.
-		frame = slices.Clip(frame[:len(frame)-c.keySize])
+		return engine.bus.Publish(ctx, channel, c.frameWithoutKey(), &requestReport{c.inbox, c.inbox.id})
+	case transport.IsPermissionDenied(err):
+		report.Delivered(bus.Unknown, err)
+		return nil
+	default:
+		return err
 	}
-	return engine.bus.Publish(ctx, channel, frame, &requestReport{c.inbox, c.inbox.id})
+}
+
+// frameWithoutKey returns the frame of the request without the routing key. The bus may append to
+// the frame. Because of Clip, this does not overwrite the bytes of c.frame that follow.
+func (c *unaryCall) frameWithoutKey() []byte { return slices.Clip(c.frame[:len(c.frame)-c.keySize]) }
+
+// resend sends the request to the queue or to all servers, after it was sent to one or several
+// servers that have not accepted it.
+func (c *unaryCall) resend(ctx context.Context, frame []byte) error {
+	if err := c.plan.engine.bus.Publish(ctx, c.route.Requests, frame, &requestReport{c.inbox, c.inbox.id}); err != nil {
+		return c.withFacts(transport.ClassifyError(err))
+	}
+	c.published = time.Since(c.started)
+	c.inbox.extend(c.started, c.nextDeadline(c.published))
+	return nil
 }
 
 // sendElsewhere sends the request to the queue or to all servers, because c.member has not accepted
@@ -298,13 +312,7 @@ func (c *unaryCall) sendElsewhere(ctx context.Context, state *callState) error {
 	c.route.unicast.onUndelivered(c.member, state.publishErr)
 	c.leaveMember()
 	c.inbox.prepareResend(false)
-	frame := slices.Clip(c.frame[:len(c.frame)-c.keySize])
-	if err := c.publish(ctx, c.route.Requests, frame); err != nil {
-		return c.withFacts(transport.ClassifyError(err))
-	}
-	c.published = time.Since(c.started)
-	c.inbox.extend(c.started, c.nextDeadline(c.published))
-	return nil
+	return c.resend(ctx, c.frameWithoutKey())
 }
 
 // askAll sends the request to all servers, and starts a selection among them. It is called when
@@ -319,11 +327,9 @@ func (c *unaryCall) askAll(ctx context.Context) error {
 	c.inbox.prepareResend(true)
 	c.candidates, c.server, c.handling, c.acceptDirect, c.awaitsSign = nil, "", false, false, false
 	c.startSelection(c.selection.Opts, nil)
-	if err := c.publish(ctx, c.route.Requests, frame); err != nil {
-		return c.withFacts(transport.ClassifyError(err))
+	if err := c.resend(ctx, frame); err != nil {
+		return err
 	}
-	c.published = time.Since(c.started)
-	c.inbox.extend(c.started, c.timeout)
 	c.claims.Start(&c.plan.engine.timers)
 	return nil
 }
@@ -607,25 +613,18 @@ func (c *unaryCall) grant(ctx context.Context, server string) error {
 	if c.inbox.requireClaim {
 		c.inbox.discardUnselectedResponse(server)
 	}
-	if err := c.publishGrant(ctx, frame); err != nil {
+	if c.candidates == nil {
+		err = c.plan.engine.bus.Publish(ctx, c.route.grants, frame, &grantReport{c.inbox, c.inbox.id})
+	}
+	for _, candidate := range c.candidates {
+		if err == nil {
+			err = c.plan.engine.bus.Publish(ctx, bus.Channel(candidate.Channel), frame, &grantReport{c.inbox, c.inbox.id})
+		}
+	}
+	if err != nil {
 		return c.withFacts(transport.ClassifyError(err))
 	}
 	c.server, c.selecting, c.granted = server, false, time.Since(c.started)
-	return nil
-}
-
-// publishGrant publishes a grant to the servers that have received the request.
-func (c *unaryCall) publishGrant(ctx context.Context, frame []byte) error {
-	engine := c.plan.engine
-	if c.candidates == nil {
-		return engine.bus.Publish(ctx, c.route.grants, frame, &grantReport{c.inbox, c.inbox.id})
-	}
-	for _, candidate := range c.candidates {
-		err := engine.bus.Publish(ctx, bus.Channel(candidate.Channel), frame, &grantReport{c.inbox, c.inbox.id})
-		if err != nil {
-			return err
-		}
-	}
 	return nil
 }
 

@@ -20,7 +20,7 @@ func (c *call) obtainGrant(request wire.Body) (granted, decided bool) {
 	case c.mayDecline && !c.accepts(request):
 		c.decline()
 		return false, true
-	case c.sendsClaim() && !c.sendClaim(request):
+	case c.sendsClaim() && !c.offer(request).send(&c.context):
 		c.emitUnawaited(ClaimDeclined)
 		return false, true
 	case c.claim == nil:
@@ -35,7 +35,7 @@ func (c *call) obtainGrant(request wire.Body) (granted, decided bool) {
 // false if the affinity is negative or if the context of the call has ended, for example because
 // the client has canceled the request.
 func (c *call) accepts(request wire.Body) bool {
-	affinity := c.plan().callAffinity(&c.context, func() float32 { return c.affinity(request) })
+	affinity := c.plan().callAffinity(&c.context, c.affinity(request))
 	return !(affinity < 0) && c.context.Err() == nil
 }
 
@@ -65,31 +65,32 @@ func (c *call) emitUnawaited(outcome ClaimOutcome) {
 	}
 }
 
-// sendClaim sends a claim. It returns false if the claim declines the request or could not be sent.
-func (c *call) sendClaim(request wire.Body) bool {
-	offer := claimOffer{
+// offer returns the claim that this server sends for the request.
+func (c *call) offer(request wire.Body) *claimOffer {
+	return &claimOffer{
 		plan:          c.plan(),
 		topic:         c.endpoint.topic,
 		requestID:     c.requestID,
 		needsGrant:    c.claim != nil,
 		client:        c.client,
 		subscribers:   c.subscribers,
-		affinity:      func() float32 { return c.affinity(request) },
+		affinity:      c.affinity(request),
 		acceptDecline: c.acceptDecline,
 	}
-	return offer.send(&c.context)
 }
 
-// affinity returns the affinity of this server for the request. While a concurrency limit is
-// reached, the affinity is negative. The server then declines the request, so that the client
-// selects another server.
-func (c *call) affinity(request wire.Body) float32 {
-	switch {
-	case c.atLimit():
-		return -1
-	case c.plan().handler.Affinity == nil:
-		return 1
-	default:
-		return c.plan().handler.Affinity(&c.context, request)
+// affinity returns a function that returns the affinity of this server for the request. While a
+// concurrency limit is reached, the affinity is negative. The server then declines the request, so
+// that the client selects another server.
+func (c *call) affinity(request wire.Body) func() float32 {
+	return func() float32 {
+		switch {
+		case c.atLimit():
+			return -1
+		case c.plan().handler.Affinity == nil:
+			return 1
+		default:
+			return c.plan().handler.Affinity(&c.context, request)
+		}
 	}
 }

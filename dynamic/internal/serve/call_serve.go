@@ -3,7 +3,6 @@ package serve
 import (
 	"time"
 
-	"github.com/dynpsrpc/dynpsrpc/dynamic/internal/tap"
 	"github.com/dynpsrpc/dynpsrpc/errors"
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 )
@@ -88,32 +87,17 @@ func (c *call) refuse() (frame []byte) {
 	}
 }
 
-// run runs the handler and returns the frame of its response.
-func (c *call) run(request wire.Body) []byte {
+// run runs the handler, unless a concurrency limit has been reached. It returns the frame of the
+// response.
+func (c *call) run(request wire.Body) (frame []byte) {
 	c.confirmFresh()
 	c.warnIfSkewed()
 	if report := c.plan().engine.tap.Load(); report != nil {
-		return c.runTapped(report, request)
+		started := c.tapRequest(report, request)
+		// A deferred function literal does not move frame to the heap. If the handler has panicked,
+		// frame is still nil.
+		defer func() { c.tapResponse(report, frame, time.Since(started)) }()
 	}
-	return c.runLimited(request)
-}
-
-// runTapped is like runLimited, but passes the request and the response to report.
-func (c *call) runTapped(report func(tap.Traffic), request wire.Body) (frame []byte) {
-	t := c.traffic(tap.Request)
-	t.Metadata, t.Message, t.Encoded = c.metadata, request.Message, request.Raw
-	report(t)
-	started := time.Now()
-	defer func() {
-		// If the handler has panicked, frame is still nil.
-		c.tapResponse(report, frame, time.Since(started))
-	}()
-	return c.runLimited(request)
-}
-
-// runLimited runs the handler unless a concurrency limit has been reached. It returns the frame of
-// the response.
-func (c *call) runLimited(request wire.Body) []byte {
 	if !c.acquireLimits() {
 		return c.errorFrame(MarkUnprocessed(errors.NewErrorf(errors.ResourceExhausted,
 			"method %s: server %s has reached its limit of concurrent requests",

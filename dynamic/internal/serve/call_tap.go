@@ -16,6 +16,14 @@ func (c *call) traffic(kind tap.Kind) tap.Traffic {
 	}
 }
 
+// tapRequest passes the request to report, and returns the time at which the handler starts.
+func (c *call) tapRequest(report func(tap.Traffic), request wire.Body) (started time.Time) {
+	t := c.traffic(tap.Request)
+	t.Metadata, t.Message, t.Encoded = c.metadata, request.Message, request.Raw
+	report(t)
+	return time.Now()
+}
+
 // tapResponse passes a response to report. If frame is nil, the handler has panicked.
 func (c *call) tapResponse(report func(tap.Traffic), frame []byte, took time.Duration) {
 	t := c.traffic(tap.Error)

@@ -10,15 +10,6 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 )
 
-// subscribe subscribes to the channels of the method. Once subscribe has returned nil, the method
-// can be called. If the endpoint is suspended, subscribe does nothing.
-func (e *endpoint) subscribe(ctx context.Context) error {
-	if e.suspended {
-		return nil
-	}
-	return e.inbound.subscribe(ctx, e.plan.method.RequireClaim())
-}
-
 // subscribe creates the subscriptions that do not exist yet. If claims is true, clients select
 // servers by publishing grants. subscribe then subscribes to the grants first, so that none is
 // missed.

@@ -26,7 +26,10 @@ func (s *Service) openEndpoint(ctx context.Context, e *endpoint) error {
 		s.closeUntil(ctx, e.close)
 		return err
 	}
-	if err := e.subscribe(ctx); err != nil {
+	if e.suspended {
+		return nil
+	}
+	if err := e.inbound.subscribe(ctx, e.plan.method.RequireClaim()); err != nil {
 		s.removeEndpoint(e)
 		s.closeUntil(ctx, e.close)
 		if s.ctx.Err() != nil {
