@@ -2,10 +2,8 @@ package plugin
 
 import (
 	"context"
-	"log/slog"
 	"os"
 	"path/filepath"
-	"slices"
 	"time"
 
 	"github.com/dynpsrpc/dynpsrpc/errors"
@@ -37,7 +35,6 @@ func (h *Host) load(ctx context.Context, folder string) (name string, err error)
 	if err != nil {
 		return "", h.markUnreadable(folder, err)
 	}
-	h.markReadable(source.Folder)
 	p, err := h.acquirePlugin(ctx, source)
 	if err != nil {
 		return "", err
@@ -59,6 +56,7 @@ func (h *Host) load(ctx context.Context, folder string) (name string, err error)
 func (h *Host) acquirePlugin(ctx context.Context, source *Source) (*managedPlugin, error) {
 	for {
 		h.mu.Lock()
+		delete(h.unreadable, source.Folder)
 		p := h.plugins[source.Name]
 		if p == nil {
 			p = &managedPlugin{name: source.Name, lock: make(chan struct{}, 1)}
@@ -72,6 +70,10 @@ func (h *Host) acquirePlugin(ctx context.Context, source *Source) (*managedPlugi
 		}
 		h.mu.Lock()
 		stillListed := h.plugins[source.Name] == p
+		if stillListed && p.current == nil {
+			p.setSourceLocked(source)
+			p.setStateLocked(StateLoading, nil)
+		}
 		h.mu.Unlock()
 		if stillListed {
 			return p, nil
@@ -92,82 +94,6 @@ func (h *Host) alreadyServing(p *managedPlugin, source *Source) bool {
 	p.status.Folder = source.Folder
 	p.loadErr, p.status.Err = nil, p.current.healthErr
 	return true
-}
-
-// replace loads source as a new version of p and starts serving it. If replace cannot serve all
-// services of the new version, it returns an error and the previous version keeps serving.
-func (h *Host) replace(ctx context.Context, p *managedPlugin, source *Source) error {
-	if len(source.grpcServices) > 0 {
-		h.options.logger.Info("dynpsrpc: plugin "+source.Name+" has descriptors of gRPC services, which are left out",
-			slog.Any("services", source.grpcServices))
-	}
-	v := &version{host: h, plugin: p, source: source, closed: make(chan struct{})}
-	previous := h.addVersion(v)
-
-	// First reserve the service names from the manifest and the descriptors. A Go plugin need not
-	// list its services there. After its code has been loaded, the names of the services in the
-	// code are therefore reserved too.
-	err := v.reserve(ctx, v.namesToReserve())
-	if err == nil {
-		err = v.start(ctx)
-	}
-	if err == nil {
-		err = v.reserve(ctx, v.namesToReserve())
-	}
-	if err == nil {
-		err = v.swap(previous)
-	}
-	if err != nil {
-		return errors.Join(err, v.shutdown(ctx))
-	}
-	h.commit(previous, v)
-	return nil
-}
-
-// addVersion adds v to h.live. It returns the version of the plugin that is currently being served,
-// or nil if there is none. In the latter case, it also sets the state of the plugin to loading.
-func (h *Host) addVersion(v *version) (previous *version) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.live[v] = struct{}{}
-	if v.plugin.current == nil {
-		v.plugin.setSourceLocked(v.source)
-		v.plugin.setStateLocked(StateLoading, nil)
-	}
-	return v.plugin.current
-}
-
-// commit makes v the current version of its plugin and emits an event. If the code of v is already
-// unhealthy, commit emits a second event. If previous is not nil, commit shuts it down in the
-// background.
-func (h *Host) commit(previous, v *version) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	p := v.plugin
-	event := v.event(Loaded, nil)
-	if previous != nil {
-		event.Kind = Replaced
-		previous.draining = true
-		previous.reservedNames = slices.DeleteFunc(previous.reservedNames, func(name string) bool {
-			return slices.Contains(v.reservedNames, name)
-		})
-		h.drains.Go(func() { // Shutdown waits for this goroutine
-			if err := previous.shutdown(context.Background()); err != nil {
-				h.options.logger.Warn("dynpsrpc: replaced version " + previous.source.Version + " of plugin " + p.name +
-					" did not end cleanly: " + err.Error())
-			}
-		})
-	}
-	p.current, v.callCounter = v, v.chooseCallCounter()
-	p.setSourceLocked(v.source)
-	p.status.Services = v.serviceNames()
-	p.status.Generation++
-	p.loadErr = nil
-	p.updateStateLocked()
-	h.events.Put(event)
-	if v.healthErr != nil { // the code became unhealthy before v was served
-		h.events.Put(v.event(Degraded, v.healthErr))
-	}
 }
 
 // markFailed records why source could not be loaded and emits an event. It returns an error that

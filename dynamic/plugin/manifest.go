@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"io"
 	"maps"
+	"path/filepath"
 	"reflect"
 	"regexp"
 	"slices"
@@ -16,6 +17,7 @@ import (
 
 	"google.golang.org/protobuf/reflect/protoreflect"
 
+	"github.com/dynpsrpc/dynpsrpc/dynamic/plugin/internal/source"
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
@@ -112,6 +114,23 @@ func ParseManifest(data []byte) (Manifest, error) {
 		return Manifest{}, err
 	}
 	return m, nil
+}
+
+// parse sets s.Manifest and returns what the manifest selects. If the manifest has no name, s gets the
+// name of the folder.
+func (s *Source) parse(data []byte) (selection source.Selection, err error) {
+	if s.Manifest, err = ParseManifest(data); err != nil {
+		return selection, err
+	}
+	if s.Name == "" {
+		s.Name = filepath.Base(s.Folder)
+		if !namePattern.MatchString(s.Name) {
+			return selection, invalid("the name of the folder is not a valid plugin name: set the field name")
+		}
+	}
+	return source.Selection{
+		Code: s.Code, SHA256: s.SHA256, Descriptors: s.Descriptors, Services: s.Manifest.Services, WireNames: s.WireNames,
+	}, nil
 }
 
 // explainJSONError adds the line number, if it is known, to an error returned by encoding/json.

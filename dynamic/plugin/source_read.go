@@ -45,24 +45,8 @@ func openSource(ctx context.Context, folder string) (*Source, error) {
 	return s, nil
 }
 
-// reader returns a reader that sets s.Manifest. If the manifest has no name, s gets the name of the
-// folder.
-func (s *Source) reader() source.Reader {
-	return source.Reader{Manifest: ManifestName, Parse: func(data []byte) (selection source.Selection, err error) {
-		if s.Manifest, err = ParseManifest(data); err != nil {
-			return selection, err
-		}
-		if s.Name == "" {
-			s.Name = filepath.Base(s.Folder)
-			if !namePattern.MatchString(s.Name) {
-				return selection, invalid("the name of the folder is not a valid plugin name: set the field name")
-			}
-		}
-		return source.Selection{
-			Code: s.Code, SHA256: s.SHA256, Descriptors: s.Descriptors, Services: s.Manifest.Services, WireNames: s.WireNames,
-		}, nil
-	}}
-}
+// reader returns a reader that sets the fields of s that come from the manifest; see [Source.parse].
+func (s *Source) reader() source.Reader { return source.Reader{Manifest: ManifestName, Parse: s.parse} }
 
 // readName returns the name of the plugin in a folder, or an empty string if the manifest cannot be
 // read.

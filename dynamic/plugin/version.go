@@ -95,20 +95,6 @@ func closeWithGrace(ctx context.Context, registration *dynamic.Registration) err
 	return err
 }
 
-// namesToReserve returns the full names and wire names of the services that are listed in the
-// plugin's folder or provided by its code, once the code has been loaded. Each of these names may
-// be used by only one plugin at a time.
-func (v *version) namesToReserve() []string {
-	names := v.source.ServiceNames()
-	for _, s := range v.source.Services {
-		names = append(names, s.WireName())
-	}
-	for _, s := range v.services {
-		names = append(names, string(s.name), s.wireName)
-	}
-	return names
-}
-
 // serviceNames returns the sorted full names of the services that are listed in the plugin's folder
 // or provided by its code.
 func (v *version) serviceNames() []string {
@@ -125,4 +111,18 @@ func (v *version) chooseCallCounter() CallCounter {
 		return c
 	}
 	return &v.counter
+}
+
+// registerOptions returns the options for registering s. These are the options set by the plugin's
+// code and the wire name from the manifest. If the code does not count its own requests, they
+// include interceptors that count requests.
+func (v *version) registerOptions(s Service) []dynamic.ServiceOption {
+	options := slices.Clone(s.Options)
+	if wireName := v.source.WireNames[string(s.Descriptor.FullName())]; wireName != "" {
+		options = append(options, dynamic.WithWireName(wireName))
+	}
+	if _, counts := v.instance.(CallCounter); !counts {
+		options = append(options, v.counter.registerOptions()...)
+	}
+	return options
 }

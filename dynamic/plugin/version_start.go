@@ -16,6 +16,50 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
+// replace loads source as a new version of p and starts serving it. If replace cannot serve all
+// services of the new version, it returns an error and the previous version keeps serving.
+func (h *Host) replace(ctx context.Context, p *managedPlugin, source *Source) error {
+	if len(source.grpcServices) > 0 {
+		h.options.logger.Info("dynpsrpc: plugin "+source.Name+" has descriptors of gRPC services, which are left out",
+			slog.Any("services", source.grpcServices))
+	}
+	v := &version{host: h, plugin: p, source: source, closed: make(chan struct{})}
+	previous := h.addVersion(v)
+
+	err := v.start(ctx)
+	if err == nil {
+		err = v.swap(previous)
+	}
+	if err != nil {
+		return errors.Join(err, v.shutdown(ctx))
+	}
+	h.commit(previous, v)
+	return nil
+}
+
+// addVersion adds v to h.live. It returns the version of the plugin that is currently being served,
+// or nil if there is none.
+func (h *Host) addVersion(v *version) (previous *version) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.live[v] = struct{}{}
+	return v.plugin.current
+}
+
+// namesToReserve returns the full names and wire names of the services that are listed in the
+// plugin's folder or provided by its code, once the code has been loaded. Each of these names may
+// be used by only one plugin at a time.
+func (v *version) namesToReserve() []string {
+	names := v.source.ServiceNames()
+	for _, s := range v.source.Services {
+		names = append(names, s.WireName())
+	}
+	for _, s := range v.services {
+		names = append(names, string(s.name), s.wireName)
+	}
+	return names
+}
+
 // reserve reserves service names for v. They replace the names that v reserved earlier. If another
 // version has reserved one of them, reserve returns an error, unless that version is being drained.
 // In that case, reserve waits until the version is closed, at most for the drain timeout plus the
@@ -68,6 +112,9 @@ func (v *version) nameOwnerLocked(names []string) (name string, owner *version) 
 // start loads the plugin's code and checks the services that it provides. The services are not
 // served yet.
 func (v *version) start(ctx context.Context) error {
+	if err := v.reserve(ctx, v.namesToReserve()); err != nil {
+		return err
+	}
 	loader := v.host.options.loaders[v.source.Loader]
 	if loader == nil {
 		return errors.NewErrorf(errors.NotFound, "field loader: the host has no loader %q; it has %q",
@@ -93,7 +140,8 @@ func (v *version) start(ctx context.Context) error {
 	if v.services, err = v.dryRun(services); err != nil {
 		return errors.NewErrorf(errorCode(err), "cannot register the services: %w", err)
 	}
-	return nil
+	// A Go plugin need not list its services in the manifest, so their names are known only now.
+	return v.reserve(ctx, v.namesToReserve())
 }
 
 // checkServices compares the services that a plugin's code provides with the manifest and the
@@ -178,18 +226,4 @@ func (v *version) dryRun(services []Service) ([]*managedService, error) {
 		all = append(all, &managedService{Service: service, name: s.Name(), wireName: s.WireName()})
 	}
 	return all, errors.Join(problems...)
-}
-
-// registerOptions returns the options for registering s. These are the options set by the plugin's
-// code and the wire name from the manifest. If the code does not count its own requests, they
-// include interceptors that count requests.
-func (v *version) registerOptions(s Service) []dynamic.ServiceOption {
-	options := slices.Clone(s.Options)
-	if wireName := v.source.WireNames[string(s.Descriptor.FullName())]; wireName != "" {
-		options = append(options, dynamic.WithWireName(wireName))
-	}
-	if _, counts := v.instance.(CallCounter); !counts {
-		options = append(options, v.counter.registerOptions()...)
-	}
-	return options
 }

@@ -1,6 +1,7 @@
 package plugin
 
 import (
+	"context"
 	"slices"
 
 	"github.com/dynpsrpc/dynpsrpc/errors"
@@ -33,6 +34,39 @@ func (v *version) swap(previous *version) (err error) {
 		}
 	}
 	return nil
+}
+
+// commit makes v the current version of its plugin and emits an event. If the code of v is already
+// unhealthy, commit emits a second event. If previous is not nil, commit shuts it down in the
+// background.
+func (h *Host) commit(previous, v *version) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	p := v.plugin
+	event := v.event(Loaded, nil)
+	if previous != nil {
+		event.Kind = Replaced
+		previous.draining = true
+		previous.reservedNames = slices.DeleteFunc(previous.reservedNames, func(name string) bool {
+			return slices.Contains(v.reservedNames, name)
+		})
+		h.drains.Go(func() { // Shutdown waits for this goroutine
+			if err := previous.shutdown(context.Background()); err != nil {
+				h.options.logger.Warn("dynpsrpc: replaced version " + previous.source.Version + " of plugin " + p.name +
+					" did not end cleanly: " + err.Error())
+			}
+		})
+	}
+	p.current, v.callCounter = v, v.chooseCallCounter()
+	p.setSourceLocked(v.source)
+	p.status.Services = v.serviceNames()
+	p.status.Generation++
+	p.loadErr = nil
+	p.updateStateLocked()
+	h.events.Put(event)
+	if v.healthErr != nil { // the code became unhealthy before v was served
+		h.events.Put(v.event(Degraded, v.healthErr))
+	}
 }
 
 // serviceByWireName returns the service with the given wire name, or nil if there is none. The

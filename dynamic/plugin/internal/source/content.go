@@ -1,9 +1,7 @@
 package source
 
 import (
-	"crypto/sha256"
 	"encoding/hex"
-	"fmt"
 	"log/slog"
 	"maps"
 	"path"
@@ -129,13 +127,4 @@ func (c *Content) readCode(files *files, s Selection) (err error) {
 			"%s has the checksum %s, but the field sha256 is %s: update one of them", s.Code, c.Digest, s.SHA256)
 	}
 	return nil
-}
-
-// fingerprint combines the checksums of all files that were read, which are keyed by file name.
-func fingerprint(sums map[string][sha256.Size]byte) string {
-	all := sha256.New()
-	for _, name := range slices.Sorted(maps.Keys(sums)) {
-		_, _ = fmt.Fprintf(all, "%q %x\n", name, sums[name])
-	}
-	return hex.EncodeToString(all.Sum(nil))
 }

@@ -3,9 +3,13 @@ package source
 import (
 	"bytes"
 	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/dynpsrpc/dynpsrpc/errors"
@@ -101,6 +105,15 @@ func explain(name string, err error) error {
 			"make a relative link that stays in the folder: %w", name, err)
 	}
 	return errors.NewErrorf(Code(err), "%q: %w", name, err)
+}
+
+// fingerprint combines the checksums of all files that were read.
+func (f *files) fingerprint() string {
+	all := sha256.New()
+	for _, name := range slices.Sorted(maps.Keys(f.sums)) {
+		_, _ = fmt.Fprintf(all, "%q %x\n", name, f.sums[name])
+	}
+	return hex.EncodeToString(all.Sum(nil))
 }
 
 // Open implements fs.FS for the parser. The returned file is in memory.

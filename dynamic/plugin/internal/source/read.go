@@ -74,7 +74,7 @@ func (r Reader) readFS(folder fs.FS) (*Content, error) {
 	if err := content.readCode(files, selection); err != nil {
 		return nil, errors.NewErrorf(Code(err), "field code of %s: %w", r.Manifest, err)
 	}
-	content.Fingerprint = fingerprint(files.sums)
+	content.Fingerprint = files.fingerprint()
 	return content, nil
 }
 
