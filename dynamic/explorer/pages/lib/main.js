@@ -77,7 +77,8 @@ async function show(first) {
   const root = document.createElement('div');
   root.className = `page page-${name}`;
   main.replaceChildren(root);
-  render(loading(), root);
+  // A page that opens at once does not flicker, and is not delayed by the painting of this text.
+  const waiting = setTimeout(() => render(loading(), root), 150);
   try {
     ready ??= api.get('/api/session');
     if (!page) {
@@ -101,6 +102,7 @@ async function show(first) {
     render(error.status === 401 ? login() : html`${heading(page.title ?? 'Explorer')}
       ${failure(error, again, 'This page cannot be shown')}`, root);
   } finally {
+    clearTimeout(waiting);
     scrollTo(0, 0);
     if (!first && here === visit) main.focus({ preventScroll: true });
   }

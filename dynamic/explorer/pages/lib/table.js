@@ -168,7 +168,8 @@ class Table extends HTMLElement {
       const height = this.#rowHeight || likelyHeight;
       const first = Math.min(Math.floor(this.#top / height), total - 1);
       from = Math.max(0, first - margin);
-      to = Math.min(total, first + Math.ceil((view?.clientHeight || innerHeight) / height) + margin);
+      // The first time, only the rows in sight are drawn. The observer of the size then draws the others.
+      to = Math.min(total, first + Math.ceil((view?.clientHeight || innerHeight) / height) + (view ? margin : 0));
     }
     const filled = this.#rows.length > 0;
     const columns = this.#fitting();
