@@ -197,9 +197,10 @@ export default {
     }
 
     const stop = fleet.watch(draw);
-    if (!fleet.now) draw();
+    const waiting = fleet.now ? 0 : setTimeout(draw, 150);
     const timer = app.session.doctor ? setTimeout(examine, 500) : 0;
     return () => {
+      clearTimeout(waiting);
       clearTimeout(timer);
       stop();
     };

@@ -179,6 +179,6 @@ addEventListener('psrpc-login', () => {
   ready = null;
   show();
 });
-show(true);
 // Load the state of the fleet while the first page is loaded.
 store.fleet.watch(status);
+show(true);
