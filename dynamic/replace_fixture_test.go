@@ -5,6 +5,7 @@ import (
 	"maps"
 	"strconv"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -72,10 +73,11 @@ func newVersionsWorld(t testing.TB, b bus.Bus, opts ...dynamic.ServerOption) *ve
 	return w
 }
 
-// connTo returns a conn that knows the services of a registry.
+// connTo returns a conn that knows the services of a registry. Its calls wait long for a server, so that
+// they succeed on a busy machine too.
 func (w *versionsWorld) connTo(t testing.TB, reg *registry.Registry) *dynamic.Conn {
 	t.Helper()
-	conn, err := dynamic.NewConn(w.bus, reg)
+	conn, err := dynamic.NewConn(w.bus, reg, dynamic.WithSelectionTimeout(10*time.Second))
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, conn.Close()) })
 	return conn

@@ -206,7 +206,7 @@ func TestBus_TellsWhyItCannotReconnect(t *testing.T) {
 // timeout to confirm all of them.
 func TestBus_ReconnectsWithManyChannels(t *testing.T) {
 	t.Parallel()
-	const channels, timeout, pause = 200, 200 * time.Millisecond, 5 * time.Millisecond
+	const channels, timeout, pause = 200, 600 * time.Millisecond, 10 * time.Millisecond
 	slow := func(w *bufio.Writer, command []string) bool {
 		if command[0] != "subscribe" {
 			return false
