@@ -42,8 +42,8 @@ type CandidatesResult struct {
 	// Silent is the number of receivers that have not answered, or [bus.Unknown]. They are psrpc
 	// servers that have declined, or servers that hang.
 	Silent int
-	// Complete reports whether all servers that are known have answered, so that waiting longer
-	// would not have found more.
+	// Complete reports whether all known servers have answered. If so, a longer wait would have
+	// found no more.
 	Complete bool
 	// Took is the time from the publication of the request to the end of the wait.
 	Took time.Duration
@@ -56,8 +56,8 @@ type CandidatesResult struct {
 //
 // Candidates returns as soon as all servers have answered. On a bus that does not count receivers,
 // the first use of a method and topic also waits 0.2 s for psrpc servers. In any case, Candidates
-// waits no longer than [DefaultCandidatesWait], or the time set with [WithRequestTimeout]. If
-// nobody listens, the result has no receivers and no candidates. Interceptors and hooks do not run,
+// waits no longer than [DefaultCandidatesWait], or the time set with [WithRequestTimeout]. If no
+// server listens, the result has no receivers and no candidates. Interceptors and hooks do not run,
 // but the request has the metadata of ctx and opts. A psrpc server whose claim arrives after
 // Candidates has returned keeps the request until it expires, but does not run it.
 //

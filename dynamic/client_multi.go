@@ -33,11 +33,11 @@ type Response[Resp proto.Message] struct {
 //
 // The in-process bus and Redis count the servers that get a request. NATS, and a Redis Cluster
 // without sharded pub/sub, do not. There, the client knows the servers that have announced
-// themselves. psrpc servers do not announce themselves, so of these, the client knows only those
-// that answered the previous call. If no server has announced itself, there may always be further
+// themselves. psrpc servers do not announce themselves, so the client knows a psrpc server only if
+// it answered the previous call. If no server has announced itself, there may always be further
 // psrpc servers, so the call lasts until its timeout. On every bus, a call also lasts until its
-// timeout if it waits for a server that does not answer. Later calls do not wait for that server,
-// until it answers one of them.
+// timeout if a known server does not answer. Later calls no longer wait for that server, unless it
+// answers again.
 //
 // A caller that stops reading does not hold up other calls. Responses that have not been read
 // before the timeout may be dropped. CallMulti returns an error if the request could not be sent;
@@ -101,7 +101,7 @@ type multiCall struct {
 	plan *clientPlan
 	// topic holds the parts of the topic.
 	topic []string
-	// request is the request as the caller has passed it.
+	// request is the request that the caller has passed, before the interceptors.
 	request proto.Message
 	// chain passes requests and responses through the interceptors. It is nil if there are none.
 	chain *multiChain

@@ -46,8 +46,8 @@ var (
 	}
 )
 
-// check returns an error if ctx is nil, or if the kind of the method is not kind. In the latter
-// case, the error names the functions that fit the method.
+// check returns an error if ctx is nil, or if the method is not of this kind. The error about the
+// kind names the functions that fit the method.
 func (p *clientPlan) check(ctx context.Context, kind registry.Kind) error {
 	if ctx == nil {
 		return nilContextError(p.method.FullName())

@@ -52,10 +52,9 @@ func (p *clientPlan) newRoute(topic []string) (r *route, err error) {
 	return r, err
 }
 
-// route returns the route for a call. If the call's options contain a topic, it returns the route
-// for that topic. Otherwise, it returns the argument bound, which is the route for the client's
-// topic. If the client has no topic, bound is nil. In that case, the method route returns the
-// default route, or an error if the method requires a topic.
+// route returns the route for a call. A topic in the call's options takes precedence over bound,
+// the route for the client's topic. If there is neither, the result is the default route, or an
+// error if the method requires a topic.
 func (p *clientPlan) route(bound *route, o *requestOptions) (*route, error) {
 	switch {
 	case o.hasTopic:

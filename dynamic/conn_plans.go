@@ -118,7 +118,8 @@ func (c *Conn) lookUpMethod(name string) (*registry.Method, error) {
 }
 
 // grpcService returns the name of the gRPC service to which a method belongs, or an empty string if
-// there is none. The registry leaves out such services. method is the full name of the method.
+// it belongs to none. It helps to explain a failed lookup, because the registry leaves out gRPC
+// services. method is the full name of the method.
 func (c *Conn) grpcService(method string) string {
 	method = strings.TrimPrefix(method, "/")
 	for _, service := range c.registry.GRPCServices() {

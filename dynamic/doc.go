@@ -65,13 +65,14 @@
 //
 // # Options
 //
-// Each place that takes options has its own type: [ServerOption] for [NewServer], [ServiceOption]
-// for [Server.Register], [HandlerOption] for [Unary], [Raw] and [Stream], [ConnOption] for
-// [NewConn], [RequestOption] for calls, streams, subscriptions and updates, [StreamOption] for
-// Send, and [BindOption] for [Bind]. An [Option] configures both sides, and a [StreamSetting]
-// either side of a stream. An option of a service can be passed to NewServer, too, as the default
-// of all services. The option of the inner place takes precedence. If an option makes no sense
-// where it is passed, it does not compile, or Register or NewConn returns an error.
+// Each place that takes options has its own option type: [ServerOption] for [NewServer],
+// [ServiceOption] for [Server.Register], [HandlerOption] for [Unary], [Raw] and [Stream],
+// [ConnOption] for [NewConn], [RequestOption] for calls, streams, subscriptions and updates,
+// [StreamOption] for Send, and [BindOption] for [Bind]. An [Option] configures both sides, and a
+// [StreamSetting] either side of a stream. An option of a service can be passed to NewServer, too,
+// as the default of all services. If an option is set in several places, the most specific place
+// takes precedence. If an option makes no sense where it is passed, the program does not compile,
+// or Register or NewConn returns an error.
 //
 // # Ordering and delivery
 //

@@ -30,8 +30,8 @@ type Handler interface {
 // boundHandler is a handler whose types have been checked against its method. Types and conversions
 // are determined once, when the handler is registered. Handling a request then needs no reflection.
 type boundHandler struct {
-	// Handler is what the engine uses. Its functions take and return encoded messages if raw is set,
-	// and decoded ones otherwise.
+	// Handler is the handler for the engine. Its functions take and return encoded messages if raw
+	// is set, and decoded ones otherwise.
 	serve.Handler
 
 	// handle calls the user's function.
@@ -111,9 +111,8 @@ func (f affinityOption[Req]) bindOption(bound *boundHandler, method *registry.Me
 }
 
 // WithMaxConcurrent limits how many requests of the method are handled at the same time. By
-// default, or if requests is zero or negative, there is no limit. The option
-// [WithMaxConcurrentRequests] sets a limit for all methods of a server together, and explains what
-// happens when a limit is reached.
+// default, or if requests is zero or negative, there is no limit. For a limit for all methods of a
+// server together, and for what happens when a limit is reached, see [WithMaxConcurrentRequests].
 func WithMaxConcurrent(requests int) HandlerOption {
 	return concurrencyOption(max(requests, 0))
 }

@@ -27,9 +27,9 @@ type implementation struct {
 	service reflect.Type
 }
 
-// method returns the Go method with this name. The first parameter of its function is the pointer
-// in the field value. method returns false if there is no such method, or if it does not belong to
-// the interface in the field service.
+// method returns the Go method with this name. It returns false if there is no such method, or if
+// the method does not belong to the interface in the field service. The first parameter of the
+// method's function is the pointer in the field value.
 func (i *implementation) method(name string) (reflect.Method, bool) {
 	for _, t := range []reflect.Type{i.goType, i.service} {
 		if t == nil {

@@ -15,10 +15,9 @@ import (
 // goMethodHandler is a handler that HandlersOf has made from a Go method. Only
 // *implementationHandler implements it.
 //
-// The interface keeps programs small. *implementationHandler calls reflect.Type.MethodByName, which
-// makes the linker keep the exported methods of all types: a program becomes a fifth larger.
-// Because matchImplementation mentions only the interface, the linker can remove
-// *implementationHandler from programs without HandlersOf.
+// The interface lets the linker remove *implementationHandler from programs without HandlersOf.
+// That type calls reflect.Type.MethodByName, which makes the linker keep the exported methods of
+// all types, so a program becomes a fifth larger.
 type goMethodHandler interface {
 	Handler
 	// owner returns the type of the implementation.
@@ -78,9 +77,9 @@ func serviceProblem(service *registry.Service, method string, problem error) err
 	return errors.NewErrorf(errors.InvalidArgument, "service %s, method %s: %w", service.Name(), method, problem)
 }
 
-// methodOf returns the method of the service that has the name key. It returns nil if there is no
-// such method. It also returns nil if the method is a subscription and the Go method does not look
-// like a handler. In that case, the Go method has the name of the subscription only by chance.
+// methodOf returns the method of the service that has the name key, or nil if there is none. It
+// also returns nil for a subscription if the Go method does not look like a handler, because the
+// two then have the same name only by chance.
 func (h *implementationHandler) methodOf(service *registry.Service, key string) *registry.Method {
 	method := methodOfGoName(service, key)
 	if method != nil && method.Kind() == registry.KindSubscription && !h.looksLikeHandler() {

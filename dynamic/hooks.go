@@ -15,9 +15,9 @@ import (
 type RequestHook func(ctx context.Context, request proto.Message, info RPCInfo)
 
 // ResponseHook is called when a single call on a conn has ended, and for each response to a multi
-// call. If the request of a multi call could not be sent, it is called once with the error. It runs
-// after the interceptors, so response and err are what the caller receives. If err is not nil,
-// response is nil. The hook usually runs on the caller's goroutine. For responses to
+// call. If the request of a multi call could not be sent, the hook is called once with the error.
+// It runs after the interceptors, so response and err are what the caller receives. If err is not
+// nil, response is nil. The hook usually runs on the caller's goroutine. For responses to
 // [Client.CallMulti] and [InvokeMulti], it runs on a goroutine started by the conn. It must not
 // modify the request or the response.
 type ResponseHook func(ctx context.Context, request proto.Message, info RPCInfo, response proto.Message, err error)

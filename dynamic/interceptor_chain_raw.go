@@ -11,9 +11,9 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 )
 
-// rawCall holds the encoded messages of a call to a raw handler, while the interceptors see the
-// decoded messages. Because it is stored in the request's context, it is lost if an interceptor
-// replaces that context with an unrelated one.
+// rawCall holds the encoded messages of a call to a raw handler whose interceptors receive decoded
+// messages. It is stored in the request's context, so it is lost if an interceptor replaces that
+// context with an unrelated one.
 type rawCall struct {
 	request []byte
 	// response is the most recent response returned by the handler.

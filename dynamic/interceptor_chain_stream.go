@@ -216,9 +216,9 @@ func (c *streamChain) Finish(cause error) {
 // channel.
 func (c *streamChain) Receive(received stream.Received, decoded proto.Message) bool {
 	s := c.stream.Load()
-	// The method recv acknowledges the message if the handlers pass it on. Otherwise, this method
-	// does so below. The field pendingAck prevents a second acknowledgement, even if a handler
-	// passes on several messages.
+	// If the handlers pass the message on, recv acknowledges it. Otherwise, it is acknowledged
+	// below. pendingAck prevents a second acknowledgement, even if a handler passes on several
+	// messages.
 	c.pendingAck.Store(&received)
 	err := c.panics.guard(s.Context(), c.method, func() error { return c.recv(len(c.handlers)-1, decoded) })
 	if err != nil {

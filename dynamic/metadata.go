@@ -27,9 +27,9 @@ type RequestInfo struct {
 type outgoingMetadataKey struct{}
 
 // RequestInfoFromContext returns information about the request, stream or update to which ctx
-// belongs. ctx must be the context of a handler, an affinity function, a stream on a server or a
-// [DeliveryHandler], or must be derived from such a context. For any other ctx,
-// RequestInfoFromContext returns false.
+// belongs. ctx must be, or be derived from, the context of a handler, an affinity function, a
+// stream on a server or a [DeliveryHandler]. For any other ctx, RequestInfoFromContext returns
+// false.
 func RequestInfoFromContext(ctx context.Context) (RequestInfo, bool) {
 	if ctx == nil {
 		return RequestInfo{}, false

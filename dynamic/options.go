@@ -248,7 +248,7 @@ func WithStreamBuffer(capacity int) StreamSetting {
 // the throughput by a factor of 13 to 40.
 func WithStreamWindow(n int) StreamSetting { return streamSetting{window: max(n, 1)} }
 
-// optionGroup combines options of type O, which is one of the option interfaces, into one.
+// optionGroup combines several options into one. O is one of the option interfaces.
 type optionGroup[O any] []O
 
 func (g optionGroup[O]) applyServer(o *serverOptions) {

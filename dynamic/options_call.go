@@ -38,7 +38,8 @@ func withDefaults(defaults, opts []RequestOption) []RequestOption {
 	return slices.Concat(defaults, opts)
 }
 
-// requestOption is a RequestOption that makes sense for a single call only.
+// requestOption is a RequestOption that can only be passed to a call, stream, subscription or
+// update. NewConn returns an error for it; see misplaced.
 type requestOption func(*requestOptions)
 
 func (f requestOption) applyRequest(o *requestOptions) { f(o) }
@@ -49,8 +50,8 @@ func (f requestOption) applyConn(o *connOptions) {
 	o.err = errors.Join(o.err, r.misplaced())
 }
 
-// misplaced returns an error if options were set that NewConn does not accept. It is called with
-// the options that a requestOption has set.
+// misplaced returns an error if o contains an option that NewConn does not accept. It is used to
+// name a requestOption that was passed to NewConn.
 func (o *requestOptions) misplaced() error {
 	var name, hint string
 	switch {
@@ -122,8 +123,8 @@ func WithBufferSize(updates int) RequestOption {
 // if its reader is slow. The default is [DefaultBacklogBytes], or no limit if [WithBufferSize] is
 // used. If both options are used, both limits apply. If the argument is zero or negative, the
 // default applies. The total may exceed the limit by up to a quarter, because small updates in the
-// subscription's channel are not counted. It may also exceed the limit by the one update that is
-// about to be put into the channel.
+// subscription's channel are not counted. The update that is about to be put into the channel is
+// not counted either.
 func WithBufferBytes(bytes int) RequestOption {
 	return subscriptionSetting(func(o *requestOptions) { o.bufferBytes = max(bytes, 0) })
 }

@@ -5,7 +5,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/id"
 )
 
-// The prefixes of IDs, which tell what an ID identifies. psrpc has the same.
+// The prefix of an ID shows what the ID identifies. psrpc uses the same prefixes.
 const (
 	ServerIDPrefix  = id.ServerPrefix
 	ClientIDPrefix  = id.ClientPrefix

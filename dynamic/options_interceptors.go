@@ -26,21 +26,22 @@ func WithPanicHook(hook PanicHook) Option {
 // WithRequestEvents adds a handler for events that interceptors do not see. For example, the
 // interceptors of a server do not run for requests that it drops.
 //
-// On a server or service, the handler is called for each request that arrives, for each request
-// that has expired, and for the outcome of each claim. On a conn, it is called with the outcome of
-// the claims when a single call or the opening of a stream has ended. It is not called if there is
-// no outcome, for example because the caller has canceled the call. There are no claims for multi
-// calls, and for methods that are declared to have a single server. Other facts about calls are
-// available to interceptors. The option WithRequestEvents of package interceptors/metrics turns the
-// events into metrics.
+// On a server or service, the handler is called for each request that arrives or has expired, and
+// for the outcome of each claim. On a conn, it is called with the outcome of the claims when a
+// single call or the opening of a stream has ended. It is not called if there is no outcome, for
+// example because the caller has canceled the call. There are no claims for multi calls, and for
+// methods that are declared to have a single server. Other facts about calls are available to
+// interceptors. The option WithRequestEvents of package interceptors/metrics turns the events into
+// metrics.
 //
 // A nil handler is ignored. Without handlers, events cost nothing.
 func WithRequestEvents(handler RequestEventHandler) Option {
 	return WithInterceptors(Interceptors{ServerEvents: handler, ClientEvents: handler})
 }
 
-// interceptorsOption adds interceptors to a server, service, conn or call. The functions that
-// return it choose the interface with the places where the option makes sense.
+// interceptorsOption adds interceptors to a server, service, conn or call. It implements the option
+// interfaces of all of them. The result type of an exported function, such as ConnOption,
+// determines to what the option can be passed.
 type interceptorsOption struct {
 	list []Interceptors
 	// err joins the errors about interceptors that are nil.
@@ -73,7 +74,7 @@ func (i interceptorsOption) addClient(to *clientInterceptors) {
 }
 
 // each returns an option that adds interceptors of one kind. set stores an interceptor in the field
-// of its kind. option is the name of the function that calls each. Nil interceptors are errors.
+// of its kind. option is the name of the option for errors about nil interceptors.
 func each[I any](option string, interceptors []I, set func(to *Interceptors, interceptor I)) interceptorsOption {
 	o := interceptorsOption{list: make([]Interceptors, 0, len(interceptors))}
 	for i, interceptor := range interceptors {

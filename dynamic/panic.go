@@ -13,8 +13,7 @@ import (
 type panicReporter struct {
 	logger *slog.Logger
 	hooks  []PanicHook
-	// engine serves the service whose handler or interceptor may panic. It records the panics. It is
-	// nil on a conn.
+	// engine records the panics in the handlers and interceptors of a service. It is nil on a conn.
 	engine *serve.Service
 }
 

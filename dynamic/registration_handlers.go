@@ -64,9 +64,8 @@ func (r *Registration) bindHandlers(handlers Handlers, o *registerOptions) (map[
 }
 
 // bindHandler binds a handler to its method. handler is nil if the user has given no handler for
-// the method. For a subscription method, this is no error, and bindHandler returns nil. For other
-// methods, it is an error unless allowMissing is true. If that is true, the result is a handler
-// that returns errors.ErrUnimplemented.
+// the method. In that case, bindHandler returns nil for a subscription method. For other methods,
+// it returns an error, or, if allowMissing is true, a handler that returns errors.ErrUnimplemented.
 func bindHandler(method *registry.Method, handler Handler, allowMissing bool) (*boundHandler, error) {
 	switch {
 	case handler != nil:

@@ -61,8 +61,8 @@ type RequestEvent struct {
 	Kind RequestEventKind
 	// Info describes the method and the topic.
 	Info RPCInfo
-	// On a server, Peer is the ID of the client. On a conn, it is the ID of the server that was
-	// selected or has answered, or empty if there is none.
+	// Peer identifies the other side. On a server, it is the ID of the client. On a conn, it is the
+	// ID of the server that was selected or has answered, or empty if there is none.
 	Peer string
 	// Late is the time from the deadline, by the client's clock, to the arrival of the request, by
 	// this server's clock. It is set only for RequestExpired. It is 0 if the server cannot tell how

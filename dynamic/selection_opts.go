@@ -65,10 +65,10 @@ type SelectionOpts struct {
 	ShortCircuitTimeout time.Duration
 	// Candidates is the number of servers, chosen at random, that are asked for a claim. If it is
 	// zero, all servers are asked. Asking fewer servers saves time in large fleets. With two
-	// candidates, the load is still balanced well. Candidates is ignored if the method has no more
-	// servers than that, or if the client does not know all of them. For example, psrpc servers do
-	// not make themselves known. Candidates is also ignored for streams, for methods without affinity
-	// routing, and on the in-process bus. If no candidate makes an acceptable claim within
+	// candidates, the load is still balanced well. Candidates is ignored if the method has at most
+	// that many servers, or if the client does not know all servers. For example, psrpc servers do
+	// not make themselves known. Candidates is also ignored for streams, for methods without
+	// affinity routing, and on the in-process bus. If no candidate makes an acceptable claim within
 	// [DefaultShortCircuitTimeout], all servers are asked.
 	Candidates int
 	// SelectionFunc is called at the end of the selection with the acceptable claims in order of

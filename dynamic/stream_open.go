@@ -39,8 +39,8 @@ func openStream[Send, Recv proto.Message](
 	chain.attach(s)
 	// The engine tracks the goroutine that delivers messages, so that Conn.Close waits for it.
 	if err := p.engine.Go(s.Run); err != nil {
-		// The conn is closing. If it looks for its streams after Discard has released this one, it
-		// does not close it.
+		// The conn is closing. It no longer finds this stream once Discard has released it, so the
+		// stream must be closed here.
 		_ = s.Close(nil)
 		s.Discard(err)
 		return nil, err

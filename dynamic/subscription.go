@@ -48,9 +48,8 @@ type Subscription[Resp proto.Message] interface {
 	Stats() SubscriptionStats
 }
 
-// SubscriptionStats contains the counters of a subscription. If an update is counted in Received
-// but in no other field, it has been read, has been withheld by an interceptor, or is about to be
-// put into the channel.
+// SubscriptionStats contains the counters of a subscription. An update that is counted only in
+// Received has been read, was withheld by an interceptor, or is about to be put into the channel.
 type SubscriptionStats struct {
 	// Received is the number of updates that have arrived from the bus.
 	Received uint64
@@ -96,7 +95,8 @@ func subscribe[Resp proto.Message](
 		return nil, err
 	}
 	s := &subscription[Resp]{plan: p}
-	// The interceptors may call forward as soon as buildHandler calls them, so updates comes first.
+	// The field updates is set first, because the interceptors may call forward as soon as
+	// buildHandler calls them.
 	s.updates = update.New[Resp](s.config(route, o))
 	if err := s.buildHandler(route.Topic); err != nil {
 		return nil, err

@@ -16,14 +16,14 @@ func Unprocessed(err error) error { return serve.MarkUnprocessed(err) }
 
 // IsUnprocessed reports whether err is the error of a call that the server rejected before
 // processing the request. A server does so if it has reached a limit, for example on concurrent
-// requests, or if a handler or interceptor returns an error marked with [Unprocessed].
+// requests. It also does so if a handler or interceptor returns an error marked with [Unprocessed].
 //
 // Frames on the bus do not prove who sent them. Any peer that may publish on the response channels
 // of clients can forge the mark while a server runs the request; see docs/security.md.
 //
-// The mark applies to one call only. A handler may return the error of a call that it has made
-// itself. The mark is then not passed on to the handler's own caller, because the handler has
-// already done some work.
+// The mark applies to one call only. If a handler returns the error of a call that it has made
+// itself, the mark is not passed on to the handler's own caller, because the handler has already
+// done some work.
 func IsUnprocessed(err error) bool {
 	_, refused := errors.AsType[call.UnprocessedError](err)
 	return refused
