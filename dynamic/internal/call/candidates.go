@@ -74,9 +74,9 @@ type candidatesCall struct {
 	failure *wire.Response
 }
 
-// frame returns the encoded request and its channel. The request expires no earlier than that of a
-// call, even though Candidates waits less. Otherwise, servers with slightly wrong clocks would
-// answer calls, but not this request.
+// frame returns the encoded request and its channel. The request expires as late as the request of
+// a call, even if Candidates waits for less time. Otherwise, servers with slightly wrong clocks
+// would answer calls, but not this request.
 func (c *candidatesCall) frame(request *Request) (bus.Channel, []byte, error) {
 	engine, now := c.plan.engine, time.Now()
 	config := &engine.config
@@ -124,8 +124,8 @@ func (c *candidatesCall) run(ctx context.Context, channel bus.Channel, frame []b
 	return c.result(complete, request.Selection), nil
 }
 
-// wait waits until all servers have answered, and returns whether they have. If time is up, it
-// returns false. If the bus or a server reports an error, or if ctx ends, it returns the error.
+// wait waits until all servers have answered or the time limit has passed. It reports whether all
+// have answered. If the bus or a server reports an error, or if ctx ends, it returns the error.
 func (c *candidatesCall) wait(ctx context.Context, limit time.Duration) (complete bool, err error) {
 	engine := c.plan.engine
 	timer := engine.timers.Start(limit)
@@ -173,9 +173,8 @@ func (c *candidatesCall) isQueued() bool {
 	return c.plan.method.Queue() && c.plan.method.Kind() == registry.KindSingle
 }
 
-// free tells the servers that none of them is selected. complete reports whether all servers have
-// answered. Otherwise, free also sends a cancellation, for dynpsrpc servers that have not answered
-// yet.
+// free tells the servers that none of them is selected. If complete is false, free also sends a
+// cancellation, for dynpsrpc servers that have not answered yet.
 func (c *candidatesCall) free(complete bool) {
 	c.mu.Lock()
 	claims := c.claims

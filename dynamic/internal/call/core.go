@@ -18,7 +18,7 @@ type core struct {
 	traits transport.Traits
 	// wireID is Config.ClientID, converted to bytes.
 	wireID []byte
-	// epoch is the time from which the timers of calls and the directories of servers count. It is
+	// epoch is the zero point of the times in call timers and in server directories. It is
 	// immutable and has a monotonic clock reading.
 	epoch       time.Time
 	drops       transport.Drops
@@ -26,8 +26,8 @@ type core struct {
 	timers      timer.Pool
 }
 
-// disconnects returns how often the bus has lost its connection. Each time, announcements may have
-// been lost.
+// disconnects returns how often the bus has lost its connection. Announcements may have been lost
+// each time.
 func (c *core) disconnects() uint64 {
 	if monitored, ok := c.config.Bus.(bus.Monitored); ok {
 		return monitored.Stats().Disconnects

@@ -18,9 +18,10 @@ import (
 // block. The calling goroutine waits for a wake-up, which may be spurious, and then takes a
 // snapshot.
 //
-// Inboxes are reused for later calls; see [inboxPool]. A delivery report or a timeout of one call
-// may therefore arrive during a later call. The inbox recognizes it by its request ID or deadline,
-// and ignores it. Claims and responses only arrive while their call is pending.
+// Inboxes are reused for later calls; see [inboxPool]. A delivery report or timeout of an earlier
+// call may therefore arrive during a later one. The inbox recognizes such a report or timeout by
+// its request ID or deadline, and ignores it. Claims and responses arrive only while their call is
+// pending.
 type callInbox struct {
 	wakeup queue.Wakeup
 	timer  callTimer
@@ -31,13 +32,11 @@ type callInbox struct {
 	id    id.Call
 	state callState
 	// requireClaim makes the call discard successful responses from servers that have not claimed
-	// the request. Only the calling goroutine writes it. Once the call is pending, that goroutine
-	// must hold mu to write it.
+	// the request. Only the calling goroutine writes it, with mu held once the call is pending.
 	requireClaim bool
-	// unicast gets the number of receivers of a request that was sent to the queue or to all
-	// servers. It may then send a discovery request, if the engine does not know all of these
-	// receivers. unicast is nil if requests of this kind are never sent to single servers. Only the
-	// calling goroutine writes it, before the call is pending.
+	// unicast receives the number of receivers that the bus reports for a request to the queue or
+	// to all servers. It is nil if such requests are never sent to single servers. It is written
+	// before the call is pending.
 	unicast *unicastRoute
 }
 
@@ -51,8 +50,8 @@ type callState struct {
 	// failure is the response of a server that has returned an error, without the body of the
 	// response. It is nil if no response has arrived or if the response was successful.
 	failure *wire.Response
-	// publishErr is the error with which the bus reported that it has lost the request or the
-	// grant. Without such a report, it is nil.
+	// publishErr is the error of the bus if it has lost the request or the grant. Otherwise, it is
+	// nil.
 	publishErr error
 	// receivers is the number of receivers that the bus reported for the request. Zero means that
 	// the channel has no subscribers. It is bus.Unknown until the bus reports a number.
@@ -64,9 +63,8 @@ type callState struct {
 	fromClaimer bool
 	// timedOut reports whether the call's deadline has passed.
 	timedOut bool
-	// resent reports whether the request was sent again, to the queue or to all servers. This
-	// happens if the request was first sent to one or several servers, and none of them accepted
-	// it.
+	// resent reports whether the request was sent again, to the queue or to all servers, because
+	// none of the servers to which it was first sent accepted it.
 	resent bool
 }
 
@@ -176,9 +174,9 @@ func (in *callInbox) onDeadline(deadline int64) {
 	in.wakeup.Send()
 }
 
-// isUndelivered is called for a request that was sent only to one server. It reports whether that
-// server has certainly not run the request. This is the case if the server is gone or has declined
-// the request, or if the broker denies access to the server's channel.
+// isUndelivered reports whether the only server to which the request was sent has certainly not run
+// it. The server may be gone or may have declined the request, or the broker may deny access to its
+// channel.
 func (s *callState) isUndelivered() bool {
 	return s.receivers == 0 || transport.IsPermissionDenied(s.publishErr) ||
 		slices.ContainsFunc(s.claims, func(claim wire.ClaimRequest) bool { return claim.Declined })

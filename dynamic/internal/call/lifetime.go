@@ -10,8 +10,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// lifetime is the time until an engine or its bus is closed. It ends the goroutines and children of
-// the engine.
+// lifetime records whether an engine or its bus is closed, and tracks the goroutines and children
+// that end with the engine.
 type lifetime struct {
 	// ctx ends with the cause errors.ErrClientClosed when the engine is closed, and with the cause
 	// bus.ErrClosed when the bus is closed.

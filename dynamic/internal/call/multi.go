@@ -27,15 +27,16 @@ const maxResponseBytes = 256 << 20
 // queue and never block. The calling goroutine takes them out with the method Next. Except for
 // Interrupt, the methods must not be called concurrently.
 //
-// The call ends when all servers that the route's membership knows have answered (see package
-// selection), or as many as the field expected says. It also ends at its timeout, or when the
-// caller's context or the engine ends. It ends if the bus reports that the request is lost or has no
-// receivers. Finally, it ends if no further response has arrived for [Request.QuietTime].
+// The call ends in the following cases:
+//   - All servers that the route's membership knows, or the expected number, have answered.
+//   - No further response has arrived within [Request.QuietTime].
+//   - The call's timeout has passed, or the caller's context or the engine has ended.
+//   - The bus has reported that the request is lost or has no receivers.
 type Multi struct {
 	plan  *Plan
 	route *Route
 	id    id.Call
-	// expected is the number of responses after which the call ends. It is zero if there is no such
+	// expected is the number of responses after which the call ends, or zero if there is no such
 	// number.
 	expected int
 	wakeup   queue.Wakeup
@@ -66,11 +67,9 @@ type Multi struct {
 	// receivers is the number of receivers that the bus reported for the request. It is bus.Unknown
 	// until the bus reports a number.
 	receivers int
-	// publishErr is the error with which the bus reported that it has lost the request. Without
-	// such a report, it is nil.
+	// publishErr is the error of the bus if it has lost the request. Otherwise, it is nil.
 	publishErr error
-	// interrupted reports whether Interrupt has been called since Next has last returned because of
-	// it.
+	// interrupted reports whether Interrupt has been called and has not made Next return yet.
 	interrupted bool
 }
 
@@ -164,11 +163,11 @@ func (c *Multi) Interrupt() {
 	c.wakeup.Send()
 }
 
-// Ended reports whether Next returns no more responses.
+// Ended reports whether the call has ended. Next then returns no more responses.
 func (c *Multi) Ended() bool { return c.done }
 
 // Next waits for the next response and returns it. It returns false if there are no more responses,
-// or if Interrupt has been called; see Ended. If the call as a whole has failed, the last response
+// or if Interrupt has been called; see Ended. If the whole call has failed, the last response
 // contains the error and no server ID.
 func (c *Multi) Next(ctx context.Context) (response Response, ok bool) {
 	quiet := c.startQuietTime()
@@ -200,8 +199,8 @@ func (c *Multi) Next(ctx context.Context) (response Response, ok bool) {
 }
 
 // startQuietTime starts the wait for a further response. It returns a channel that receives a value
-// when the call ends because none has arrived. The channel is nil if the call has no quiet time, or
-// has not received a response yet.
+// if none arrives in time. The channel is nil if the call has no quiet time or has not received a
+// response yet.
 func (c *Multi) startQuietTime() <-chan time.Time {
 	if c.quietTime == nil {
 		return nil
@@ -250,9 +249,8 @@ type Response struct {
 }
 
 // pop removes and returns the oldest buffered response. If there is none, pop sets c.done if the
-// call has ended because all servers, or the expected number of servers, have answered. If the call
-// has failed, pop returns a last response that contains the error, and also sets c.done. If there
-// is nothing to return, interrupted reports whether Interrupt has been called.
+// call is complete. It also does so if the call has failed, and then returns the error as the last
+// response. If there is nothing to return, interrupted reports whether Interrupt has been called.
 func (c *Multi) pop() (response Response, ok, interrupted bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

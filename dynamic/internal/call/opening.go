@@ -24,8 +24,8 @@ type StreamRequest struct {
 	// Buffer is the capacity of the reader's channel, and Window the size of the send window, both
 	// in messages. Buffer must be positive.
 	Buffer, Window int
-	// OnEnding is called with how each attempt to open the stream has ended, unless the attempt
-	// failed before the request could be sent. It may be nil.
+	// OnEnding is called at the end of each attempt to open the stream, unless the attempt failed
+	// before the request could be sent. It may be nil.
 	OnEnding func(ending *Ending)
 }
 
@@ -136,8 +136,8 @@ func (c *unaryCall) abortOpening(ctx context.Context, s *stream.Stream, err erro
 	_ = s.Close(err) // The error of Close is ignored, because the caller returns err.
 }
 
-// opening is the part of the request that opens a stream which the stream keeps. It implements
-// stream.Opener: it puts the acknowledgement or the close frame of the server into the inbox.
+// opening is the part of an opening request that its stream keeps. It implements stream.Opener: it
+// puts the acknowledgement or the close frame of the server into the inbox.
 type opening struct {
 	// inbox is not returned to the pool. Otherwise, an acknowledgement that arrives late could be
 	// mistaken for the response to a later call.

@@ -85,9 +85,9 @@ func (p *Plan) Discover(r *Route) {
 	}
 }
 
-// discover sends a discovery request for the request channel of the route, if the engine must know
-// its servers and does not know them yet. It must be called before the call asks the membership
-// whether all servers have answered.
+// discover sends a discovery request if the engine must know the servers of the route and does not
+// know them yet. It must be called before the call asks the membership whether all servers have
+// answered.
 func (p *Plan) discover(r *Route) {
 	if p.presence != nil {
 		p.presence.ask(r.Requests.Name, r.membership)

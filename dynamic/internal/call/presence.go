@@ -21,8 +21,8 @@ import (
 // other buses, it sends one when it first uses a queue method, and when a [selection.Directory]
 // requires it.
 //
-// psrpc servers do not announce themselves, so the engine only knows the psrpc servers that have
-// answered calls. If the broker denies access to the discovery channels, the same holds for all servers.
+// psrpc servers do not announce themselves, so the engine knows them only after they have answered
+// calls. If the broker denies access to the discovery channels, this applies to all servers.
 type presence struct {
 	core *core
 	// service is the wire name of the service.
@@ -124,9 +124,9 @@ func (p *presence) updateDirectory(directory *selection.Directory, presence *wir
 	}
 }
 
-// ask sends a discovery request for the request channel named requests, whose servers membership
-// records. It sends nothing if discovery is turned off, if the servers are already known, or if
-// responses to an earlier discovery request may still arrive.
+// ask sends a discovery request for the request channel named requests. membership records the
+// servers of that channel. ask sends nothing if discovery is turned off, if the servers are already
+// known, or if responses to an earlier discovery request may still arrive.
 func (p *presence) ask(requests string, membership *selection.Membership) {
 	if p.denied.Load() || !membership.StartDiscovery(p.core.disconnects()) {
 		return
@@ -139,13 +139,12 @@ func (p *presence) ask(requests string, membership *selection.Membership) {
 	}
 }
 
-// askAgain sends another discovery request, without blocking. If answered is empty, the first
-// request may have been lost, or a server that the engine does not know has sent a message.
+// askAgain sends another discovery request, without blocking. It implements asker.
+// [selection.Membership.AskAgain] explains when it is called, and what answered contains.
 //
-// Otherwise, answered holds the addresses of the servers that have responded. One of them has
-// reported that there are more servers, but these have most likely been killed. The first server in
-// answered checks this and tells all clients, so that none waits for them; see
-// [wire.Discover.Answered].
+// If answered is not empty, some servers have not responded, most likely because they were killed.
+// The first server in answered checks this and tells all clients, so that they do not wait for the
+// missing servers; see [wire.Discover.Answered].
 func (p *presence) askAgain(requests string, answered []string) {
 	if p.denied.Load() || len(answered) > wire.MaxAnswered {
 		return

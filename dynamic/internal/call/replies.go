@@ -12,9 +12,9 @@ import (
 )
 
 // replySubscriptions holds an engine's subscriptions to the claims, responses and stream frames of
-// one service. They are created at the first use of the service and kept until the engine is
-// closed, because subscribing for each call would cost a round trip. All methods share them,
-// because the channel names contain only the service and the client.
+// one service. They are kept until the engine is closed, because subscribing for each call would
+// cost a round trip. All methods share them, because the channel names contain only the service and
+// the client.
 type replySubscriptions struct {
 	core      *core
 	handler   replyHandler
@@ -61,8 +61,8 @@ func newReplySubscriptions(c *core, handler replyHandler, s *registry.Service) *
 
 // subscribe subscribes to the channels that are not subscribed yet, and returns when the bus has
 // confirmed the subscriptions. It subscribes to the stream channel only if the argument streams is
-// true. After an error, subscribe may be called again. If all channels are subscribed already,
-// subscribe succeeds even if ctx has ended, so that the call itself reports how it ended.
+// true. After an error, subscribe may be called again. If no subscription is missing, subscribe
+// succeeds even if ctx has ended, so that the call itself reports the end of ctx.
 func (s *replySubscriptions) subscribe(ctx context.Context, streams bool) error {
 	clientID := s.core.config.ClientID
 	claims := bus.Channel(wire.ClaimRequestChannel(s.wireName, clientID))

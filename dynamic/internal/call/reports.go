@@ -23,8 +23,8 @@ func (r *requestReport) Delivered(receivers int, err error) {
 	}
 }
 
-// record stores what the bus has reported. It wakes the calling goroutine only if the report can
-// end the call or the selection, because each wake-up takes time. record returns the inbox's field
+// record stores the report of the bus. It wakes the calling goroutine only if the report can end
+// the call or the selection, because each wake-up takes time. record returns the inbox's field
 // unicast, or nil if the call has ended.
 func (r *requestReport) record(receivers int, err error) *unicastRoute {
 	in := r.inbox

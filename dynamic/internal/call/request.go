@@ -56,7 +56,7 @@ type Outcome uint8
 
 const (
 	// NoOutcome means that the request was not sent, that its method requires no claims, or that
-	// the call has ended for a reason that has nothing to do with claims.
+	// the call has ended for another reason, such as a cancellation.
 	NoOutcome Outcome = iota
 	// Granted means that a server was selected.
 	Granted
@@ -70,8 +70,9 @@ const (
 
 // Ending says how a call has ended.
 type Ending struct {
-	// Facts are the facts about the call. Their ServerID is the server that has answered, or else
-	// the server that was selected. Their Reason is empty unless the engine itself made the error.
+	// Facts are the facts about the call. ServerID is the server that has answered. If none has
+	// answered, it is the server that was selected. Reason is empty unless the engine itself made
+	// the error.
 	Facts errors.CallFacts
 	// Outcome is the result of the claims. Server is the server that was selected or has answered,
 	// or empty if there is none. Wait is the time from the publication of the request to the

@@ -17,14 +17,14 @@ import (
 // unaryCall is the state machine of a call that one server answers. It is also used to open
 // streams. Only the calling goroutine uses it; bus callbacks write to the field inbox instead.
 //
-// A request for a method with affinity routing usually reaches all servers, as does a request to
-// open a stream. Only one server may run it, so each server claims the request and waits for a
-// grant. The client selects one claim and publishes a grant with the ID of that server.
+// A request for a method with affinity routing, or to open a stream, usually reaches all servers,
+// but only one may run it. Each server therefore claims the request and waits for a grant. The
+// client selects one claim and publishes a grant with the ID of that server.
 //
-// No claim is needed if a method is declared to have a single server. The same applies to opening a
-// stream with MULTI routing, which goes to all servers. A request for a queue method reaches only
-// one server, so a dynpsrpc server responds without a claim if AnnounceAfter is set in the request.
-// A psrpc server does not know AnnounceAfter and claims the request, which the client then grants.
+// No claim is needed if a method is declared to have a single server, or if a stream with MULTI
+// routing is opened on all servers. A request for a queue method reaches only one server. If
+// AnnounceAfter is set in it, a dynpsrpc server responds without a claim. A psrpc server does not
+// know AnnounceAfter and claims the request, which the client then grants.
 type unaryCall struct {
 	plan  *Plan
 	route *Route
@@ -53,12 +53,10 @@ type unaryCall struct {
 	// claimed another request; see [selection.Opts.AcceptFirstAvailable].
 	acceptsAny bool
 	// awaitsSign reports whether the call fails at the time signDeadline if no server has confirmed
-	// the request. In that case, the request is most likely lost, but possibly only its
-	// confirmation is. Usually, a claim or a response confirms the request. If the handler takes
-	// longer than AnnounceAfter, the server confirms it by a claim in which Handling is set.
-	//
-	// awaitsSign is used only for calls that accept a response without a claim. For other calls,
-	// the selection has a timeout of its own; see the field selecting.
+	// the request by a response or a claim. The request is then most likely lost. If the handler
+	// takes longer than AnnounceAfter, the server sends a claim in which Handling is set.
+	// awaitsSign is used only for calls that accept a response without a claim; see the field
+	// selecting for all others.
 	awaitsSign bool
 	// signDeadline is the time, measured from started, until which the call waits for a server to
 	// confirm that it received the request.
@@ -466,11 +464,10 @@ func (c *unaryCall) step(ctx context.Context) (response []byte, isFinal bool, er
 	return nil, false, nil
 }
 
-// nextDeadline returns the time at which the timer must expire. All times are measured from
-// c.started. If the call waits for a confirmation from a server, the timer expires shortly before
-// the end of the selection timeout, which begins at from. The caller then gets ErrNoResponse before
-// the selection timeout ends. If the timeout of the call comes first, nextDeadline returns that
-// instead and clears awaitsSign. In both cases, it stores the result in signDeadline.
+// nextDeadline returns the time at which the timer must expire, measured from c.started. If
+// awaitsSign is set, this is shortly before the end of the selection timeout that begins at from,
+// so that the caller gets ErrNoResponse within that timeout. If the timeout of the call comes
+// first, nextDeadline returns it and clears awaitsSign.
 func (c *unaryCall) nextDeadline(from time.Duration) time.Duration {
 	if !c.awaitsSign {
 		return c.timeout
@@ -484,9 +481,9 @@ func (c *unaryCall) nextDeadline(from time.Duration) time.Duration {
 	return c.signDeadline
 }
 
-// maxTimerDelay is the maximum delay with which the timer of a call expires while this process runs
-// normally. A longer delay shows that the process has not been able to run for some time, for
-// example because its machine was paused.
+// maxTimerDelay is the longest delay with which a timer expires while this process runs normally. A
+// longer delay shows that the process could not run for some time, for example because its machine
+// was paused.
 const maxTimerDelay = 20 * time.Millisecond
 
 // onTimeout is called when the timer of the inbox has expired. It fails the call or sets the timer
@@ -494,8 +491,8 @@ const maxTimerDelay = 20 * time.Millisecond
 func (c *unaryCall) onTimeout() (response []byte, isFinal bool, err error) {
 	now := time.Since(c.started)
 	switch {
-	// The timer has expired too late, so this process was not able to run for some time. A
-	// confirmation may have arrived but not have been read, so the wait starts again.
+	// The timer has expired too late, so this process could not run for some time. A confirmation
+	// may have arrived without having been read, so the wait starts again.
 	case c.awaitsSign && c.server == "" && now-c.signDeadline > maxTimerDelay && now < c.timeout:
 		c.inbox.extend(c.started, c.nextDeadline(now))
 		return nil, false, nil
@@ -689,8 +686,8 @@ func (c *unaryCall) ending(err error) Ending {
 	return end
 }
 
-// unclaimed returns the outcome of a call that failed for a reason before a server was selected or
-// had answered.
+// unclaimed returns the outcome of a call that failed before any server was selected or had
+// answered. reason says why it failed.
 func unclaimed(reason errors.Reason) Outcome {
 	switch reason {
 	case errors.ReasonAllDeclined, errors.ReasonBelowMinimum:
