@@ -56,9 +56,9 @@ func unmarshalMap(value map[string]any, message proto.Message, options protojson
 }
 
 // wrongEntry returns the path of keys to the first entry of a map that cannot be stored in a
-// message, and the reason. An example is "address: port: invalid value for int32 field port". The
-// error of protojson itself would name a line of JSON that the user has never seen. If every single
-// entry can be stored, wrongEntry returns "". The error then has another cause, such as a missing
+// message, and the reason, as in "address: port: invalid value for int32 field port". The error of
+// protojson itself would name a line of JSON that the user has never seen. If every single entry
+// can be stored, wrongEntry returns "", because the error has another cause, such as a missing
 // required field.
 func wrongEntry(value map[string]any, descriptor protoreflect.MessageDescriptor, options protojson.UnmarshalOptions) string {
 	options.AllowPartial = true
@@ -421,9 +421,9 @@ func encodesItself(value any) bool {
 	}
 }
 
-// containsMessage reports whether v is a protobuf message or contains one in an exported field, an
-// element or a map value, at a depth of at most maxMapDepth. It ignores unexported fields, because
-// encoding/json does not encode them.
+// containsMessage reports whether v is a protobuf message or contains one at a depth of at most
+// maxMapDepth. It searches elements, map values and exported fields. encoding/json does not encode
+// unexported fields.
 func containsMessage(v reflect.Value, depth int) bool {
 	if depth > maxMapDepth || !v.IsValid() || !v.CanInterface() {
 		return false

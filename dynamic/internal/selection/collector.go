@@ -27,8 +27,8 @@ type Collector struct {
 	responders Responders
 	// watching reports whether Watch has been called.
 	watching bool
-	// changes is what membership.Changes returned at the last call to Add. If the value differs
-	// now, servers have joined or left since then. The field is used only if watching is true.
+	// changes is the result of membership.Changes at the last call to Add. A different result now
+	// means that servers have joined or left since then. changes is used only if watching is true.
 	changes uint64
 	// declined holds the IDs of the servers that have declined the request.
 	declined []string
@@ -94,9 +94,9 @@ func (c *Collector) Timeout() <-chan time.Time {
 	return c.timer.C
 }
 
-// HasNew reports whether Add must be called: since the last call to Add, claims have arrived, the
-// number of receivers has changed, or servers have joined or left. Before the first claim arrives,
-// HasNew returns false. For a nil Collector, all claims are new.
+// HasNew reports whether Add must be called, because claims have arrived, the number of receivers
+// has changed, or servers have joined or left since the last call to Add. Before the first claim
+// arrives, HasNew returns false. For a nil Collector, all claims are new.
 func (c *Collector) HasNew(claims []wire.ClaimRequest, receivers int) bool {
 	if c == nil {
 		return len(claims) > 0
@@ -131,8 +131,7 @@ func (c *Collector) Add(claims []wire.ClaimRequest, receivers int) (serverID str
 	complete = c.membership != nil && c.membership.LikelyComplete(receivers, &c.responders)
 	if complete && c.membership.mayMissPsrpc(receivers) {
 		// All servers that have announced themselves have answered. psrpc servers do not announce
-		// themselves, so the selection waits for them for as long as it has taken so far. Then the
-		// timer ends the selection.
+		// themselves, so the selection waits for them for as long again as it has taken so far.
 		if !c.graced {
 			c.graced = true
 			c.Limit(time.Since(c.started))

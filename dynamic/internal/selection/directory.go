@@ -14,13 +14,12 @@ const (
 	// recountInterval is how often a request is sent to the queue although all receivers of the
 	// queue are members. This lets the bus count the receivers again.
 	recountInterval = time.Second
-	// askDelay is the delay before the first discovery request if the queue has receivers that are
-	// not members, or a member is suspected. Each further delay is twice as long as the one before.
+	// askDelay is the delay before the first discovery request about receivers that are not
+	// members, or about a suspected member. Each further delay is twice as long as the one before.
 	askDelay = 50 * time.Millisecond
-	// maxAsks is the maximum number of discovery requests that are sent one after another while a
-	// receiver is not a member or a member is suspected. The count starts again when the number of
-	// receivers changes, a member leaves or a further member is suspected. All delays together are
-	// 51 s.
+	// maxAsks is the maximum number of such discovery requests in a row. The count starts again
+	// when the number of receivers changes, a member leaves or a further member is suspected. All
+	// delays together are 51 s.
 	maxAsks = 10
 )
 
@@ -28,10 +27,10 @@ const (
 // channel, on which no other server receives requests. A client that knows all receivers of a queue
 // sends each request to one member, so that the servers do not compete for it.
 //
-// psrpc servers and older dynpsrpc servers receive from the queue without being members. They would
-// get no requests if all went to members. A Directory therefore chooses a member only while the bus
-// counts no receivers other than members. Once a second, a request still goes to the queue, so that
-// the bus counts again.
+// psrpc servers and older dynpsrpc servers receive from the queue without being members. If all
+// requests went to members, these servers would get none. A Directory therefore chooses a member
+// only while the bus counts no receivers other than members. Once a second, a request still goes to
+// the queue, so that the bus counts its receivers again.
 //
 // All times, such as the parameter now, are measured from a moment that the caller chooses. All
 // methods are safe for concurrent use. The zero value has no members.
@@ -81,8 +80,8 @@ type Member struct {
 	// [willingMembers]. It is zero if the server is not willing. It is written only with
 	// Directory.mu held.
 	willingUntil atomic.Int64
-	// suspected reports whether the server failed to answer a request in time, and has neither
-	// announced itself nor claimed a request since. Directory.mu guards this field.
+	// suspected reports whether the server failed to answer a request in time. It is cleared when
+	// the server announces itself or claims a request. Directory.mu guards this field.
 	suspected bool
 	// calls is the number of this client's calls that are waiting for the server.
 	calls atomic.Int64
@@ -92,8 +91,8 @@ type Member struct {
 func (m *Member) Done() { m.calls.Add(-1) }
 
 // Choose returns the member to which a request is to be sent, or nil if the request must be sent to
-// the queue. Of two members chosen at random, Choose returns the one that has fewer calls waiting
-// for it. The caller must call [Member.Done] when the call has ended.
+// the queue. Choose picks two members at random and returns the one with fewer calls waiting for
+// it. The caller must call [Member.Done] when the call has ended.
 func (d *Directory) Choose(now time.Duration) *Member {
 	choices := d.choices.Load()
 	if choices == nil || d.isCountDue(now) {
@@ -102,8 +101,8 @@ func (d *Directory) Choose(now time.Duration) *Member {
 	return lessLoaded(*choices)
 }
 
-// lessLoaded returns one of two members chosen at random, namely the one that has fewer calls
-// waiting for it. It counts one more call for that member.
+// lessLoaded chooses two members at random and returns the one with fewer calls waiting for it. It
+// counts one more call for that member.
 func lessLoaded(members []*Member) *Member {
 	first, second := twoOf(len(members))
 	chosen := members[first]
@@ -210,9 +209,10 @@ func (d *Directory) accountsForAllLocked() bool {
 	return int(d.receivers.Load()) <= len(d.connections)
 }
 
-// isSettledLocked reports whether no discovery request is needed until something changes. None is
-// needed if all receivers are members and no member is suspected, or if maxAsks of them have been
-// sent. A suspected member has already been asked on its own, but its response may have been lost.
+// isSettledLocked reports whether no discovery request is needed until something changes. This is
+// the case if maxAsks requests have been sent, or if all receivers are members and no member is
+// suspected. A suspected member has already been asked on its own, but its response may have been
+// lost.
 func (d *Directory) isSettledLocked() bool {
 	return d.asks >= maxAsks || d.accountsForAllLocked() && len(d.available) == len(d.members)
 }
@@ -302,7 +302,7 @@ func (d *Directory) Suspect(m *Member) (ask bool) {
 	return true
 }
 
-// withdrawLocked makes Choose and ChooseWilling no longer return a member.
+// withdrawLocked makes Choose and ChooseWilling stop returning a member.
 func (d *Directory) withdrawLocked(m *Member) {
 	d.available = slices.DeleteFunc(slices.Clone(d.available), func(other *Member) bool { return other == m })
 	d.notWillingLocked(m)

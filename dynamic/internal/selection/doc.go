@@ -24,8 +24,8 @@
 // NATS only reports whether a request had no receivers at all. Servers therefore announce
 // themselves (see [Membership.OnPresence]), and respond to the discovery request that a client
 // sends when it first uses a request channel. When no more responses arrive, the client knows these
-// servers. A call is then complete when all of them have answered, and also all psrpc servers that
-// answered the previous call, because these do not announce themselves.
+// servers. A call is then complete when all of them have answered. psrpc servers do not announce
+// themselves, so those that answered the previous call must have answered, too.
 //
 // If no server announces itself, a selection is complete when every server that answered the
 // previous call has answered. A multi call is then never known to be complete.

@@ -6,8 +6,8 @@ import (
 )
 
 // MaxClaims is the maximum number of claims that one call keeps. A Membership with that many
-// members ignores late answers of further servers. This limits the memory that a flood of forged
-// server IDs can use.
+// members ignores late answers from further servers. The limit protects the memory from a flood of
+// forged server IDs.
 const MaxClaims = 1024
 
 // maxMembers is the maximum number of servers that a Membership remembers after a call. If more
@@ -18,12 +18,13 @@ const maxMembers = 32_768
 // documentation explains when a call is complete. The zero value contains no servers. All methods
 // are safe for concurrent use.
 type Membership struct {
-	// AskAgain is called when another discovery request must be sent, in one of three cases. If a
-	// server has reported that the channel has more servers than have responded, answered holds the
-	// addresses of those that have responded. The first address is that of the reporting server. In
-	// the other two cases, answered is empty: a call is waiting although no server has responded,
-	// or a server that has not announced itself answers calls. AskAgain may be nil. It must be set
-	// before first use and must not block. The lock of the Membership is not held.
+	// AskAgain is called when another discovery request must be sent. The lock of the Membership is
+	// not held. AskAgain may be nil. It must be set before first use and must not block.
+	//
+	// If a server has reported more servers than have responded, answered holds the addresses of
+	// those that have responded, beginning with the reporting server. Otherwise, answered is empty:
+	// either no server has responded although a call is waiting, or a server that has not announced
+	// itself answers calls.
 	AskAgain func(answered []string)
 
 	mu sync.Mutex
@@ -33,9 +34,9 @@ type Membership struct {
 	// receivers is the number of receivers passed to the last call to Update. It is bus.Unknown if
 	// the bus did not report a number.
 	receivers int
-	// hasSilent reports whether some receivers had not answered the call for which Update was last
-	// called. They may be processes that hang, or connections that the broker does not know to be
-	// dead. IsComplete does not make the next call wait for them again.
+	// hasSilent reports whether some receivers did not answer the call for which Update was last
+	// called. They may be hanging processes or dead connections. IsComplete does not make the next
+	// call wait for them again.
 	hasSilent bool
 	present   presences
 	// Directory holds the servers that have a unicast channel. It has a lock of its own.
@@ -51,8 +52,8 @@ type Membership struct {
 // quietTime.
 //
 // If receivers is positive, the weights of the responders must add up to it; see the package
-// documentation. Receivers that did not answer the previous call before its timeout need not answer
-// this one, until the number of receivers changes or a server answers late.
+// documentation. Receivers that did not answer the previous call in time need not answer this one.
+// This exception ends when the number of receivers changes or a server answers late.
 func (m *Membership) IsComplete(receivers int, responders *Responders) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -81,8 +82,8 @@ func (m *Membership) hiddenServersLocked() int {
 // because the call is then complete; see the package documentation. Otherwise, one of two rules
 // applies:
 //
-//   - If the bus does not count receivers and servers have announced themselves, all of these
-//     servers must have answered, and so must all other servers that answered the previous call.
+//   - If the bus does not count receivers and servers have announced themselves, these servers and
+//     all others that answered the previous call must have answered.
 //   - In all other cases, the call must resemble the previous one: the number of receivers is the
 //     same, and every server that answered the previous call has answered this one with the same
 //     [Weight]. A different weight or number of receivers would mean that servers have joined or

@@ -14,7 +14,7 @@ import (
 const quietTime = 200 * time.Millisecond
 
 // maxUnanswered is how many times a discovery request is repeated if no server responds. The wait
-// for a response is twice as long each time, and more than 3 minutes in the end.
+// for a response doubles each time, to more than 3 minutes in the end.
 const maxUnanswered = 10
 
 // maxPresent is the maximum number of servers of a channel that a client remembers from their
@@ -51,11 +51,10 @@ type presences struct {
 	// unconfirmed is set when announcements may have been lost. It holds the servers that have not
 	// announced themselves again since then. They are forgotten when the discovery ends.
 	unconfirmed map[string]struct{}
-	// answered holds the servers that have responded to the current discovery request. The keys are
-	// server IDs, and the values are addresses. A response says how many servers the channel has, if
-	// the responding server knows. expected is the largest of these numbers, and informant is the
-	// address of the server that has sent it. unsure reports whether any response contained no
-	// number.
+	// answered maps the IDs of the servers that have responded to the current discovery request to
+	// their addresses. A response may contain the number of servers of the channel: expected is the
+	// largest of these numbers, informant is the address of the server that sent it, and unsure
+	// reports whether any response contained no number.
 	answered  map[string]string
 	expected  int
 	informant string
@@ -140,10 +139,10 @@ func (p *presences) stopTimerLocked() {
 }
 
 // OnAnswer records the response of a server to a discovery request. address is the address of the
-// server, or empty if it has no unicast channel. members is the number of servers of the channel
-// that the server has reported, or zero if it does not know the number. If every response contains
-// the number, the discovery ends when as many servers have responded as the largest of these
-// numbers.
+// server, or empty if it has no unicast channel. members is the number of servers that the channel
+// has according to this server, or zero if the server does not know the number. If every response
+// contains a number, the discovery ends once the largest of these numbers of servers have
+// responded.
 func (m *Membership) OnAnswer(server, address string, members uint32) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -181,12 +180,12 @@ func (m *Membership) onPresenceLocked(server string, state wire.PresenceState) {
 	switch {
 	case state == wire.PresenceServing:
 		if isNew := !ok && len(p.servers) < maxPresent; isNew || previous.drained > 0 {
-			// A server that has answered the previous call served the channel before it announced
-			// itself, so the current calls wait for it, too.
+			// If the server has answered the previous call, it served the channel before this
+			// announcement, so current calls wait for it, too.
 			p.joinLocked(server, isNew && m.members.Has(server))
 		}
-		// Servers announce themselves again after their bus has reconnected. If such a server has
-		// already responded to the discovery request, the wait does not become longer.
+		// The wait becomes longer only for a server that is not known yet. Servers also announce
+		// themselves again after their bus has reconnected.
 		if isKnown := ok && !isUnconfirmed && previous.drained == 0; p.discovery == asked && !isKnown {
 			m.waitForMoreLocked()
 		}
@@ -265,9 +264,9 @@ func (m *Membership) waitForFirstLocked() {
 }
 
 // onNoResponseLocked is called when no server has responded to the discovery request, which may
-// have been lost. If a call is waiting, onNoResponseLocked returns true, and the request must be
-// sent again. Otherwise, the next call to StartDiscovery returns true. If maxUnanswered repetitions
-// get no response, all servers are probably psrpc servers, and no further requests are sent.
+// have been lost. ask reports whether the request must be sent again now, because a call is
+// waiting. Otherwise, the next call to StartDiscovery returns true. After maxUnanswered repetitions
+// without a response, all servers are probably psrpc servers, and no further requests are sent.
 func (m *Membership) onNoResponseLocked() (ask bool) {
 	p := &m.present
 	if p.unanswered == maxUnanswered {
@@ -355,8 +354,8 @@ func (m *Membership) Unwatch(w queue.Wakeup) {
 	delete(m.present.watchers, w)
 }
 
-// presentAnsweredLocked reports whether a call has been answered by all servers that have announced
-// themselves and by all others that answered the previous call. It returns false if no server has
+// presentAnsweredLocked reports whether all servers that have announced themselves, and all others
+// that answered the previous call, have answered a call. It returns false if no server has
 // announced itself, or if further announcements are expected in response to the discovery request.
 func (m *Membership) presentAnsweredLocked(responders *Responders) bool {
 	p := &m.present

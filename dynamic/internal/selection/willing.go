@@ -71,8 +71,8 @@ func (m *Member) isWilling(now time.Duration) bool { return int64(now) < m.willi
 // OnClaims records which members have claimed a request that was sent to all servers at the time
 // asked. ChooseWilling then chooses among these. complete reports whether all servers are known to
 // be members. If ask is true, a server that is not a member has made a claim, and the caller must
-// send a discovery request to all servers. The reason is that a server may have been removed while
-// it had no connection to the broker.
+// send a discovery request to all servers. That server may have been removed while it had no
+// connection to the broker.
 func (d *Directory) OnClaims(claims []wire.ClaimRequest, complete bool, asked, now time.Duration) (ask bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -133,10 +133,10 @@ func (d *Directory) OnAccepted() {
 	}
 }
 
-// OnDeclined records that a willing member has declined a request. Each request that is declined
-// costs a round trip more than if it had been sent to all servers at once. If two requests in a row
-// are declined, all requests are therefore sent to all servers for a second. If the next request
-// after that is declined too, this time is doubled, and so on, up to maxDeclinePause.
+// OnDeclined records that a willing member has declined a request. A declined request costs an
+// extra round trip. After two declined requests in a row, all requests are therefore sent to all
+// servers for a second. If the next request after that is declined too, this time is doubled, and
+// so on, up to maxDeclinePause.
 func (d *Directory) OnDeclined(m *Member, now time.Duration) {
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -36,9 +36,9 @@ type call struct {
 	memory memoryState
 	// acceptDirect reports whether the client accepts a response without a claim.
 	acceptDirect bool
-	// mayDecline reports whether the server may decline the request although it needs no claim.
-	// This is the case if the client has sent the request to this server only, without knowing
-	// whether the server is willing to handle it.
+	// mayDecline reports whether the server may decline the request although it needs no claim. In
+	// that case, the client has sent the request to this server only, without knowing whether the
+	// server is willing to handle it.
 	mayDecline bool
 	// started reports whether RecordStart has been called on the recorder.
 	started bool

@@ -58,7 +58,8 @@ func (c *call) decline() {
 }
 
 // emitUnawaited emits an event about a request that the server handles or declines without waiting
-// to be selected. If the server does wait, or if the method requires no claim, it does nothing.
+// to be selected. emitUnawaited does nothing if the server waits, or if the method requires no
+// claim.
 func (c *call) emitUnawaited(outcome ClaimOutcome) {
 	if c.claim == nil && c.plan().method.RequireClaim() && c.endpoint.hasEvents() {
 		c.endpoint.emit(Event{Kind: ClaimDecided, Peer: c.client.id, Outcome: outcome})

@@ -46,10 +46,9 @@ func (c *call) errorFrame(cause error) []byte {
 	return frame
 }
 
-// mapKilled returns the error to send if a handler has returned err. If the handler has returned
-// context.Canceled because the server canceled its context, for example in Kill, the error has code
-// unavailable. This tells the client that another server may succeed. In all other cases, mapKilled
-// returns err.
+// mapKilled returns the error to send if a handler has returned err. This is err itself, unless it
+// is context.Canceled because the server canceled the handler's context, for example in Kill. The
+// error then has code unavailable, which tells the client that another server may succeed.
 func (c *call) mapKilled(err error) error {
 	_, coded := errors.AsType[errors.Error](err)
 	if coded || c.plan().service.ctx.Err() == nil || !errors.Is(err, context.Canceled) {
@@ -86,8 +85,8 @@ func (c *call) recordStart() {
 }
 
 // recordEnd records the end of the call. frame is the response, and at is the time of the end. The
-// caller must check that there is a recorder. recordEnd then removes it, so that nothing is
-// recorded twice if a shorter response replaces this one; see sendResponse.
+// caller must check that there is a recorder. recordEnd removes the recorder, so that a shorter
+// response that replaces this one is not recorded again; see sendResponse.
 func (c *call) recordEnd(frame []byte, at time.Time, end CallEnd) {
 	if !c.started {
 		(*c.recorder).RecordStart()

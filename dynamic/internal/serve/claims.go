@@ -130,8 +130,8 @@ func (p *pendingClaims) isRejected(claim *pendingClaim) bool {
 
 // park makes a request wait for the client's decision. It is called when the claim has been sent.
 // decided reports whether the client has decided already, and granted whether it has selected this
-// server. If the client has not decided, another goroutine continues the request when it does, so
-// the caller must not use the request any more. park never blocks.
+// server. If the client has not decided, another goroutine continues the request after the
+// decision, so the caller must not use the request any more. park never blocks.
 func (p *pendingClaims) park(claim *pendingClaim) (granted, decided bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -53,10 +53,10 @@ func (r *requestBase) computeDeadline(now time.Time, expiresAt int64, needsClaim
 	return r.maybeExpired
 }
 
-// elapsed returns the time from start to end, both in nanoseconds since the Unix epoch. If the
-// result does not fit into a Duration, elapsed returns the longest possible Duration with the same
-// sign. The times come from a client, so they can be anything. time.Time.Sub would do the same, but
-// takes several times as long, and each request needs two differences.
+// elapsed returns the time from start to end, both in nanoseconds since the Unix epoch. The times
+// come from a client and may be arbitrary. If the result does not fit into a Duration, elapsed
+// returns the longest Duration with the same sign. time.Time.Sub would do the same, but takes
+// several times as long.
 func elapsed(start, end int64) time.Duration {
 	d := time.Duration(end - start)
 	switch {
@@ -78,10 +78,9 @@ func (r *requestBase) applySkew(now time.Time, skew time.Duration) bool {
 	return now.Before(r.context.Expiry)
 }
 
-// confirmFresh records the offset of the client's clock if the request looked expired when it
-// arrived. It is called once the server may handle the request. If the request looked expired, the
-// client has selected this server and is thus still waiting. The request was therefore not late,
-// and its delay is the offset of the client's clock.
+// confirmFresh is called once the server may handle the request. If the request looked expired when
+// it arrived, the client has selected this server since, so it is still waiting. The request was
+// therefore not late, and confirmFresh records its delay as the offset of the client's clock.
 func (r *requestBase) confirmFresh() {
 	if r.maybeExpired {
 		now := time.Now()

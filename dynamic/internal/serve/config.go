@@ -10,8 +10,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// Config configures an [Engine]. All sizes are in bytes. New copies it, and it does not change
-// afterwards. The caller has replaced options that are not set by their defaults.
+// Config configures an [Engine]. All sizes are in bytes. New copies the Config, and the copy does
+// not change. The caller must have replaced unset options by their defaults.
 type Config struct {
 	// RawBus is the bus of the server. The engine wraps it to limit the size of frames and to compress
 	// them. If it is nil, no service can be started.

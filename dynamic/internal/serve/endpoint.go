@@ -20,7 +20,8 @@ import (
 type endpoint struct {
 	// The fields that calls use come first, so that they share a cache line; see [message.Type].
 
-	// inbound.target points to target while the inbound passes all requests to this endpoint.
+	// The inbound points to target while it passes all requests to this endpoint; see
+	// inbound.target.
 	target target
 	plan   *plan
 	// handle passes a call through the interceptors to the handler. It is nil for streams.
@@ -50,9 +51,9 @@ type endpoint struct {
 
 	drainOnce, detachOnce sync.Once
 	// closeStarted is set by the first call to close, and closed is closed when that call is done.
-	// A sync.Once would do the same outside tests. In a testing/synctest bubble, however, time does
-	// not advance while a goroutine is blocked in Once.Do. If the first call waited for a broker
-	// that does not answer, its timeout would never expire.
+	// A sync.Once would do the same, but in a testing/synctest bubble, time does not advance while
+	// a goroutine is blocked in Once.Do. The timeout of a first call that waits for the broker
+	// would then never expire.
 	closeStarted atomic.Bool
 	closed       chan struct{}
 }

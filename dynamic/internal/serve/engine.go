@@ -19,9 +19,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// Engine serves services on a bus. It does what a dynamic.Server does, apart from options, Go types
-// and interceptors: it gets encoded messages and functions. All methods are safe for concurrent
-// use.
+// Engine serves services on a bus. It does the work of a dynamic.Server, but knows no options, Go
+// types or interceptors. All methods are safe for concurrent use.
 type Engine struct {
 	Config
 
@@ -110,7 +109,7 @@ func New(config Config) *Engine {
 // them.
 func (e *Engine) Bus() bus.Bus { return e.bus }
 
-// Tap returns what holds the function to which the engine reports its traffic.
+// Tap returns the [tap.Tap] to which the engine reports its traffic.
 func (e *Engine) Tap() *tap.Tap { return &e.tap }
 
 // Services returns the current services, in no particular order. It leaves out versions that have
@@ -122,9 +121,8 @@ func (e *Engine) Services() []*Service {
 }
 
 // publishToClient sends a response or a claim to a client. If that fails, publishToClient counts
-// the frame as dropped. It does not do so if ctx was canceled, because the request has then
-// ended, and its client no longer needs the frame. ctx limits how long publishToClient waits for a
-// busy bus.
+// the frame as dropped, unless ctx was canceled: the request has then ended, and its client no
+// longer needs the frame. ctx limits how long publishToClient waits for a busy bus.
 func (e *Engine) publishToClient(
 	ctx context.Context, method *registry.Method, channel bus.Channel, frame []byte,
 ) error {

@@ -28,7 +28,8 @@ type Event struct {
 type EventKind uint8
 
 const (
-	// RequestReceived means that the server has received a request. It may still drop it.
+	// RequestReceived means that the server has received a request. The server may still drop the
+	// request.
 	RequestReceived EventKind = iota + 1
 	// RequestExpired means that the server has dropped a request whose deadline had passed.
 	RequestExpired

@@ -18,8 +18,8 @@ import (
 type inbound struct {
 	engine   *Engine
 	isStream bool
-	// channel is the bus channel on which requests arrive. If the method opens streams, the
-	// clients' other frames arrive on it, too.
+	// channel is the bus channel on which requests arrive. For a stream method, all other frames of
+	// its clients arrive on it, too.
 	channel        bus.Channel
 	mode           bus.Mode
 	grantChannel   bus.Channel
@@ -37,10 +37,10 @@ type inbound struct {
 	grantsOpen atomic.Int32
 }
 
-// target determines which endpoint receives the frames of an inbound. This is successor if the
-// field switched points to true, and else endpoint. While Replace transfers a service to a new
-// version, the targets of all its inbounds share this flag. Setting it then moves all methods at
-// the same moment. At other times, switched is nil.
+// target determines which endpoint receives the frames of an inbound: successor if the field
+// switched points to true, and endpoint otherwise. While Replace transfers a service to a new
+// version, the targets of all its inbounds share this flag, so that all methods move at the same
+// moment. At other times, switched is nil.
 type target struct {
 	endpoint, successor *endpoint
 	switched            *atomic.Bool

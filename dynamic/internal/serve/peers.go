@@ -14,9 +14,9 @@ const (
 	// has all of them.
 	peersQuietTime = 200 * time.Millisecond
 	// maxPeers is the maximum number of servers of a channel that know each other. If a channel has
-	// more servers, only about maxPeers of them listen to announcements, and none of them tells
-	// clients how many servers there are. If all of them listened, each server that joins would
-	// cause too many messages.
+	// more servers, only about maxPeers of them listen to announcements, because each server that
+	// joins would otherwise cause too many messages. None of them then tells clients how many
+	// servers there are.
 	maxPeers = 100
 	// crowdAnswers is how many servers of a channel with more than maxPeers servers answer an
 	// announcement, on average. Even one answer tells the new server how many servers there are.
@@ -160,9 +160,9 @@ func (p *peers) mustAnswer() bool {
 	return p.crowd == 0 || rand.IntN(maxPeers) < crowdAnswers
 }
 
-// restart is called when announcements of other servers may have been lost. Until the others have
-// answered the next announcement of this server, it does not tell clients how many servers there
-// are. restart returns the number of known servers of the largest channel, including this server.
+// restart is called when announcements of other servers may have been lost. This server then does
+// not tell clients how many servers there are until the others have answered its next announcement.
+// restart returns the number of known servers of the largest channel, including this server.
 func (p *peers) restart() (servers int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

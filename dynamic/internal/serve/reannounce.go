@@ -23,8 +23,9 @@ func (u *unicastReceiver) announceAgain() {
 	u.reannouncing.after(pause, func() { u.service.Load().engine.workers.Go(&reannouncement{u}) })
 }
 
-// onOwnPresence handles a message about this server, which it has published itself, or in which
-// another server says that this one is gone. If it is still here, it announces itself again.
+// onOwnPresence handles a message about this server. If another server has announced by mistake
+// that this server is gone, this server announces itself again. Messages that this server has
+// published itself have no effect.
 func (u *unicastReceiver) onOwnPresence(presence *wire.Presence) {
 	if presence.State != wire.PresenceLeft {
 		return

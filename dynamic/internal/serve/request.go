@@ -22,9 +22,9 @@ type requestBase struct {
 	// recorder records the request. It is nil if the method has no recorder, or if the end of the
 	// request has been recorded.
 	recorder *MethodRecorder
-	// context is the context passed to the handler of a call. It ends when the request expires, when
-	// the client cancels the request, or when the context of the service ends. It creates a channel
-	// and a timer only on demand, because most handlers need neither. Otherwise, a call would take
+	// context is the context passed to the handler of a call. It ends when the request expires,
+	// when the client cancels the request, or when the context of the service ends. Its channel and
+	// timer are created on demand, because most handlers need neither. Otherwise, a call would take
 	// 1.4 times as long and make 20 instead of 9 allocations.
 	context lazyctx.Context
 	// subscribers is the number of servers in this process that shared one bus subscription when

@@ -12,8 +12,8 @@ import (
 
 // runningRequests holds the requests that have arrived and not ended, by request ID. It includes
 // those that wait for the client to select a server, and requests to open a stream. To cancel a
-// request, a client sends a cancel frame with the ID. Only dynpsrpc clients do so, so requests with
-// IDs of another length than dynpsrpc's are left out.
+// request, a client sends a cancel frame with the ID. Only dynpsrpc clients do this, so requests
+// whose IDs do not have the length of dynpsrpc's are left out.
 //
 // The ID determines the shard of a request. With a single lock, goroutines that handle requests at
 // the same time would wait for each other.
@@ -31,8 +31,8 @@ type runningShard struct {
 type runningRequest struct {
 	context *lazyctx.Context
 	// announceAt is the time at which the server announces to the client that it is handling the
-	// request. It is measured in nanoseconds from the epoch of the announcer, and is 0 if the client
-	// expects no announcement, or no further one. announcement is the task of announcing the request.
+	// request, in nanoseconds from the epoch of the announcer. It is 0 if the client expects no
+	// announcement, or no further one. announcement is the task that sends it.
 	announceAt   int64
 	announcement task
 }

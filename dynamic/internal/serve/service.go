@@ -22,7 +22,8 @@ type Service struct {
 	ServiceConfig
 
 	engine *Engine
-	// plans is immutable and keyed by method name. It contains no subscription methods.
+	// plans holds the plans of all methods except subscriptions, keyed by method name. It is
+	// immutable.
 	plans map[string]*plan
 	// recorders holds the recorders of all methods, keyed by method name.
 	recorders map[string]*recorderSlot

@@ -11,8 +11,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 )
 
-// killGrace is the maximum time that Kill waits for the bus before it cancels the contexts of
-// the handlers. During this time, the clients of open streams are told that their streams are
+// killGrace is the maximum time that Kill waits for the bus before it cancels the contexts of the
+// handlers. During this time, the clients of open streams are notified that their streams are
 // closed.
 const killGrace = time.Second
 

@@ -15,9 +15,9 @@ import (
 // and streams that s is already handling continue. The topics of s are also served by the new
 // version if they still fit their method.
 //
-// build calls NewService. It is called while no topic of s can change, and only if s can be
-// replaced: an error of Replace has code failed_precondition if s has been replaced, and is
-// errors.ErrServerClosed if s or the engine has been closed. If Replace fails, s continues
+// build calls NewService. Topics of s cannot change while build runs. If s has already been
+// replaced, Replace returns an error with code failed_precondition without calling build. If s or
+// the engine has been closed, the error is errors.ErrServerClosed. If Replace fails, s continues
 // unchanged.
 func (s *Service) Replace(build func() (*Service, error)) error {
 	next, err := s.replace(build)

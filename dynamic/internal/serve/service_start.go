@@ -9,9 +9,9 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// Start starts to serve s: it subscribes to the channels of its methods and tells clients and other
-// servers. s must come from NewService and must not have been started. If that fails, Start kills
-// s. After Shutdown or Kill, Start returns errors.ErrServerClosed.
+// Start starts to serve s, which must come from NewService and must not have been started. It
+// subscribes to the channels of the methods and announces s to clients and other servers. If Start
+// fails, it kills s. After Shutdown or Kill, it returns errors.ErrServerClosed.
 func (e *Engine) Start(s *Service) error {
 	if err := e.activate(s); err != nil {
 		s.Kill()
@@ -21,7 +21,7 @@ func (e *Engine) Start(s *Service) error {
 	return nil
 }
 
-// activate adds s to the engine, subscribes to the channels of its methods, and announces this to
+// activate adds s to the engine, subscribes to the channels of its methods, and announces s to
 // clients and other servers.
 func (e *Engine) activate(s *Service) error {
 	if err := e.add(s); err != nil {
@@ -65,12 +65,11 @@ func (s *Service) open(ctx context.Context, endpoints []*endpoint) error {
 	return nil
 }
 
-// subscribePresence subscribes to the channels on which clients and other servers find this server.
-// These are the channel for discovery requests and the unicast channel of the server. If the bus
-// does not count receivers, there is also the channel for announcements. If clients need not know
-// the servers, subscribePresence does nothing; see [transport.Traits.Announces]. If the broker
-// denies one of the channels, subscribePresence logs one warning, skips the remaining channels, and
-// returns nil.
+// subscribePresence subscribes to the channel for discovery requests and to the unicast channel of
+// this server. If the bus does not count receivers, it also subscribes to the channel for
+// announcements. It does nothing if clients need not know the servers; see
+// [transport.Traits.Announces]. If the broker denies one of the channels, subscribePresence logs
+// one warning, skips the remaining channels, and returns nil.
 func (s *Service) subscribePresence(ctx context.Context) error {
 	traits, service := s.engine.traits, s.Descriptor.WireName()
 	if !s.hasMethod(traits.Announces) {

@@ -19,8 +19,8 @@ func (s *Service) RegisterTopic(method string, parts []string) (undo func(), err
 }
 
 // DeregisterTopic stops accepting requests for a method on a topic. Running handlers continue, but
-// streams are closed. If the broker does not answer, it returns an error with code
-// deadline_exceeded after the timeout of the engine, and the topic is deregistered in the
+// streams are closed. If the broker does not answer, DeregisterTopic returns an error with code
+// deadline_exceeded after the timeout of the engine. The topic is then deregistered in the
 // background.
 func (s *Service) DeregisterTopic(method string, parts []string) error {
 	return s.changeTopics(s.plansOfMethod, method, parts, s.deregisterTopics)
@@ -32,8 +32,8 @@ func (s *Service) RegisterTopicGroup(group string, parts []string) (undo func(),
 	return s.registerUndoable(s.plansOfGroup, group, parts)
 }
 
-// DeregisterTopicGroup deregisters a topic for every method of a group for which it is registered.
-// If it is not registered for some of them, the error names them.
+// DeregisterTopicGroup deregisters a topic for all methods of a group for which the topic is
+// registered. The error names the methods for which the topic was not registered.
 func (s *Service) DeregisterTopicGroup(group string, parts []string) error {
 	return s.changeTopics(s.plansOfGroup, group, parts, s.deregisterTopics)
 }

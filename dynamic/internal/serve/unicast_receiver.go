@@ -27,7 +27,8 @@ type unicastReceiver struct {
 	namesakes transport.Namesakes
 	// warnedOfID reports whether the server has warned of another server with its ID.
 	warnedOfID atomic.Bool
-	// reannouncing is the announcement that the server makes after its bus has reconnected.
+	// reannouncing makes the server announce itself again, for example after its bus has
+	// reconnected.
 	reannouncing reannouncing
 }
 
@@ -57,10 +58,10 @@ func (u *unicastReceiver) closeFor(s *Service) {
 	}
 }
 
-// reannouncing holds the timer after which a server announces all of its channels again. It does so
-// in two cases. After its bus has reconnected, clients and other servers may have asked for it in
-// vain, and it may have missed their announcements. In the second case, another server has
-// announced that this one is gone, because it had no connection for a moment.
+// reannouncing holds the timer after which this server announces all of its channels again. It is
+// set after the bus has reconnected, because the server may have missed discovery requests and
+// announcements. It is also set if another server has announced by mistake that this server is
+// gone.
 type reannouncing struct {
 	mu     sync.Mutex
 	closed bool

@@ -9,10 +9,10 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 )
 
-// clock converts times of the other side's clock, in the frames of a stream, to times since the
-// start of the stream on this side. A delayed message and one from a side with a slow clock look
-// the same: both seem to have been sent too long ago. The delays of earlier frames show which it
-// is; see [clockskew.Offset].
+// clock converts the times in received frames, which come from the other side's clock, to times
+// since the start of the stream on this side. A delayed message and one from a side with a slow
+// clock look the same: both seem to have been sent too long ago. The delays of earlier frames show
+// which it is; see [clockskew.Offset].
 //
 // Except with MULTI routing, frames arrive in the order in which they were sent. If a frame seems
 // to have been sent before its predecessor or before the stream started, a clock is wrong or has

@@ -99,7 +99,8 @@ func (s *Stream) sendClose(cause error) error {
 }
 
 // sendTooLarge replaces a close frame that is too large for the bus. It sends a close frame with a
-// shortened text and without details, so that the other side is told that the stream is closed.
+// shortened text and without details, so that the other side still learns that the stream is
+// closed.
 func (s *Stream) sendTooLarge(ctx context.Context, last wire.Stream, tooLarge error) error {
 	last.Details = nil
 	last.Error = transport.ShortenError(last.Error, fmt.Errorf("close of stream %s: %w", s.config.Method.FullName(), tooLarge))

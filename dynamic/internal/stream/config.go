@@ -63,7 +63,7 @@ type Config struct {
 	// Tap gets the stream's messages and its end. It is nil on a client.
 	Tap *tap.Tap
 
-	// Opener is told the answer to the request that opens the stream, and OpenID is the ID of that
+	// Opener receives the answer to the request that opens the stream, and OpenID is the ID of that
 	// request. Opener is nil on a server.
 	Opener Opener
 	OpenID id.Call

@@ -4,7 +4,7 @@
 //
 // The package opens no streams. A client sends the request to open a stream, a server claims the
 // request, and both then create a [Stream]. The package also knows no interceptors, options or
-// handlers; what it needs from the code around it are the fields of [Config] and the interfaces
+// handlers. The code around it passes what is needed in a [Config], and implements the interfaces
 // [Owner], [Opener] and [Chain].
 //
 // # Use
@@ -16,19 +16,19 @@
 //
 // # Order and concurrency
 //
-// Messages arrive in the order in which they were sent, because a lock is held while a frame is
-// published, and one goroutine delivers all messages of a stream. An acknowledgement is sent when
-// its message is in the reader's channel or is about to be put there. While that channel is full,
-// no acknowledgements are sent, which slows down the sender. The close frame is the last frame of a
-// stream.
+// Messages arrive in the order in which they were sent. To ensure this, a lock is held while a
+// frame is published, and one goroutine delivers all messages of a stream. An acknowledgement is
+// sent when its message is in the reader's channel or is about to be put there. While that channel
+// is full, no acknowledgements are sent, which slows down the sender. The close frame is the last
+// frame of a stream.
 //
 // Bus callbacks must never block, because their goroutines serve all subscriptions.
 // [Table.Dispatch] therefore handles acknowledgements, closes and pings at once, and puts messages
 // into a mailbox, from which Run takes them. A message for which the mailbox has no room is dropped
 // and counted. Its sender gets an error, because the message is not acknowledged.
 //
-// No lock but the one for sending is held while a frame is published, because a busy bus may block
-// the sender, and the callbacks need the other locks. Keepalive checks and calls to Close may run
+// The lock for sending is the only one that is held while a frame is published. A busy bus may
+// block the sender, and callbacks need the other locks. Keepalive checks and calls to Close may run
 // on goroutines of their own; Run waits for them.
 //
 // # Time

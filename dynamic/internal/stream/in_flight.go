@@ -64,9 +64,8 @@ type bounds struct {
 // inFlight holds the messages that have not been acknowledged yet. It ends the wait for those that
 // are not acknowledged in time, and limits their number if there is a send window.
 //
-// One timer serves all messages. Most messages are acknowledged long before their deadline, so the
-// timer is not stopped then, and is set only if it would fire too late for a message. A timer for
-// each message would cost two more allocations.
+// One timer serves all messages, because a timer for each message would cost two more allocations.
+// Acknowledgements do not stop the timer. It is set only if it would fire too late for a message.
 type inFlight struct {
 	config *Config
 	// started is the start of the stream, from which all times are measured.

@@ -55,8 +55,7 @@ func (s *Stream) StartIdleTimeout(timeout time.Duration) {
 	}
 }
 
-// start sets the timer for the first check. The time without frames from the other side counts from
-// now on.
+// start sets the timer for the first check. The time without received frames is measured from now.
 func (k *keepalive) start(after time.Duration) {
 	s := k.stream
 	s.lastRecv.Store(int64(time.Since(s.started)))

@@ -71,7 +71,7 @@ func (b *mailbox) take() (message Received, ok bool) {
 	return message, ok
 }
 
-// close drops the messages that no one will read, and those that arrive later.
+// close drops the messages in the mailbox, which will not be read, and messages that arrive later.
 func (b *mailbox) close() {
 	b.messages.Close()
 	for _, ok := b.take(); ok; _, ok = b.take() {

@@ -117,7 +117,7 @@ func (s *Stream) Flush(ctx context.Context) error { return s.inFlight.flush(ctx)
 // Accept acknowledges open, the client's request to open the stream, and reports the open stream to
 // the tap. keepalive is the keepalive interval of this side, or 0 to announce none. ctx limits how
 // long this may take, in addition to the timeout of the stream. If Accept fails, the client has not
-// been told that the stream is open.
+// been notified that the stream is open.
 func (s *Stream) Accept(ctx context.Context, open *wire.Stream, keepalive time.Duration) error {
 	ack := wire.Stream{
 		StreamID: s.config.ID, RequestID: open.RequestID, SentAt: open.SentAt, Expiry: open.Expiry,

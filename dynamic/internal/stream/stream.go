@@ -19,9 +19,9 @@ import (
 )
 
 // Stream is one side of a stream, either the client's or the server's. It does not depend on the Go
-// types of the messages; a [Reader] adds that of the received ones. All methods are safe for
-// concurrent use, except for those that prepare the stream before it is open: SetContext, SetChain,
-// DisableWindow, and [NewReader].
+// types of the messages. A [Reader] adds the Go type of the received messages. All methods are safe
+// for concurrent use, except for SetContext, SetChain, DisableWindow and the function [NewReader],
+// which prepare the stream before it is open.
 type Stream struct {
 	config Config
 	clock  clock

@@ -56,7 +56,7 @@ type Traffic struct {
 	Code errors.ErrorCode
 	// Affinity is set for Claim and Decline.
 	Affinity float32
-	// Message is the message, or nil if there is none, or if it is given in Encoded instead.
+	// Message is the message. It is nil if there is none or if Encoded contains it.
 	Message proto.Message
 	Encoded []byte
 }

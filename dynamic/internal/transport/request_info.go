@@ -27,8 +27,8 @@ func NewRequestInfo(clientID string, sentAt int64, topic []string, metadata map[
 }
 
 // InfoProvider is implemented by requests, streams and updates that are being handled. Their
-// contexts have it as the value for [lazyctx.InfoKey]. A RequestInfo is created only when a handler
-// asks for one, because most handlers do not need it.
+// contexts contain the InfoProvider under the key [lazyctx.InfoKey]. A RequestInfo is created only
+// when a handler asks for one, because most handlers do not need it.
 type InfoProvider interface{ RequestInfo() RequestInfo }
 
 // RequestInfoFromContext returns information about the request, stream or update to which ctx

@@ -10,8 +10,8 @@ import (
 )
 
 // CheckTopic returns an error with code invalid_argument if parts is not a valid topic of the
-// method. For a method without topics, parts must be empty. Otherwise there must be as many parts
-// as the method requires. Two further rules ensure that no two topics of a method share a channel:
+// method. For a method without topics, parts must be empty. Otherwise, the number of parts must be
+// that of the method. Two further rules ensure that no two topics of a method share a channel:
 //   - Each part must be valid UTF-8, because channel names replace every invalid byte by the same
 //     text.
 //   - Unless allowEmpty is set, no part may be empty. An empty part is usually a variable that has

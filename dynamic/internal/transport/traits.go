@@ -10,9 +10,9 @@ import (
 type Traits struct {
 	// CountsReceivers reports whether the bus counts the receivers of the frames that it publishes.
 	CountsReceivers bool
-	// ReceiverID is the ID by which clients recognize that servers share a connection to the bus;
-	// see [bus.Competing.ReceiverID]. It is empty if the bus does not count receivers or has no
-	// such method.
+	// ReceiverID is the ID by which clients recognize servers that share a connection to the bus;
+	// see [bus.Competing.ReceiverID]. It is empty if the bus does not count receivers or does not
+	// implement [bus.Competing].
 	ReceiverID string
 	// ReportsNone reports whether the bus reports that a frame has had no receivers. On other
 	// buses, a client does not notice if a server to which it has sent a frame is gone.
@@ -36,8 +36,8 @@ func TraitsOf(b bus.Bus) (t Traits) {
 }
 
 // Unicasts reports whether the requests of a method are sent to the unicast channels of servers if
-// possible. This is the case for single calls to queue methods, if the bus counts receivers and
-// lets processes compete for the frames of a queue (see [bus.Competing]).
+// possible. This is the case for single calls to queue methods if the bus counts receivers and
+// implements [bus.Competing].
 func (t Traits) Unicasts(m *registry.Method) bool {
 	return t.ReceiverID != "" && m.Queue() && m.Kind() == registry.KindSingle
 }
@@ -54,8 +54,8 @@ func (t Traits) OffersCandidates(m *registry.Method) bool {
 	return (t.ReceiverID != "" || !t.CountsReceivers) && m.Kind() == registry.KindSingle && m.Routing() == registry.RoutingAffinity
 }
 
-// AwaitsAll reports whether clients must find out on their own how many answers to a request to
-// expect. This is the case if all servers of the method answer, but the bus does not count
+// AwaitsAll reports whether clients must find out on their own how many servers will answer a
+// request. This is the case if all servers of the method answer, but the bus does not count
 // receivers.
 func (t Traits) AwaitsAll(m *registry.Method) bool { return !t.CountsReceivers && ReachesAllServers(m) }
 

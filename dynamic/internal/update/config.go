@@ -73,8 +73,8 @@ type Update struct {
 	Metadata map[string]string
 }
 
-// Stats contains the counters of a subscription. An update that is counted in Received but in no
-// other field has been read, has not been forwarded, or is about to be put into the channel.
+// Stats contains the counters of a subscription. An update that is counted only in Received has
+// been read, has not been forwarded, or is about to be put into the channel.
 type Stats struct {
 	// Received is the number of updates that have arrived from the bus.
 	Received uint64

@@ -53,7 +53,7 @@ func (d *delivery[Resp]) deliver(frame []byte) {
 	}
 }
 
-// errWrongUpdate is the error for an update whose message has another type than the method's
+// errWrongUpdate is the error for an update whose message is not of the type of the method's
 // updates.
 var errWrongUpdate = errors.New("the update contains a message of another type")
 
@@ -128,8 +128,8 @@ func (e slowReaderError) Error() string {
 
 func (slowReaderError) Unwrap() error { return errors.ErrSlowConsumer }
 
-// overflowLocked applies the overflow policy once. It returns false if the new update is the one
-// that is dropped. The caller must hold the lock of the backlog.
+// overflowLocked applies the overflow policy once. It returns false if it drops the new update. The
+// caller must hold the lock of the backlog.
 func (d *delivery[Resp]) overflowLocked() bool {
 	if d.config.Overflow == DropOldest {
 		if d.dropOldestLocked() {

@@ -32,6 +32,6 @@
 // A subscription ends when it is closed or drained, when its context ends, when the buffer
 // overflows with the policy [End], or when Config.Handle returns an error. It always ends on a
 // goroutine of its own, because a broker may not answer. The user's channel must not be closed
-// while a goroutine sends on it. Therefore, the bus subscription is closed first, which waits for
-// the bus's call, and then a gate, which waits for all other senders.
+// while a goroutine sends on it. Therefore, closing the bus subscription first waits for the
+// callback of the bus, and closing a gate then waits for all other senders.
 package update

@@ -27,8 +27,8 @@ type Publisher struct {
 	defaultChannel bus.Channel
 }
 
-// NewPublisher returns a publisher for a subscription method. Only the methods of updates that a
-// type from [message.EncodeOnly] has are used.
+// NewPublisher returns a publisher for a subscription method. updates may be a type from
+// [message.EncodeOnly].
 func NewPublisher(b bus.Bus, method *registry.Method, updates message.Type) Publisher {
 	return Publisher{Method: method, Updates: updates, bus: b, defaultChannel: channel(method, nil)}
 }

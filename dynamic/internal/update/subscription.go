@@ -198,8 +198,9 @@ func (s *Subscription[Resp]) drainError(cause error, problem string) error {
 // method returns the full name of the method.
 func (s *Subscription[Resp]) method() string { return s.delivery.config.Method.FullName() }
 
-// finish ends the subscription. The channel must not be closed while anyone sends to it. Therefore,
-// busSubscription.Close waits for the bus callback, and inFlight.Close waits for all other senders.
+// finish ends the subscription. The channel must not be closed while a goroutine sends on it.
+// Therefore, busSubscription.Close waits for the bus callback, and inFlight.Close waits for all
+// other senders.
 func (s *Subscription[Resp]) finish() {
 	d := &s.delivery
 	s.busSubscription.Close()
