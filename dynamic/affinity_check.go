@@ -9,7 +9,7 @@ import (
 // RequireAffinity makes [Server.Register] fail if a method with AFFINITY routing has a handler
 // without an affinity function. Without this option, the affinity of such a handler is 1, and
 // Register only logs a warning. Handlers from [Raw] are exempt, because they cannot have an
-// affinity function. So are methods that are declared to have a single server.
+// affinity function. Methods that are declared to have a single server are also exempt.
 func RequireAffinity() ServiceOption {
 	return registerOption(func(o *registerOptions) { o.requireAffinity = true })
 }

@@ -111,8 +111,9 @@ func (f affinityOption[Req]) bindOption(bound *boundHandler, method *registry.Me
 }
 
 // WithMaxConcurrent limits how many requests of the method are handled at the same time. By
-// default, or if requests is zero or negative, there is no limit. For a limit for all methods of a
-// server together, and for what happens when a limit is reached, see [WithMaxConcurrentRequests].
+// default, or if requests is zero or negative, there is no limit. [WithMaxConcurrentRequests]
+// limits all methods of a server together. Its documentation explains what happens when a limit is
+// reached.
 func WithMaxConcurrent(requests int) HandlerOption {
 	return concurrencyOption(max(requests, 0))
 }

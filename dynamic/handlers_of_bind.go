@@ -72,8 +72,8 @@ func (h *implementationHandler) bind(method *registry.Method) (*boundHandler, er
 // the receiver.
 //
 // The pointer types of messages are known only at run time, so F has unsafe.Pointer in their place.
-// Go represents all pointers alike, so this is sound if callers pass pointers to memory of the
-// right type.
+// Because Go represents all pointers alike, this is sound if callers pass pointers to the right
+// type.
 func methodFunction[F any](method reflect.Method) F {
 	function := reflect.New(method.Func.Type())
 	function.Elem().Set(method.Func)

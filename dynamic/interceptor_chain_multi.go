@@ -41,9 +41,9 @@ type multiChain struct {
 	done bool
 }
 
-// multiStage is the handler that is passed to the interceptor at index as the argument next. It
-// passes requests on to the handler of the following interceptor, and responses to the handler of
-// the preceding one.
+// multiStage is the handler that the interceptor at index receives as its argument next. It passes
+// requests on to the handler of the following interceptor, and responses to the handler of the
+// preceding one.
 type multiStage struct {
 	chain *multiChain
 	index int
@@ -260,8 +260,8 @@ func (c *multiChain) end() {
 	notify(multi)
 }
 
-// notify makes Multi.Next return to the method next. It does nothing if multi is nil, which means
-// that no request has been sent.
+// notify makes the method next stop waiting in Multi.Next. It does nothing if multi is nil, which
+// means that no request has been sent.
 func notify(multi *call.Multi) {
 	if multi != nil {
 		multi.Interrupt()

@@ -53,9 +53,9 @@ type SelectionOpts struct {
 	// handles the request without a claim, or declines it if its affinity is negative. If it
 	// declines or is gone, the client asks all servers. If the server does not answer, the call
 	// fails with errors.ReasonNoSign after AffinityTimeout or the conn's selection timeout,
-	// whichever is shorter. So that the client learns of other willing servers, one call per
-	// second still asks all servers. So does every call in the 3 seconds after a psrpc server has
-	// claimed a request.
+	// whichever is shorter. One call per second still asks all servers, so that the client finds
+	// other willing servers. Every call in the 3 seconds after a psrpc server has claimed a request
+	// also asks all servers.
 	AcceptFirstAvailable bool
 	// AffinityTimeout limits the duration of the selection. If it is zero or negative, only the
 	// timeout of the call limits the selection.

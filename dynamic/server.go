@@ -25,9 +25,9 @@ type Server struct {
 
 // ServerStats counts the frames that a server has dropped since it was created, by reason. It also
 // counts the stream messages that are waiting to be read. As in psrpc, the server does not respond
-// to dropped frames. It may answer only the streams and requests counted in Refused, with an error.
-// For each reason, the server logs at most one line per second. The level of the lines about
-// Unmatched and Duplicated is debug, because such frames also arrive in normal operation.
+// to dropped frames. Only the streams and requests that are counted in Refused may be answered with
+// an error. For each reason, the server logs at most one line per second. The level of the lines
+// about Unmatched and Duplicated is debug, because such frames also arrive in normal operation.
 type ServerStats struct {
 	// BadFrames is the number of frames that could not be decoded, or whose kind of message does
 	// not belong on their channel.

@@ -17,9 +17,8 @@ import (
 // announce to all clients of the service that they join or leave.
 //
 // On a bus that does not count receivers, the engine sends a discovery request when it first uses a
-// method and topic. It sends another one after the bus has lost its connection to the broker. On
-// other buses, it sends one when it first uses a queue method, and when a [selection.Directory]
-// requires it.
+// method and topic, and again after the bus has lost its connection. On other buses, it does so
+// when it first uses a queue method, and when a [selection.Directory] requires it.
 //
 // psrpc servers do not announce themselves, so the engine knows them only after they have answered
 // calls. If the broker denies access to the discovery channels, this applies to all servers.

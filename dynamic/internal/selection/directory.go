@@ -17,9 +17,9 @@ const (
 	// askDelay is the delay before the first discovery request about receivers that are not
 	// members, or about a suspected member. Each further delay is twice as long as the one before.
 	askDelay = 50 * time.Millisecond
-	// maxAsks is the maximum number of such discovery requests in a row. The count starts again
-	// when the number of receivers changes, a member leaves or a further member is suspected. All
-	// delays together are 51 s.
+	// maxAsks is the maximum number of discovery requests in a row about receivers that are not
+	// members, or about suspected members. The count starts again when the number of receivers
+	// changes, a member leaves or a further member is suspected. All delays together are 51 s.
 	maxAsks = 10
 )
 

@@ -52,8 +52,8 @@ type presences struct {
 	// announced themselves again since then. They are forgotten when the discovery ends.
 	unconfirmed map[string]struct{}
 	// answered maps the IDs of the servers that have responded to the current discovery request to
-	// their addresses. A response may contain the number of servers of the channel: expected is the
-	// largest of these numbers, informant is the address of the server that sent it, and unsure
+	// their addresses. A response may contain the number of servers of the channel. expected is the
+	// largest of these numbers, and informant is the address of the server that sent it. unsure
 	// reports whether any response contained no number.
 	answered  map[string]string
 	expected  int
@@ -141,8 +141,7 @@ func (p *presences) stopTimerLocked() {
 // OnAnswer records the response of a server to a discovery request. address is the address of the
 // server, or empty if it has no unicast channel. members is the number of servers that the channel
 // has according to this server, or zero if the server does not know the number. If every response
-// contains a number, the discovery ends once the largest of these numbers of servers have
-// responded.
+// contains a number, the discovery ends when the number of responses reaches the largest of them.
 func (m *Membership) OnAnswer(server, address string, members uint32) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -14,8 +14,8 @@ const minAnnounceAfter = 10 * time.Millisecond
 
 // announcer tells clients that the server is still handling their requests if the handlers take
 // long. A client that gets no message within its selection timeout assumes that the request is
-// lost. Most handlers end long before that, so one timer serves all requests: it makes the
-// announcer search the running requests.
+// lost. Most handlers end long before that, so requests have no timers of their own. A single timer
+// makes the announcer search the running requests.
 //
 // All times are in nanoseconds since the time in the field epoch.
 type announcer struct {

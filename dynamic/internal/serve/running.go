@@ -12,8 +12,8 @@ import (
 
 // runningRequests holds the requests that have arrived and not ended, by request ID. It includes
 // those that wait for the client to select a server, and requests to open a stream. To cancel a
-// request, a client sends a cancel frame with the ID. Only dynpsrpc clients do this, so requests
-// whose IDs do not have the length of dynpsrpc's are left out.
+// request, a client sends a cancel frame with the ID. Only dynpsrpc clients do this, so only
+// requests whose IDs have the length of dynpsrpc's IDs are included.
 //
 // The ID determines the shard of a request. With a single lock, goroutines that handle requests at
 // the same time would wait for each other.

@@ -81,9 +81,9 @@ func (s *Service) isEnding() bool {
 	return s.end != nil
 }
 
-// runEnd ends the subscriptions of the service. It ends the subscriptions to requests at once.
-// Those to grants and cancellations are needed until the running requests have ended or have been
-// abandoned.
+// runEnd ends the subscriptions of the service. It ends the subscriptions to requests at once. The
+// subscriptions to grants and cancellations are needed until the running requests have ended or
+// have been abandoned.
 func (s *Service) runEnd(end *serviceEnd) {
 	s.announce(wire.PresenceDraining, end.endpoints...)
 	forEachConcurrently(end.endpoints, (*endpoint).drain)

@@ -71,11 +71,10 @@ func (s *Service) checkReplaceable() error {
 
 // replaceWith transfers the service from s to next. If that fails, replaceWith ends next.
 //
-// Both versions share the bus subscriptions of the methods that they have in common. With separate
-// subscriptions, requests would be lost in a gap between them, or handled twice in an overlap.
-// replaceWith therefore subscribes to the channels that only next needs, and then switches the
-// shared subscriptions to next with one atomic store. Replace later closes the subscriptions that
-// only s needs.
+// Both versions share the bus subscriptions of the methods that they have in common; see inbound.
+// replaceWith subscribes to the channels that only next needs, and then switches the shared
+// subscriptions to next with one atomic store. Replace later closes the subscriptions that only s
+// needs.
 func (s *Service) replaceWith(next *Service) (err error) {
 	// A concurrent Drain waits until the endpoints of next are open.
 	next.changeMu.RLock()
@@ -167,9 +166,9 @@ func (s *Service) transferEndpoints(next *Service) error {
 
 	// All methods must move to next at the same moment. Otherwise, a client that has received a
 	// response from the new version of one method could reach the old version of another. Bus
-	// callbacks read targets without a lock. Therefore, first store a target with both endpoints in
-	// every inbound. All of these targets share one flag, which then switches them. Last, replace
-	// them by plain targets, so that the old endpoints can be freed.
+	// callbacks read targets without a lock, so every inbound first gets a target with both
+	// endpoints and a shared flag, which then switches all of them. Last, plain targets replace
+	// these, so that the old endpoints can be freed.
 	var switched atomic.Bool
 	for _, e := range next.endpoints {
 		e.inbound.target.Store(&target{endpoint: e.inbound.current(), successor: e, switched: &switched})

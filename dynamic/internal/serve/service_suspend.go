@@ -102,7 +102,7 @@ func (s *Service) successorOf(e *endpoint) *endpoint {
 
 // exchangeEndpoints replaces the endpoints that have the same names as successors, and returns the
 // replaced ones. The caller must later call closeWhenIdle for each of these. exchangeEndpoints does
-// nothing if the service has been closed, because closing has already drained the endpoints.
+// nothing if the service has been closed, because closing the service drains the endpoints.
 func (s *Service) exchangeEndpoints(successors []*endpoint) (leaving []*endpoint) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

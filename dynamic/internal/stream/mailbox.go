@@ -26,8 +26,7 @@ const (
 	// mailboxSlack is the number of messages that a mailbox can hold in addition to the capacity of
 	// the reader's channel. It makes room for a sender with a large window that is faster than the
 	// reader. When the mailbox is full, further messages are dropped and counted, because the bus
-	// callback must not wait for room. A dropped message is not acknowledged, so its sender gets an
-	// error.
+	// callback must not wait. Their sender gets an error, because they are not acknowledged.
 	mailboxSlack = 1024
 	// maxMailboxBytes is the maximum total size, in bytes, of the messages in a mailbox. An empty
 	// mailbox accepts a message of any size.
