@@ -26,7 +26,7 @@ RACE_FLAGS := -race -ldflags=-w '-toolexec=env GOGC=400' -gcflags=all=-dwarf=fal
 TEST_PACKAGES := ./tests/e2e ./tests/chaos ./dynamic/plugin/... $$($(GO) list ./... | grep -Ev '/(cmd|dynamic/(explorer|fleet|gateway)|example/(gateway|operated))(/|$$)')
 
 # The build tag tools selects the tests that take too long for make test.
-TOOLS_PACKAGES := ./cmd/... ./dynamic/fleet/... ./dynamic/gateway/... ./dynamic/explorer ./example/gateway ./example/operated
+TOOLS_PACKAGES := ./cmd/... ./dynamic/fleet/... ./dynamic/gateway/... ./dynamic/explorer ./example/gateway ./example/operated ./tests/arch
 TOOLS_FLAGS    := -tags=tools -vet=off -p=2 -parallel=4 -timeout=10m
 # Where make dist writes the command line, and the systems for which it builds it.
 DIST         ?= $(CURDIR)/dist
