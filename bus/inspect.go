@@ -11,13 +11,13 @@ import (
 // Inspector is meant for tools that show what is on a bus.
 type Inspector interface {
 	Bus
-	// Count returns the number of subscriptions of each channel, whoever made them, in the order of
-	// the arguments. It costs the broker little.
+	// Count returns the number of subscriptions of each channel, in the order of the arguments. It
+	// includes the subscriptions of all programs. It costs the broker little.
 	//
-	// On Redis, all subscriptions of a connection to a channel count as one. On NATS, the channels
-	// of a subject have the same number, because the server does not know routing keys. A bus that
-	// knows only whether a channel has subscriptions returns 1 if there are any. If it does not
-	// even know that, it returns [Unknown].
+	// On Redis, all subscriptions of a connection to a channel count as one. On NATS, all channels
+	// that share a subject have the same number, because the server does not know Channel.Key. A
+	// bus that knows only whether a channel has subscriptions returns 1 if there are any. If it
+	// does not even know that, it returns [Unknown].
 	//
 	// Count returns the error of ctx if ctx ends first, ErrClosed if the bus is closed, and an
 	// error with code permission_denied if the broker does not permit the command.
@@ -27,15 +27,14 @@ type Inspector interface {
 	// the broker grows with the number of all channels on the broker. Call it when a person asks,
 	// not at regular intervals.
 	//
-	// If Scan fails, the last pair has an error. It has code unimplemented if this bus cannot list
-	// the broker's channels.
+	// If Scan fails, the last pair contains the error. Its code is unimplemented if this bus cannot
+	// list the broker's channels.
 	Scan(ctx context.Context) iter.Seq2[Presence, error]
 	// Prefixes returns the sorted prefixes of the channels of psrpc and dynpsrpc processes, at most
 	// 1,000 of them. Processes with different prefixes cannot reach each other. An empty string
-	// stands for channels without a prefix. The prefix of this bus may end with any character. Any
-	// other prefix is found only if it ends with a character such as a dot or a colon. A letter, a
-	// digit or an underscore does not suffice. Prefixes costs as much as Scan and returns the same
-	// errors.
+	// stands for channels without a prefix. The prefix of this bus may end with any character.
+	// Another prefix is found only if it ends with a separator such as a dot or a colon, not with a
+	// letter, a digit or an underscore. Prefixes costs as much as Scan and returns the same errors.
 	Prefixes(ctx context.Context) ([]string, error)
 	// Peers returns the connections of the broker that have subscriptions, including those of other
 	// programs. The time that Peers costs the broker grows with the number of all connections. The
@@ -111,8 +110,8 @@ type Peer struct {
 	Address string
 	// Name is the name that the peer has given to its connection. It may be empty.
 	Name string
-	// Connected is the time since the peer has connected. Idle is the time since the broker has
-	// last heard from it, or sent something to it.
+	// Connected is the time since the peer connected. Idle is the time since the broker last
+	// received something from the peer or sent something to it.
 	Connected, Idle time.Duration
 	// PendingBytes is the number of bytes that the broker has not been able to send to the peer.
 	PendingBytes int64
@@ -131,7 +130,7 @@ type Informed interface {
 	// bus. It costs the broker no more than a PING. It returns 0 if the bus has no broker. It
 	// returns the same errors as Info.
 	RoundTrip(ctx context.Context) (time.Duration, error)
-	// Info asks the broker for facts about the broker. It is meant for tools, because it may open a
+	// Info returns facts about the bus and its broker. It is meant for tools, because it may open a
 	// connection to each of the broker's servers. Facts that the broker does not reveal are zero,
 	// and Info.Withheld says why.
 	//
@@ -140,8 +139,8 @@ type Informed interface {
 	Info(ctx context.Context) (Info, error)
 }
 
-// Settings are the settings of a bus that the users of other buses may need to know. They contain
-// no password, token or user name.
+// Settings describes the configuration of a bus as far as users of other buses on the same broker
+// may need it. It contains no password, token or user name.
 type Settings struct {
 	// Kind is "local", "redis" or "nats".
 	Kind string

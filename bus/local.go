@@ -82,11 +82,9 @@ func (b *Local) Publish(ctx context.Context, channel Channel, frame []byte, repo
 
 // deliver delivers frame to the subscribers of channel and returns the number of deliveries.
 //
-// The set of subscribers may change during the delivery. If all queue subscribers in the set are
-// closed before one of them has received the frame, deliver loads the set again. It then tries the
-// queue subscribers that have joined. It does the same if the frame has reached no subscriber at
-// all. It gives up when the set has not changed. As a result, each frame reaches one of the queue
-// subscribers, as long as the channel has at least one at all times.
+// The set of subscribers may change during the delivery. If all queue subscribers in the old set
+// were closed, or if the frame has reached no subscriber at all, deliver tries the new set. A frame
+// therefore reaches a queue subscriber as long as the channel has at least one at all times.
 func (b *Local) deliver(channel string, frame []byte) (receivers int, err error) {
 	var previous *fanout.Subscribers
 	for {

@@ -19,8 +19,8 @@ import (
 )
 
 // Driver creates a bus from a URL. It returns when the bus is ready for use, or returns an error if
-// ctx ends first. Errors must not contain the password from the URL. [LoggerFromContext] returns the
-// logger that the bus must use.
+// ctx ends first. Errors must not contain the password from the URL. [LoggerFromContext] returns
+// the logger that the bus must use.
 type Driver func(ctx context.Context, u *url.URL) (Bus, error)
 
 var drivers = struct {
@@ -45,10 +45,10 @@ func MustRegister(scheme string, driver Driver) {
 // maximum frame size, in bytes.
 //
 // By default, Open makes only one attempt to reach the broker. The parameter wait, for example
-// redis://127.0.0.1:6379?wait=30s, makes Open try again until the broker is reachable. Open begins
-// no further attempt after that time and then returns the error of the last one. Only errors with
-// code unavailable are followed by another attempt. Open removes the parameter from the URL that it
-// passes to the driver.
+// redis://127.0.0.1:6379?wait=30s, makes Open try again until the broker is reachable. After that
+// time, Open begins no further attempt and returns the error of the last one. Open tries again only
+// after errors with code unavailable. It removes the parameter from the URL that it passes to the
+// driver.
 //
 // Reserved characters in the user name and the password must be percent-encoded. For example, a
 // slash becomes %2F. The function url.UserPassword encodes both.

@@ -198,7 +198,7 @@ func (b *Bus) CountsReceivers() bool { return false }
 // than once is safe.
 func (b *Bus) Close() error { return b.closeWith(bus.ErrClosed) }
 
-// closeWith closes the bus. Its methods then return reason, which wraps bus.ErrClosed.
+// closeWith closes the bus. The methods of the bus then return reason, which wraps bus.ErrClosed.
 func (b *Bus) closeWith(reason error) error {
 	serverSubs, first := b.subscriptions.close()
 	if !first {

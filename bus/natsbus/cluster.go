@@ -9,10 +9,9 @@ import (
 )
 
 // In a cluster, a server confirms a subscription before the other servers know about it. If a peer
-// publishes a frame too early through one of the others, that server may drop it. It may also give
-// it to processes that do not serve its method. In both cases, no process handles the frame, so the
-// peer's bus publishes it again. It does not repeat large frames and frames without a delivery
-// report.
+// publishes a frame through another server too early, that server may drop the frame or give it to
+// processes that do not serve its method. The peer's bus therefore publishes the frame again,
+// unless the frame is large or has no delivery report.
 
 // clusterDelays are the delays before a frame without receivers is published again.
 var clusterDelays = [...]time.Duration{10 * time.Millisecond, 90 * time.Millisecond}

@@ -22,7 +22,8 @@ var watchedStatuses = []nats.Status{
 // safe for concurrent use unless their comments say otherwise.
 //
 // current, state, flusher and asyncErrors synchronize themselves. The atomic fields at the end may
-// change whenever the bus connects. None of them is guarded by a mutex, because Publish reads them.
+// change whenever the bus connects. No mutex guards any of these fields, so Publish reads them
+// without waiting.
 type connection struct {
 	telemetry     *telemetry
 	probeInterval time.Duration
@@ -174,10 +175,10 @@ func (c *connection) waitAsyncErrors() {
 	}
 }
 
-// waitRefusal reports whether the number of refused subscriptions has grown. The parameter before
-// is an earlier result of asyncErrors.refused. If LastError is a refusal, waitRefusal waits,
-// because the error handler may not have been called with it yet. However, LastError may also be an
-// earlier refusal, which looks the same. In that case, waitRefusal returns after refusalTimeout.
+// waitRefusal reports whether the number of refused subscriptions differs from before, an earlier
+// result of asyncErrors.refused. If LastError is a refusal, waitRefusal waits until the error
+// handler has been called with it. It waits at most refusalTimeout, because LastError may also be
+// an earlier refusal, which looks the same.
 func (c *connection) waitRefusal(ctx context.Context, before uint64) bool {
 	if refusals, _ := c.asyncErrors.refused(); refusals != before {
 		return true
@@ -202,8 +203,9 @@ func (c *connection) waitRefusal(ctx context.Context, before uint64) bool {
 	}
 }
 
-// onPrivateDenied is called when the server has denied a private subject. Until the bus reconnects,
-// it does not use private subjects, and returns misrouted frames to their queue group.
+// onPrivateDenied is called when the server has denied a private subject (see subjects). Until the
+// bus reconnects, it does not use private subjects, and returns misrouted frames to their queue
+// group.
 func (c *connection) onPrivateDenied(err error) {
 	if c.privateDenied.CompareAndSwap(false, true) {
 		c.telemetry.logger.Warn("nats bus: the server denied a private subject of a queue, so queue frames may be lost if the "+

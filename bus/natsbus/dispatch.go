@@ -17,8 +17,8 @@ var barrier = new(nats.Msg)
 // probe is the frame that Bus.Count publishes without a monitor. The dispatcher drops it.
 var probe = wire.Probe()
 
-// isProbe reports whether a frame is a probe. It costs little, because the lengths are compared
-// first.
+// isProbe reports whether a frame is a probe. The comparison is cheap, because Go compares the
+// lengths first.
 func isProbe(frame []byte) bool { return string(frame) == string(probe) }
 
 // dispatcher delivers the messages of all NATS subscriptions to the subscribers in this process.
@@ -47,8 +47,8 @@ func newDispatcher(p *publisher, u *subscriptions, f *forwarder) *dispatcher {
 }
 
 // waitDelivered waits until all messages that have already been received are delivered, or until
-// the bus is closed. Another goroutine than that of the dispatcher calls it, and only one at a
-// time.
+// the bus is closed. It must not run on the dispatcher's goroutine, and calls must not be
+// concurrent.
 func (d *dispatcher) waitDelivered() {
 	select {
 	case d.inbound <- barrier:
@@ -161,9 +161,8 @@ func deliverTo(subscribers *fanout.Subscribers, frame []byte, queue bool) bool {
 	return subscribers.DeliverBroadcast(frame) > 0
 }
 
-// acknowledgeSample acknowledges a sample if frames are being misrouted. The acknowledgement is a
-// message to the publisher that consists of the routing key. served reports whether this process
-// serves the routing key.
+// acknowledgeSample acknowledges a sample (see direct.go) if frames are being misrouted. It sends
+// the routing key to the publisher. served reports whether this process serves the routing key.
 func (d *dispatcher) acknowledgeSample(m *nats.Msg, key []byte, served bool) {
 	isMisrouting := !served || time.Since(d.lastForwardedSample) < misroutingWindow
 	if isMisrouting && d.publisher.noResponders.peerReply(m.Reply) != "" {

@@ -127,7 +127,7 @@ func (r *probeReport) Delivered(receivers int, err error) {
 }
 
 // receivers returns 0 if the probe has no receiver, 1 if it has at least one, and [bus.Unknown] if
-// this could not be found out.
+// the outcome is unknown.
 func (r *probeReport) receivers() int {
 	switch {
 	case r.failed.Load():
@@ -175,7 +175,7 @@ func (b *Bus) eachSubscription(ctx context.Context, visit func(conn *connInfo, s
 const globalAccount = "$G"
 
 // eachConn calls visit for each connection of the bus's account. node is the name of the server to
-// which conn is connected. If detail is true, the connections contain their subscriptions.
+// which conn is connected. If detail is true, conn contains its subscriptions.
 func (b *Bus) eachConn(ctx context.Context, detail bool, visit func(node string, conn *connInfo)) error {
 	if b.monitor == nil {
 		return errNoMonitor

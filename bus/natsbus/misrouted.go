@@ -72,7 +72,7 @@ type misrouted struct {
 	// publisher is the publisher's reply subject. It is empty if the publisher does not want a
 	// report.
 	publisher string
-	// trial is the frame's part in a trial, which finds out whether psrpc processes serve the
+	// trial is the state of the frame in a trial, which finds out whether psrpc processes serve the
 	// routing key.
 	trial trial.Membership
 }
@@ -221,10 +221,9 @@ func (r *returnReport) Delivered(receivers int, err error) {
 }
 
 // onCameBack handles a frame that no process of the queue group has taken, and notifies its
-// publisher.
-// If other processes may serve the routing key, the frame counts as dropped. Otherwise it is a
-// frame without receivers. If a trial has now failed, the frames that were waiting for its result
-// are frames without receivers, too.
+// publisher. If other processes may serve the routing key, the frame counts as dropped, and
+// otherwise as a frame without receivers. If a trial has now failed, the frames that were waiting
+// for its result also count as frames without receivers.
 func (w *forwarder) onCameBack(f *misrouted) {
 	served, unserved := w.trials.CameBack(f)
 	if served || w.conn.privateDenied.Load() {

@@ -29,7 +29,7 @@ const (
 	serverListTimeout = time.Second
 )
 
-// monitor asks the NATS servers for what ordinary clients cannot see.
+// monitor asks the NATS servers for information that they do not give to ordinary clients.
 type monitor interface {
 	// each calls visit for each server, one after the other.
 	each(ctx context.Context, visit func(node monitorNode) error) error

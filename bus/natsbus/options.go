@@ -32,8 +32,8 @@ type options struct {
 	pendingLimit     int // in frames
 	maxControlLine   int // in bytes
 	monitorURL       string
-	// confirmInterval and trialTimeout are how long the bus waits for a report about a frame that
-	// other processes forward. Only tests change them.
+	// confirmInterval and trialTimeout determine how long the bus waits for the outcome of a frame
+	// that other processes forward. Only tests change them.
 	confirmInterval, trialTimeout time.Duration
 }
 

@@ -23,8 +23,8 @@ func (s *supervisor) onConnClosed() {
 		s.redial()
 		return
 	}
-	// onEnd closes the bus, which waits for watch. watch calls onConnClosed, so onEnd must run on
-	// another goroutine. Bus.Close waits until it has closed the bus.
+	// onEnd closes the bus, which waits until watch has ended. It runs on another goroutine,
+	// because watch is the caller of onConnClosed. Bus.Close waits until onEnd has closed the bus.
 	go s.onEnd(reason)
 }
 
@@ -40,7 +40,7 @@ func (s *supervisor) redial() {
 	}
 }
 
-// replaceConn closes the connection of the bus, replaces it by nc, and renews all subscriptions.
+// replaceConn closes the connection of the bus, replaces it with nc, and renews all subscriptions.
 // closeConn closes nc. The following flush marks the bus as connected. If nc fails in the meantime,
 // watch handles the change of its status.
 func (s *supervisor) replaceConn(nc *nats.Conn, closeConn func()) {

@@ -75,9 +75,8 @@ func (s *subscription) Close() {
 }
 
 // unsubscribe releases the NATS subscriptions and waits for a flush before it removes the
-// subscriber, so that frames in transit are still delivered. If another goroutine released the last
-// reference during the flush, the UNSUB may have been sent after the PING, and another flush is
-// necessary.
+// subscriber, so that frames in transit are still delivered. Another goroutine may release the last
+// reference during the flush. The UNSUB may then follow the PING, so another flush is necessary.
 func (u *subscriptions) unsubscribe(s *subscriber) {
 	u.telemetry.events.IgnoreRenewed(s.Subscriber)
 	subs := s.subs.all()

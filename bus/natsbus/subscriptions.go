@@ -52,7 +52,8 @@ func newSubscriptions(conn *connection, subjects *subjects, inbox *noResponders,
 	}
 }
 
-// subscriber is the subscriber of one subscription of the bus, with what the subscription needs.
+// subscriber is the local subscriber of one subscription of the bus, together with the NATS
+// subscriptions that it needs.
 type subscriber struct {
 	*fanout.Subscriber
 
@@ -65,9 +66,8 @@ type subscriber struct {
 }
 
 // acquire adds the subscriber of s and acquires the NATS subscriptions that s needs. It returns
-// the NATS subscriptions that the server has not confirmed yet. It subscribes to the private subject first. As soon
-// as this process is a member of the queue group, other processes can therefore forward misrouted
-// frames to it.
+// those that the server has not confirmed yet. It subscribes to the private subject first, because
+// other processes may forward misrouted frames to this process as soon as it is in the queue group.
 func (u *subscriptions) acquire(s *subscriber) (unconfirmed []*serverSub, err error) {
 	private, hasPrivate := u.subjects.private(s.key.subject, s.routingKey)
 	hasPrivate = hasPrivate && s.key.queue && !u.conn.privateDenied.Load()
@@ -128,7 +128,7 @@ func (u *subscriptions) subscribeError(err error, channel bus.Channel) error {
 
 // confirm marks the unconfirmed NATS subscriptions of s as confirmed, after a successful flush. It
 // returns an error if the server has denied one of them, or has refused one because the connection
-// has too many. A refusal does not name the subscription, so all that are unconfirmed fail. If the
+// has too many. A refusal does not name the subscription, so all unconfirmed ones fail. If the
 // server has denied only the private subject, s works without it.
 func (u *subscriptions) confirm(ctx context.Context, s *subscriber, unconfirmed []*serverSub) error {
 	u.conn.waitRefusal(ctx, unconfirmed[0].refusals)
@@ -154,8 +154,8 @@ func (u *subscriptions) confirm(ctx context.Context, s *subscriber, unconfirmed 
 }
 
 // release releases a reference to s. After the last one, it drains the NATS subscription: nats.go
-// sends UNSUB and still delivers the messages that arrive before the server has processed it. If
-// the bus is disconnected, it removes the NATS subscription at once.
+// sends UNSUB and still delivers the messages that arrive before the server has processed the
+// UNSUB. If the bus is disconnected, release removes the NATS subscription at once.
 func (u *subscriptions) release(s *serverSub) {
 	u.changeMu.Lock()
 	defer u.changeMu.Unlock()

@@ -25,8 +25,8 @@ const (
 	dropSlowConsumer = "SLOW_CONSUMER"
 )
 
-// telemetry is what the bus tells its program: counters, events and warnings. All parts of the bus
-// share it. All methods are safe for concurrent use.
+// telemetry reports the state of the bus to the program through counters, events and warnings. All
+// parts of the bus share it. All methods are safe for concurrent use.
 type telemetry struct {
 	driver.Counters
 

@@ -21,7 +21,7 @@ type channelGroup struct {
 	replaceReadOnlyLocked func()
 }
 
-// attachedSession is what a channel needs of the session on which it is subscribed.
+// attachedSession is the part of a session that the channels subscribed on it need.
 type attachedSession interface {
 	pipeline.Session
 	// wake wakes the reconcile loop, because there are dirty channels. It does not block.
@@ -31,11 +31,10 @@ type attachedSession interface {
 // channelState is the state of a Redis channel, from its first subscriber in this process until
 // Redis has confirmed the UNSUBSCRIBE.
 //
-// The desired state is whether the channel has subscribers. The actual state is which commands
-// Redis has received and how it has replied. Callers only change the desired state and mark the
-// channel as dirty. The session's reconcile loop then sends commands until both states match. Only
-// one goroutine therefore writes to the pub/sub connection, and a burst of subscriptions shares a
-// command. A new session restores all subscriptions in the same way.
+// The desired state is whether the channel has subscribers. Callers change only this state and mark
+// the channel as dirty. The session's reconcile loop then sends commands until the actual state
+// matches. As a result, only one goroutine writes to the pub/sub connection, and a burst of
+// subscriptions shares a command. A new session restores all subscriptions in the same way.
 type channelState struct {
 	name string
 	// snapshot points to the current set of subscribers. The set is never modified: when a

@@ -20,8 +20,8 @@ const anyChannel = "DYN"
 // lock. Between attempts to connect, random jitter shortens the pause by up to half.
 const minRetryPause, maxRetryPause = 25 * time.Millisecond, 400 * time.Millisecond
 
-// core is what the parts of a bus share. The sessions, their supervisors, the commands and the
-// subscriptions of a [Bus] use it and do not know the Bus itself.
+// core is the state that all parts of a [Bus] share. Sessions, supervisors, commands and
+// subscriptions use core instead of the Bus itself.
 type core struct {
 	client   redis.UniversalClient
 	topology topology

@@ -55,14 +55,16 @@
 // each process then tries to take a lock on the frame with SET key value EX seconds NX. The key is
 // the base64 encoding of the frame's SHA-256 hash. Redis grants the lock to only one process, and
 // this process delivers the frame. A dynpsrpc client that knows all servers of a queue sends most
-// requests to one of them instead, without a lock; see bus.Competing. A process may be suspended
-// for some time, for example together with its virtual machine. When it resumes, it reads the
-// frames that arrived in the meantime. The locks on these frames must still exist, so they live
-// longer than in psrpc. The lock on a request lives five seconds longer than the request's timeout,
-// but at most ten minutes. The lock on a message that a dynpsrpc process publishes to the
-// subscribers of a queue lives one minute. All other locks, and those that psrpc processes take,
-// live five seconds as in psrpc. A lock occupies about 150 bytes of Redis's memory. The use of
-// locks has four consequences:
+// requests to one of them instead, without a lock; see bus.Competing.
+//
+// A process may be suspended for some time, for example together with its virtual machine. When it
+// resumes, it reads the frames that arrived in the meantime. The locks on these frames must still
+// exist, so they live longer than in psrpc. The lock on a request lives five seconds longer than
+// the request's timeout, but at most ten minutes. The lock on a message that a dynpsrpc process
+// publishes to the subscribers of a queue lives one minute. All other locks, and those that psrpc
+// processes take, live five seconds as in psrpc. A lock occupies about 150 bytes of Redis's memory.
+//
+// The use of locks has four consequences:
 //
 //   - Two identical frames published within five seconds are treated as one. Publishers must
 //     therefore make each queue frame unique. Requests sent by psrpc and dynpsrpc are unique

@@ -160,7 +160,7 @@ func parsePeer(line, node string) bus.Peer {
 	}
 }
 
-// number parses a number of Redis. It returns 0 if the text is none.
+// number parses a number in a reply from Redis. It returns 0 if text is not a number.
 func number(text string) int64 {
 	n, err := strconv.ParseInt(text, 10, 64)
 	if err != nil {

@@ -38,9 +38,9 @@ type lockAttempt struct {
 	// snapshot is the channel's set of subscribers at the time when the frame arrived. The attempt
 	// has entered the snapshot's pendingLocks gate, and leaves the gate in finish.
 	snapshot *snapshot
-	// onCredit is set if the process has used credit to ask for the lock (see [share]). It is the
-	// wakeup channel of the frames that wait for credit: they can use this credit if the lock is
-	// not granted.
+	// onCredit is nil unless the process has used credit to ask for the lock (see [share]). If the
+	// lock is not granted, the credit can be used again, and onCredit wakes the goroutine that
+	// sends the attempts waiting for credit.
 	onCredit chan<- struct{}
 }
 

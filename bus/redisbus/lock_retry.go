@@ -21,9 +21,9 @@ const (
 	maxLockRetries = 4096
 )
 
-// canRetryLock reports whether a lock attempt that failed with err may be repeated. It may if the
-// attempt has certainly not taken the lock, but could succeed on another server or a moment later.
-// That is so for the errors of a cluster during failovers and while slots migrate.
+// canRetryLock reports whether a lock attempt that failed with err may be repeated. The attempt
+// must certainly not have taken the lock, but must have a chance to succeed later or on another
+// server. Both hold for the errors of a cluster during failovers and while slots migrate.
 //
 // A lost connection does not qualify, because Redis may have executed the command. Nor does
 // LOADING, because a server that has just started may have lost the lock of another process.

@@ -12,9 +12,10 @@ const maxPublishedSamples = 16
 // '*', that receive the frames of this bus. Such a client never responds, but the reply to a
 // PUBLISH counts it as a receiver, so calls would wait for its response in vain.
 //
-// While there are observers, the bus therefore sends a PUBSUB NUMSUB, which does not count
-// patterns, before each publication whose receivers must be known (see [subscriberCount]). At other
-// times, it only checks for observers now and then.
+// While there are observers, the bus therefore asks for the number of subscribers before each
+// publication whose receivers must be known (see [subscriberCount]). It does so with PUBSUB NUMSUB,
+// which does not count patterns. At other times, it only checks for observers, at most once per
+// second.
 type observers struct {
 	// present is set while there are observers.
 	present atomic.Bool
@@ -66,7 +67,8 @@ type subscriberCount struct {
 	known       bool
 	subscribers int64
 	// replied is closed when Redis has replied, or when the connection was lost. err is then the
-	// error reply or the error of the connection. replied is nil if nobody waits for the reply.
+	// error reply or the error of the connection. replied is nil if no goroutine waits for the
+	// reply.
 	replied chan struct{}
 	err     error
 }

@@ -31,7 +31,7 @@ const (
 	markerSuffix = "|MARKER"
 )
 
-// watchedChannel is what watchPeers knows about a queue for whose frames other processes compete.
+// watchedChannel is the state of a queue's channel on which other processes compete for frames.
 type watchedChannel struct {
 	// marker is the subscription to the marker channel; see [Bus.watchPeers].
 	marker bus.Subscription
@@ -86,11 +86,11 @@ func unwatch(watched map[*channelState]*watchedChannel, c *channelState) {
 	delete(watched, c)
 }
 
-// checkPeers counts the subscribers of the watched channels that have had frames since the last
-// check, and of the channels in b.peerSigns, where psrpc processes may be. If some subscribers are
-// psrpc processes, it limits how many frames of the channel this process takes. It begins to watch
-// a channel of peerSigns if other processes also subscribe to it. It no longer watches channels
-// that have had no frames for peerExpiry or have no queue subscriber here.
+// checkPeers counts the subscribers of the channels in b.peerSigns, and of the watched channels
+// that have had frames since the last check. If psrpc processes are among them, it limits how many
+// frames of the channel this process takes. It starts to watch channels of peerSigns to which other
+// processes also subscribe. It stops watching channels that have had no frames for peerExpiry or
+// have no queue subscriber here.
 func (b *Bus) checkPeers(watched map[*channelState]*watchedChannel) error {
 	ctx, cancel := context.WithTimeout(b.ctx, b.options.ProbeInterval)
 	defer cancel()

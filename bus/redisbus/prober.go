@@ -25,7 +25,7 @@ type pushCounts struct {
 }
 
 // prober detects a pub/sub connection that loses data while its socket stays open. A subscriber
-// sends so little that it would not notice this by a write error. The prober therefore sends a PING
+// sends so little that no write error would reveal the loss. The prober therefore sends a PING
 // twice in each probe interval, unless an earlier one has no reply yet. It counts checks instead of
 // time, so that a process does not give up its connection because it was suspended. Only
 // reconcileLoop uses it.

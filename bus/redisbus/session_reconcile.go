@@ -129,7 +129,7 @@ func (s *session) diff() []*subscribeCommand {
 }
 
 // onConfirmed handles the confirmation that Redis sends for each channel of a SUBSCRIBE or
-// UNSUBSCRIBE command. A confirmation that the session does not expect ends it.
+// UNSUBSCRIBE command. An unexpected confirmation ends the session.
 func (s *session) onConfirmed(confirmation resp.Push) {
 	b := s.bus
 	b.mu.Lock()

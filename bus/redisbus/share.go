@@ -23,7 +23,7 @@ const (
 // A lock goes to the process that asks first. A psrpc process asks for one lock and waits for the
 // reply before it asks for the next. This bus asks for the locks of a whole burst at once, so it
 // would take nearly all frames. It therefore asks at once only if it has credit for the frame.
-// Otherwise, it waits for credit, but no longer than shareDelay, and thus also takes frames that
+// Otherwise, it waits until it has credit or shareDelay has passed. It thus also takes frames that
 // psrpc processes do not take in time.
 type share struct {
 	// limited is set while the number of frames that this process takes is limited.

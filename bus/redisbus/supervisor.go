@@ -94,9 +94,8 @@ func (sup *supervisor) reconnect() *session {
 	}
 }
 
-// session returns the session to use. It returns an error if that session has ended. The error says
-// why the last attempt to reconnect has failed. Before the first attempt, it says why the session
-// has ended.
+// session returns the session to use, or an error if that session has ended. The error says why the
+// last attempt to reconnect has failed or, before the first attempt, why the session has ended.
 func (sup *supervisor) session() (*session, error) {
 	s := sup.lastActive.Load()
 	err := s.ctx.Err()

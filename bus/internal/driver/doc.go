@@ -1,10 +1,11 @@
 // Package driver contains what the buses of all brokers have in common: their options, how the
 // options are checked, their counters and their events.
 //
-// The package knows no broker and sends nothing. How a bus connects, publishes and subscribes
-// differs so much between brokers that each bus has its own code for it. What [bus.Open] and the
-// in-process bus need, too, is in packages below package bus: internal/busurl parses URLs,
-// internal/nilarg checks arguments, and internal/backoff computes the pauses between attempts.
+// The package contains no code for a particular broker and sends nothing. How a bus connects,
+// publishes and subscribes differs so much between brokers that each bus has its own code for it.
+// Three other packages serve [bus.Open] and the in-process bus as well: internal/busurl parses
+// URLs, internal/nilarg checks arguments, and internal/backoff computes the pauses between
+// attempts.
 //
 // # Usage
 //

@@ -32,9 +32,8 @@ func (e Events) Disconnected(reason error) {
 }
 
 // Reconnected adds an event that says that the broker is reachable again. It then calls the
-// functions that were passed to NotifyRenewed. It must be called when the subscriptions of the
-// connection that was lost are live again. If a bus has several connections, the functions of the
-// subscriptions on the others are called, too.
+// functions that were passed to NotifyRenewed, including those of subscriptions on connections that
+// were not lost. It must be called when the subscriptions of the lost connection are live again.
 func (e Events) Reconnected() {
 	e.queue.Put(bus.Event{Kind: bus.Reconnected})
 	e.renewals.Run()

@@ -1,10 +1,11 @@
-// Package flush finds out what the NATS server has processed, by PINGs that it answers.
+// Package flush determines what the NATS server has processed by sending PINGs and waiting for the
+// PONGs.
 //
 // NATS processes the commands of a connection in order. When the server has answered a PING, it has
 // processed everything that was sent before, and everything that it sent before the PONG has
 // arrived. The commands SUB and UNSUB have no reply, so this is how a bus learns that a
-// subscription is active or has ended. The package does not decide what an unanswered PING means
-// for the bus: it reports it, and makes nats.go reconnect.
+// subscription is active or has ended. If the server does not answer, the package reports an error
+// and makes nats.go reconnect. The owner decides what the error means for the bus.
 //
 // # Usage
 //
@@ -19,7 +20,7 @@
 //	}
 //
 // The function that Run calls for each flush uses [Flusher.RoundTrip] for the PING. It may do more
-// before the flush counts as done, for example wait until what has arrived is delivered.
+// before the flush counts as done, for example wait until all received messages are delivered.
 //
 // # Ordering and concurrency
 //

@@ -41,8 +41,8 @@ type Flusher struct {
 	pingSentAt time.Time
 }
 
-// New returns a flusher. probeInterval is the time that the server has for the answer to a PING;
-// see [Flusher.RoundTrip] for when it has more.
+// New returns a flusher. probeInterval is the time within which the server must answer a PING.
+// [Flusher.RoundTrip] allows more time in some cases.
 func New(probeInterval time.Duration) *Flusher {
 	return &Flusher{probeInterval: probeInterval, wake: make(chan struct{}, 1), next: newFlush()}
 }

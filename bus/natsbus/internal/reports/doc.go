@@ -1,8 +1,7 @@
 // Package reports holds the delivery reports of frames that the NATS server has not confirmed yet.
 //
-// The package knows neither connections nor subjects of psrpc. It decides which reports are still
-// pending; its owner publishes the frames, sends the PINGs and passes the outcomes to the reports
-// it gets back.
+// The package only decides which reports are still pending. Its owner publishes the frames, sends
+// the PINGs, and passes the outcomes to the reports that the package returns.
 //
 // # Usage
 //
@@ -19,9 +18,9 @@
 //
 // # Ordering and concurrency
 //
-// All methods are safe for concurrent use. They hold a mutex for a few instructions and call no
-// report: the owner calls the reports that it gets back, after the mutex has been released. Each
-// report is returned at most once.
+// All methods are safe for concurrent use. They hold a mutex for a few instructions only. The
+// package returns reports instead of calling them, so no report is called while the mutex is held.
+// Each report is returned at most once.
 //
 // # Why two generations
 //

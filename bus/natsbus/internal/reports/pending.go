@@ -40,7 +40,7 @@ type Pending struct {
 type entry struct {
 	token   uint64
 	subject string
-	report  bus.DeliveryReport // is nil if the report has been removed
+	report  bus.DeliveryReport // nil if the report has been removed
 }
 
 // New returns a Pending without reports. It takes some 200 KB of memory.

@@ -12,11 +12,11 @@
 //
 // The items of one goroutine are sent in the order in which the goroutine calls [Queue.Send]. No
 // two items are sent at the same time. Send returns nil for an item that another goroutine sends.
-// If sending it then fails, the queue calls onLost, on the goroutine that has tried to send it.
+// If sending such an item fails, the queue calls onLost on the goroutine that has tried to send it.
 //
 // A sender sends at most [MaxQueued] items of other goroutines, plus its own. While that many are
-// queued, Send blocks until the sender has finished. The memory of a queue is limited in this way,
-// and so is the time for which a goroutine works for others.
+// queued, Send blocks until the sender has finished. This limits the memory of a queue and the time
+// for which a goroutine sends for others.
 //
 // # Why a queue
 //

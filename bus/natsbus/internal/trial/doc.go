@@ -1,5 +1,5 @@
-// Package trial finds out whether a process serves a routing key of a queue, if no dynpsrpc process
-// does.
+// Package trial finds out whether psrpc processes serve a routing key that no dynpsrpc process
+// serves.
 //
 // A frame whose routing key no dynpsrpc process serves is unserved. Then either psrpc processes
 // serve it, or no process does, for example because a subscription method has no subscribers. The

@@ -37,13 +37,13 @@ type Frame interface {
 	Key() Key
 	// Size returns the size of the frame in bytes. It does not change.
 	Size() int
-	// Membership returns the frame's part in a trial, always the same. Only this package reads and
-	// writes its fields.
+	// Membership returns the state of the frame in a trial. It always returns the same pointer.
+	// Only this package reads and writes its fields.
 	Membership() *Membership
 }
 
-// Membership is the part of one frame in a trial. The zero value belongs to a frame that is in
-// none.
+// Membership is the state of one frame in a trial. The zero value means that the frame is in no
+// trial.
 type Membership struct {
 	// trial is nil unless the frame belongs to a trial. timer fires if the frame has not come back
 	// in time.
@@ -69,7 +69,7 @@ type Trials[F Frame] struct {
 	// timeout is the time that a frame has to come back.
 	timeout time.Duration
 
-	// mu guards the fields below, and the states and trials to which they lead.
+	// mu guards the fields below, and all states and trials that they refer to.
 	mu   sync.Mutex
 	keys map[Key]*keyState[F]
 	// waiting is the number of frames that wait for the results of trials. waitingBytes is their

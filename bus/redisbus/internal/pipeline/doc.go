@@ -3,16 +3,16 @@
 //
 // A [Pipeline] owns one connection and sends commands of one kind on it. It does not know what the
 // commands mean: a [Command] writes itself and gets its reply. It does not subscribe to channels,
-// because a connection that has subscribed replies in another way. It never sends a command a
-// second time. Whether that is safe depends on the command, so the command decides what to do when
-// it is completed with an error.
+// because replies have another form on a connection that has subscribed. It never repeats a
+// command. Whether a repetition is safe depends on the command, so the command decides what to do
+// if it is completed with an error.
 //
 // # Use
 //
-// [New] returns a pipeline for a [Session], of which the pipeline needs three things: to learn that
-// the session has ended, why it has ended, and to end it. The owner runs [Pipeline.Run] on a
-// goroutine of its own, which returns after the session has ended. Any goroutine sends a command
-// with [Pipeline.Send], or adds several with [Pipeline.Enqueue] and then calls [Pipeline.Flush].
+// [New] returns a pipeline that belongs to a [Session]. The pipeline needs to know whether and why
+// the session has ended, and must be able to end it. The owner runs [Pipeline.Run] on a goroutine
+// of its own, which returns after the session has ended. Any goroutine sends a command with
+// [Pipeline.Send], or adds several with [Pipeline.Enqueue] and then calls [Pipeline.Flush].
 //
 // # Ordering and concurrency
 //
@@ -24,18 +24,18 @@
 //
 // # Batches
 //
-// Callers write their commands themselves, which saves waking another goroutine, while fewer than
-// two batches are unanswered. Further commands wait, and are sent together when a reply has
-// arrived. Batches therefore grow with the load, without a timer or a batch size to tune. Three
-// refinements matter:
+// While fewer than two batches are unanswered, callers write their commands themselves, which saves
+// waking another goroutine. Further commands wait, and are sent together when a reply has arrived.
+// Batches therefore grow with the load, without a timer or a batch size to tune. Three refinements
+// matter:
 //
 //   - While earlier batches show that callers are concurrent, a caller yields the processor once
 //     before it writes, so that the commands of the others share its write. Without this, 16
 //     concurrent calls to all servers took 1.6 times as long, and 64 concurrent queue calls 1.4
 //     times.
 //   - On a slow link, two batches per round trip are too few, and commands would wait although
-//     Redis is idle. If waits for replies of 20 ms or more take up half of the time, up to 64
-//     batches are permitted. This ends 10 seconds later, with the first wait that is shorter.
+//     Redis is idle. If commands spend half of the time waiting 20 ms or more for a reply, up to 64
+//     batches are permitted. After 10 seconds, the first shorter wait restores the limit.
 //   - A caller writes at most 32 KiB, for which the send buffer of a socket usually has room.
 //     Larger amounts are written by the goroutine of Run, so that a caller does not wait for the
 //     network.
@@ -48,10 +48,10 @@
 //
 // # Failures
 //
-// The connection is checked twice in each probe interval. A PING is sent if it is idle, so that no
-// proxy closes it as unused. If Redis replies to nothing for one and a half intervals, the
-// connection is given up. A process that was suspended gets a new interval, because replies may be
-// waiting to be read.
+// The connection is checked twice in each probe interval. If the connection is idle, the check
+// sends a PING, so that no proxy closes the connection as unused. If Redis replies to nothing for
+// one and a half intervals, the connection is given up. After a suspension of the process, this
+// time starts again, because replies may be waiting to be read.
 //
 // If the connection fails, all commands are completed with the error: it is unknown which of them
 // Redis has executed. A required pipeline then ends the session. Any other pipeline dials again
@@ -60,9 +60,9 @@
 //
 // # Why the pipelines of go-redis are not used
 //
-// They hold a connection until all replies have arrived, so the connection is idle for a round trip
-// after each batch, and they allocate several objects for each command. With this package and
-// package resp, a unary call makes 13 allocations instead of 28, and one subscriber receives 751k
-// instead of 434k messages per second. Calls alone would not justify it: with 64 callers, go-redis
-// was as fast.
+// The pipelines of go-redis hold a connection until all replies have arrived, so the connection is
+// idle for a round trip after each batch. They also allocate several objects for each command. With
+// this package and package resp, a unary call makes 13 allocations instead of 28, and one
+// subscriber receives 751k instead of 434k messages per second. Calls alone would not justify this
+// package: with 64 callers, go-redis was as fast.
 package pipeline

@@ -37,8 +37,8 @@ func (l *link) onBlocked() {
 // isBlocked reports whether commands wait for a reply.
 func (l *link) isBlocked() bool { return !l.waitingSince.IsZero() }
 
-// onReply is called when a reply arrives for which commands have waited. It returns the limit on
-// batches in flight that suits the link. current is the limit so far.
+// onReply is called when a reply arrives for which commands have waited. current is the present
+// limit on batches in flight. onReply returns the limit that suits the link.
 func (l *link) onReply(current int) int {
 	now := time.Now()
 	waited := now.Sub(l.waitingSince)

@@ -14,9 +14,9 @@ const (
 	dead
 )
 
-// liveness decides whether the connection of a pipeline still works. It compares the number of
-// replies at two checks, so that counting a reply on the fast path costs nothing more. Only the
-// pipeline's goroutine uses it.
+// liveness decides whether the connection of a pipeline still works. It compares the numbers of
+// replies at two checks, so the fast path only has to count replies. Only the pipeline's goroutine
+// uses it.
 type liveness struct {
 	// interval is the probe interval. A check is due twice in each interval.
 	interval time.Duration

@@ -16,8 +16,8 @@ import (
 // are left to the pipeline's goroutine.
 const maxInlineBytes = 32 << 10
 
-// Session is what a pipeline needs of the session to which it belongs. Its methods must be safe for
-// concurrent use.
+// Session is the part of a session that its pipelines need. Its methods must be safe for concurrent
+// use.
 type Session interface {
 	// Context returns a context that is canceled when the session ends. It is always the same.
 	Context() context.Context

@@ -31,9 +31,9 @@ type batch[T Command] struct {
 	bytes int
 }
 
-// queue holds the commands of a pipeline. Commands wait in it to be written. They are then written in
-// batches, which stay in the queue until Redis has replied to all of their commands. The queue
-// decides when a batch may be written and how large it is. It has no lock: Pipeline.mu guards it.
+// queue holds the commands of a pipeline while they wait to be written, and then until Redis has
+// replied to them. Commands are written in batches. The queue decides when a batch may be written
+// and how large it is. It has no lock: Pipeline.mu guards it.
 type queue[T Command] struct {
 	// capacity is the maximum number of waiting commands.
 	capacity int
@@ -169,7 +169,7 @@ func (q *queue[T]) setLimit(limit int) {
 func (q *queue[T]) isEmpty() bool { return len(q.inFlight)+len(q.waiting) == 0 }
 
 // takeAll removes and returns all batches in flight, oldest first, and the waiting commands as the
-// last batch. It forgets that the link was slow.
+// last batch. It also resets the limit that was raised for a slow link.
 func (q *queue[T]) takeAll() []batch[T] {
 	all := slices.Concat(q.inFlight, []batch[T]{{items: q.waiting}})
 	q.inFlight, q.inFlightBytes, q.waiting, q.waitingBytes = nil, 0, nil, 0

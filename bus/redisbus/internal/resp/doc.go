@@ -3,17 +3,16 @@
 //
 // It does not dial, log in or choose a server: go-redis does that, and [NewConn] takes over the
 // connection. It neither matches replies with commands nor decides what follows from an error
-// reply, but [IsTransient] classifies error replies. It does not read values that no command of the
-// bus is answered with, such as strings and nested arrays. Such a value, and anything else that is
-// not valid, is an error that ends the connection, because the reader no longer knows where the
-// next value begins.
+// reply, but [IsTransient] classifies error replies. It cannot read replies that the bus never
+// receives, such as strings and nested arrays. Such a reply, like any invalid input, is an error
+// that ends the connection, because the reader no longer knows where the next value begins.
 //
 // # Use
 //
 // [WriteCommand] appends a command to a buffered writer. [ReadReply] reads one reply to a command,
 // and [ReadPush] reads what Redis sends on a connection that has subscribed to channels. Redis
 // sends the two on different connections, so the caller always knows which one comes next. A [Conn]
-// has a reader and a writer of its own, and tells its owner when it is about to wait for the
+// has a reader and a writer of its own, and calls a function of its owner before it waits for the
 // network.
 //
 // An error for which [IsError] is true is a reply: Redis has refused one command, or has replied
@@ -22,15 +21,14 @@
 // # Ordering and concurrency
 //
 // Redis replies to the commands of a connection in the order in which they were written. The
-// functions keep no state. One goroutine may read from a connection while another one writes to it,
-// but neither reads nor writes may overlap with their own kind.
+// functions keep no state. One goroutine may read from a connection while another one writes to it.
+// Several goroutines must not read at the same time, and must not write at the same time.
 //
 // # Memory and limits
 //
-// A command is written without allocating memory, and a reply that is a number is read without it.
-// Reading a frame allocates the frame alone: it has memory of its own, because its receivers may
-// keep it, whereas the name of its channel is only valid until the next read. A string may have at
-// most 512 MiB, which is the limit of Redis for a string.
+// Writing a command and reading a number allocate no memory. Reading a frame allocates only the
+// frame. Its receivers may keep the frame, whereas the name of its channel is only valid until the
+// next read. A string may have at most 512 MiB, which is the limit of Redis for a string.
 //
 // # Why the bus has its own code for this
 //
