@@ -6,7 +6,7 @@
 //		...
 //	}
 //
-// A pause doubles with each failed attempt, so that a broker that is down for a long time is not
-// asked all the time. Random jitter keeps the clients of a broker that has restarted from
+// A pause doubles with each failed attempt, so that the attempts do not burden a broker that is
+// down for a long time. Random jitter keeps the clients of a broker that has restarted from
 // connecting all at once.
 package backoff

@@ -13,8 +13,8 @@ var parameterName = regexp.MustCompile(`^[a-z_]+$`)
 // or an ampersand.
 func IsParameterName(name string) bool { return parameterName.MatchString(name) }
 
-// IsSecret reports whether the value of a parameter is likely to be a secret instead of the
-// expected file name: an nkey seed, a JWT, or the content of a PEM file.
+// IsSecret reports whether the value of a parameter that should be a file name is probably a
+// secret: an nkey seed, a JWT, or the content of a PEM file.
 func IsSecret(value string) bool {
 	return strings.HasPrefix(value, "eyJ") || strings.Contains(value, "BEGIN ") ||
 		strings.HasPrefix(value, "S") && len(value) == 58 && !strings.ContainsAny(value, `./\`)

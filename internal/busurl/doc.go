@@ -1,3 +1,3 @@
-// Package busurl contains what package bus and its drivers share for parsing bus URLs. Its
+// Package busurl contains the functions with which package bus and its drivers parse bus URLs. The
 // functions keep passwords and other secrets out of error messages.
 package busurl

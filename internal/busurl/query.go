@@ -26,7 +26,7 @@ func Last(query url.Values, name string) (value string, found bool) {
 	return values[len(values)-1], true
 }
 
-// Take is like Last, and removes the parameter from query.
+// Take is like Last, but also removes the parameter from query.
 func Take(query url.Values, name string) (value string, found bool) {
 	value, found = Last(query, name)
 	query.Del(name)

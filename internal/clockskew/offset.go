@@ -133,7 +133,7 @@ func (o *Offset) ConfirmSuspect(now, sent time.Time, delay time.Duration) bool {
 	return true
 }
 
-// Replace replaces all earlier observations by the delay of one frame. The caller must know that
+// Replace replaces all earlier observations with the delay of one frame. The caller must know that
 // this frame arrived promptly and that its delay contradicts the earlier observations.
 func (o *Offset) Replace(now time.Time, delay time.Duration) {
 	o.mu.Lock()

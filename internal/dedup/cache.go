@@ -10,10 +10,10 @@ import (
 )
 
 const (
-	// minSlotBits and maxSlotBits are the base-2 logarithms of the number of slots that a shard has
-	// first and at most. Each ID selects the shard of the CPU on which it was created, so the frames
-	// of a peer with few CPUs use only a few shards. Each shard must therefore have room for many
-	// frames.
+	// minSlotBits and maxSlotBits are the base-2 logarithms of the initial and the maximum number
+	// of slots in a shard. Each ID selects the shard of the CPU on which it was created, so the
+	// frames of a peer with few CPUs use only a few shards. Each shard must therefore have room for
+	// many frames.
 	minSlotBits, maxSlotBits = 4, 11
 	// window is how long a frame is remembered. The lock that a psrpc server takes on Redis for a
 	// request has the same lifetime.
@@ -30,8 +30,8 @@ type Cache [shard.Count]struct {
 	_ [shard.CacheLineSize]byte // keeps different shards in different cache lines
 }
 
-// table is a hash table without collision lists. If the slot of a new frame contains a frame that is
-// still needed, the table doubles its size. A table of the maximum size replaces that frame.
+// table is a hash table without collision lists. If the slot of a new frame contains a frame that
+// is still needed, the table doubles its size. A table of the maximum size replaces that frame.
 type table struct {
 	mu sync.Mutex
 	// slots is nil until the first frame is added.

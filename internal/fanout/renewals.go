@@ -33,8 +33,8 @@ func (r *Renewals) Set(subscriber *Subscriber, handler func()) {
 	r.handlers[subscriber] = handler
 }
 
-// Remove removes the function of a subscriber, if it has one. Run may be calling it; the method
-// Close of the subscriber waits for that.
+// Remove removes the function of a subscriber, if it has one. Remove does not wait for a running
+// call of the function. Closing the subscriber does.
 func (r *Renewals) Remove(subscriber *Subscriber) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -95,7 +95,7 @@ func (s *Subscribers) DeliverQueue(frame []byte) bool {
 	return s.queue.each(first, tryDeliver) || s.queue.each(0, tryDeliver)
 }
 
-// RefuseQueue tells each queue subscriber that the broker has refused to assign frame to this
+// RefuseQueue notifies each queue subscriber that the broker has refused to assign frame to this
 // process. This happens, for example, if the broker has run out of memory.
 func (s *Subscribers) RefuseQueue(frame []byte) {
 	if s == nil {

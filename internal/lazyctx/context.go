@@ -98,7 +98,7 @@ func (c *Context) Cancel() {
 	case c.inner != nil:
 		c.err = c.inner.Err()
 	default:
-		// Nobody has called Done or received an error from Err. It therefore does not matter
+		// No caller has used Done or received an error from Err. It therefore does not matter
 		// whether the deadline has already passed, and the clock need not be read.
 		c.err = context.Canceled
 	}

@@ -11,8 +11,8 @@ type Throttle struct {
 	// occurrences counts the occurrences since the last report.
 	occurrences atomic.Uint64
 	// muted is set by a report and cleared by a timer after the interval. Allow therefore needs no
-	// lock and does not read the clock. Reading it would take longer than all other work for an
-	// update that is dropped because a subscription is full.
+	// lock and does not read the clock. When a full subscription drops an update, reading the clock
+	// would take longer than all other work.
 	muted atomic.Bool
 }
 

@@ -21,8 +21,8 @@ func ContextErr(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// SubscribeErr returns the error of a bus's Subscribe for its arguments: ErrContext or the error of
-// ctx, or else ErrHandler if handler is nil.
+// SubscribeErr checks the arguments of a bus's Subscribe. It returns ErrContext if ctx is nil, the
+// error of ctx if ctx has ended, and ErrHandler if handler is nil.
 func SubscribeErr(ctx context.Context, handler func(frame []byte)) error {
 	if err := ContextErr(ctx); err != nil {
 		return err

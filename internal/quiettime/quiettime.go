@@ -5,8 +5,9 @@ import (
 	"time"
 )
 
-// Func returns how long a multi call waits for a further response after it has received this number
-// of responses, which is not 0. The calling goroutine of the call calls it.
+// Func returns how long a multi call waits for another response after it has received the given
+// number of responses, which is at least 1. It is called on the goroutine that receives the
+// responses.
 type Func func(responses int) time.Duration
 
 type key struct{}

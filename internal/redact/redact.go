@@ -8,7 +8,7 @@ const Text = "[redacted]"
 // anyName is the name of the message type that contains another message of any type.
 const anyName = "google.protobuf.Any"
 
-// Rules say what is secret.
+// Rules determine which values are secret.
 type Rules struct {
 	// IsSecret reports whether the value of a field must not be shown.
 	IsSecret func(field protoreflect.FieldDescriptor) bool
@@ -17,9 +17,9 @@ type Rules struct {
 	Any func(message protoreflect.Message)
 }
 
-// Apply changes a message and all messages in it. It replaces a secret single string by [Text], and
-// clears all other secret fields. It also clears fields that are not in the descriptor, because
-// nobody knows whether they are secret.
+// Apply changes a message and all messages in it. It replaces a secret single string with [Text],
+// and clears all other secret fields. It also clears fields that are not in the descriptor, because
+// they may be secret.
 func (r Rules) Apply(message protoreflect.Message) {
 	if !message.IsValid() {
 		return

@@ -10,7 +10,7 @@ import (
 type Difference struct {
 	// Where is the full name of the method, field or enum value.
 	Where string `json:"where"`
-	// What describes the difference. It speaks of the old and of the new version.
+	// What describes how the new version differs from the old one.
 	What string `json:"what"`
 	// Breaking is set if peers with different versions misunderstand each other.
 	Breaking bool `json:"breaking"`

@@ -8,7 +8,7 @@ import (
 	"unicode/utf8"
 )
 
-// ChannelParts contains what the name or the subject of a channel says.
+// ChannelParts contains the information in the name or the subject of a channel.
 type ChannelParts struct {
 	// Service and Method are the names of the service and the method to which the channel belongs.
 	// Method is empty if the channel does not belong to a single method.
@@ -105,8 +105,8 @@ func parseName(name string, clientStream bool) (parts ChannelParts, ok bool) {
 }
 
 // PrefixOfName returns the prefix that a bus has added to a channel's name. It finds only prefixes
-// that end with a character that channel names escape. It returns false if the rest of the name
-// does not have the form of a channel name.
+// whose last character never occurs unescaped in a channel name. It returns false if the rest of
+// the name does not have the form of a channel name.
 func PrefixOfName(name string) (prefix string, ok bool) {
 	first, _, _ := strings.Cut(name, "|")
 	end := strings.LastIndexFunc(first, func(r rune) bool { return needsEscape(r) && r != '+' })

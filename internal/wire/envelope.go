@@ -212,8 +212,8 @@ func beginFrame(dst []byte, typeName string, size, trailingSize int) []byte {
 	return dst
 }
 
-// ReplaceValue returns a copy of frame in which the inner message is compressed, and in which field
-// 4 of the envelope says so. value is the inner message of frame, as [ParseEnvelope] returns it, and
+// ReplaceValue returns a copy of frame with a compressed inner message, and with the codec gzip in
+// field 4 of the envelope. value is the inner message of frame, as [ParseEnvelope] returns it, and
 // compressed is value as a single gzip stream. All other fields of the envelope are copied. frame
 // must be a valid envelope whose inner message is not compressed.
 func ReplaceValue(frame, value, compressed []byte) []byte {

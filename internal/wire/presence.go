@@ -37,11 +37,10 @@ var (
 	errLongAddress     = errors.NewErrorf(errors.MalformedRequest, "presence has an address or name of more than %d bytes", maxAddress)
 )
 
-// Discover is a discovery request, which asks the servers of a service which of them receive
-// requests on the channel named in Channel. The client publishes it on the channel returned by
-// [DiscoverChannel], or, to ask a single server, on the one returned by [UnicastChannel]. Each
-// server that receives requests on the named channel responds with a [Presence] on the channel
-// returned by [PresenceClientChannel]. psrpc has no equivalent message.
+// Discover is a discovery request. It asks which servers of a service receive requests on the
+// channel named in Channel. The client publishes it on [DiscoverChannel] to ask all servers, or on
+// [UnicastChannel] to ask a single one. Each server that receives requests on the named channel
+// responds with a [Presence] on [PresenceClientChannel]. psrpc has no equivalent message.
 type Discover struct {
 	// ClientID is the ID of the client that sends the discovery request.
 	ClientID []byte
@@ -50,9 +49,9 @@ type Discover struct {
 	// Answered is empty in a first request. If fewer servers respond than a server has reported
 	// (see [Presence.Members]), the client sends a second request. Its field Answered contains the
 	// addresses of the servers that have responded. Only the server with the first of these
-	// addresses handles the second request. This server sends a discovery request to each other
-	// server of the channel that it knows and that has not responded. If one of them is gone, it
-	// tells all clients and servers.
+	// addresses handles the second request. It sends a discovery request to each other server of
+	// the channel that it knows and that has not responded. If such a server is gone, it notifies
+	// all clients and servers.
 	Answered [][]byte
 }
 
@@ -92,8 +91,8 @@ func (d *Discover) AppendFrame(dst []byte) ([]byte, error) {
 	return appendRepeated(frame, discoverTagAnswered, d.Answered), nil
 }
 
-// PresenceState tells clients whether a server receives the requests that are sent on a channel, and
-// whether it may still respond to earlier ones.
+// PresenceState tells clients whether a server receives the requests that are sent on a channel,
+// and whether it may still respond to earlier ones.
 type PresenceState uint64
 
 // The states of a server, in chronological order.

@@ -51,9 +51,9 @@ type Request struct {
 	// AcceptDecline reports whether the client understands declined claims; see
 	// [ClaimRequest.Declined]. Only dynpsrpc clients set this field.
 	AcceptDecline bool
-	// RoutingKey is written into the envelope, where [Envelope.RoutingKey] returns it. It is used only
-	// for requests on a [UnicastChannel] and contains the name of the request channel on which the
-	// request would be sent otherwise. ParseRequest does not set it.
+	// RoutingKey is written into the envelope, where [Envelope.RoutingKey] returns it. It is used
+	// only for requests on a [UnicastChannel]. It contains the name of the request channel on which
+	// such a request would be sent otherwise. ParseRequest does not set it.
 	RoutingKey string
 }
 
