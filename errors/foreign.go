@@ -9,8 +9,8 @@ import (
 )
 
 // foreignError finds errors of other modules that have a code, such as psrpc's errors. It returns
-// the first error in err's tree that has a method Code with a result whose underlying type is
-// string. It also returns the code of that error. It returns nil if there is no such error.
+// the first error in err's tree whose method Code returns a value based on string, together with
+// that value. It returns nil if there is no such error.
 func foreignError(err error) (error, ErrorCode) { //nolint:staticcheck // the code belongs to the error
 	if err == nil {
 		return nil, OK
