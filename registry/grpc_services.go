@@ -8,9 +8,9 @@ import (
 )
 
 // GRPCServices returns the sorted full names of the gRPC services that the registry has left out.
-// Files, descriptor sets, sources and linked programs may contain such services beside services for
-// the bus. A service counts as a gRPC service if at least one of its methods has the stream keyword
-// and no method has psrpc options. The registry logs each name once.
+// Files, descriptor sets, sources and linked programs may contain such services in addition to
+// services for the bus. A service counts as a gRPC service if at least one of its methods has the
+// stream keyword and no method has psrpc options. The registry logs each name once.
 func (r *Registry) GRPCServices() []string {
 	var names []string
 	r.grpcServices.Range(func(name, _ any) bool {
