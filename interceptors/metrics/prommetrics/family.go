@@ -12,8 +12,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/guard"
 )
 
-// family holds what all instruments with the same metric name share. Prometheus requires such
-// instruments to have the same kind and the same help text.
+// family is the state that all instruments with the same metric name share. Prometheus requires
+// such instruments to have the same kind and the same help text.
 type family struct {
 	kind metrics.Kind
 	help string
