@@ -7,8 +7,8 @@ import (
 )
 
 // Inspector is implemented by buses that can list the channels of the broker and count their
-// subscriptions. They include those of psrpc processes, and of processes that no longer answer.
-// Inspector is meant for tools that show what is on a bus.
+// subscriptions. The results include the subscriptions of psrpc processes, and of processes that no
+// longer answer. Inspector is meant for tools that show what is on a bus.
 type Inspector interface {
 	Bus
 	// Count returns the number of subscriptions of each channel, in the order of the arguments. It
@@ -66,8 +66,8 @@ const (
 	CarriesPresence      = "PRESENCE"
 	CarriesUnicast       = "UNICAST"
 	// CarriesMarker stands for a Redis channel without messages. dynpsrpc processes subscribe to it
-	// while they compete for the requests of a queue. Each can then tell whether psrpc processes
-	// compete, too.
+	// while they compete for the requests of a queue, so that each can find out whether psrpc
+	// processes compete, too.
 	CarriesMarker = "MARKER"
 	// CarriesPrivate stands for a NATS subject that is used only by the dynpsrpc servers of one
 	// queued method. These processes are also among the receivers of the queue.

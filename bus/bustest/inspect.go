@@ -169,7 +169,7 @@ func (h *harness) waitForCounts(inspector bus.Inspector, channels []bus.Channel,
 }
 
 // countable prepares counts for comparison. If the bus does not count subscriptions, all positive
-// numbers become 1, because only zero can be told from the rest.
+// numbers become 1, because such a bus distinguishes only zero from other numbers.
 func (h *harness) countable(counts []int) []int {
 	if h.network.CountsSubscriptions {
 		return counts

@@ -17,9 +17,9 @@ var watchedStatuses = []nats.Status{
 	nats.CONNECTED, nats.DISCONNECTED, nats.RECONNECTING, nats.CLOSED, nats.DRAINING_SUBS, nats.DRAINING_PUBS,
 }
 
-// connection is the connection of a bus: the current *nats.Conn, what the bus knows about its
-// state, and what the server has said about itself. All parts of the bus use it. Its methods are
-// safe for concurrent use unless their comments say otherwise.
+// connection is the connection of a bus: the current *nats.Conn, its state, and what the server has
+// announced. All parts of the bus use it. Its methods are safe for concurrent use unless their
+// comments say otherwise.
 //
 // current, state, flusher and asyncErrors synchronize themselves. The atomic fields at the end may
 // change whenever the bus connects. No mutex guards any of these fields, so Publish reads them

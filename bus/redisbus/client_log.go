@@ -12,11 +12,11 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// This installs clientLogger as the logger of go-redis, which has one logger for the whole program.
-// By default, go-redis would write to standard error for each failed attempt to connect, although
-// the bus reports the failure itself. It would also write two lines for each connection that it
-// opens with the help of Sentinel. A program that calls redis.SetLogger replaces this logger and
-// gets all lines.
+// init installs clientLogger as the logger of go-redis, which has one logger for the whole program.
+// By default, go-redis writes to standard error for each failed attempt to connect, although the
+// bus reports the failure itself. It also writes two lines for each connection that it opens with
+// the help of Sentinel. A program that calls redis.SetLogger replaces this logger and gets all
+// lines.
 func init() { //nolint:gochecknoinits // a later call could replace a logger that the program has set
 	redis.SetLogger(newClientLogger(os.Stderr))
 }

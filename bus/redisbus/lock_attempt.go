@@ -28,9 +28,9 @@ const (
 //
 // Redis pub/sub has no queue groups, so every process that subscribes to a queue receives every
 // frame. As in psrpc, each of them sends SET key value EX seconds NX, where key is a hash of the
-// frame. Only the process for which the SET succeeds delivers the frame. The processes need not
-// know each other, and the lock expires by itself (see [lifeOfLock]). The cost is one command per
-// frame and process. Two identical frames published within five seconds count as one.
+// frame, and only the process whose SET succeeds delivers the frame. This costs one command per
+// frame and process, but the processes need not know each other. The lock expires by itself (see
+// [lifeOfLock]). Two identical frames published within five seconds count as one.
 type lockAttempt struct {
 	queueFrame
 

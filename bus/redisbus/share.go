@@ -30,7 +30,7 @@ type share struct {
 	limited atomic.Bool
 	// waiting is the number of frames that wait until this process may ask for their locks.
 	waiting atomic.Int64
-	// frames is the number of frames for whose lock this process has asked.
+	// frames is the number of frames whose locks this process has requested.
 	frames atomic.Int64
 
 	// mu guards the fields below.
@@ -42,7 +42,7 @@ type share struct {
 	// arrives adds one divided by the number of processes. A frame that is taken after shareDelay
 	// costs no credit, because frames would otherwise wait whenever psrpc processes are slow.
 	credit float64
-	// asked is the number of lock attempts that use credit and to which Redis has not replied yet.
+	// asked is the number of lock attempts that use credit and have no reply yet.
 	asked int
 }
 
@@ -102,7 +102,7 @@ func (s *share) setLimit(limited bool, processes int) {
 	s.limited.Store(limited)
 }
 
-// countFrame counts a frame for whose lock this process has asked. It reports whether it is time to
+// countFrame counts a frame whose lock this process has requested. It reports whether it is time to
 // check which other processes subscribe to the channel. This is the case after 16, 32, 64 and so on
 // up to 1024 frames, and then after every further 1024 frames.
 func (s *share) countFrame() (check bool) {

@@ -37,9 +37,9 @@ type Config struct {
 	// Required reports whether a failure of the connection ends the session. Pipelines that are not
 	// required dial again.
 	Required bool
-	// Refresh is called on a pipeline that is not required when its connection has failed, or when
-	// Redis has not replied for some time, because another server may have taken over. It may be
-	// nil if the pipeline is required.
+	// Refresh is called on a pipeline that is not required, because another server may have taken
+	// over. It is called when the connection has failed, or when Redis has not replied for some
+	// time. It may be nil if the pipeline is required.
 	Refresh func(ctx context.Context)
 	// Capacity is the maximum number of waiting commands. It must be positive.
 	Capacity int
@@ -51,7 +51,7 @@ type Config struct {
 }
 
 // Pipeline sends commands of one kind, in order, over its own connection. Create one with [New].
-// See the package documentation for when it writes them, and on which goroutine.
+// The package documentation says when commands are written, and on which goroutine.
 type Pipeline[T Command] struct {
 	config  Config
 	session Session

@@ -91,8 +91,8 @@ func (q *queue[T]) limitReached() bool {
 // isSlow reports whether the limit on batches in flight has been raised for a slow link.
 func (q *queue[T]) isSlow() bool { return q.inFlightLimit != minInFlight }
 
-// bytesToWrite returns the number of bytes for which the socket's send buffer needs room. On a slow
-// link, the buffer may still contain the batches in flight.
+// bytesToWrite returns the number of bytes that the socket's send buffer must hold if the waiting
+// commands are written now. On a slow link, the buffer may still contain the batches in flight.
 func (q *queue[T]) bytesToWrite() int {
 	if q.isSlow() {
 		return q.waitingBytes + q.inFlightBytes

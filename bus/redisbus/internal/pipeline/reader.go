@@ -142,11 +142,10 @@ func (p *Pipeline[T]) drainErrLocked() error {
 	return p.session.Err()
 }
 
-// checkHealth is called when the read deadline passes. It writes the waiting commands and checks
-// the connection. The deadline passes twice in each probe interval, when the session ends, and when
-// a caller leaves much data to the pipeline's goroutine. If the pipeline is idle, it sends a PING,
-// so that no proxy closes the connection as unused. It returns an error if Redis has not replied
-// for too long, or if the session has ended and no commands are left.
+// checkHealth is called when the read deadline passes: twice in each probe interval, when the
+// session ends, and when a caller leaves much data to the pipeline's goroutine. It writes the
+// waiting commands and sends a PING if the connection is idle. It returns an error if Redis has not
+// replied for too long, or if the session has ended and no commands are left.
 func (p *Pipeline[T]) checkHealth() error {
 	now := time.Now()
 	p.liveness.resume(now)
@@ -193,8 +192,8 @@ func (p *Pipeline[T]) checkDrain(now time.Time) error {
 	return p.conn.SetReadDeadline(deadline)
 }
 
-// ping sends a PING. If another goroutine is writing, the connection is not idle and ping does
-// nothing.
+// ping sends a PING, so that no proxy closes the connection as unused. If another goroutine is
+// writing, the connection is not idle and ping does nothing.
 func (p *Pipeline[T]) ping() {
 	if !p.writeLock.TryLock() {
 		return
