@@ -47,7 +47,7 @@ func (s *Service) lintMethods() []error {
 	for _, m := range s.methods {
 		options, err := readOptions(m.descriptor)
 		if err != nil {
-			continue // newMethod has read the options without an error
+			continue // this never happens, because newMethod has read the options without an error
 		}
 		for _, problem := range m.lint(&options) {
 			problems = append(problems, m.problem("%s", problem))

@@ -31,12 +31,12 @@ func compile(names []string, sources map[string]string) ([]protoreflect.FileDesc
 	return files, nil
 }
 
-// relink creates the descriptors of parsed files again, with package protodesc. This is necessary
-// because the parser's descriptors lack private methods that protobuf-go uses. For example, one of
-// these methods reports whether the features of an edition require a string to be valid UTF-8.
-// After relink, descriptors from sources behave like those from descriptor sets. relink returns an
-// error for the few sources that only the parser accepts. Examples are a MessageSet and a map of
-// enums without a zero value.
+// relink creates the descriptors of parsed files again, with package protodesc, because the
+// parser's descriptors lack private methods that protobuf-go uses. For example, one of these
+// methods reports whether the features of an edition require a string to be valid UTF-8. After
+// relink, descriptors from sources behave like those from descriptor sets. relink returns an error
+// for the few sources that only the parser accepts, such as a MessageSet or a map of enums without
+// a zero value.
 //
 // For protobuf's own files, relink uses the descriptors of the linked Go code, because proto.Equal
 // treats messages with different descriptors as unequal.

@@ -2,12 +2,11 @@ package registry
 
 import "google.golang.org/protobuf/reflect/protoreflect"
 
-// schemaComparison compares declarations with the same name from two schemas. For example, it
-// compares a registered message with the message of a generated Go type. Two declarations are the
-// same if every encoded message has the same meaning in both. Comments, file paths and options that
-// do not affect the encoding are ignored. The keys of the map are the names of the messages and
-// enums whose comparison has begun. These are not compared again, so the comparison of a recursive
-// message ends.
+// schemaComparison compares declarations with the same name from two schemas, such as a registered
+// message and the message of a generated Go type. Two declarations are the same if every encoded
+// message has the same meaning in both. Comments, file paths and options that do not affect the
+// encoding are ignored. The keys of the map are the names of the messages and enums whose
+// comparison has begun, so that the comparison of a recursive message ends.
 type schemaComparison map[protoreflect.FullName]bool
 
 // message reports whether two messages of the same name are the same, including the messages and
