@@ -108,11 +108,11 @@ func (m *Metrics) compareBuckets(earlier *Metrics) error {
 	return nil
 }
 
-// identity prevents the registration of a second Metrics with the same registerer, which would make
-// each scrape fail because of duplicate metrics. It is a collector that collects nothing and is
-// registered together with a Metrics. A registerer does not detect a second Metrics, because a
-// Metrics does not describe its metrics. However, the registerer rejects a second identity with an
-// error that contains the first one.
+// identity prevents the registration of a second Metrics with the same registerer, because
+// duplicate metrics would make each scrape fail. It is a collector without metrics that is
+// registered together with a Metrics. A registerer does not detect a second Metrics, which does not
+// describe its metrics. However, it rejects a second identity with an error that contains the first
+// one.
 type identity struct {
 	*Metrics
 
