@@ -175,10 +175,10 @@ func (c *connection) waitAsyncErrors() {
 	}
 }
 
-// waitRefusal reports whether the number of refused subscriptions differs from before, an earlier
-// result of asyncErrors.refused. If LastError is a refusal, waitRefusal waits until the error
-// handler has been called with it. It waits at most refusalTimeout, because LastError may also be
-// an earlier refusal, which looks the same.
+// waitRefusal reports whether the number of refused subscriptions differs from the parameter
+// before, an earlier result of asyncErrors.refused. If LastError is a refusal, waitRefusal waits
+// until the error handler has been called with it. It waits at most refusalTimeout, because
+// LastError may also be an earlier refusal, which looks the same.
 func (c *connection) waitRefusal(ctx context.Context, before uint64) bool {
 	if refusals, _ := c.asyncErrors.refused(); refusals != before {
 		return true

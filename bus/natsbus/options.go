@@ -74,8 +74,8 @@ func WithPendingLimit(frames int) Option { return func(o *options) { o.pendingLi
 // connection that sends a longer line. Clients cannot query the setting. Publish and Subscribe
 // return an error with code invalid_argument for subjects that do not fit. The maximum length of a
 // subject is about 150 bytes less than that of the line. Topics, service names, the prefix and
-// client IDs are parts of subjects. A line must have room for a subject. The default is
-// [DefaultMaxControlLine].
+// client IDs are parts of subjects. [New] returns an error if a line would have no room for a
+// subject. The default is [DefaultMaxControlLine].
 func WithMaxControlLine(bytes int) Option { return func(o *options) { o.maxControlLine = bytes } }
 
 // WithMonitor lets the methods of [bus.Inspector] and [bus.Informed] ask the NATS servers for their

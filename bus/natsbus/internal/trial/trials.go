@@ -161,8 +161,8 @@ func (t *Trials[F]) state(key Key) *keyState[F] {
 }
 
 // Succeed is called if f, which belongs to a trial, has not come back in time. It records that the
-// trial has succeeded, and returns the frames that were waiting for the result. They return to the
-// queue group.
+// trial has succeeded, and returns the frames that were waiting for the result. The caller returns
+// these frames to the queue group.
 func (t *Trials[F]) Succeed(f F) (waiting []F) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -175,10 +175,10 @@ func (t *Trials[F]) Succeed(f F) (waiting []F) {
 	return t.takeWaiting(k)
 }
 
-// CameBack records that no other process has taken f, which was returned. served reports whether
-// a process has taken other frames with the routing key. If so, the publisher of f may try again.
-// If the trial of f has now failed, unserved contains the frames that were waiting for its result.
-// No process serves them.
+// CameBack records that f has come back from the queue group, because no process has taken it.
+// served reports whether a process has taken other frames with the routing key. If so, the
+// publisher of f may try again. If the trial of f has now failed, unserved contains the frames that
+// were waiting for its result. No process serves them.
 func (t *Trials[F]) CameBack(f F) (served bool, unserved []F) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -29,7 +29,7 @@ type Conn struct {
 	Writer *bufio.Writer
 	// BeforeRead is called before each Read from the network, on the goroutine that uses Reader.
 	// Such a Read is needed when Reader's buffer does not contain another complete reply or push.
-	// It must not be changed while another goroutine uses Reader.
+	// BeforeRead must not be changed while another goroutine uses Reader.
 	BeforeRead func()
 	// OnDeadline is called when the read deadline has passed, on the goroutine that uses Reader. If
 	// OnDeadline returns nil, the Read is tried again. Otherwise it fails with the error. By
