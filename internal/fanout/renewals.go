@@ -11,7 +11,7 @@ type RenewalNotifier interface {
 	// NotifyRenewed makes the bus call handler each time it has reconnected and the broker has
 	// confirmed the subscription again. Frames that were published in the meantime are lost. A bus
 	// with several connections may also call handler when it has renewed another connection.
-	// handler must not block. It is not called any more once the subscription has been closed. A
+	// handler must not block. The bus does not call it after the subscription has been closed. A
 	// further call to NotifyRenewed replaces handler.
 	NotifyRenewed(handler func())
 }
