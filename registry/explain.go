@@ -48,10 +48,10 @@ func builtinInPlace(sources map[string]string, file string) string {
 // definedBefore matches the error of the parser for a symbol that is declared twice.
 var definedBefore = regexp.MustCompile(`^(.+ already defined at )(.+?):(\d+):(\d+)(;.*)?$`)
 
-// orderDuplicates makes the errors about symbols that are declared more than once the same in every
-// run. The parser links files in random order, accepts the declaration that it links first, and
-// reports all others. Each error also contains the position of the accepted declaration.
-// orderDuplicates sorts the declarations by position and reports all of them except the first.
+// orderDuplicates makes the errors about duplicate symbols the same in every run. The parser links
+// files in random order, accepts the declaration that it links first, and reports all others. Each
+// error also contains the position of the accepted declaration. orderDuplicates sorts the
+// declarations by position and reports all of them except the first.
 func (l *problemList) orderDuplicates() {
 	var others problemList
 	// Each key is the part of an error text before the position.
