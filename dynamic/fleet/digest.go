@@ -47,7 +47,7 @@ func ParseDigest(text string) (Digest, error) {
 
 // DigestOf returns the digest of a service. It is the same however the descriptors were loaded:
 // from sources, from a descriptor set or from generated code. Comments, the paths of files and the
-// order of imports do not change it. Protobuf's own files and the psrpc options do not either,
+// order of imports do not change it. Protobuf's own files and the psrpc options are left out,
 // because each program has its own version of them.
 func DigestOf(service protoreflect.ServiceDescriptor) (Digest, error) {
 	return digestOfFiles(filesOf(service.ParentFile(), false))

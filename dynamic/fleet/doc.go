@@ -12,9 +12,9 @@
 // [Serve] makes a [dynamic.Server] answer questions about itself. The answers contain its services
 // and topics, its health, and the state of its bus and its process. They also say how many calls of
 // each method have succeeded or failed, and how long they took. Counting costs a call no allocation
-// and a few dozen nanoseconds. The answers contain neither messages nor passwords, and the texts of
-// errors only with [WithErrorTexts]. Every client that may publish to the control service is
-// answered, unless [WithAuthorize] rejects it.
+// and a few dozen nanoseconds. The answers never contain messages or passwords. They contain the
+// texts of errors only with [WithErrorTexts]. Every client that may publish to the control service
+// gets an answer, unless [WithAuthorize] rejects it.
 //
 // The control service runs on a server of its own with the same ID. This server answers even while
 // the program's server drains or has reached a limit, and the program's interceptors do not see its
@@ -26,7 +26,7 @@
 //
 //   - [Fleet.Servers] lists the servers, with the parts that are asked for.
 //   - [Fleet.Registry] and [Fleet.Describe] get the descriptors of a service from a server.
-//   - [Fleet.Changes] subscribes to what changes on servers.
+//   - [Fleet.Changes] subscribes to the changes of all servers.
 //   - [Fleet.Peers] also finds servers and clients that cannot answer, such as those of psrpc.
 //
 // # No generated code

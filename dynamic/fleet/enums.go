@@ -49,9 +49,9 @@ type ServingStatus int32
 const (
 	// StatusUnknown means that nothing is known.
 	StatusUnknown ServingStatus = iota
-	// StatusServing means that the server, service or check is well.
+	// StatusServing means that the server, service or check is healthy.
 	StatusServing
-	// StatusNotServing means that the server, service or check is not well.
+	// StatusNotServing means that the server, service or check is not healthy.
 	StatusNotServing
 )
 

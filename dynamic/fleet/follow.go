@@ -22,7 +22,7 @@ const (
 	// followAgain is how long a Follower waits before it asks again after a service was missing
 	// from the answers.
 	followAgain = 500 * time.Millisecond
-	// followInterval is how often a Follower asks the servers even if it hears of no change.
+	// followInterval is how often a Follower asks the servers even if it receives no change.
 	// Changes may be lost if the connection to the broker fails, and killed servers publish none.
 	followInterval = time.Minute
 )
@@ -199,15 +199,14 @@ func (f *Fleet) servedVersions(ctx context.Context) (map[string]Version, error) 
 	return served, nil
 }
 
-// isControl reports whether a version is of a control service, also under another full name. A
-// gateway would otherwise let its clients administer servers as soon as a faulty server claims to
-// serve such a name.
+// isControl reports whether a version belongs to a control service, even under another full name.
+// Otherwise, a faulty server could make a gateway offer a control service to its clients.
 func (k versionKey) isControl() bool {
 	return k.name == fleetServiceName || k.name == adminServiceName || IsControlService(k.wireName)
 }
 
-// compare orders versions. Between versions with the same number of servers, the order decides, so
-// that the choice is always the same.
+// compare orders versions. The order decides between versions with the same number of servers, so
+// that repeated questions choose the same version.
 func (k versionKey) compare(other versionKey) int {
 	return cmp.Or(cmp.Compare(k.name, other.name), cmp.Compare(k.digest.String(), other.digest.String()),
 		cmp.Compare(k.wireName, other.wireName))

@@ -88,7 +88,7 @@ func (h *health) setServing(service string, serving bool) {
 	}
 }
 
-// runCheck runs a check again and again until ctx ends.
+// runCheck runs a check repeatedly until ctx ends.
 func (h *health) runCheck(ctx context.Context, c *check) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()

@@ -103,7 +103,7 @@ type peersOptions struct {
 	candidates []candidatesQuestion
 }
 
-// candidatesQuestion is a question to the servers of a method whether they would take a request.
+// candidatesQuestion asks the servers of a method whether they would take a request.
 type candidatesQuestion struct {
 	method  string
 	request any
@@ -188,7 +188,7 @@ func (f *Fleet) Peers(ctx context.Context, opts ...PeersOption) (*Peers, error) 
 // peersJoin builds the result of Peers from the answers of the servers and of the broker.
 type peersJoin struct {
 	result *Peers
-	// services has the names on the bus as its keys.
+	// services is keyed by the names on the bus.
 	services map[string]*peerServiceJoin
 	// exact reports whether the bus counts the receivers of a channel. If not, it only reports
 	// whether a channel has any.
@@ -200,7 +200,7 @@ type peerServiceJoin struct {
 	*PeerService
 
 	names, clients, others map[string]bool
-	// methods has the names on the bus as its keys.
+	// methods is keyed by the names on the bus.
 	methods map[string]*peerMethodJoin
 }
 
@@ -291,7 +291,8 @@ func (j *peersJoin) inspect(ctx context.Context, inspector bus.Inspector, scan b
 		}
 	}
 	counter, ok := inspector.(bus.ReceiverCounter)
-	// If a bus does not count receivers itself, its scan needs a monitor, which does count them.
+	// After a scan, the numbers are exact on every bus: a bus that does not count receivers scans
+	// with a monitor, which counts them.
 	j.exact = !ok || counter.CountsReceivers() || scan && j.result.ScanErr == nil
 	var counts counts
 	counts.add(queryChannel(scopeAll), func(n int) { j.result.Silent = j.silent(n, len(j.result.Servers)+len(j.result.Refused)) })

@@ -24,13 +24,14 @@ const (
 	// firstShardWait is the longest time that Servers waits for the first shard before it asks the
 	// other servers.
 	firstShardWait = 100 * time.Millisecond
-	// firstShardQuietTime is used on a bus that does not count receivers, if more than smallShard
-	// servers of the first shard have answered. Servers then asks the other servers when no further
-	// server of the first shard has answered for this time.
+	// firstShardQuietTime applies on a bus that does not count receivers, after more than
+	// smallShard servers of the first shard have answered. When no further server of this shard has
+	// answered for this time, Servers asks the other servers.
 	firstShardQuietTime = 20 * time.Millisecond
-	// quietTime and busyQuietTime are used for large fleets on such a bus. If no further server has
-	// answered for quietTime, all have answered. If many fewer have answered than the first shard
-	// suggests, the fleet or the broker is busy, and the time is busyQuietTime.
+	// quietTime and busyQuietTime apply to large fleets on a bus that does not count receivers. A
+	// question ends when no further server has answered for quietTime. It waits for busyQuietTime
+	// if far fewer servers have answered than the first shard suggests: the fleet or the broker is
+	// then busy.
 	quietTime, busyQuietTime = 200 * time.Millisecond, time.Second
 	// shardsAtOnce is the number of shards of a large fleet that are asked at the same time.
 	shardsAtOnce = 4
@@ -168,9 +169,9 @@ func (f *Fleet) askCounted(ctx context.Context, o *queryOptions, yield yieldServ
 	gather(ctx, withoutRepetition(yield), askFirst, askRest)
 }
 
-// askUncounted asks all servers on a bus that does not count receivers. Like askCounted, it asks the
-// servers of the first shard before the others. Shards of the others would not help, because the
-// discovery requests for each of them reach all servers.
+// askUncounted asks all servers on a bus that does not count receivers. Like askCounted, it asks
+// the servers of the first shard before the others. It does not ask the others shard by shard,
+// because each discovery request would reach all servers anyway.
 func (f *Fleet) askUncounted(ctx context.Context, o *queryOptions, yield yieldServer) {
 	yield = withoutRepetition(yield)
 	answers := 0
@@ -195,8 +196,8 @@ func (f *Fleet) askUncounted(ctx context.Context, o *queryOptions, yield yieldSe
 	}
 }
 
-// askUndiscovered asks all servers of a large fleet without discovery, in which each server would do
-// as much as for the question itself. The question therefore ends when no server has answered for
+// askUndiscovered asks all servers of a large fleet without discovery, which would cost each server
+// as much as the question itself. The question therefore ends when no server has answered for
 // quietTime. estimate is the likely number of servers.
 func (f *Fleet) askUndiscovered(ctx context.Context, o *queryOptions, estimate int, yield yieldServer) {
 	f.hasAskedLargeFleet.Store(true)
@@ -209,8 +210,8 @@ func (f *Fleet) askUndiscovered(ctx context.Context, o *queryOptions, estimate i
 	f.ask(ctx, o, scopeAll, yield)
 }
 
-// withoutRepetition returns a function that passes each answer on to yield, but the answers of a
-// server of the first shard only once. These servers may be asked twice.
+// withoutRepetition returns a function that passes answers on to yield. It drops the second answer
+// of a server of the first shard, because these servers may be asked twice.
 func withoutRepetition(yield yieldServer) yieldServer {
 	first := make(map[string]bool)
 	return func(s *Server, err error) bool {

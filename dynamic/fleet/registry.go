@@ -20,9 +20,9 @@ func Comments() DescribeOption {
 	return func(r *describeRequest) { r.Comments = true }
 }
 
-// Describe gets the descriptors that digest identifies from any server that has them: the file of
-// the service and all files that it imports. If what a server sends has another digest, Describe
-// returns an error with code data_loss. If they cannot be decoded, the code is
+// Describe gets the descriptors with this digest from any server that has them: the file of the
+// service and all files that it imports. If the server sends descriptors with another digest,
+// Describe returns an error with code data_loss. If they cannot be decoded, the code is
 // [errors.MalformedResponse]. The other errors are those of [dynamic.Client.Call].
 func (f *Fleet) Describe(ctx context.Context, digest Digest, opts ...DescribeOption) (*descriptorpb.FileDescriptorSet, error) {
 	var request describeRequest

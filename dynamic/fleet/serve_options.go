@@ -74,8 +74,8 @@ func WithApp(name, version string) ServeOption {
 }
 
 // WithLabels sets labels that describe this server, for example its host and region. There may be
-// at most 32 labels. The map is copied. Labels of several uses of the option are merged. Everybody
-// who may read from the bus can see them.
+// at most 32 labels. The map is copied. If the option is used several times, the labels are merged.
+// Every client that may read from the bus can see them.
 func WithLabels(labels map[string]string) ServeOption {
 	return func(o *serveOptions) {
 		if o.labels == nil {
@@ -88,11 +88,11 @@ func WithLabels(labels map[string]string) ServeOption {
 	}
 }
 
-// WithCheck adds a health check. The function run is called at once, and then again and again. The
-// argument every is the pause after each call. It is also the timeout of the context that the
-// function gets. If the function returns an error, panics, or has not returned when its context
-// ends, the server is reported as not serving. Each check runs on a goroutine of its own. There may
-// be at most 32 checks.
+// WithCheck adds a health check. The function run is called at once and then repeatedly. The
+// argument every is both the pause after each call and the timeout of the context of the call. If
+// the function returns an error, panics, or has not returned when its context ends, the server is
+// reported as not serving. Each check runs on a goroutine of its own. There may be at most 32
+// checks.
 //
 // A failing check does not stop the server from accepting requests. It is only reported.
 func WithCheck(name string, every time.Duration, run func(ctx context.Context) error) ServeOption {
@@ -121,16 +121,16 @@ func WithCheck(name string, every time.Duration, run func(ctx context.Context) e
 // WithAuthorize sets the function that decides whether a client may make a request to the control
 // services. ctx is the context of the request, so [dynamic.RequestInfoFromContext] returns the
 // client's ID and metadata. If the function returns an error, the client receives this error. By
-// default, everybody who may publish to the control service is answered. [WithTap] and [WithAdmin]
-// require the function. It must be safe for concurrent use. It does not decide who receives a
-// [Change]: these are published to everybody who may subscribe to them.
+// default, every client that may publish to the control service gets an answer. [WithTap] and
+// [WithAdmin] require the function. It must be safe for concurrent use. It does not decide which
+// clients receive a [Change]: every client that may subscribe to changes receives them.
 func WithAuthorize(authorize func(ctx context.Context, verb Verb) error) ServeOption {
 	return func(o *serveOptions) { o.authorize = authorize }
 }
 
-// WithErrorTexts includes the texts of errors in the answers of the server: of the last error of
-// each method, of failing health checks, and of plugins. They are left out by default, because they
-// may contain data of users. A text is cut to 200 bytes.
+// WithErrorTexts includes the texts of errors in the answers of the server: the last error of each
+// method, and the errors of failing health checks and plugins. The texts are left out by default,
+// because they may contain data of users. A text is cut to 200 bytes.
 func WithErrorTexts() ServeOption {
 	return func(o *serveOptions) { o.errorTexts = true }
 }
@@ -145,12 +145,12 @@ func WithPlugins(list func() []Plugin) ServeOption {
 // WithTap lets clients watch what goes through the server; see [Fleet.Tap]. The server sends them
 // copies of what it handles, and logs which clients watch it. Up to [MaxTaps] clients can watch it
 // at the same time, each with up to [MaxTapRate] events per second and a quarter of one processor.
-// Secret fields are removed; see [Redact]. While nobody watches, calls cost no more than usual.
+// Secret fields are removed; see [Redact]. While no client watches, calls cost no more than usual.
 //
 // The function passed to [WithAuthorize] decides, for the verb [VerbTap], which clients may watch.
 // Without it, [Serve] fails.
 //
-// By default, nobody can watch the server.
+// By default, no client can watch the server.
 func WithTap(opts ...TapOption) ServeOption {
 	return func(o *serveOptions) { o.tap = newTapOptions(opts) }
 }
@@ -159,7 +159,7 @@ func WithTap(opts ...TapOption) ServeOption {
 // the options permit. The function passed to [WithAuthorize] decides which clients may do so;
 // without it, [Serve] fails. Every permitted change is logged, with its error if it has failed.
 //
-// By default, nobody can change the server.
+// By default, no client can change the server.
 func WithAdmin(opts ...AdminOption) ServeOption {
 	return func(o *serveOptions) { o.admin = newAdminOptions(opts) }
 }

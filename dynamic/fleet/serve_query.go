@@ -35,8 +35,8 @@ func (s *Status) query(ctx context.Context, request *queryRequest) (*Server, err
 		return nil, err
 	}
 	if request.asksServices() {
-		// The client may at once ask for the descriptors that belong to a digest in the answer. So
-		// their scopes must be registered first.
+		// The client may immediately ask for the descriptors of a digest in the answer, so their
+		// scopes must be registered first.
 		s.awaitScopes(ctx)
 	}
 	return s.answer(ctx, request), nil
@@ -111,7 +111,7 @@ func (s *Status) plugins() []Plugin {
 	return plugins
 }
 
-// toldPlugin returns what clients may learn of a plugin.
+// toldPlugin returns what clients may learn about a plugin.
 func (s *Status) toldPlugin(plugin Plugin) Plugin {
 	plugin.Error = shorten(plugin.Error)
 	if !s.options.errorTexts {

@@ -13,7 +13,7 @@ type serviceTable struct {
 	digests map[*registry.Service]Digest
 	// scoped contains the services whose scopes are registered or were refused by the bus.
 	scoped map[*registry.Service]struct{}
-	// scopedMore is closed when scoped changes. It is nil while nobody waits for that.
+	// scopedMore is closed when scoped changes. It is nil while no goroutine waits for it.
 	scopedMore chan struct{}
 }
 

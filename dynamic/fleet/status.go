@@ -35,7 +35,7 @@ type Status struct {
 	listeners listeners
 	// changes contains the changes to publish.
 	changes lifecycle.EventQueue[queuedChange]
-	// retrying reports whether a timer is set that registers the scopes again.
+	// retrying reports whether a timer is running that will register the scopes again.
 	retrying atomic.Bool
 	// shuttingDown reports whether the shutdown of server has begun; the state is then draining.
 	shuttingDown atomic.Bool

@@ -41,7 +41,7 @@ func newRedactor(options []string) *redactor {
 }
 
 // decode decodes a message and removes its secrets. Fields that are not in the descriptor are
-// removed too, because nobody knows whether they are secret.
+// removed too, because it is not known whether they are secret.
 func (r *redactor) decode(descriptor protoreflect.MessageDescriptor, encoded []byte) (protoreflect.Message, error) {
 	return r.decodeInside(descriptor, encoded, 0)
 }
@@ -155,8 +155,8 @@ func zeroOf(field protoreflect.FieldDescriptor) protoreflect.Value {
 	}
 }
 
-// findOption returns the extension with this name that file or one of the files that it imports
-// defines. It returns nil if there is none.
+// findOption returns the extension with this name from file or from a file that it imports. It
+// returns nil if there is none.
 func findOption(file protoreflect.FileDescriptor, name protoreflect.FullName) (found protoreflect.ExtensionDescriptor) {
 	visitFiles(file, map[string]bool{}, func(file protoreflect.FileDescriptor) bool {
 		found = extensionIn(file, name)
@@ -183,8 +183,8 @@ func extensionIn(scope declaresExtensions, name protoreflect.FullName) protorefl
 	return nil
 }
 
-// findMessage returns the message type with this name that file or one of the files that it imports
-// defines. It returns nil if there is none.
+// findMessage returns the message type with this name from file or from a file that it imports. It
+// returns nil if there is none.
 func findMessage(file protoreflect.FileDescriptor, name protoreflect.FullName) (found protoreflect.MessageDescriptor) {
 	visitFiles(file, map[string]bool{}, func(file protoreflect.FileDescriptor) bool {
 		found = messageIn(file.Messages(), name)
@@ -206,8 +206,8 @@ func messageIn(messages protoreflect.MessageDescriptors, name protoreflect.FullN
 	return nil
 }
 
-// visitFiles calls visit for file and for the files that it imports, directly or indirectly, until
-// visit returns false. It returns false in that case.
+// visitFiles calls visit for file and for its direct and indirect imports. If visit returns false,
+// visitFiles stops and returns false.
 func visitFiles(
 	file protoreflect.FileDescriptor, visited map[string]bool, visit func(protoreflect.FileDescriptor) bool,
 ) bool {

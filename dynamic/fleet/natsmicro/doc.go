@@ -15,8 +15,8 @@
 //	version      the version of the app if it is a semantic version, else 0.0.0
 //	description  the full name of the service
 //	endpoints    the methods, with the NATS subjects of their requests
-//	metadata     app, software, digest of the descriptors, labels of the server; of an endpoint its
-//	             kind and routing
+//	metadata     app, software, digest of the descriptors, labels of the server; for an endpoint,
+//	             its kind and routing
 //	stats        the counters of the methods, and in the field data the percentiles of the durations
 //
 // Every client that may publish to the subjects of NATS micro gets an answer. The function of

@@ -196,7 +196,7 @@ func (r *Responder) answer(question *nats.Msg) {
 			err = question.Respond(encoded)
 		}
 		if err != nil {
-			// The connection is closed, so nobody can receive an answer.
+			// The connection is closed, so no answer can be sent.
 			return
 		}
 	}

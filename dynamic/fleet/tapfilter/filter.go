@@ -19,7 +19,7 @@ const (
 	// maxCost is the maximum cost of an evaluation, in units of CEL. One unit is about one
 	// operation.
 	maxCost = 100_000
-	// maxDepth is the maximum depth of messages in messages that an expression can see.
+	// maxDepth is the maximum nesting depth of the messages that an expression can see.
 	maxDepth = 16
 )
 
@@ -126,8 +126,8 @@ func (a *activation) ResolveName(name string) (any, bool) {
 	}
 }
 
-// fields returns the fields of a message, keyed by name. Messages that are nested more than depth
-// deep are left out.
+// fields returns the fields of a message, keyed by name. Messages that are nested more deeply than
+// depth are left out.
 func fields(message protoreflect.Message, depth int) map[string]any {
 	descriptors := message.Descriptor().Fields()
 	values := make(map[string]any, descriptors.Len())
