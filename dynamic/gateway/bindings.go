@@ -19,7 +19,7 @@ type Bindings interface {
 	Operations() []Operation
 }
 
-// BoundRequest is a request that [Bindings] have found to be for a method.
+// BoundRequest is an HTTP request that [Bindings] have matched to a method.
 type BoundRequest struct {
 	Method *registry.Method
 	// Topic is the topic of the call if the path contains it. Otherwise, Topic is nil, and the header

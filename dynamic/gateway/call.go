@@ -22,12 +22,12 @@ type client interface {
 	receive() ([]byte, error)
 	// opened is called when a stream or subscription is open, before its first message.
 	opened() error
-	// send sends a message to the client. It blocks until the client's connection has taken it.
-	// serverID is the ID of the server that has sent the message in a multi call, and empty in other
-	// calls, where all messages come from one server.
+	// send sends a message to the client. It blocks until the client's connection has taken it. In
+	// a multi call, serverID is the ID of the server that has sent the message. In other calls, it
+	// is empty, because all messages come from one server.
 	send(message []byte, serverID string) error
-	// describe is called with what is known of the call before a message or an error is sent. It sets
-	// the headers of the response, unless they have been sent.
+	// describe sets the headers of the response from the facts of the call, unless they have been
+	// sent. It is called before a message or an error is sent.
 	describe(facts *errors.CallFacts)
 	// failed is called in a multi call with the error of one server; the other servers may still
 	// answer. If failed returns an error, the call ends with that error.

@@ -1,6 +1,7 @@
 // Package gateway serves the methods of a bus over HTTP. A [Gateway] is an http.Handler; every
 // request that it accepts becomes a call, a multi call, a stream or a subscription of a
-// [dynamic.Conn]. It needs no generated code: the services of a registry determine its routes.
+// [dynamic.Conn]. The gateway needs no generated code: the services of a registry determine its
+// routes.
 //
 //	gw, err := gateway.New(conn, reg, gateway.WithMethods("shop.Orders/*"))
 //	err = http.ListenAndServe("127.0.0.1:8080", gw)
@@ -46,6 +47,7 @@
 // # Security
 //
 // A gateway serves only the methods that [WithMethods] names, and refuses requests from web pages
-// of other sites unless [WithCORS] names them. It encrypts nothing and authenticates nobody by
-// itself: use [WithAuthorize], and a proxy or http.Server.ServeTLS. See docs/security.md.
+// of other sites unless [WithCORS] names them. By itself, it neither encrypts connections nor
+// authenticates clients: use [WithAuthorize], and a proxy or http.Server.ServeTLS. See
+// docs/security.md.
 package gateway

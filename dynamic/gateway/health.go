@@ -60,8 +60,8 @@ type healthChecks struct {
 }
 
 // statusOf returns the status of a service, or that of the gateway if the name is empty. A service
-// that the gateway serves has the status of the gateway, which does not know whether the bus has a
-// server for it at the moment.
+// that the gateway serves has the status of the gateway. The gateway does not know whether the bus
+// has a server for the service at the moment.
 func (h *healthChecks) statusOf(service string) healthStatus {
 	switch {
 	case service != "" && !h.serves(service):

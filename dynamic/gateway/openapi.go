@@ -19,7 +19,7 @@ type object = map[string]any
 
 // openAPI returns a handler that serves the OpenAPI document of the routes.
 func (g *Gateway) openAPI(r *routes) http.Handler {
-	// Make the document on first use, because most routes are replaced before anybody needs it.
+	// Make the document on first use, because most routes are replaced before it is needed.
 	document := sync.OnceValues(func() ([]byte, error) { return json.Marshal(g.openAPIDocument(r.services, r.bindings)) })
 	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		encoded, err := document()

@@ -124,8 +124,8 @@ func (o *options) serves(method string) bool {
 
 // WithMethods names the methods to serve. Each pattern is the full name of a method, such as
 // "shop.Orders/Get". A "*" matches any characters except a slash, as in "shop.*/*"; see
-// [path.Match]. If WithMethods is used several times, the patterns add up. A gateway without
-// patterns would serve nothing, so [New] fails then.
+// [path.Match]. If WithMethods is used several times, the patterns add up. Without patterns, [New]
+// fails, because the gateway would serve nothing.
 func WithMethods(patterns ...string) Option {
 	return func(o *options) { o.patterns = append(o.patterns, patterns...) }
 }
@@ -157,7 +157,7 @@ func WithMaxResponseBytes(bytes int) Option { return func(o *options) { o.maxRes
 
 // WithMaxBacklogBytes limits the total size, in bytes, of the updates that wait for a client of a
 // subscription. If a client reads too slowly and more updates arrive, its subscription ends with
-// the code unavailable, so that the client knows that it has missed some. The default is
+// the code unavailable. The client thus learns that it has missed updates. The default is
 // [DefaultMaxBacklogBytes]; with 0, it is [dynamic.DefaultBacklogBytes].
 func WithMaxBacklogBytes(bytes int) Option { return func(o *options) { o.maxBacklogBytes = bytes } }
 
@@ -247,11 +247,12 @@ func WithLogger(logger *slog.Logger) Option {
 	}
 }
 
-// WithAccessLog logs each request to logger when it has ended: its path, protocol, HTTP status and
-// error code, its duration, the number of bytes of the response, the IP address of the client, and
-// the IDs of the request and the server on the bus. Neither metadata nor query parameters are
-// logged, nor are messages, except for the fields in a path of [WithBindings]. The level is Info, and
-// Debug for health checks. By default, or if logger is nil, requests are not logged.
+// WithAccessLog logs each request to logger when it has ended. The record contains the path, the
+// protocol, the HTTP status and error code, the duration, and the size of the response in bytes. It
+// also contains the IP address of the client, and the IDs of the request and the server on the bus.
+// Neither metadata nor query parameters are logged, nor are messages, except for the fields in a
+// path of [WithBindings]. The level is Info, and Debug for health checks. By default, or if logger
+// is nil, requests are not logged.
 func WithAccessLog(logger *slog.Logger) Option { return func(o *options) { o.accessLog = logger } }
 
 // WithBindings adds further paths. The gateway calls bind with the methods that it serves, and

@@ -13,8 +13,7 @@ import (
 
 // addReflection adds gRPC's server reflection and the file of descriptors.
 func (g *Gateway) addReflection(server *connect.Server, r *routes) {
-	// Make the descriptors on first use, because most routes are replaced before anybody needs
-	// them.
+	// Make the descriptors on first use, because most routes are replaced before they are needed.
 	shown := sync.OnceValue(func() *descriptors { return g.newDescriptors(r.services) })
 	grpcreflect.Register(server,
 		grpcreflect.WithNamer(grpcreflect.NamerFunc(func() []string { return shown().services })),

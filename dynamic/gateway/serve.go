@@ -103,8 +103,8 @@ func (g *Gateway) serveMethod(w *responseWriter, routes *routes, in *incoming) {
 	}
 }
 
-// hintFor returns advice for a person whose request Connect has refused with the HTTP status. It
-// returns "" if there is none.
+// hintFor returns advice for the author of a request that Connect has refused with this HTTP
+// status. It returns "" if there is none.
 func hintFor(method *registry.Method, status int) string {
 	switch {
 	case status != http.StatusUnsupportedMediaType && status != http.StatusHTTPVersionNotSupported:

@@ -14,8 +14,8 @@ import (
 )
 
 // Subprotocol is the WebSocket subprotocol of the gateway. Both sides send text frames that contain
-// one JSON object: {"message": ...} is a message, and {"end": true} says that the sender has sent
-// its last one. The gateway also sends {"error": {"code": ..., "message": ..., "server": ...}}. The
+// one JSON object. {"message": ...} is a message. {"end": true} says that the sender has sent its
+// last message. The gateway also sends {"error": {"code": ..., "message": ..., "server": ...}}. The
 // messages of a multi call have the ID of the server, too: {"message": ..., "server": ...}. After
 // the end of the call, the gateway closes the connection. Streams and subscriptions start at once,
 // single and multi calls with the first frame of the client.

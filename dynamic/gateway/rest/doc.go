@@ -17,7 +17,7 @@
 // Errors have psrpc's HTTP status. Multi calls, streams and subscriptions are answered with
 // newline-delimited JSON, or with server-sent events if the client accepts these. A stream gets one
 // message of the client, or all JSON values of the body if the rule has body "*" and no variables.
-// If the names of all topic parameters of a method are variables of the path, these are the topic.
+// If the path has a variable for each topic parameter of the method, these variables are the topic.
 // Otherwise, the header Psrpc-Topic contains it.
 //
 // Package rest links google.golang.org/genproto/googleapis/api/annotations into the program.

@@ -12,8 +12,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// maxFields is the number of fields that a JSON object of the body may have if a variable of the
-// path sets a field of it.
+// maxFields is the maximum number of fields of a JSON object in the body if a variable of the path
+// sets one of its fields.
 const maxFields = 10_000
 
 // message returns the request message of a request as JSON. values contains the values of the
