@@ -22,8 +22,9 @@ const minToken = 16
 const contentPolicy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; " +
 	"base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
-// access decides which requests reach the explorer. It refuses people without the token. If a
-// person with the token visits other sites, it also refuses requests from their web pages.
+// access decides which requests reach the explorer. It refuses requests without the token or the
+// cookie. It also refuses requests from web pages of other sites, even if the browser has the
+// cookie.
 type access struct {
 	token      string
 	needsToken bool
@@ -115,9 +116,9 @@ func (a *access) isSameOrigin(r *http.Request) bool {
 
 func isEqual(a, b string) bool { return subtle.ConstantTimeCompare([]byte(a), []byte(b)) == 1 }
 
-// welcomePage is a page that leads to the start page at once. An HTTP redirect does not work here:
-// after a link on a page of another site, browsers would not send the cookie to the redirect's
-// target.
+// welcomePage is a page that leads to the start page at once. An HTTP redirect does not work here.
+// If the link was on a page of another site, browsers would not send the cookie to the target of
+// the redirect.
 const welcomePage = `<!DOCTYPE html>
 <html lang="en">
 <meta charset="utf-8">

@@ -53,7 +53,7 @@ func newAsset(name string, content []byte) *asset {
 	return a
 }
 
-// contentType returns the content type of a file. Package mime alone would not do, because the
+// contentType returns the content type of a file. Package mime is not sufficient, because the
 // operating system may declare another type for JavaScript.
 func contentType(name string) string {
 	switch path.Ext(name) {

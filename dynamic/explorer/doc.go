@@ -10,21 +10,21 @@
 //	fmt.Println(pages.LoginURL("http://" + server.Addr))
 //	err = server.ListenAndServe()
 //
-// The explorer polls the fleet only while a page is open, once for all pages.
+// The explorer polls the fleet only while a page is open. One poll serves all pages.
 //
 // # Security
 //
-// Whoever opens the link that [Explorer.LoginURL] returns can do everything that the pages can:
-// call methods, watch servers, and drain those that permit it. The link contains a random token,
-// which the explorer exchanges for a cookie. [WithAuthorize] replaces the token. Requests from web
-// pages of other sites, and requests whose Host is not a name of this machine, are refused; see
-// [WithHosts]. With [WithReadOnly], the pages change nothing and call only methods without side
-// effects.
+// Everyone who opens the link that [Explorer.LoginURL] returns can do everything that the pages
+// can: call methods, watch servers, and drain those that permit it. The link contains a random
+// token, which the explorer exchanges for a cookie. [WithAuthorize] replaces the token. Requests
+// from web pages of other sites, and requests whose Host is not a name of this machine, are
+// refused; see [WithHosts]. With [WithReadOnly], the pages change nothing and call only methods
+// without side effects.
 //
 // # Routes
 //
 // The pages are at "/" and below "/assets/". Requests below "/rpc/" go to the gateway, without this
-// prefix. What is below "/api/" is for the pages of this package and may change:
+// prefix. The paths below "/api/" are for the pages of this package and may change:
 //
 //	GET  /api/session                        the explorer, the bus and its broker
 //	GET  /api/fleet                          services, servers and clients
@@ -54,14 +54,14 @@
 // of the gateway.
 //
 // The name of a service in a path is its full name or its name on the bus. The first event "fleet"
-// has the form of /api/fleet, contains everything and has "whole": true. Later ones contain what has
-// changed: changed servers, the IDs of "gone" servers, and the whole list of services or clients if
-// one of its entries has changed. A page that has the response of /api/fleet passes its "at" as the
-// parameter "since". If that state is recent, the page gets only changes. The event "change" is a
-// change that a server has reported: {at, server, kind, service, digest, status, text}. The event
-// "problem" contains an error, for example because the bus is down. It ends with the next event
-// "fleet" or "topology".
+// has the form of /api/fleet, contains everything and has "whole": true. Later ones contain only
+// changes: changed servers, the IDs of "gone" servers, and each of the lists of services and
+// clients in which an entry has changed. A page that has the response of /api/fleet passes its "at"
+// as the parameter "since". If that state is recent, the page gets only changes. The event "change"
+// is a change that a server has reported: {at, server, kind, service, digest, status, text}. The
+// event "problem" contains an error, for example because the bus is down. It ends with the next
+// event "fleet" or "topology".
 //
-// A row of the kind "psrpc" or "silent" among the servers stands for servers that do not tell their
-// IDs. Its field "count" contains their number, and "services" the service that they serve.
+// A row of the kind "psrpc" or "silent" among the servers stands for servers whose IDs are not
+// known. Its field "count" contains their number, and "services" the service that they serve.
 package explorer

@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// pingInterval is how often a comment is written to a silent event stream, so that proxies do not
-// end it and the explorer notices pages that are gone.
+// pingInterval is how often a comment is written to a silent event stream. Comments keep proxies
+// from ending the stream, and show the explorer which pages are gone.
 const pingInterval = 15 * time.Second
 
 // eventStream writes server-sent events to a page. It is not safe for concurrent use.
@@ -25,8 +25,8 @@ type eventStream struct {
 	release func()
 }
 
-// openEvents starts an event stream, which counts toward the limit l. what is its name in the error
-// if there are too many streams. The caller must call close.
+// openEvents starts an event stream, which counts toward the limit l. If there are too many
+// streams, the error names them by what. The caller must call close.
 func (e *Explorer) openEvents(w http.ResponseWriter, r *http.Request, l limit, what string) (*eventStream, error) {
 	free, err := l.acquire(what)
 	if err != nil {

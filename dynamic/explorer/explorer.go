@@ -37,7 +37,7 @@ type Explorer struct {
 
 	streams, taps, questions limit
 
-	// ctx ends when Close is called, and with it event streams and polls.
+	// ctx ends when Close is called. Event streams and polls then end, too.
 	ctx    context.Context //nolint:containedctx // it has the lifetime of the Explorer
 	cancel context.CancelFunc
 	// tasks contains the event streams, the polling goroutine, and running functions of the type
@@ -79,9 +79,9 @@ func (e *Explorer) Close() error {
 	return nil
 }
 
-// startQuestion is for HTTP requests that wait for answers of servers. It returns an error if too
-// many do. The context ends after questionTimeout, or when the client is gone. The caller must call
-// end.
+// startQuestion counts an HTTP request that waits for answers of servers. It returns an error if
+// too many requests are waiting. The context ends after questionTimeout, or when the client is
+// gone. The caller must call end.
 func (e *Explorer) startQuestion(r *http.Request) (ctx context.Context, end func(), err error) {
 	release, err := e.questions.acquire("questions to servers")
 	if err != nil {

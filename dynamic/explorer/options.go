@@ -63,7 +63,7 @@ func WithReadOnly() Option { return func(o *options) { o.readOnly = true } }
 
 // WithToken sets the token of the link that [Explorer.LoginURL] returns. It must have at least 16
 // characters. By default, each Explorer has a random token, so a link is valid only until the
-// program ends. Whoever knows the token can do what the pages can.
+// program ends. Everyone who knows the token can do everything that the pages can.
 func WithToken(token string) Option { return func(o *options) { o.token = token } }
 
 // WithAuthorize sets a function that decides whether a request may do something. It replaces the
@@ -96,8 +96,8 @@ func WithRefresh(interval time.Duration) Option {
 func WithGateway(url string) Option { return func(o *options) { o.gateway = url } }
 
 // WithDoctor sets the function whose result the page Doctor shows. The result is sent as JSON, with
-// the fields that "psrpc doctor -o json" prints. At most one run of the function is in progress,
-// for at most a minute.
+// the fields that "psrpc doctor -o json" prints. Calls of the function do not overlap, and each may
+// take at most a minute.
 func WithDoctor(examine func(context.Context) (any, error)) Option {
 	return func(o *options) { o.doctor = examine }
 }

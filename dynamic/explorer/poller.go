@@ -11,9 +11,9 @@ import (
 )
 
 const (
-	// idleAfter is how long the polls go on after the last HTTP request, in intervals, if no event
-	// stream is open. A page needs this time between its first request and opening its event
-	// stream.
+	// idleAfter is the number of intervals for which polls continue after the last HTTP request if
+	// no event stream is open. A page needs this time between its first request and opening its
+	// event stream.
 	idleAfter = 3
 	// pollTimeout limits one poll.
 	pollTimeout = 30 * time.Second
@@ -46,7 +46,7 @@ type poller struct {
 	interest time.Time
 	// pages are the open event streams.
 	pages map[*page]struct{}
-	// current is the result of the last successful poll, and before that of the one before it.
+	// current and before are the results of the last two successful polls, the newer one first.
 	// failure is the error of the last poll, or nil. polled is closed when the next poll has ended.
 	current *snapshot
 	before  *snapshot
@@ -94,8 +94,8 @@ func (p *poller) latest() (current *snapshot, next <-chan struct{}, failure erro
 	return p.current, p.polled, p.failure
 }
 
-// since returns the result of one of the last two polls if its time is at, or nil. A page that has
-// this result needs only the changes.
+// since returns the result with the time at if it is one of the last two results, or nil otherwise.
+// A page that has this result needs only the changes.
 func (p *poller) since(at string) *snapshot {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -470,9 +470,9 @@ func offerFile(w http.ResponseWriter, name string) {
 	w.Header().Set("Content-Disposition", fmt.Sprintf("inline; filename=%q", name))
 }
 
-// protoSource returns the .proto file of a service, followed by the files that it imports, except
-// for those of protobuf and psrpc, which every user has. For most services, one file remains, which
-// can be used as it is.
+// protoSource returns the .proto file of a service, followed by the files that it imports. It
+// leaves out the files of protobuf and psrpc, which every user has. For most services, one file
+// remains, which can be used as it is.
 func protoSource(service *registry.Service) (string, error) {
 	var source strings.Builder
 	for _, file := range slices.Backward(filesOf(service.Descriptor().ParentFile())) {

@@ -75,7 +75,7 @@ type serviceRow struct {
 	Active    uint64   `json:"active"`
 }
 
-// serverRow is a server, or the servers of a service that do not tell their IDs.
+// serverRow is a server, or the servers of a service whose IDs are not known.
 type serverRow struct {
 	ID         string            `json:"id"`
 	Kind       string            `json:"kind"`
@@ -230,7 +230,7 @@ func (s *snapshot) addServer(server, before *fleet.Server, total map[string]*ser
 	s.Servers = append(s.Servers, row)
 }
 
-// addService adds the row of a service, and rows for its servers that do not tell their IDs.
+// addService adds the row of a service, and rows for its servers whose IDs are not known.
 func (s *snapshot) addService(service *fleet.PeerService, total *serviceTotal) {
 	if total == nil {
 		total = newServiceTotal()

@@ -256,7 +256,7 @@ func explained(err error) error {
 // it passes a tapped without an event.
 func forward(ctx context.Context, stream *fleet.TapStream, events chan<- tapped) {
 	defer func() {
-		// Read the remaining events, because the stream logs a warning if nobody reads them.
+		// Read the remaining events, because the stream logs a warning if they are not read.
 		go func() {
 			for range stream.Channel() {
 			}

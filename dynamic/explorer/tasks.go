@@ -6,13 +6,13 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// limit is a semaphore that limits how many things of one kind exist at the same time.
+// limit is a semaphore that limits the number of things of one kind, such as taps.
 type limit chan struct{}
 
 func newLimit(n int) limit { return make(limit, n) }
 
-// acquire reserves one of the permitted number. If all are taken, it returns an error, in which
-// what names the limited things, such as "taps".
+// acquire takes one of the permitted places. If none is free, it returns an error that names the
+// limited things by what, such as "taps".
 func (l limit) acquire(what string) (release func(), err error) {
 	select {
 	case l <- struct{}{}:

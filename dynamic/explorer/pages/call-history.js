@@ -1,4 +1,4 @@
-// Calls and examples that the browser stores. Secrets are removed before.
+// Calls and examples that the browser stores, without their secrets.
 
 import { redacted } from './form-schema.js';
 

@@ -6,7 +6,7 @@ import { sparkline } from './lib/chart.js';
 import { badge, failure, heading, hint, link, loading, qualified, routes, since, tile, tones } from './lib/view.js';
 import './lib/table.js';
 
-// The difference of clocks, in seconds, from which a server is marked.
+// A server is marked if its clock differs by at least this many seconds.
 const skewed = 1;
 // How long a report of the doctor is shown before the next one is requested, in milliseconds.
 const examineAgain = 60_000;

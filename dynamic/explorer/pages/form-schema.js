@@ -28,8 +28,8 @@ const wellKnownForms = {
 // wellKnownForm returns the JSON form of a well-known message type, or undefined.
 export const wellKnownForm = (name) => wellKnownForms[name];
 
-// controlOf returns the kind of control that edits a single value of a field: the name of a scalar
-// type, "enum", "message", or the JSON form of a well-known message.
+// controlOf returns the kind of control that edits a single value of a field. It is the name of a
+// scalar type, "enum", "message", or the JSON form of a well-known message.
 export function controlOf(field) {
   if (field.message) return wellKnownForm(field.message) ?? 'message';
   if (field.enum) return field.enum === 'google.protobuf.NullValue' ? 'json' : 'enum';

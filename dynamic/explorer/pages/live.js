@@ -109,7 +109,8 @@ class LivePage {
   // again.
   async #tap(abort) {
     const query = new URLSearchParams(Object.entries(this.#settings).filter(([, value]) => value));
-    // After servers have been watched, every error may pass: a server may be restarted.
+    // Once servers have been watched, every error is retried, because it may come from the restart
+    // of a server.
     let watched = false;
     for (let delay = 1000; !abort.signal.aborted; delay = Math.min(delay * 2, longestDelay)) {
       let problem = { code: 'unavailable', message: 'The tap has ended.' };

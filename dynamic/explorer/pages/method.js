@@ -266,8 +266,8 @@ class MethodPage {
   }
 }
 
-// inputOf returns the input in a link. It ignores invalid input, because a link may come from
-// anybody.
+// inputOf returns the input in a link. It ignores invalid input, because a link may come from any
+// source.
 function inputOf(text) {
   try {
     const input = JSON.parse(text) ?? {};

@@ -198,8 +198,8 @@ export default {
       // If there are many lines, they are thinner, so that they do not cover each other.
       const widest = Math.min(7, 300 / lines.length);
       const widthOf = (calls) => 1.25 + widest * Math.sqrt(calls / top);
-      // Everything that is not connected with the node under the pointer, or with the focus, is
-      // faded.
+      // Everything that is not connected with the node under the pointer or with the focused node
+      // is faded.
       const touches = ({ from, to }) => from.id === near || to.id === near;
       const touched = new Set(lines.filter(touches).flatMap(({ from, to }) => [from.id, to.id]).concat(near));
       return html`<div class="panel topology" tabindex="0" role="region" aria-label="Drawing">

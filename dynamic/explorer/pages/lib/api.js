@@ -54,8 +54,8 @@ async function request(path, options) {
  * events opens a stream of server-sent events, and opens it again when it breaks. handlers has a
  * function for each event name, which gets the parsed data. The function "open" is called each time
  * the stream has been opened, and "lost" each time it breaks. An event "error" from the server has
- * data, which the browser's own event "error" for a broken stream has not. events returns a
- * function that closes the stream.
+ * data, unlike the browser's own event "error" for a broken stream. events returns a function that
+ * closes the stream.
  */
 export function events(path, handlers) {
   const { open, lost, ...named } = handlers;
@@ -110,7 +110,7 @@ export function eventsWhileVisible(path, handlers) {
 /**
  * poll requests a path at once and then at an interval in seconds, while the window is visible. It
  * calls answered with each response and failed with each error. It returns a function that stops
- * it. The property now of this function sends a request at once.
+ * the requests. The property now of this function is a function that sends a request at once.
  */
 export function poll(path, interval, answered, failed) {
   const control = new AbortController();

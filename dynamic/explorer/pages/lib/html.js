@@ -10,8 +10,8 @@
 //   .name=${value}       a property               ref=${function}    is called once with the element
 //   style=${{width: w}}  properties of the style, since the page's policy forbids style attributes
 //
-// Rendering the same template into the same root again changes only the values that differ, so that
-// focus, selection and what the user has typed are kept. A tag in a template must not contain ">" in
+// Rendering the same template into the same root again changes only the values that differ. This
+// keeps focus, selection and what the user has typed. A tag in a template must not contain ">" in
 // an attribute.
 
 const parsed = new WeakMap();

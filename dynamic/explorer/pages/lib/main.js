@@ -136,7 +136,7 @@ function status() {
       <p class="quiet">${notes.map((note, i) => html`${i ? ' · ' : ''}${note}`)}</p>` : null}`, document.getElementById('status'));
 }
 
-// renew loads the session again, because the last one was loaded while the broker did not answer.
+// renew loads the session again. It is scheduled when the broker has not answered.
 let renewal = null;
 async function renew() {
   try {

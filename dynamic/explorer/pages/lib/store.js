@@ -28,8 +28,8 @@ class Fleet {
   }
 
   /**
-   * watch calls watcher now and after each change of the state. It returns a function that stops
-   * this.
+   * watch calls watcher now and after each change of the state. It returns a function that ends
+   * these calls.
    */
   watch(watcher) {
     this.#watchers.add(watcher);
