@@ -27,8 +27,8 @@
 // the requests that it has already received, until the drain timeout expires (see
 // [WithDrainTimeout]). Then its code is stopped. Events are delivered one at a time, in order.
 //
-// Each service belongs to one plugin. Loading a second plugin with the same service fails, unless
-// the first plugin is being unloaded; in that case, the load waits until the unload has finished.
+// Each service belongs to one plugin. Loading a second plugin with the same service fails. However,
+// if the first plugin is being unloaded, the load waits until the unload has finished.
 //
 // # Failures
 //

@@ -12,8 +12,8 @@ import (
 // Load loads the plugin in a folder and starts serving it. If a plugin with the same name is
 // already served, the new version replaces it. The handlers of the previous version finish in the
 // background, and then its code is stopped. When Load returns, all new requests go to the new
-// version, unless the previous version has its own connection to the bus, as a process does. Such a
-// version may receive a few new requests before it stops.
+// version. There is one exception: a previous version with its own connection to the bus, such as a
+// process, may receive a few new requests before it stops.
 //
 // If the same content is already being served, Load does not load it again. If Load fails, the
 // previous version keeps serving, and [Host.List] reports the error. The error has the code

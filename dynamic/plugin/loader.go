@@ -60,7 +60,7 @@ type Service struct {
 	// still has topics. Registering them again has no effect. If Registered panics or returns an
 	// error, the version is not served.
 	//
-	// If a newer version replaces this one but then cannot be served, this version is served again,
-	// and Registered is called again with a new registration.
+	// If a newer version replaces this one but then cannot be served, this version is served again.
+	// Registered is then called again with a new registration.
 	Registered func(registration *dynamic.Registration) error
 }

@@ -40,8 +40,8 @@ type Manifest struct {
 	// checksum is rejected.
 	SHA256 string `json:"sha256,omitempty"`
 	// Descriptors is the name of the file that contains the descriptors of the services. The file
-	// is either a .proto source, which may import other sources in the folder, or a
-	// FileDescriptorSet as written by protoc -o or buf build.
+	// is either a .proto source or a FileDescriptorSet as written by protoc -o or buf build. A
+	// .proto source may import other sources in the folder.
 	Descriptors string `json:"descriptors,omitempty"`
 	// Services lists the full names of the services that the code serves. If it is empty, the code
 	// must serve all services of the descriptors.
@@ -152,8 +152,8 @@ func explainJSONError(data []byte, err error) error {
 }
 
 // fieldNames returns the JSON names of the fields of a struct. If a field is itself a struct,
-// fieldNames returns the names of its fields instead, each prefixed with the name of the outer
-// field and a dot.
+// fieldNames returns the names of its fields instead. Each of them is prefixed with the name of the
+// outer field and a dot.
 func fieldNames(structure reflect.Type) (names []string) {
 	for field := range structure.Fields() {
 		name, _, _ := strings.Cut(field.Tag.Get("json"), ",")

@@ -47,8 +47,8 @@ func (h *Host) addVersion(v *version) (previous *version) {
 }
 
 // namesToReserve returns the full names and wire names of the services that are listed in the
-// plugin's folder or provided by its code, once the code has been loaded. Each of these names may
-// be used by only one plugin at a time.
+// plugin's folder. Once the code has been loaded, it also returns those of the code's services.
+// Each of these names may be used by only one plugin at a time.
 func (v *version) namesToReserve() []string {
 	names := v.source.ServiceNames()
 	for _, s := range v.source.Services {
@@ -146,7 +146,7 @@ func (v *version) start(ctx context.Context) error {
 
 // checkServices compares the services that a plugin's code provides with the manifest and the
 // descriptors. It returns all differences as one error. If services is empty, checkServices returns
-// nil: the code then has its own connection to the bus, and the loader has already checked what the
+// nil. The code then has its own connection to the bus, and the loader has already checked what the
 // code serves.
 func checkServices(source *Source, services []Service) error {
 	if len(services) == 0 {

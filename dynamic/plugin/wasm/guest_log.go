@@ -38,8 +38,8 @@ func (l *guestLog) reset(ctx context.Context) {
 }
 
 // writeError logs a line that the module has written to standard error. If the line belongs to a
-// crash report, writeError instead adds it to the field crash, so that logCrash can log the report
-// as one message. A report may have hundreds of lines; only its beginning is kept.
+// crash report, writeError instead adds it to the field crash. logCrash later logs the report as
+// one message. A report may have hundreds of lines; only its beginning is kept.
 func (l *guestLog) writeError(line string) {
 	if len(l.crash) == 0 && !beginsCrash(line) {
 		l.write(slog.LevelWarn, line)

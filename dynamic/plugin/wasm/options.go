@@ -108,8 +108,8 @@ func WithMaxResponse(bytes int) Option {
 
 // WithCacheDir stores compiled code in the directory with the given path, so that the next process
 // does not have to compile it again. The directory is created if it does not exist. It must be
-// writable only by the user that runs this process, because anyone who can write to it can run
-// machine code in this process. By default, compiled code is kept only in memory.
+// writable only by the user that runs this process. Anyone who can write to it can run machine code
+// in this process. By default, compiled code is kept only in memory.
 func WithCacheDir(path string) Option {
 	return func(o *options) { o.cacheDir = path }
 }

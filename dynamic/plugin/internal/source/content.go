@@ -21,7 +21,7 @@ const (
 	maxCode       = 512 << 20
 )
 
-// Selection says which files belong to a plugin. It is what [Reader] needs to know of a manifest.
+// Selection is the part of a manifest that [Reader] needs: it says which files belong to a plugin.
 type Selection struct {
 	// Code is the name of the file with the code. SHA256 is its checksum in hex, or empty.
 	Code, SHA256 string

@@ -1,5 +1,5 @@
 // Package source reads the folder of a plugin: its manifest, the descriptors of its services and
-// its code. It does not know what a manifest looks like, and runs nothing.
+// its code. It does not know the format of the manifest, and runs no code.
 //
 // # Use
 //
@@ -10,9 +10,8 @@
 // # What is refused
 //
 // A folder may come from another user or be changed while it is read. A file is read only if it is
-// a regular file inside the folder. A link that leads out of the folder is refused, which [os.Root]
-// guarantees. Opening a FIFO or a device does not block, and each file has a maximum size. All names
-// use forward slashes.
+// a regular file inside the folder. [os.Root] refuses links that lead out of the folder. Opening a
+// FIFO or a device does not block, and each file has a maximum size. All names use forward slashes.
 //
 // # Errors
 //

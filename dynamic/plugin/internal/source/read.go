@@ -26,9 +26,9 @@ type readResult struct {
 	err     error
 }
 
-// ReadWithin is like [Reader.Read], but returns an error if ctx ends first. Reading, and possibly a
-// call to Parse, then continues in the background, because a read from a file system that does not
-// respond cannot be interrupted.
+// ReadWithin is like [Reader.Read], but returns an error if ctx ends first. Reading then continues
+// in the background and may still call Parse. A read from a file system that does not respond
+// cannot be interrupted.
 func (r Reader) ReadWithin(ctx context.Context, folder string) (*Content, error) {
 	read := make(chan readResult, 1)
 	// No function waits for this goroutine, because reading may never end.

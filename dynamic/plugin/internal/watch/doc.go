@@ -13,8 +13,8 @@
 // The operating system reports changes of the folders that are watched, but not reliably: its queue
 // may overflow, and network file systems report nothing. Each folder therefore has a fingerprint of
 // its files, which is compared when an event arrives and after each poll interval. Folders may be
-// links, as may be the directory itself and any folder above it. The watcher follows all links
-// itself, and also watches the folders that contain them, because a link may be changed to lead to
+// links, and so may the directory itself and any folder above it. The watcher follows all links
+// itself. It also watches the folders that contain them, because a link may be changed to lead to
 // another release of a plugin.
 //
 // # Debouncing
@@ -27,12 +27,12 @@
 //
 // A load fails with a conflict if another plugin serves one of the services. Such a load is
 // repeated when another load or unload has finished. A plugin whose folder is renamed keeps
-// serving: before a plugin is unloaded, the watcher looks for another folder that is being loaded
+// serving. Before a plugin is unloaded, the watcher looks for another folder that is being loaded
 // and whose manifest has the same name.
 //
 // # Why one goroutine decides
 //
 // The goroutine that calls Run owns the state of all folders. It reads events and results, and
 // decides which folders to load and unload. Other goroutines only load and unload, and send it the
-// results. The decisions therefore need no locks and see one state.
+// results. The decisions therefore need no locks and see a consistent state.
 package watch

@@ -27,8 +27,8 @@ type folder struct {
 	manifest string
 	// place is where path led to when the fingerprint was computed.
 	place place
-	// watched contains the paths of the folders in which a change may concern this folder. The
-	// paths contain no symbolic links.
+	// watched contains the paths of the folders in which a change may affect this folder. The paths
+	// contain no symbolic links.
 	watched []string
 	// fingerprint describes the files of the folder. It was computed at the last change that was
 	// detected.
@@ -74,7 +74,7 @@ func (f *folder) refresh(fsWatcher *fsnotify.Watcher) (changed bool) {
 }
 
 // computeFingerprint returns a string that changes when a file is added, removed, written or
-// replaced, or when a link is changed to lead to another folder. Without a manifest, it returns
+// replaced. It also changes when a link leads to another folder. Without a manifest, it returns
 // noManifest. It also sets f.place and f.watched.
 func (f *folder) computeFingerprint() (fingerprint string) {
 	f.place = resolve(f.path)

@@ -60,8 +60,8 @@ type Watcher struct {
 	// loadsRunning is the number of loads whose results have not been received yet.
 	loadsRunning int
 	// completed is the number of loads and unloads that have finished. It does not include loads
-	// that failed because of a conflict (see isConflict). The field completedAtStart of folder is
-	// compared with it.
+	// that failed because of a conflict (see isConflict). It is compared with the field
+	// completedAtStart of folder.
 	completed int
 	// stopped is closed when Close no longer waits for results.
 	stopped chan struct{}
@@ -326,9 +326,9 @@ func (w *Watcher) onResult(c changeResult) {
 	if !c.load || c.err == nil {
 		w.unloadOthers(c)
 	}
-	// After an unload, retry all folders whose last load failed. After a load, even a failed one,
-	// retry only those with a conflict (see isConflict), because the load may have released the
-	// service that they need.
+	// After an unload, retry all folders whose last load failed. After a load, retry only those
+	// with a conflict (see isConflict). Even a failed load may have released the service that they
+	// need.
 	for _, f := range w.folders {
 		if f.loadErr != nil && (!c.load || isConflict(f.loadErr)) {
 			f.markChanged(w.fsWatcher)

@@ -7,8 +7,8 @@
 // # Use
 //
 // [Instrument] rewrites a module before it is compiled. The rewritten module imports a function
-// named [ExportName] from a host module, whose name Instrument gets. That host module must export
-// the function [Check] under this name.
+// named [ExportName] from a host module, whose name is a parameter of Instrument. That host module
+// must export the function [Check] under the name ExportName.
 //
 // # How the meter works
 //
@@ -19,21 +19,22 @@
 //   - a meter point at the start of every function and every loop body;
 //   - a meter point before every bulk memory instruction and every call to an imported function.
 //
-// Code that runs forever passes through meter points again and again, because it must repeat loops
-// or calls. A meter point subtracts a cost from the meter, which takes a subtraction and a
-// predictable branch. When the meter reaches zero, about every 50 µs, the meter point calls Check,
-// which looks at the context of the call.
+// Code that runs forever must repeat loops or calls, so it passes through meter points repeatedly.
+// A meter point subtracts a cost from the meter, which takes a subtraction and a predictable
+// branch. When the meter reaches zero, about every 50 µs, the meter point calls Check, which checks
+// the context of the call.
 //
 // # Why modules are rewritten
 //
-// wazero has an option for the same purpose, WithCloseOnContextDone. It makes every loop iteration
-// call Go to check a flag. It made computations ten times slower, and does not check recursion.
+// wazero has an option for the same purpose, WithCloseOnContextDone. With this option, every loop
+// iteration calls Go to check a flag. In measurements, this made computations ten times slower. The
+// option also does not check recursion.
 //
 // # What is refused
 //
 // The compiler validates a module, but allocates memory for declared items before it reads them. A
 // module of 20 bytes could exhaust the host's memory. Instrument therefore refuses a module with a
-// list whose declared length is greater than the number of bytes that follow, and limits local
-// variables and table elements. It also refuses instructions that it does not know, because it
-// could not tell where the next instruction begins.
+// list whose declared length is greater than the number of bytes that follow. It also limits local
+// variables and table elements. Instrument refuses instructions that it does not know, too, because
+// it could not tell where the next instruction begins.
 package metering

@@ -18,8 +18,8 @@ const (
 	importCost = meterInterval
 )
 
-// injected describes the type, the import and the global that are added to a module for metering:
-// their indexes, their encodings, and whether they have been added yet.
+// injected describes the type, the import and the global that are added to a module for metering.
+// It contains their indexes and encodings, and whether they have been added yet.
 //
 // WebAssembly refers to types, functions and globals by index. The added type and global are the
 // last of their kind, so they change no index. The added import follows the module's own imports,
@@ -36,8 +36,8 @@ type injected struct {
 	// added.
 	hasType, hasImport, hasGlobal bool
 	// stepMeter, bulkMeter and importMeter are the encoded meter points with the costs stepCost,
-	// bulkCost and importCost. They contain the indexes of the added import and the added global,
-	// so makeMeterPoints sets them when these are known, before the code section is read.
+	// bulkCost and importCost. They contain the indexes of the added import and the added global.
+	// makeMeterPoints sets them when these indexes are known, before the code section is read.
 	stepMeter, bulkMeter, importMeter []byte
 }
 
