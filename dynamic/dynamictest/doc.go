@@ -8,7 +8,7 @@
 //		...
 //	}
 //
-// [New] does the same and also gives access to the server, to the registration and to the bus, for
+// [New] does the same and also gives access to the server, the registration and the bus. Use it for
 // topics, updates, further servers and further conns. [BindFake] tests the other side: it fills the
 // struct of clients that a program uses (see [dynamic.Bind]) with fakes.
 //

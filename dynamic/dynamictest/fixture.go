@@ -36,7 +36,7 @@ type Fixture struct {
 	conns    []*dynamic.Conn
 }
 
-// closeTimeout is the time that handlers have to return at the end of a test, after their contexts
+// closeTimeout is how long handlers may take to return at the end of a test, after their contexts
 // have been canceled.
 const closeTimeout = 10 * time.Second
 
