@@ -66,8 +66,8 @@ func Hint(err error, hint string) error {
 	return &hinted
 }
 
-// RPC returns the error of a call, stream, subscription or update with its exit code. If nobody
-// listens, this is [ExitNobody], and if the bus is down, [ExitUnreachable].
+// RPC returns the error of a call, stream, subscription or update with its exit code. The exit code
+// is [ExitNobody] if no server listens, and [ExitUnreachable] if the bus is down.
 func RPC(err error) error {
 	if err == nil {
 		return nil

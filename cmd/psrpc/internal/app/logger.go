@@ -18,7 +18,7 @@ func (a *App) LogLevel() *slog.LevelVar {
 	return a.level
 }
 
-// AccessLogger returns a logger of requests. It writes lines of JSON to the standard error, also
+// AccessLogger returns a logger of requests. It writes lines of JSON to the standard error, even
 // with -q.
 func (a *App) AccessLogger() *slog.Logger { return slog.New(slog.NewJSONHandler(a.lockedErr(), nil)) }
 

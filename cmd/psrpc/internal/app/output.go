@@ -133,7 +133,7 @@ func (a *App) colored() bool {
 	}
 }
 
-// styleSequence matches what Styled adds to a text, and no other style: some styles hide text.
+// styleSequence matches only the styles that Styled adds, because other styles could hide text.
 var styleSequence = regexp.MustCompile("\x1b\\[([01]|3[123])m")
 
 func displayWidth(text string) int {

@@ -27,8 +27,8 @@ const (
 // environment over the context. If a context is named by a flag, it takes precedence over the
 // environment, too.
 //
-// If a flag or the environment names the bus, only Redact is taken from the context. All else that
-// the context has, such as metadata with a token, is for the bus of the context alone.
+// If a flag or the environment names the bus, only Redact is taken from the context. The other
+// settings of the context, such as metadata with a token, are only for the bus of the context.
 func (a *App) Settings() (*contexts.Context, error) {
 	if a.settings != nil {
 		return a.settings, nil
@@ -149,10 +149,10 @@ func (a *App) CacheDir() string {
 	return below(a.userDirectory("XDG_CACHE_HOME", "LocalAppData", ".cache"), "psrpc", "descriptors")
 }
 
-// userDirectory returns the directory in the environment variable xdg. If that is not set, it
-// returns the one in the variable windows or, on other systems, the directory home below $HOME. If
-// these are not set either, it returns "". It does not fall back to the current directory, whose
-// files may belong to other users.
+// userDirectory returns the directory in the environment variable xdg. If xdg is not set, it
+// returns the directory in the variable windows on Windows, and home below $HOME on other systems.
+// If that variable is not set either, it returns "". It does not fall back to the current
+// directory, whose files may belong to other users.
 func (a *App) userDirectory(xdg, windows, home string) string {
 	if directory := a.Env(xdg); directory != "" {
 		return directory

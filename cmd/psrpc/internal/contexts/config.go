@@ -120,7 +120,7 @@ func (c *Config) Save() error {
 func (c *Config) Names() []string { return slices.Sorted(maps.Keys(c.Contexts)) }
 
 // Find returns the context with the given name. References to secrets remain as they are in the
-// file. If there is none, the error wraps [ErrNotFound] and suggests a similar name.
+// file. If there is no such context, the error wraps [ErrNotFound] and suggests a similar name.
 func (c *Config) Find(name string) (Context, error) {
 	context, ok := c.Contexts[name]
 	if !ok {

@@ -145,9 +145,8 @@ func redactQuery(query string) string {
 	return strings.Join(parameters, "&")
 }
 
-// Hosts returns the URL of a bus without user, password and parameters. In a list of hosts, it
-// leaves out those before the last user. If a part of a password could remain, it returns "the
-// bus".
+// Hosts returns the URL of a bus without user, password and parameters. It removes everything
+// before the last at sign, even hosts. If a part of a password could remain, it returns "the bus".
 func Hosts(busURL string) string {
 	scheme, rest, found := strings.Cut(busURL, "://")
 	rest, query, _ := strings.Cut(rest, "?")

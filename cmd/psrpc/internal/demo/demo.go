@@ -46,7 +46,7 @@ type Demo struct {
 	news          sync.WaitGroup
 }
 
-// Start starts servers on a bus. Everybody who can use the bus may watch and change them. level is the
+// Start starts servers on a bus. Every client of the bus may watch and change them. level is the
 // log level that clients can set; it may be nil. Close stops the servers.
 func Start(b bus.Bus, servers int, level *slog.LevelVar) (*Demo, error) {
 	reg := registry.New()

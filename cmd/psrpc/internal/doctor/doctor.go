@@ -19,7 +19,7 @@ type Target struct {
 	Fleet *fleet.Fleet
 	// Variants yields the fleets that a bus with other settings would find on the same broker.
 	// prefixes are the known prefixes of other fleets on the broker. A variant is used only until
-	// the next one is yielded, so that it can be closed. Variants may be nil.
+	// the next one is yielded, and can then be closed. Variants may be nil.
 	Variants func(ctx context.Context, info bus.Info, prefixes []string) iter.Seq[Variant]
 }
 
@@ -122,8 +122,8 @@ func AppliesTo(id, kind string) bool {
 }
 
 // Examine asks the broker and the servers, runs the checks, and reports what is wrong with the
-// fleet. If a check compares two answers, it asks again after options.Window. It returns an error
-// if ctx ends. If options name a check that does not exist, the error has the code
+// fleet. If a check compares two answers, Examine asks again after options.Window. It returns an
+// error if ctx ends. If options name a check that does not exist, the error has the code
 // [errors.InvalidArgument].
 func Examine(ctx context.Context, target Target, options Options) (Report, error) {
 	selected, err := selectChecks(options.Only)

@@ -40,7 +40,7 @@ const (
 // facts is what the broker and the servers have said.
 type facts struct {
 	// info and servers are the first answers. laterInfo and later are the second ones, which came
-	// after window. If askedTwice is false, they are the first answers again.
+	// after window. If askedTwice is false, they equal the first answers.
 	info, laterInfo bus.Info
 	servers, later  []*fleet.Server
 	askedTwice      bool
@@ -144,7 +144,7 @@ func (f *facts) note(p part, err error) {
 	}
 }
 
-// askConnections asks the broker who is connected.
+// askConnections asks the broker for its client connections.
 func (f *facts) askConnections(ctx context.Context, b bus.Bus) {
 	inspector, ok := b.(bus.Inspector)
 	if !ok {
@@ -156,7 +156,7 @@ func (f *facts) askConnections(ctx context.Context, b bus.Bus) {
 	f.note(partConnections, err)
 }
 
-// askPeers asks the broker who listens to which channels.
+// askPeers asks the servers what they serve, and the broker which channels have receivers.
 func (f *facts) askPeers(ctx context.Context, target Target) {
 	peers, err := target.Fleet.Peers(ctx, fleet.Scan())
 	if err == nil && isSilent(peers) {

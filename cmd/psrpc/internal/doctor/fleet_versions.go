@@ -191,7 +191,7 @@ func count(n int, noun string) string {
 // maxListed is how many items of a list a finding names.
 const maxListed = 3
 
-// listed joins the first items of a list and tells how many more there are.
+// listed joins the first items of a list and adds the number of the others.
 func listed[T fmt.Stringer](items []T) string {
 	texts := make([]string, 0, maxListed)
 	for _, item := range items[:min(len(items), maxListed)] {

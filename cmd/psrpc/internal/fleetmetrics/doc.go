@@ -1,6 +1,6 @@
-// Package fleetmetrics measures a fleet for a monitoring system. What it measures cannot be seen from
-// a single server: how many servers there are, which ones hang, whether their clocks agree, and
-// whether services run in several versions.
+// Package fleetmetrics measures a fleet for a monitoring system. What it measures cannot be seen
+// from a single server: the number of servers, silent servers, differences of clocks, and services
+// that run in several versions.
 //
 //	dynpsrpc.fleet.servers               servers by dynpsrpc.state: starting, serving, draining, refused
 //	dynpsrpc.fleet.silent_servers        servers that received a discovery request without answering it

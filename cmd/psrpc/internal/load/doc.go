@@ -1,4 +1,4 @@
-// Package load puts load on a method and measures what comes of it.
+// Package load puts load on a method and measures the results.
 //
 // [Run] repeats an [Operation] as a [Plan] says. There are two ways to do so. In a closed loop, a
 // fixed number of callers start their next operation when their previous one has ended. A slow

@@ -18,8 +18,8 @@ type Result struct {
 	Operations uint64 `json:"operations"`
 	Completed  uint64 `json:"completed"`
 	Failed     uint64 `json:"failed"`
-	// NotStarted is the number of operations that an open loop should have started before its end,
-	// but had not started a second after it, because all callers were busy.
+	// NotStarted is the number of operations that were due before the end of an open loop but were
+	// not started. All callers were still busy a second after the end.
 	NotStarted uint64 `json:"not_started"`
 	// PerSecond is the number of completed operations per second.
 	PerSecond float64 `json:"per_second"`

@@ -15,12 +15,12 @@ import (
 // itself, for example by the timeout of its call.
 type Operation func(ctx context.Context, request Request) error
 
-// Request describes one operation that a caller must do.
+// Request describes one operation that a caller must run.
 type Request struct {
 	// Number is the number of the operation, counted from 0. Operations of the warm-up are counted,
 	// too.
 	Number uint64
-	// Caller is the number of the caller that does the operation.
+	// Caller is the number of the caller that runs the operation.
 	Caller int
 	// Intended is when the operation was to start.
 	Intended time.Time
@@ -127,7 +127,7 @@ func (r *run) callUntil(end time.Time, measured bool) {
 	callers.Wait()
 }
 
-// call does the operations of one caller, one after the other, until end.
+// call runs the operations of one caller, one after the other, until end.
 func (r *run) call(caller int, end time.Time, measured bool) {
 	start := time.Now()
 	for !r.over(start, end) {
@@ -138,8 +138,8 @@ func (r *run) call(caller int, end time.Time, measured bool) {
 	}
 }
 
-// over reports whether no operation may start at the time now, because the loop was stopped or has
-// reached its end.
+// over reports whether the loop has been stopped or has reached its end at the time now. No more
+// operations may start then.
 func (r *run) over(now, end time.Time) bool {
 	return r.stopped.Load() || !end.IsZero() && !now.Before(end)
 }
@@ -183,7 +183,8 @@ func (r *run) openLoop() {
 	}
 }
 
-// isLast reports whether an open loop ends before operation n because of the number of operations.
+// isLast reports whether an open loop ends before operation n because the plan limits the number of
+// operations.
 func (r *run) isLast(n, warmUp uint64) bool { return r.plan.Count > 0 && n >= warmUp+r.plan.Count }
 
 // planned returns how long an open loop was planned to last. next is when its next operation would
@@ -227,7 +228,7 @@ func (r *run) remaining(schedule schedule, first uint64) uint64 {
 	return n - first
 }
 
-// serve does the operations of an open loop that one caller gets.
+// serve runs the operations that an open loop hands to one caller.
 func (r *run) serve(caller int, requests <-chan Request) {
 	for request := range requests {
 		request.Caller = caller
@@ -238,7 +239,7 @@ func (r *run) serve(caller int, requests <-chan Request) {
 	}
 }
 
-// do does one operation and records its outcome. It returns the time at which the operation ended.
+// do runs one operation and records its outcome. It returns the time at which the operation ended.
 func (r *run) do(request Request) time.Time {
 	err := r.operation(r.ctx, request)
 	now := time.Now()
@@ -361,8 +362,8 @@ func (r *run) sleepUntil(at time.Time) bool {
 	return false
 }
 
-// minSleep is the shortest remaining time in which an open loop still sleeps. If less time is left,
-// it spins, because waking up takes about as long as that.
+// minSleep is the remaining time below which an open loop spins instead of sleeping, because waking
+// up takes about as long.
 const minSleep = 100 * time.Microsecond
 
 // stopCheck is the longest time for which an open loop sleeps before it checks whether it was

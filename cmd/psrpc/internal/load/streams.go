@@ -145,7 +145,7 @@ func (s *Streams) Close() {
 	s.discarding.Wait()
 }
 
-// discard reads messages until the stream ends. If nobody read them, the server could not send.
+// discard reads messages until the stream ends. If they were not read, the server could not send.
 func discard(messages <-chan proto.Message) {
 	for range messages {
 	}

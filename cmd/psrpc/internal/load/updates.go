@@ -42,9 +42,9 @@ type Updates struct {
 	subscriptions []dynamic.Subscription[proto.Message]
 	reading       sync.WaitGroup
 
-	// sent counts all published updates, and published only the measured ones. arrived counts the
-	// copies of all updates that subscribers have received, and received only those of the measured
-	// ones. repeated and foreign are as in [Delivery].
+	// sent counts the published updates, and arrived counts the copies that subscribers have
+	// received. published and received are the same for measured updates only. repeated and foreign
+	// are as in [Delivery].
 	published, sent             atomic.Uint64
 	received, repeated, foreign atomic.Uint64
 	arrived                     atomic.Uint64
@@ -243,7 +243,7 @@ func (u *Updates) Settle() {
 	}
 }
 
-// Delivery tells how many of the measured updates have arrived. Call it after Settle.
+// Delivery returns how many of the measured updates have arrived. Call it after Settle.
 func (u *Updates) Delivery() *Delivery {
 	d := &Delivery{
 		Published: u.published.Load(), Received: u.received.Load(), Repeated: u.repeated.Load(),

@@ -15,7 +15,7 @@ import (
 )
 
 const (
-	// maxDepth is how many levels of messages inside each other a generated message has.
+	// maxDepth is the nesting depth from which only required messages are generated.
 	maxDepth = 4
 	// maxFields is the maximum number of fields that are set in a generated message and in the
 	// messages inside it, in total. Messages that can contain each other would otherwise become
@@ -269,7 +269,7 @@ var (
 
 func (g *generator) word() string { return words[g.random.IntN(len(words))] }
 
-// named returns a text that suits a field's name. It goes by the last word of the name.
+// named returns a text that suits a field's name. The last word of the name decides.
 func (g *generator) named(field string) string {
 	field = strings.ToLower(field)
 	switch field[strings.LastIndexByte(field, '_')+1:] {

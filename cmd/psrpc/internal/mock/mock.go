@@ -21,8 +21,8 @@ type Config struct {
 	Seed uint64
 	// Stubs contains the stubs, each of which answers some of the requests.
 	Stubs []*Stub
-	// Recording makes the mock answer a request as the most similar recorded request was answered.
-	// It may be nil.
+	// Recording makes the mock answer a request with the recorded answer to the most similar
+	// request. It may be nil.
 	Recording *recording.Recording
 	// Echo makes the mock answer with the fields that the request and the response type have in
 	// common.
@@ -176,7 +176,7 @@ func (m *Mock) choose(
 }
 
 // generate returns a generated answer, which is the same for equal requests. Updates have no
-// request, so each has another number, which makes their messages differ.
+// request. Their numbers make their messages differ.
 func (m *Mock) generate(method *registry.Method, request proto.Message, number uint64) (proto.Message, error) {
 	hash := fnv.New64a()
 	_, _ = hash.Write([]byte(method.FullName()))

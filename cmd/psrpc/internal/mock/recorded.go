@@ -13,7 +13,7 @@ import (
 // answer, because a mock compares each new request with all recorded ones.
 const maxRecorded = 10_000
 
-// recorded answers the requests of one method as servers have answered in a recording.
+// recorded answers the requests of one method with the answers in a recording.
 type recorded struct {
 	method *registry.Method
 	calls  []recordedCall

@@ -32,7 +32,7 @@ func (r *Redactor) Options() []string { return slices.Clone(r.options) }
 
 // Apply clears the marked fields of a message and of the messages in it. It replaces a marked
 // string by "[redacted]", unless the field is repeated. It also clears what it cannot decode:
-// unknown fields, and the content of an Any of an unknown type or deep inside others.
+// unknown fields, and the content of an Any whose type is unknown or that is nested too deeply.
 func (r *Redactor) Apply(message proto.Message, service *registry.Service) {
 	r.clear(message.ProtoReflect(), service, 0)
 }

@@ -64,7 +64,8 @@ type source struct {
 	roots []string
 	// names are the paths of the files, relative to one of the roots and with slashes.
 	names []string
-	// guessed is true if the user has not named the roots. They are then the directory of the file.
+	// guessed is true if the user has not named the roots. The only root is then the directory of
+	// the file.
 	guessed bool
 }
 

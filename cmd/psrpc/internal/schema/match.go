@@ -73,8 +73,8 @@ func (s *search) in(versions []Version) (*Version, error) {
 	return nil, nil //nolint:nilnil // the caller looks elsewhere
 }
 
-// hint suggests a name that was seen and is similar to the wanted one. Like the user, it may leave
-// out the package or the service.
+// hint suggests a seen name that is similar to the wanted one. Like the wanted name, the suggestion
+// may lack the package or the service.
 func (s *search) hint() string {
 	var candidates []string
 	for _, full := range s.seen {

@@ -1,2 +1,2 @@
-// Package systemd tells systemd the state of a service of the type notify.
+// Package systemd reports the state of a service with Type=notify to systemd.
 package systemd

@@ -8,7 +8,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// These are the states that a service tells.
+// These are the states that a service can report.
 const (
 	// Ready means that the service has started.
 	Ready = "READY=1"
@@ -23,8 +23,8 @@ func Notify(ctx context.Context, socket, state string) error {
 	if socket == "" {
 		return nil
 	}
-	// If the name of the socket begins with @, package net opens a socket of Linux's abstract
-	// namespace, as systemd wants.
+	// If the name of the socket begins with @, package net opens a socket in Linux's abstract
+	// namespace, as systemd expects.
 	conn, err := new(net.Dialer).DialContext(ctx, "unixgram", socket)
 	if err != nil {
 		return fmt.Errorf("systemd cannot be told %s: %w", state, err)

@@ -12,9 +12,9 @@ import (
 )
 
 // exchange sends the messages on a stream as they come, and calls print for each message that
-// arrives. It ends when the server closes the stream, or when as many messages have arrived as
-// expected, unless that is 0. It also ends if nothing arrives during the timeout after the last
-// message was sent.
+// arrives. It ends when the server closes the stream or, if expected is not 0, when that many
+// messages have arrived. After the last message has been sent, it also ends if nothing arrives
+// during the timeout.
 func exchange(
 	stream *dynamic.InvokedStream, messages iter.Seq2[proto.Message, error],
 	print func(proto.Message) error, expected int, timeout time.Duration,

@@ -423,7 +423,7 @@ func listReport(services []summary.Service) (r *report, rows []serviceRow) {
 	return r, rows
 }
 
-// positive returns n as text if n is positive. If not, it returns the argument otherwise.
+// positive returns n as text if n is positive. If not, it returns the text otherwise.
 func positive(n int, otherwise string) string {
 	if n <= 0 {
 		return otherwise

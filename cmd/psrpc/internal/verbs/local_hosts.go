@@ -8,8 +8,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/cmd/psrpc/internal/app"
 )
 
-// protected returns a handler that refuses foreign hosts if address is only for this machine and --yes
-// is not given; see onlyLocalHosts. A proxy may pass on requests under other names, so it needs --yes.
+// protected wraps handler with onlyLocalHosts if only this machine can reach address and --yes is
+// not given. A proxy needs --yes, because it may pass on requests under other names.
 func protected(a *app.App, address string, handler http.Handler) http.Handler {
 	if listensLocally(address) && !a.Flags.Yes {
 		return onlyLocalHosts(handler)

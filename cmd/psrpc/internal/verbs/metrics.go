@@ -25,8 +25,8 @@ const (
 	metricsConn = "main"
 )
 
-// metricsServer serves the metrics of a verb at /metrics, in the format of Prometheus: those of its
-// calls, its conn, its bus and its process, and those of the fleet. The zero metricsServer serves
+// metricsServer serves the metrics of a verb at /metrics, in the format of Prometheus. They
+// describe the verb's calls, conn, bus and process, and the fleet. The zero metricsServer serves
 // none.
 type metricsServer struct {
 	url      string

@@ -29,7 +29,7 @@ type record struct {
 	force      bool
 
 	file *os.File
-	// overwrites is set if the file has existed before. It is emptied when the recording begins.
+	// overwrites is set if the file existed before. The file is emptied when the recording begins.
 	overwrites bool
 	writer     *recording.Writer
 	redactor   *recording.Redactor
@@ -123,8 +123,7 @@ func (r *record) create(path string) (err error) {
 	return err
 }
 
-// close closes the file. If the recording has not begun, it removes the file, unless the file has
-// existed before.
+// close closes the file. It removes a new file if the recording has not begun.
 func (r *record) close(path string) error {
 	switch {
 	case r.writer != nil:

@@ -54,7 +54,7 @@ func note(a *app.App, lines ...string) error {
 	return nil
 }
 
-// finite returns an affinity as JSON can express it. The affinity from a peer may be infinite or
+// finite returns an affinity that JSON can express. The affinity from a peer may be infinite or
 // NaN.
 func finite(affinity float32) float32 {
 	if math.IsNaN(float64(affinity)) {

@@ -175,8 +175,8 @@ func loadRecording(a *app.App, path string) (*recording.Recording, error) {
 	return rec, nil
 }
 
-// services returns a registry with the services to serve: those with the given names or, if there
-// are none, all of the files or the recording.
+// services returns a registry with the services to serve. If there are no names, these are all
+// services of the files or the recording.
 func (s *serve) services(ctx context.Context, names []string, rec *recording.Recording) (*registry.Registry, error) {
 	reg, err := s.available(rec)
 	if err != nil {
@@ -266,7 +266,7 @@ func (s *serve) start(ctx context.Context, m *mock.Mock, reg *registry.Registry)
 			return nil, app.RPC(err)
 		}
 	}
-	// A mock is for development and tests, so everybody may watch what goes through it.
+	// A mock is for development and tests, so every client may watch its messages.
 	permitted := func(context.Context, fleet.Verb) error { return nil }
 	server.status, err = fleet.Serve(server.server, fleet.WithApp("psrpc serve", dynamic.Version),
 		fleet.WithAuthorize(permitted), fleet.WithTap(fleet.Filters(tapfilter.Compile)))

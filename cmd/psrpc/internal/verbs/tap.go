@@ -25,7 +25,8 @@ type tap struct {
 	app    *app.App
 	source tapSource
 	claims bool
-	// redactor removes the secrets that the context names. Servers know only their own.
+	// redactor removes the secrets that the context names. Servers remove only those of their own
+	// options.
 	redactor *recording.Redactor
 	// requests contains the messages of requests until their responses arrive. older contains those
 	// of earlier requests.
@@ -214,7 +215,7 @@ func took(event *fleet.TapEvent) string {
 	}
 }
 
-// what says what has happened: "ok", the code of an error, or the kind of the event.
+// what describes an event in a word: "ok", the code of an error, or the kind of the event.
 func what(event *fleet.TapEvent) string {
 	switch event.Kind {
 	case fleet.TapResponse:

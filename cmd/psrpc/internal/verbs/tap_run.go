@@ -139,7 +139,7 @@ func (s *tapSource) open(ctx context.Context, f *fleet.Fleet, patterns []string)
 // forward sends the events of a stream to events, until the stream or ctx ends.
 func forward(ctx context.Context, stream *fleet.TapStream, events chan<- tapResult) {
 	defer func() {
-		// Read the remaining events, because the stream logs a warning if nobody reads them.
+		// Read the remaining events, because the stream logs a warning if they are not read.
 		go func() {
 			for range stream.Channel() {
 			}

@@ -22,7 +22,7 @@ type tapSource struct {
 	// of another broker on which it listens instead.
 	passive bool
 	replica string
-	// topic is another topic to listen to with passive. The broker already lists some topics.
+	// topic is a topic to listen to with passive, in addition to those that the broker lists.
 	topic    []string
 	duration time.Duration
 	count    int

@@ -9,7 +9,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/cmd/psrpc/internal/app"
 )
 
-// watchFlags are the flags of verbs that can show the same table again and again.
+// watchFlags are the flags of verbs that can show the same table repeatedly.
 type watchFlags struct {
 	watch    bool
 	interval time.Duration
@@ -29,9 +29,8 @@ func (f *watchFlags) addInterval(cmd *cobra.Command) {
 // minInterval is the shortest time between two requests to a fleet.
 const minInterval = 100 * time.Millisecond
 
-// run calls show once. With --watch, it calls show again and again until ctx ends, --count is
-// reached or show fails. On a terminal, it then clears the screen before each call, unless there is
-// only one.
+// run calls show once. With --watch, it calls show repeatedly until ctx ends, --count is reached or
+// show fails. On a terminal, it then clears the screen before each call, unless there is only one.
 func (f *watchFlags) run(ctx context.Context, a *app.App, show func(context.Context) error) error {
 	if err := f.check(); err != nil {
 		return err
