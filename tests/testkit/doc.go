@@ -17,9 +17,9 @@
 // # Networks
 //
 // A [Network] connects the peers of one test. [OnEach] and [OnBrokers] run a test on every kind of
-// network, in parallel subtests. [OnLocal], [OnRedis] and [OnNATS] return one network each. For a
-// test that needs its own broker, proxy or options, [Redis], [RedisOver], [NATS] and [NATSOver]
-// return a bus of a broker that the test has started with package testenv.
+// network, in parallel subtests. [OnLocal], [OnRedis] and [OnNATS] return one network each. A test
+// that needs its own broker, proxy or options can start the broker with package testenv. [Redis],
+// [RedisOver], [NATS] and [NATSOver] return a bus that uses this broker.
 //
 // Each network has a broker of its own. If tests shared a broker, they would reach each other's
 // servers.
@@ -30,8 +30,8 @@
 // starts servers and a conn, each on a bus of its own. By default, the servers answer all calls
 // with what was sent to them. [Fleet.Join], [Fleet.Leave] and [Fleet.Dial] change the fleet.
 //
-// For other arrangements, for example peers that share a bus, [Serve] starts one server, [Conn]
-// returns a conn, and [Caller], [Subscriber] and [Streamer] return clients of it. [Echo],
+// For other arrangements, such as peers that share a bus, [Serve] starts one server and [Conn]
+// returns a conn. [Caller], [Subscriber] and [Streamer] return clients of a conn. [Echo],
 // [EchoStream] and [Echoes] are handlers.
 //
 // # Waiting
