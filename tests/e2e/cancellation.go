@@ -14,7 +14,7 @@ import (
 )
 
 // testCancellation checks that a call, stream or subscription ends immediately when its context is
-// canceled, and that the handler's context ends long before the request expires.
+// canceled. It also checks that the handler's context ends long before the request expires.
 func testCancellation(t *testing.T, network Network) {
 	w := newWorld(t, network)
 	handlers := newWaiting()

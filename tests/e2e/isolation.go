@@ -91,7 +91,7 @@ func openUnread(w *world, conn *dynamic.Conn) {
 }
 
 // benchmarkIsolation measures the latency of calls twice. The second time, the same conn also has
-// responses, updates and stream messages that nobody reads.
+// responses, updates and stream messages that are not read.
 func benchmarkIsolation(b *testing.B, network Network) {
 	w := newWorld(b, network)
 	conn, call := newWorkingCall(w)

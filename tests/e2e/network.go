@@ -17,7 +17,7 @@ type Network struct {
 	// CountsReceivers says whether the delivery report of a frame contains the number of broadcast
 	// subscriptions that received the frame.
 	CountsReceivers bool
-	// NoticesSilence reports whether a publisher is told that a channel has no subscribers.
+	// NoticesSilence reports whether a publisher learns that a channel has no subscribers.
 	NoticesSilence bool
 	// MixesChannels reports whether the frames of one publisher may arrive in a different order if
 	// they were published on different channels.

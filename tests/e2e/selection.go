@@ -215,10 +215,10 @@ func testOneOfAQueue(t *testing.T, network Network) {
 }
 
 // testFewServers makes calls and counts the frames that are sent to single servers and to all. If
-// sendsToOne is false, every frame must be sent to all servers. Otherwise, frames is the number of
-// frames that a call usually sends to single servers once the client knows the servers. On average,
-// a call must send at least half that number to single servers, and less than one frame to all. In
-// total, more than two different servers must have answered.
+// sendsToOne is false, every frame must be sent to all servers. Otherwise, frames is the usual
+// number of frames that a call sends to single servers once the client knows the servers. On
+// average, a call must send at least half that number to single servers, and less than one frame to
+// all. More than two different servers must have answered.
 func testFewServers(
 	t *testing.T, f *fleet, b *requestCounter, kind string, sendsToOne bool, frames int64, opts ...dynamic.RequestOption,
 ) {

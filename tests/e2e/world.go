@@ -151,7 +151,8 @@ func (w *world) conn(opts ...dynamic.ConnOption) *dynamic.Conn {
 }
 
 // patientConn is like conn, but its calls wait longer for a server. It is for tests in which each
-// call must succeed: on a busy machine, a server may not answer within the default time of a second.
+// call must succeed. On a busy machine, a server may not answer within the default time of a
+// second.
 func (w *world) patientConn() *dynamic.Conn {
 	w.Helper()
 	return w.conn(dynamic.WithSelectionTimeout(patience))
