@@ -3,10 +3,10 @@
 //
 //	go run ./example/observed
 //
-// It makes five calls, publishes an update, and prints the results. It then prints the OpenTelemetry
-// spans of the first call, which is retried once, and the metrics in the Prometheus format. The log
-// is written to standard error. The bus is in this process; with -bus, it is Redis, whose metrics are
-// then printed, too.
+// It makes five calls, publishes an update, and prints the results. It then prints the
+// OpenTelemetry spans of the first call, which is retried once, and the metrics in the Prometheus
+// format. The log is written to standard error. By default, the bus is in this process. With -bus,
+// it can be Redis, and its metrics are printed, too.
 package main
 
 import (

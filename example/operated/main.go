@@ -53,7 +53,7 @@ func run(ctx context.Context, out io.Writer) error {
 	}
 	defer current.Shutdown(ctx)
 
-	// The operator's conn knows no service. It gets the schema from the servers.
+	// The registry of the operator's conn is empty. The schema comes from the servers.
 	conn, err := dynamic.NewConn(b, registry.New())
 	if err != nil {
 		return err
@@ -108,13 +108,13 @@ func startShop(b bus.Bus, version, region string) (*dynamic.Server, error) {
 		fleet.WithLabels(map[string]string{"region": region}),
 		fleet.WithCheck("stock", time.Second, func(context.Context) error { return nil }),
 		fleet.WithAuthorize(authorize),
-		// Without WithAdmin, nobody can drain the server.
+		// Without WithAdmin, no client can drain the server.
 		fleet.WithAdmin(fleet.LogLevel(new(slog.LevelVar))),
 	)
 	return server, err
 }
 
-// authorize permits everybody to look, and only operators to change something. A real program would
+// authorize lets every client view the server, but only operators change it. A real program would
 // check a token.
 func authorize(ctx context.Context, verb fleet.Verb) error {
 	if verb == fleet.VerbQuery || verb == fleet.VerbDescribe {

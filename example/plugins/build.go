@@ -29,7 +29,7 @@ var kinds = []kind{
 	{name: "native", service: "example.plugins.Native", loader: "go", code: "native.so", buildMode: "plugin"},
 	{
 		name: "sandboxed", service: "example.plugins.Sandboxed", loader: "wasm", code: "sandboxed.wasm",
-		// GOFLAGS may ask for the race detector, which WebAssembly does not have.
+		// GOFLAGS may enable the race detector, which does not exist for WebAssembly.
 		buildMode: "c-shared", flags: []string{"-race=false"}, env: []string{"GOOS=wasip1", "GOARCH=wasm"},
 	},
 	{name: "separate", service: "example.plugins.Separate", loader: "process", code: "separate", buildMode: "exe"},
