@@ -88,7 +88,7 @@ func canonical(file *descriptorpb.FileDescriptorProto) ([]byte, error) {
 		return nil, err
 	}
 	// Decoding without a resolver turns all custom options into unknown fields, even those whose
-	// generated code is in this program. So all programs get the same encoding.
+	// generated code is in this program. All programs therefore get the same encoding.
 	unlinked := new(descriptorpb.FileDescriptorProto)
 	options := proto.UnmarshalOptions{Resolver: new(protoregistry.Types), AllowPartial: true}
 	if err := options.Unmarshal(encoded, unlinked); err != nil {

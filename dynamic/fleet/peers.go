@@ -138,7 +138,7 @@ func Candidates(method string, request any, opts ...dynamic.RequestOption) Peers
 }
 
 // Peers asks the servers of the bus what they serve, and asks the broker which channels have
-// subscribers. So it also finds servers and clients that cannot answer questions. It runs no
+// subscribers. It therefore also finds servers and clients that cannot answer questions. It runs no
 // handler except that of the control service.
 //
 // If the bus is not a [bus.Inspector], the result contains only what servers report. Peers returns

@@ -31,7 +31,7 @@ func (l *listeners) add() (changed <-chan struct{}, stop func()) {
 	}
 }
 
-// notify tells all listeners that services have changed. It never blocks.
+// notify signals to all listeners that services have changed. It never blocks.
 func (l *listeners) notify() {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -94,8 +94,8 @@ func isSampled(requestID []byte, share float64) bool {
 	hash := fnv.New64a()
 	_, _ = hash.Write(requestID)
 	mixed := hash.Sum64()
-	// The upper bits of an FNV hash depend little on the last bytes, in which IDs differ most. So
-	// the bits of the hash are mixed.
+	// The upper bits of an FNV hash depend little on the last bytes, in which IDs differ most. The
+	// bits of the hash are therefore mixed.
 	mixed ^= mixed >> 33
 	mixed *= 0xff51afd7ed558ccd
 	mixed ^= mixed >> 33

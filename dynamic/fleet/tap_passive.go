@@ -21,7 +21,7 @@ const (
 	maxChannelName = 1 << 10
 )
 
-// PassiveTap says what a passive tap shows, and how.
+// PassiveTap configures a passive tap; see [Fleet.TapPassive].
 type PassiveTap struct {
 	// TapRequest selects the events, as for a tap on a server. All limits apply.
 	TapRequest
@@ -62,10 +62,10 @@ func (e *ObserverEffectError) Error() string {
 // TapPassive therefore fails with an [*ObserverEffectError] unless request.Anyway or
 // request.Replica is set.
 //
-// Each client receives its responses on channels of its own. TapPassive subscribes to those of a
-// new client when it sees the client's first request, so it may miss the response to that request.
-// The field Missed of the events also counts claims, responses and stream frames of calls whose
-// requests TapPassive has not seen.
+// Each client receives its responses on channels of its own. TapPassive subscribes to the channels
+// of a new client when it sees the client's first request, so it may miss the response to that
+// request. The field Missed of the events also counts claims, responses and stream frames of calls
+// whose requests TapPassive has not seen.
 //
 // The sequence ends when ctx ends or when the caller stops it. If the tap cannot be started, the
 // sequence contains only the error.
@@ -287,8 +287,8 @@ func (p *passiveTap) subscribeLater(channel wire.Channel, handler bus.Handler) {
 	}
 }
 
-// add adds a channel to those that are known. added is false if the channel is known already or
-// there are too many. full is true if there are too many.
+// add adds a channel to p.known. added is false if the channel is known already or if too many
+// channels are known. full is true if too many channels are known.
 func (p *passiveTap) add(name string) (added, full bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -16,7 +16,7 @@ const (
 	tapRequestTimeout = 5 * time.Second
 	// tapWindow is the maximum number of events that are sent but not yet acknowledged.
 	tapWindow = 64
-	// maxTapStreams is the maximum number of streams of clients that watch the server or that have not
+	// maxTapStreams is the maximum number of tap streams, including those whose clients have not
 	// said yet what they want to watch.
 	maxTapStreams = 64
 )

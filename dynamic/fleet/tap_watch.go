@@ -81,8 +81,8 @@ type watch struct {
 	// wakeup receives a value when an event has been added to waiting.
 	wakeup chan struct{}
 	// sent limits the number of events per second that pass the filter. Only the goroutine that
-	// calls next uses it, so it needs no lock. It is not used without a filter, because examined
-	// then has the same limit.
+	// calls next uses it, so it needs no lock. It is used only with a filter. Otherwise, examined
+	// has the same limit.
 	sent rateLimiter
 
 	mu sync.Mutex
@@ -144,8 +144,7 @@ func withDefault(value, fallback, highest int) int {
 	return min(value, highest)
 }
 
-// offer adds an event to those that wait, unless the client does not want to see it or a limit has
-// been reached.
+// offer adds an event to w.waiting if the client wants to see it and no limit has been reached.
 func (w *watch) offer(t *dynamic.Traffic) {
 	if !w.wants(t.Method) || !isSampled(t.RequestID, w.sample) {
 		return
