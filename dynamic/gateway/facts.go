@@ -11,7 +11,7 @@ import (
 // milliseconds; see https://www.w3.org/TR/server-timing. Browsers show it in their tools.
 const timingHeader = "Server-Timing"
 
-// setFacts sets the headers of a response that tell how the call went.
+// setFacts sets the headers of a response that describe how the call went.
 func setFacts(h headerSetter, facts *errors.CallFacts) {
 	if facts.ServerID != "" {
 		h.Set(ServerHeader, facts.ServerID)

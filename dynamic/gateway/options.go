@@ -250,9 +250,9 @@ func WithLogger(logger *slog.Logger) Option {
 // WithAccessLog logs each request to logger when it has ended. The record contains the path, the
 // protocol, the HTTP status and error code, the duration, and the size of the response in bytes. It
 // also contains the IP address of the client, and the IDs of the request and the server on the bus.
-// Neither metadata nor query parameters are logged, nor are messages, except for the fields in a
-// path of [WithBindings]. The level is Info, and Debug for health checks. By default, or if logger
-// is nil, requests are not logged.
+// Metadata, query parameters and messages are not logged, except for message fields in a path of
+// [WithBindings]. The level is Info, and Debug for health checks. By default, or if logger is nil,
+// requests are not logged.
 func WithAccessLog(logger *slog.Logger) Option { return func(o *options) { o.accessLog = logger } }
 
 // WithBindings adds further paths. The gateway calls bind with the methods that it serves, and

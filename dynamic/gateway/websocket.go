@@ -17,8 +17,8 @@ import (
 // one JSON object. {"message": ...} is a message. {"end": true} says that the sender has sent its
 // last message. The gateway also sends {"error": {"code": ..., "message": ..., "server": ...}}. The
 // messages of a multi call have the ID of the server, too: {"message": ..., "server": ...}. After
-// the end of the call, the gateway closes the connection. Streams and subscriptions start at once,
-// single and multi calls with the first frame of the client.
+// the end of the call, the gateway closes the connection. Streams and subscriptions start
+// immediately. Single and multi calls start with the first frame of the client.
 const Subprotocol = "psrpc.v1"
 
 // webSocketPing is how often the gateway checks that the client is still there.
