@@ -31,8 +31,8 @@ type access struct {
 	// cookie is the name of the cookie. It depends on the token, because browsers share the cookies
 	// of all ports of a host, and several explorers may run on one host.
 	cookie string
-	// session is the value of the cookie. It is not the token, because browsers also send the
-	// cookie to servers on other ports of the host, which must not learn the token.
+	// session is the value of the cookie. It differs from the token. Browsers also send the cookie
+	// to servers on other ports of the host, and these must not learn the token.
 	session     string
 	hosts       []string
 	crossOrigin *http.CrossOriginProtection
@@ -116,7 +116,7 @@ func (a *access) isSameOrigin(r *http.Request) bool {
 
 func isEqual(a, b string) bool { return subtle.ConstantTimeCompare([]byte(a), []byte(b)) == 1 }
 
-// welcomePage is a page that leads to the start page at once. An HTTP redirect does not work here.
+// welcomePage is a page that immediately opens the start page. An HTTP redirect does not work here.
 // If the link was on a page of another site, browsers would not send the cookie to the target of
 // the redirect.
 const welcomePage = `<!DOCTYPE html>

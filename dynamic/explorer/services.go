@@ -31,7 +31,7 @@ const (
 	maxTopics = 100
 )
 
-// service is what the servers, the broker and the conn's registry know of a service.
+// service contains what the servers, the broker and the conn's registry know about a service.
 type service struct {
 	explorer       *Explorer
 	name, wireName string
@@ -332,8 +332,8 @@ func hasNoSideEffects(method *registry.Method) bool {
 	return options.GetIdempotencyLevel() == descriptorpb.MethodOptions_NO_SIDE_EFFECTS
 }
 
-// methodsWithoutSchema returns what is known of the methods without the schema: from the answers of
-// servers or, if there are none, from the broker.
+// methodsWithoutSchema returns what is known about the methods if there is no schema. It uses the
+// answers of servers or, if there are none, those of the broker.
 func (s *service) methodsWithoutSchema() []*methodInfo {
 	methods := []*methodInfo{}
 	if v := s.main(); v != nil {

@@ -20,8 +20,8 @@ type node struct {
 type edge struct {
 	From string `json:"from"`
 	To   string `json:"to"`
-	// Rate is the number of calls per second, and Errors that of failed calls. They are null if
-	// they are not known.
+	// Rate is the number of calls per second, and Errors is the number of failed calls per second.
+	// They are null if they are not known.
 	Rate   *float64 `json:"rate"`
 	Errors *float64 `json:"errors"`
 }

@@ -96,8 +96,8 @@ export function setValue(object, field, value) {
   else object[field.jsonName] = value;
 }
 
-// skeleton returns a message with every field set, for the user to edit. Of a oneof, it sets only
-// the first field. Nested messages end at the given depth.
+// skeleton returns a message with every field set, for the user to edit. It sets only the first
+// field of a oneof. Nested messages end at the given depth.
 export function skeleton(schema, name, depth = 3) {
   const object = {};
   const oneofs = new Set();
