@@ -28,7 +28,8 @@ var _ plugin.Loader = (*Loader)(nil)
 //
 // A host that is killed may leave behind private copies of plugins, in the directory set with
 // [WithDirectory], and processes that its plugins have started. NewLoader removes these copies and,
-// on Linux, kills these processes. It does not touch those of hosts that are still running.
+// on Linux, kills these processes. It does not touch the copies and processes of hosts that are
+// still running.
 func NewLoader(busURL string, opts ...Option) (*Loader, error) {
 	u, err := busurl.Parse(busURL)
 	switch {

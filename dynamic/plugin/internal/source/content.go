@@ -114,8 +114,8 @@ func readDescriptors(files *files, name string, into *registry.Registry) error {
 	return into.RegisterDescriptorSet(&set)
 }
 
-// readCode reads the code. It returns an error if the selection contains a checksum that is not
-// that of the code.
+// readCode reads the code. It returns an error if the selection contains a checksum that does not
+// match the code.
 func (c *Content) readCode(files *files, s Selection) (err error) {
 	if c.Code, err = files.read(s.Code, maxCode); err != nil {
 		return err

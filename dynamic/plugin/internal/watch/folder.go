@@ -23,7 +23,7 @@ const (
 // an entry may also be a file.
 type folder struct {
 	path string
-	// manifest is the name of the file without which the folder contains no plugin.
+	// manifest is the name of the manifest file. A folder without this file contains no plugin.
 	manifest string
 	// place is where path led to when the fingerprint was computed.
 	place place

@@ -1,8 +1,8 @@
 // Package metering adds a meter to WebAssembly modules. It lets the host stop a module at its
 // deadline, even if the module is in a loop, a recursion or a long instruction. It also makes
-// modules return to Go regularly. Without that, a garbage collection, and with it the whole
-// process, would have to wait until a module returns, because Go cannot interrupt compiled
-// WebAssembly. The package rewrites bytes and knows neither plugins nor services.
+// modules return to Go regularly. Go cannot interrupt compiled WebAssembly. Without the meter, a
+// garbage collection, and with it the whole process, would therefore have to wait until a module
+// returns. The package rewrites bytes and knows neither plugins nor services.
 //
 // # Use
 //
@@ -35,6 +35,6 @@
 // The compiler validates a module, but allocates memory for declared items before it reads them. A
 // module of 20 bytes could exhaust the host's memory. Instrument therefore refuses a module with a
 // list whose declared length is greater than the number of bytes that follow. It also limits local
-// variables and table elements. Instrument refuses instructions that it does not know, too, because
-// it could not tell where the next instruction begins.
+// variables and table elements. Unknown instructions are refused, too, because Instrument cannot
+// find the start of the instruction that follows.
 package metering
