@@ -37,7 +37,7 @@ const (
 	maxPrefixes = 8
 )
 
-// facts is what the broker and the servers have said.
+// facts contains the answers of the broker and the servers.
 type facts struct {
 	// info and servers are the first answers. laterInfo and later are the second ones, which came
 	// after window. If askedTwice is false, they equal the first answers.

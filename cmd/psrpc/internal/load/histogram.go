@@ -51,8 +51,8 @@ func (h *histogram) read(c *counts) {
 	c.sum, c.max = h.sum.Load(), h.max.Load()
 }
 
-// sub subtracts an earlier reading of the same histogram from c. The maximum remains that of c,
-// because the maximum since then is not known.
+// sub subtracts an earlier reading of the same histogram from c. The maximum does not change,
+// because the maximum since the earlier reading is not known.
 func (c *counts) sub(earlier *counts) {
 	for i := range c.buckets {
 		c.buckets[i] -= earlier.buckets[i]

@@ -35,9 +35,9 @@ const (
 	lateEnd = time.Second
 )
 
-// Run repeats an operation as the plan says. When ctx ends, Run starts no more operations, waits for
-// those that run, and returns what it has measured. Run also ends if none of the first hundred
-// operations succeeds. It returns an error only if the plan is invalid.
+// Run repeats an operation as the plan says. When ctx ends, Run starts no more operations, waits
+// for the running ones, and returns what it has measured. Run also ends if none of the first
+// hundred operations succeeds. It returns an error only if the plan is invalid.
 func Run(ctx context.Context, plan Plan, operation Operation) (*Result, error) {
 	plan, err := plan.withDefaults()
 	if err != nil {
@@ -110,7 +110,7 @@ type run struct {
 	seconds []Second
 }
 
-// stop makes the loop start no more operations. It does not wait for those that run.
+// stop makes the loop start no more operations. It does not wait for the running ones.
 func (r *run) stop() {
 	r.stopOnce.Do(func() {
 		r.stopped.Store(true)

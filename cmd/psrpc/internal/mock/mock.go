@@ -41,7 +41,7 @@ type Config struct {
 	Answered func(Answer)
 }
 
-// Answer tells how a mock has answered a request, or which update it has published.
+// Answer describes how a mock has answered a request, or which update it has published.
 type Answer struct {
 	Method *registry.Method
 	// Topic is the topic of the request.
@@ -191,8 +191,7 @@ func (m *Mock) generate(method *registry.Method, request proto.Message, number u
 }
 
 // Publish publishes updates of all subscription methods of the registered services until ctx ends.
-// For a method with topics, it publishes on those of the topics that have the right number of
-// parts.
+// For a method with topics, it publishes on the topics that have the right number of parts.
 func (m *Mock) Publish(ctx context.Context, topics [][]string, registrations ...*dynamic.Registration) {
 	var publishing sync.WaitGroup
 	for _, registration := range registrations {
@@ -261,8 +260,8 @@ func (m *Mock) publish(
 	}
 }
 
-// TopicsFor returns those of topics that have as many parts as the method requires. For a method
-// without topics, it returns a single topic, which is nil.
+// TopicsFor returns the topics that have as many parts as the method requires. For a method without
+// topics, it returns a single topic, which is nil.
 func TopicsFor(method *registry.Method, topics [][]string) [][]string {
 	if !method.Topics() {
 		return [][]string{nil}

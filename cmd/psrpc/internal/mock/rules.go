@@ -156,8 +156,8 @@ func (t typeRules) get(name protoreflect.Name) (protoreflect.Value, bool) {
 	return t.rules.Get(field), true
 }
 
-// given returns a value that the rules themselves contain: that of const, one of in, or an example.
-// It returns false if they contain none.
+// given returns a value that the rules themselves contain: the value of const, a value of in, or an
+// example. It returns false if they contain none.
 func (g *generator) given(t typeRules, field protoreflect.FieldDescriptor) (protoreflect.Value, bool) {
 	if value, ok := t.get("const"); ok {
 		return ofKind(value, field)

@@ -65,7 +65,7 @@ const (
 	Skipped Status = "skipped"
 )
 
-// Outcome tells how the replay of one message has ended.
+// Outcome describes how the replay of one message has ended.
 type Outcome struct {
 	Event  Event
 	Status Status

@@ -96,8 +96,8 @@ func (c *Chain) Service(ctx context.Context, name string) (*registry.Service, er
 func (c *Chain) LoadFiles() error { return c.files.LoadInto(c.registry) }
 
 // All returns the services that can be found in the files and at the servers. If no server answers,
-// it returns those in the cache instead of those at the servers. It leaves out services whose
-// schema cannot be read, and all but one version of each service.
+// it uses the cache instead of the servers. It leaves out services whose schema cannot be read, and
+// all but one version of each service.
 func (c *Chain) All(ctx context.Context) []*registry.Service {
 	_ = c.files.LoadInto(c.registry) // the other places may still have the services
 	var asked Fleet
@@ -139,8 +139,8 @@ func (c *Chain) filesOf(ctx context.Context, fleet Fleet, digest string) (*descr
 	return files, err
 }
 
-// namesOf returns the names by which the user can refer to a version: that of the service, or those
-// of its methods.
+// namesOf returns the names by which the user can refer to a version: the name of the service, or
+// the names of its methods.
 type namesOf func(version Version) []string
 
 func methodNames(version Version) []string {

@@ -87,8 +87,8 @@ func (s *Service) add(server *fleet.Server, told *fleet.Service) {
 }
 
 // WithPeers adds to services what the broker knows about them. If unknown is true, it also adds
-// services for which no server has answered. Those are shown with their name on the bus if no other
-// name is known.
+// services for which no server has answered. If no other name of such a service is known, it is
+// shown with its name on the bus.
 func WithPeers(services []Service, peers *fleet.Peers, unknown bool) []Service {
 	known := make(map[string]bool)
 	for _, peer := range peers.Services {

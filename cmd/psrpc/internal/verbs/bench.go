@@ -393,8 +393,8 @@ func secondApp(a *app.App) *app.App {
 	}
 }
 
-// loop describes in words how the load is made, such as "closed loop, 64 callers". kind is that of
-// the method.
+// loop describes in words how the load is made, such as "closed loop, 64 callers". kind is the kind
+// of the method.
 func (b *bench) loop(kind registry.Kind) string {
 	var parts []string
 	switch {

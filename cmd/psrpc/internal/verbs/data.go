@@ -21,8 +21,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/similar"
 )
 
-// data turns the arguments after a method into messages. These are of the method's request type or,
-// if they are updates, of its response type.
+// data turns the arguments after a method into messages. The messages have the method's request
+// type or, if they are updates, its response type.
 type data struct {
 	app     *app.App
 	message protoreflect.MessageDescriptor
@@ -193,8 +193,8 @@ func noField(message protoreflect.MessageDescriptor, name string) error {
 	return fmt.Errorf("%s has no field %s%s", message.FullName(), name, hint)
 }
 
-// fieldNamed returns the field with the given name, which may be that of the schema or that of
-// JSON. It returns nil if there is none.
+// fieldNamed returns the field with the given name, which may be its name in the schema or its JSON
+// name. It returns nil if there is none.
 func fieldNamed(message protoreflect.MessageDescriptor, name string) protoreflect.FieldDescriptor {
 	if fd := message.Fields().ByTextName(name); fd != nil {
 		return fd

@@ -423,7 +423,7 @@ func listReport(services []summary.Service) (r *report, rows []serviceRow) {
 	return r, rows
 }
 
-// positive returns n as text if n is positive. If not, it returns the text otherwise.
+// positive returns n as text if n is positive, or else the parameter otherwise.
 func positive(n int, otherwise string) string {
 	if n <= 0 {
 		return otherwise
@@ -431,9 +431,9 @@ func positive(n int, otherwise string) string {
 	return human.Count(n)
 }
 
-// serversText returns the number of servers of a service, with those that need attention. Examples
-// are "3", "2 + 1" for two versions, "3 (1 draining)", "4 psrpc" and "3 (1 without fleet, 1
-// silent)".
+// serversText returns the number of servers of a service, and how many of them need attention.
+// Examples are "3", "2 + 1" for two versions, "3 (1 draining)", "4 psrpc" and "3 (1 without fleet,
+// 1 silent)".
 func serversText(s *summary.Service) string {
 	var ours []string
 	for _, version := range s.Versions {

@@ -61,7 +61,7 @@ func listenMetrics(ctx context.Context, a *app.App, address string) (*metricsSer
 	}, nil
 }
 
-// start serves the metrics. They include those of a fleet.
+// start serves the metrics, including those of the fleet f.
 func (m *metricsServer) start(a *app.App, f *fleet.Fleet) {
 	if m.listener == nil {
 		return

@@ -7,8 +7,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/cmd/psrpc/internal/systemd"
 )
 
-// notify tells systemd the state of this process if systemd has started it. Verbs that serve until
-// they are interrupted call it when they are ready and when they stop.
+// notify reports the state of this process to systemd, if systemd has started it. Verbs that serve
+// until they are interrupted call it when they are ready and when they stop.
 func notify(ctx context.Context, a *app.App, state string) {
 	// The context of the run has ended when the process stops.
 	if err := systemd.Notify(context.WithoutCancel(ctx), a.Env("NOTIFY_SOCKET"), state); err != nil {
