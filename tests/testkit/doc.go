@@ -27,8 +27,8 @@
 // # Servers and clients
 //
 // All tests use the service MyService of package api, which has a method of every kind. [NewFleet]
-// starts servers and a conn, each on a bus of its own. By default, the servers answer all calls
-// with what was sent to them. [Fleet.Join], [Fleet.Leave] and [Fleet.Dial] change the fleet.
+// starts servers and a conn, each on a bus of its own. By default, the servers send back what they
+// receive. [Fleet.Join], [Fleet.Leave] and [Fleet.Dial] change the fleet.
 //
 // For other arrangements, such as peers that share a bus, [Serve] starts one server and [Conn]
 // returns a conn. [Caller], [Subscriber] and [Streamer] return clients of a conn. [Echo],
