@@ -25,13 +25,13 @@ const (
 	scanInterval, scanShare = 15 * time.Second, 100
 	// maxChanges is the number of changes that are buffered for a page that reads slowly.
 	maxChanges = 256
-	// maxTopicNodes is the maximum number of topics of a method on one server, as the graph shows
-	// them. Pages without the graph ask for none.
+	// maxTopicNodes is the maximum number of topics that the graph shows for a method on one
+	// server. Pages without the graph need no topics.
 	maxTopicNodes = 5
 )
 
-// poller polls the servers of the fleet at regular intervals, once for all pages, while a page
-// needs the result. It is safe for concurrent use.
+// poller polls the servers of the fleet at regular intervals while a page needs the result. All
+// pages share the result. It is safe for concurrent use.
 type poller struct {
 	ctx     context.Context //nolint:containedctx // it ends the goroutine that polls
 	tasks   *tasks
@@ -213,7 +213,7 @@ func (p *poller) poll(ctx context.Context, scan *scanSchedule) {
 }
 
 // withoutFacts returns the cause of a poll's error. It drops the facts of the error, such as times,
-// which differ in every poll: pages would be sent the same problem again and again.
+// which differ in every poll. Otherwise, the pages would get the same problem repeatedly.
 func withoutFacts(err error) error {
 	if _, hasFacts := errors.FactsOf(err); !hasFacts {
 		return err

@@ -165,8 +165,8 @@ func (c *methodCounters) stats(withText bool) *Stats {
 // shorten cuts a text to maxText bytes.
 func shorten(text string) string { return cut(text, maxText) }
 
-// cut shortens a text to the given number of bytes, or to slightly fewer so as not to split a
-// character. The result does not keep the rest in memory.
+// cut shortens a text to at most the given number of bytes, without splitting a character. The
+// result does not keep the rest in memory.
 func cut(text string, most int) string {
 	if len(text) <= most {
 		return text

@@ -6,7 +6,7 @@ import "sync"
 type listeners struct {
 	mu     sync.Mutex
 	closed bool
-	// channels contains the channels whose users still listen.
+	// channels contains the channels for which stop has not been called.
 	channels map[chan struct{}]struct{}
 }
 

@@ -244,7 +244,7 @@ func (q *serviceQuestion) topicPages(r *dynamic.Registration) map[string]*topicP
 type topicPage struct {
 	// count is the number of all topics.
 	count uint32
-	// topics contains, sorted, the first topics that follow serviceQuestion.after.
+	// topics contains the first topics that follow serviceQuestion.after, in sorted order.
 	topics []string
 }
 

@@ -43,7 +43,7 @@ func (f *Fleet) Tap(ctx context.Context, serverID string, request TapRequest) (*
 // TapServers is like [Fleet.Tap], for up to [MaxTapped] servers at the same time. The events are in
 // no particular order; [TapEvent.ServerID] says which server has sent an event. MaxPerSecond
 // applies to each server. If one of the servers cannot be watched, TapServers returns an error and
-// watches none. The stream ends when all servers have ended theirs.
+// watches none. The stream ends when the streams of all servers have ended.
 func (f *Fleet) TapServers(ctx context.Context, serverIDs []string, request TapRequest) (*TapStream, error) {
 	if len(serverIDs) == 0 || len(serverIDs) > MaxTapped {
 		return nil, errors.NewErrorf(errors.InvalidArgument, "fleet: a tap watches 1 to %d servers, not %d", MaxTapped, len(serverIDs))

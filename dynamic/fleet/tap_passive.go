@@ -127,7 +127,7 @@ type passiveTap struct {
 	subscriptions []bus.Subscription
 }
 
-// watchedMethod is a method, on a topic if the method has topics.
+// watchedMethod is a method and, if the method has topics, one of its topics.
 type watchedMethod struct {
 	method *registry.Method
 	topic  []string

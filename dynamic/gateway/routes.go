@@ -37,7 +37,7 @@ func (g *Gateway) newRoutes(generation uint64, previous *routes) *routes {
 		}
 	}
 	g.mount(calls, r.connect)
-	// own is for the services of the gateway itself.
+	// own serves the gateway's own services, such as health checks.
 	own := connect.NewServer(g.limitOwnStreams)
 	(&healthChecks{g, g.servesService}).register(own)
 	if g.options.reflection {

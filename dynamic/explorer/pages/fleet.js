@@ -84,8 +84,8 @@ function serverCell({ id, kind, count: number }) {
   return link(routes.server(id), html`<span class="mono">${id}</span>`);
 }
 
-// findServer returns the text in which the filter of the servers searches: the ID, and each label
-// as name=value.
+// findServer returns the text that the filter of the servers searches: the ID, and each label as
+// name=value.
 function findServer({ id, labels = {} }) {
   return [id, ...Object.entries(labels).map((label) => label.join('='))].join(' ');
 }
@@ -178,7 +178,7 @@ export default {
         html`<option value=${name} .selected=${name === group}>${textOf(name)}</option>`)}</select></label>`;
     }
 
-    // The doctor is asked once in a while, after the page is shown.
+    // examine gets a report of the doctor, unless the last one is recent.
     async function examine() {
       const kept = app.store.examined;
       if (kept && Date.now() - kept.at < examineAgain) {

@@ -107,8 +107,8 @@ func (r *Responder) answerAll(changed <-chan struct{}) {
 	}
 }
 
-// update subscribes to the questions about new services, and ends the subscriptions of those that
-// are gone.
+// update subscribes to the questions about new services, and ends the subscriptions for services
+// that are gone.
 func (r *Responder) update() error {
 	server := r.status.Server(context.Background(), fleet.PartServices)
 	current := map[string]bool{"": true}

@@ -13,7 +13,7 @@ import (
 type template struct {
 	segments  []segment
 	variables []variable
-	// verb is what follows the colon. It is empty if there is none.
+	// verb is the text after the colon. It is empty if there is no colon.
 	verb string
 }
 
@@ -56,7 +56,7 @@ func parseTemplate(text string) (*template, error) {
 
 // parser is a recursive descent parser of path templates.
 type parser struct {
-	// rest is what has not been parsed yet.
+	// rest is the part of the template that has not been parsed yet.
 	rest     string
 	template *template
 }

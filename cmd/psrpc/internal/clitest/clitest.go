@@ -21,7 +21,8 @@ type Env struct {
 	// Bus is used for every URL of a bus, and stays open after the run. If it is nil, the run opens
 	// the URL.
 	Bus bus.Bus
-	// Vars contains environment variables. If HOME is not among them, it is an empty directory.
+	// Vars contains environment variables. If HOME is not among them, it is set to an empty
+	// directory.
 	Vars map[string]string
 	// Context interrupts the run when it is canceled, as a signal does. If it is nil, the context
 	// of the test is used.

@@ -17,8 +17,8 @@ import (
 var update = flag.Bool("update", false, "write the golden files instead of comparing with them")
 
 // Golden compares a result with the file testdata/NAME.golden in the directory of the test. With
-// the flag -update, it writes the file instead. The functions in normalise replace what differs
-// from run to run, such as durations and IDs, in the standard output and the standard error.
+// the flag -update, it writes the file instead. The functions in normalise replace text that
+// differs from run to run, such as durations and IDs.
 func Golden(tb testing.TB, name string, result Result, normalise ...func(string) string) {
 	tb.Helper()
 	for _, f := range normalise {

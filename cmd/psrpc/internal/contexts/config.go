@@ -57,8 +57,8 @@ type Config struct {
 }
 
 // Load reads the configuration file. If there is none, or if path is empty, the configuration is
-// empty. The file may contain secrets. Except on Windows, Load therefore fails if its mode gives
-// others any permission.
+// empty. The file may contain secrets. Except on Windows, Load therefore fails if the file's mode
+// gives other users any permission.
 func Load(path string) (*Config, error) {
 	config := &Config{path: path}
 	if path == "" {

@@ -98,7 +98,7 @@ func olderThan(version, other string) bool {
 	return false
 }
 
-// checkACL finds what the broker does not permit to the user of this program.
+// checkACL finds operations that the broker does not permit for the user of this program.
 func checkACL(f *facts) (found []Finding) {
 	for _, need := range []struct {
 		part     part

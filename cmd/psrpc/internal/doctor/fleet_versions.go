@@ -19,7 +19,7 @@ type version struct {
 	name    string // the full name of the service
 	servers []string
 	// latestStart is the time at which the last server of this version was started. The version
-	// with the later latestStart is taken for the newer one.
+	// with the later latestStart is considered the newer one.
 	latestStart time.Time
 	methods     []fleet.Method
 }
@@ -109,7 +109,7 @@ func (f *facts) compareVersions(older, newer version) Finding {
 	return finding
 }
 
-// optionsOf describes the options of a method that both sides of a call must have in common.
+// optionsOf describes the options of a method that must be the same on both sides of a call.
 func optionsOf(m fleet.Method) string {
 	text := strings.ToUpper(m.Routing.String())
 	if m.Kind != registry.KindSingle && m.Kind != registry.KindMulti {

@@ -121,7 +121,7 @@ func (s schedule) at(n uint64) time.Duration {
 	return seconds(s.warmUp + s.ramped(float64(n-s.warmUpOperations())))
 }
 
-// ramped returns when operation n after the warm-up starts, in seconds since the end of the
+// ramped returns the start of operation n after the warm-up, in seconds since the end of the
 // warm-up. It solves a quadratic equation, because the number of operations grows with the square
 // of the time while the rate changes.
 func (s schedule) ramped(n float64) float64 {

@@ -72,7 +72,7 @@ func NewStreams(t *Target, options StreamOptions) (*Streams, error) {
 }
 
 // current returns the open stream. If the stream has ended, it opens a new one. The caller must
-// hold stream.mu, unless no other goroutine knows the stream yet.
+// hold stream.mu, unless the stream is not shared yet.
 func (s *Streams) current(stream *stream) (dynamic.ClientStream[proto.Message, proto.Message], error) {
 	if stream.open != nil && stream.open.Err() == nil {
 		return stream.open, nil

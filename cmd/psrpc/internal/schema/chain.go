@@ -64,9 +64,9 @@ func (c *Chain) Origin(service *registry.Service) string {
 	return "from the files"
 }
 
-// Method returns the method with the given name: pkg.Service/Method, or any end of it that only one
-// method has. If the schema is not found, the error wraps [ErrNotFound] and says where it was
-// looked for.
+// Method returns the method with the given name: pkg.Service/Method, or a suffix of it that is
+// unique. If the schema is not found, the error wraps [ErrNotFound] and says where it was looked
+// for.
 func (c *Chain) Method(ctx context.Context, name string) (*registry.Method, error) {
 	wanted := newPattern(name)
 	service, err := c.find(ctx, wanted, wireNameOfMethod(name), methodNames)
@@ -86,8 +86,8 @@ func (c *Chain) Method(ctx context.Context, name string) (*registry.Method, erro
 	return method, nil
 }
 
-// Service returns the service with the given name: pkg.Service, or any end of it that only one
-// service has. Its errors are like those of [Chain.Method].
+// Service returns the service with the given name: pkg.Service, or a suffix of it that is unique.
+// Its errors are like those of [Chain.Method].
 func (c *Chain) Service(ctx context.Context, name string) (*registry.Service, error) {
 	return c.find(ctx, newPattern(name), simpleName(name), serviceNames)
 }

@@ -8,9 +8,9 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// FindType returns the message or enum with the given name: a full name, or any end of it that only
-// one type has. It looks in the files of services and in their imports. If there is no such type,
-// it returns nil and no error.
+// FindType returns the message or enum with the given name: a full name, or a suffix of it that is
+// unique. It looks in the files of services and in their imports. If there is no such type, it
+// returns nil and no error.
 func FindType(services []*registry.Service, name string) (protoreflect.Descriptor, error) {
 	wanted := newPattern(name)
 	types := map[string]protoreflect.Descriptor{}

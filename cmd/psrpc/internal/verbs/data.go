@@ -104,7 +104,7 @@ func (d *data) badJSON(arg, where string, n int, err error) error {
 		"DATA is JSON such as "+d.example()+", name=value pairs, @file, or @- for the standard input")
 }
 
-// example returns JSON of a message with its first field only, for an error.
+// example returns JSON of a message with only its first field, for the text of an error.
 func (d *data) example() string {
 	if d.message.Fields().Len() == 0 {
 		return "{}"
@@ -148,8 +148,8 @@ func (d *data) explain(encoded []byte, err error) error {
 	return fmt.Errorf("DATA is not a %s: %s", d.message.FullName(), text)
 }
 
-// unknownField returns an error about the first field in object, including its nested objects, that
-// the schema does not have. It returns nil if there is none.
+// unknownField returns an error about the first field of object, or of a nested object, that the
+// schema does not have. It returns nil if there is none.
 func unknownField(message protoreflect.MessageDescriptor, object map[string]json.RawMessage) error {
 	for _, name := range slices.Sorted(mapKeys(object)) {
 		fd := fieldNamed(message, name)

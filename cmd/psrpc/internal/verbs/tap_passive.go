@@ -12,8 +12,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/dynamic/fleet/tapfilter"
 )
 
-// openPassive starts a tap on the broker. The returned function waits until the tap has ended,
-// which it does when ctx ends.
+// openPassive starts a tap on the broker. The returned function waits until the tap has ended. The
+// tap ends when ctx ends.
 func (s *tapSource) openPassive(ctx context.Context, f *fleet.Fleet, patterns []string) (<-chan tapResult, func(), error) {
 	request, err := s.passiveRequest(ctx, patterns)
 	if err != nil {

@@ -100,7 +100,7 @@ func tapError(err error) error {
 	return app.RPC(err)
 }
 
-// open starts the tap. The returned function waits until the tap has ended, which it does when ctx
+// open starts the tap. The returned function waits until the tap has ended. The tap ends when ctx
 // ends.
 func (s *tapSource) open(ctx context.Context, f *fleet.Fleet, patterns []string) (<-chan tapResult, func(), error) {
 	if s.isPassive() {

@@ -19,8 +19,8 @@ func zeroOf(fd protoreflect.FieldDescriptor, depth int) any {
 	return zeroOfKind(fd, depth)
 }
 
-// maxTemplateDepth is how deep messages in a template are nested, so that a message which contains
-// itself has a finite template.
+// maxTemplateDepth limits the nesting of messages in a template, because a message may contain
+// itself.
 const maxTemplateDepth = 4
 
 func zeroOfKind(fd protoreflect.FieldDescriptor, depth int) any {

@@ -14,8 +14,8 @@ const ExportName = "checkpoint"
 
 // Instrument copies a module in the binary format and adds the meter to the copy. hostModule is the
 // name of the host module that exports [Check]. Instrument does not modify module. It returns an
-// error if the module must not be compiled; see the package comment. Any other module that is
-// invalid stays so, and the compiler reports it.
+// error if the module must not be compiled; see the package comment. Other errors in a module
+// remain in the copy, and the compiler reports them.
 func Instrument(module []byte, hostModule string) ([]byte, error) {
 	if len(module) < len(header) || string(module[:len(header)]) != header {
 		return nil, errors.New("plugin is not a WebAssembly module of version 1")
