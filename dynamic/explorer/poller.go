@@ -94,8 +94,8 @@ func (p *poller) latest() (current *snapshot, next <-chan struct{}, failure erro
 	return p.current, p.polled, p.failure
 }
 
-// since returns the result with the time at if it is one of the last two results, or nil otherwise.
-// A page that has this result needs only the changes.
+// since returns the result whose time is at, if it is one of the last two results. Otherwise, it
+// returns nil. A page that has this result needs only the changes.
 func (p *poller) since(at string) *snapshot {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -6,8 +6,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/dynamic/fleet"
 )
 
-// traffic is what one or several methods have done between two polls. In the zero value, nothing is
-// known.
+// traffic describes the calls of one or several methods between two polls. In the zero value,
+// nothing is known.
 type traffic struct {
 	// active is the number of calls that are running now.
 	active uint64

@@ -80,8 +80,8 @@ func isBuiltin(file *descriptorpb.FileDescriptorProto) bool {
 	return file.GetPackage() == "google.protobuf" || file.GetPackage() == "psrpc" && len(file.GetService()) == 0
 }
 
-// canonical returns an encoding of what a file declares. It leaves out what depends on how the file
-// was loaded.
+// canonical returns an encoding of the declarations in a file. The encoding does not depend on how
+// the file was loaded.
 func canonical(file *descriptorpb.FileDescriptorProto) ([]byte, error) {
 	encoded, err := proto.MarshalOptions{Deterministic: true, AllowPartial: true}.Marshal(file)
 	if err != nil {
@@ -127,8 +127,8 @@ func normalize(message protoreflect.Message) {
 	})
 }
 
-// maxOptionDepth limits sortedFields. It does not sort messages that are nested more deeply than
-// this in a custom option.
+// maxOptionDepth limits the recursion of sortedFields. Messages that are nested more deeply in a
+// custom option are not sorted.
 const maxOptionDepth = 16
 
 // sortedFields returns encoded fields, sorted by number. Parsers of .proto sources encode the

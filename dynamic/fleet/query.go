@@ -129,7 +129,7 @@ func (f *Fleet) Servers(ctx context.Context, opts ...QueryOption) iter.Seq2[*Ser
 }
 
 // countsReceivers reports whether the bus counts the receivers of each message. A bus that does not
-// implement [bus.ReceiverCounter] does.
+// implement [bus.ReceiverCounter] counts them.
 func (f *Fleet) countsReceivers() bool {
 	counter, ok := f.conn.Bus().(bus.ReceiverCounter)
 	return !ok || counter.CountsReceivers()

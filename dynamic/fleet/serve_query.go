@@ -125,7 +125,7 @@ type serviceQuestion struct {
 	status        *Status
 	stats, topics bool
 	maxTopics     int
-	// after is the topic after which to begin, its parts joined by "|".
+	// after is the topic after which the answer begins. Its parts are joined by "|".
 	after string
 	// left is the number of bytes that may still be added to the answer.
 	left int

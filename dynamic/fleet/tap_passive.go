@@ -330,7 +330,7 @@ func (p *passiveTap) subscribe(channel bus.Channel, handler bus.Handler) error {
 }
 
 func (p *passiveTap) open(channel bus.Channel, handler bus.Handler) error {
-	// A broadcast subscription gets every frame, also on the channel of a queue.
+	// A broadcast subscription gets every frame, even on the channel of a queue.
 	s, err := p.bus.Subscribe(p.ctx, channel, bus.Broadcast, handler)
 	if err != nil {
 		return errors.NewErrorf(errors.Unavailable, "passive tap: cannot subscribe to %s: %w", channel, err)
@@ -388,8 +388,8 @@ func checkReplica(ctx context.Context, b bus.Bus) error {
 	return nil
 }
 
-// scanResult is what the bus knows of services: the topics of their methods, and their clients and
-// servers.
+// scanResult contains what the bus knows about services: the topics of their methods, and their
+// clients and servers.
 type scanResult struct {
 	topics           map[scannedMethod][][]string
 	clients, servers []scannedPeer

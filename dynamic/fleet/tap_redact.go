@@ -13,12 +13,12 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/redact"
 )
 
-// debugRedact is the name of the option that protobuf itself defines for secret fields. It is
-// always obeyed.
+// debugRedact is the name of the option that protobuf itself defines for secret fields. It always
+// applies.
 const debugRedact = "debug_redact"
 
-// maxAnyDepth is the maximum number of Any messages inside each other whose contents are shown. Each
-// of them is decoded and encoded again, so a peer could keep the server busy with thousands.
+// maxAnyDepth is the maximum nesting depth of the Any messages whose contents are shown. Each of
+// them is decoded and encoded again, so a peer could keep the server busy with thousands.
 const maxAnyDepth = 4
 
 // redactor removes the values of secret fields from messages. A field is secret if it sets the

@@ -9,7 +9,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// Bindings are further HTTP paths of methods, beside "/pkg.Service/Method". They are immutable and
+// Bindings are further HTTP paths of methods, besides "/pkg.Service/Method". They are immutable and
 // safe for concurrent use. Package rest makes them from the annotations of a schema.
 type Bindings interface {
 	// Find returns the call that a request asks for, or nil if none of the paths matches. If the

@@ -30,9 +30,9 @@ func (g *Gateway) limitBodyTime(w http.ResponseWriter, in *incoming) {
 	in.request.Body = &timedBody{in.request.Body, timeout}
 }
 
-// Read implements io.Reader. If the deadline has passed, its error has a code. At the end of the
-// body, net/http removes the deadline. Until then, the deadline must stay, because net/http reads
-// the rest of the body before it sends the response.
+// Read implements io.Reader. If the deadline has passed, Read returns an error with a code. At the
+// end of the body, net/http removes the deadline. Until then, the deadline must stay, because
+// net/http reads the rest of the body before it sends the response.
 func (b *timedBody) Read(data []byte) (int, error) {
 	n, err := b.ReadCloser.Read(data)
 	if errors.Is(err, os.ErrDeadlineExceeded) {

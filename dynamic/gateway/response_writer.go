@@ -6,8 +6,8 @@ import (
 )
 
 // responseWriter is an http.ResponseWriter whose writes fail if the client does not accept them in
-// time. A client that reads too slowly therefore cannot hold up a call for ever. It also records
-// what is written, for the access log.
+// time. A client that reads too slowly therefore cannot block a call forever. It also records what
+// is written, for the access log.
 type responseWriter struct {
 	http.ResponseWriter
 

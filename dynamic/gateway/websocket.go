@@ -72,8 +72,8 @@ type webSocketClient struct {
 	socket  *websocket.Conn
 	// ctx ends with the call.
 	ctx context.Context //nolint:containedctx // the client is one call
-	// frames contains the messages of the client. It is closed after the last one, and err is then
-	// the reason.
+	// frames contains the messages of the client. It is closed after the last message, and err then
+	// contains the reason.
 	frames chan []byte
 	err    error
 	// ended reports whether frames is closed. Only the goroutine that runs read uses it.

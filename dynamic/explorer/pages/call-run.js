@@ -9,7 +9,7 @@ import { copyButton, download, jsonView, oneLine } from './call-json.js';
 import { parseJSON } from './form.js';
 import { outcomeView, serverView, whoView } from './call-view.js';
 
-// The name of what servers send, by the kind of the method.
+// The word for a message of a server, by the kind of the method.
 const arrivals = { multi: 'response', stream: 'message', subscription: 'update' };
 const arrows = { sent: ['↑', 'sent'], received: ['↓', 'received'], failed: ['!', 'failed'] };
 

@@ -81,7 +81,8 @@ func (p *parser) parse() error {
 	return nil
 }
 
-// take removes text from the beginning of the rest. It returns false if the rest begins otherwise.
+// take removes text from the beginning of the rest. It returns false if the rest does not begin
+// with text.
 func (p *parser) take(text string) bool {
 	after, found := strings.CutPrefix(p.rest, text)
 	p.rest = after

@@ -19,7 +19,7 @@ const (
 	DefaultBus = "nats://127.0.0.1:8322"
 	// DefaultMonitor is the monitoring endpoint of DefaultBus.
 	DefaultMonitor = "http://127.0.0.1:8323"
-	// DefaultTimeout is how long to wait for answers if the settings do not say.
+	// DefaultTimeout is how long to wait for answers if the settings contain no timeout.
 	DefaultTimeout = 3 * time.Second
 )
 

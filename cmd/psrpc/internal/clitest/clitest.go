@@ -18,8 +18,8 @@ import (
 
 // Env is the environment of a run. The zero value is an empty one.
 type Env struct {
-	// Bus is used for every URL of a bus, and stays open after the run. If it is nil, the run opens
-	// the URL.
+	// Bus is used in place of the bus of any URL, and stays open after the run. If it is nil, the
+	// run opens the URL.
 	Bus bus.Bus
 	// Vars contains environment variables. If HOME is not among them, it is set to an empty
 	// directory.

@@ -27,8 +27,8 @@ type Target struct {
 type Variant struct {
 	// Name is the parameter of the URL that differs, such as "sharded=true".
 	Name string
-	// IsPrefix is set if the prefix differs. This is no mistake: fleets with different prefixes may
-	// share a broker.
+	// IsPrefix is set if the prefix differs. This is not a mistake: fleets with different prefixes
+	// may share a broker.
 	IsPrefix bool
 	Fleet    *fleet.Fleet
 }

@@ -230,7 +230,7 @@ func (f *facts) askTopics(ctx context.Context, asked *fleet.Fleet) {
 // maxTopics is how many topics of a method each server is asked for.
 const maxTopics = 1000
 
-// askDescriptors reads the descriptors of services of which there are several versions.
+// askDescriptors reads the descriptors of services that are served in several versions.
 func (f *facts) askDescriptors(ctx context.Context, asked *fleet.Fleet) {
 	for wireName, versions := range versionsOf(f.servers) {
 		if len(versions) < 2 {

@@ -69,7 +69,7 @@ func withOneName(versions []version) []version {
 	return slices.DeleteFunc(slices.Clone(versions), func(v version) bool { return v.name != name })
 }
 
-// checkVersions finds services of which several versions are served.
+// checkVersions finds services that are served in several versions.
 func checkVersions(f *facts) (found []Finding) {
 	services := versionsOf(f.servers)
 	for _, wireName := range slices.Sorted(maps.Keys(services)) {

@@ -34,7 +34,7 @@ type Streams struct {
 	client  *messages
 	options StreamOptions
 	streams []*stream
-	// discarding counts the goroutines that read what comes back on the streams and throw it away.
+	// discarding counts the goroutines that read and discard the messages of the servers.
 	discarding sync.WaitGroup
 }
 

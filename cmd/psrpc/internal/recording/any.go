@@ -15,8 +15,8 @@ const anyName protoreflect.FullName = "google.protobuf.Any"
 // These are the numbers of the fields type_url and value of an Any.
 const anyURL, anyValue protoreflect.FieldNumber = 1, 2
 
-// maxAnys is how many messages of type Any are decoded inside one another. Decoding each of them
-// copies its content, so without a limit, a small message could need much memory.
+// maxAnys is the maximum nesting depth of the messages of type Any that are decoded. Decoding each
+// of them copies its content, so without a limit, a small message could need much memory.
 const maxAnys = 16
 
 // isAny reports whether a message is an Any.

@@ -12,8 +12,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// The functions in this file encode and decode the messages of recording.proto. They do so by hand,
-// because dynamic messages would be many times slower.
+// The functions in this file encode and decode the messages of recording.proto. They are written by
+// hand, because dynamic messages would be many times slower.
 
 // These are the numbers of the fields of the message Record.
 const headerRecord, serviceRecord, eventRecord protowire.Number = 1, 2, 3

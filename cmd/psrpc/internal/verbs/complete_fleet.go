@@ -11,8 +11,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/dynamic/fleet"
 )
 
-// completeServers completes the arguments of a verb, from the index first on, with the IDs of the
-// servers that answer.
+// completeServers completes the arguments of a verb, starting at the index first, with the IDs of
+// the servers that answer.
 func completeServers(a *app.App, first int) cobra.CompletionFunc {
 	return completeFleet(a, first, -1, nil, func(server *fleet.Server) []cobra.Completion {
 		return []cobra.Completion{cobra.CompletionWithDesc(server.ID, appText(server))}

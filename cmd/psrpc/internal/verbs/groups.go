@@ -16,8 +16,7 @@ func callVerbs(a *app.App) []*cobra.Command {
 	}
 }
 
-// setupVerbs returns the verbs with which a user sets up the command line or starts something to
-// try it with.
+// setupVerbs returns the verbs for setting up the command line and for trying it out.
 func setupVerbs(a *app.App) []*cobra.Command {
 	return []*cobra.Command{
 		newCompletion(a),

@@ -266,7 +266,7 @@ func (l *list) servers(ctx context.Context, name string) error {
 	return r.show(l.app)
 }
 
-// addOthers adds the servers of a service that have not answered to a report. It adds a line for
+// addOthers adds to a report the servers of a service that have not answered. It adds a line for
 // each server whose ID is known, and notes about the others.
 func addOthers(r *report, peer *fleet.PeerService) {
 	rows, _ := r.document.([]serverRow)

@@ -8,7 +8,7 @@ import (
 
 // report is the result of a verb in all formats of the output.
 type report struct {
-	// headers and rows are the table. Columns from the index wide on are only shown in the format
+	// headers and rows form the table. Columns from the index wide on are only shown in the format
 	// wide.
 	headers []string
 	rows    [][]string

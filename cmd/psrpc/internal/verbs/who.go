@@ -212,8 +212,8 @@ func known(n int) *int {
 	return &n
 }
 
-// canBeAsked reports whether a method can be asked who would handle a request. This requires that
-// its servers claim requests.
+// canBeAsked reports whether the servers of a method can be asked which of them would handle a
+// request. This requires that they claim requests.
 func canBeAsked(m *registry.Method) bool {
 	return m.RequireClaim() && (m.Kind() == registry.KindSingle || m.Kind() == registry.KindStream)
 }
