@@ -46,8 +46,8 @@ func startProcess(command *exec.Cmd, family family, stdout, stderr func(line []b
 }
 
 // run starts the program and waits until it has exited. For that time, it locks its goroutine to an
-// OS thread. The reason is that on Linux, the process is killed when the thread that started it
-// exits (see the field Pdeathsig of syscall.SysProcAttr).
+// OS thread, because Linux kills the process when the thread that started it exits; see the field
+// Pdeathsig of syscall.SysProcAttr.
 func (p *process) run(started chan<- error, stdout, stderr func(line []byte)) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()

@@ -12,8 +12,8 @@ const (
 	maxLineLength = 4 << 10
 	// maxLogPerRequest is the maximum amount of log output for one request, in bytes.
 	maxLogPerRequest = 64 << 10
-	// lineOverhead is the number of bytes that each message counts in addition to its length. The
-	// limit maxLogPerRequest therefore also limits the number of short messages.
+	// lineOverhead is the number of bytes that are counted for each message in addition to its
+	// length. The limit maxLogPerRequest therefore also limits the number of short messages.
 	lineOverhead = 64
 )
 

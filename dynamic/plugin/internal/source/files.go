@@ -91,7 +91,7 @@ func (f *files) openRegular(name string) (fs.File, error) {
 }
 
 // explain adds the name of a file to err. If the file is missing or a link leads out of the folder,
-// the text of the new error says so plainly.
+// the text of the new error says so.
 func explain(name string, err error) error {
 	if pathError, ok := errors.AsType[*fs.PathError](err); ok {
 		// Remove the path from err, because the name is added below.

@@ -74,8 +74,8 @@ func (f *folder) refresh(fsWatcher *fsnotify.Watcher) (changed bool) {
 }
 
 // computeFingerprint returns a string that changes when a file is added, removed, written or
-// replaced. It also changes when a link leads to another folder. Without a manifest, it returns
-// noManifest. It also sets f.place and f.watched.
+// replaced. It also changes when a link is changed to lead to another folder. Without a manifest,
+// it returns noManifest. It also sets f.place and f.watched.
 func (f *folder) computeFingerprint() (fingerprint string) {
 	f.place = resolve(f.path)
 	f.watched = f.place.linkFolders()

@@ -16,7 +16,7 @@ const (
 
 // functionBody rewrites the code of a function: it adds meter points, which leave the operand stack
 // unchanged. The meter point of a loop follows the loop instruction, so that every iteration
-// executes it. That of a bulk memory instruction or a call precedes the instruction.
+// executes it. The meter point of a bulk memory instruction or a call precedes the instruction.
 func (w *rewriter) functionBody() {
 	var locals uint64
 	w.readVector(func() {
