@@ -200,7 +200,8 @@ func (f *Fleet) servedVersions(ctx context.Context) (map[string]Version, error) 
 }
 
 // isControl reports whether a version belongs to a control service, even under another full name.
-// Otherwise, a faulty server could make a gateway offer a control service to its clients.
+// Without the check of the wire name, a faulty server could make a gateway offer a control service
+// to its clients.
 func (k versionKey) isControl() bool {
 	return k.name == fleetServiceName || k.name == adminServiceName || IsControlService(k.wireName)
 }

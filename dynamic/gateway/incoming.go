@@ -19,8 +19,9 @@ type incoming struct {
 	bound *BoundRequest
 	// options are the options of the call.
 	options []dynamic.RequestOption
-	// ended reports whether the call was made and has ended. facts describes a single call. err is
-	// the error of the call, or the error with which the gateway has refused to make it.
+	// ended reports whether the call was made and has ended. facts describes the call if it was a
+	// single call. err is the error of the call, or the error with which the gateway has refused to
+	// make it.
 	ended bool
 	facts errors.CallFacts
 	err   error
