@@ -100,11 +100,11 @@ func listPackages(t *testing.T) (packages []listedPackage, exports map[string]st
 	exports = map[string]string{}
 	for decoder := json.NewDecoder(bytes.NewReader(output)); ; {
 		var p listedPackage
-		if err := decoder.Decode(&p); err == io.EOF {
+		err := decoder.Decode(&p) //nolint:musttag // go list uses the names of the fields
+		if err == io.EOF {
 			return packages, exports
-		} else {
-			require.NoError(t, err)
 		}
+		require.NoError(t, err)
 		exports[p.ImportPath] = p.Export
 		if !p.DepOnly {
 			packages = append(packages, p)

@@ -11,13 +11,13 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// exchange sends the messages on a stream as they come, and calls print for each message that
+// exchange sends the messages on a stream as they come, and calls show for each message that
 // arrives. It ends when the server closes the stream or, if expected is not 0, when that many
 // messages have arrived. After the last message has been sent, it also ends if nothing arrives
 // during the timeout.
 func exchange(
 	stream *dynamic.InvokedStream, messages iter.Seq2[proto.Message, error],
-	print func(proto.Message) error, expected int, timeout time.Duration,
+	show func(proto.Message) error, expected int, timeout time.Duration,
 ) error {
 	sent := make(chan error, 1)
 	// The goroutine ends when all messages are sent, the stream is closed or the context of the
@@ -34,7 +34,7 @@ func exchange(
 			if !open {
 				return streamEnd(stream.Err(), sending)
 			}
-			if err := print(message); err != nil {
+			if err := show(message); err != nil {
 				return errors.Join(err, stream.Close(nil))
 			}
 			if received++; received == expected {
