@@ -30,6 +30,8 @@ type goPackage struct {
 	Imports      []string
 	TestImports  []string
 	XTestImports []string
+	Export       string // the file with the types of the package; only with -export
+	DepOnly      bool   // only with -deps
 }
 
 // rel returns the import path of the package relative to the module.

@@ -3,8 +3,6 @@
 package arch
 
 import (
-	"bytes"
-	"encoding/json"
 	"go/ast"
 	"go/importer"
 	"go/parser"
@@ -13,18 +11,15 @@ import (
 	"io"
 	"maps"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
-	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
 
-// manyFiles is the number of files that a reader still overlooks. The files of larger packages must
-// stand in layers.
+// manyFiles is the maximum number of files of a package that need not stand in layers.
 const manyFiles = 10
 
 // arrow is a reference from one file of a package to a declaration in another one.
@@ -57,27 +52,27 @@ var backward = map[string]map[arrow]string{
 	},
 }
 
-// listedPackage is a package as printed by go list.
-type listedPackage struct {
-	ImportPath, Dir, Export string
-	GoFiles                 []string
-	DepOnly                 bool
-}
-
 // The files of a package stand in layers: if a file refers to another one, directly or through other
 // files, that one must not refer back.
 func TestFiles_StandInLayers(t *testing.T) {
 	t.Parallel()
-	packages, exports := listPackages(t)
+	packages := list(t, "-deps", "-export", "./...")
+	exports := map[string]string{}
+	for _, p := range packages {
+		exports[p.ImportPath] = p.Export
+	}
 	checked := 0
 	for _, p := range packages {
-		if len(p.GoFiles) <= manyFiles {
+		if p.DepOnly || len(p.GoFiles) <= manyFiles {
 			continue
 		}
 		checked++
-		path := strings.TrimPrefix(strings.TrimPrefix(p.ImportPath, module), "/")
+		path := p.rel()
 		arrows := arrowsOf(t, &p, exports)
 		for allowed := range backward[path] {
+			if !slices.Contains(p.GoFiles, allowed.to) {
+				continue // a file of another platform
+			}
 			assert.True(t, slices.Contains(arrows[allowed.from], allowed.to), "%s: %s does not refer to %s any more",
 				path, allowed.from, allowed.to)
 			arrows[allowed.from] = slices.DeleteFunc(arrows[allowed.from], func(to string) bool { return to == allowed.to })
@@ -90,30 +85,8 @@ func TestFiles_StandInLayers(t *testing.T) {
 	assert.Greater(t, checked, 15)
 }
 
-func listPackages(t *testing.T) (packages []listedPackage, exports map[string]string) {
-	t.Helper()
-	list := exec.CommandContext(t.Context(), "go", "list", "-deps", "-export", "-json=ImportPath,Dir,Export,GoFiles,DepOnly", "./...")
-	list.Dir = filepath.Join("..", "..")
-	list.Stderr = os.Stderr
-	output, err := list.Output()
-	require.NoError(t, err)
-	exports = map[string]string{}
-	for decoder := json.NewDecoder(bytes.NewReader(output)); ; {
-		var p listedPackage
-		err := decoder.Decode(&p) //nolint:musttag // go list uses the names of the fields
-		if err == io.EOF {
-			return packages, exports
-		}
-		require.NoError(t, err)
-		exports[p.ImportPath] = p.Export
-		if !p.DepOnly {
-			packages = append(packages, p)
-		}
-	}
-}
-
 // arrowsOf returns the files to which each file of a package refers.
-func arrowsOf(t *testing.T, p *listedPackage, exports map[string]string) map[string][]string {
+func arrowsOf(t *testing.T, p *goPackage, exports map[string]string) map[string][]string {
 	t.Helper()
 	positions := token.NewFileSet()
 	files := map[string]*ast.File{}
