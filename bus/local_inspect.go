@@ -53,7 +53,8 @@ func (b *Local) Scan(ctx context.Context) iter.Seq2[Presence, error] {
 	}
 }
 
-// Prefixes returns an empty string if there are channels, because the in-process bus has no prefix.
+// Prefixes returns one empty prefix if there are channels, because the channels of the in-process
+// bus have no prefix.
 func (b *Local) Prefixes(ctx context.Context) ([]string, error) {
 	for _, err := range b.Scan(ctx) {
 		if err != nil {

@@ -12,8 +12,8 @@ type TopicRegistration struct {
 	// Registration is the service that serves the topic.
 	Registration *Registration
 	// Method is the name of a method, and Group is the name of a topic group. Exactly one of them
-	// must be set. For a method, the topic is registered as by [Registration.RegisterTopic], and
-	// for a topic group as by [Registration.RegisterTopicGroup].
+	// must be set. A method is registered on the topic as if [Registration.RegisterTopic] were
+	// called, and a topic group as if [Registration.RegisterTopicGroup] were called.
 	Method, Group string
 	// Topic holds the parts of the topic.
 	Topic []string

@@ -19,8 +19,8 @@ const maxPublishedSamples = 16
 type observers struct {
 	// present is set while there are observers.
 	present atomic.Bool
-	// wanted is the number of calls to onPublished that may still add to the map receivers before
-	// the next check. It may become negative.
+	// wanted is the number of publications that are still needed for the next check. It may become
+	// negative.
 	wanted atomic.Int32
 	// wakeup holds a value if there are publications to check.
 	wakeup chan struct{}

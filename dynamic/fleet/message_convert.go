@@ -100,12 +100,12 @@ func addMessageType(types map[reflect.Type]*messageType, goType reflect.Type, de
 	}
 }
 
-// toMessage returns the message of a struct. It does not retain the struct.
+// toMessage converts a struct to its message. It does not retain the struct.
 func toMessage[T any](value *T) *dynamicpb.Message {
 	return newMessage(reflect.ValueOf(value).Elem())
 }
 
-// fromMessage returns the struct of a message. It does not retain the message.
+// fromMessage converts a message to its struct. It does not retain the message.
 func fromMessage[T any](message proto.Message) *T {
 	value := new(T)
 	readMessage(message.ProtoReflect(), reflect.ValueOf(value).Elem())

@@ -79,7 +79,7 @@ type eventClient struct {
 	writer  *responseWriter
 	sse     bool
 	bound   *BoundRequest
-	// messages contains the messages of the client, which are JSON values.
+	// messages decodes the messages of the client, which are JSON values.
 	messages *json.Decoder
 
 	// mu is held while an event is written. Pings are written by another goroutine.

@@ -215,7 +215,7 @@ func WithCORS(origins ...string) Option {
 
 // WithPsrpcStatus changes the errors for clients that know neither Connect nor gRPC, such as curl.
 // These send JSON without the header Connect-Protocol-Version. If their call fails, the HTTP status
-// is the one that psrpc uses for the error code, and the body contains the exact code. By default,
+// is the one that psrpc uses for the error code, and the body contains psrpc's code. By default,
 // they get the status and the body of Connect.
 func WithPsrpcStatus() Option { return func(o *options) { o.psrpcStatus = true } }
 

@@ -93,7 +93,7 @@ func startCall(e *endpoint, frame []byte, unicast bool, token *lifecycle.Token) 
 		running.announcement = announcement{c}
 	}
 	// Drop a request that the bus delivers a second time. A request that needs a grant requires no
-	// such check, because the client selects a server only once.
+	// such check: the client grants it only once, so at most one copy is handled.
 	if !needsGrant && s.engine.requestDedup.Seen(0, c.requestID, c.sentAt, now) {
 		s.engine.drops.Add(transport.DropDuplicated, transport.DroppedFrame{Method: e.plan.method, Peer: request.ClientID})
 		return false

@@ -27,7 +27,7 @@ type Redactor struct {
 // [DebugRedact] or the full name of a bool extension of google.protobuf.FieldOptions.
 func NewRedactor(options ...string) *Redactor { return &Redactor{options: options} }
 
-// Options returns the names of the options.
+// Options returns the option names that were passed to [NewRedactor].
 func (r *Redactor) Options() []string { return slices.Clone(r.options) }
 
 // Apply clears the marked fields of a message and of the messages in it. It replaces a marked
