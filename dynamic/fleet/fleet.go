@@ -18,9 +18,9 @@ type Fleet struct {
 	query    *client
 	describe *client
 	changes  *client
-	// hasAskedLargeFleet reports whether a large fleet has been asked on a bus that does not count
-	// receivers; see askUndiscovered.
-	hasAskedLargeFleet atomic.Bool
+	// hasAsked reports whether all servers have been asked on a bus that does not count receivers;
+	// see askUncounted.
+	hasAsked atomic.Bool
 	// registries caches the results of Registry.
 	registries registryCache
 }

@@ -24,9 +24,9 @@ const (
 	// firstShardWait is the longest time that Servers waits for the first shard before it asks the
 	// other servers.
 	firstShardWait = 100 * time.Millisecond
-	// firstShardQuietTime applies on a bus that does not count receivers, after more than
-	// smallShard servers of the first shard have answered. When no further server of this shard has
-	// answered for this time, Servers asks the other servers.
+	// firstShardQuietTime applies on a bus that does not count receivers. When no further server of
+	// the first shard has answered for this time, Servers asks the other servers. The first question
+	// waits for firstShardWait instead, unless more than smallShard servers have answered.
 	firstShardQuietTime = 20 * time.Millisecond
 	// quietTime and busyQuietTime apply to large fleets on a bus that does not count receivers. A
 	// question ends when no further server has answered for quietTime. It waits for busyQuietTime
@@ -174,12 +174,13 @@ func (f *Fleet) askCounted(ctx context.Context, o *queryOptions, yield yieldServ
 // because each discovery request would reach all servers anyway.
 func (f *Fleet) askUncounted(ctx context.Context, o *queryOptions, yield yieldServer) {
 	yield = withoutRepetition(yield)
+	isFirstQuestion := !f.hasAsked.Swap(true)
 	answers := 0
 	first := *o
 	first.wait = min(o.wait, firstShardWait)
 	firstCtx := quiettime.With(ctx, func(responses int) time.Duration {
-		if responses <= smallShard {
-			return firstShardWait
+		if isFirstQuestion && responses <= smallShard {
+			return firstShardWait // a large fleet must not be taken for a small one
 		}
 		return firstShardQuietTime
 	})
@@ -189,7 +190,7 @@ func (f *Fleet) askUncounted(ctx context.Context, o *queryOptions, yield yieldSe
 	}) {
 		return
 	}
-	if answers > smallShard && !f.hasAskedLargeFleet.Load() {
+	if isFirstQuestion && answers > smallShard {
 		f.askUndiscovered(ctx, o, answers*shards, yield)
 	} else {
 		f.ask(ctx, o, scopeAll, yield)
@@ -200,7 +201,6 @@ func (f *Fleet) askUncounted(ctx context.Context, o *queryOptions, yield yieldSe
 // as much as the question itself. The question therefore ends when no server has answered for
 // quietTime. estimate is the likely number of servers.
 func (f *Fleet) askUndiscovered(ctx context.Context, o *queryOptions, estimate int, yield yieldServer) {
-	f.hasAskedLargeFleet.Store(true)
 	ctx = quiettime.With(ctx, func(responses int) time.Duration {
 		if responses < estimate*3/4 { // The shards of a fleet differ in size.
 			return busyQuietTime

@@ -23,9 +23,10 @@ import (
 
 // Ten thousand servers that share 20 connections are listed by conns that do not know them. The
 // fastest of several lists must take less than a second. The lists begin when the servers have read
-// the announcements of all others, which are 100 million messages in this process on NATS. The probe intervals are long, because on a
-// busy machine the many servers of this process may delay the broker. On NATS, a new conn misses
-// servers that do not respond for 0.2 s, so only complete lists count there.
+// the announcements of all others, which are 100 million messages in this process on NATS. The
+// probe intervals are long, because on a busy machine the many servers of this process may delay
+// the broker. On NATS, a new conn misses servers that do not respond for 0.2 s, so only complete
+// lists count there.
 func TestScale_List(t *testing.T) {
 	const servers, connections, lists, page = 10_000, 20, 6, 128
 	networks := map[string]func(t *testing.T) (connect func() bus.Bus){

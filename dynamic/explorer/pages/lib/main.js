@@ -77,8 +77,9 @@ async function show(first) {
   const root = document.createElement('div');
   root.className = `page page-${name}`;
   main.replaceChildren(root);
-  // A page that opens at once does not flicker, and is not delayed by the painting of this text.
-  const waiting = setTimeout(() => render(loading(), root), 150);
+  // A page that opens at once does not flicker, and is not delayed by the painting of this text. Some
+  // pages draw themselves before they are open.
+  const waiting = setTimeout(() => root.hasChildNodes() || render(loading(), root), 150);
   try {
     ready ??= api.get('/api/session');
     if (!page) {
