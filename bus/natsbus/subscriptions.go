@@ -65,8 +65,8 @@ type subscriber struct {
 	subs subPair
 }
 
-// acquire adds the subscriber of s and acquires the NATS subscriptions that s needs. It returns
-// those that the server has not confirmed yet. It subscribes to the private subject first, because
+// acquire adds the subscriber of s and acquires the NATS subscriptions that s needs. It returns the
+// NATS subscriptions that the server has not confirmed yet. It subscribes to the private subject first, because
 // other processes may forward misrouted frames to this process as soon as it is in the queue group.
 func (u *subscriptions) acquire(s *subscriber) (unconfirmed []*serverSub, err error) {
 	private, hasPrivate := u.subjects.private(s.key.subject, s.routingKey)

@@ -59,10 +59,10 @@
 //
 // A process may be suspended for some time, for example together with its virtual machine. When it
 // resumes, it reads the frames that arrived in the meantime. The locks on these frames must still
-// exist, so they live longer than in psrpc. The lock on a request lives five seconds longer than
-// the request's timeout, but at most ten minutes. The lock on a message that a dynpsrpc process
-// publishes to the subscribers of a queue lives one minute. All other locks, and those that psrpc
-// processes take, live five seconds as in psrpc. A lock occupies about 150 bytes of Redis's memory.
+// exist, so they live longer than in psrpc. The lock on a request expires five seconds after
+// the request's timeout, but after ten minutes at most. The lock on an update to a queue expires
+// after one minute if a dynpsrpc process has published the update. All other locks expire after five
+// seconds, as in psrpc. So do all locks of psrpc processes. A lock occupies about 150 bytes of Redis's memory.
 //
 // The use of locks has four consequences:
 //

@@ -29,8 +29,8 @@ const (
 // Redis pub/sub has no queue groups, so every process that subscribes to a queue receives every
 // frame. As in psrpc, each of them sends SET key value EX seconds NX, where key is a hash of the
 // frame, and only the process whose SET succeeds delivers the frame. This costs one command per
-// frame and process, but the processes need not know each other. The lock expires by itself (see
-// [lifeOfLock]). Two identical frames published within five seconds count as one.
+// frame and process, but no process has to know the others. Redis deletes the lock when it expires
+// (see [lifeOfLock]). Two identical frames published within five seconds count as one.
 type lockAttempt struct {
 	queueFrame
 

@@ -175,7 +175,7 @@ func (t *Trials[F]) Succeed(f F) (waiting []F) {
 	return t.takeWaiting(k)
 }
 
-// CameBack records that f has come back from the queue group, because no process has taken it.
+// CameBack records that no process of the queue group has taken f, and that f is here again.
 // served reports whether a process has taken other frames with the routing key. If so, the
 // publisher of f may try again. If the trial of f has now failed, unserved contains the frames that
 // were waiting for its result. No process serves them.

@@ -38,9 +38,9 @@ func newExplorer(a *app.App) *cobra.Command {
 		Short: "Serve web pages that show the fleet and call its methods",
 		Long: `explorer serves web pages until it is interrupted: the services and servers of the fleet, live; a form
 for each method, to call it, to watch it or to find out which servers would take a request; taps; and
-what psrpc doctor finds. It prints a link with a token; who has the link can do everything that the
+what psrpc doctor finds. It prints a link with a token. A person with the link can do everything that the
 pages can. Set ` + tokenVariable + ` to keep the same link for longer than one run. The services
-are those of the files given with -p and those that servers report.
+come from the files given with -p and from the servers on the bus.
 
 It listens on this machine only unless --yes is given. With --host, it can be reached under another
 name, for example through a proxy with TLS. In a read-only context, the pages change nothing.`,

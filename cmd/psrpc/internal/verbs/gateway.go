@@ -47,7 +47,7 @@ func newGateway(a *app.App) *cobra.Command {
 		Short: "Serve the methods on the bus over HTTP",
 		Long: `gateway serves methods over HTTP until it is interrupted: by Connect, gRPC and gRPC-Web, as server-sent
 events, as newline-delimited JSON and over WebSockets, and with the paths of google.api.http. The
-services are those of the files given with -p and those that servers report; they may come and go. It
+services come from the files given with -p and from the servers on the bus, and may come and go. It
 also serves gRPC's reflection and /openapi.json. It authenticates no client, so it listens on this
 machine only, and answers only requests to localhost or 127.0.0.1, unless --yes is given.`,
 		Example: `  psrpc gateway --methods 'greeting.Greeter/*' &

@@ -22,7 +22,7 @@ type tapSource struct {
 	// of another broker on which it listens instead.
 	passive bool
 	replica string
-	// topic is a topic to listen to with passive, in addition to those that the broker lists.
+	// topic is a further topic to watch with passive, in case the broker does not list it.
 	topic    []string
 	duration time.Duration
 	count    int
