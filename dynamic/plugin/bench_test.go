@@ -39,8 +39,8 @@ type benchCounter struct{ benchInstance }
 
 func (benchCounter) Counts() (handled, failed uint64) { return 0, 0 }
 
-// BenchmarkCall measures calls of a plugin whose requests the host counts, and of one that counts
-// them itself. It does so with typed and with raw handlers.
+// BenchmarkCall measures calls to a plugin whose requests are counted by the host, and to a plugin
+// that counts its own requests. It uses typed and raw handlers.
 func BenchmarkCall(b *testing.B) {
 	handlers := map[string]dynamic.Handler{
 		"unary": dynamic.Unary(func(_ context.Context, request text) (text, error) { return request, nil }),

@@ -15,7 +15,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// greetings is a loader for plugins whose code is a single word, with which they greet.
+// greetings is a loader for plugins whose code is a single word: the greeting in their responses.
 type greetings struct{}
 
 func (greetings) Name() string { return "greeting" }

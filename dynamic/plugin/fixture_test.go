@@ -58,7 +58,7 @@ type fleet struct {
 	loader   *testLoader
 	events   chan plugin.Event
 	root     string
-	// remove names a file that a test case removes from the plugin's folder.
+	// remove is the name of a file that a test case removes from the plugin's folder.
 	remove string
 }
 
@@ -170,7 +170,7 @@ func (f *fleet) status(name string) plugin.Status {
 // testLoader loads plugins whose code is a text. The first word selects the behavior. The services
 // respond with the whole text.
 type testLoader struct {
-	// failLate makes the loading of the code "breaks-late" fail when it is closed.
+	// When failLate is closed, running loads of the code "breaks-late" fail.
 	failLate chan struct{}
 
 	mu        sync.Mutex

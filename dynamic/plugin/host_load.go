@@ -51,9 +51,9 @@ func (h *Host) load(ctx context.Context, folder string) (name string, err error)
 
 // acquirePlugin returns the plugin named in the manifest of source and locks it for changes. If the
 // plugin does not exist, acquirePlugin creates it. If another goroutine is changing the plugin,
-// acquirePlugin waits until that goroutine is done or ctx ends. A plugin that serves no version is in
-// state loading then, and the folder no longer counts as unreadable. When the caller has made its
-// changes, it must call the method release of the plugin.
+// acquirePlugin waits until that goroutine is done or ctx ends. If the plugin is not serving any
+// version, acquirePlugin sets its state to loading. The folder no longer counts as unreadable.
+// After making its changes, the caller must call the plugin's release method.
 func (h *Host) acquirePlugin(ctx context.Context, source *Source) (*managedPlugin, error) {
 	for {
 		h.mu.Lock()

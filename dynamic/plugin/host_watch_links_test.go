@@ -12,8 +12,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/dynamic/plugin"
 )
 
-// release creates version n of the plugin greeter like a reproducible build: the files of all
-// versions have the same size and time.
+// release creates version n of the plugin greeter. As in a reproducible build, the files of all
+// versions have the same size and modification time.
 func (f *fleet) release(folder, n string) {
 	f.Helper()
 	path := f.plugin(folder, "v "+n, named("greeter"))

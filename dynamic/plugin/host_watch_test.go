@@ -187,7 +187,7 @@ func TestWatch_RetriesAConflictWithAFailedLoad(t *testing.T) {
 	f := newFleet(t)
 	f.plugin("plugins/first", "breaks-late")
 	f.watch()
-	// No event reports that a load has begun.
+	// The host emits no event when a load starts.
 	require.Eventually(t, func() bool { return f.loader.loaded() == 1 }, waitTimeout, time.Millisecond)
 	f.plugin("plugins/second", "v 2")
 	f.event(plugin.Failed, "second")
@@ -220,7 +220,7 @@ func TestWatch_ARemovedFolderHasNoPlugins(t *testing.T) {
 	f.event(plugin.Failed, "second") // the plugin "first" already serves the service
 	require.NoError(t, os.RemoveAll(filepath.Join(root, "greeter")))
 	f.event(plugin.Unloaded, "first")
-	// No event reports that the failed plugin is forgotten.
+	// The host emits no event when it forgets a plugin that failed to load.
 	require.Eventually(t, func() bool { return len(f.host.List()) == 0 }, waitTimeout, time.Millisecond)
 }
 

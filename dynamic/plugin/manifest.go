@@ -116,8 +116,8 @@ func ParseManifest(data []byte) (Manifest, error) {
 	return m, nil
 }
 
-// parse sets s.Manifest and returns what the manifest selects. If the manifest has no name, s gets the
-// name of the folder.
+// parse parses a manifest into s.Manifest and returns the files and services that it selects. If
+// the manifest does not name the plugin, the name of the folder is used.
 func (s *Source) parse(data []byte) (selection source.Selection, err error) {
 	if s.Manifest, err = ParseManifest(data); err != nil {
 		return selection, err

@@ -14,8 +14,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Reading a plugin never waits for the writer of a FIFO, whichever file is one and whenever it
-// becomes one.
+// Reading a plugin must not block if one of its files is a FIFO without a writer, even if the file
+// is replaced by the FIFO while the plugin is being read.
 func TestReadSource_FIFOsNeverBlock(t *testing.T) {
 	t.Parallel()
 	folder := t.TempDir()

@@ -71,8 +71,8 @@ func (b builder) plugin(name, source, variable string, change ...func(m *plugin.
 	return b.manifest(name, change...)
 }
 
-// copied makes the folder of a plugin whose code differs from that of another plugin, but has the
-// same plugin path. It appends a byte to the code, because building another version takes longer.
+// copied creates a copy of the plugin other that has the same plugin path but different code. It
+// only appends a byte to the code, because building another version takes longer.
 func (b builder) copied(name, other string) (folder string) {
 	b.Helper()
 	code, err := os.ReadFile(filepath.Join(other, "plugin.so"))
@@ -97,8 +97,8 @@ func (b builder) manifest(name string, change ...func(m *plugin.Manifest)) (fold
 	return folder
 }
 
-// run starts a host program that loads the folders. It returns the one line that the host prints
-// for each folder.
+// run starts a host program that loads the plugins in the folders. It returns the lines that the
+// host prints, one for each folder.
 func (b builder) run(host string, environment []string, folders ...string) (lines []string) {
 	b.Helper()
 	ctx, cancel := context.WithTimeout(b.Context(), time.Minute)
@@ -160,7 +160,7 @@ func TestLoader_LoadsRealPlugins(t *testing.T) {
 	}
 	lines := b.run(host, []string{"PANIC=1"}, second)
 	assert.Contains(t, lines[0], "function Services panicked: no services")
-	// The host ends although the plugin never returns.
+	// The host must give up on the plugin, although the plugin's function Services never returns.
 	lines = b.run(host, []string{"HANG=1", "TIMEOUT=3s"}, second)
 	assert.Contains(t, lines[0], "the plugin's init or function Services has not returned: context deadline exceeded")
 

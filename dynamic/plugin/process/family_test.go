@@ -161,7 +161,8 @@ func TestNewLoader_CleansUpAfterKilledHosts(t *testing.T) {
 	f := newFleet(t)
 	copies, file := t.TempDir(), filepath.Join(f.root, "pids")
 	require.NoError(t, os.WriteFile(filepath.Join(copies, "dynpsrpc-plugin-file"), nil, 0o600))
-	// The loader must keep this folder, because a host that still runs may use it.
+	// The loader must keep this folder, because the folder may belong to a host that is still
+	// running.
 	require.NoError(t, os.Mkdir(filepath.Join(copies, "dynpsrpc-plugin-older"), 0o700))
 	living := startHost(t, f.script("v1", ready+"echo plugin is ready\ncat"), copies)
 	killed := startHost(t, f.script("v2", "pids='"+file+"'\nexport pids\n"+descendants+ready+"echo plugin is ready\ncat"), copies)

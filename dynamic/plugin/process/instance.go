@@ -23,7 +23,7 @@ const stableAfter = 10 * time.Second
 // instance is one version of a plugin. Its process is restarted whenever it exits.
 type instance struct {
 	options *options
-	// busURL is the field busURL of the Loader.
+	// busURL returns the URL of the bus; see Loader.busURL.
 	busURL     func() string
 	source     *plugin.Source
 	executable *executable

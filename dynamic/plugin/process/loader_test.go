@@ -145,8 +145,8 @@ func TestLoader_StopsTheProcessOfACanceledLoad(t *testing.T) {
 	require.ErrorIs(t, <-loaded, context.Canceled)
 }
 
-// A plugin with the wrong services may have received requests before the host noticed that. The
-// host lets it finish them.
+// A plugin with the wrong services may have received requests before the host rejects it. The host
+// must let the plugin finish these requests.
 func TestLoader_StopsAProcessWithWrongServicesGracefully(t *testing.T) {
 	t.Parallel()
 	f := newFleet(t)

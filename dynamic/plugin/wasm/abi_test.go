@@ -70,7 +70,8 @@ func TestABI_FaultsInCalls(t *testing.T) {
 func TestABI_GrowsUpToTheLimit(t *testing.T) {
 	t.Parallel()
 	grow := slices.Concat(i32Const(1), []byte{opMemoryGrow, 0, opI64ExtendU})
-	// The code combines the result of the growth with 0, which yields an empty response.
+	// The code clears the result of memory.grow with a bitwise AND with 0, because a result of 0 is
+	// an empty response.
 	m := echoModule().with(exportCall, append(grow, 0x42, 0, 0x83)...)
 	code := load(t, m.encode(), echoService, plugin.Limits{Memory: 3 * pageSize, Instances: 1})
 	for range 10 { // the instance is kept even if the host refuses to grow its memory

@@ -38,8 +38,8 @@ type function struct {
 	body []byte // the code without the final end opcode
 }
 
-// imported describes a function that an assembled module imports. Imported functions have the
-// first indexes.
+// imported describes a function that an assembled module imports. The indexes of imported functions
+// precede those of the module's own functions.
 type imported struct {
 	module, name string
 	signature

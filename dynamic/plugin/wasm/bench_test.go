@@ -55,7 +55,7 @@ func BenchmarkCall(b *testing.B) {
 	})
 }
 
-// BenchmarkGuest measures a call of a WebAssembly module without a client and a server. The
+// BenchmarkGuest measures calls to a WebAssembly module without a client, a server or a bus. The
 // hand-written module shows the cost of the loader itself.
 func BenchmarkGuest(b *testing.B) {
 	byHand := echoModule()

@@ -38,9 +38,9 @@ func TestCall_ErrorsOfTheHandlerReachTheCaller(t *testing.T) {
 		"own_code_7 of mine":      {"own_code_7", "of mine"},
 		" no code":                {errors.Unknown, "no code"},
 		"uncoded":                 {errors.Unknown, "uncoded"},
-		// An error without a text gets its code as the text.
+		// If an error has no text, the caller receives the code as the text.
 		"not_found ": {errors.NotFound, "not_found"},
-		// The server replaces the invalid byte later.
+		// The loader keeps the invalid byte. The server replaces it when it sends the error.
 		"not_found \xff": {errors.NotFound, "\xff"},
 	} {
 		_, err := code.call(t.Context(), "Fail", request)
@@ -102,7 +102,8 @@ func TestCall_EndlessRecursionReplacesTheInstance(t *testing.T) {
 	t.Parallel()
 	code := loadBytes(t, plugin.Limits{Instances: 1})
 	_, err := code.call(t.Context(), "Overflow", "")
-	// Go keeps its stacks in the memory of the module.
+	// The stacks of a Go module are in its linear memory, so endless recursion exceeds the memory
+	// limit.
 	requireCode(t, errors.ResourceExhausted, err)
 	requireSameInstance(t, code, 1)
 }
@@ -118,8 +119,8 @@ func TestCall_PanicIsAnErrorAndKeepsTheInstance(t *testing.T) {
 	requireSameInstance(t, code, 2)
 }
 
-// TestCall_EndsWithItsTime checks that the end of a call's context stops a module that computes
-// and one that sleeps.
+// TestCall_EndsWithItsTime checks that a module stops when the context of the call ends, while the
+// module is computing as well as while it is sleeping.
 func TestCall_EndsWithItsTime(t *testing.T) {
 	t.Parallel()
 	for _, method := range []string{"Loop", "Sleep"} {
@@ -139,14 +140,16 @@ func TestCall_EndsWithItsTime(t *testing.T) {
 	}
 }
 
-// TestCall_EndsWithTheLimit checks that the timeout of the plugin ends a call whose caller would wait longer.
+// TestCall_EndsWithTheLimit checks that the plugin's timeout ends a call, even if the caller would
+// wait longer.
 func TestCall_EndsWithTheLimit(t *testing.T) {
 	t.Parallel()
 	for method, callerTimeout := range map[string]time.Duration{"Loop": 0, "Sleep": time.Hour} {
 		t.Run(method, func(t *testing.T) {
 			t.Parallel()
-			// Each method has a plugin of its own, whose instance started with it: the start of another one
-			// takes from the timeout too, and on a busy machine it may take all of it.
+			// Each subtest loads its own plugin, whose first instance is already running. Starting
+			// another instance would count towards the timeout and, on a busy machine, might use
+			// all of it.
 			code := loadBytes(t, plugin.Limits{Instances: 1, Timeout: plugin.Duration(time.Second)})
 			ctx := t.Context()
 			if callerTimeout > 0 {

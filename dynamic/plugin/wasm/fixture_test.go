@@ -18,8 +18,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// services parses service declarations. In them TEXT stands for the types of a method whose
-// request and response are a StringValue.
+// services parses service declarations. TEXT in a declaration stands for the types of a method
+// whose request and response are a StringValue.
 func services(t testing.TB, declarations string) []*registry.Service {
 	t.Helper()
 	source := `

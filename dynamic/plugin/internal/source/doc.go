@@ -1,11 +1,12 @@
 // Package source reads the folder of a plugin: its manifest, the descriptors of its services and
-// its code. It does not know the format of the manifest, and runs no code.
+// its code. The package does not depend on the format of the manifest and does not run the code.
 //
 // # Use
 //
-// A [Reader] knows the name of the manifest and a function that parses it. The function returns a
-// [Selection], which names the other files. [Reader.Read] returns a [Content], which does not change
-// when the folder changes later. Its fingerprint tells whether two contents are the same.
+// A [Reader] needs the name of the manifest file and a function that parses a manifest. The
+// function returns a [Selection], which names the other files. [Reader.Read] returns a [Content],
+// which does not change when the folder changes later. Two contents are the same if their
+// fingerprints are equal.
 //
 // # What is refused
 //
@@ -20,7 +21,7 @@
 //
 // # Why all files are read at once
 //
-// The fingerprint must be that of the content that is loaded. All files are therefore read into
-// memory before the code runs, and never again. The parser of .proto sources reads them through
-// this package, too, so imported files are part of the fingerprint.
+// The fingerprint must describe exactly the content that is loaded. All files are therefore read
+// into memory before the code runs, and never again. The parser of .proto sources reads them
+// through this package, too, so imported files are part of the fingerprint.
 package source

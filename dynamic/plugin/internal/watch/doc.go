@@ -10,7 +10,7 @@
 //
 // # How changes are found
 //
-// The operating system reports changes of the folders that are watched, but not reliably: its queue
+// The operating system reports changes to the folders that are watched, but not reliably: its queue
 // may overflow, and network file systems report nothing. Each folder therefore has a fingerprint of
 // its files, which is compared when an event arrives and after each poll interval. Folders may be
 // links, and so may the directory itself and any folder above it. The watcher follows all links

@@ -25,7 +25,7 @@ type folder struct {
 	path string
 	// manifest is the name of the manifest file. A folder without this file contains no plugin.
 	manifest string
-	// place is where path led to when the fingerprint was computed.
+	// place is where path led when the fingerprint was computed.
 	place place
 	// watched contains the paths of the folders in which a change may affect this folder. The paths
 	// contain no symbolic links.

@@ -17,9 +17,10 @@ type Host interface {
 	// Load loads the plugin in a folder and returns its name. If a service of the plugin is served
 	// by another plugin, the error has the code already_exists.
 	Load(ctx context.Context, folder string) (name string, err error)
-	// Unload starts to unload a plugin, unless it has been loaded from another folder in the
-	// meantime. When it has finished, it calls done, which may block until the watcher is closed.
-	// Unload does not block. The host waits for the unload when it is closed.
+	// Unload starts to unload a plugin, unless the plugin has been loaded from another folder in
+	// the meantime, and does not wait for the end of the unload. When the unload has finished, the
+	// host calls done, which may block until the watcher is closed. When the host is closed, it
+	// waits for running unloads.
 	Unload(name, folder string, done func(err error))
 	// Loaded returns the name of a plugin that was loaded from a folder, or an empty string if
 	// there is none. It ignores the plugin with the name ignored.
@@ -50,7 +51,7 @@ type Watcher struct {
 	config Config
 	// root is Config.Root as an absolute path.
 	root string
-	// rootPlace is where root led to at the last scan.
+	// rootPlace is where root led at the last scan.
 	rootPlace place
 	fsWatcher *fsnotify.Watcher
 	// folders contains the watched folders, keyed by path.

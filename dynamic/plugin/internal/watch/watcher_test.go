@@ -23,7 +23,7 @@ const manifestName = "plugin.json"
 
 // testHost is a host whose plugins have the names of their folders.
 type testHost struct {
-	// calls gets the calls of Load, Unload and Forget. It is nil if a test does not need them.
+	// calls receives the calls to Load, Unload and Forget, as text.
 	calls     chan string
 	unloading sync.WaitGroup
 
@@ -100,7 +100,7 @@ func run(t *testing.T, root string) *testHost {
 	return h
 }
 
-// await waits for a call. It ignores other calls of the host before that.
+// await waits until the watcher makes the given call to the host, and ignores all calls before it.
 func (h *testHost) await(t *testing.T, call string) {
 	t.Helper()
 	deadline := time.After(10 * time.Second)
@@ -146,7 +146,8 @@ func TestWatcher_IgnoresOtherFolders(t *testing.T) {
 	}
 }
 
-// A failed load is repeated after the next change, and a conflict also after another load.
+// A failed load is retried after the next change to the folder. If the load failed with a conflict,
+// it is also retried after another load.
 func TestWatcher_Retries(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {

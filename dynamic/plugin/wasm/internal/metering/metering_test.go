@@ -80,7 +80,8 @@ func runModule(ctx context.Context, t testing.TB, module []byte) (ticks int, res
 	return ticks, results, err
 }
 
-// Code that runs forever, or for very long, ends soon after the context of the call.
+// Code that runs forever, or for a very long time, must stop soon after the context of the call has
+// ended.
 func TestCheck_EndsCode(t *testing.T) {
 	t.Parallel()
 	forever := func(code ...byte) []byte {
