@@ -111,8 +111,8 @@ type RefusalNotifier interface {
 // bus that does not implement it always counts them.
 type ReceiverCounter interface {
 	Bus
-	// CountsReceivers reports whether a [DeliveryReport] gets the number of receivers. A bus always
-	// returns the same result.
+	// CountsReceivers reports whether the bus passes the number of receivers to each
+	// [DeliveryReport]. A bus always returns the same result.
 	CountsReceivers() bool
 }
 

@@ -55,7 +55,8 @@ const (
 	CarriesGrants = "RCLAIM"
 	// CarriesStreams stands for stream messages, to the servers of a method or to a client.
 	CarriesStreams = "STR"
-	// CarriesResponses and CarriesClaims stand for what servers send to one client.
+	// CarriesResponses and CarriesClaims stand for the responses and the claims that servers send
+	// to one client.
 	CarriesResponses = "RES"
 	CarriesClaims    = "CLAIM"
 	// CarriesCancellations, CarriesDiscovery, CarriesPresence and CarriesUnicast stand for messages
@@ -97,7 +98,7 @@ type Presence struct {
 	// Address is the part of a unicast channel's name that identifies the server. It is not the
 	// server's ID.
 	Address string
-	// Receivers is the number of subscriptions, counted as by [Inspector.Count].
+	// Receivers is the number of subscriptions, as [Inspector.Count] returns it.
 	Receivers int
 	// Peers holds the connections that subscribe. It is nil if the broker does not list them, as on
 	// Redis.
@@ -117,7 +118,8 @@ type Peer struct {
 	PendingBytes int64
 	// Subscriptions is the number of channels or subjects to which the peer subscribes.
 	Subscriptions int
-	// Node is the broker's server to which the peer is connected. It is empty if there is only one.
+	// Node is the broker's server to which the peer is connected. It is empty if the broker has
+	// only one server.
 	Node string
 }
 
@@ -139,8 +141,8 @@ type Informed interface {
 	Info(ctx context.Context) (Info, error)
 }
 
-// Settings describes the configuration of a bus as far as users of other buses on the same broker
-// may need it. It contains no password, token or user name.
+// Settings contains the settings of a bus that matter to other users of the same broker. It
+// contains no password, token or user name.
 type Settings struct {
 	// Kind is "local", "redis" or "nats".
 	Kind string
@@ -163,7 +165,7 @@ type Info struct {
 	// no broker. Version is its version, for example "7.0.15".
 	Software, Version string
 	// Address is the host and port of the server to which the bus is connected, or the path of its
-	// socket. Nodes holds the addresses of all servers of the broker, if there are several.
+	// socket. Nodes holds the addresses of all servers of the broker, if it has more than one.
 	Address string
 	Nodes   []string
 	// RoundTrip is the time that the server has taken to answer the bus.
@@ -185,15 +187,15 @@ type Info struct {
 	// SlowConsumers counts the connections that a NATS server has closed because they read too
 	// slowly.
 	SlowConsumers int64
-	// Connections is the number of connections to the broker.
+	// Connections is the number of connections to the broker, including those of other programs.
 	Connections int
 	// Withheld contains the reason for each fact that the broker does not reveal.
 	Withheld []string
 }
 
 // OutputBuffer is the limit of a broker for the bytes that wait to be sent to one subscriber. The
-// broker closes the connection of a subscriber that exceeds Hard, or Soft for as long as SoftTime.
-// Zero means no limit.
+// broker closes the connection of a subscriber that exceeds Hard, or that exceeds Soft for longer
+// than SoftTime. Zero means no limit.
 type OutputBuffer struct {
 	Hard, Soft int64
 	SoftTime   time.Duration

@@ -69,8 +69,8 @@ func (d *failingDriver) open(_ context.Context, u *url.URL) (bus.Bus, error) {
 // registered is the number of drivers that registerDriver has registered.
 var registered atomic.Int64
 
-// registerDriver registers a driver under a new scheme, which it returns. A scheme can be registered
-// only once, also if a test runs several times.
+// registerDriver registers a driver under a new scheme, which it returns. A scheme can be
+// registered only once, even if a test runs several times.
 func registerDriver(driver bus.Driver) (scheme string) {
 	scheme = fmt.Sprintf("test%d", registered.Add(1))
 	bus.MustRegister(scheme, driver)
@@ -115,7 +115,8 @@ func TestOpen_Wait(t *testing.T) {
 	}
 }
 
-// While Open waits for the broker, it must return when its context ends, with both errors.
+// While Open waits for the broker, it must return when its context ends. The error must contain
+// both the error of the context and that of the driver.
 func TestOpen_WaitEndsWithTheContext(t *testing.T) {
 	t.Parallel()
 	driver := failingDriver{failures: 999, code: errors.Unavailable}

@@ -56,7 +56,7 @@ func publish(t *testing.T, b bus.Bus, frames ...string) {
 	}
 }
 
-// faultBus returns a FaultBus over an in-process bus, and what arrives on channel.
+// faultBus returns a FaultBus over an in-process bus, and the frames that arrive on its channel.
 func faultBus(t *testing.T, faults bustest.Faults) (*bustest.FaultBus, *received) {
 	t.Helper()
 	b := bustest.NewFaultBus(bus.NewLocal(), 1, faults)
@@ -96,7 +96,7 @@ func TestFaultBus_FollowsTheContract(t *testing.T) {
 }
 
 // TestFaultBus_SeedDecides checks that the same seed causes the same faults, although several
-// goroutines publish at the same time. Another seed must cause others.
+// goroutines publish at the same time. Another seed must cause different faults.
 func TestFaultBus_SeedDecides(t *testing.T) {
 	t.Parallel()
 	const channels, frames = 4, 500
@@ -128,8 +128,8 @@ func TestFaultBus_SeedDecides(t *testing.T) {
 	assert.False(t, slices.Equal(first, other))
 }
 
-// TestFaultBus_FaultsAreIndependent checks that the same frames are lost if other faults happen as
-// well.
+// TestFaultBus_FaultsAreIndependent checks that the same frames are lost even if other kinds of
+// faults occur.
 func TestFaultBus_FaultsAreIndependent(t *testing.T) {
 	t.Parallel()
 	lost := func(faults bustest.Faults) (lines []string) {

@@ -28,10 +28,10 @@ const testTimeout = 20 * time.Second
 
 var (
 	quiet = natsbus.WithLogger(slog.New(slog.DiscardHandler))
-	// allReports makes a bus report each frame that no process handles, also on a busy machine.
+	// allReports makes a bus report each frame that no process handles, even on a busy machine.
 	allReports = natsbus.WithConfirmInterval(time.Hour)
-	// noLateFrames makes a bus wait for all frames of a trial, also on a busy machine. It must only
-	// be used if no process serves the method.
+	// noLateFrames makes a bus wait until all frames of a trial have come back, even on a busy
+	// machine. It must only be used if no process serves the method.
 	noLateFrames = natsbus.WithTrialTimeout(time.Hour)
 	// requests and others are channels that share a subject. results is a channel with its own
 	// subject.

@@ -93,8 +93,8 @@ type directRoute struct {
 	mu sync.Mutex
 	// samples contains the latest samples, oldest first.
 	samples []sample
-	// acknowledged is the number of samples that have been acknowledged since the last one that was
-	// not.
+	// acknowledged is the number of samples that have been acknowledged since the last sample that
+	// was not.
 	acknowledged int
 	closedUntil  time.Time
 }

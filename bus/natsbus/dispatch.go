@@ -14,7 +14,7 @@ import (
 // messages received before it have been delivered.
 var barrier = new(nats.Msg)
 
-// probe is the frame that Bus.Count publishes without a monitor. The dispatcher drops it.
+// probe is the frame that Bus.Count publishes if the bus has no monitor. The dispatcher drops it.
 var probe = wire.Probe()
 
 // isProbe reports whether a frame is a probe. The comparison is cheap, because Go compares the

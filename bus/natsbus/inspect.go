@@ -38,7 +38,7 @@ var errNoMonitor = errors.NewErrorf(errors.Unimplemented, "nats bus: clients of 
 	"or to the URL of a user of the system account, such as nats://user:password@host:4222")
 
 // Count returns the number of subscriptions to the subject of each channel. With [WithMonitor], it
-// asks the servers. The result is then exact, but without the subscriptions to subjects with
+// asks the servers. The result is then exact, but does not include subscriptions to subjects with
 // wildcards.
 //
 // Otherwise, Count publishes a frame on each subject, which all peers drop. The result is 0 if the

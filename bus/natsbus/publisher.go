@@ -25,8 +25,8 @@ const maxScratch = 64 << 10
 // immediately, because nats.go copies what it publishes.
 var scratch = sync.Pool{New: func() any { return new([]byte) }}
 
-// publisher publishes the frames of a bus and tells their delivery reports what the server says
-// about them. All methods are safe for concurrent use.
+// publisher publishes the frames of a bus and passes the server's answers to their delivery
+// reports. All methods are safe for concurrent use.
 //
 // It has no mutex of its own: queue, reports and directRoutes each have one, and hold it for a few
 // instructions only. No method calls a delivery report while one of them is held.
@@ -42,8 +42,8 @@ type publisher struct {
 	directRoutes directRoutes
 	// deniedLog throttles the events for denied publications. Only nats.go's error handler uses it.
 	deniedLog logthrottle.Throttle
-	// sendFrame and sendAgain are the methods send and sendIfConnected. Reports of repeated frames
-	// share them, so that no function is allocated for a frame.
+	// sendFrame and sendAgain are the method values of send and sendIfConnected. The reports of
+	// repeated frames share them, so that no method value is allocated for each frame.
 	sendFrame, sendAgain func(outgoing) error
 }
 
@@ -57,7 +57,7 @@ func newPublisher(telemetry *telemetry, conn *connection, subjects *subjects, no
 	return p
 }
 
-// publish is the part of Bus.Publish after the check of its context.
+// publish implements Bus.Publish, which has already checked the context.
 func (p *publisher) publish(channel bus.Channel, frame []byte, report bus.DeliveryReport) error {
 	if err := p.conn.check(); err != nil {
 		return err

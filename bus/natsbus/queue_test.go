@@ -157,7 +157,8 @@ func TestBus_QueueMembersComeAndGo(t *testing.T) {
 	assert.Greater(t, len(delivered), frames-frames/100)
 }
 
-// Closing a subscription must still deliver all frames that the server has already sent.
+// When a subscription is closed, all frames that the server has already sent must still be
+// delivered.
 func TestSubscription_CloseDeliversFramesInTransit(t *testing.T) {
 	t.Parallel()
 	url := testenv.NATS(t).URL()

@@ -11,8 +11,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/testenv"
 )
 
-// After the server has been restarted, the bus tells the subscriptions that they are live again. It
-// does not tell closed ones.
+// After the server has been restarted, the bus must notify the subscriptions that they are live
+// again. It must not notify closed ones.
 func TestSubscription_NotifyRenewed(t *testing.T) {
 	t.Parallel()
 	server := testenv.NATSProcess(t)

@@ -15,7 +15,7 @@ const queueGroup = "bus"
 // closeReconnects, which is atomic.
 type serverSub struct {
 	key subKey
-	// sub is a subscription of nc.
+	// sub is the subscription on nc.
 	sub *nats.Subscription
 	nc  *nats.Conn
 	// refs counts the subscriptions of the bus that share sub and are not closing. When it reaches

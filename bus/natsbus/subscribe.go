@@ -22,7 +22,7 @@ func (s *subscription) NotifyRenewed(handler func()) {
 	s.subscriptions.telemetry.events.NotifyRenewed(s.subscriber.Subscriber, handler)
 }
 
-// subscribe is the part of Bus.Subscribe after the check of its arguments.
+// subscribe implements Bus.Subscribe, which has already checked the arguments.
 func (u *subscriptions) subscribe(
 	ctx context.Context, channel bus.Channel, mode bus.Mode, handler bus.Handler,
 ) (bus.Subscription, error) {

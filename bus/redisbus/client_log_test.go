@@ -14,8 +14,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/testenv"
 )
 
-// go-redis must log nothing about the connections of a bus, whether it finds them or not. It must
-// log what other clients in the program do.
+// go-redis must log nothing about the connections of a bus, whether or not the bus can connect. It
+// must log what other clients in the program do.
 func TestOpen_IsQuiet(t *testing.T) {
 	t.Parallel()
 	sentinels := testenv.RedisSentinel(t)

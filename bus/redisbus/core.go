@@ -13,7 +13,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/backoff"
 )
 
-// anyChannel is the name of a channel that selects a shard if it does not matter which one.
+// anyChannel is the name of a channel that the bus uses to select a shard if any shard will do.
 const anyChannel = "DYN"
 
 // minRetryPause and maxRetryPause limit the pause between two attempts to connect or to take a

@@ -113,8 +113,8 @@ func (b *Bus) Info(ctx context.Context) (bus.Info, error) {
 	return info, nil
 }
 
-// currentNode returns the address of the server to which the bus is connected. With sharded
-// pub/sub, there may be several; currentNode then returns an empty string.
+// currentNode returns the address of the server to which the bus is connected. It returns an empty
+// string if there may be several such servers, as with sharded pub/sub.
 func (b *Bus) currentNode() string {
 	if b.soleSupervisor == nil {
 		return ""

@@ -174,7 +174,7 @@ type inspectedNode struct {
 	*dialedClient
 
 	options *redis.Options
-	// name is the address of the server. It is empty if there is only one.
+	// name is the address of the server. It is empty if the broker has only one server.
 	name    string
 	sharded bool
 }
@@ -221,7 +221,7 @@ func (b *Bus) inspect(ctx context.Context, f func(ctx context.Context, node *ins
 }
 
 // inspectNode connects to a server and calls f with the connection. name is the name of the server,
-// or empty if there is only one. The connection is closed when f returns or ctx ends.
+// or empty if the broker has only one server. The connection is closed when f returns or ctx ends.
 func (b *Bus) inspectNode(
 	ctx context.Context, node *redis.Client, name string, f func(ctx context.Context, node *inspectedNode) error,
 ) error {

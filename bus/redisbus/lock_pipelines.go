@@ -9,7 +9,8 @@ import (
 )
 
 // lockPipelines contains the pipelines through which a session takes locks: one for each server
-// that stores locks. A session looks up a pipeline for each frame, so the lookup needs no mutex.
+// that stores locks. The lookup takes no mutex, because a session looks up a pipeline for each
+// frame.
 type lockPipelines struct {
 	// byNode points to a map from each node key to the pipeline for the locks on that node. The map
 	// is never modified: a copy is stored when a pipeline is added.

@@ -90,7 +90,7 @@ func unwatch(watched map[*channelState]*watchedChannel, c *channelState) {
 // that have had frames since the last check. If psrpc processes are among them, it limits how many
 // frames of the channel this process takes. It starts to watch channels of peerSigns to which other
 // processes also subscribe. It stops watching channels that have had no frames for peerExpiry or
-// have no queue subscriber here.
+// have no queue subscriber in this process.
 func (b *Bus) checkPeers(watched map[*channelState]*watchedChannel) error {
 	ctx, cancel := context.WithTimeout(b.ctx, b.options.ProbeInterval)
 	defer cancel()

@@ -66,8 +66,8 @@ func TestBus_UnexpectedPush(t *testing.T) {
 	}
 }
 
-// The server replies to a publication with something else than a number or an error. The frame must
-// be reported as lost, once, and the bus must connect again.
+// The server replies to a publication with something other than a number or an error. The frame
+// must be reported as lost, once, and the bus must connect again.
 func TestBus_UnexpectedReply(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]string{
@@ -157,8 +157,8 @@ func TestBus_FramesDuringReconnect(t *testing.T) {
 	got := make(chan string, 100)
 	for _, name := range []string{"a", "b", "c", "d"} {
 		_, err := b.Subscribe(t.Context(), bus.Channel{Name: name}, bus.Broadcast, func(frame []byte) {
-			// The handler publishes, as that of a server does. Before the bus has reconnected, this
-			// would fail.
+			// Like the handler of a server, this handler publishes. That would fail before the bus
+			// has reconnected.
 			assert.NoError(t, b.Publish(t.Context(), bus.Channel{Name: "response"}, frame, nil))
 			got <- string(frame)
 		})
@@ -175,7 +175,7 @@ func TestBus_FramesDuringReconnect(t *testing.T) {
 	assert.EqualValues(t, early+1, b.Stats().Received)
 }
 
-// The server replies to no SUBSCRIBE. Subscribe must end with its context.
+// The server does not reply to SUBSCRIBE. Subscribe must end with its context.
 func TestBus_SubscribeWithoutConfirmation(t *testing.T) {
 	t.Parallel()
 	asked := make(chan struct{}, 10)

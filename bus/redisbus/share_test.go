@@ -144,11 +144,11 @@ func testShare(t *testing.T, ownPeers, psrpcPeers int, newClient func() redis.Un
 	}
 }
 
-// The psrpc processes get their share under full load, too, even if they join later: at any time,
-// 64 frames are on their way, and two dynpsrpc processes also compete with each other.
+// psrpc processes that join later must get their share even under full load: 64 frames are in
+// flight at any time, and two dynpsrpc processes compete for them.
 func TestBus_SharesUnderFullLoad(t *testing.T) {
 	t.Parallel()
-	// Most of the time it takes 3 s. It takes longer if other programs use the processors.
+	// The frames usually take 3 s. They take longer if other programs use the processors.
 	const publishers, frames, limit = 64, 2000, time.Minute
 	server := testenv.Redis(t)
 	var next atomic.Int64

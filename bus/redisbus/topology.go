@@ -175,7 +175,7 @@ func (c cluster) lockNode(ctx context.Context, _ *redis.Client, frame []byte) (*
 func (c cluster) lockNodes(ctx context.Context, _ *redis.Client) map[string]*redis.Client {
 	var mu sync.Mutex
 	nodes := map[string]*redis.Client{}
-	// An error is ignored: connections to the missing nodes are opened when they are needed.
+	// Ignore the error: connections to the missing nodes are opened when they are needed.
 	_ = c.client.ForEachMaster(ctx, func(_ context.Context, node *redis.Client) error {
 		mu.Lock()
 		defer mu.Unlock()

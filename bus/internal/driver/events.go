@@ -31,9 +31,9 @@ func (e Events) Disconnected(reason error) {
 	e.queue.Put(bus.Event{Kind: bus.Disconnected, Err: reason})
 }
 
-// Reconnected adds an event that says that the broker is reachable again. It then calls the
-// functions that were passed to NotifyRenewed, including those of subscriptions on connections that
-// were not lost. It must be called when the subscriptions of the lost connection are live again.
+// Reconnected adds an event that says that the broker is reachable again. It then calls all
+// functions that were passed to NotifyRenewed, even if the connection of their subscription was not
+// lost. It must be called when the subscriptions of the lost connection are live again.
 func (e Events) Reconnected() {
 	e.queue.Put(bus.Event{Kind: bus.Reconnected})
 	e.renewals.Run()

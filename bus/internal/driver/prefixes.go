@@ -19,8 +19,8 @@ type Prefixes struct {
 func NewPrefixes(own string) *Prefixes { return &Prefixes{own: own, found: map[string]bool{}} }
 
 // Add adds the prefix of a channel name. prefixOf returns the prefix of a name, and false if the
-// name does not belong to psrpc or dynpsrpc. Add calls prefixOf with the name without the bus's own
-// prefix, which may itself look like a part of a channel name.
+// name does not belong to psrpc or dynpsrpc. Add removes the bus's own prefix before it calls
+// prefixOf, because that prefix may look like a part of a channel name.
 func (p *Prefixes) Add(name string, prefixOf func(rest string) (prefix string, ok bool)) {
 	rest, isOwn := strings.CutPrefix(name, p.own)
 	prefix, ok := prefixOf(rest)

@@ -206,7 +206,7 @@ func TestPipeline_FullUnlessRequired(t *testing.T) {
 	})
 }
 
-// On a slow link, more than two batches must be in flight. When the link has become fast, there
+// On a slow link, more than two batches must be in flight. When the link has become fast, the limit
 // must be two again.
 func TestPipeline_SlowLink(t *testing.T) {
 	t.Parallel()

@@ -74,15 +74,15 @@ func TestPipeline_ReplyWithoutCommand(t *testing.T) {
 	})
 }
 
-// brokenConn is a connection whose writes fail although its reads go on.
+// brokenConn is a connection whose writes fail while its reads still work.
 type brokenConn struct{ net.Conn }
 
 var errWrite = errors.New("broken pipe")
 
 func (brokenConn) Write([]byte) (int, error) { return 0, errWrite }
 
-// If a caller cannot write, the pipeline must complete the command, although nothing arrives from
-// the server.
+// If a write to the connection fails, the pipeline must complete the command with an error, even if
+// nothing arrives from the server.
 func TestPipeline_WriteFails(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -138,7 +138,7 @@ func TestPipeline_CommandAfterPing(t *testing.T) {
 	})
 }
 
-// If Redis stops to reply, the pipeline must notice it after one and a half to two intervals,
+// If Redis stops replying, the pipeline must notice this after one and a half to two intervals,
 // whether it was idle or not.
 func TestPipeline_NoReply(t *testing.T) {
 	t.Parallel()
@@ -222,7 +222,7 @@ func TestPipeline_IdleSessionEndsAtOnce(t *testing.T) {
 }
 
 // A pipeline that is not required must dial when the first command arrives. It must dial again
-// after a failure, and then not send the old commands again.
+// after a failure, and must not send the old commands again.
 func TestPipeline_DialsAgain(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -288,8 +288,8 @@ func TestPipeline_DialsAgain(t *testing.T) {
 	})
 }
 
-// While Redis does not reply to a pipeline that is not required, another server may have taken
-// over.
+// While Redis does not reply, a pipeline that is not required must call Refresh, because another
+// server may have taken over.
 func TestPipeline_RefreshesWhileSilent(t *testing.T) {
 	t.Parallel()
 	var refreshed chan time.Time
@@ -334,7 +334,8 @@ func TestPipeline_RequiredCannotDial(t *testing.T) {
 	})
 }
 
-// The session may end before the first command has arrived, or while the pipeline dials.
+// The session may end before the first command has arrived, or while the pipeline dials. Run must
+// then return.
 func TestPipeline_SessionEndsWithoutConnection(t *testing.T) {
 	t.Parallel()
 	for name, dials := range map[string]bool{"no command": false, "dialing": true} {

@@ -26,14 +26,14 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // interval is the probe interval of the pipelines in the tests.
 const interval = 3 * time.Second
 
-// completion tells how a command has been completed.
+// completion records how a command has been completed.
 type completion struct {
 	name  string
 	reply int64
 	err   error
 }
 
-// command is a command with a name that the server of the test sees.
+// command is a command whose name is sent to the server.
 type command struct {
 	name string
 	// padding is a number of additional bytes.
@@ -67,7 +67,7 @@ func (s *session) Fail(cause error)         { s.cancel(cause) }
 
 var errSessionEnds = errors.New("the session ends")
 
-// server is the other end of the connection of a pipeline. The test decides what it replies.
+// server is the server's end of a pipeline's connection. The test chooses its replies.
 type server struct {
 	conn net.Conn
 	// batches receives the names of the commands that were written together.

@@ -62,7 +62,7 @@ func TestLink_KeepsTheLimit(t *testing.T) {
 	})
 }
 
-// The time of a wait counts from its beginning, also if it is noticed several times.
+// A wait is measured from its beginning, even if onBlocked is called several times.
 func TestLink_WaitsOnce(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -8,7 +8,7 @@ import (
 	"github.com/stretchr/testify/assert"
 )
 
-// check simulates a check after the given time.
+// after simulates a check after the given time.
 func (l *liveness) after(pause time.Duration, idle bool) verdict {
 	<-time.After(pause)
 	now := time.Now()

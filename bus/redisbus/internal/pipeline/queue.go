@@ -147,7 +147,7 @@ func (q *queue[T]) oldest() (oldest batch[T], ok bool) {
 }
 
 // removeOldest removes the oldest batch in flight after Redis has replied to all of its commands.
-// The caller has cleared the items of the batch, which are used again.
+// The caller has cleared the items of the batch, because their slice is reused.
 func (q *queue[T]) removeOldest() {
 	oldest := q.inFlight[0]
 	q.inFlight = slices.Delete(q.inFlight, 0, 1)

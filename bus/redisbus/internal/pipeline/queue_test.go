@@ -95,7 +95,7 @@ func TestQueue_BytesInFlight(t *testing.T) {
 	assert.Len(t, q.nextBatch(1<<30), 1)
 }
 
-// Batches must be used again, so that a command needs no memory.
+// Batches must be reused, so that a command allocates no memory.
 func TestQueue_ReusesBatches(t *testing.T) {
 	t.Parallel()
 	q := newQueue(t, 100, 1, 1)
@@ -116,7 +116,7 @@ func TestQueue_ReusesBatches(t *testing.T) {
 	assert.Empty(t, q.freeBatches, "a slow link has had more batches than a fast one needs")
 }
 
-// After a failure, all commands must be returned in order, and the queue must be as new.
+// After a failure, all commands must be returned in order, and the queue must be as if it were new.
 func TestQueue_TakeAll(t *testing.T) {
 	t.Parallel()
 	q := newQueue(t, 3, 1, 2)

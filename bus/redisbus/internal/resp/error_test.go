@@ -13,7 +13,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// An error reply must be recognized also if it is wrapped, and a failure of the connection must
+// An error reply must be recognized even if it is wrapped, and a failure of the connection must
 // never be taken for one: a lock may have been taken although no reply has arrived.
 func TestErrors_AreClassified(t *testing.T) {
 	t.Parallel()

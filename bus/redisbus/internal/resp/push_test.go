@@ -147,7 +147,8 @@ func TestReadPush_BigFramesKeepTheirContent(t *testing.T) {
 	}
 }
 
-// The name of a channel must use the buffer of the caller if it fits, so that it needs no memory.
+// The name of a channel must use the buffer of the caller if it fits, so that it allocates no
+// memory.
 func TestReadPush_UsesTheBufferForNames(t *testing.T) {
 	t.Parallel()
 	buffer := make([]byte, 16)

@@ -100,7 +100,7 @@ func TestRedis_Pushes(t *testing.T) {
 	}
 }
 
-// When the server is killed, a reader must get an error that is no reply.
+// When the server is killed, a reader must get an error that is not an error reply.
 func TestRedis_Killed(t *testing.T) {
 	t.Parallel()
 	server := testenv.Redis(t)
