@@ -18,7 +18,7 @@ import (
 )
 
 // slowWorld returns a world that serves Echo, and the number of calls that the handler has
-// received. The handler responds after the duration took.
+// received. The handler takes the duration took to respond.
 func slowWorld(t *testing.T, took time.Duration) (*fakeBus, *world, *atomic.Int64) {
 	t.Helper()
 	b, runs := newFakeBus(), &atomic.Int64{}
@@ -89,8 +89,8 @@ func TestAnnounce_LostRequest(t *testing.T) {
 	}
 }
 
-// A call ends at its own timeout. This is so even if that timeout is shorter than the selection
-// timeout, or if the server has announced that it is handling the request.
+// A call ends at its own timeout, even if the selection timeout is longer, or if the server has
+// announced that it is handling the request.
 func TestAnnounce_Timeout(t *testing.T) {
 	t.Parallel()
 	for _, timeout := range []time.Duration{500 * time.Millisecond, 5 * time.Second} {

@@ -145,8 +145,8 @@ func envelope(typeName string, value []byte) []byte {
 func TestBadInput_RandomFrames(t *testing.T) {
 	t.Parallel()
 	w, p := echoWorld(t)
-	// Some of these frames are requests whose grants never arrive. Unlike Shutdown, Kill does
-	// not wait for them.
+	// Some of the random frames are requests whose grants never arrive. Unlike Shutdown, Kill does
+	// not wait for these grants.
 	t.Cleanup(w.server.Kill)
 	random := rand.New(rand.NewPCG(1, 2))
 	noise := func(frame []byte, positions int) []byte {
@@ -176,8 +176,8 @@ func FuzzFrames(f *testing.F) {
 	}
 	f.Add([]byte{})
 	w, _ := echoWorld(f)
-	// Some of these frames are requests whose grants never arrive. Unlike Shutdown, Kill does
-	// not wait for them.
+	// Some of the fuzzed frames are requests whose grants never arrive. Unlike Shutdown, Kill does
+	// not wait for these grants.
 	f.Cleanup(w.server.Kill)
 	f.Fuzz(func(t *testing.T, frame []byte) {
 		p := peer{t, w.bus}

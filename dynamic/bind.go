@@ -86,7 +86,7 @@ func Bind(c *Conn, service string, clients any, opts ...BindOption) error {
 
 // bindable is implemented by the types that Bind can fill: *Client and pointers to function types.
 type bindable interface {
-	// bindMethod makes the client or function call method through the conn c.
+	// bindMethod binds the client or function to method, so that its calls go through the conn c.
 	bindMethod(c *Conn, method *registry.Method) error
 }
 
@@ -198,7 +198,7 @@ func (b *binding) problem(field string, err error) {
 	}
 	of := b.target.Type().String()
 	if b.target.Type().Name() == "" {
-		// String would list all fields of a struct type without a name.
+		// For an anonymous struct type, String returns a list of all its fields.
 		of = "the struct"
 	}
 	b.problems = append(b.problems, errors.NewErrorf(code, "service %s, field %s of %s: %w", b.service.Name(), field, of, err))

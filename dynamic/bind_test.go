@@ -99,8 +99,8 @@ func TestBind_EveryKind(t *testing.T) {
 	requireLength(requireSoon(t, cityOffers.Channel(), "update of Rome"), cityOffers.Close())
 }
 
-// TestBind_TopicFunctions calls the function types with topics that the other tests do not use.
-// They are those for topics with two parts, and those for streams and multi calls.
+// TestBind_TopicFunctions calls fields of the function types that no other test covers: those for
+// topics with two parts, and the one for multi calls with a topic.
 func TestBind_TopicFunctions(t *testing.T) {
 	t.Parallel()
 	const source = `
@@ -161,8 +161,8 @@ service Topics {
 	require.NoError(t, updates.Close())
 }
 
-// TestBind_Fake checks that the fields can be set to other functions, as a test of the user's code
-// does.
+// TestBind_Fake checks that the fields can be set to fake functions, as users do in their own
+// tests.
 func TestBind_Fake(t *testing.T) {
 	t.Parallel()
 	client := shopClient{Sell: func(_ context.Context, request text, _ ...dynamic.RequestOption) (length, error) {
@@ -231,7 +231,8 @@ func TestBind_AllProblemsTogether(t *testing.T) {
 	assert.Zero(t, client, "no field is set")
 }
 
-// The errors must not contain the type of a struct without a name, which lists all of its fields.
+// The errors must not contain the type of an anonymous struct, because it lists all fields of the
+// struct.
 func TestBind_StructWithoutName(t *testing.T) {
 	t.Parallel()
 	w := newShopWorld(t)

@@ -19,7 +19,7 @@ type Candidate struct {
 	// Affinity is the affinity of the server's claim. It is negative if a dynpsrpc server has
 	// declined. A psrpc server declines by not answering, so it is not listed.
 	Affinity float32
-	// Declined reports whether the server does not take the request.
+	// Declined reports whether the server has declined to handle the request.
 	Declined bool
 	// After is the time from the publication of the request to the answer.
 	After time.Duration

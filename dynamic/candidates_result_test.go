@@ -17,8 +17,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 )
 
-// serveBest starts a server of test.Echoes that has this affinity for the method Best. It counts
-// the calls that it handles in ran.
+// serveBest starts a server of test.Echoes that has this affinity for the method Best. ran counts
+// the calls that the server handles.
 func serveBest(t *testing.T, b bus.Bus, id string, affinity float32, ran *atomic.Int64) *dynamic.Server {
 	t.Helper()
 	server := dynamic.NewServer(b, dynamic.WithServerID(id))
@@ -240,8 +240,9 @@ func TestCandidates_Ends(t *testing.T) {
 	})
 }
 
-// A call that selects none of the servers must tell them so at once, with a grant for nobody. A
-// cancellation is not enough, because psrpc servers do not know cancellations.
+// If a call selects no server, the client must at once publish a grant without a server ID, which
+// frees the servers that have claimed the request. A cancellation is not enough, because psrpc
+// servers do not support cancellations.
 func TestClient_NamesNobody(t *testing.T) {
 	t.Parallel()
 	for name, opts := range map[string]dynamic.SelectionOpts{

@@ -39,7 +39,8 @@ type candidatesFleet struct {
 	slowAffinity, slowHandler atomic.Int64
 }
 
-// newCandidatesFleet calls busOf with the number of each server, and with -1 for the conn.
+// newCandidatesFleet returns a fleet whose servers and conn use the buses that busOf returns.
+// server is the number of a server, or -1 for the conn.
 func newCandidatesFleet(t *testing.T, busOf func(server int) bus.Bus) *candidatesFleet {
 	t.Helper()
 	f, reg := &candidatesFleet{}, newRegistry(t, kindsSource)
@@ -93,7 +94,7 @@ func (f *candidatesFleet) callWith(t *testing.T, opts dynamic.SelectionOpts) str
 	return answer.GetValue()
 }
 
-// fleetBuses contains functions that return a bus and a function for newCandidatesFleet.
+// fleetBuses contains functions that return a bus, and the argument busOf for newCandidatesFleet.
 var fleetBuses = map[string]func() (*fakeBus, func(server int) bus.Bus){
 	"not counting": func() (*fakeBus, func(int) bus.Bus) {
 		b := newBlindBus(blindDelay)
@@ -105,8 +106,8 @@ var fleetBuses = map[string]func() (*fakeBus, func(server int) bus.Bus){
 	},
 }
 
-// sentTo returns how many frames were sent to single servers, and how many to all, since the last
-// call.
+// sentTo returns how many frames were sent to single servers, and how many to all servers, since it
+// was last called.
 func sentTo(b *fakeBus) (one, all int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

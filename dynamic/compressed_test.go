@@ -220,8 +220,8 @@ func FuzzCompressedFrames(f *testing.F) {
 	}
 	f.Add([]byte{}, []byte("\x1f\x8b"))
 	w, _ := echoWorld(f)
-	// Some of these frames are requests whose grants never arrive. Unlike Shutdown, Kill does
-	// not wait for them.
+	// Some of the fuzzed frames are requests whose grants never arrive. Unlike Shutdown, Kill does
+	// not wait for these grants.
 	f.Cleanup(w.server.Kill)
 	names := map[wire.Kind]string{
 		wire.KindRequest: "internal.Request", wire.KindClaimResponse: "internal.ClaimResponse",

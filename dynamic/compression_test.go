@@ -16,7 +16,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 )
 
-// compressedKinds returns the kinds of the published messages of which at least one was compressed.
+// compressedKinds returns the kinds of messages that were published in compressed form at least
+// once.
 func compressedKinds(t testing.TB, b *fakeBus) map[wire.Kind]bool {
 	t.Helper()
 	kinds := map[wire.Kind]bool{}

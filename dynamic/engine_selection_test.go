@@ -98,8 +98,8 @@ func TestAffinity_ReportAfterTheClaims(t *testing.T) {
 	})
 }
 
-// If the bus reports that nobody received a request which a server has already claimed, the report
-// is wrong. The call continues.
+// If the bus reports that a request had no receivers although a server has claimed it, the report
+// is wrong, and the call continues.
 func TestAffinity_ReportOfNoReceiversAfterTheGrant(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -61,7 +61,7 @@ func ExampleContextWithMetadata() {
 	ctx := dynamic.ContextWithMetadata(context.Background(), map[string]string{"language": "de"})
 	response, err := client.Call(ctx, wrapperspb.String("Ada"))
 	fmt.Println(response.GetValue(), err)
-	// WithMetadata overrides the context's value of the same key.
+	// WithMetadata overrides the context's value for the same key.
 	response, err = client.Call(ctx, wrapperspb.String("Ada"), dynamic.WithMetadata(map[string]string{"language": "en"}))
 	fmt.Println(response.GetValue(), err)
 	// Output:

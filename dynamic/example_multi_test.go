@@ -80,7 +80,7 @@ func ExampleClient_CallMulti() {
 }
 
 // Responses is like CallMulti, but returns an iterator. The request is sent when the loop begins.
-// The call ends with the loop, which ends here when a server has the room.
+// The call ends when the loop ends: in this example, as soon as a server has the room.
 func ExampleClient_Responses() {
 	const source = `
 		syntax = "proto3";

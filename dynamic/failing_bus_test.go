@@ -44,8 +44,8 @@ func (b *fakeBus) blockSubscribe() <-chan struct{} {
 	return blocked
 }
 
-// TestRegister_RollsBack registers a service again and again. Each time another of its
-// subscriptions fails, and none of the others may stay open.
+// TestRegister_RollsBack registers a service repeatedly. Each time, a different subscription fails,
+// and none of the others may stay open.
 func TestRegister_RollsBack(t *testing.T) {
 	t.Parallel()
 	b := newFakeBus()

@@ -43,7 +43,7 @@ func (b *fakeBus) Publish(ctx context.Context, channel bus.Channel, frame []byte
 	return b.publisher()(ctx, channel, frame, report)
 }
 
-// publisher returns the function that publishes the frames at the moment.
+// publisher returns the function that currently publishes frames.
 func (b *fakeBus) publisher() func(context.Context, bus.Channel, []byte, bus.DeliveryReport) error {
 	if b.publish != nil {
 		return b.publish

@@ -63,8 +63,8 @@ func TestFaults_Calls(t *testing.T) {
 	}
 }
 
-// TestFaults_MultiCalls checks that a multi call over such a bus ends with one response of each
-// server, long before its timeout.
+// TestFaults_MultiCalls checks that a multi call ends with one response from each server, long
+// before its timeout, over a bus which delays, duplicates and reorders frames.
 func TestFaults_MultiCalls(t *testing.T) {
 	t.Parallel()
 	fleet := descriptor(t, newRegistry(t, kindsSource), "kinds.Fleet")

@@ -45,7 +45,8 @@ func (b *unicastCounter) Publish(ctx context.Context, channel bus.Channel, frame
 }
 
 // While a client makes calls that any server may handle, servers are started, shut down and killed.
-// No call may fail or be handled twice, and most must take two messages.
+// No call may fail or be handled twice. After each change, the client must again send requests to
+// single servers.
 func TestFirstAvailable_ServersComeAndGo(t *testing.T) {
 	t.Parallel()
 	for name, url := range map[string]func(t *testing.T) string{

@@ -92,7 +92,8 @@ func TestFirstAvailable_OneServerIsAsked(t *testing.T) {
 		assert.Zero(t, all)
 		assert.EqualValues(t, calls, f.runs.Load())
 		if f.busName == "not counting" {
-			// On the other bus, a response can arrive before the claims of most servers.
+			// On the bus "competing", a response can arrive before most servers have made their
+			// claims.
 			assert.Greater(t, len(servers), 15)
 		}
 		for range 5 {
@@ -134,7 +135,7 @@ func TestFirstAvailable_ServersDecline(t *testing.T) {
 	})
 }
 
-// If each request has another willing server, all servers are asked for nearly all requests.
+// If a different server is willing for each request, nearly all requests go to all servers.
 func TestFirstAvailable_ServersDependOnTheRequest(t *testing.T) {
 	t.Parallel()
 	onEachFleet(t, func(t *testing.T, f firstAvailableFleet) {
@@ -223,8 +224,8 @@ func TestFirstAvailable_NotWithOtherServers(t *testing.T) {
 	})
 }
 
-// A server that was taken for gone, because it had no connection to the broker for a moment, is found
-// again when it claims requests.
+// If a server loses its connection to the broker for a moment, the client may believe that it is
+// gone. The client sends it requests again once it has claimed a request.
 func TestFirstAvailable_ServerReturns(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -257,7 +258,8 @@ func TestFirstAvailable_ServerReturns(t *testing.T) {
 }
 
 // If a server does not answer a request, the call fails, because the server may have handled the
-// request. Until the server has answered a question, it gets no further requests.
+// request. Until the server announces itself or claims a request, the client sends no further
+// requests to it alone.
 func TestFirstAvailable_SilentServer(t *testing.T) {
 	t.Parallel()
 	onEachFleet(t, func(t *testing.T, f firstAvailableFleet) {
@@ -320,7 +322,7 @@ func TestFirstAvailable_SlowServer(t *testing.T) {
 	})
 }
 
-// The claims for a call that has lasted long say nothing about the servers that are willing now.
+// If a call has lasted long, its claims do not show which servers are willing now.
 func TestFirstAvailable_OldClaims(t *testing.T) {
 	t.Parallel()
 	onEachFleet(t, func(t *testing.T, f firstAvailableFleet) {

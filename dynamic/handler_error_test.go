@@ -92,7 +92,8 @@ func TestHandlers_PredefinedErrorsAreFoundAgain(t *testing.T) {
 }
 
 // TestHandlers_ErrorOfNestedCall checks an error of a call that the handler itself made. The facts
-// of that call appear only in the text, because they do not describe the caller's own call.
+// about that call appear only in the error's text, because they do not describe the caller's own
+// call.
 func TestHandlers_ErrorOfNestedCall(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

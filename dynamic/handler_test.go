@@ -35,7 +35,7 @@ func identity[M proto.Message](opts ...dynamic.HandlerOption) dynamic.Handler {
 	return dynamic.Unary(func(_ context.Context, request M) (M, error) { return request, nil }, opts...)
 }
 
-// fits returns a handler with certain request and response types, whose response is empty.
+// fits returns a handler that takes a Req and returns an empty Resp.
 func fits[Req, Resp proto.Message]() dynamic.Handler {
 	return dynamic.Unary(func(context.Context, Req) (resp Resp, err error) { return resp, nil })
 }

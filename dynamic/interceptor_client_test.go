@@ -248,7 +248,7 @@ func TestClientRPCInterceptor_Deadline(t *testing.T) {
 }
 
 // TestClientRPCInterceptor_Hooks checks that the hooks see the caller's request and the final
-// response, once each, even if an interceptor calls twice.
+// response, once each, even if an interceptor calls next twice.
 func TestClientRPCInterceptor_Hooks(t *testing.T) {
 	t.Parallel()
 	var steps trail

@@ -136,8 +136,8 @@ func TestStreamInterceptor_ClosesOnce(t *testing.T) {
 			server := requireSoon(t, streams, "stream")
 			tt.end(w, stream, cancel, server)
 			require.Error(t, requireEnd(t, stream))
-			// A client's stream ends before the client has sent the close frame. Without waiting for
-			// that frame, Shutdown could be the first to close the stream on the server.
+			// The client's stream ends before the client sends its close frame. Wait for that
+			// frame, because otherwise Shutdown might close the stream on the server first.
 			requireSoon(t, server.Context().Done(), "close")
 			// Shutdown waits until the interceptors on the server have been closed.
 			require.NoError(t, w.server.Shutdown(context.Background()))
@@ -151,8 +151,8 @@ func TestStreamInterceptor_ClosesOnce(t *testing.T) {
 	}
 }
 
-// TestStreamInterceptor_ContextOfClosed checks that the context of a stream has ended by the time
-// its interceptors are closed because of the other side.
+// TestStreamInterceptor_ContextOfClosed checks that if the other side closes a stream, the stream's
+// context has ended before Close of an interceptor is called.
 func TestStreamInterceptor_ContextOfClosed(t *testing.T) {
 	t.Parallel()
 	ended := make(chan error, 100)

@@ -12,7 +12,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// noncanonical encodes the text "hi". No encoder produces it: of its two fields 1, the last counts.
+// noncanonical is an encoding of the text "hi" that no encoder produces. Field 1 occurs twice, so
+// the last value counts.
 var noncanonical = []byte("\x0a\x01x\x0a\x02hi")
 
 func TestInvokeRaw_PassesBytesOn(t *testing.T) {

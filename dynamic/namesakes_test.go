@@ -16,8 +16,9 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// If two services have the same name on a bus that does not count receivers, servers and conns of
-// each must warn of the other one, once. Servers of one service must not cause a warning.
+// If two services have the same name on a bus that does not count receivers, the servers and conns
+// of each service must log one warning about the other service. Servers of the same service must
+// not cause a warning.
 func TestNamesakes(t *testing.T) {
 	t.Parallel()
 	load := func(pkg string) *registry.Registry {

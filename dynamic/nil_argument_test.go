@@ -44,8 +44,8 @@ func TestInvoke_NilConnOrContext(t *testing.T) {
 	requireCode(t, errors.InvalidArgument, err)
 }
 
-// Functions that take a context must return an error if it is nil. Afterwards, everything must
-// work.
+// Functions that take a context must return an error if it is nil. Later calls with a valid context
+// must still work.
 func TestNilContext(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -128,7 +128,8 @@ func TestNilOptions(t *testing.T) {
 	require.NoError(t, b.Close())
 }
 
-// A nil bus must be an error, also if it is a nil pointer. So must a nil registry and nil handlers.
+// A nil registry, a nil handler and a nil bus must each cause an error. A bus that is a nil pointer
+// counts as nil.
 func TestNilBus(t *testing.T) {
 	t.Parallel()
 	var local *bus.Local

@@ -44,8 +44,8 @@ func TestSubscriptionSetting_ConnDefault(t *testing.T) {
 }
 
 // TestStreamSetting_Defaults checks that the settings of a conn, a server and a service apply to
-// their streams. Settings of a handler precede those of its service, which precede those of the
-// server.
+// their streams. Settings of a handler take precedence over those of its service, which take
+// precedence over those of the server.
 func TestStreamSetting_Defaults(t *testing.T) {
 	t.Parallel()
 	capacities := make(chan int, 1)
@@ -111,8 +111,8 @@ func (r windowRecorder) Send(message proto.Message, opts ...dynamic.StreamOption
 	return r.StreamHandler.Send(message, opts...)
 }
 
-// TestStreamSetting_WindowDefault checks that a window of the conn applies to its streams, and that
-// a stream can do without.
+// TestStreamSetting_WindowDefault checks that a window set on a conn applies to its streams, and
+// that a single stream can change it or turn it off.
 func TestStreamSetting_WindowDefault(t *testing.T) {
 	t.Parallel()
 	w := newFlowWorld(t, bus.NewLocal(), echoFlow)

@@ -102,8 +102,8 @@ func TestWithIDGenerator_InvalidOwnID(t *testing.T) {
 	}
 }
 
-// TestWithIDGenerator_InvalidRequestID checks that calls work if the generator returns nothing that
-// can be the ID of a request.
+// TestWithIDGenerator_InvalidRequestID checks that calls work even if every ID from the generator
+// is invalid for a request.
 func TestWithIDGenerator_InvalidRequestID(t *testing.T) {
 	t.Parallel()
 	log := &capturedLog{}

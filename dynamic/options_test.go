@@ -93,8 +93,8 @@ func TestNewConn_MisplacedOptions(t *testing.T) {
 	}
 }
 
-// TestHandlerOption_WrongKind checks that Register rejects options of calls for streams, and
-// options of streams for calls.
+// TestHandlerOption_WrongKind checks that Register rejects an option for calls on a stream handler,
+// and an option for streams on a call handler.
 func TestHandlerOption_WrongKind(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -130,7 +130,8 @@ func TestRequestInterceptors_OfConn(t *testing.T) {
 	assert.Equal(t, "hi>a>b<b<a", response)
 }
 
-// noting returns a set with an interceptor of each kind, which adds the name of its field to steps.
+// noting returns a set with an interceptor of each kind. Each interceptor adds the name of its
+// field to steps.
 func noting(steps *trail) dynamic.Interceptors {
 	stream := func(name string) dynamic.StreamInterceptor {
 		return func(_ dynamic.RPCInfo, next dynamic.StreamHandler) dynamic.StreamHandler {

@@ -52,8 +52,8 @@ func TestWithPanicHook_Handlers(t *testing.T) {
 	ofService.requireOne(t, seenFlow, "flow")
 }
 
-// TestWithPanicHook_Interceptors checks that the hook is told about panics of interceptors that
-// run in the library's own goroutines.
+// TestWithPanicHook_Interceptors checks that the hook is called for panics of interceptors that run
+// on the library's own goroutines.
 func TestWithPanicHook_Interceptors(t *testing.T) {
 	t.Parallel()
 	reported := make(hooked, 10)

@@ -196,10 +196,10 @@ func TestPresence_FirstAffinityCall(t *testing.T) {
 	}
 }
 
-// The servers report how many they are, so that the first affinity call of a conn is short. The
-// number must still be right after servers have joined and left. If a server was killed, the number
-// is too large, and the conn waits until no further responses arrive. The servers then find out that
-// the server is gone, so that the next conn does not wait.
+// The servers report how many of them there are, so that the first affinity call of a conn is
+// short. The number must still be right after servers have joined and left. If a server was killed,
+// the number is too large, and the conn waits until no further responses arrive. The servers then
+// find out that the server is gone, so that the next conn does not wait.
 func TestPresence_FirstAffinityCallOfAChangedFleet(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -249,7 +249,7 @@ func TestPresence_LostDiscoveryRequest(t *testing.T) {
 }
 
 // If the announcement of a server is lost, the conn asks for it when the server has answered calls.
-// The conn can then send requests to some servers only.
+// The conn then knows all servers, so it can send a request to only some of them.
 func TestPresence_LostAnnouncement(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

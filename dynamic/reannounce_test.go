@@ -20,7 +20,7 @@ import (
 )
 
 // link is one server's connection to a broker that does not count receivers. While the link is cut,
-// the server receives nothing and cannot publish. The servers of other links notice nothing of it.
+// the server receives nothing and cannot publish. Servers on other links are not affected.
 type link struct {
 	bus.Bus
 
@@ -29,7 +29,7 @@ type link struct {
 	renewed map[*linkSubscription]func()
 }
 
-// linkSubscription is a subscription that can tell when the link is restored.
+// linkSubscription is a subscription that calls a handler when the link is restored.
 type linkSubscription struct {
 	bus.Subscription
 
@@ -87,7 +87,7 @@ func (l *link) sever() {
 	l.cut = true
 }
 
-// restore ends the cut, and tells all subscriptions.
+// restore reconnects the link and notifies all subscriptions.
 func (l *link) restore() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -157,8 +157,8 @@ func (f *linkedFleet) onAnnouncement(frame []byte) {
 	f.announcements = append(f.announcements, announcement{presence, time.Now()})
 }
 
-// announced returns what the servers announce within a second, and the time at which that second
-// began.
+// announced calls cause. It returns what the servers announce within a second, and the time at
+// which that second began.
 func (f *linkedFleet) announced(cause func()) (announcements []announcement, began time.Time) {
 	f.mu.Lock()
 	f.announcements = nil
@@ -171,8 +171,7 @@ func (f *linkedFleet) announced(cause func()) (announcements []announcement, beg
 	return slices.Clone(f.announcements), began
 }
 
-// all makes a multi call and returns the number of servers that have responded before the call
-// ended.
+// all makes a multi call. It returns how many servers have responded and how long the call took.
 func (f *linkedFleet) all() (servers int, took time.Duration) {
 	f.t.Helper()
 	started := time.Now()
@@ -184,8 +183,9 @@ func (f *linkedFleet) all() (servers int, took time.Duration) {
 	return servers, time.Since(started)
 }
 
-// A server whose connection was broken is forgotten. As soon as it is connected again, the next
-// multi call waits for it. The conn itself has not lost its connection.
+// A conn forgets a server whose connection to the broker is broken. Once the server has
+// reconnected, the next multi call waits for it, although the conn itself never lost its own
+// connection.
 func TestReannounce_NextCallWaitsForTheServer(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -236,8 +236,8 @@ func TestReannounce_Spread(t *testing.T) {
 	})
 }
 
-// Another server may find a server gone that has no connection for a moment. That server announces
-// itself again when it hears that it has left.
+// If a server has no connection for a moment, another server may announce that it is gone. When the
+// server receives that announcement, it announces itself again.
 func TestReannounce_WhenTakenForGone(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -258,7 +258,7 @@ func TestReannounce_WhenTakenForGone(t *testing.T) {
 	})
 }
 
-// A server that stops before it has announced itself again does not do so.
+// A server that stops before it has announced itself again must not announce itself afterwards.
 func TestReannounce_NotAfterTheEnd(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -41,7 +41,7 @@ func TestReplace_RefusesWhatDoesNotFit(t *testing.T) {
 	w.requireVersion(t, 1)
 }
 
-// TestReplace_RollsBack replaces a service again and again. Each time another of the new
+// TestReplace_RollsBack replaces a service repeatedly. Each time, a different one of the new
 // subscriptions fails, and the old version must continue to serve.
 func TestReplace_RollsBack(t *testing.T) {
 	t.Parallel()
@@ -209,8 +209,8 @@ func TestReplace_TopicsComeAndGoMeanwhile(t *testing.T) {
 	}
 }
 
-// Shutdown waits for the running handlers of a version that was replaced, even if nobody has
-// closed that version.
+// Shutdown waits for the running handlers of a version that was replaced, even if Close has not
+// been called on that version.
 func TestReplace_ShutdownWaitsForTheOldVersion(t *testing.T) {
 	t.Parallel()
 	w, b := newVersionsWorld(t, bus.NewLocal()), newBlocker()

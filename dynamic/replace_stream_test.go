@@ -98,7 +98,8 @@ func TestReplace_StatsOfStreams(t *testing.T) {
 		require.NoError(t, w.openFlow(t).Send(say("unread")))
 		w.replace(t, idling)
 	}
-	// While a message is passed on inside the server, it is not counted for a moment.
+	// While the server moves a message from one buffer to the next, the message is briefly not
+	// counted.
 	require.Eventually(t, func() bool {
 		return w.server.Stats().Waiting == 2
 	}, atOnce, time.Millisecond)

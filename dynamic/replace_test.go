@@ -175,8 +175,8 @@ func TestReplace_Topics(t *testing.T) {
 	} {
 		requireCode(t, errors.FailedPrecondition, change)
 	}
-	// The new version has already inherited this topic. Registering the topic again must be no
-	// error.
+	// The new version has already inherited this topic. Registering the topic again must not cause
+	// an error.
 	require.NoError(t, w.service.RegisterTopic("Region", "us"))
 	requireCode(t, errors.AlreadyExists, w.service.RegisterTopic("Region", "us"))
 	require.NoError(t, w.service.RegisterTopic("Region", "new"))

@@ -108,7 +108,7 @@ func TestRequestEvents_WithoutGrant(t *testing.T) {
 	assert.Equal(t, want, of[server].next(t, 2))
 	assert.Equal(t, []string{fmt.Sprintf("Echo from %s skipped", server)}, w.ofConn.next(t, 1))
 
-	// A method of a single server has no claims.
+	// A method that is declared to have a single server requires no claims.
 	_, err = w.call(t, direct, "hi", dynamic.WithPeer(&server))
 	require.NoError(t, err)
 	assert.Equal(t, []string{"Direct from C received"}, of[server].next(t, 1))

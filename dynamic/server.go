@@ -16,7 +16,7 @@ import (
 // waiting for them. Neither method closes the bus. All methods are safe for concurrent use.
 type Server struct {
 	engine *serve.Engine
-	// options does not change.
+	// options is immutable.
 	options serverOptions
 	// configErr is the error that Register returns if an argument of NewServer was invalid.
 	// Otherwise, it is nil.

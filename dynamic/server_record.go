@@ -18,7 +18,7 @@ func (s *Server) Record(recorder ServerRecorder) (stop func(), err error) {
 	return s.engine.Record(engineRecorder{recorder})
 }
 
-// engineRecorder makes a ServerRecorder usable as a recorder of the engine.
+// engineRecorder adapts a ServerRecorder to serve.Recorder.
 type engineRecorder struct{ ServerRecorder }
 
 // MethodRecorder implements serve.Recorder.
@@ -30,7 +30,7 @@ func (r engineRecorder) MethodRecorder(method *registry.Method) serve.MethodReco
 	return engineMethodRecorder{recorder}
 }
 
-// serverChanges contains the public kind for each kind of change of package serve.
+// serverChanges maps the change kinds of package serve to those of this package.
 var serverChanges = [...]ServerChangeKind{
 	serve.ServiceAdded: ServiceAdded, serve.ServiceReplaced: ServiceReplaced, serve.ServiceRemoved: ServiceRemoved,
 	serve.ServerDraining: ServerDraining, serve.ServerResumed: ServerResumed, serve.ServerClosing: ServerClosing,
@@ -42,7 +42,7 @@ func (r engineRecorder) RecordChange(kind serve.ChangeKind, service *registry.Se
 	r.ServerRecorder.RecordChange(ServerChange{Kind: serverChanges[kind], Service: service})
 }
 
-// engineMethodRecorder makes a MethodRecorder usable as a recorder of the engine.
+// engineMethodRecorder adapts a MethodRecorder to serve.MethodRecorder.
 type engineMethodRecorder struct{ MethodRecorder }
 
 // RecordEnd implements serve.MethodRecorder.

@@ -16,7 +16,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// recorder is a dynamic.ServerRecorder that writes down what it is told.
+// recorder is a dynamic.ServerRecorder that sends a description of each notification on a channel.
 type recorder chan string
 
 func newRecorder(t testing.TB, server *dynamic.Server) recorder {
@@ -44,7 +44,7 @@ func (r recorder) RecordChange(change dynamic.ServerChange) {
 	}[change.Kind])
 }
 
-// expect checks what the recorder is told next, in this order.
+// expect checks that the recorder has received exactly these notifications, in this order.
 func (r recorder) expect(t testing.TB, events ...string) {
 	t.Helper()
 	for _, event := range events {

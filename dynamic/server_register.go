@@ -142,12 +142,12 @@ func (r *Registration) emit(event serve.Event) {
 	})
 }
 
-// serverEvents contains the public kind for each kind of event of package serve.
+// serverEvents maps the event kinds of package serve to those of this package.
 var serverEvents = [...]RequestEventKind{
 	serve.RequestReceived: RequestReceived, serve.RequestExpired: RequestExpired, serve.ClaimDecided: ClaimDecided,
 }
 
-// serverOutcomes contains the public outcome for each outcome of package serve.
+// serverOutcomes maps the outcomes of package serve to those of this package.
 var serverOutcomes = [...]ClaimOutcome{
 	serve.ClaimGranted: ClaimGranted, serve.ClaimLost: ClaimLost, serve.ClaimTimedOut: ClaimTimedOut,
 	serve.ClaimSkipped: ClaimSkipped, serve.ClaimDeclined: ClaimDeclined,

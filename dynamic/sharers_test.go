@@ -26,8 +26,7 @@ type broker struct {
 	mu sync.Mutex
 	// connections counts the subscriptions of each connection by channel name.
 	connections map[string]map[*connection]int
-	// asked counts the calls to the method of a subscription that returns how many subscriptions
-	// share its connection.
+	// asked counts the calls to sharedSubscription.Subscribers.
 	asked atomic.Int64
 }
 

@@ -119,10 +119,11 @@ func TestServer_RemembersRequestsBesideStreams(t *testing.T) {
 		p.nextResponse(responses)
 
 		p.openAsClient()
-		// These are more messages than the server could remember if requests and messages were
-		// remembered in the same place.
+		// If the server kept requests and messages in the same cache, so many messages would evict
+		// the request.
 		for i := range 20_000 {
-			// The ID ends with the same letter as the ID of the request.
+			// The last character of an ID selects the shard of the cache. It is the same as in the
+			// request's ID.
 			messageID := fmt.Appendf(nil, "REQ_%011d0", i)
 			p.toServer(wire.Stream{RequestID: messageID, Op: wire.StreamMessage, Body: textBody("hi")})
 		}

@@ -33,7 +33,7 @@ const (
 	TrafficUpdate
 	// TrafficClaim is a claim of the server for a request.
 	TrafficClaim
-	// TrafficDecline says that the server does not take a request.
+	// TrafficDecline means that the server has declined a request.
 	TrafficDecline
 )
 
@@ -64,7 +64,7 @@ type Traffic struct {
 	Encoded []byte
 }
 
-// trafficKinds contains the public kind for each kind of package tap.
+// trafficKinds maps the kinds of package tap to those of this package.
 var trafficKinds = [...]TrafficKind{
 	tap.Request: TrafficRequest, tap.Response: TrafficResponse, tap.Error: TrafficError, tap.Open: TrafficOpen,
 	tap.MessageIn: TrafficMessageIn, tap.MessageOut: TrafficMessageOut, tap.Close: TrafficClose,
@@ -79,8 +79,8 @@ func (s *Server) SetTap(tap func(t *Traffic)) {
 	s.engine.Tap().Set(tapFunction(tap))
 }
 
-// tapFunction returns a function that passes traffic of the type of package tap to function. If
-// function is nil, tapFunction returns nil.
+// tapFunction returns a function that converts a tap.Traffic to a Traffic and passes it to
+// function. If function is nil, tapFunction returns nil.
 func tapFunction(function func(t *Traffic)) func(tap.Traffic) {
 	if function == nil {
 		return nil

@@ -159,7 +159,7 @@ func TestUnicast_NotOnOtherBuses(t *testing.T) {
 }
 
 // If the announcement that a server leaves is lost, the conn still sends a request to that server.
-// The bus reports that nobody has received it, and the conn sends the request to the queue instead.
+// The bus reports that the request had no receivers, and the conn sends it to the queue instead.
 func TestUnicast_ServerIsGone(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
