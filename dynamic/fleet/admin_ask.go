@@ -10,7 +10,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// Drain makes a server take no new requests; see [dynamic.Server.Drain]. It returns once the bus
+// Drain makes a server stop accepting requests; see [dynamic.Server.Drain]. It returns once the bus
 // delivers no more requests to the server. It does not wait for the requests that the server is
 // handling; ask for their number with [Fleet.Servers] and [PartStats]. Draining a drained server
 // changes nothing.
@@ -26,8 +26,8 @@ func (f *Fleet) Drain(ctx context.Context, serverID string) (State, error) {
 	return response.State, nil
 }
 
-// Resume makes a drained server take requests again; see [dynamic.Server.Resume]. The errors are as
-// for [Fleet.Drain].
+// Resume makes a drained server accept requests again; see [dynamic.Server.Resume]. The errors are
+// those of [Fleet.Drain].
 func (f *Fleet) Resume(ctx context.Context, serverID string) (State, error) {
 	response, err := administer[resumeRequest, resumeResponse](ctx, f, serverID, "Resume", &resumeRequest{})
 	if err != nil {
@@ -38,7 +38,7 @@ func (f *Fleet) Resume(ctx context.Context, serverID string) (State, error) {
 
 // SetLogLevel sets the minimum level of the messages that a server logs, and returns the previous
 // one. The server's program must have passed its level to [LogLevel]; otherwise, the error has code
-// unimplemented. The other errors are as for [Fleet.Drain].
+// unimplemented. The other errors are those of [Fleet.Drain].
 func (f *Fleet) SetLogLevel(ctx context.Context, serverID string, level slog.Level) (previous slog.Level, err error) {
 	response, err := administer[setLogLevelRequest, setLogLevelResponse](
 		ctx, f, serverID, "SetLogLevel", &setLogLevelRequest{Level: level.String()})
@@ -53,8 +53,8 @@ func (f *Fleet) SetLogLevel(ctx context.Context, serverID string, level slog.Lev
 
 // ReloadPlugin makes a server load a plugin again from the place where it found the plugin. The
 // result describes the plugin after it has been loaded. The server's program must have passed a
-// function to [ReloadPlugin]; otherwise, the error has code unimplemented. The other errors are as
-// for [Fleet.Drain].
+// function to [ReloadPlugin]; otherwise, the error has code unimplemented. The other errors are
+// those of [Fleet.Drain].
 func (f *Fleet) ReloadPlugin(ctx context.Context, serverID, name string) (*Plugin, error) {
 	response, err := administer[reloadPluginRequest, reloadPluginResponse](
 		ctx, f, serverID, "ReloadPlugin", &reloadPluginRequest{Name: name})
@@ -64,7 +64,7 @@ func (f *Fleet) ReloadPlugin(ctx context.Context, serverID, name string) (*Plugi
 	return &response.Plugin, nil
 }
 
-// administer calls a method of the control service for changes on one server.
+// administer calls a method of the service DynpsrpcAdmin on one server.
 func administer[Request, Response any](
 	ctx context.Context, f *Fleet, serverID, method string, request *Request,
 ) (*Response, error) {

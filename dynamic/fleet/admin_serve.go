@@ -10,7 +10,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// adminHandlers returns the handlers of the control service for changes of the server.
+// adminHandlers returns the handlers of the service DynpsrpcAdmin.
 func (s *Status) adminHandlers() dynamic.Handlers {
 	return dynamic.Handlers{
 		"Drain":        adminHandler(s, VerbDrain, s.drain),
@@ -20,8 +20,8 @@ func (s *Status) adminHandlers() dynamic.Handlers {
 	}
 }
 
-// adminHandler returns the handler for the requests of a verb. The handler checks that the client
-// may make them, calls handle, and logs the request.
+// adminHandler returns the handler for one verb. The handler checks that the client may use the
+// verb, calls handle, and logs the request.
 func adminHandler[Request, Response any](
 	s *Status, verb Verb, handle func(ctx context.Context, request *Request) (*Response, error),
 ) dynamic.Handler {

@@ -185,7 +185,8 @@ type counters struct {
 
 	mu sync.Mutex
 	// methods is keyed by the names of the service and of the method on the bus. The versions of a
-	// service share the counters, so that these do not begin again when the service is replaced.
+	// service share the counters, so that the counters do not restart at zero when the service is
+	// replaced.
 	methods map[[2]string]*methodCounters
 }
 
@@ -213,7 +214,7 @@ func (c *counters) of(method *registry.Method) *methodCounters {
 // RecordChange implements dynamic.ServerRecorder.
 func (c *counters) RecordChange(change dynamic.ServerChange) { c.changed(change) }
 
-// prune forgets the counters of services that the server does not have any more.
+// prune removes the counters of services that the server no longer has.
 func (c *counters) prune() {
 	current := map[string]struct{}{}
 	for _, service := range c.server.Services() {

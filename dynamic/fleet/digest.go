@@ -18,9 +18,9 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// Digest identifies the descriptors of a service: of the file that declares the service and of all
-// files that this file imports. Servers that serve different versions of a service have different
-// digests. The zero value means that the digest is not known.
+// Digest identifies the descriptors of a service: those in the file that declares the service and
+// in all files that this file imports. Servers that serve different versions of a service have
+// different digests. The zero value means that the digest is not known.
 type Digest [16]byte
 
 // String returns the digest in lower-case hexadecimal digits.
@@ -164,7 +164,7 @@ func sortedFields(encoded []byte, depth int) []byte {
 }
 
 // defaultJSONName returns the JSON name of a field that does not set one. It is the name with each
-// underscore removed and the letter after it made a capital.
+// underscore removed and the following letter capitalized.
 func defaultJSONName(name string) string {
 	var b strings.Builder
 	for i, part := range strings.Split(name, "_") {

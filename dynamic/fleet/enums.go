@@ -33,9 +33,10 @@ type State int32
 const (
 	// StateStarting means that the server does not serve yet.
 	StateStarting State = iota
-	// StateServing means that the server takes requests.
+	// StateServing means that the server accepts requests.
 	StateServing
-	// StateDraining means that the server takes no new requests, and finishes those that it has.
+	// StateDraining means that the server accepts no new requests, and finishes those that it has
+	// already received.
 	StateDraining
 )
 
@@ -47,7 +48,7 @@ func (s State) String() string { return enumName(s, "state", "starting", "servin
 type ServingStatus int32
 
 const (
-	// StatusUnknown means that nothing is known.
+	// StatusUnknown means that the health is not known.
 	StatusUnknown ServingStatus = iota
 	// StatusServing means that the server, service or check is healthy.
 	StatusServing
@@ -74,12 +75,12 @@ const (
 	ChangeReplaced
 	// ChangeHealth means that the health of the server or of a service has changed.
 	ChangeHealth
-	// ChangeDraining means that the server takes no new requests.
+	// ChangeDraining means that the server accepts no new requests.
 	ChangeDraining
 	// ChangeStopped means that the server has stopped, or that its program has called
 	// [Status.Close].
 	ChangeStopped
-	// ChangeResumed means that a draining server takes requests again.
+	// ChangeResumed means that a draining server accepts requests again.
 	ChangeResumed
 )
 

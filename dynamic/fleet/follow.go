@@ -53,9 +53,9 @@ type Follower struct {
 // removed only if it is missing from the answers twice in a row, because an answer may be late or
 // lost.
 //
-// The Follower goes on until its Close method is called, ctx ends, or the conn or its bus is
-// closed. It logs services that it cannot register. If logger is nil, slog.Default is used. Follow
-// returns the errors of [Fleet.Changes] and [Fleet.Servers].
+// The Follower runs until its Close method is called, ctx ends, or the conn or its bus is closed.
+// It logs services that it cannot register. If logger is nil, slog.Default is used. Follow returns
+// the errors of [Fleet.Changes] and [Fleet.Servers].
 func (f *Fleet) Follow(ctx context.Context, reg *registry.Registry, logger *slog.Logger) (*Follower, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	changes, err := f.Changes(ctx)

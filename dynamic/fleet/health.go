@@ -22,7 +22,8 @@ type health struct {
 
 	// mu also guards the results of the checks.
 	mu sync.Mutex
-	// services contains what SetServing has set. The key "" stands for the whole server.
+	// services contains the statuses set with SetServing, keyed by service. The empty key stands
+	// for the whole server.
 	services map[string]ServingStatus
 }
 

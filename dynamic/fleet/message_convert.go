@@ -24,8 +24,8 @@ import (
 //   - A message is a struct or a pointer to a struct, which is nil if the message is not set.
 
 // goTypes contains the structs of the messages that are sent on their own, such as requests and
-// responses. The keys are the simple names of the messages. Structs that occur only as fields of
-// others are found through them.
+// responses, keyed by the simple names of the messages. Structs that occur only in fields of these
+// structs are not listed.
 var goTypes = map[protoreflect.Name]reflect.Type{
 	"QueryRequest":         reflect.TypeFor[queryRequest](),
 	"QueryResponse":        reflect.TypeFor[Server](),
@@ -140,7 +140,8 @@ func setField(message protoreflect.Message, field protoreflect.FieldDescriptor, 
 	}
 }
 
-// toValue converts a Go value to the type of a field or, if the field is repeated, of an element.
+// toValue converts a Go value to the protobuf type of a field. If the field is repeated, value is
+// one of its elements.
 func toValue(field protoreflect.FieldDescriptor, value reflect.Value) protoreflect.Value {
 	switch value.Type() {
 	case timeType:
@@ -192,7 +193,7 @@ func unixNano(t time.Time) int64 {
 	return t.UnixNano()
 }
 
-// readMessage sets the fields of a struct, which must be empty.
+// readMessage copies the fields of a message to a struct whose fields are still zero.
 func readMessage(message protoreflect.Message, value reflect.Value) {
 	for _, field := range messageTypes()[value.Type()].fields {
 		if message.Has(field.descriptor) {
@@ -223,7 +224,8 @@ func readField(from protoreflect.Value, field protoreflect.FieldDescriptor, valu
 	}
 }
 
-// readValue sets value to the value of a field or, if the field is repeated, of an element.
+// readValue converts from, a value of the given field, to a Go value and stores it in value. If the
+// field is repeated, from is one of its elements.
 func readValue(from protoreflect.Value, field protoreflect.FieldDescriptor, value reflect.Value) {
 	switch value.Type() {
 	case timeType:

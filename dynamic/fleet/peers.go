@@ -306,7 +306,7 @@ func (j *peersJoin) inspect(ctx context.Context, inspector bus.Inspector, scan b
 	return nil
 }
 
-// addPresence adds a channel that has receivers, which the scan has found.
+// addPresence adds a channel that the scan has found. The channel has at least one receiver.
 func (j *peersJoin) addPresence(presence *bus.Presence) {
 	s := j.service(presence.Service)
 	switch {

@@ -42,7 +42,7 @@ type QueryOption func(*queryOptions)
 
 type queryOptions struct {
 	request queryRequest
-	// scope is empty for all servers.
+	// scope selects the servers to ask; see scopeAll. If it is empty, all servers are asked.
 	scope string
 	wait  time.Duration
 }

@@ -62,8 +62,8 @@ func TestServers_EndsWhenAllHaveAnswered(t *testing.T) {
 	}
 }
 
-// A question without discovery ends without a server that is silent. Later questions wait for it,
-// because the conn discovers it.
+// A query without discovery does not wait for a silent server. Later queries wait for the server,
+// because the conn has discovered it in the meantime.
 func TestServers_SilentServerOfALargeFleet(t *testing.T) {
 	t.Parallel()
 	connect := networks["nats"](t)

@@ -88,7 +88,8 @@ func TestRegistry_KeepsTheWireName(t *testing.T) {
 	assert.Equal(t, "Other", service.WireName())
 }
 
-// Registry must refuse a service whose name its descriptors do not declare.
+// Registry must return an error if a server reports a service with a name that the service's
+// descriptors do not declare.
 func TestRegistry_ChecksTheName(t *testing.T) {
 	t.Parallel()
 	b := bus.NewLocal()

@@ -9,8 +9,8 @@ import (
 )
 
 const (
-	// publishTimeout limits how long a change may wait for a busy bus. It is short because Shutdown
-	// waits for two changes.
+	// publishTimeout limits how long publishing a change may take on a busy bus. It is short
+	// because Shutdown waits until two changes are published.
 	publishTimeout = 200 * time.Millisecond
 	// scopeRetry is how long a server waits before it tries again to register scopes that the bus
 	// has not accepted.
@@ -73,8 +73,8 @@ func (s *Status) retryScopes() {
 func (s *Status) publish(c Change) {
 	registration := s.registration.Load()
 	if c.Kind == 0 || registration == nil {
-		// A change without a kind only makes work retry the scopes; see retryScopes. s.registration
-		// is nil until the control service is registered.
+		// A change without a kind only wakes the method work, which then retries the scopes; see
+		// retryScopes. s.registration is nil until the control service is registered.
 		return
 	}
 	if c.At.IsZero() {

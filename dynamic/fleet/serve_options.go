@@ -130,7 +130,7 @@ func WithAuthorize(authorize func(ctx context.Context, verb Verb) error) ServeOp
 
 // WithErrorTexts includes the texts of errors in the answers of the server: the last error of each
 // method, and the errors of failing health checks and plugins. The texts are left out by default,
-// because they may contain data of users. A text is cut to 200 bytes.
+// because they may contain user data. A text is cut to 200 bytes.
 func WithErrorTexts() ServeOption {
 	return func(o *serveOptions) { o.errorTexts = true }
 }

@@ -23,7 +23,7 @@ const (
 // software names the library and its version in the answers of servers.
 var software = "dynpsrpc v" + dynamic.Version + " " + runtime.Version()
 
-// Server returns what the server answers to a question about some parts. It does not call the
+// Server returns the server's answer to a question about the given parts. It does not call the
 // function passed to [WithAuthorize].
 func (s *Status) Server(ctx context.Context, parts ...Part) *Server {
 	return s.answer(ctx, &queryRequest{Parts: parts})
@@ -111,7 +111,8 @@ func (s *Status) plugins() []Plugin {
 	return plugins
 }
 
-// toldPlugin returns what clients may learn about a plugin.
+// toldPlugin returns the description of a plugin for clients. It shortens the error text, or
+// removes it unless WithErrorTexts is used.
 func (s *Status) toldPlugin(plugin Plugin) Plugin {
 	plugin.Error = shorten(plugin.Error)
 	if !s.options.errorTexts {

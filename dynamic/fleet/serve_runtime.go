@@ -32,7 +32,8 @@ func describeRuntime() *Runtime {
 	user, userOK := procField("/proc/self/stat", 11)
 	system, systemOK := procField("/proc/self/stat", 12)
 	if userOK && systemOK {
-		// Linux counts in hundredths of a second, whatever the frequency of its timer.
+		// Linux reports processor times in hundredths of a second, regardless of its timer
+		// frequency.
 		r.CPU = time.Duration(user+system) * 10 * time.Millisecond //nolint:gosec // not more than the uptime
 	}
 	if files, err := os.ReadDir("/proc/self/fd"); err == nil {

@@ -270,7 +270,8 @@ func TestServe_TellsTopicsInPages(t *testing.T) {
 func TestServe_TruncatesLargeAnswers(t *testing.T) {
 	t.Parallel()
 	s := newServed(t)
-	// The topics of the second method would leave no room for the third one.
+	// The topics of the second method nearly fill an answer. If they were added first, they would
+	// leave no room for the third method.
 	for i := range 256 {
 		padding := 2036
 		if i == 0 {

@@ -74,7 +74,8 @@ func (s *simulatedServer) query(_ context.Context, request *queryRequest) (*Serv
 		return nil, s.refuse
 	}
 	if s.tell == nil {
-		// At the deadline of the request, the response could still arrive in time.
+		// Wait until the test ends, because a response at the deadline of the request might still
+		// arrive in time.
 		<-s.testEnds
 		return nil, context.Canceled
 	}
@@ -101,8 +102,9 @@ func (s *simulatedServer) publishChange(t testing.TB, change *Change) {
 	require.NoError(t, s.registration.Publish(t.Context(), "Changes", toMessage(change)))
 }
 
-// networks contains a network of each kind. A network returns a function that connects another peer
-// to a bus of the test's own. The connections are closed when the test ends.
+// networks contains a function for each kind of bus. The function creates a bus that only one test
+// uses, and returns a function that connects another peer to this bus. The connections are closed
+// when the test ends.
 var networks = map[string]func(t testing.TB) (connect func() bus.Bus){
 	"local": func(t testing.TB) func() bus.Bus {
 		b := bus.NewLocal()

@@ -100,9 +100,9 @@ func (s *TapStream) deliver(stream dynamic.ClientStream[*dynamicpb.Message, *dyn
 // Channel returns the channel that delivers events. It is closed when the stream has ended.
 func (s *TapStream) Channel() <-chan *TapEvent { return s.events }
 
-// Err returns the first error that ended the stream of a server. For example, the filter is invalid
-// or the client may not watch the server. Err returns nil if there has been no error. Close does
-// not cause an error.
+// Err returns the first error that ended the stream of a server. Such an error says, for example,
+// that the filter is invalid or that the client may not watch the server. Err returns nil if there
+// has been no error. Close does not cause an error.
 func (s *TapStream) Err() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -118,7 +118,7 @@ func (s *TapStream) Close() error {
 
 func (s *TapStream) closeStreams() {
 	for _, stream := range s.streams {
-		// If this message does not reach the server, its keepalive ends the stream.
+		// If this message does not reach the server, the server's keepalive ends the stream.
 		_ = stream.Close(nil)
 	}
 }

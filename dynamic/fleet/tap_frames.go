@@ -92,7 +92,7 @@ func (r *frameReader) onClientFrame(frame []byte) {
 	case wire.KindStream:
 		r.onStreamFrame(nil, nil, value, dynamic.TrafficMessageOut)
 	default:
-		// The other kinds of frames are not shown, because they contain no data of users.
+		// The other kinds of frames are not shown, because they contain no user data.
 	}
 }
 

@@ -37,7 +37,7 @@ type PassiveTap struct {
 	Replica bus.Bus
 	// Anyway starts the tap even if it changes how calls end; see [ObserverEffectError].
 	Anyway bool
-	// Options are options as for [WithTap], for example to remove secret fields.
+	// Options are the same options as for [WithTap], for example to remove secret fields.
 	Options []TapOption
 }
 

@@ -110,7 +110,7 @@ func (r *redactor) isSecret(field protoreflect.FieldDescriptor) bool {
 // empty string. file is the file that declares the field.
 func hasOption(options *descriptorpb.FieldOptions, file protoreflect.FileDescriptor, name protoreflect.FullName) (set bool) {
 	reflected := options.ProtoReflect()
-	// Options of programs with generated code are known to the Go type.
+	// Options whose generated code is linked into this program are known fields of FieldOptions.
 	reflected.Range(func(field protoreflect.FieldDescriptor, value protoreflect.Value) bool {
 		if field.FullName() == name {
 			set = field.IsList() || field.Message() != nil || !value.Equal(zeroOf(field))
@@ -121,7 +121,8 @@ func hasOption(options *descriptorpb.FieldOptions, file protoreflect.FileDescrip
 	if set || extension == nil {
 		return set
 	}
-	// Options from descriptors that were loaded at run time are unknown fields of the Go type.
+	// Options that are declared only in descriptors loaded at run time are unknown fields of
+	// FieldOptions.
 	for rest := []byte(reflected.GetUnknown()); len(rest) > 0; {
 		number, kind, tagSize := protowire.ConsumeTag(rest)
 		if tagSize < 0 {

@@ -42,10 +42,10 @@ type Server struct {
 	// answer would be too large.
 	Truncated bool `fleet:"truncated"`
 
-	// RoundTrip is the time from the question to the answer. The asking side measures it.
+	// RoundTrip is the time from the question to the answer. The client measures it.
 	RoundTrip time.Duration `fleet:"-"`
-	// ClockOffset is the time by which the server's clock is ahead of the clock of the asking side.
-	// It is negative if the server's clock is behind. Its error is at most half of RoundTrip.
+	// ClockOffset is the time by which the server's clock is ahead of the client's clock. It is
+	// negative if the server's clock is behind. Its error is at most half of RoundTrip.
 	ClockOffset time.Duration `fleet:"-"`
 }
 
@@ -146,7 +146,7 @@ type Histogram struct {
 	Max time.Duration `fleet:"max"`
 }
 
-// Health is what the health checks of a server say.
+// Health is the health of a server, which its health checks and [Status.SetServing] determine.
 type Health struct {
 	// Status is the status of the whole server.
 	Status ServingStatus `fleet:"status"`
@@ -246,13 +246,13 @@ type TapRequest struct {
 	// Sample is the fraction of calls that are copied, above 0 and at most 1. If it is 0, all calls
 	// are copied.
 	Sample float64 `fleet:"sample"`
-	// MaxPerSecond is the maximum number of events per second. If it is 0, 100 applies. More than
-	// [MaxTapRate] is not possible.
+	// MaxPerSecond is the maximum number of events per second. If it is 0, the maximum is
+	// [DefaultTapRate]. It cannot exceed [MaxTapRate].
 	MaxPerSecond uint32 `fleet:"max_per_second"`
 	// Payloads reports whether messages are copied.
 	Payloads bool `fleet:"payloads"`
-	// MaxBytes is the maximum size of a copied message in bytes. If it is 0, 4096 applies. More
-	// than [MaxTapPayload] is not possible.
+	// MaxBytes is the maximum size of a copied message in bytes. If it is 0, the maximum is
+	// [DefaultTapPayload]. It cannot exceed [MaxTapPayload].
 	MaxBytes uint32 `fleet:"max_bytes"`
 }
 
@@ -280,7 +280,7 @@ type TapEvent struct {
 	// Missed is the number of events that were left out between the previous event and this one.
 	Missed uint64 `fleet:"missed"`
 
-	// ServerID is the server that has sent the event. The asking side sets it.
+	// ServerID is the server that has sent the event. The client sets this field.
 	ServerID string `fleet:"-"`
 }
 

@@ -44,8 +44,8 @@ type Responder struct {
 // are registered or closed later are added and removed. Serve subscribes to three subjects, and to
 // six more for each service. It returns once the NATS server has confirmed the subscriptions.
 //
-// The responder ends when Close is called. If the status or the connection is closed before, it
-// answers no more questions, but must still be closed.
+// The responder ends when Close is called. If the status or the connection is closed earlier, the
+// responder answers no more questions, but must still be closed.
 func Serve(nc *nats.Conn, status *fleet.Status) (*Responder, error) {
 	if nc == nil || status == nil {
 		return nil, errors.NewErrorf(errors.InvalidArgument, "natsmicro.Serve: the connection or the status is nil")

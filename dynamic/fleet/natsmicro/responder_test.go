@@ -85,7 +85,7 @@ func (s *shop) serve(t *testing.T, name string) *dynamic.Registration {
 	return registration
 }
 
-// ask returns the first answer to a question. It returns false if nobody is subscribed.
+// ask returns the first answer to a question. It returns false if the subject has no subscribers.
 func ask[T any](t *testing.T, s *shop, subject string) (*T, bool) {
 	t.Helper()
 	message, err := s.nats.Request(subject, nil, 10*time.Second)
@@ -99,8 +99,8 @@ func ask[T any](t *testing.T, s *shop, subject string) (*T, bool) {
 	return answer, true
 }
 
-// awaitAnswered waits until questions on a subject are answered or, if answered is false, until
-// nobody subscribes to the subject.
+// awaitAnswered waits until questions on a subject are answered or, if answered is false, until the
+// subject has no subscribers.
 func (s *shop) awaitAnswered(t *testing.T, subject string, answered bool) {
 	t.Helper()
 	require.Eventually(t, func() bool {

@@ -31,5 +31,5 @@
 // the event.
 //
 // In a message, fields that are not set have their default values, and enums are numbers. Secret
-// fields have been redacted before, so that a filter cannot find out their values.
+// fields are redacted before the filter runs, so that a filter cannot find out their values.
 package tapfilter
