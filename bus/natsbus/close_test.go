@@ -12,6 +12,7 @@ import (
 
 	"github.com/dynpsrpc/dynpsrpc/bus"
 	"github.com/dynpsrpc/dynpsrpc/bus/natsbus"
+	"github.com/dynpsrpc/dynpsrpc/internal/fanout"
 	"github.com/dynpsrpc/dynpsrpc/internal/testenv"
 )
 
@@ -186,4 +187,39 @@ func TestBus_CloseLeavesTheConnection(t *testing.T) {
 	nc.ErrorHandler()(nc, nil, nats.ErrSlowConsumer)
 	assert.Equal(t, nats.ErrSlowConsumer, soon(t, errs, "error passed to the previous handler"))
 	assert.Empty(t, errs, "once")
+}
+
+// The methods of a service share one NATS subscription. It must stay open until StartClose has been
+// called for all of them. Frames must then be refused by the server, not by the subscribers, which
+// Close has not removed yet.
+func TestSubscription_StartClose(t *testing.T) {
+	t.Parallel()
+	url := testenv.NATSProcess(t).URL()
+	sender, b := newBus(t, url, allReports), newBus(t, url)
+	methods, first := listen(t, b, requests, bus.Queue)
+	otherMethods, second := listen(t, b, others, bus.Queue)
+	start := func(subscription bus.Subscription) {
+		for range 2 {
+			subscription.(fanout.CloseStarter).StartClose()
+		}
+	}
+	start(first)
+	publish(t, sender, requests, envelope(t, "x", ""))
+	publish(t, sender, others, envelope(t, "y", ""))
+	soon(t, methods, "frame that arrives before Close")
+	soon(t, otherMethods, "frame of the method that stays")
+
+	start(second)
+	// The server processes the end of the subscriptions before this one.
+	listen(t, b, results, bus.Broadcast)
+	received := b.Stats().Received
+	reports := newReports()
+	require.NoError(t, sender.Publish(t.Context(), requests, envelope(t, "x", ""), reports))
+	require.NoError(t, sender.Publish(t.Context(), others, envelope(t, "y", ""), reports))
+	for range 2 {
+		assert.Equal(t, published{0, nil}, soon(t, reports, "report"))
+	}
+	assert.Equal(t, received, b.Stats().Received)
+	first.Close()
+	second.Close()
 }

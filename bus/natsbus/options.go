@@ -20,10 +20,11 @@ const (
 )
 
 // confirmInterval is the minimum time between two calls to reports.Pending.Rotate. It must be much
-// longer than the time between adding a report and sending its frame. It must also be much longer
-// than the time needed to forward a queue frame to another process. Otherwise, the bus could drop a
-// report before a no-responders status arrives.
-const confirmInterval = 250 * time.Millisecond
+// longer than the time between adding a report and sending its frame. It must also be longer than
+// the time for which another process keeps a misrouted frame. The longest such time is the timeout
+// of a trial, after which the frame is forwarded again. Otherwise, the bus could drop a report
+// before a no-responders status arrives.
+const confirmInterval = 2 * trial.Timeout
 
 type options struct {
 	driver.Options

@@ -12,10 +12,14 @@ import (
 type subscription struct {
 	subscriptions *subscriptions
 	subscriber    subscriber
-	once          sync.Once
+	// releaseOnce is for StartClose, and closeOnce for Close.
+	releaseOnce, closeOnce sync.Once
 }
 
-var _ fanout.RenewalNotifier = (*subscription)(nil)
+var (
+	_ fanout.RenewalNotifier = (*subscription)(nil)
+	_ fanout.CloseStarter    = (*subscription)(nil)
+)
 
 // NotifyRenewed implements fanout.RenewalNotifier.
 func (s *subscription) NotifyRenewed(handler func()) {
@@ -67,22 +71,33 @@ func (u *subscriptions) abandon(s *serverSub) {
 	u.checkStale(s)
 }
 
+// StartClose implements fanout.CloseStarter. The queue methods of a service share one NATS
+// subscription. The server ends it after StartClose has been called for all of them.
+func (s *subscription) StartClose() {
+	s.releaseOnce.Do(func() {
+		for _, sub := range s.subscriber.subs.all() {
+			s.subscriptions.release(sub)
+		}
+	})
+}
+
 // Close ends the subscription. Frames that the NATS server has already sent are delivered first, so
 // an RPC server can shut down without losing requests. Close takes one round trip, which concurrent
 // calls share.
 func (s *subscription) Close() {
-	s.once.Do(func() { s.subscriptions.unsubscribe(&s.subscriber) })
+	s.closeOnce.Do(func() {
+		s.StartClose()
+		s.subscriptions.unsubscribe(&s.subscriber)
+	})
 }
 
-// unsubscribe releases the NATS subscriptions and waits for a flush before it removes the
-// subscriber, so that frames in transit are still delivered. Another goroutine may release the last
-// reference during the flush. The UNSUB may then follow the PING, so another flush is necessary.
+// unsubscribe waits for a flush before it removes the subscriber, so that frames in transit are
+// still delivered. The NATS subscriptions must have been released. Another goroutine may release
+// the last reference during the flush. The UNSUB may then follow the PING, so another flush is
+// necessary.
 func (u *subscriptions) unsubscribe(s *subscriber) {
 	u.telemetry.events.IgnoreRenewed(s.Subscriber)
 	subs := s.subs.all()
-	for _, sub := range subs {
-		u.release(sub)
-	}
 	for u.conn.state.err() == nil {
 		draining := u.countDraining(subs)
 		if u.conn.waitFlushed(u.conn.ctx) != nil || draining == u.countDraining(subs) {

@@ -88,6 +88,14 @@ func (i *inbound) current() *endpoint {
 	return t.endpoint
 }
 
+// startDetach starts to close the subscription that detach closes, if it is the subscription of a
+// call; see [fanout.CloseStarter]. e still receives frames until detach is called.
+func (i *inbound) startDetach(e *endpoint) {
+	if !i.isStream && i.current() == e {
+		i.frames.StartClose()
+	}
+}
+
 // detach closes the streams of e. It also closes the subscription i.frames if no endpoint needs
 // that subscription any more. For calls, this is the case if e is the current endpoint. For
 // streams, the subscription receives the frames of all endpoints, so it is kept until the last

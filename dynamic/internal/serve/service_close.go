@@ -86,7 +86,7 @@ func (s *Service) isEnding() bool {
 // have been abandoned.
 func (s *Service) runEnd(end *serviceEnd) {
 	s.announce(wire.PresenceDraining, end.endpoints...)
-	forEachConcurrently(end.endpoints, (*endpoint).drain)
+	drainAll(end.endpoints)
 	close(end.drained)
 	_ = s.waitIdle(end.abandoned, end.endpoints)
 	end.abandon()

@@ -49,10 +49,8 @@ func (s *Service) suspend(ctx context.Context) error {
 	s.leaving = append(slices.DeleteFunc(s.leaving, (*endpoint).isClosed), leaving...)
 	s.announce(wire.PresenceDraining, leaving...)
 	drain := func() {
-		forEachConcurrently(leaving, func(e *endpoint) {
-			e.drain()
-			s.closeWhenIdle(e)
-		})
+		drainAll(leaving)
+		forEachConcurrently(leaving, s.closeWhenIdle)
 	}
 	if !s.closeUntil(ctx, drain) {
 		return errors.NewErrorf(errors.DeadlineExceeded,

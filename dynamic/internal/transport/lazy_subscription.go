@@ -87,6 +87,17 @@ func (s *LazySubscription) NotifyRenewed(handler func()) {
 	}
 }
 
+// StartClose calls the method of the same name of the bus's subscription; see
+// [fanout.CloseStarter]. It does nothing if the subscription does not exist or has no such method.
+func (s *LazySubscription) StartClose() {
+	s.mu.Lock()
+	starter, ok := s.subscription.(fanout.CloseStarter)
+	s.mu.Unlock()
+	if ok {
+		starter.StartClose()
+	}
+}
+
 // Subscribers returns the number of subscriptions that the bus counts as one receiver, including
 // this subscription. It returns 0 if the subscription does not exist or does not share its
 // receiver.
