@@ -40,8 +40,8 @@ func TestOffset_MinimumRisesAfterTwoWindows(t *testing.T) {
 	assert.Equal(t, time.Minute, minimum)
 }
 
-// When a window has just ended, every call to MinDelay must return its minimum, and not only the
-// first call.
+// When a window has just ended, every call to MinDelay must return the minimum of that window, not
+// only the first call.
 func TestOffset_EndOfWindowKeepsTheMinimum(t *testing.T) {
 	t.Parallel()
 	var offset Offset

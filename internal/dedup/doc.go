@@ -8,6 +8,7 @@
 // use to prevent a request from running twice.
 //
 // The filter is best effort, because its memory is bounded: if the IDs of several frames map to the
-// same slot of a full-size table, only the last frame is remembered. Requests that a server runs only after the client
-// has selected it are not filtered, because the client selects a server only once per request.
+// same slot of a full-size table, only the last frame is remembered. Requests that a server runs
+// only after the client has selected it need no filter: the client selects a server only once per
+// request, so at most one copy runs.
 package dedup

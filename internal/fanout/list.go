@@ -17,7 +17,7 @@ type list struct {
 	blocks [][]*Subscriber
 }
 
-// newList returns the list of the count subscribers in blocks.
+// newList returns a list that consists of blocks. count is the number of subscribers in them.
 func newList(blocks [][]*Subscriber, count int) list {
 	l := list{blocks: blocks, count: count}
 	if count > 0 {

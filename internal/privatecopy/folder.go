@@ -80,9 +80,8 @@ func (f *Folder) WriteProgram(name string, content []byte) (path string, err err
 func (f *Folder) Remove() error { return errors.Join(os.RemoveAll(f.Path), f.lock.Close()) }
 
 // RemoveStale deletes the folders that New has made with the same directory and prefix in processes
-// that have ended. It calls the function before with the path of each folder and then deletes the
-// folder. Folders that cannot be deleted stay. On systems without file locks, RemoveStale does
-// nothing.
+// that have ended. Before it deletes a folder, it passes the folder's path to the function before.
+// Folders that cannot be deleted stay. On systems without file locks, RemoveStale does nothing.
 func RemoveStale(directory, prefix string, before func(folder string)) {
 	entries, _ := os.ReadDir(directory) // if this fails, a later call can try again
 	for _, entry := range entries {

@@ -20,8 +20,8 @@ type Difference struct {
 func (d Difference) String() string { return d.Where + " " + d.What }
 
 // Compare compares the methods of two versions of a service, and the fields and enum values of all
-// messages that the methods use. It does not compare the psrpc options of the methods, because the
-// reports of the servers contain them.
+// messages that the methods use. It does not compare the psrpc options of the methods: servers
+// report the options that they use, and psrpc doctor compares the reports.
 func Compare(older, newer protoreflect.ServiceDescriptor) []Difference {
 	c := comparison{compared: make(map[protoreflect.FullName]bool)}
 	c.service(older, newer)

@@ -10,7 +10,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 )
 
-// parsedChannels contains a channel of each kind, and what its name and its subject say.
+// parsedChannels contains a channel of each kind, and the parts that its name and its subject
+// contain.
 var parsedChannels = []struct {
 	channel       wire.Channel
 	name, subject wire.ChannelParts
@@ -150,7 +151,7 @@ func TestPrefixOf(t *testing.T) {
 	}
 }
 
-// A parser must undo what the functions for channels do, whatever the parts are.
+// ParseNames must return the parts from which RequestChannel has built a name, whatever they are.
 func FuzzParseNames(f *testing.F) {
 	f.Add("MyService", "Do", "eu-west.1", "a")
 	f.Add("my.pkg", "Do_It", "\U0001f680", "")

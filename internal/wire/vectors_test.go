@@ -58,7 +58,7 @@ func loadJSON(t testing.TB, path string, into any) {
 	require.NoError(t, json.Unmarshal(data, into))
 }
 
-// forEachVector calls f for each recorded frame, and checks their number.
+// forEachVector calls f for each recorded frame, and checks the number of frames.
 func forEachVector(t *testing.T, f func(t *testing.T, s scenario, v vector)) {
 	t.Helper()
 	count := 0
