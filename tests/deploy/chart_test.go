@@ -30,11 +30,11 @@ import (
 
 var chartFolder = filepath.Join(root, "deploy", "helm", "psrpc")
 
-// values are nested values of the chart.
+// values contains values of a Helm chart, which may be nested.
 type values = map[string]any
 
-// minimal and complete are values of a chart: those without which the chart refuses to be installed,
-// and all that change what is rendered.
+// minimal contains only the values that the chart requires. complete contains all values that
+// change the rendered objects.
 var (
 	minimal = values{"gateway": values{"methods": []any{"greeting.Greeter/*"}}}
 
@@ -58,7 +58,7 @@ var (
 	}
 )
 
-// objects are the objects of Kubernetes that a chart is rendered to.
+// objects contains the Kubernetes objects to which a chart is rendered.
 type objects struct {
 	deployments map[string]*apps.Deployment
 	services    map[string]*core.Service
@@ -66,7 +66,7 @@ type objects struct {
 	notes       string
 }
 
-// render renders the chart. It decodes the objects strictly: they must not have unknown fields.
+// render renders the chart. It fails the test if an object has unknown fields.
 func render(t *testing.T, given values) (*objects, error) {
 	t.Helper()
 	chart, err := loader.Load(chartFolder)
@@ -163,8 +163,8 @@ func TestChart_Minimal(t *testing.T) {
 	assert.Contains(t, o.notes, "http://shop-psrpc-gateway.web:8321")
 }
 
-// The user, and what a container may do, must be those that the strictest standard of Kubernetes
-// for pods, restricted, wants.
+// The user and the permissions of a container must meet "restricted", the strictest of the
+// Kubernetes Pod Security Standards.
 func TestChart_PodsAreRestricted(t *testing.T) {
 	t.Parallel()
 	o, err := render(t, complete)
@@ -183,7 +183,7 @@ func TestChart_PodsAreRestricted(t *testing.T) {
 	}
 }
 
-// The program knows the flags that the chart gives to it.
+// The program must know the flags that the chart passes to it.
 func TestChart_ArgumentsAreFlagsOfTheProgram(t *testing.T) {
 	t.Parallel()
 	o, err := render(t, complete)
@@ -202,7 +202,8 @@ func TestChart_ArgumentsAreFlagsOfTheProgram(t *testing.T) {
 	assert.NotEmpty(t, o.policies["shop-psrpc"].Spec.Egress[1].To)
 }
 
-// The chart refuses to serve every method by accident, and to have a password among its values.
+// The chart must require a list of methods, so that it never serves all methods by accident. It
+// must also reject a password among its values.
 func TestChart_Refuses(t *testing.T) {
 	t.Parallel()
 	_, err := render(t, values{})

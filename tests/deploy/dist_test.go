@@ -46,8 +46,8 @@ func makeDist(t *testing.T, commit, folder string, environment []string, targets
 	return sums
 }
 
-// Whoever builds the last commit with the same version of Go gets the same binaries, in another
-// folder, with other settings, and with an empty build cache.
+// Two builds of the last commit with the same version of Go must yield the same binaries, even in
+// another folder, with other settings, or with an empty build cache.
 func TestDist_IsReproducible(t *testing.T) {
 	t.Parallel()
 	commit := lastCommit(t) // another commit may follow while the test runs
@@ -72,7 +72,8 @@ func TestDist_IsReproducible(t *testing.T) {
 	}
 }
 
-// A binary tells its commit, and which versions of modules are in it.
+// The binary must print its commit. The file beside it must list the commit, the versions of the
+// modules, and the build settings.
 func TestDist_TellsItsParts(t *testing.T) {
 	t.Parallel()
 	commit := lastCommit(t)

@@ -20,8 +20,9 @@ import (
 // gateway is a process of psrpc gateway.
 type gateway struct {
 	command *exec.Cmd
-	// announced contains what the process has printed when it began to serve, by the first word of
-	// each line: the URLs of the gateway and of the metrics, and the methods.
+	// announced contains the lines that the process has printed when it began to serve. They show
+	// the URLs of the gateway and of the metrics, and the methods. The key is the first word of a
+	// line, and the value is the rest.
 	announced map[string]string
 	stderr    *safeBuffer
 }
@@ -45,7 +46,7 @@ func (b *safeBuffer) String() string {
 }
 
 // startGateway starts a process and waits until it serves. The process is killed when the test
-// ends, if stop has not ended it.
+// ends, unless stop has ended it.
 func startGateway(t *testing.T, command *exec.Cmd) *gateway {
 	t.Helper()
 	g := &gateway{command: command, announced: map[string]string{}, stderr: &safeBuffer{}}
@@ -65,7 +66,8 @@ func startGateway(t *testing.T, command *exec.Cmd) *gateway {
 	return g
 }
 
-// hasAnnounced reports whether a process has printed all lines that its arguments lead to.
+// hasAnnounced reports whether a process has printed all lines that are expected with its
+// arguments.
 func hasAnnounced(announced map[string]string, args []string) bool {
 	_, metrics := announced["metrics"]
 	_, methods := announced["methods"]
@@ -90,7 +92,7 @@ func call(t *testing.T, url string) {
 	assert.Equal(t, `"Hello, Ada"`, fetch(t, request))
 }
 
-// get returns what a URL leads to.
+// get sends a GET request and returns the body of the response.
 func get(t *testing.T, url string) string {
 	t.Helper()
 	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
@@ -109,5 +111,5 @@ func fetch(t *testing.T, request *http.Request) string {
 	return strings.TrimSpace(string(body))
 }
 
-// environment returns the environment of this process with more variables.
+// environment returns the environment of this process with additional variables.
 func environment(more ...string) []string { return append(os.Environ(), more...) }

@@ -30,9 +30,9 @@ const (
 	programSource = "/psrpc"
 )
 
-// image is what the last stage of deploy/Dockerfile says.
+// image describes the last stage of deploy/Dockerfile.
 type image struct {
-	// files maps the paths of files in the image to their paths in the stage that has built them.
+	// files maps the paths of files in the image to their paths in the stage that builds them.
 	files      map[string]string
 	user       uint32
 	entrypoint []string
@@ -65,8 +65,8 @@ func readImage(t *testing.T) image {
 	return i
 }
 
-// unpack writes the files of the image into a folder. sources maps paths in the first stage to
-// files.
+// unpack writes the files of the image into a folder. sources maps paths in the build stage to
+// files on this machine.
 func (i image) unpack(t *testing.T, sources map[string]string) (folder string) {
 	t.Helper()
 	folder = t.TempDir()
@@ -80,8 +80,9 @@ func (i image) unpack(t *testing.T, sources map[string]string) (folder string) {
 	return folder
 }
 
-// command returns a command that runs the program of the image in a folder as its root, as the user
-// of the image. Without root's rights, it does so in a user namespace.
+// command returns a command that runs the program of the image as the user of the image. The root
+// directory of the program is folder. If the test does not run as root, the command creates a user
+// namespace.
 func (i image) command(t *testing.T, folder string, args ...string) *exec.Cmd {
 	t.Helper()
 	command := exec.CommandContext(t.Context(), i.entrypoint[0], append(slices.Clone(i.entrypoint[1:]), args...)...)
@@ -98,8 +99,9 @@ func (i image) command(t *testing.T, folder string, args ...string) *exec.Cmd {
 	return command
 }
 
-// In a folder with nothing but the files of the image, psrpc reaches a broker whose certificate the
-// file of certificate authorities confirms, serves HTTP, and ends when it is told to.
+// In a folder that contains only the files of the image, psrpc must connect to a broker over TLS,
+// serve HTTP, and end on SIGTERM. It verifies the broker's certificate with the image's file of
+// certificate authorities.
 func TestImage_NeedsOnlyItsFiles(t *testing.T) {
 	t.Parallel()
 	certificate := testenv.NewCertificate(t)
@@ -127,7 +129,8 @@ func TestImage_NeedsOnlyItsFiles(t *testing.T) {
 	g.stop(t)
 	assert.Empty(t, g.stderr.String())
 
-	// The program does not connect to a broker that no authority confirms.
+	// The program must not connect to a broker whose certificate no authority in the file has
+	// signed.
 	foreign := i.unpack(t, map[string]string{programSource: psrpc(t), caSource: testenv.NewCertificate(t).File})
 	command = i.command(t, foreign, arguments...)
 	command.Env = []string{"PSRPC_BUS=" + broker.URL()}

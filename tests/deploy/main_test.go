@@ -88,7 +88,8 @@ const greeter = `
 	  rpc Hello(google.protobuf.StringValue) returns (google.protobuf.StringValue);
 	}`
 
-// serveGreeter serves greeting.Greeter on a bus until the test ends. The server tells its schema.
+// serveGreeter serves greeting.Greeter on a bus until the test ends. The server also answers
+// queries for its schema.
 func serveGreeter(t *testing.T, b bus.Bus) {
 	t.Helper()
 	reg := registry.New()

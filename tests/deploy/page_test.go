@@ -19,10 +19,10 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/testenv"
 )
 
-// pages are the metrics that there are, in the format of Prometheus.
+// pages contains all exported metrics, in the text format of Prometheus.
 type pages struct {
-	// example is what example/observed exports on a bus with a broker, and gateway is what psrpc
-	// gateway exports.
+	// example contains the metrics that example/observed exports on a bus with a broker. gateway
+	// contains those that psrpc gateway exports.
 	example, gateway string
 }
 
@@ -54,11 +54,11 @@ func export(t *testing.T) pages {
 	return p
 }
 
-// added are the labels that Prometheus adds.
+// added contains the labels that Prometheus adds.
 var added = []string{"job", "instance"}
 
-// labels returns the names of the labels of each metric on the pages. Histograms appear under the
-// names of their parts.
+// labels returns the names of the labels of each metric on the pages. A histogram is replaced by
+// its parts, whose names end in _sum, _count and _bucket.
 func (p pages) labels(t *testing.T) map[string][]string {
 	t.Helper()
 	labels := map[string][]string{}
@@ -90,8 +90,8 @@ var (
 	space    = regexp.MustCompile(`[\s,]+`)
 )
 
-// checkMetrics checks that the metrics and the labels in a PromQL expression exist. labels are those
-// of each metric. Each metric in the expression must be followed by braces.
+// checkMetrics checks that the metrics and the labels in a PromQL expression exist. labels contains
+// the names of the labels of each metric. Each metric in the expression must be followed by braces.
 func checkMetrics(t *testing.T, expression string, labels map[string][]string) {
 	t.Helper()
 	selectors := selector.FindAllStringSubmatch(expression, -1)

@@ -55,8 +55,8 @@ func readAlerts(t *testing.T) (alerts map[string]string) {
 	return alerts
 }
 
-// The tests beside the alert rules pass, and each alert has a test in which it fires and one in
-// which it does not.
+// The tests beside the alert rules must pass. For each alert, there must be a test in which it
+// fires and one in which it does not.
 func TestAlerts_PassTheirTests(t *testing.T) {
 	t.Parallel()
 	promtool, folder := tool(t, "promtool"), filepath.Join(root, "deploy", "prometheus")
@@ -85,8 +85,8 @@ type panel struct {
 	} `json:"targets"`
 }
 
-// readDashboard returns the expressions of the dashboard by the titles of the panels, with values
-// for the variables of Grafana.
+// readDashboard returns the expressions of the dashboard, keyed by the titles of the panels. It
+// replaces the variables of Grafana with values.
 func readDashboard(t *testing.T) (expressions map[string][]string) {
 	t.Helper()
 	var dashboard struct {
@@ -109,8 +109,8 @@ func readDashboard(t *testing.T) (expressions map[string][]string) {
 	return expressions
 }
 
-// Programs export every metric and every label that the alert rules and the dashboard use, and a
-// Prometheus that collects them has data for every panel.
+// Programs must export every metric and every label that the alert rules and the dashboard use. A
+// Prometheus that collects them must have data for every panel.
 func TestMetrics_OfAlertsAndDashboardExist(t *testing.T) {
 	t.Parallel()
 	exported := export(t)
@@ -127,7 +127,7 @@ func TestMetrics_OfAlertsAndDashboardExist(t *testing.T) {
 	p := startPrometheus(t, exported)
 	for title, expressions := range dashboard {
 		for _, expression := range expressions {
-			// The first value of a rate needs two collections.
+			// Prometheus can compute a rate only after it has collected the metrics twice.
 			p.await(t, expression, func(results int) bool { return results > 0 }, title)
 		}
 	}
@@ -181,7 +181,7 @@ scrape_configs:
 	return prometheus{"http://" + address}
 }
 
-// await asks until the number of results of an expression is as wanted.
+// await evaluates an expression repeatedly until isWanted returns true for the number of results.
 func (p prometheus) await(t *testing.T, expression string, isWanted func(results int) bool, about string) {
 	t.Helper()
 	results, problem := 0, error(nil)

@@ -14,7 +14,8 @@ import (
 
 const unit = "systemd/psrpc-gateway.service"
 
-// installUnit writes the unit into a folder, with the path of the program that the tests have built.
+// installUnit writes the unit to a new folder and returns its path. The written unit runs the
+// program that the tests have built.
 func installUnit(t *testing.T) (path string) {
 	t.Helper()
 	content := read(t, unit)
@@ -32,15 +33,15 @@ func TestUnit_IsValid(t *testing.T) {
 	assert.Empty(t, output)
 }
 
-// systemd rates the exposure of the service: 0 stands for a service that can do nothing, and 100 for
-// one that can do everything.
+// The service must have a low exposure. systemd rates it on a scale from 0, for a service that can
+// do nothing, to 100, for one that can do everything.
 func TestUnit_IsHardened(t *testing.T) {
 	t.Parallel()
 	output := run(t, tool(t, "systemd-analyze"), "security", "--no-pager", "--offline=true", "--threshold=12", installUnit(t))
 	t.Log(regexp.MustCompile(`Overall exposure level.*`).FindString(output))
 }
 
-// The flags that the comment of the unit shows are flags of the program.
+// The flags in the comment of the unit must be flags of the program.
 func TestUnit_ShowsFlagsOfTheProgram(t *testing.T) {
 	t.Parallel()
 	content := read(t, unit)

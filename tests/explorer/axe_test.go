@@ -16,7 +16,7 @@ import (
 // axeVersion is the version of axe-core, which checks the accessibility of pages.
 const axeVersion = "4.14.0"
 
-// axe returns the source of axe-core. On a machine, the first use downloads it from npm and stores
+// axe returns the source of axe-core. The first call on a machine downloads it from npm and stores
 // it in the user's cache directory.
 var axe = sync.OnceValues(func() (string, error) {
 	cache, err := os.UserCacheDir()
@@ -55,7 +55,8 @@ func (v violation) String() string {
 	return text.String()
 }
 
-// isAccessible checks a page with axe. what names the page in the message.
+// isAccessible requires that axe finds no violation on a page. what names the page in the failure
+// message.
 func (p *page) isAccessible(what string) {
 	p.t.Helper()
 	source, err := axe()

@@ -73,7 +73,7 @@ func startBrowser(t testing.TB) context.Context {
 	browser.once.Do(func() {
 		options := append(chromedp.DefaultExecAllocatorOptions[:],
 			chromedp.ExecPath(path), chromedp.NoSandbox, chromedp.DisableGPU, chromedp.WindowSize(width, height),
-			// The browser must reach nothing but this machine.
+			// The browser must not connect to other machines.
 			chromedp.Flag("host-resolver-rules", "MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"),
 			chromedp.Flag("disable-component-update", true), chromedp.Flag("disable-quic", true))
 		allocator, stop := chromedp.NewExecAllocator(context.Background(), options...)
@@ -103,27 +103,28 @@ type page struct {
 	ctx context.Context
 
 	mu sync.Mutex
-	// complaints contains what the page has written to the console as an error, the exceptions that
-	// nothing has caught, and violations of its content security policy.
+	// complaints contains the errors and warnings that the page has written to the console,
+	// uncaught exceptions, and violations of the page's content security policy.
 	complaints []string
 	// failures contains the requests of the page that the browser reports as failed.
 	failures []string
 	// addresses contains the URLs of all requests.
 	addresses []string
 	// failuresExpected reports whether the requests of the page may fail. Complaints that contain
-	// complaintsExpected are ignored, unless it is empty.
+	// complaintsExpected are ignored, unless complaintsExpected is empty.
 	failuresExpected   bool
 	complaintsExpected string
-	// finished is closed when the listeners have heard the console message of finish.
+	// finished is closed when the browser has reported lastWords.
 	finished chan struct{}
 }
 
-// lastWords is the console message with which a page ends. Later events are ignored.
+// lastWords is the message that finish writes to the console. finish waits until the browser has
+// reported it.
 const lastWords = "the test is over"
 
-// newPage opens an empty tab. At its end, the test fails if the page has complained, or has
-// requested anything that is not on this machine. It also fails if requests have failed without
-// expectFailures.
+// newPage opens an empty tab. The test fails at its end if the page has complained or has sent a
+// request to another machine. It also fails if a request has failed, unless expectFailures was
+// called.
 func newPage(t testing.TB) *page {
 	t.Helper()
 	ctx, cancel := chromedp.NewContext(startBrowser(t), chromedp.WithNewBrowserContext())
@@ -287,7 +288,7 @@ func tryEval[T any](p *page, expression string) (T, error) {
 	return chromedp.Run(ctx, chromedp.Evaluate[T](expression, wait))
 }
 
-// js replaces each %s in a JavaScript expression by a value.
+// js replaces each %s in a JavaScript expression with a value.
 func js(t testing.TB, expression string, args ...any) string {
 	t.Helper()
 	if len(args) == 0 {
@@ -401,8 +402,7 @@ func (p *page) press(keys string, modifiers ...chromedp.Modifier) {
 // maxTabs is how often tabTo presses Tab. No element of a page may be further away.
 const maxTabs = 80
 
-// tabTo presses Tab until an element has the focus, and requires that each element that gets the
-// focus shows it.
+// tabTo presses Tab until an element has the focus, and requires that the element shows the focus.
 func (p *page) tabTo(role, name string) {
 	p.t.Helper()
 	p.has(role, name)
@@ -426,7 +426,7 @@ func (p *page) location() string {
 	return location
 }
 
-// prefer sets the preferences of the user: a light or a dark page, and no motion.
+// prefer makes the browser report that the user prefers a light or a dark page, and reduced motion.
 func (p *page) prefer(scheme string) {
 	p.t.Helper()
 	call(p, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{

@@ -69,7 +69,7 @@ func TestFirstView(t *testing.T) {
 	assert.Less(t, transferred, float64(maxTransferred))
 	assert.Positive(t, transferred)
 
-	// Only the rows in sight are in the document, but all can be found.
+	// The document contains only the visible rows, but the filter must find the other ones, too.
 	assert.Less(t, eval[int](p, "document.querySelectorAll('tr').length"), 100)
 	p.isAccessible("a large fleet")
 	p.fill("textbox", "Filter servers", "host=server-0987")

@@ -39,7 +39,8 @@ func TestForm_Problems(t *testing.T) {
 	}
 }
 
-// Fields of every type can be edited in the form, and the JSON beside it must show the result.
+// It must be possible to edit fields of every type in the form, and the JSON beside it must show
+// the result.
 func TestForm_Fields(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, brokers["redis"](t))

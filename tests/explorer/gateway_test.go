@@ -42,7 +42,8 @@ func newSite(t testing.TB, opts ...gateway.Option) *site {
 	return s
 }
 
-// withPage returns a handler that serves an empty page in addition to what handler serves.
+// withPage returns a handler that serves an empty page at /, and passes all other requests to
+// handler.
 func withPage(handler http.Handler) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("/{$}", func(w http.ResponseWriter, _ *http.Request) {
@@ -61,7 +62,7 @@ type answer struct {
 	Body   string
 }
 
-// post sends a request with fetch. headers are those besides the content type.
+// post sends a request with fetch. headers contains all headers except the content type.
 func (s *site) post(path, body string, headers map[string]string) answer {
 	s.t.Helper()
 	return eval[answer](s.page, `(async () => {
@@ -155,8 +156,8 @@ func TestGateway_EventSourceIsForReading(t *testing.T) {
 func TestGateway_WebSocket(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
-	// talk sends a message whenever one arrives. It returns all frames and the reason why the
-	// connection has closed.
+	// talk opens a WebSocket. It sends the first message at once, and each further one when a
+	// message arrives. It returns all received frames and the close code.
 	const talk = `new Promise((resolve) => {
 		const [path, sent] = [%s, %s];
 		const socket = new WebSocket(location.origin.replace('http', 'ws') + path, 'psrpc.v1');
@@ -234,7 +235,7 @@ func TestGateway_OtherSites(t *testing.T) {
 			s.open(other)
 			answers := eval[[]string](s.page, try, s.url)
 			if !allowed {
-				// The page cannot see the status of the second request.
+				// The page cannot see the status of the response to the second request.
 				assert.Equal(t, []string{"refused", "0 null", "refused", "refused"}, answers)
 				assert.Zero(t, s.shops[0].calls.Load()+s.shops[1].calls.Load())
 				return

@@ -52,13 +52,15 @@ func TestLive_Subscribes(t *testing.T) {
 	p.shows("Stopped")
 }
 
-// The page History must list the calls without their secrets, and fill in a call again.
+// The page History must list the calls without their secrets, and must be able to fill in the form
+// with an earlier call.
 func TestHistory(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, brokers["redis"](t))
 	p := openMethod(t, w, "Get")
 	p.expectFailures()
-	// Without TLS, browsers offer this function only for pages from their own machine.
+	// Delete the function randomUUID, which browsers do not offer to pages of other machines
+	// without TLS.
 	require.True(t, eval[bool](p, "delete Crypto.prototype.randomUUID"))
 	p.fill("textbox", "JSON", `{"name": "fail not_found", "code": "sesame", "box": "12345678901234567890"}`)
 	p.click("button", "Metadata")

@@ -82,7 +82,7 @@ func TestMethod_Error(t *testing.T) {
 	p.shows("HTTP headers cannot carry this metadata")
 }
 
-// Who must ask the servers without running a handler.
+// The button Who must show which servers would handle the request, without running a handler.
 func TestMethod_Who(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, brokers["redis"](t))
@@ -100,7 +100,7 @@ func TestMethod_Who(t *testing.T) {
 	}
 }
 
-// The form and the JSON beside it are two views of one request.
+// A change of the form must appear in the JSON beside it, and a change of the JSON in the form.
 func TestMethod_FormAndJSON(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, brokers["redis"](t))

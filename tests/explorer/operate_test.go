@@ -8,7 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Without the token of the link, nobody sees anything.
+// Without the token of its link, the explorer must not show or return any data.
 func TestExplorer_NeedsTheLink(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, brokers["redis"](t))

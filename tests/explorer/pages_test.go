@@ -61,7 +61,7 @@ func (p *page) fits() {
 		Math.max(innerHeight, scrollY + Math.ceil(document.querySelector('main').getBoundingClientRect().bottom))`)
 }
 
-// The page Fleet must also show servers that do not answer, as far as the broker knows them.
+// The page Fleet must also show servers that do not answer, if the broker knows them.
 func TestFleet_ShowsPsrpc(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, brokers["redis"](t))

@@ -50,7 +50,8 @@ func TestResult_IsAccessible(t *testing.T) {
 	inBoth("wrong JSON")
 }
 
-// In a read-only explorer, a user can call methods without side effects, subscribe, and use Who.
+// In a read-only explorer, a user must be able to call methods without side effects, to subscribe,
+// and to use the button Who.
 func TestMethod_ReadOnly(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, brokers["nats"](t))

@@ -36,8 +36,8 @@ func (p *page) savePicture(name string) {
 }
 
 // squeeze reduces a picture to 256 colors, which makes the file three times smaller. It takes the
-// most frequent colors, but not those that are similar to a more frequent one, so that rare colors
-// such as that of a word remain.
+// most frequent colors, but not those that are similar to a more frequent one, so that the palette
+// also contains rare colors, such as that of a single word.
 func squeeze(picture []byte) ([]byte, error) {
 	source, err := png.Decode(bytes.NewReader(picture))
 	if err != nil {

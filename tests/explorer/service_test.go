@@ -13,7 +13,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// openNewShop starts a server whose version of shop.Shop has another type of a field.
+// openNewShop starts a server whose version of shop.Shop has a field of another type.
 func openNewShop(t testing.TB, w *world) {
 	t.Helper()
 	source, err := protos.ReadFile("shop.proto")

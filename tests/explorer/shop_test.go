@@ -37,8 +37,8 @@ func parseShop(t testing.TB) *registry.Registry {
 	return reg
 }
 
-// serviceOf returns a service of shop.proto. All servers share what is parsed once, because there may
-// be many of them.
+// serviceOf returns a service of shop.proto. The file is parsed only once for all servers, because
+// there may be many of them.
 func serviceOf(t testing.TB, name string) *registry.Service {
 	t.Helper()
 	reg, err := served()
@@ -63,8 +63,8 @@ type shop struct {
 	calls, waiting atomic.Int32
 }
 
-// affinities contains the affinities of servers for the method Best. carl declines all requests, and
-// the affinity of others is 0.5.
+// affinities contains the affinities of servers for the method Best. carl declines all requests,
+// and other servers have the affinity 0.5.
 var affinities = map[string]float32{"ada": 0.9, "bob": 0.5, "eve": 0.25, "carl": -1}
 
 // openShop starts a server. It serves InRoom for the given room on the first floor. The server is
@@ -110,8 +110,9 @@ func (s *shop) takeOrders(t testing.TB) {
 	require.NoError(t, err)
 }
 
-// get returns the requested item, with the ID of the server in the stock. For an item named "fail
-// CODE", it returns an error with that code. For the item "wait", it waits until the context ends.
+// get returns the requested item and adds the ID of the server to its stock. For an item named
+// "fail CODE", it returns an error with that code. For the item "wait", it waits until the context
+// ends.
 func (s *shop) get(ctx context.Context, request item) (item, error) {
 	s.calls.Add(1)
 	switch name := nameOf(request); {
@@ -129,7 +130,7 @@ func (s *shop) get(ctx context.Context, request item) (item, error) {
 	return response, nil
 }
 
-// talk answers each message with "you said" and its name.
+// talk answers each message with "you said" and the name in the message.
 func talk(stream dynamic.ServerStream[item, item]) error {
 	for message := range stream.Channel() {
 		if nameOf(message) == "bye" {

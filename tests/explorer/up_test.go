@@ -11,8 +11,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// The link that psrpc up prints must lead to pages on which the example can be tried. They are
-// served below a path, and the broker reports the receivers.
+// The link that psrpc up prints must lead to pages on which a user can try the example. Unlike the
+// other tests, psrpc up serves the explorer below a path, and its bus asks the broker which
+// subjects have subscribers.
 func TestUp(t *testing.T) {
 	t.Parallel()
 	link := up(t)

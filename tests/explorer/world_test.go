@@ -47,8 +47,8 @@ func onEachBroker(t *testing.T, test func(t *testing.T, w *world)) {
 }
 
 // world is a fleet on a broker, and an explorer of it. The servers ada, bob and eve answer queries
-// of the fleet and also serve shop.Orders. carl does neither. Each has a connection of its own. A
-// psrpc server of the service Room is known to the broker only.
+// of the fleet and also serve shop.Orders. carl does neither. Each has a connection of its own.
+// Subscriptions stand for a psrpc server of the service Room, which only the broker knows.
 type world struct {
 	broker broker
 	shops  map[string]*shop
@@ -90,7 +90,7 @@ func connect(t testing.TB, b broker) bus.Bus {
 	return connected
 }
 
-// quiet discards what is logged, for buses whose broker is killed.
+// quiet discards all log records. Buses log the outage when a test kills their broker.
 var quiet = slog.New(slog.DiscardHandler)
 
 // answerFor makes a server answer queries of the fleet.
@@ -110,7 +110,8 @@ func answerFor(t testing.TB, s *shop) {
 	require.NoError(t, err)
 }
 
-// explore starts an explorer of a bus. It returns its address, and the link with the token.
+// explore starts an explorer for a bus. It returns the address of the explorer, and the link with
+// the token.
 func explore(t testing.TB, b bus.Bus, opts ...explorer.Option) (url, link string) {
 	t.Helper()
 	reg := registry.New(registry.WithLogger(quiet))
@@ -173,7 +174,7 @@ func (w *world) goShopping(t testing.TB) {
 	}()
 }
 
-// shopOnce makes one call. Some of them fail.
+// shopOnce makes one call. Some of the calls fail.
 func (w *world) shopOnce(ctx context.Context, conn *dynamic.Conn, n int) {
 	request := map[string]any{"name": "tea"}
 	if n%50 == 49 {
