@@ -103,8 +103,8 @@ func (f CallFacts) String() string {
 	return joinNonEmpty(": ", call, facts)
 }
 
-// reason returns the reason as text. The text for a stream message without an acknowledgement says
-// more than the reason itself.
+// reason returns the reason as text. For a stream message that was not acknowledged, the text is
+// more specific than the reason.
 func (f CallFacts) reason() string {
 	if f.Phase == PhaseStream && f.Reason == ReasonSilent {
 		return "no acknowledgement: the other side does not read its messages, or it is gone"

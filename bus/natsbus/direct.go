@@ -11,9 +11,9 @@ import (
 
 // A frame is misrouted if the NATS server gives it to a process that does not serve its method.
 // That process must forward the frame, so the frame is sent twice (see misrouted.go). A publisher
-// avoids this by publishing on the private subject of the method (see subjects). psrpc processes
-// do not know that subject, so the publisher only does so while all members of the queue group
-// appear to be dynpsrpc processes.
+// avoids this by publishing on the private subject of the method (see subjects). psrpc processes do
+// not know that subject, so the publisher uses it only while all members of the queue group appear
+// to be dynpsrpc processes.
 //
 // To find out, it sends about one in 36 frames to the queue group as a sample. While frames are
 // misrouted, dynpsrpc processes acknowledge samples; psrpc processes never do. Frames without a

@@ -55,11 +55,11 @@
 // queue group instead. A forwarded frame may arrive after frames that were published later.
 //
 // If no dynpsrpc process serves the method, psrpc processes may do so. Then the frame returns to
-// the queue group, at most 16 times, until it reaches one of them. If it does not, it is dropped,
-// its report receives bus.ErrMisrouted, and a bus.Dropped event describes the cause. If the first
-// frames for a method show that no process serves it, later ones are dropped without an event.
-// Their reports receive zero receivers. psrpc processes drop all frames whose method they do not
-// serve.
+// the queue group, at most 16 times, until it reaches one of them. If it reaches none of them, it
+// is dropped, its report receives bus.ErrMisrouted, and a bus.Dropped event describes the cause. If
+// the first frames for a method show that no process serves it, later ones are dropped without an
+// event. Their reports receive zero receivers. psrpc processes drop all frames whose method they do
+// not serve.
 //
 // Forwarding a frame costs a second delivery. The bus of a publisher therefore sends most requests
 // directly to the private subject while frames are misrouted. It does so only if all members of the

@@ -38,7 +38,7 @@ const (
 	maxHops = 16
 )
 
-// forwarder forwards the frames of queues that this process has received although it does not serve
+// forwarder forwards misrouted frames, which this process has received although it does not serve
 // their methods. Its methods are safe for concurrent use. It has no mutex of its own: retained and
 // trials each have one, and hold it for a few instructions only.
 type forwarder struct {

@@ -9,8 +9,9 @@ import (
 
 // nats.go reconnects after most failures, but closes the connection after a protocol error, for
 // example if a payload has exceeded a limit. A single caller or peer could thus end the bus for all
-// others. A bus that owns its connection therefore dials a new one. A bus that does not own its
-// connection ends, because it does not know the program's credentials and handlers.
+// others. A bus that owns its connection therefore dials a new one. If a bus does not own its
+// connection, the bus is closed instead, because it does not know the program's credentials and
+// handlers.
 
 // onConnClosed is called after nats.go has closed the connection for good.
 func (s *supervisor) onConnClosed() {

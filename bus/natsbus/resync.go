@@ -8,8 +8,8 @@ package natsbus
 
 // checkStale unsubscribes s, in case nats.go has not removed the subscription yet. If nats.go has
 // reconnected since the drain of s started, s may be stale. checkStale then sets stale, so that
-// dropStale forces a reconnect. It is called after the flush that follows the start of a drain, and
-// after a failed Subscribe.
+// dropStale forces a reconnect. checkStale is called after the flush that follows the start of a
+// drain, and after a failed Subscribe.
 func (u *subscriptions) checkStale(s *serverSub) {
 	u.changeMu.Lock()
 	defer u.changeMu.Unlock()

@@ -13,9 +13,9 @@ const maxPublishedSamples = 16
 // PUBLISH counts it as a receiver, so calls would wait for its response in vain.
 //
 // While there are observers, the bus therefore asks for the number of subscribers before each
-// publication whose receivers must be known (see [subscriberCount]). It does so with PUBSUB NUMSUB,
-// which does not count patterns. At other times, it only checks for observers, at most once per
-// second.
+// publication whose receivers must be known (see [subscriberCount]). The command for this is PUBSUB
+// NUMSUB, which does not count pattern subscriptions. At other times, it only checks for observers,
+// at most once per second.
 type observers struct {
 	// present is set while there are observers.
 	present atomic.Bool

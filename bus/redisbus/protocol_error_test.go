@@ -196,8 +196,8 @@ func TestBus_SubscribeWithoutConfirmation(t *testing.T) {
 	require.ErrorIs(t, err, context.Canceled)
 }
 
-// A refused command with several channels must be sent again with each channel alone, and only the
-// channel that is refused again must fail.
+// If Redis refuses a command with several channels, the bus must send each channel again in a
+// command of its own. Only the channel that Redis refuses again must fail.
 func TestBus_RefusedTogether(t *testing.T) {
 	t.Parallel()
 	var together, alone atomic.Int64

@@ -49,8 +49,8 @@ type Discover struct {
 	// Answered is empty in a first request. If fewer servers respond than a server has reported
 	// (see [Presence.Members]), the client sends a second request. Its field Answered contains the
 	// addresses of the servers that have responded. Only the server with the first of these
-	// addresses handles the second request. This server sends a discovery request to each server of
-	// the channel that it knows and that has not responded. If such a server is gone, this server
+	// addresses handles the second request. It sends a discovery request to each server that it
+	// knows on the channel and whose address is not in Answered. If such a server is gone, it
 	// notifies all clients and servers.
 	Answered [][]byte
 }

@@ -26,7 +26,7 @@
 // # Ordering and concurrency
 //
 // All methods are safe for concurrent use. They call the methods of frames while a mutex is held,
-// so these must only return values. The timer calls the owner without the mutex.
+// so these must only return values. The timer calls the owner without holding the mutex.
 //
 // # Why frames wait
 //
