@@ -111,9 +111,9 @@ func TestRoot_HasNoGoFile(t *testing.T) {
 	}
 }
 
-// A program must link optional dependencies only if it imports a package that needs them. These are
-// the client libraries of brokers, the fast protobuf decoder, and the dependencies of some
-// interceptors, of filters of taps, of the gateway and of the command line.
+// A program must link optional dependencies only if it imports a package that needs them. The
+// optional dependencies are the client libraries of brokers, the fast protobuf decoder, and the
+// dependencies of some interceptors, tap filters, the gateway and the command line.
 func TestPrograms_LinkOnlyWhatTheyUse(t *testing.T) {
 	t.Parallel()
 	for _, p := range list(t, "-deps", "./example/quickstart", "./interceptors", "./dynamic/fleet") {
@@ -128,8 +128,8 @@ func TestPrograms_LinkOnlyWhatTheyUse(t *testing.T) {
 	}
 }
 
-// Only programs that use HandlersOf call reflect.Type.MethodByName through package dynamic. In a
-// program that calls it, the linker keeps all exported methods, which adds a fifth to its size.
+// Only programs that use HandlersOf may call reflect.Type.MethodByName through package dynamic. In
+// a program that calls it, the linker keeps all exported methods, which adds a fifth to its size.
 func TestPrograms_KeepMethodsOnlyForHandlersOf(t *testing.T) {
 	t.Parallel()
 	for program, uses := range map[string]bool{"quickstart": false, "migrated": true} {

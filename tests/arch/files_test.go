@@ -25,8 +25,8 @@ const manyFiles = 10
 // arrow is a reference from one file of a package to a declaration in another one.
 type arrow struct{ from, to string }
 
-// backward contains the references to a higher layer that are better than the alternatives, with
-// the reasons. The keys are the paths of packages.
+// backward contains the permitted references to a higher layer, each with the reason for it. The
+// keys are the paths of packages.
 var backward = map[string]map[arrow]string{
 	"dynamic": {
 		{"interceptor.go", "options_types.go"}: "a client handler takes options, and an option may add interceptors",
@@ -52,8 +52,8 @@ var backward = map[string]map[arrow]string{
 	},
 }
 
-// The files of a package stand in layers: if a file refers to another one, directly or through other
-// files, that one must not refer back.
+// The files of a package stand in layers: if a file refers to another one, directly or through
+// other files, the other file must not refer back.
 func TestFiles_StandInLayers(t *testing.T) {
 	t.Parallel()
 	packages := list(t, "-deps", "-export", "./...")
@@ -120,7 +120,7 @@ func arrowsOf(t *testing.T, p *goPackage, exports map[string]string) map[string]
 	return arrows
 }
 
-// circleFrom returns the files of a circle through a file, or nil if there is none.
+// circleFrom returns the files of a reference cycle that contains file, or nil if there is none.
 func circleFrom(file string, arrows map[string][]string) []string {
 	visited := map[string]bool{}
 	var follow func(path []string) []string

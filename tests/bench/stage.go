@@ -72,7 +72,7 @@ func (s *stage) Failed() bool {
 	return s.err != nil
 }
 
-// Fatal ends the stage with an error whose text is built from args as by [fmt.Sprint].
+// Fatal ends the stage with an error. Like [fmt.Sprint], it builds the text of the error from args.
 func (s *stage) Fatal(args ...any) { s.end(fmt.Errorf("%s", fmt.Sprint(args...))) }
 
 // Fatalf ends the stage with the error returned by [fmt.Errorf] for the given arguments.

@@ -182,7 +182,7 @@ func (s *settings) compare(r *toolRow, brokers *brokers, protoFile string) (*com
 				tool, err = runTool(s, r, url, protoFile, scene.body(0))
 				return err
 			}
-			// Each of them is the first one in half of the rounds.
+			// Each of the two programs runs first in half of the rounds.
 			if round%2 == 1 {
 				first, second = second, first
 			}

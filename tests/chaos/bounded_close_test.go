@@ -38,7 +38,7 @@ func onPausable(t *testing.T, test func(t *testing.T, broker pausable, connect f
 }
 
 // requireInTime calls end with a context that expires after 300 ms. It requires that end returns
-// soon after that, and with the error of the context, unless it has finished earlier.
+// soon after the context has expired, with the error of the context, or earlier with any result.
 func requireInTime(t *testing.T, name string, end func(ctx context.Context) error) {
 	t.Helper()
 	const limit = 300 * time.Millisecond
@@ -129,8 +129,8 @@ func TestManyTopics_CloseIsBounded(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
 		defer cancel()
 		start := time.Now()
-		// Close gives the subscriptions a moment more than the context. On a fast machine, this is
-		// enough.
+		// Close waits for the subscriptions a moment longer than its context permits. On a fast
+		// machine, they all end in this time.
 		if err := registration.Close(ctx); err != nil {
 			require.ErrorIs(t, err, context.DeadlineExceeded)
 		}

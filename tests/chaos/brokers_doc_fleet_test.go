@@ -23,8 +23,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/tests/testkit"
 )
 
-// The rules for fleets in docs/brokers.md must permit viewers to ask the servers, and operators to
-// tap and drain them, and nothing else.
+// The rules for fleets in docs/brokers.md must permit viewers to query the servers and operators to
+// tap and drain them, and must permit nothing else.
 func TestBrokersDoc_Fleet(t *testing.T) {
 	t.Parallel()
 	t.Run("redis", func(t *testing.T) {
@@ -51,8 +51,8 @@ func TestBrokersDoc_Fleet(t *testing.T) {
 	})
 }
 
-// testFleetRules serves as the user "server", and asks as the users "viewer" and "operator".
-// tapDenied is set if the rules deny taps to viewers.
+// testFleetRules starts a server as the user "server" and queries it as the users "viewer" and
+// "operator". tapDenied is set if the rules deny taps to viewers.
 func testFleetRules(t *testing.T, url string, tapDenied bool) {
 	t.Helper()
 	connect := func(user string) bus.Bus {

@@ -33,8 +33,8 @@ func brokersDoc(t *testing.T, language string) string {
 	return block
 }
 
-// The NATS permissions in docs/brokers.md must permit methods of every kind, and deny what the page
-// says that they deny.
+// The NATS permissions in docs/brokers.md must permit methods of every kind, and deny everything
+// that the page says they deny.
 func TestBrokersDoc_NATS(t *testing.T) {
 	t.Parallel()
 	t.Run("least", func(t *testing.T) {
@@ -47,8 +47,8 @@ func TestBrokersDoc_NATS(t *testing.T) {
 	})
 }
 
-// The Redis access rules in docs/brokers.md must permit methods of every kind, and deny what the
-// page says that they deny.
+// The Redis access rules in docs/brokers.md must permit methods of every kind, and deny everything
+// that the page says they deny.
 func TestBrokersDoc_Redis(t *testing.T) {
 	t.Parallel()
 	t.Run("least", func(t *testing.T) {

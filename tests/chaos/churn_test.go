@@ -19,7 +19,7 @@ import (
 const (
 	churnedTopics = 4_000
 	// fewGoroutines is the maximum number of additional goroutines. Servers and conns keep idle
-	// workers, and more of them if the machine was busy. The buses and the test also run some
+	// workers, whose number grows if the machine is busy. The buses and the test also run some
 	// goroutines from time to time.
 	fewGoroutines = 200
 	// heapGrowth is the maximum heap growth in bytes. Pools and buffers may have grown, and a conn

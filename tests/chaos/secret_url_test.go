@@ -66,8 +66,8 @@ func TestSecrets_MistypedURLs(t *testing.T) {
 	t.Logf("%d URLs", 2*len(urls))
 }
 
-// If a password contains a special character that is not percent-encoded, the error must say that
-// it must be.
+// If a password contains a special character that is not percent-encoded, the error must ask the
+// user to encode it.
 func TestSecrets_ErrorsNameTheCure(t *testing.T) {
 	t.Parallel()
 	for _, scheme := range []string{"redis", "redis-cluster", "nats", "tls"} {

@@ -81,7 +81,8 @@ func (b bindings) id(recorded string) string {
 // times. If match returns false, the caller must discard b, because b may be only partly updated.
 func (b bindings) match(typeName string, recorded, seen message) bool {
 	l, want, seen := layouts[typeName], recorded.public(), seen.public()
-	// Newer versions of psrpc have this field. The recorded version ignores it.
+	// Remove the field skip_claim, which newer versions of psrpc have. The recorded version ignores
+	// it.
 	if typeName == typeRequest {
 		seen = slices.DeleteFunc(seen, func(f field) bool { return f.number == requestSkipClaim })
 	}
@@ -137,7 +138,8 @@ func (b bindings) matchTimes(typeName string, recorded, seen message) bool {
 	}
 	timeout := lifetime(typeName, recorded)
 	difference := timeout - time.Duration(seenExpiry-seenSentAt)
-	// In this case, the recorded timeout was the time remaining until the deadline of a context.
+	// A recorded timeout that is not a multiple of 10 ms was the time remaining until the deadline
+	// of a context.
 	if timeout%(10*time.Millisecond) != 0 {
 		return -time.Millisecond < difference && difference < 450*time.Millisecond
 	}

@@ -86,8 +86,8 @@ func TestFleet_NoCallLostOrRunTwice(t *testing.T) {
 }
 
 // A dynpsrpc publisher sends identical updates to a queue that is shared by one psrpc subscriber
-// and one dynpsrpc subscriber. Exactly one of them must receive each update, because the publisher
-// makes the frames differ.
+// and one dynpsrpc subscriber. Exactly one of them must receive each update. The publisher makes
+// the frames differ, so that none of them is dropped as a duplicate.
 func TestFleet_EqualUpdatesAreNotLost(t *testing.T) {
 	t.Parallel()
 	onEachBroker(t, func(t *testing.T, b broker) {

@@ -192,8 +192,8 @@ var errorCodes = []string{
 	"upstream_server_error", "upstream_client_error",
 }
 
-// testErrors checks that the caller gets the error that the handler has returned, as a caller with
-// the handler's library does.
+// testErrors checks that the caller receives the handler's error as a caller that uses the
+// handler's library would.
 func testErrors(t *testing.T, f fleet) {
 	t.Helper()
 	detail := wrapperspb.String("a detail")

@@ -14,7 +14,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// asked is a fleet of psrpc servers that the tests ask who would take a request.
+// asked is a fleet of servers. Tests ask them which server would take a request.
 type asked struct {
 	broker broker
 	conn   *dynamic.Conn

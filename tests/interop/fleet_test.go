@@ -38,7 +38,8 @@ func TestFleet_BesidePsrpcAlone(t *testing.T) {
 // fleetLoad is a fleet of servers and clients that use methods of every kind.
 type fleetLoad struct{ servers, clients []library }
 
-// losses counts what was lost, by the library that called or subscribed and the method.
+// losses counts lost calls, stream messages and updates. A key consists of the name of the client's
+// library and the method.
 type losses struct {
 	mu     sync.Mutex
 	counts map[string]int
@@ -55,8 +56,8 @@ func (l *losses) add(by library, method string, n int) {
 	}
 }
 
-// start starts the fleet. The result runs all calls and returns when they have ended. A call that
-// runs twice fails the test.
+// start starts the fleet. The returned function runs all calls and returns when they have ended. A
+// call that runs twice fails the test.
 func (l fleetLoad) start(t *testing.T, b broker, lost *losses) (run func()) {
 	t.Helper()
 	var ran runs

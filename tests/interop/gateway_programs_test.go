@@ -17,7 +17,7 @@ const (
 	ghzProgram     = "github.com/bojand/ghz/cmd/ghz@v0.93.0"
 )
 
-// The stock grpcurl must work with the gateway, by reflection only.
+// The stock grpcurl must work with the gateway, using only reflection.
 func TestGateway_GrpcurlProgram(t *testing.T) {
 	t.Parallel()
 	program, address := install(t, grpcurlProgram), newGateway(t)

@@ -38,7 +38,7 @@ func newGateway(t *testing.T) string {
 	return strings.TrimPrefix(server.URL, "http://")
 }
 
-// The package grpcurl must work with the gateway, by reflection only.
+// The package grpcurl must work with the gateway, using only reflection.
 func TestGateway_Grpcurl(t *testing.T) {
 	t.Parallel()
 	conn, err := grpc.NewClient(newGateway(t), grpc.WithTransportCredentials(insecure.NewCredentials()))

@@ -40,7 +40,7 @@ func serverOptions(f features) (options []psrpc.ServerOption) {
 	return options
 }
 
-// claims observes what becomes of the claims of a server.
+// claims observes the outcomes of a server's claims.
 type claims features
 
 func (claims) OnRequestReceived(psrpc.RPCInfo) {}

@@ -81,8 +81,8 @@ func jobsDefinition(id string) *info.ServiceDefinition {
 	return d
 }
 
-// channelSize is the size of psrpc's buffers. If psrpc's buffer of a stream is full, it drops
-// messages, also between psrpc peers. That happens on a busy machine with the default size of 100.
+// channelSize is the size of psrpc's buffers. If the buffer of a stream is full, psrpc drops
+// messages, even between psrpc peers. That happens on a busy machine with the default size of 100.
 const channelSize = 10_000
 
 type psrpcServer struct{ rpc, jobs *server.RPCServer }

@@ -10,7 +10,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// fleet is the setting of a scenario: clients of one library, servers of the other one, a broker.
+// fleet is the setting of a scenario: clients of one library, servers of the other one, and a
+// broker.
 type fleet struct {
 	broker
 
@@ -24,7 +25,8 @@ type scenario struct {
 	// checks says what is checked, with the numbers of calls and messages.
 	checks string
 	run    func(t *testing.T, f fleet)
-	// features are those that the scenario is about. Only newer versions of psrpc have them.
+	// features contains the features that the scenario tests. Only newer versions of psrpc have
+	// them.
 	features features
 }
 

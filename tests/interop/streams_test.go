@@ -191,8 +191,8 @@ func testCompression(t *testing.T, f fleet) {
 	assert.Greater(t, compressed.Load(), int64(150), "one side alone would compress 120")
 }
 
-// testSkipClaim checks that a psrpc server that skips claims does so for requests of dynpsrpc, and
-// that a dynpsrpc server serves clients of psrpc versions that offer it.
+// testSkipClaim checks that a psrpc server with this feature runs requests of dynpsrpc without a
+// claim, and that a dynpsrpc server serves clients of psrpc versions that have the feature.
 func testSkipClaim(t *testing.T, f fleet) {
 	t.Helper()
 	var skipped atomic.Int64
@@ -214,7 +214,7 @@ func testMixedFleet(t *testing.T, f fleet) {
 
 // testShutdown replaces three servers one after the other while clients make calls. A dynpsrpc
 // server loses no call. A psrpc server that shuts down can lose the calls that are on their way to
-// it, also if psrpc calls.
+// it, even those of psrpc clients.
 func testShutdown(t *testing.T, f fleet) {
 	t.Helper()
 	const callers = 8

@@ -27,8 +27,8 @@ func subscribe(
 	return subscription
 }
 
-// subscribeUnread returns a subscription that nobody reads, after so many updates have been
-// published that its buffer has overflowed.
+// subscribeUnread returns a subscription that is never read and whose buffer has already
+// overflowed.
 func subscribeUnread(t *testing.T, conn *dynamic.Conn, publisher *dynamic.Registration) dynamic.Subscription[*api.MyUpdate] {
 	t.Helper()
 	subscription := subscribe(t, conn, "UpdateState", dynamic.WithBufferSize(kept))

@@ -132,8 +132,8 @@ func (f *fleet) start(role string, args ...string) *peer {
 // returned. A fault during this time can lose the update.
 const underWay = 200 * time.Millisecond
 
-// during injects a fault. Operations may fail from the start of the fault until the duration
-// recovery after its end.
+// during injects a fault. Operations may fail while the fault lasts, and for the duration recovery
+// after its end.
 func (f *fleet) during(recovery time.Duration, fault func()) {
 	w := window{from: time.Now().Add(-underWay)}
 	fault()

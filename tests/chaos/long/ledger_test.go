@@ -42,7 +42,7 @@ func newLedger() *ledger {
 	return &ledger{attempts: map[string]attempt{}, runs: map[string][]execution{}, sequences: map[string][]int{}}
 }
 
-// note adds a line of output of the process with the name who.
+// note records a line of output of the process named who.
 func (l *ledger) note(who, line string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

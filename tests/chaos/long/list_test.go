@@ -21,12 +21,12 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/tests/testkit"
 )
 
-// Ten thousand servers that share 20 connections are listed by conns that do not know them. The
-// fastest of several lists must take less than a second. The lists begin when the servers have read
-// the announcements of all others, which are 100 million messages in this process on NATS. The
-// probe intervals are long, because on a busy machine the many servers of this process may delay
-// the broker. On NATS, a new conn misses servers that do not respond for 0.2 s, so only complete
-// lists count there.
+// Conns list ten thousand servers that they do not know yet and that share 20 connections. The
+// fastest of several lists must take less than a second. The first list begins when each server has
+// read the announcements of all others. On NATS, this process receives 100 million announcements.
+// The probe intervals are long, because on a busy machine the many servers of this process may
+// delay the broker. On NATS, a new conn misses servers that do not respond for 0.2 s, so only
+// complete lists count there.
 func TestScale_List(t *testing.T) {
 	const servers, connections, lists, page = 10_000, 20, 6, 128
 	networks := map[string]func(t *testing.T) (connect func() bus.Bus){
@@ -85,8 +85,8 @@ func untilIdle(t *testing.T) {
 	}, patience, interval)
 }
 
-// listServers lists the servers with a new conn. It returns their number, the time until a page of them
-// had answered, and the time of the whole list.
+// listServers lists the servers with a new conn. It returns the number of servers, the time until
+// the first page of them had answered, and the time until all had answered.
 func listServers(t *testing.T, b bus.Bus, page int) (servers int, first, all time.Duration) {
 	t.Helper()
 	conn, err := dynamic.NewConn(b, registry.New())

@@ -25,7 +25,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/tests/testkit"
 )
 
-// watchedBus is the bus of a client. It records which servers the client has been told of.
+// watchedBus is the bus of a client. It records the servers of which the client has received an
+// announcement.
 type watchedBus struct {
 	wrappedBus
 
@@ -117,9 +118,9 @@ func natsTraffic(monitor string) traffic {
 	}
 }
 
-// A client must discover 10,000 servers in less than 2 s, with less than 20 MB for them. It must
-// follow a rolling restart of all of them, and nothing may be sent while nothing changes. The
-// servers share a few buses, because a broker allows fewer connections.
+// A client must discover 10,000 servers in less than 2 s, and use less than 20 MB of memory for
+// them. It must follow a rolling restart of all of them, and nothing may be sent while nothing
+// changes. The servers share a few buses, because a broker allows fewer connections.
 func TestMembers_TenThousand(t *testing.T) {
 	const members, buses = 10_000, 20
 	run := func(t *testing.T, connect func() bus.Bus, traffic traffic) {

@@ -44,7 +44,7 @@ func (b wrappedBus) Stats() bus.Stats {
 	return bus.Stats{}
 }
 
-// loss is a plan that selects the frames that are lost.
+// loss decides which frames are lost.
 type loss struct {
 	mu   sync.Mutex
 	plan *rand.Rand
@@ -57,7 +57,7 @@ func newLoss(t *testing.T) *loss {
 	return &loss{plan: rand.New(rand.NewPCG(*seed, 0))}
 }
 
-// take reports whether a frame is lost. One frame in 20 is.
+// take decides whether the next frame is lost. On average, one frame in 20 is.
 func (l *loss) take() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -152,8 +152,8 @@ func (f *memberFleet) callAll() {
 	}
 }
 
-// requireWhole requires that no call has failed, and that the conn has missed each server at most
-// once.
+// requireWhole requires that no call has failed, and that no server is missing from more than one
+// multi call.
 func (f *memberFleet) requireWhole() {
 	f.t.Helper()
 	for server, times := range f.missed {
@@ -169,8 +169,8 @@ func (f *memberFleet) log(what string) {
 }
 
 // Servers join and leave, and from time to time, all servers and the client are replaced. One in 20
-// of the frames with which they discover each other is lost. No call may fail, and each multi call
-// but the first must reach a new server.
+// of the frames with which they discover each other is lost. No call may fail, and a new server may
+// be missing only from the first multi call.
 func TestMembership_AnnouncementsLost(t *testing.T) {
 	onEveryBus(t, func(t *testing.T, connect connect) {
 		plan := newLoss(t)
@@ -228,9 +228,10 @@ func TestMembership_BrokerRestarted(t *testing.T) {
 }
 
 // The network is split: two of five servers can reach neither the broker nor the client, and their
-// connections stay open. Calls may fail for a short time. When the split has ended, all servers are
-// members again, although Redis still counts the old connections. The NATS server pings its clients
-// often, because it removes a dead connection from queue groups only after its pings have failed.
+// connections stay open. Calls may fail for a short time. When the split has ended, all servers
+// must be members again, although Redis still counts the old connections. The NATS server pings its
+// clients often, because it removes a dead connection from queue groups only after its pings have
+// failed.
 func TestMembership_NetworkSplit(t *testing.T) {
 	test := func(t *testing.T, addr string, connect func(addr string) bus.Bus) {
 		t.Helper()

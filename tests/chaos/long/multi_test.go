@@ -25,8 +25,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/tests/testkit"
 )
 
-// lifeline dials the connections of one bus. It can close all of them without a goodbye, as the
-// operating system does when a process is killed.
+// lifeline dials the connections of one bus. It can close all of them abruptly, as the operating
+// system does when a process is killed.
 type lifeline struct {
 	mu    sync.Mutex
 	conns []net.Conn
@@ -163,8 +163,8 @@ func (f *multiFleet) call(timeout time.Duration) (answers int, took, late time.D
 	return answers, time.Since(started), time.Since(last)
 }
 
-// Multi calls with a timeout of one hour must end with the last answer, also after a server has
-// joined and after one has left.
+// Multi calls with a timeout of one hour must end with the last answer, even after a server has
+// joined or left.
 func TestMulti_EndsWithTheLastAnswer(t *testing.T) {
 	onEveryBus(t, func(t *testing.T, connect connect) {
 		here, _ := connect()
@@ -230,8 +230,8 @@ func TestMulti_KilledServer(t *testing.T) {
 	})
 }
 
-// The first affinity call of a conn waits until the conn knows all servers. A killed server is
-// still counted by the others until a conn has missed it. Later conns must not wait for it.
+// The first affinity call of a conn waits until the conn knows all servers. The other servers still
+// count a killed server until a conn has waited for it in vain. Later conns must not wait for it.
 func TestAffinity_FirstCallsAfterAKill(t *testing.T) {
 	onEveryBus(t, func(t *testing.T, connect connect) {
 		var last *lifeline

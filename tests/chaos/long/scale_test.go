@@ -59,7 +59,7 @@ func concurrently(n, goroutines int, do func(i int)) {
 	running.Wait()
 }
 
-// Ten thousand handlers run at the same time.
+// It must be possible to run ten thousand handlers at the same time.
 func TestScale_Calls(t *testing.T) {
 	const calls = 10_000
 	onRestartable(t, func(t *testing.T, n restartable) {
