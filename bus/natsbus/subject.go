@@ -134,7 +134,7 @@ func canPublish(subject string) bool {
 }
 
 // isSubject reports whether s is a subject of letters, digits and underscores. The routing keys of
-// services are such subjects. Frames from a faulty or malicious peer may contain any other key.
+// services are such subjects. Frames from a faulty or malicious peer may contain any key.
 func isSubject(s string) bool {
 	for token := range strings.SplitSeq(s, ".") {
 		if token == "" || !isAlphanumeric(strings.ReplaceAll(token, "_", "")) {

@@ -128,8 +128,8 @@ func (u *subscriptions) subscribeError(err error, channel bus.Channel) error {
 
 // confirm marks the unconfirmed NATS subscriptions of s as confirmed, after a successful flush. It
 // returns an error if the server has denied one of them, or has refused one because the connection
-// has too many. A refusal does not name the subscription, so all unconfirmed ones fail. If the
-// server has denied only the private subject, s works without it.
+// has too many subscriptions. A refusal does not name the subscription, so all unconfirmed ones
+// fail. If the server has denied only the private subject, s works without it.
 func (u *subscriptions) confirm(ctx context.Context, s *subscriber, unconfirmed []*serverSub) error {
 	u.conn.waitRefusal(ctx, unconfirmed[0].refusals)
 	refusals, _ := u.conn.asyncErrors.refused()

@@ -30,8 +30,8 @@ func dialClient(ctx context.Context, node *redis.Client, credentials *credential
 	}
 	// Package resp parses replies and pushes of RESP2 only.
 	options.Protocol = 2
-	// go-redis starts a goroutine that keeps dialing once the number of failed dials has reached
-	// the size of the pool. This client dials only once, so a pool of two prevents that.
+	// Once the number of failed dials has reached the size of the pool, go-redis starts a goroutine
+	// that keeps dialing. This client dials only once, so a pool of two prevents that.
 	options.PoolSize, options.MinIdleConns, options.PipelinePoolSize = 2, 0, -1
 	// A resp.Conn has buffers of its own. go-redis uses these small buffers for the handshake only.
 	options.ReadBufferSize, options.WriteBufferSize = 1<<10, 1<<10

@@ -354,8 +354,8 @@ func TestBus_ReportsOutputBufferLimit(t *testing.T) {
 	requireArrives(t, b, channel, got, "after")
 }
 
-// The lock in Redis must be identical to the lock of psrpc: its key, its value and its time to
-// live.
+// The lock in Redis must have the same key and the same time to live as a lock of psrpc, and its
+// value must be a number.
 func TestBus_QueueLock(t *testing.T) {
 	t.Parallel()
 	server := testenv.Redis(t)

@@ -12,7 +12,7 @@ import (
 )
 
 // The link that psrpc up prints must lead to pages on which a user can try the example. Unlike the
-// other tests, psrpc up serves the explorer below a path, and its bus asks the broker which
+// explorers of other tests, this one is served below a path, and its bus asks the broker which
 // subjects have subscribers.
 func TestUp(t *testing.T) {
 	t.Parallel()

@@ -8,8 +8,8 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// psrpcVersion is the version of psrpc in oldest.mod. It has no compression and no option to skip
-// claims.
+// psrpcVersion is the version of psrpc in oldest.mod. This version has no compression and no option
+// to skip claims.
 const psrpcVersion = "v0.7.2"
 
 func newPsrpcRedis(c redis.UniversalClient, _ features) psrpc.MessageBus {

@@ -52,10 +52,10 @@ service Books {
 }
 `
 
-// The gateway must treat google.api.http as vanguard does, which here translates the same requests
-// to Connect. They differ in three ways. The gateway refuses empty variables. It ignores unknown
-// enum values unless JSON is strict. For a body that is not a JSON object, vanguard's status is
-// 500.
+// The gateway must treat google.api.http as vanguard does. In this test, vanguard translates the
+// same requests to Connect. The two differ in three ways. The gateway refuses empty variables. It
+// ignores unknown enum values unless JSON is strict. For a body that is not a JSON object,
+// vanguard's status is 500.
 func TestRest_AgreesWithVanguard(t *testing.T) {
 	t.Parallel()
 	reg := registry.New()

@@ -141,8 +141,8 @@ func (r *Pending) Rotate() {
 }
 
 // ConfirmPrevious drops the reports of the previous generation. It is called after the server has
-// answered a PING that was sent after the last call to Rotate. The server has accepted the frames
-// and would have sent a status if there had been no subscribers.
+// answered a PING that was sent after the last call to Rotate. The server has accepted their frames
+// and would have sent a no-responders status for each frame without subscribers.
 func (r *Pending) ConfirmPrevious() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
