@@ -149,7 +149,8 @@ func TestServer_GrantTimeout(t *testing.T) {
 
 // TestServer_PendingClaimsEnd checks that claimed requests which wait for a grant do not delay the
 // shutdown until they expire. They end at once if the client cancels them or the server is killed.
-// Shutdown waits for the selection timeout. Their handlers do not run.
+// Otherwise, Shutdown waits for their grants, but only for the selection timeout. Their handlers do
+// not run.
 func TestServer_PendingClaimsEnd(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {

@@ -43,8 +43,8 @@ func TestSubscribe_ConnClosesMeanwhile(t *testing.T) {
 	require.ErrorIs(t, err, errors.ErrClientClosed)
 }
 
-// Requests without a claim that arrive long after they were sent are not run. This applies to the
-// first request of a client and to later ones.
+// Requests that need no claim are not run if they arrive long after they were sent. This applies to
+// the first request of a client and to later ones.
 func TestServer_LateRequestsOfAnUnknownClient(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -15,7 +15,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 )
 
-// use sets the methods of the service, which the next version and new conns then use.
+// use sets the methods that the next version of the service declares, and connects a conn that
+// knows them.
 func (w *versionsWorld) use(t testing.TB, methods string) {
 	t.Helper()
 	w.registry = newRegistry(t, versionsHead+methods+"}")

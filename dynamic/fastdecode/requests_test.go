@@ -37,7 +37,7 @@ service Chats {
 `
 
 // loose declares the same service as chats, but with a field of type bytes instead of string. A
-// client with it can send text that is not UTF-8.
+// client that uses it can send text that is not UTF-8.
 const loose = `
 syntax = "proto3";
 package chat;

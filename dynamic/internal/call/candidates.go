@@ -59,15 +59,15 @@ type candidatesCall struct {
 	published time.Time
 
 	mu sync.Mutex
-	// answers holds the answers of the servers for the result, and claims holds the same answers as
-	// they have arrived.
+	// answers holds the answers of the servers, converted for the result. claims holds the same
+	// answers as the servers have sent them.
 	answers []Candidate
 	claims  []wire.ClaimRequest
 	// responders holds the servers that have answered. weight is the sum of their weights; see
 	// [selection.Weight].
 	responders selection.Responders
 	weight     selection.Weight
-	// receivers and publishErr are what the bus has reported.
+	// receivers and publishErr are what the bus has reported about the request.
 	receivers  int
 	publishErr error
 	// failure is the first error response. A server sends one if it cannot decode the request.
@@ -188,7 +188,7 @@ func (c *candidatesCall) free(complete bool) {
 // result returns the result for the answers that have arrived.
 func (c *candidatesCall) result(complete bool, opts *Selection) *CandidatesResult {
 	result, claims := c.answered(complete)
-	// The lock must not be held here, because selected calls the function of the user.
+	// The lock must not be held here, because selected calls the user's SelectionFunc.
 	result.Selected = c.selected(opts, claims, result.Receivers)
 	return result
 }

@@ -38,7 +38,7 @@ func TestPlan_Candidates(t *testing.T) {
 	assert.True(t, result.Candidates[1].Declined)
 }
 
-// A claim that arrives while the function of the caller runs must not wait for it.
+// A claim that arrives while the user's SelectionFunc runs must not wait until it returns.
 func TestPlan_Candidates_ClaimDuringSelection(t *testing.T) {
 	t.Parallel()
 	c := newClient(t, "Best")

@@ -136,7 +136,7 @@ func (c *unaryCall) abortOpening(ctx context.Context, s *stream.Stream, err erro
 	_ = s.Close(err) // The error of Close is ignored, because the caller returns err.
 }
 
-// opening is the part of an opening request that its stream keeps. It implements stream.Opener: it
+// opening holds what a stream keeps of the request that opened it. It implements stream.Opener: it
 // puts the acknowledgement or the close frame of the server into the inbox.
 type opening struct {
 	// inbox is not returned to the pool. Otherwise, an acknowledgement that arrives late could be

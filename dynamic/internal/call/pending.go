@@ -26,7 +26,7 @@ type pendingCalls [shard.Count]struct {
 type pendingCall interface {
 	onClaim(claim wire.ClaimRequest) bool
 	onResponse(response wire.Response) bool
-	// onClosed tells the call that the engine or the bus has been closed.
+	// onClosed notifies the call that the engine or the bus has been closed.
 	onClosed()
 }
 

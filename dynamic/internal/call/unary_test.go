@@ -121,7 +121,8 @@ func TestPlan_Call_AllDecline(t *testing.T) {
 	assert.Empty(t, ending.Server)
 }
 
-// A selection among the claims that the caller makes may end the call with an error.
+// If the user's SelectionFunc returns an error, the call fails with that error, and no server is
+// selected.
 func TestPlan_Call_SelectionFuncFails(t *testing.T) {
 	t.Parallel()
 	c := newClient(t, "Best")
@@ -197,8 +198,9 @@ func TestPlan_Call_NobodyListens(t *testing.T) {
 	assert.Equal(t, TimedOut, ending.Outcome)
 }
 
-// A server that receives the request, but shows no sign of it, fails the call after the selection
-// timeout. One that handles it for longer announces this, and has until the timeout of the call.
+// If a server does not confirm that it has received the request, the call fails shortly before the
+// selection timeout. If the server announces that it is handling the request, the call waits until
+// its own timeout.
 func TestPlan_Call_SilentServers(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -225,7 +227,7 @@ func TestPlan_Call_SilentServers(t *testing.T) {
 	})
 }
 
-// A call that is canceled tells the servers.
+// If the caller cancels a call, the client publishes a cancellation for the request.
 func TestPlan_Call_Canceled(t *testing.T) {
 	t.Parallel()
 	c := newClient(t, "Queue")

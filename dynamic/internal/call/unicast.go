@@ -92,8 +92,7 @@ func (u *unicastRoute) onUndelivered(member *selection.Member, publishErr error)
 	u.directory().RemoveMember(member)
 }
 
-// askAllConsequence says what happens if a request of an affinity method cannot be sent to a single
-// server.
+// askAllConsequence is the end of the warning that deny logs for a request of an affinity method.
 const askAllConsequence = "affinity calls ask all servers"
 
 // deny stops sending requests to single servers, because the broker denies access to their channels.

@@ -55,10 +55,11 @@ func unmarshalMap(value map[string]any, message proto.Message, options protojson
 	return options.Unmarshal(encoded, message)
 }
 
-// wrongEntry describes the first entry of a map that cannot be stored in a message by its path of
-// keys and the reason, as in "address: port: invalid value for int32 field port". The error of
-// protojson would name a line of JSON that the user has never seen. If every single entry can be
-// stored, wrongEntry returns "". The cause is then another, such as a missing required field.
+// wrongEntry finds the first entry of a map that cannot be stored in a message. It returns the keys
+// that lead to the entry and the reason, as in "address: port: invalid value for int32 field port".
+// The error of protojson would name a line of JSON that the user has never seen. If each entry
+// alone can be stored, wrongEntry returns "", because the error has another cause, such as a
+// missing required field.
 func wrongEntry(value map[string]any, descriptor protoreflect.MessageDescriptor, options protojson.UnmarshalOptions) string {
 	options.AllowPartial = true
 	for _, key := range slices.Sorted(maps.Keys(value)) {

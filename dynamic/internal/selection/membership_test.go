@@ -21,8 +21,8 @@ func respondersOf(sharers ...uint32) *Responders {
 	return &a
 }
 
-// Each server has a weight of 1/n if n servers share its connection. Only once all servers have
-// responded do their weights add up to the number of receivers, and the call is complete.
+// Each server has a weight of 1/n if n servers share its connection. A call is complete when all
+// servers have responded, because only then do their weights add up to the number of receivers.
 func TestMembership_CompleteExactly(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
@@ -114,8 +114,8 @@ func TestMembership_UsualWithoutTheSilent(t *testing.T) {
 	}
 }
 
-// If the bus counts a receiver that has let a call time out, the next call does not wait for it. It
-// waits again if the receiver answers late, or if the number of receivers has changed.
+// If a call has timed out because a receiver did not answer, later calls do not wait for that
+// receiver. They wait for it again if it answers late, or if the number of receivers changes.
 func TestMembership_SilentReceiver(t *testing.T) {
 	t.Parallel()
 	var m Membership

@@ -42,7 +42,7 @@ func (c *watchedCall) isLikelyComplete() bool {
 	return c.membership.LikelyComplete(bus.Unknown, &c.Responders)
 }
 
-// isAwake reports whether the call has been notified since the last isAwake.
+// isAwake reports whether the call has been notified since isAwake was last called.
 func (c *watchedCall) isAwake() bool {
 	select {
 	case <-c.wakeup:
@@ -228,7 +228,8 @@ func TestPresence_MissingServer(t *testing.T) {
 	})
 }
 
-// If the announcement of a server is lost, but the server answers calls, it is asked once.
+// If the announcement of a server is lost, but the server answers calls, the client sends one more
+// discovery request.
 func TestPresence_LostAnnouncement(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -36,8 +36,7 @@ type willingMembers struct {
 	// members is nil while requests must be sent to all servers. The slice is immutable.
 	members atomic.Pointer[[]*Member]
 	// declines is the number of requests that willing members have declined since one of them last
-	// accepted a request. It does not count requests that were declined during the pause until
-	// pausedUntil.
+	// accepted a request. Requests that are declined before pausedUntil are not counted.
 	declines atomic.Int32
 
 	// Directory.mu guards the following fields.

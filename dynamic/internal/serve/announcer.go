@@ -42,9 +42,9 @@ func (a *announcer) deadline(now time.Time, announceAfter uint32) int64 {
 // since returns the time from a.epoch to at, in nanoseconds.
 func (a *announcer) since(at time.Time) int64 { return int64(at.Sub(a.epoch)) }
 
-// expect makes the timer fire at the time at or earlier. The request to announce must already be
-// among the running requests. The method fire clears next before it looks at the running requests.
-// Either fire therefore sees the request, or expect sees that it must set the timer.
+// expect makes the timer fire no later than at. The request to announce must already be among the
+// running requests. The method fire clears next before it looks at the running requests. Either
+// fire therefore sees the request, or expect sees that it must set the timer.
 func (a *announcer) expect(at int64) {
 	if a.next.Load() <= at {
 		return
@@ -54,8 +54,8 @@ func (a *announcer) expect(at int64) {
 	a.setLocked(at)
 }
 
-// setLocked makes the timer fire at the time at, unless it is already set to an earlier time. The
-// caller must hold mu.
+// setLocked sets the timer to fire at the time at, unless it is set to an earlier time. The caller
+// must hold mu.
 func (a *announcer) setLocked(at int64) {
 	if a.next.Load() <= at {
 		return

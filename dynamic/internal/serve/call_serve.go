@@ -40,8 +40,9 @@ func (c *call) handle() (frame []byte, parked bool) {
 		return c.run(c.claim.request), false
 	}
 	if c.claim != nil && c.plan().engine.pendingClaims.isRejected(c.claim) {
-		// The request is neither decoded nor claimed. In a benchmark of in-process calls to one of
-		// 30 servers, doing both on all servers takes 2.4 times as much CPU time.
+		// The request has already been given up, so it is neither decoded nor claimed. In a
+		// benchmark of in-process calls to one of 30 servers, doing both on all servers takes 2.4
+		// times as much CPU time.
 		c.countUngranted()
 		return nil, false
 	}

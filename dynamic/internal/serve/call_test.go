@@ -24,7 +24,8 @@ func TestCall_SelectedElsewhere(t *testing.T) {
 	assert.False(t, parked)
 }
 
-// There is one call for each request. It fits into a size class of the allocator with 240 bytes.
+// A call is allocated for each request, so it must fit into the allocator's size class of 240
+// bytes.
 func TestCall_Size(t *testing.T) {
 	t.Parallel()
 	assert.LessOrEqual(t, unsafe.Sizeof(call{}), uintptr(240))

@@ -145,7 +145,7 @@ func (p *pendingClaims) park(claim *pendingClaim) (granted, decided bool) {
 // It does nothing if the request has already been removed.
 func (p *pendingClaims) remove(claim *pendingClaim) { p.decide(claim, ClaimDeclined) }
 
-// resolve tells a waiting request whether the client has selected this server. Only the first
+// resolve notifies a waiting request whether the client has selected this server. Only the first
 // decision about a request counts. A decision about an unknown request is ignored. A request may be
 // unknown because a decision reaches all servers of the method, including those that did not claim
 // the request.
@@ -181,8 +181,8 @@ func (p *pendingClaims) abandon(ended func(e *endpoint) bool) {
 	}
 }
 
-// decide removes a waiting request and tells it the decision. It returns false if the request has
-// already been removed.
+// decide removes a waiting request and passes the decision to it. It returns false if the request
+// has already been removed.
 func (p *pendingClaims) decide(claim *pendingClaim, outcome ClaimOutcome) bool {
 	p.mu.Lock()
 	first := p.decideLocked(claim, outcome)

@@ -47,9 +47,9 @@ func (u *unicastReceiver) onMissing(discover *wire.Discover) {
 	}
 }
 
-// missingPeer is a task for the server's worker pool. The task is to send the discovery request of a
-// client to another server, which has not responded to it. missingPeer is also the
-// bus.DeliveryReport of this message.
+// missingPeer is a task for the server's worker pool. The task is to send the discovery request of
+// a client to another server, which has not responded to it. missingPeer is also the
+// bus.DeliveryReport for that request.
 type missingPeer struct {
 	*unicastReceiver
 

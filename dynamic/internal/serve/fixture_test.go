@@ -12,7 +12,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// newTestEngine returns an engine on an in-process bus, which the end of the test kills.
+// newTestEngine returns an engine on an in-process bus. The engine is killed when the test ends.
 func newTestEngine(t *testing.T) *Engine {
 	t.Helper()
 	local := bus.NewLocal()

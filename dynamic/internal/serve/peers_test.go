@@ -13,7 +13,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/bus"
 )
 
-// newPeers returns the field peers of a server that serves a channel named c.
+// newPeers returns the peers of a server that serves the channel "c" and knows no other servers.
 func newPeers(t *testing.T) *peers {
 	t.Helper()
 	p := &peers{}

@@ -25,7 +25,8 @@ type unicastReceiver struct {
 	// service is the current version of the service.
 	service   atomic.Pointer[Service]
 	namesakes transport.Namesakes
-	// warnedOfID reports whether the server has warned of another server with its ID.
+	// warnedOfID reports whether this server has logged a warning about another server with the
+	// same ID.
 	warnedOfID atomic.Bool
 	// reannouncing makes the server announce itself again, for example after its bus has
 	// reconnected.

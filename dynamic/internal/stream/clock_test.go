@@ -26,8 +26,8 @@ func newTestClock(ordered bool) *testClock {
 	return c
 }
 
-// remaining returns how long the message is still valid that arrives at the given time. Its
-// sender's clock is off by skew, and it was in transit for the time transit.
+// remaining returns how long a message that arrives at the time arrived is still valid. transit is
+// how long the message was in transit, and skew is by how much its sender's clock is fast.
 func (c *testClock) remaining(arrived, transit, skew time.Duration) time.Duration {
 	now := epoch.Add(arrived)
 	sentAt := now.Add(skew - transit)
@@ -63,8 +63,8 @@ func TestClock_WrongClock(t *testing.T) {
 	}
 }
 
-// A frame cannot have been sent before one that has been acknowledged, so its sender's clock must
-// be slow.
+// A frame that arrives after an acknowledgement was sent later than the acknowledged message. If it
+// seems to have been sent earlier, its sender's clock must be slow.
 func TestClock_SentAfterAnAcknowledgedMessage(t *testing.T) {
 	t.Parallel()
 	c := newTestClock(true)
@@ -78,7 +78,7 @@ func TestClock_SentAfterAnAcknowledgedMessage(t *testing.T) {
 }
 
 // Frames without a time of sending are valid until their expiry, and no frame is valid for longer
-// than the longest timeout.
+// than transport.MaxTimeout.
 func TestClock_NoTimeOfSending(t *testing.T) {
 	t.Parallel()
 	c := newTestClock(true)

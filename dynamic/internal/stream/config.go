@@ -94,11 +94,11 @@ type Chain interface {
 	// acknowledges the message if Deliver does not. It returns false if no more messages can be
 	// delivered. Only the goroutine that runs [Stream.Run] calls it.
 	Receive(received Received, decoded proto.Message) bool
-	// Close tells the interceptors that this side closes the stream, and closes it with
-	// [Stream.Close].
+	// Close calls the Close methods of the interceptors' handlers, because this side closes the
+	// stream, and then closes the stream with [Stream.Close].
 	Close(cause error) error
-	// Finish tells the interceptors that the stream has ended, unless they know it from a call to
-	// Close. When it returns, the interceptors pass no more messages to the reader.
+	// Finish notifies the interceptors that the stream has ended. It leaves out those that Close
+	// has already notified. When it returns, the interceptors pass no more messages to the reader.
 	Finish(cause error)
 }
 

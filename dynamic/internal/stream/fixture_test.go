@@ -60,7 +60,7 @@ type link struct {
 	bus.Bus
 
 	other *Table
-	// publish points to a function that publishes a frame, or to nil. Then the frame reaches the
+	// publish points to the function that publishes frames. If it is nil, all frames reach the
 	// other side.
 	publish atomic.Pointer[publishFunc]
 
@@ -86,7 +86,8 @@ func (l *link) Publish(_ context.Context, _ bus.Channel, frame []byte, report bu
 	return nil
 }
 
-// intercept makes publish decide about all messages from now on. Other frames still arrive.
+// intercept passes all messages to publish from now on, instead of delivering them. Other frames
+// are still delivered.
 func (l *link) intercept(publish publishFunc) {
 	messages := publishFunc(func(frame *wire.Stream, report bus.DeliveryReport) error {
 		if frame.Op == wire.StreamMessage {
@@ -98,7 +99,7 @@ func (l *link) intercept(publish publishFunc) {
 	l.publish.Store(&messages)
 }
 
-// lose makes all messages from now on disappear.
+// lose drops all messages from now on.
 func (l *link) lose() {
 	l.intercept(func(*wire.Stream, bus.DeliveryReport) error { return nil })
 }
@@ -203,7 +204,8 @@ func requireCode(t testing.TB, want errors.ErrorCode, err error) {
 	require.Equal(t, want, coded.Code(), err)
 }
 
-// requireFailed checks that err is about the messages of a window with these numbers.
+// requireFailed checks that err reports exactly the messages with these numbers as unacknowledged,
+// and wraps cause.
 func requireFailed(t testing.TB, err, cause error, numbers ...uint64) {
 	t.Helper()
 	failure, ok := errors.AsType[*UnacknowledgedError](err)

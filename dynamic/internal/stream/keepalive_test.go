@@ -71,7 +71,7 @@ func TestKeepalive_OtherSideIsGone(t *testing.T) {
 	}
 }
 
-// Without an interval on both sides, there are no keepalives.
+// Keepalives are sent only if both sides have an interval.
 func TestKeepalive_Off(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -86,7 +86,7 @@ func TestKeepalive_Off(t *testing.T) {
 	})
 }
 
-// A ping that the busy bus does not take does not delay the end of the stream.
+// A stream whose other side is gone must end in time even if a busy bus blocks its pings.
 func TestKeepalive_BusIsBusy(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -159,7 +159,7 @@ func TestReceive_RestAfterRemoteClose(t *testing.T) {
 	})
 }
 
-// A reader that has stopped does not keep the goroutine of the stream for ever.
+// If the user has stopped reading, the goroutine of the stream must still end.
 func TestReceive_ReaderIsGone(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {

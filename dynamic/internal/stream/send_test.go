@@ -140,8 +140,8 @@ func TestSend_FrameDoesNotArrive(t *testing.T) {
 	}
 }
 
-// With a window, the next Send returns the error of a message that did not arrive, unless its own
-// Send has returned it.
+// With a window, the next Send returns the error of a message that did not arrive, unless the Send
+// of that message has already returned it.
 func TestSend_FrameOfAWindowDoesNotArrive(t *testing.T) {
 	t.Parallel()
 	for name, tt := range failures {
@@ -165,7 +165,7 @@ func TestSend_FrameOfAWindowDoesNotArrive(t *testing.T) {
 	}
 }
 
-// A report that a frame has arrived changes nothing.
+// A delivery report that a frame has arrived has no effect.
 func TestSend_FrameArrives(t *testing.T) {
 	t.Parallel()
 	for _, receivers := range []int{1, 2, bus.Unknown} {
@@ -262,7 +262,8 @@ func TestFlush_ContextEnds(t *testing.T) {
 	})
 }
 
-// A frame waits for the one before it, but no longer than its own context.
+// While a busy bus blocks one Send, another Send waits for its turn, but only until its own
+// timeout.
 func TestSend_BusIsBusy(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -311,8 +312,8 @@ func TestAccept(t *testing.T) {
 	require.ErrorIs(t, local.Accept(t.Context(), &request, 0), bus.ErrClosed)
 }
 
-// TestSend_Allocations limits what a message in a window costs, without what happens on the other
-// side. It is not parallel, because it counts the allocations of the whole process.
+// TestSend_Allocations limits the allocations for a message in a window. Those on the other side
+// are not counted. It is not parallel, because it counts the allocations of the whole process.
 func TestSend_Allocations(t *testing.T) {
 	local := newSide(t, window(64)).start(t)
 	message, acked := say("0123456789"), publishFunc(func(frame *wire.Stream, _ bus.DeliveryReport) error {

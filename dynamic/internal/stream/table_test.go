@@ -15,7 +15,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 )
 
-// owner is an endpoint.
+// owner is a fake endpoint that implements Owner.
 type owner struct{ closing bool }
 
 func (o *owner) IsClosing() bool { return o.closing }
@@ -57,7 +57,7 @@ func TestTable_Close(t *testing.T) {
 	assert.Equal(t, []wire.StreamOp{wire.StreamAck, wire.StreamClose}, one.link.ops())
 }
 
-// Frames arrive while streams are added, removed and closed. The race detector checks this test.
+// Frames arrive while streams are added, removed and closed. The race detector finds data races.
 func TestTable_Concurrent(t *testing.T) {
 	t.Parallel()
 	var table Table
@@ -78,7 +78,7 @@ func TestTable_Concurrent(t *testing.T) {
 	assert.False(t, table.Dispatch(&wire.Stream{StreamID: []byte("STR_test")}, 0))
 }
 
-// info is the request that opened a stream.
+// info is a fake InfoProvider. It stands for the request that opened a stream.
 type info struct{}
 
 func (info) RequestInfo() transport.RequestInfo {

@@ -33,7 +33,7 @@ const (
 	Update
 	// Claim is a claim of the server for a request.
 	Claim
-	// Decline says that the server does not take a request.
+	// Decline means that the server has declined a request.
 	Decline
 )
 

@@ -57,7 +57,8 @@ func newPublisher(t testing.TB, b bus.Bus, method *registry.Method) Publisher {
 	return NewPublisher(b, method, message.EncodeOnly(method.Output()))
 }
 
-// testBus stores what it gets. Tests deliver frames by calling the field deliver.
+// testBus stores the arguments of its latest calls. Tests deliver frames by calling the field
+// deliver.
 type testBus struct {
 	bus.Bus
 
@@ -66,7 +67,8 @@ type testBus struct {
 	frame                    []byte
 	mode                     bus.Mode
 	deliver                  bus.Handler
-	// release keeps a subscription from ending until it is closed, unless it is nil.
+	// release delays the end of subscriptions: Close waits until release is closed. If release is
+	// nil, Close returns at once.
 	release chan struct{}
 }
 
@@ -97,7 +99,7 @@ type fixture struct {
 	t         testing.TB
 	bus       *testBus
 	publisher Publisher
-	// tracked is the number of calls to Config.Track without those to Config.Untrack.
+	// tracked is the number of calls to Config.Track minus the number of calls to Config.Untrack.
 	tracked int
 	// log contains the log lines about dropped updates.
 	log strings.Builder
