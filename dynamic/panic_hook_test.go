@@ -102,8 +102,8 @@ func TestWithPanicHook_Panics(t *testing.T) {
 	assert.Equal(t, "hook", log.all()[1]["panic"])
 }
 
-// TestStreamInterceptor_ClosedIfOthersFail checks that a stream handler is closed if another
-// interceptor of the stream panics or returns no handler.
+// TestStreamInterceptor_ClosedIfOthersFail checks that the handler of a stream interceptor is
+// closed if another interceptor of the stream panics or returns no handler.
 func TestStreamInterceptor_ClosedIfOthersFail(t *testing.T) {
 	t.Parallel()
 	for name, fail := range map[string]func() dynamic.StreamHandler{

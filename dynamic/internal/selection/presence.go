@@ -183,8 +183,8 @@ func (m *Membership) onPresenceLocked(server string, state wire.PresenceState) {
 			// announcement, so current calls wait for it, too.
 			p.joinLocked(server, isNew && m.members.Has(server))
 		}
-		// The wait becomes longer only for a server that is not known yet. Servers also announce
-		// themselves again after their bus has reconnected.
+		// Only a server that is not known yet extends the wait for further responses. Known servers
+		// may announce themselves again, for example after their bus has reconnected.
 		if isKnown := ok && !isUnconfirmed && previous.drained == 0; p.discovery == asked && !isKnown {
 			m.waitForMoreLocked()
 		}

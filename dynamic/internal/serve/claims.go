@@ -145,10 +145,10 @@ func (p *pendingClaims) park(claim *pendingClaim) (granted, decided bool) {
 // It does nothing if the request has already been removed.
 func (p *pendingClaims) remove(claim *pendingClaim) { p.decide(claim, ClaimDeclined) }
 
-// resolve notifies a waiting request whether the client has selected this server. Only the first
-// decision about a request counts. A decision about an unknown request is ignored. A request may be
-// unknown because a decision reaches all servers of the method, including those that did not claim
-// the request.
+// resolve passes the client's decision to a waiting request. granted reports whether the client has
+// selected this server. Only the first decision about a request counts. A decision about an unknown
+// request is ignored. A request may be unknown because a decision reaches all servers of the
+// method, including those that did not claim the request.
 func (p *pendingClaims) resolve(requestID []byte, granted bool) {
 	p.mu.Lock()
 	claim := p.byID[string(requestID)]
