@@ -25,7 +25,7 @@ type Candidate struct {
 	After time.Duration
 }
 
-// CandidatesResult says which servers would handle a request.
+// CandidatesResult is the result of [Candidates]: the servers that would handle a request.
 type CandidatesResult struct {
 	// Candidates holds the servers that have answered, in order of arrival, at most 1,024.
 	Candidates []Candidate

@@ -30,10 +30,11 @@ type Conn struct {
 	publishers map[string]*publisher
 }
 
-// ConnStats says how many frames a conn has dropped since it was created, and how many messages are
-// waiting to be read. No call returns an error for a dropped frame, so the conn logs dropped
-// frames, with at most one line per second and reason. The level of the lines about Unmatched and
-// Duplicated is debug, because such frames also arrive in normal operation.
+// ConnStats counts the frames that a conn has dropped since it was created, by reason. It also
+// counts the stream messages that are waiting to be read. No call returns an error for a dropped
+// frame, so the conn logs dropped frames, with at most one line per second and reason. The level of
+// the lines about Unmatched and Duplicated is debug, because such frames also arrive in normal
+// operation.
 type ConnStats struct {
 	// BadFrames counts frames that could not be decoded or that exceeded the conn's maximum frame
 	// size. It also counts frames whose kind of message does not belong on their channel.

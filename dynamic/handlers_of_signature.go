@@ -85,8 +85,8 @@ func missingAffinity(method *registry.Method) error {
 		method.WireName(), affinitySuffix, strings.TrimPrefix(wantedAffinity(method), "func"))
 }
 
-// goTypeName returns the name of the generated Go type of a message of the method. If the program
-// contains no such type, goTypeName returns *dynamicpb.Message.
+// goTypeName returns the name of the generated Go type for the method's request or response. If the
+// program contains no such type, goTypeName returns *dynamicpb.Message.
 func goTypeName(method *registry.Method, descriptor protoreflect.MessageDescriptor) string {
 	linked, err := method.Service().FindMessageByName(descriptor.FullName())
 	if err != nil {

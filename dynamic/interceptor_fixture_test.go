@@ -87,7 +87,7 @@ func newSeenWorldOn(t testing.TB, b bus.Bus, w with) *seenWorld {
 	return &seenWorld{&world{bus: b, registry: reg, server: server, conn: conn}, service}
 }
 
-// trail records the steps of a test in their order.
+// trail records the steps of a test in order.
 type trail struct {
 	mu    sync.Mutex
 	steps []string

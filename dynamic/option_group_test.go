@@ -12,7 +12,7 @@ import (
 )
 
 // TestOptionGroups_Order checks that an option which combines several options applies all of them
-// in their order.
+// in order.
 func TestOptionGroups_Order(t *testing.T) {
 	t.Parallel()
 	w := newSeenWorld(t, with{

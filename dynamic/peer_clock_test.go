@@ -56,7 +56,7 @@ func TestServer_ClientWhoseClockIsOff(t *testing.T) {
 			conn, err := dynamic.NewConn(skewedBus{w.bus, ahead}, w.registry, dynamic.WithClientID("CLI_skewed"))
 			require.NoError(t, err)
 			t.Cleanup(func() { require.NoError(t, conn.Close()) })
-			// From the first call the server learns how wrong the client's clock is.
+			// From the first call, the server learns how far off the client's clock is.
 			for _, method := range []string{echo, echo, direct, direct} {
 				_, err := textClient(t, conn, method).Call(t.Context(), wrapperspb.String("hi"), dynamic.WithRequestTimeout(timeout))
 				require.NoError(t, err, method)

@@ -48,7 +48,7 @@ func newBlindBus(delay time.Duration) *blindBus {
 	return b
 }
 
-// noneReport passes on a delivery report only if it says that there are no receivers.
+// noneReport passes on a delivery report only if it is about a frame without receivers.
 type noneReport struct{ bus.DeliveryReport }
 
 func (r noneReport) Delivered(receivers int, err error) {

@@ -60,7 +60,7 @@ type CallEnd struct {
 	RequestBytes, ResponseBytes int
 }
 
-// ServerChangeKind says what has changed on a server.
+// ServerChangeKind is the kind of a [ServerChange].
 type ServerChangeKind uint8
 
 const (

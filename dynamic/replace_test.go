@@ -188,14 +188,14 @@ func TestReplace_Topics(t *testing.T) {
 	assert.Equal(t, "2", answer)
 }
 
-// When a service is replaced, the server must still know how wrong a client's clock is.
+// When a service is replaced, the server must still know how far off a client's clock is.
 func TestReplace_ClientWhoseClockIsOff(t *testing.T) {
 	t.Parallel()
 	w := newVersionsWorld(t, bus.NewLocal())
 	conn, err := dynamic.NewConn(skewedBus{w.bus, -time.Hour}, w.registry)
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, conn.Close()) })
-	// From this call the server learns how wrong the client's clock is.
+	// From this call, the server learns how far off the client's clock is.
 	_, err = textClient(t, conn, versionsQueue).Call(t.Context(), say(""))
 	require.NoError(t, err)
 	require.NoError(t, w.replace(t, version(2)).Close(context.Background()))

@@ -2,7 +2,7 @@ package dynamic
 
 import "time"
 
-// RequestEventKind says what has happened to a request.
+// RequestEventKind is the kind of a [RequestEvent].
 type RequestEventKind uint8
 
 const (
@@ -56,7 +56,7 @@ func (o ClaimOutcome) String() string {
 	return claimOutcomes[o]
 }
 
-// RequestEvent says what has happened to a request, or to a request to open a stream.
+// RequestEvent describes what has happened to a request, or to a request to open a stream.
 type RequestEvent struct {
 	Kind RequestEventKind
 	// Info describes the method and the topic.

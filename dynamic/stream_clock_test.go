@@ -139,8 +139,8 @@ func TestStream_WrongClock(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					w := newClockWorld(t, ahead, echoFlow)
 					if method == directFlow || method == allFlows {
-						// From a call with a claim the server learns how wrong its clock is.
-						// Otherwise, a request without a claim would look late to it.
+						// From a call with a claim, the server learns how far apart the two clocks
+						// are. Otherwise, it would consider a request without a claim late.
 						_, err := textClient(t, w.conn, "streams.Flows/Ask").Call(
 							t.Context(), say("hi"), dynamic.WithRequestTimeout(500*time.Millisecond))
 						require.NoError(t, err)

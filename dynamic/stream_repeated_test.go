@@ -104,8 +104,8 @@ func TestStream_RepeatedOpening(t *testing.T) {
 }
 
 // TestServer_RemembersRequestsBesideStreams checks that a server still recognizes a repeated
-// request after it has received many stream messages. The clock of the test stands still meanwhile,
-// because a request is remembered only for some seconds.
+// request after it has received many stream messages. The test uses a clock that stands still,
+// because the server remembers a request for only a few seconds.
 func TestServer_RemembersRequestsBesideStreams(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -238,7 +238,7 @@ func TestUnicast_ServerDeclines(t *testing.T) {
 }
 
 // If a server does not answer a request, the conn sends it a discovery request. Until the server
-// responds to that, it gets no more requests.
+// responds, it receives no more requests.
 func TestUnicast_SilentServerIsAsked(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

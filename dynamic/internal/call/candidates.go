@@ -24,7 +24,7 @@ type Candidate struct {
 	After    time.Duration
 }
 
-// CandidatesResult says which servers would handle a request. The fields are documented at
+// CandidatesResult is the result of [Plan.Candidates]. The fields are documented at
 // dynamic.CandidatesResult.
 type CandidatesResult struct {
 	Candidates   []Candidate

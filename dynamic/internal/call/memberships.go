@@ -7,9 +7,9 @@ import (
 )
 
 // maxMemberships is the maximum number of topics for which an engine remembers which servers have
-// answered. A topic of several methods counts once for each method. When the limit is reached, the
-// engine forgets all topics. Without a limit, a program that uses more and more topics would run
-// out of memory.
+// answered. A topic that is used with several methods counts once for each method. When the limit
+// is reached, the engine forgets all topics. Without a limit, a program that uses more and more
+// topics would run out of memory.
 const maxMemberships = 10_000
 
 // memberships contains a [selection.Membership] for each method and topic that an engine uses and

@@ -18,19 +18,19 @@ type Request struct {
 	// Timeout is the timeout of the call. If it is zero, the settings of the engine apply; see
 	// [Engine.Bounds].
 	Timeout time.Duration
-	// Selection says how a server is selected. If it is nil, the settings of the engine apply. It is
-	// not used for multi calls.
+	// Selection controls how a server is selected. If it is nil, the settings of the engine apply.
+	// It is not used for multi calls.
 	Selection *Selection
 	// Expected is the number of responses after which a multi call ends. If it is zero, there is no
 	// such number.
 	Expected int
-	// QuietTime says how long a multi call waits for a further response after each response. If it is
-	// nil, the call waits until all servers have answered. Otherwise, the call does not discover the
-	// servers.
+	// QuietTime determines how long a multi call waits for a further response after each response.
+	// If it is nil, the call waits until all servers have answered. Otherwise, the call does not
+	// discover the servers.
 	QuietTime quiettime.Func
 }
 
-// Selection says how the server for a request is selected.
+// Selection controls how the server for a request is selected.
 type Selection struct {
 	selection.Opts
 
@@ -68,7 +68,7 @@ const (
 	Declined
 )
 
-// Ending says how a call has ended.
+// Ending describes how a call has ended.
 type Ending struct {
 	// Facts are the facts about the call. ServerID is the server that has answered. If none has
 	// answered, it is the server that was selected. Reason is empty unless the engine itself made

@@ -21,7 +21,7 @@ const maxUnanswered = 10
 // announcements.
 const maxPresent = 100_000
 
-// discovery says how far a client has discovered the servers of a channel.
+// discovery is the state of a client's discovery of the servers of a channel.
 type discovery uint8
 
 const (
@@ -74,9 +74,9 @@ type presences struct {
 	watchers map[queue.Wakeup]struct{}
 }
 
-// presence says when a server has joined a channel and when it has stopped receiving requests. Both
-// fields contain values of the counter presences.changes instead of clock times. They show whether
-// a call was sent before or after each of these events.
+// presence records when a server has joined a channel and when it has stopped receiving requests.
+// Both fields contain values of the counter presences.changes instead of clock times. They show
+// whether a call was sent before or after each of these events.
 type presence struct {
 	// joined is the number of the change in which the server joined. It is 0 if the server already
 	// served the channel when the client sent the discovery request, or if it has answered the

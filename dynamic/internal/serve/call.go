@@ -32,7 +32,7 @@ type call struct {
 	// size is the number of bytes that the request keeps in memory: the size of the frame or, if
 	// that is more, of the decompressed message.
 	size uint32
-	// memory says whether size bytes are reserved in Engine.decompressed for the request.
+	// memory records whether size bytes are reserved in Engine.decompressed for the request.
 	memory memoryState
 	// acceptDirect reports whether the client accepts a response without a claim.
 	acceptDirect bool
@@ -44,8 +44,8 @@ type call struct {
 	started bool
 }
 
-// memoryState says whether memory is reserved for a decompressed request. It is zero if the request
-// was not compressed.
+// memoryState records whether memory is reserved for a decompressed request. It is zero if the
+// request was not compressed.
 type memoryState uint8
 
 const (

@@ -6,7 +6,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// Event says what has happened to a request, or to a request to open a stream.
+// Event describes what has happened to a request, or to a request to open a stream.
 type Event struct {
 	Kind   EventKind
 	Method *registry.Method
@@ -24,7 +24,7 @@ type Event struct {
 	Wait    time.Duration
 }
 
-// EventKind says what has happened to a request.
+// EventKind is the kind of an [Event].
 type EventKind uint8
 
 const (

@@ -49,7 +49,7 @@ type CallEnd struct {
 	RequestBytes, ResponseBytes int
 }
 
-// ChangeKind says what has changed on an engine.
+// ChangeKind is the kind of a change of an engine or of one of its services.
 type ChangeKind uint8
 
 const (

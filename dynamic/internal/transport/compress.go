@@ -13,7 +13,7 @@ import (
 // DefaultCompressionThreshold is the default of Compression.Threshold, in bytes.
 const DefaultCompressionThreshold = 1024
 
-// Compression says which frames are compressed, and how.
+// Compression determines which frames are compressed, and how.
 type Compression struct {
 	// Level is a compression level of package compress/gzip. If it is gzip.NoCompression, which is
 	// zero, no frame is compressed.

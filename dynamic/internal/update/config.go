@@ -53,7 +53,8 @@ type Config struct {
 	Untrack func()
 }
 
-// Overflow says what happens to updates that arrive while the buffer of a subscription is full.
+// Overflow determines what happens to updates that arrive while the buffer of a subscription is
+// full.
 type Overflow uint8
 
 const (

@@ -28,7 +28,7 @@ func numbers(first, end int) (texts []string) {
 	return texts
 }
 
-// A reader that reads late gets all updates in order, also while it alternately falls behind and
+// A reader that reads late gets all updates in order, even while it alternately falls behind and
 // catches up.
 func TestDelivery_BehindLosesNothing(t *testing.T) {
 	t.Parallel()
@@ -98,8 +98,8 @@ func TestDelivery_OverflowEnds(t *testing.T) {
 	assert.Equal(t, stats.Received, stats.Dropped+uint64(len(rest)))
 }
 
-// Large updates count towards BufferBytes, also while they are in the channel or if they were
-// compressed.
+// Large updates count towards BufferBytes, even while they are in the channel, and even if they
+// were compressed.
 func TestDelivery_BufferBytes(t *testing.T) {
 	t.Parallel()
 	const updates, size, kept = 50, 64 << 10, 10
