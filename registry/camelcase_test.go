@@ -55,8 +55,8 @@ func FuzzCamelCase(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, name string) {
 		if !identifier.MatchString(name) {
-			// The result does not matter, because protobuf does not allow such a name. The function must
-			// only not panic.
+			// The result does not matter, because protobuf does not allow such a name. The function
+			// only must not panic.
 			_ = camelCase(name)
 			return
 		}

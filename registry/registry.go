@@ -19,7 +19,7 @@ type Registry struct {
 	// options does not change after New has returned.
 	options loadOptions
 
-	// generation counts the changes of the registry.
+	// generation counts the changes to the registry.
 	generation atomic.Uint64
 
 	// mu is held while services are added or removed.
