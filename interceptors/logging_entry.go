@@ -19,7 +19,7 @@ type entry struct {
 	info    dynamic.RPCInfo
 	started time.Time
 	peer    string
-	// attrs are the attributes at the end of the log line.
+	// attrs contains the attributes that follow the common ones, such as the sizes of messages.
 	attrs []slog.Attr
 }
 

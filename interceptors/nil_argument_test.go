@@ -13,7 +13,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/interceptors/internal/testservice"
 )
 
-// Nil loggers, hooks and options must be ignored, and nil functions must be errors of calls.
+// Nil loggers, hooks and options must be ignored. A call must fail if the function that provides or
+// checks its token is nil.
 func TestNilArguments(t *testing.T) {
 	t.Parallel()
 	s := testservice.New(t, testservice.Config{

@@ -147,7 +147,7 @@ func TestRetry_LostSigns(t *testing.T) {
 				s := testservice.New(t, testservice.Config{
 					Handle: func(_ context.Context, request testservice.Text) (testservice.Text, error) {
 						runs.Add(1)
-						// Afterwards, the server has already sent its announcement.
+						// The server sends its announcement while the handler waits.
 						<-time.After(500 * time.Millisecond)
 						return request, nil
 					},

@@ -53,7 +53,7 @@ func (a *fakeCall) call(ctx context.Context, _ proto.Message, _ ...dynamic.Reque
 }
 
 // waits returns the delays between the attempts. The tests use virtual time, in which an attempt
-// takes no time unless the field takes is set.
+// takes no time unless fakeCall.takes is set.
 func (a *fakeCall) waits() (waits []time.Duration) {
 	for i := range len(a.started) - 1 {
 		waits = append(waits, a.started[i+1].Sub(a.started[i]))

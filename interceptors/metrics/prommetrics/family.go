@@ -144,7 +144,8 @@ func validLabels(labels []string) []string {
 	return valid
 }
 
-// seriesKey returns a string that identifies the time series of an instrument with labels.
+// seriesKey returns a string that identifies the time series of an instrument with the given
+// labels.
 func seriesKey(instrument *metrics.Instrument, labels []string) string {
 	var pairs []string
 	for i, label := range validLabels(labels) {

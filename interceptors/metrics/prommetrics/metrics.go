@@ -110,9 +110,9 @@ func (m *Metrics) compareBuckets(earlier *Metrics) error {
 
 // identity prevents the registration of a second Metrics with the same registerer, because
 // duplicate metrics would make each scrape fail. It is a collector without metrics that is
-// registered together with a Metrics. A registerer does not detect a second Metrics, which does not
-// describe its metrics. However, it rejects a second identity with an error that contains the first
-// one.
+// registered together with a Metrics. A registerer cannot detect a second Metrics, because a
+// Metrics does not describe its metrics in advance. However, it rejects a second identity with an
+// error that contains the first one.
 type identity struct {
 	*Metrics
 

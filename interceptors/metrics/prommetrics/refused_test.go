@@ -201,8 +201,8 @@ dynpsrpc_bus_dropped_total{dynpsrpc_bus="main`+"\uFFFD"+`",dynpsrpc_reason="unkn
 			"dynpsrpc_bus_dropped_total")
 	}
 	assert.Equal(t, 3, scrapes)
-	// Each invalid observation is counted once. In each scrape, 3 invalid values and one panic are
-	// counted, and several duplicates.
+	// Each invalid observation is counted once. Each scrape also counts 3 invalid values, one panic
+	// and several duplicates.
 	families, err := registry.Gather()
 	require.NoError(t, err)
 	refused := map[string]float64{}
