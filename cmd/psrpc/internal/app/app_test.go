@@ -92,8 +92,8 @@ func TestSettings_FlagsBeforeEnvironmentBeforeContext(t *testing.T) {
 	assert.ErrorContains(t, err, "PASS is not set")
 }
 
-// What a context says about its own bus must not reach another one, above all the metadata, which
-// may contain secrets.
+// If another bus is selected, the settings of the context must not apply to it. In particular, the
+// metadata may contain secrets, which must not be sent to another bus.
 func TestSettings_BusTakesOnlyRedactFromTheContext(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {

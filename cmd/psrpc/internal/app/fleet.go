@@ -7,7 +7,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/dynamic/fleet"
 )
 
-// Fleet returns the fleet that asks the servers of the bus.
+// Fleet returns the fleet.Fleet that asks the servers of the bus. The first call creates it.
 func (a *App) Fleet(ctx context.Context) (*fleet.Fleet, error) {
 	if a.fleet != nil {
 		return a.fleet, nil

@@ -124,7 +124,7 @@ type greeting struct {
 	Greeted  int32             `json:"greeted,omitempty"`
 }
 
-// texts contains the word of greeting for each language. English is the default.
+// texts contains the greeting word in each language. English is the default.
 var texts = map[string]string{"en": "Hello", "de": "Hallo", "fr": "Bonjour"}
 
 // greet returns the response to a greeting request that has arrived at the given server.

@@ -39,7 +39,7 @@ var oldestVersions = map[string]struct{ version, lacks string }{
 	kindNATS:  {"2.9", "fixes of the server"},
 }
 
-// checkReach says which broker this is, or that it is out of reach.
+// checkReach reports which broker the bus uses, or that the broker is out of reach.
 func checkReach(f *facts) []Finding {
 	if err := f.unknown[partBroker]; err != nil {
 		return []Finding{{

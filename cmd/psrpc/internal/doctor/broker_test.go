@@ -59,7 +59,7 @@ func TestRoundTrip_BrokerIsFarAway(t *testing.T) {
 	}
 }
 
-// otherBroker is a bus that tells invented facts about its broker. It stands for brokers that a
+// otherBroker is a bus that reports invented facts about its broker. It stands for brokers that a
 // test cannot start.
 type otherBroker struct {
 	bus.Informed
@@ -90,8 +90,8 @@ func TestVersion_BrokerIsOld(t *testing.T) {
 	}
 }
 
-// The broker may forbid its user to ask the servers, or only to list channels and connections. Both
-// must be reported.
+// A user may lack the permission to ask the servers, to list channels and connections, or to read
+// the broker's settings. The check must report each of these problems.
 func TestACL_UserMayNotAsk(t *testing.T) {
 	t.Parallel()
 	file := filepath.Join(t.TempDir(), "users.acl")
@@ -124,7 +124,7 @@ user default off
 }
 
 // deaf opens a connection that sends a command and never reads the replies. Its receive buffer is
-// small, so that they soon wait in the broker.
+// small, so the replies soon fill the output buffer of the broker.
 func deaf(t *testing.T, address, command string) {
 	t.Helper()
 	connection, err := new(net.Dialer).DialContext(t.Context(), "tcp", address)

@@ -31,9 +31,10 @@ const (
 )
 
 const (
-	// maxVersions is how many versions of services are compared.
+	// maxVersions is the maximum number of versions, of all services together, whose descriptors
+	// are compared.
 	maxVersions = 64
-	// maxPrefixes is how many fleets with other prefixes are asked.
+	// maxPrefixes is the maximum number of other prefixes whose fleets are asked.
 	maxPrefixes = 8
 )
 

@@ -100,8 +100,8 @@ func serve(t *testing.T, b bus.Bus, id string, service *registry.Service, handle
 	return &peer{server, registration, status}
 }
 
-// pretend starts a server that answers discovery requests with what the test wants. tell is called
-// for each request, and returns a QueryResponse as JSON.
+// pretend starts a server that answers discovery requests with answers that the test chooses. tell
+// is called for each request, and returns a QueryResponse as JSON.
 func pretend(t *testing.T, b bus.Bus, id string, tell func() string) {
 	t.Helper()
 	reg := registry.New()

@@ -51,7 +51,8 @@ func TestSilent_HalfOpenConnection(t *testing.T) {
 	}
 }
 
-// NATS tells only with its monitor how many servers have received a question.
+// The number of servers that have received a query is known on NATS only if the server's monitor is
+// enabled.
 func TestSilent_IsNotKnown(t *testing.T) {
 	t.Parallel()
 	n, service := onNATS(t), parse(t, orders)
@@ -332,7 +333,7 @@ func TestOverload(t *testing.T) {
 	})
 }
 
-// while examines a bus while repeat is called again and again.
+// while examines a bus and calls repeat in a loop at the same time.
 func while(t *testing.T, b bus.Bus, check string, repeat func()) doctor.Report {
 	t.Helper()
 	stop, stopped := make(chan struct{}), make(chan struct{})
@@ -406,7 +407,8 @@ func TestLost(t *testing.T) {
 			b := open(t, url)
 			asked := newFleet(t, b)
 			var report doctor.Report
-			// Repeat the examination until the cut falls between the first and the second answers.
+			// Repeat the examination until the connection is cut between the first and the second
+			// answers.
 			require.Eventually(t, func() bool {
 				cut := time.AfterFunc(100*time.Millisecond, proxy.Cut)
 				defer cut.Stop()

@@ -16,8 +16,8 @@ func TestSchedule_Ramp(t *testing.T) {
 	assert.EqualValues(t, 100, s.warmUpOperations())
 	assert.Equal(t, 500*time.Millisecond, s.at(50))
 	assert.Equal(t, time.Second, s.at(100))
-	// At half of the ramp's time, 5 s have passed since the warm-up, at 150 operations a second on
-	// average.
+	// Halfway through the ramp, 5 s after the warm-up, 750 operations have started: 150 per second
+	// on average.
 	assert.InDelta(t, 6, s.at(100+750).Seconds(), 1e-6)
 	// The whole ramp has 2,000 operations. After it, the rate no longer changes.
 	assert.InDelta(t, 11, s.at(100+2000).Seconds(), 1e-6)
@@ -67,7 +67,8 @@ func TestRun_OpenLoopTellsWhatItCouldNotStart(t *testing.T) {
 	assert.InDelta(t, 0.9, result.ErrorRatio(), 1e-9)
 }
 
-// What should have started during the warm-up, or after the last operation, is not missing.
+// The operations that remain must include neither those of the warm-up nor those beyond the number
+// in the plan.
 func TestRun_RemainingOperations(t *testing.T) {
 	plan := Plan{Rate: 100, For: 200 * time.Millisecond, WarmUp: 100 * time.Millisecond}
 	r := &run{plan: plan, start: time.Now()}

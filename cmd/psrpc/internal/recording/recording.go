@@ -22,7 +22,7 @@ type Header struct {
 	Begun time.Time
 	// Bus is the kind of the bus: "redis", "nats" or "local".
 	Bus string
-	// Software is the program that has recorded.
+	// Software is the program that wrote the recording.
 	Software string
 	// Redacted names the field options that marked the removed fields as secret; see [NewRedactor].
 	Redacted []string
@@ -69,7 +69,7 @@ func (r *Recording) Registry(opts ...registry.LoadOption) (reg *registry.Registr
 }
 
 // MethodOf returns the method of an event, or nil if the registry does not have it. The event may
-// name the method as the schema does, or as the bus does.
+// contain the method's name in the schema or its name on the bus.
 func MethodOf(reg *registry.Registry, event *Event) *registry.Method {
 	if m, ok := reg.Method(event.Method); ok {
 		return m

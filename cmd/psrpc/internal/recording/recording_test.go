@@ -369,7 +369,7 @@ func TestReplay(t *testing.T) {
 	assert.ErrorIs(t, replay.Run(t.Context(), rec), errors.InvalidArgument)
 }
 
-// No file can make Load panic, whoever has made it.
+// Load must not panic, whatever the file contains.
 func FuzzLoad(f *testing.F) {
 	var file bytes.Buffer
 	w, err := recording.NewWriter(&file, recording.Header{Begun: time.Unix(1, 2), Bus: "redis", Redacted: []string{"x"}})

@@ -153,8 +153,9 @@ func methodNames(version Version) []string {
 
 func serviceNames(version Version) []string { return []string{version.Service} }
 
-// find returns the service for which names returns a name that matches wanted. wireName is the
-// likely name of the service on the bus, or empty if the user has not typed the service.
+// find returns the service for which the function names returns a name that matches wanted.
+// wireName is the likely name of the service on the bus, or empty if the user has not typed the
+// service.
 func (c *Chain) find(ctx context.Context, wanted pattern, wireName string, names namesOf) (*registry.Service, error) {
 	if err := c.files.LoadInto(c.registry); err != nil {
 		return nil, err
@@ -283,7 +284,7 @@ func newestOnly(versions []Version) []Version {
 	})
 }
 
-// versionsOf returns the services of a registry.
+// versionsOf returns the services of a registry as versions.
 func versionsOf(reg *registry.Registry) []Version {
 	var versions []Version
 	for _, service := range reg.Services() {

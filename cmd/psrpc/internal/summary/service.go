@@ -119,7 +119,7 @@ func WithPeers(services []Service, peers *fleet.Peers, unknown bool) []Service {
 	return services
 }
 
-// Draining returns how many of the servers take no new requests.
+// Draining returns the number of servers that are draining.
 func (s *Service) Draining() int {
 	draining := 0
 	for _, server := range s.Servers {

@@ -15,7 +15,7 @@ import (
 
 var start = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 
-// server returns the answer of a server. after is how long after its start the server has given the
+// server returns the answer of a server. after is the time from the start of the server to the
 // answer.
 func server(id string, after time.Duration, methods ...fleet.Method) *fleet.Server {
 	return &fleet.Server{
@@ -92,7 +92,8 @@ func TestLoads_Keep(t *testing.T) {
 	assert.EqualValues(t, 2, loads[0].Calls)
 }
 
-// An answer without counters, because nobody has asked for them, must not have a load.
+// Loads must leave out methods without counters. An answer contains counters only if the client has
+// asked for them.
 func TestLoads_WithoutCounters(t *testing.T) {
 	t.Parallel()
 	assert.Empty(t, summary.Loads(nil, []*fleet.Server{server("a", time.Second, fleet.Method{Name: "Get"})}, summary.ByService, nil))

@@ -40,8 +40,8 @@ type goldenCase struct {
 	normalise []func(string) string
 }
 
-// runGolden runs each case in a subtest. The arguments are separated by spaces, and ” is
-// an empty one.
+// runGolden runs each case in a subtest. The arguments are separated by spaces. A pair of single
+// quotes stands for an empty argument.
 func runGolden(t *testing.T, env clitest.Env, cases []goldenCase) {
 	t.Helper()
 	for _, c := range cases {

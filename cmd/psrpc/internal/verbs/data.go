@@ -34,9 +34,10 @@ type data struct {
 var field = regexp.MustCompile(`^([A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z0-9_-]+)*)=`)
 
 // messages returns the messages that the arguments stand for. An argument is a JSON value or a file
-// with JSON values: @file, or @- for the standard input. Arguments name=value make one message
-// together. Without arguments, there is one empty message. Each message is read when it is needed,
-// so those from a pipe are sent as they come. Waiting for the standard input ends when ctx ends.
+// with JSON values: @file, or @- for the standard input. Arguments of the form name=value together
+// make one message. Without arguments, there is one empty message. Each message is read when it is
+// needed, so those from a pipe are sent as they come. Waiting for the standard input ends when ctx
+// ends.
 func (d *data) messages(ctx context.Context, args []string) iter.Seq2[proto.Message, error] {
 	return func(yield func(proto.Message, error) bool) {
 		if !slices.ContainsFunc(args, func(arg string) bool { return !field.MatchString(arg) }) {

@@ -91,7 +91,7 @@ func runEvents(ctx context.Context, a *app.App, flags *eventsFlags) error {
 	}
 }
 
-// eventsView prints changes, up to count of them.
+// eventsView prints changes until it has printed count of them.
 type eventsView struct {
 	app   *app.App
 	count int

@@ -17,7 +17,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// defaultExplorer is the address on which the explorer listens. psrpc up uses the ports before it.
+// defaultExplorer is the address on which the explorer listens. The ports just below it are those
+// of psrpc up.
 const defaultExplorer = "127.0.0.1:8324"
 
 // tokenVariable is the environment variable with the token of the explorer's link.

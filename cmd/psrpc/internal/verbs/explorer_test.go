@@ -81,7 +81,7 @@ func TestExplorer_ServesThePages(t *testing.T) {
 	clitest.Golden(t, "explorer", <-results, clitest.Replace(`127\.0\.0\.1:\d+`, "ADDRESS"))
 }
 
-// In a read-only context, the pages must change nothing, also if --yes confirms the address.
+// In a read-only context, the pages must change nothing, even if --yes permits the address.
 func TestExplorer_ReadOnlyContext(t *testing.T) {
 	t.Parallel()
 	env := localEnv(t)

@@ -26,7 +26,8 @@ import (
 // faultBroker is a kind of broker on which the faults are tested.
 type faultBroker struct {
 	name string
-	// start starts the broker. It returns its URL, and the URL that a user of it has to know.
+	// start starts the broker. It returns the scheme of the broker's URL, such as "redis://", and
+	// the broker's address.
 	start func(t *testing.T) (scheme, addr string)
 	// secured starts a broker that requires the password "secret" of the user "user".
 	secured func(t *testing.T) (scheme, addr string)

@@ -138,8 +138,9 @@ type httpServer struct {
 	served   chan error
 }
 
-// start starts an HTTP server with the gateway for the services in reg. It keeps reg up to date with
-// the services of the fleet. Unless --yes is given, it answers only requests to names of this machine.
+// start starts an HTTP server with the gateway for the services in reg. It keeps reg up to date
+// with the services of the fleet. Unless --yes is given, it serves only requests whose Host header
+// is a name of this machine.
 func (g *gatewayVerb) start(ctx context.Context, f *fleet.Fleet, reg *registry.Registry) (*httpServer, error) {
 	return startHTTP(ctx, g.app, "listen", g.listen, f, reg, func() (http.Handler, error) {
 		handler, err := g.handler(f.Conn(), reg)

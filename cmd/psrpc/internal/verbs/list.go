@@ -423,7 +423,7 @@ func listReport(services []summary.Service) (r *report, rows []serviceRow) {
 	return r, rows
 }
 
-// positive returns n as text if n is positive, or else the parameter otherwise.
+// positive formats n. If n is not positive, it returns the parameter otherwise instead.
 func positive(n int, otherwise string) string {
 	if n <= 0 {
 		return otherwise

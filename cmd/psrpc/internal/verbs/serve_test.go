@@ -78,7 +78,7 @@ stubs:
 `), 0o600))
 	stop, _ := startVerb(t, env, "1 server", "serve", "-p", shopProto, "--stub", stubs, "-t", "eu", "--seed", "3", "--every", "0")
 	call := func(args ...string) string {
-		// The schema is that of the server.
+		// call uses the schema that the server sends.
 		result := clitest.Run(t, env, "", append([]string{"call"}, args...)...)
 		return result.Stdout + result.Stderr
 	}

@@ -31,8 +31,8 @@ func (f *loadFlags) add(cmd *cobra.Command, by summary.By, sort summary.Key) {
 	cmd.Flags().StringVar(&f.sort, "sort", string(sort), "sort by `name|rate|p99|errors|active`")
 }
 
-// loadView shows the load of the same services or methods repeatedly. before contains the answers
-// of the previous time.
+// loadView repeatedly shows the load of the same services or methods. before contains the previous
+// answers of the servers.
 type loadView struct {
 	flags  *loadFlags
 	by     summary.By

@@ -25,8 +25,8 @@ type tap struct {
 	app    *app.App
 	source tapSource
 	claims bool
-	// redactor removes the secrets that the context names. Servers remove only those of their own
-	// options.
+	// redactor removes the secrets that the context names. Servers remove only the secrets that
+	// their own options mark.
 	redactor *recording.Redactor
 	// requests contains the messages of requests until their responses arrive. older contains those
 	// of earlier requests.
