@@ -28,8 +28,9 @@ type BoundRequest struct {
 	// Message returns the request message as JSON; for a stream, it may return several JSON values.
 	// body is the body of the HTTP request, whose size is limited.
 	Message func(body io.Reader) ([]byte, error)
-	// Response returns the part of a response message that the client gets. Both are JSON. The gateway
-	// does not change the result. If Response is nil, the client gets the whole message.
+	// Response returns the part of a response message that the client gets. The message and the
+	// result are JSON. The gateway does not change the result. If Response is nil, the client gets
+	// the whole message.
 	Response func(message []byte) ([]byte, error)
 	// IsHTTPBody reports whether the client gets a google.api.HttpBody, which contains the body of
 	// the HTTP response and its content type.

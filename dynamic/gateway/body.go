@@ -41,8 +41,8 @@ func (b *timedBody) Read(data []byte) (int, error) {
 	return n, err
 }
 
-// limitedBody returns the body of a request. A body that is larger than [WithMaxRequestBytes]
-// allows gives an error when it is read.
+// limitedBody returns the body of a request. Reading more bytes than [WithMaxRequestBytes] allows
+// returns an error.
 func (o *options) limitedBody(r *http.Request) io.Reader {
 	if o.maxRequestBytes <= 0 {
 		return codedReader{r.Body}
@@ -50,7 +50,7 @@ func (o *options) limitedBody(r *http.Request) io.Reader {
 	return codedReader{http.MaxBytesReader(nil, r.Body, int64(o.maxRequestBytes))}
 }
 
-// codedReader gives each error of a body an error code.
+// codedReader adds an error code to the errors of reading a body.
 type codedReader struct{ io.Reader }
 
 // Read implements io.Reader.

@@ -16,7 +16,7 @@ import (
 // each server.
 const FailedServersTrailer = "Psrpc-Failed-Servers"
 
-// streamTypeOf returns the kind of stream that a method is for HTTP clients.
+// streamTypeOf returns Connect's type of stream for a kind of method.
 func streamTypeOf(kind registry.Kind) connect.StreamType {
 	switch kind {
 	case registry.KindMulti, registry.KindSubscription:

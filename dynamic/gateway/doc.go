@@ -35,9 +35,9 @@
 //
 // # Errors
 //
-// Connect, gRPC and gRPC-Web get the code that corresponds to the code of the error. The exact code
-// is in the detail google.rpc.ErrorInfo, whose domain is "psrpc". The other protocols get a JSON
-// object with the code and the text, and the HTTP status of [errors.ErrorCode.ToHttp].
+// Connect, gRPC and gRPC-Web get the code that corresponds to the code of the error. psrpc's own
+// code is in the detail google.rpc.ErrorInfo, whose domain is "psrpc". The other protocols get a
+// JSON object with psrpc's code and the text, and the HTTP status of [errors.ErrorCode.ToHttp].
 //
 // # Behavior under load
 //

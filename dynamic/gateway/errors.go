@@ -16,7 +16,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// errorDomain is the domain of the google.rpc.ErrorInfo that contains the exact code of an error.
+// errorDomain is the domain of the google.rpc.ErrorInfo that contains psrpc's code of an error.
 const errorDomain = "psrpc"
 
 // coded returns err as an error with a code. An error without a code becomes a general error with
@@ -56,8 +56,8 @@ func (o *options) text(e errors.Error) string {
 	}
 }
 
-// errorInfo returns the error detail with the exact code, which Connect and gRPC do not have, and
-// with the facts if [WithErrorFacts] is used.
+// errorInfo returns an error detail with psrpc's code, because Connect and gRPC do not have all of
+// psrpc's codes. With [WithErrorFacts], the detail also contains the facts of the call.
 func (o *options) errorInfo(e errors.Error) *errdetails.ErrorInfo {
 	info := &errdetails.ErrorInfo{Domain: errorDomain, Reason: string(e.Code())}
 	facts, ok := errors.FactsOf(e)

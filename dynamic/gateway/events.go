@@ -54,8 +54,8 @@ func (c *eventClient) run(ctx context.Context, call *call) error {
 	return call.run(ctx)
 }
 
-// hasNoSideEffects reports whether a method may be used by GET. An EventSource repeats its request
-// whenever the connection has ended, and so would repeat the call.
+// hasNoSideEffects reports whether a method may be called with GET. An EventSource repeats its
+// request whenever the connection has ended, and so would repeat the call.
 func hasNoSideEffects(method *registry.Method) bool {
 	return method.Kind() == registry.KindSubscription || idempotencyOf(method) == connect.IdempotencyNoSideEffects
 }

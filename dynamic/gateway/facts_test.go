@@ -47,7 +47,8 @@ func (l *lines) Write(line []byte) (int, error) {
 	return l.text.Write(line)
 }
 
-// await returns the n lines of the log. A line may be written after the client has the response.
+// await waits until the log has n lines and returns them. The gateway may write a line after the
+// client has received the response.
 func (l *lines) await(t *testing.T, n int) (all []map[string]any) {
 	t.Helper()
 	require.Eventually(t, func() bool {

@@ -60,7 +60,7 @@ type fixture struct {
 	service  *registry.Service
 	shops    []*dynamic.Registration
 	server   *httptest.Server
-	// waiting counts the handlers of the item "wait" that are running.
+	// waiting is the number of handlers that are waiting because the request is the item "wait".
 	waiting atomic.Int32
 	// panics counts the panics of the gateway. The HTTP server recovers and only logs them.
 	panics atomic.Int32
@@ -102,7 +102,8 @@ func (f *fixture) listen(t testing.TB, conn *dynamic.Conn, reg *registry.Registr
 	require.NoError(t, err)
 	f.server = httptest.NewUnstartedServer(nil)
 	f.server.Config = gateway.Server(f.countPanics(gw))
-	// By default, the system buffers some 30,000 small responses for a client that does not read.
+	// Limit the write buffer. By default, the operating system buffers some 30,000 small responses
+	// for a client that does not read.
 	f.server.Config.ConnState = func(conn net.Conn, state http.ConnState) {
 		if tcp, ok := conn.(*net.TCPConn); ok && state == http.StateNew {
 			_ = tcp.SetWriteBuffer(64 << 10)

@@ -85,7 +85,7 @@ func TestGateway_Refuses(t *testing.T) {
 	}
 }
 
-// The detail ErrorInfo of an error must contain the exact code.
+// The detail ErrorInfo of an error must contain psrpc's code, even if Connect has no such code.
 func TestGateway_ErrorsOfConnect(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
@@ -109,7 +109,7 @@ func TestGateway_ErrorsOfConnect(t *testing.T) {
 	}
 }
 
-// With WithPsrpcStatus, clients without Connect's header get psrpc's HTTP status and the exact
+// With WithPsrpcStatus, clients without Connect's header must get psrpc's HTTP status and psrpc's
 // code.
 func TestGateway_PsrpcStatus(t *testing.T) {
 	t.Parallel()
@@ -224,8 +224,8 @@ func TestGateway_ResponsesThatAreTooLarge(t *testing.T) {
 	assert.Contains(t, r.body, "the limit of the gateway is 524288")
 }
 
-// The gateway must serve services that are added to its registry, and no longer those that are
-// removed.
+// The gateway must start to serve services that are added to its registry, and stop serving
+// services that are removed.
 func TestGateway_FollowsTheRegistry(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)

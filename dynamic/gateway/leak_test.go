@@ -38,7 +38,8 @@ func (f *fixture) openThings(t assert.TestingT) (goroutines, subscriptions, desc
 	return goroutines, subscriptions, len(entries)
 }
 
-// abort starts a stream of the n-th kind over the connection, and leaves it.
+// abort starts a stream of the n-th kind over the connection, and closes the connection without
+// ending the stream.
 func (f *fixture) abort(t *testing.T, conn net.Conn, n int) {
 	t.Helper()
 	defer conn.Close()
@@ -58,7 +59,7 @@ func (f *fixture) abort(t *testing.T, conn net.Conn, n int) {
 	}
 }
 
-// Clients that leave their streams must leave nothing behind, whatever the protocol.
+// Streams that clients abandon must not leak resources, whatever the protocol.
 func TestAbuse_AbortedStreamsLeakNothing(t *testing.T) { // not parallel, because it counts goroutines
 	const overHTTP1, overHTTP2, atOnce = 9000, 1000, 20
 	f := newFixture(t)

@@ -136,8 +136,8 @@ func ref(name string) object { return object{"$ref": "#/components/schemas/" + n
 // schemas contains the JSON schemas of messages and enums, keyed by full name.
 type schemas map[string]object
 
-// message returns the schema of a field that contains the message. If that is a reference to an
-// entry of s, message adds this entry.
+// message returns the schema of a field that contains the message. If the schema is a reference to
+// an entry of s, message adds the entry to s.
 func (s schemas) message(m protoreflect.MessageDescriptor) object {
 	if schema := wellKnown(m.FullName()); schema != nil {
 		return schema

@@ -124,8 +124,8 @@ func (o *options) serves(method string) bool {
 
 // WithMethods names the methods to serve. Each pattern is the full name of a method, such as
 // "shop.Orders/Get". A "*" matches any characters except a slash, as in "shop.*/*"; see
-// [path.Match]. If WithMethods is used several times, the patterns add up. Without patterns, [New]
-// fails, because the gateway would serve nothing.
+// [path.Match]. If WithMethods is used several times, all of its patterns apply. Without patterns,
+// [New] fails, because the gateway would serve nothing.
 func WithMethods(patterns ...string) Option {
 	return func(o *options) { o.patterns = append(o.patterns, patterns...) }
 }

@@ -101,7 +101,8 @@ func (c *plainClient) describe(facts *errors.CallFacts) {
 
 func (*plainClient) opened() error { return nil }
 
-// failed ends a call whose content cannot be complete.
+// failed ends the call with the error of the server, because a plain response has no place for the
+// error of one server.
 func (*plainClient) failed(_ string, err error) error { return err }
 
 var _ client = (*plainClient)(nil)

@@ -10,8 +10,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// newRoutes returns the routes for the services in the registry. It takes the handlers of methods
-// that have not changed from previous, which may be nil.
+// newRoutes returns the routes for the services in the registry. For methods that have not changed,
+// it reuses the handlers in previous, which may be nil.
 func (g *Gateway) newRoutes(generation uint64, previous *routes) *routes {
 	r := &routes{generation: generation, methods: map[string]*registry.Method{}, connect: handlers{}, other: handlers{}}
 	calls := connect.NewServer()

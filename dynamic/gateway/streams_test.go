@@ -116,8 +116,8 @@ func TestEvents_Subscription(t *testing.T) {
 	assert.Eventually(t, ended, 5*time.Second, time.Millisecond)
 }
 
-// A subscription without updates must stay open longer than a client may take to accept them, also
-// over HTTP/2, where net/http ends a stream whose deadline for writing passes.
+// A subscription without updates must stay open for longer than the write timeout. This also
+// applies to HTTP/2, where net/http ends a stream whose write deadline has passed.
 func TestEvents_SilentSubscriptionStaysOpen(t *testing.T) {
 	t.Parallel()
 	const timeout = 500 * time.Millisecond
