@@ -115,8 +115,8 @@ func TestExplorer_AuthorizesEachAction(t *testing.T) {
 	assert.Equal(t, http.StatusOK, f.post(t, "/rpc/shop.Shop/Get", `{}`, "User: admin").status)
 }
 
-// Requests to the gateway must not contain the explorer's own cookie and token, but all other
-// cookies.
+// The explorer must remove its own cookie and token from requests to the gateway, but keep all
+// other cookies.
 func TestAccess_RemovesTheToken(t *testing.T) {
 	t.Parallel()
 	g := newAccess(newOptions([]Option{WithToken(testToken)}))

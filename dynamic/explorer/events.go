@@ -25,8 +25,8 @@ type eventStream struct {
 	release func()
 }
 
-// openEvents starts an event stream, which counts toward the limit l. If there are too many
-// streams, the error names them by what. The caller must call close.
+// openEvents starts an event stream, which counts toward the limit l. what names the streams in the
+// error that is returned if there are too many. The caller must call close.
 func (e *Explorer) openEvents(w http.ResponseWriter, r *http.Request, l limit, what string) (*eventStream, error) {
 	free, err := l.acquire(what)
 	if err != nil {

@@ -368,7 +368,7 @@ func TestFleet_FirstViewIsSmall(t *testing.T) {
 	assert.False(t, changed, changes)
 }
 
-// If the last service has gone, a page must be told.
+// When the last service disappears, the pages must receive an empty list of services.
 func TestFleet_LastServiceGoes(t *testing.T) {
 	t.Parallel()
 	now := time.Now()

@@ -55,7 +55,7 @@ func TestPagesReferToEachOther(t *testing.T) {
 }
 
 // TestPagesObeyThePolicy checks that the files contain nothing that the content security policy
-// forbids, no HTML made of text, and no addresses of other hosts.
+// forbids, no code that builds HTML from text, and no addresses of other hosts.
 func TestPagesObeyThePolicy(t *testing.T) {
 	forbidden := []struct {
 		what    string

@@ -11,8 +11,8 @@ type limit chan struct{}
 
 func newLimit(n int) limit { return make(limit, n) }
 
-// acquire takes one of the permitted places. If none is free, it returns an error that names the
-// limited things by what, such as "taps".
+// acquire takes one of the permitted places. If none is free, it returns an error. what names the
+// limited things in that error, such as "taps".
 func (l limit) acquire(what string) (release func(), err error) {
 	select {
 	case l <- struct{}{}:
