@@ -18,7 +18,7 @@ const (
 	doctorFor = 10 * time.Second
 )
 
-// session is what pages need to know about the explorer.
+// session describes the explorer, the bus and its broker for the pages.
 type session struct {
 	Version  string   `json:"version"`
 	ReadOnly bool     `json:"readOnly"`

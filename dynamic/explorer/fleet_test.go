@@ -214,8 +214,8 @@ func TestExplorer_LimitsQuestions(t *testing.T) {
 	}
 }
 
-// A page that does not read must end its event stream. A page that gets no events must not: over
-// HTTP/2, a deadline that passes ends the stream.
+// The event stream of a page that does not read must end. The stream of a page without events must
+// not end, although over HTTP/2, a deadline that passes ends the stream.
 func TestEvents_DeadlineWhileWriting(t *testing.T) {
 	t.Parallel()
 	w := &deadlineWriter{ResponseRecorder: httptest.NewRecorder()}

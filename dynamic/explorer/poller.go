@@ -235,8 +235,8 @@ func (p *poller) wantsTopics() bool {
 	return false
 }
 
-// publish passes a change to all pages. A page that reads too slowly misses it, but gets the result
-// with the next poll.
+// publish passes a change to all pages. A page that reads too slowly misses it, but the next poll
+// shows the result of the change.
 func (p *poller) publish(change *fleet.Change) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -355,8 +355,8 @@ func (t *serviceTotal) addTopics(method *fleet.Method) {
 	t.topics = max(t.topics, int(method.TopicCount))
 }
 
-// fleetChanges is what has changed between two snapshots. Services and Clients are nil if they have
-// not changed. Empty lists mean that none are left, so the JSON must contain them.
+// fleetChanges contains the differences between two snapshots. Services and Clients are nil if they
+// have not changed. Empty lists mean that none are left, so the JSON must contain them.
 type fleetChanges struct {
 	At        time.Time    `json:"at"`
 	Truncated bool         `json:"truncated,omitempty"`

@@ -36,7 +36,7 @@ type methodCounters struct {
 	sum, longest atomic.Int64
 	// lastCall is the end of the latest call, in nanoseconds since the Unix epoch.
 	lastCall atomic.Int64
-	// lastAffinity contains the bits of a float32.
+	// lastAffinity is the affinity of the last claim, as the bits of a float32.
 	lastAffinity atomic.Uint32
 	// buckets counts the durations; see bucketOf. Its first element is the bucket minBucket.
 	buckets [bucketCount]atomic.Uint64

@@ -94,11 +94,11 @@ func (k ChangeKind) String() string {
 type TapKind int32
 
 const (
-	// TapRequested is a request.
+	// TapRequested is a request that the server received.
 	TapRequested TapKind = iota + 1
-	// TapResponse is a response.
+	// TapResponse is a response that the server sent.
 	TapResponse
-	// TapError is an error instead of a response.
+	// TapError is an error that the server sent instead of a response.
 	TapError
 	// TapOpen is a stream that was opened.
 	TapOpen

@@ -73,7 +73,7 @@ var messageTypes = sync.OnceValue(func() map[reflect.Type]*messageType {
 	return types
 })
 
-// addMessageType adds the conversion of a struct and of the structs of its fields.
+// addMessageType adds the conversion of a struct, and the conversions of the structs in its fields.
 func addMessageType(types map[reflect.Type]*messageType, goType reflect.Type, descriptor protoreflect.MessageDescriptor) {
 	if types[goType] != nil {
 		return

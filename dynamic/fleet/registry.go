@@ -15,7 +15,7 @@ import (
 // DescribeOption configures [Fleet.Describe].
 type DescribeOption func(*describeRequest)
 
-// Comments also gets the comments and positions of the .proto files, if the server has them.
+// Comments also requests the comments and positions of the .proto files. Not every server has them.
 func Comments() DescribeOption {
 	return func(r *describeRequest) { r.Comments = true }
 }

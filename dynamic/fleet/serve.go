@@ -167,9 +167,9 @@ func (s *Status) serviceChanged(kind ChangeKind, change dynamic.ServerChange) {
 	}
 }
 
-// Close ends what Serve has begun. It does not stop the server. When the server stops, Close is
-// called automatically. Close waits for at most a second or two. Further calls return the same
-// error as the first one.
+// Close makes the server stop answering questions about itself and counting its calls. It does not
+// stop the server. When the server stops, Close is called automatically. Close waits for at most a
+// second or two. Further calls return the same error as the first one.
 func (s *Status) Close() error {
 	s.closeOnce.Do(func() {
 		s.mu.Lock()

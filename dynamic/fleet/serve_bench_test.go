@@ -31,7 +31,8 @@ func BenchmarkServe(b *testing.B) {
 	}
 }
 
-// BenchmarkMethodCounters measures what counting a call costs, without the call.
+// BenchmarkMethodCounters measures the cost of counting a call, without the cost of the call
+// itself.
 func BenchmarkMethodCounters(b *testing.B) {
 	var recorder dynamic.MethodRecorder = &methodCounters{}
 	end := dynamic.CallEnd{Duration: 123456, RequestBytes: 100, ResponseBytes: 100}

@@ -96,7 +96,8 @@ func ordersOf(t testing.TB, reg *registry.Registry) *registry.Service {
 	return orders
 }
 
-// TestServe_OnEachBus checks that a Fleet gets what a server reports, on each bus.
+// TestServe_OnEachBus checks, on each kind of bus, that a Fleet receives everything that a server
+// reports.
 func TestServe_OnEachBus(t *testing.T) {
 	t.Parallel()
 	for name, network := range networks {

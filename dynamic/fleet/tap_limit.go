@@ -36,8 +36,8 @@ const (
 	// maxTapMethods is the maximum number of patterns in TapRequest.Methods, and maxTapPattern the
 	// maximum length of each in bytes.
 	maxTapMethods, maxTapPattern = 64, 256
-	// maxTapText is the maximum number of bytes of an ID or of a value of metadata in an event. Peers
-	// may choose both.
+	// maxTapText is the maximum length, in bytes, of an ID or a metadata value in an event. Peers
+	// may send longer ones.
 	maxTapText = 1 << 10
 	// workShare and maxWork limit the time that a server spends on decoding, redacting and
 	// filtering events for one client. On average, it may be 1/workShare of the elapsed time. In a

@@ -235,7 +235,7 @@ type Change struct {
 	Text   string        `fleet:"text"`
 }
 
-// TapRequest says what a tap copies.
+// TapRequest selects the events that a tap copies.
 type TapRequest struct {
 	// Methods contains patterns as for path.Match, such as "Orders/*". They are matched against
 	// names on the bus and full names. If it is empty, events of all methods are copied.

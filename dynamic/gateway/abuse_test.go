@@ -56,7 +56,7 @@ func TestAbuse_SlowReader(t *testing.T) {
 	assert.Positive(t, refused, "the slow reader has never held a stream")
 }
 
-// A client must be told that it has missed updates.
+// If a client has missed updates, its subscription must end with an error.
 func TestAbuse_SlowSubscriberIsTold(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, gateway.WithMaxBacklogBytes(64<<10))

@@ -24,7 +24,7 @@ type Gateway struct {
 	calls       callLimiter
 	streams     streamLimiter
 
-	// routes is what the gateway serves at the moment. It is replaced when services come or go.
+	// routes contains the current routes. It is replaced when services are added or removed.
 	routes atomic.Pointer[routes]
 	// mu is held while routes is being replaced.
 	mu sync.Mutex
@@ -33,7 +33,7 @@ type Gateway struct {
 // ServeHTTP implements http.Handler.
 func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) { g.handler.ServeHTTP(w, r) }
 
-// routes is what the gateway serves for one generation of the registry; see
+// routes contains the routes for one generation of the registry; see
 // [registry.Registry.Generation]. It is immutable.
 type routes struct {
 	generation uint64

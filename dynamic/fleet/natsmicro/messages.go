@@ -56,8 +56,8 @@ func responses(status *fleet.Status, verb, name string) (all []any) {
 	return all
 }
 
-// identity returns what all answers about a service contain. The metadata is never nil, because the
-// tools do not accept null.
+// identity returns the fields that all answers about a service have in common. The metadata is
+// never nil, because the tools do not accept null.
 func identity(server *fleet.Server, service *fleet.Service) micro.ServiceIdentity {
 	metadata := map[string]string{}
 	maps.Copy(metadata, server.Labels)

@@ -12,8 +12,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// maxFields is the maximum number of fields of a JSON object in the body if a variable of the path
-// sets one of its fields.
+// maxFields is the maximum number of fields of a JSON object in the body. It applies only to
+// objects in which a variable of the path sets a field.
 const maxFields = 10_000
 
 // message returns the request message of a request as JSON. values contains the values of the
@@ -119,7 +119,8 @@ func (r *route) withBody(message object, contentType string, body io.Reader) (ob
 	return message, nil
 }
 
-// responseOf returns the part of a response message that the client gets. Both are JSON.
+// responseOf returns the part of a response message that the client gets. The message and the
+// result are JSON.
 func (r *route) responseOf(message []byte) ([]byte, error) {
 	if r.response.field == nil {
 		return message, nil

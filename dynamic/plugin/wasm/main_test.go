@@ -18,7 +18,8 @@ import (
 // code.
 var scratch string
 
-// cacheVariable is the environment variable that tells the example where the machine code is.
+// cacheVariable is the environment variable with the path of the cached machine code, which the
+// example uses.
 const cacheVariable = "WASM_TEST_CACHE"
 
 func TestMain(m *testing.M) {

@@ -50,7 +50,8 @@ type App struct {
 	unreachable error
 	conn        *dynamic.Conn
 	fleet       *fleet.Fleet
-	// closers releases what was opened, in reverse order.
+	// closers contains the functions that release what was opened. Close calls them in reverse
+	// order.
 	closers []func() error
 }
 

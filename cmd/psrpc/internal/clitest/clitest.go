@@ -38,7 +38,7 @@ type Env struct {
 	OnOutput func(text string)
 }
 
-// Result is what a run has printed, and its exit code.
+// Result contains the output of a run and its exit code.
 type Result struct {
 	Stdout, Stderr string
 	Exit           int

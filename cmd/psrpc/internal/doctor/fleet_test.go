@@ -465,7 +465,8 @@ func TestTopics(t *testing.T) {
 	})
 }
 
-// A server that drains gets no requests, so that another one may take its topics over.
+// A draining server gets no requests, so another server may take over its topics. The check must
+// not report this.
 func TestTopics_OfADrainingServer(t *testing.T) {
 	t.Parallel()
 	n, service := onLocal(t), parse(t, orders)

@@ -79,7 +79,7 @@ func (s *source) ask() facts {
 	return factsOf(peers)
 }
 
-// facts is what is reported about a fleet.
+// facts contains the values that a source reports about a fleet.
 type facts struct {
 	starting, serving, draining, refused float64
 	silent                               float64

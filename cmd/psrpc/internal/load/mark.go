@@ -73,7 +73,7 @@ func markOf(fields []byte) (m mark, ok bool) {
 // updateSet is a set of updates. It takes one bit of memory for each number up to the highest one.
 type updateSet struct {
 	mu sync.Mutex
-	// callers maps the number of a caller to the set of the numbers of its updates.
+	// callers maps the number of each caller to the set of its update numbers.
 	callers map[uint64][]uint64
 }
 

@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// Result is what a run has measured. What happened during the warm-up is not in it, except that Err
-// may be an error of the warm-up.
+// Result contains the measurements of a run. It leaves out the warm-up, except that Err may be an
+// error of the warm-up.
 type Result struct {
 	// Started is when the run began to measure. Elapsed is the time until the last measured operation
 	// ended. In an open loop, it is at least the time that the plan takes, so that PerSecond is not
@@ -54,7 +54,7 @@ type Latency struct {
 	Max  time.Duration `json:"max_ns"`
 }
 
-// Second is what happened in about a second.
+// Second contains the measurements of about one second.
 type Second struct {
 	// At is the end of the second, counted from [Result.Started].
 	At        time.Duration `json:"at_ns"`

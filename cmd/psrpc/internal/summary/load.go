@@ -86,10 +86,10 @@ func difference(now, before uint64) uint64 {
 	return now - before
 }
 
-// By says what each line of a table is about.
+// By determines whether a line of a table describes a service, a method or a server.
 type By string
 
-// A line of a table is about a service, a method or a server.
+// These are the possible groupings of a table.
 const (
 	ByService By = "service"
 	ByMethod  By = "method"
@@ -180,7 +180,7 @@ func statsOf(server *fleet.Server, service, method string) *fleet.Stats {
 	return nil
 }
 
-// A Key is what a table is sorted by.
+// Key determines the order of the lines in a table.
 type Key string
 
 // A table is sorted by name or, with the highest value first, by rate, 99th percentile, number of

@@ -10,7 +10,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// adminRow is what a verb that changes a server prints.
+// adminRow is the output of a verb that changes a server.
 type adminRow struct {
 	Server   string `json:"server"`
 	State    string `json:"state,omitempty"`

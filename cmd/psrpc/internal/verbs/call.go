@@ -278,7 +278,7 @@ func (c *call) failed(err error, server string, took time.Duration) error {
 	return app.Hint(app.Hint(exit, "the schema is "+c.app.Origin(c.method.Service())), hintListeners(c.method))
 }
 
-// hintListeners says what to do if no server listens to a method.
+// hintListeners returns advice for the user if no server listens to a method.
 func hintListeners(method *registry.Method) string {
 	if method.Topics() {
 		return "is the topic right, and the prefix? psrpc list --scan shows who listens"

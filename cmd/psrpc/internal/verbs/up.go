@@ -180,7 +180,7 @@ func freeAddress(flag, address string) (host string, port int, err error) {
 	return host, port, probe.Close()
 }
 
-// started is what the verb up prints in the format json.
+// started is the output of the verb up in the format json.
 type started struct {
 	Bus      string   `json:"bus"`
 	Monitor  string   `json:"monitor"`

@@ -10,7 +10,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/dynamic"
 )
 
-// version is what the verb version prints in the format json.
+// version is the output of the verb version in the format json.
 type version struct {
 	Version string `json:"version"`
 	Commit  string `json:"commit,omitempty"`

@@ -32,7 +32,7 @@ type Host interface {
 	ReadName(folder string) string
 }
 
-// Config says what a watcher watches.
+// Config configures a [Watcher].
 type Config struct {
 	Host Host
 	// Root is the directory whose subfolders contain plugins.

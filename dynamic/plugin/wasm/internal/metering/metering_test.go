@@ -139,7 +139,7 @@ func TestInstrument_FunctionsKeepTheirPlaces(t *testing.T) {
 	assert.Equal(t, []uint64{42}, results)
 }
 
-// A module without sections for types, imports and globals gets them.
+// If a module has no sections for types, imports or globals, Instrument must add them.
 func TestInstrument_MissingSections(t *testing.T) {
 	t.Parallel()
 	instrumented, err := Instrument(module(memory), "meter")
