@@ -11,13 +11,13 @@ import (
 
 // Limits for all open pages together. They protect the program and the fleet from a faulty page.
 const (
-	// maxEventStreams is the number of open event streams, besides those of taps.
+	// maxEventStreams is the maximum number of open event streams, without those of taps.
 	maxEventStreams = 64
-	// maxTaps is the number of taps that are open at the same time. Each server permits
+	// maxTaps is the maximum number of taps that are open at the same time. Each server permits
 	// [fleet.MaxTaps].
 	maxTaps = 8
-	// maxQuestions is the number of HTTP requests that may wait for answers of servers at the same
-	// time.
+	// maxQuestions is the maximum number of HTTP requests that may wait for answers of servers at
+	// the same time.
 	maxQuestions = 32
 )
 

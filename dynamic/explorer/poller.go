@@ -23,7 +23,7 @@ const (
 	// interval is scanShare times the duration of the scan, so that scans take at most 1% of the
 	// time.
 	scanInterval, scanShare = 15 * time.Second, 100
-	// maxChanges is the number of changes that are buffered for a page that reads slowly.
+	// maxChanges is the maximum number of changes that are buffered for a page that reads slowly.
 	maxChanges = 256
 	// maxTopicNodes is the maximum number of topics that the graph shows for a method on one
 	// server. Pages without the graph need no topics.

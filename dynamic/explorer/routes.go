@@ -123,9 +123,9 @@ func (e *Explorer) serveCall(w http.ResponseWriter, r *http.Request) {
 	e.gateway.ServeHTTP(w, passed)
 }
 
-// onlyReads reports whether a request to the gateway changes nothing: a GET request for a
-// subscription or for a method without side effects. Other GET requests may be calls, too: over
-// WebSockets, or by paths of google.api.http.
+// onlyReads reports whether a request to the gateway changes nothing. Only a GET request for a
+// subscription or for a method without side effects changes nothing. Other GET requests may be
+// calls over WebSockets, or calls by paths of google.api.http.
 func (e *Explorer) onlyReads(r *http.Request) bool {
 	if r.Method != http.MethodGet || r.Header.Get("Upgrade") != "" {
 		return false

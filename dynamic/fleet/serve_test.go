@@ -289,7 +289,7 @@ func TestServe_TruncatesLargeAnswers(t *testing.T) {
 	assert.False(t, s.askOne(t, PartTopics).Truncated)
 }
 
-// TestServe_Counts checks the counters, also after the service has been replaced.
+// TestServe_Counts checks the counters before and after the service is replaced.
 func TestServe_Counts(t *testing.T) {
 	t.Parallel()
 	for _, texts := range []bool{false, true} {
@@ -598,7 +598,7 @@ func TestServe_TriesScopesAgain(t *testing.T) {
 	})
 }
 
-// slowBus is a bus that delays subscriptions. Each one must be permitted.
+// slowBus is a bus that delays each subscription until the test permits it.
 type slowBus struct {
 	bus.Bus
 

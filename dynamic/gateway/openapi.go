@@ -53,7 +53,7 @@ func (g *Gateway) openAPIDocument(services []*registry.Service, bindings Binding
 	}
 }
 
-// serverSchema is the JSON schema of the server in a multi call.
+// serverSchema is the JSON schema of a server ID in a multi call.
 var serverSchema = object{"type": "string", "description": "In a multi call, the ID of the server."}
 
 // errorSchema is the JSON schema of an error.

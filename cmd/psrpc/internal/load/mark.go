@@ -20,7 +20,7 @@ type mark struct {
 	// run is the random number of the run, and caller is the number of the caller. number counts
 	// the updates of that caller.
 	run, caller, number uint64
-	// intended is when the publication was to start, counted from the field start of [Updates].
+	// intended is the planned start of the publication, relative to Updates.start.
 	intended time.Duration
 	measured bool
 }

@@ -90,7 +90,8 @@ func TestRun_RejectsBadPlans(t *testing.T) {
 	}
 }
 
-// The last operation of an open loop starts before the end. The time after it counts, too.
+// The last operation of an open loop starts before the end of the loop. The rest of the time must
+// count, too, so that the measured rate does not exceed the planned one.
 func TestRun_OpenLoopIsNotFasterThanItsRate(t *testing.T) {
 	for _, plan := range []load.Plan{
 		{Rate: 20, For: 200 * time.Millisecond},

@@ -104,7 +104,7 @@ func New(config Config) (*Watcher, error) {
 	return w, nil
 }
 
-// Run handles events and results until ctx ends. The loads that it starts end with ctx, too.
+// Run handles events and results until ctx ends. When ctx ends, running loads are canceled.
 func (w *Watcher) Run(ctx context.Context) {
 	poll := time.NewTicker(w.config.PollInterval)
 	defer poll.Stop()
