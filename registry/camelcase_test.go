@@ -55,8 +55,8 @@ func FuzzCamelCase(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, name string) {
 		if !identifier.MatchString(name) {
-			// The result does not matter, because protobuf does not allow such a name. The function
-			// only must not panic.
+			// The result does not matter, because protobuf does not allow such a name. The only
+			// requirement is that the function does not panic.
 			_ = camelCase(name)
 			return
 		}

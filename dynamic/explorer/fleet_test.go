@@ -215,7 +215,7 @@ func TestExplorer_LimitsQuestions(t *testing.T) {
 }
 
 // The event stream of a page that does not read must end. The stream of a page without events must
-// not end, although over HTTP/2, a deadline that passes ends the stream.
+// stay open, even over HTTP/2, where a write deadline that passes ends a stream.
 func TestEvents_DeadlineWhileWriting(t *testing.T) {
 	t.Parallel()
 	w := &deadlineWriter{ResponseRecorder: httptest.NewRecorder()}

@@ -140,7 +140,7 @@ func (h *health) setResult(ctx context.Context, c *check, err error) {
 	}
 	whole := h.statusLocked()
 	h.mu.Unlock()
-	// The first success of a check is not published.
+	// The first success of a check is not published, because it is the expected result.
 	if status != before && (before != StatusUnknown || status == StatusNotServing) {
 		told := "check " + c.name + ": " + status.String()
 		if text != "" {

@@ -69,7 +69,7 @@ func TestHistogram_Empty(t *testing.T) {
 	assert.Equal(t, Histogram{}, histogramOf())
 }
 
-// A faulty peer may send any histogram.
+// No histogram that a faulty peer sends may cause a panic or a wrong result.
 func TestHistogram_FaultyPeer(t *testing.T) {
 	t.Parallel()
 	lowest := Histogram{Offset: math.MinInt32, Counts: []uint64{1}}

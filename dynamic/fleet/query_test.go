@@ -17,8 +17,8 @@ import (
 // waited for it.
 const longWait = 20 * time.Second
 
-// serverIDs returns server IDs: inFirst of them belong to the first shard, and others of them do
-// not.
+// serverIDs returns server IDs. The number of IDs in the first shard is inFirst, and the number of
+// IDs in other shards is others.
 func serverIDs(inFirst, others int) (ids []string) {
 	for i := 0; inFirst > 0 || others > 0; i++ {
 		id := fmt.Sprint("SRV_", i)

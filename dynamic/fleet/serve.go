@@ -151,7 +151,8 @@ func (s *Status) serverChanged(change dynamic.ServerChange) {
 		s.shuttingDown.Store(true)
 		s.publish(Change{Kind: ChangeDraining})
 	case dynamic.ServerStopped:
-		// Shutdown has ended, and the program may now close the bus.
+		// Close the Status now, because the program may close the bus as soon as Shutdown has
+		// returned.
 		if err := s.Close(); err != nil {
 			s.server.Logger().Warn("dynpsrpc: cannot close the control service", slog.Any("error", err))
 		}

@@ -35,8 +35,8 @@ func (s *Status) query(ctx context.Context, request *queryRequest) (*Server, err
 		return nil, err
 	}
 	if request.asksServices() {
-		// The client may immediately ask for the descriptors of a digest in the answer, so their
-		// scopes must be registered first.
+		// The client may immediately ask for the descriptors of a digest in the answer, so the
+		// scopes of all services must be registered before the answer is sent.
 		s.awaitScopes(ctx)
 	}
 	return s.answer(ctx, request), nil

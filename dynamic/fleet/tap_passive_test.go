@@ -23,7 +23,7 @@ import (
 // startedPassive is a passive tap that runs on a goroutine until the test ends.
 type startedPassive struct{ events chan *TapEvent }
 
-// startPassive starts a passive tap and waits until it has subscribed.
+// startPassiveTap starts a passive tap and waits until it has subscribed.
 func (w *tapWorld) startPassiveTap(t *testing.T, request PassiveTap) *startedPassive {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
@@ -100,8 +100,8 @@ func TestTapPassive(t *testing.T) {
 			request.Anyway = true
 			require.NoError(t, w.get(t, `{"id":1}`), "the client becomes known")
 			passive := w.startPassiveTap(t, request)
-			// The tap subscribes to the responses of a client that it sees for the first time, so
-			// it may miss the first ones.
+			// The tap subscribes to the responses to a client only after it has seen the client's
+			// first request, so it may miss the first responses.
 			var response *TapEvent
 			require.Eventually(t, func() bool {
 				require.NoError(t, w.get(t, `{"id":7,"card":{"number":"4111","owner":"Ada"}}`))

@@ -104,7 +104,8 @@ func ask[T any](t *testing.T, s *shop, subject string) (*T, bool) {
 func (s *shop) awaitAnswered(t *testing.T, subject string, answered bool) {
 	t.Helper()
 	require.Eventually(t, func() bool {
-		// A question that arrives while a service ends is not answered.
+		// Use a short timeout, because a question that arrives while a service is being removed is
+		// never answered.
 		_, err := s.nats.Request(subject, nil, 100*time.Millisecond)
 		return answered && err == nil || !answered && errors.Is(err, nats.ErrNoResponders)
 	}, 10*time.Second, time.Millisecond)

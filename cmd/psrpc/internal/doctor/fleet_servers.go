@@ -31,7 +31,8 @@ const (
 // checkClock finds servers whose clock differs from the clock of this machine.
 func checkClock(f *facts) (found []Finding) {
 	for _, server := range f.servers {
-		// The server read its clock at some unknown time during the round trip.
+		// The server read its clock at an unknown time during the round trip, so the offset may be
+		// off by half of the round trip.
 		offset := max(server.ClockOffset.Abs()-server.RoundTrip/2, 0)
 		if offset <= clockWarning {
 			continue

@@ -199,7 +199,8 @@ func TestRedisDB(t *testing.T) {
 	assert.Equal(t, []string{"SRV_database2"}, f.Servers)
 }
 
-// Only queues have locks, and each service has its own.
+// Servers may use different databases if they share no queue: only queues have locks, and each
+// service has its own.
 func TestRedisDB_WithoutSharedQueues(t *testing.T) {
 	t.Parallel()
 	n, service := onRedis(t), parse(t, orders)
@@ -371,7 +372,8 @@ func TestErrors(t *testing.T) {
 			_, _ = reserve.Call(t.Context(), order(service))
 		}))
 		assert.Equal(t, doctor.Warning, f.Severity)
-		// The servers read their counters one after the other while calls run.
+		// The server reads its counters one after the other while calls run, so the share may be a
+		// little below 100 %.
 		assert.Regexp(t, `^shop\.Orders/Get failed in (100\.0|9\d\.\d) % of \d+ calls within 300 ms: internal$`, f.Seen)
 		assert.Equal(t, []string{"SRV_fails"}, f.Servers)
 	})

@@ -102,7 +102,7 @@ func (r *Result) MainLatency() Latency {
 func (r *Result) ErrorRatio() float64 {
 	bad, all := r.Failed+r.NotStarted, r.Operations+r.NotStarted
 	if d := r.Delivery; d != nil {
-		// An operation fails if it waits for an update that is lost. Its update is already in Lost,
+		// An operation that waits for a lost update fails. The update is already counted in Lost,
 		// so r.Failed is not used here.
 		refused := r.Operations - min(d.Published, r.Operations)
 		bad = refused + r.NotStarted + d.Lost

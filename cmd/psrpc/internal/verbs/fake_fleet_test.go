@@ -27,7 +27,8 @@ type fakeServer struct {
 	id string
 	// age is how long ago the server has started, and ahead is by how much its clock is ahead.
 	age, ahead time.Duration
-	// answer returns the rest of answer number n as JSON. The first answer has number 0.
+	// answer returns answer number n as JSON, counted from 0. The fields that identify the server,
+	// and the times, are added later.
 	answer func(n int) string
 
 	answers atomic.Int64

@@ -78,7 +78,8 @@ func (r Reader) readFS(folder fs.FS) (*Content, error) {
 	return content, nil
 }
 
-// readManifest reads and parses the manifest. The caller reads the other files with the result files.
+// readManifest reads and parses the manifest. The caller uses the returned files to read the other
+// files.
 func (r Reader) readManifest(folder fs.FS) (*files, Selection, error) {
 	files := newFiles(folder)
 	data, err := files.read(r.Manifest, maxManifest)

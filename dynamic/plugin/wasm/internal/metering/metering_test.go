@@ -119,8 +119,8 @@ func TestCheck_EndsBeforeAnImport(t *testing.T) {
 	assert.Zero(t, ticks)
 }
 
-// Calls, tables and the start section still refer to the same functions, although their indexes
-// have changed.
+// Calls, tables and the start section must still refer to the same functions, although their
+// indexes have changed.
 func TestInstrument_FunctionsKeepTheirPlaces(t *testing.T) {
 	t.Parallel()
 	code := slices.Concat(
@@ -154,8 +154,8 @@ func TestInstrument_MissingSections(t *testing.T) {
 	assert.Contains(t, string(instrumented), string(section(6, vector([]byte{i32Type, 1, 0x41, 0, opcodeEnd}))))
 }
 
-// The name section still has the right names, which stack traces show. Other custom sections are
-// copied.
+// Stack traces show the names in the name section, so the names must still belong to the right
+// functions. Other custom sections must be copied.
 func TestInstrument_CustomSections(t *testing.T) {
 	t.Parallel()
 	other := section(0, append(text("producers"), 1, 2, 3))
