@@ -86,7 +86,8 @@ func (s *eventStream) sendPing() error { return s.write([]byte(": ping\n\n")) }
 func (s *eventStream) write(data []byte) error {
 	// A ResponseWriter without deadlines, such as that of a test, needs none.
 	_ = s.controller.SetWriteDeadline(time.Now().Add(writeTimeout))
-	// Over HTTP/2, a deadline that passes ends the stream even if nothing is being written.
+	// Remove the deadline. Over HTTP/2, a deadline that passes ends the stream even if nothing is
+	// being written.
 	defer func() { _ = s.controller.SetWriteDeadline(time.Time{}) }()
 	if s.compressed == nil {
 		if _, err := s.w.Write(data); err != nil {

@@ -90,7 +90,7 @@ func writeContent(w http.ResponseWriter, r *http.Request, contentType string, co
 	w.Header().Set("Cache-Control", "no-store")
 	w.Header().Set("Vary", "Accept-Encoding")
 	if err := http.NewResponseController(w).SetWriteDeadline(time.Now().Add(writeTimeout)); err == nil {
-		// The connection may be used for further requests.
+		// Remove the deadline, because the connection may be used for further requests.
 		defer func() { _ = http.NewResponseController(w).SetWriteDeadline(time.Time{}) }()
 	}
 	if len(content) < minCompressed || !acceptsGzip(r) {

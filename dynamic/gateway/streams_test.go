@@ -212,7 +212,7 @@ func TestEvents_TimeoutOfASubscription(t *testing.T) {
 	assert.Contains(t, r.body, `"code":"deadline_exceeded"`)
 }
 
-// A client must get the error of a call that has timed out before the connection is closed.
+// If a call times out, the client must get the error before the connection is closed.
 func TestWebSocket_Timeout(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)

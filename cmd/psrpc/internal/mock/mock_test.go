@@ -390,7 +390,7 @@ func TestGenerate_IsBounded(t *testing.T) {
 	assert.Less(t, proto.Size(message), 1<<20)
 }
 
-// Generated fields should rarely be zero, because a zero mostly means nothing.
+// Generated fields should rarely be zero, because zero usually means that a field is not set.
 func TestGenerate_PrefersValuesOtherThanZero(t *testing.T) {
 	reg := newRegistry(t, source)
 	s, _ := reg.Service("shop.Orders")

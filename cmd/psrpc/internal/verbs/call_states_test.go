@@ -58,7 +58,7 @@ func TestCall_ServerFrozenOrKilled(t *testing.T) {
 }
 
 // While a server drains, calls must go to the other servers. If there are none, the error must say
-// that nobody listens.
+// that no server listens.
 func TestCall_ServerDraining(t *testing.T) {
 	t.Parallel()
 	b := bus.NewLocal()
