@@ -291,8 +291,8 @@ func (j *peersJoin) inspect(ctx context.Context, inspector bus.Inspector, scan b
 		}
 	}
 	counter, ok := inspector.(bus.ReceiverCounter)
-	// After a scan, the numbers are exact on every bus: a bus that does not count receivers scans
-	// with a monitor, which counts them.
+	// After a scan, the numbers are exact on every bus. A bus that does not count receivers itself
+	// scans with the broker's monitor, which counts them.
 	j.exact = !ok || counter.CountsReceivers() || scan && j.result.ScanErr == nil
 	var counts counts
 	counts.add(queryChannel(scopeAll), func(n int) { j.result.Silent = j.silent(n, len(j.result.Servers)+len(j.result.Refused)) })

@@ -201,7 +201,7 @@ func (r *run) planned(next time.Time) time.Duration {
 }
 
 // hand gives the request to the next caller that becomes idle. It returns false if the loop is
-// stopped first, or if lateEnd has passed since its end.
+// stopped first, or if lateEnd has passed since the end of the loop.
 func (r *run) hand(requests chan<- Request, request Request) bool {
 	var tooLate <-chan time.Time
 	if !r.end.IsZero() {

@@ -132,7 +132,7 @@ func (s *serve) run(ctx context.Context, names []string) error {
 }
 
 // config returns the configuration of the mock for the flags. It reads the stubs and the recording
-// that they name.
+// that the flags name.
 func (s *serve) config() (config mock.Config, err error) {
 	config = mock.Config{Seed: s.seed, Echo: s.echo, Affinity: &s.affinity, Every: s.every, Answered: s.print}
 	if config.Latency, err = mock.ParseDelay(s.latency); err != nil {

@@ -16,9 +16,9 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/cmd/psrpc/internal/clitest"
 )
 
-// startVerb runs a verb in the background, and returns when the verb has printed ready. stop
-// interrupts the verb and returns its result. wait returns the result when the verb has ended by
-// itself.
+// startVerb runs a verb in the background, and returns when the output of the verb contains the
+// text ready. stop interrupts the verb and returns its result. wait returns the result when the
+// verb has ended by itself.
 func startVerb(t *testing.T, env clitest.Env, ready string, args ...string) (stop, wait func() clitest.Result) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
