@@ -75,6 +75,7 @@ func TestAnnounce_LostRequest(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				b, w, runs := slowWorld(t, time.Second)
+				w.useDefaultTimeouts(t)
 				b.drop(lost...)
 				start := time.Now()
 				_, err := w.call(t, echo, "hi", dynamic.WithRequestTimeout(time.Minute))

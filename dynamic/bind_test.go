@@ -124,7 +124,7 @@ service Topics {
 }`
 	w := newWorldOn(t, bus.NewLocal())
 	w.registry = newRegistry(t, source)
-	conn, err := dynamic.NewConn(w.bus, w.registry)
+	conn, err := dynamic.NewConn(w.bus, w.registry, patientConn)
 	require.NoError(t, err)
 	defer conn.Close()
 	var client struct {

@@ -3,6 +3,7 @@ package dynamic_test
 import (
 	"context"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/assert"
@@ -124,13 +125,13 @@ func TestCall_Timeouts(t *testing.T) {
 		{"conn", time.Minute, 0, 0, time.Minute},
 		{"request", 0, time.Minute, 0, time.Minute},
 		{"context", 0, 0, time.Minute, time.Minute},
-		{"request wins over a shorter conn", time.Second, time.Minute, 0, time.Minute},
+		{"request wins over a shorter conn", 30 * time.Second, time.Minute, 0, time.Minute},
 		{"request wins over a longer conn", time.Hour, time.Minute, 0, time.Minute},
 		{"conn is cut by the context", time.Hour, 0, time.Minute, time.Minute},
 		{"conn is shorter than the context", time.Minute, 0, time.Hour, time.Minute},
 		{"request is cut by the context", 0, time.Hour, time.Minute, time.Minute},
 		{"request is shorter than the context", 0, time.Minute, time.Hour, time.Minute},
-		{"all", time.Second, time.Hour, time.Minute, time.Minute},
+		{"all", 30 * time.Second, time.Hour, time.Minute, time.Minute},
 		{"negative ones count as not set", -time.Minute, -time.Minute, 0, dynamic.DefaultClientTimeout},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -180,36 +181,38 @@ func TestCall_TimesOut(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			w, b := newWorld(t), newBlocker()
-			handlerEnd := make(chan error, 1)
-			w.serve(t, dynamic.Handlers{"Echo": dynamic.Unary(func(ctx context.Context, request text) (text, error) {
-				<-ctx.Done()
-				handlerEnd <- ctx.Err()
-				// The handler keeps blocking, so that no response arrives before the client's
-				// timeout.
-				return b.handle(ctx, request)
-			})})
-			t.Cleanup(func() { close(b.release) })
-			conn, err := dynamic.NewConn(w.bus, w.registry, tt.options...)
-			require.NoError(t, err)
-			t.Cleanup(func() { conn.Close() })
-			client := textClient(t, conn, echo)
-			ctx, start := t.Context(), time.Now()
-			if tt.context {
-				var cancel context.CancelFunc
-				ctx, cancel = context.WithTimeout(ctx, timeout)
-				defer cancel()
-			}
-			_, err = client.Call(ctx, nil, tt.request...)
-			assert.GreaterOrEqual(t, time.Since(start), timeout)
-			assert.Less(t, time.Since(start), atOnce)
-			requireCode(t, errors.DeadlineExceeded, err)
-			require.ErrorIs(t, err, errors.ErrRequestTimedOut)
-			require.ErrorIs(t, err, context.DeadlineExceeded)
-			facts := requireFacts(t, errors.ReasonSilent, err)
-			assert.Equal(t, errors.PhaseResponse, facts.Phase)
-			assert.Positive(t, facts.ResponseTime)
-			assert.Equal(t, context.DeadlineExceeded, requireSoon(t, handlerEnd, "end of the handler's context"))
+			synctest.Test(t, func(t *testing.T) {
+				w, b := newWorld(t), newBlocker()
+				handlerEnd := make(chan error, 1)
+				w.serve(t, dynamic.Handlers{"Echo": dynamic.Unary(func(ctx context.Context, request text) (text, error) {
+					<-ctx.Done()
+					handlerEnd <- ctx.Err()
+					// The handler keeps blocking, so that no response arrives before the client's
+					// timeout.
+					return b.handle(ctx, request)
+				})})
+				t.Cleanup(func() { close(b.release) })
+				conn, err := dynamic.NewConn(w.bus, w.registry, tt.options...)
+				require.NoError(t, err)
+				t.Cleanup(func() { conn.Close() })
+				client := textClient(t, conn, echo)
+				ctx, start := t.Context(), time.Now()
+				if tt.context {
+					var cancel context.CancelFunc
+					ctx, cancel = context.WithTimeout(ctx, timeout)
+					defer cancel()
+				}
+				_, err = client.Call(ctx, nil, tt.request...)
+				assert.GreaterOrEqual(t, time.Since(start), timeout)
+				assert.Less(t, time.Since(start), atOnce)
+				requireCode(t, errors.DeadlineExceeded, err)
+				require.ErrorIs(t, err, errors.ErrRequestTimedOut)
+				require.ErrorIs(t, err, context.DeadlineExceeded)
+				facts := requireFacts(t, errors.ReasonSilent, err)
+				assert.Equal(t, errors.PhaseResponse, facts.Phase)
+				assert.Positive(t, facts.ResponseTime)
+				assert.Equal(t, context.DeadlineExceeded, requireSoon(t, handlerEnd, "end of the handler's context"))
+			})
 		})
 	}
 }
@@ -218,31 +221,34 @@ func TestCall_TimesOut(t *testing.T) {
 // canceled when the handler has returned.
 func TestCall_HandlerContext(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
-	contexts := make(chan context.Context, 1)
-	w.serve(t, dynamic.Handlers{"Echo": dynamic.Unary(func(ctx context.Context, request text) (text, error) {
-		assert.NoError(t, ctx.Err())
-		contexts <- ctx
-		return request, nil
-	})})
-	deadline := time.Now().Add(time.Hour)
-	ctx, cancel := context.WithDeadline(t.Context(), deadline)
-	defer cancel()
-	_, err := textClient(t, w.conn, echo).Call(ctx, nil)
-	require.NoError(t, err)
-	handlers := <-contexts
-	got, ok := handlers.Deadline()
-	require.True(t, ok)
-	assert.WithinDuration(t, deadline, got, time.Millisecond)
-	requireSoon(t, handlers.Done(), "end of the handler's context after its return")
-	assert.Equal(t, context.Canceled, handlers.Err())
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.useDefaultTimeouts(t) // these do not end the call before the deadline of its context
+		contexts := make(chan context.Context, 1)
+		w.serve(t, dynamic.Handlers{"Echo": dynamic.Unary(func(ctx context.Context, request text) (text, error) {
+			assert.NoError(t, ctx.Err())
+			contexts <- ctx
+			return request, nil
+		})})
+		deadline := time.Now().Add(time.Hour)
+		ctx, cancel := context.WithDeadline(t.Context(), deadline)
+		defer cancel()
+		_, err := textClient(t, w.conn, echo).Call(ctx, nil)
+		require.NoError(t, err)
+		handlers := <-contexts
+		got, ok := handlers.Deadline()
+		require.True(t, ok)
+		assert.WithinDuration(t, deadline, got, time.Millisecond)
+		requireSoon(t, handlers.Done(), "end of the handler's context after its return")
+		assert.Equal(t, context.Canceled, handlers.Err())
+	})
 }
 
 func TestConn_CloseAndAfter(t *testing.T) {
 	t.Parallel()
 	b := newFakeBus()
 	t.Cleanup(func() { b.Close() })
-	conn, err := dynamic.NewConn(b, newRegistry(t))
+	conn, err := dynamic.NewConn(b, newRegistry(t), patientConn)
 	require.NoError(t, err)
 	assert.Regexp(t, `^CLI_[a-zA-Z0-9]{12}$`, conn.ID())
 	client := textClient(t, conn, echo)

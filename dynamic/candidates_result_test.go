@@ -4,6 +4,7 @@ import (
 	"context"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/assert"
@@ -21,7 +22,7 @@ import (
 // the calls that the server handles.
 func serveBest(t *testing.T, b bus.Bus, id string, affinity float32, ran *atomic.Int64) *dynamic.Server {
 	t.Helper()
-	server := dynamic.NewServer(b, dynamic.WithServerID(id))
+	server := dynamic.NewServer(b, patientServer, dynamic.WithServerID(id))
 	t.Cleanup(func() { require.NoError(t, server.Shutdown(context.Background())) })
 	count := func(_ context.Context, request text) (text, error) {
 		ran.Add(1)
@@ -50,11 +51,11 @@ func TestCandidates_OnEachBus(t *testing.T) {
 			serveBest(t, connect(), "SRV_good", 0.5, &ran)
 			serveBest(t, connect(), "SRV_better", 0.75, &ran)
 			serveBest(t, connect(), "SRV_unwilling", -1, &ran)
-			conn, err := dynamic.NewConn(connect(), newRegistry(t))
+			conn, err := dynamic.NewConn(connect(), newRegistry(t), patientConn)
 			require.NoError(t, err)
 			t.Cleanup(func() { require.NoError(t, conn.Close()) })
 
-			result, err := dynamic.Candidates(t.Context(), conn, best, nil, dynamic.WithRequestTimeout(10*time.Second))
+			result, err := dynamic.Candidates(t.Context(), conn, best, nil, dynamic.WithRequestTimeout(time.Minute))
 			require.NoError(t, err)
 			got := map[string]bool{}
 			for _, candidate := range result.Candidates {
@@ -72,7 +73,7 @@ func TestCandidates_OnEachBus(t *testing.T) {
 				assert.Zero(t, result.Silent)
 			}
 
-			result, err = dynamic.Candidates(t.Context(), conn, echo, nil, dynamic.WithRequestTimeout(10*time.Second))
+			result, err = dynamic.Candidates(t.Context(), conn, echo, nil, dynamic.WithRequestTimeout(time.Minute))
 			require.NoError(t, err)
 			assert.True(t, result.OneOfSeveral)
 			require.Len(t, result.Candidates, 1)
@@ -96,7 +97,7 @@ func opener(t *testing.T, url string) func() bus.Bus {
 func TestCandidates_NobodyListens(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	result, err := dynamic.Candidates(t.Context(), w.conn, best, nil)
+	result, err := dynamic.Candidates(t.Context(), w.conn, best, nil, dynamic.WithRequestTimeout(time.Minute))
 	require.NoError(t, err)
 	assert.Zero(t, result.Receivers)
 	assert.Zero(t, result.Silent)
@@ -107,39 +108,41 @@ func TestCandidates_NobodyListens(t *testing.T) {
 
 func TestCandidates_SilentServers(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
-	peer := peer{t, w.bus}
-	requests := peer.listen(requestChannel("Best"), bus.Broadcast)
-	peer.listen(requestChannel("Best"), bus.Broadcast)
-	grants := peer.listen(grantChannel("Best"), bus.Broadcast)
-	type outcome struct {
-		result *dynamic.CandidatesResult
-		err    error
-	}
-	done := make(chan outcome, 1)
-	go func() { // it ends after 50 ms, and the test waits for it
-		result, err := dynamic.Candidates(context.Background(), w.conn, best, nil,
-			dynamic.WithRequestTimeout(50*time.Millisecond), dynamic.WithMetadata(map[string]string{"a": "b"}))
-		done <- outcome{result, err}
-	}()
-	request := peer.nextRequest(requests)
-	assert.Equal(t, map[string]string{"a": "b"}, request.Metadata)
-	assert.False(t, request.SkipClaim)
-	assert.Zero(t, request.AnnounceAfter, "a server would run the request")
-	assert.GreaterOrEqual(t, time.Duration(request.Expiry-request.SentAt), dynamic.DefaultClientTimeout)
-	peer.claim(request, "SRV_a")
-	peer.claim(request, "SRV_a")
-	got := requireSoon(t, done, "result")
-	require.NoError(t, got.err)
-	assert.Equal(t, 2, got.result.Receivers)
-	assert.Equal(t, 1, got.result.Silent)
-	assert.False(t, got.result.Complete)
-	require.Len(t, got.result.Candidates, 1)
-	assert.Equal(t, "SRV_a", got.result.Selected)
-	grant := peer.nextGrant(grants)
-	assert.Equal(t, request.RequestID, grant.RequestID)
-	assert.Empty(t, grant.ServerID)
-	assert.Empty(t, grants)
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		peer := peer{t, w.bus}
+		requests := peer.listen(requestChannel("Best"), bus.Broadcast)
+		peer.listen(requestChannel("Best"), bus.Broadcast)
+		grants := peer.listen(grantChannel("Best"), bus.Broadcast)
+		type outcome struct {
+			result *dynamic.CandidatesResult
+			err    error
+		}
+		done := make(chan outcome, 1)
+		go func() { // it ends after 50 ms, and the test waits for it
+			result, err := dynamic.Candidates(context.Background(), w.conn, best, nil,
+				dynamic.WithRequestTimeout(50*time.Millisecond), dynamic.WithMetadata(map[string]string{"a": "b"}))
+			done <- outcome{result, err}
+		}()
+		request := peer.nextRequest(requests)
+		assert.Equal(t, map[string]string{"a": "b"}, request.Metadata)
+		assert.False(t, request.SkipClaim)
+		assert.Zero(t, request.AnnounceAfter, "a server would run the request")
+		assert.GreaterOrEqual(t, time.Duration(request.Expiry-request.SentAt), dynamic.DefaultClientTimeout)
+		peer.claim(request, "SRV_a")
+		peer.claim(request, "SRV_a")
+		got := requireSoon(t, done, "result")
+		require.NoError(t, got.err)
+		assert.Equal(t, 2, got.result.Receivers)
+		assert.Equal(t, 1, got.result.Silent)
+		assert.False(t, got.result.Complete)
+		require.Len(t, got.result.Candidates, 1)
+		assert.Equal(t, "SRV_a", got.result.Selected)
+		grant := peer.nextGrant(grants)
+		assert.Equal(t, request.RequestID, grant.RequestID)
+		assert.Empty(t, grant.ServerID)
+		assert.Empty(t, grants)
+	})
 }
 
 func TestCandidates_WithSelectionOpts(t *testing.T) {
@@ -157,7 +160,8 @@ func TestCandidates_WithSelectionOpts(t *testing.T) {
 		{dynamic.SelectionOpts{SelectionFunc: func([]*dynamic.Claim) (string, error) { return "SRV_good", nil }}, "SRV_good"},
 		{dynamic.SelectionOpts{SelectionFunc: func([]*dynamic.Claim) (string, error) { return "", errors.ErrNoResponse }}, ""},
 	} {
-		result, err := dynamic.Candidates(t.Context(), w.conn, best, nil, dynamic.WithSelectionOpts(tt.opts))
+		result, err := dynamic.Candidates(t.Context(), w.conn, best, nil,
+			dynamic.WithSelectionOpts(tt.opts), dynamic.WithRequestTimeout(time.Minute))
 		require.NoError(t, err)
 		assert.Equal(t, tt.want, result.Selected)
 		assert.Len(t, result.Candidates, 2)
@@ -191,7 +195,7 @@ func TestCandidates_OfAStream(t *testing.T) {
 		"Flow": dynamic.Stream(func(dynamic.ServerStream[proto.Message, proto.Message]) error { ran.Add(1); return nil }),
 	}, dynamic.AllowMissing())
 	require.NoError(t, err)
-	result, err := dynamic.Candidates(t.Context(), w.conn, "test.Kinds/Flow", nil, dynamic.WithRequestTimeout(10*time.Second))
+	result, err := dynamic.Candidates(t.Context(), w.conn, "test.Kinds/Flow", nil, dynamic.WithRequestTimeout(time.Minute))
 	require.NoError(t, err)
 	require.Len(t, result.Candidates, 1)
 	assert.Equal(t, "SRV_test", result.Selected)
@@ -252,21 +256,25 @@ func TestClient_NamesNobody(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			c := startCall(t, "Best", dynamic.WithSelectionOpts(opts))
-			c.claim(c.request, "SRV_a")
-			c.claim(c.request, "SRV_b")
-			c.requireError()
-			grant := c.nextGrant(c.grants)
-			assert.Equal(t, c.request.RequestID, grant.RequestID)
-			assert.Empty(t, grant.ServerID)
-			assert.Empty(t, c.grants, "psrpc stops reading after several")
+			synctest.Test(t, func(t *testing.T) {
+				c := startCall(t, "Best", dynamic.WithSelectionOpts(opts))
+				c.claim(c.request, "SRV_a")
+				c.claim(c.request, "SRV_b")
+				c.requireError()
+				grant := c.nextGrant(c.grants)
+				assert.Equal(t, c.request.RequestID, grant.RequestID)
+				assert.Empty(t, grant.ServerID)
+				assert.Empty(t, c.grants, "psrpc stops reading after several")
+			})
 		})
 	}
 	t.Run("no claim", func(t *testing.T) {
 		t.Parallel()
-		c := startCall(t, "Best", dynamic.WithSelectionOpts(dynamic.SelectionOpts{AffinityTimeout: time.Millisecond}))
-		c.requireError()
-		assert.Empty(t, c.grants)
+		synctest.Test(t, func(t *testing.T) {
+			c := startCall(t, "Best", dynamic.WithSelectionOpts(dynamic.SelectionOpts{AffinityTimeout: time.Millisecond}))
+			c.requireError()
+			assert.Empty(t, c.grants)
+		})
 	})
 	t.Run("closed conn", func(t *testing.T) {
 		t.Parallel()

@@ -89,7 +89,7 @@ func TestCompressed_EveryKindOfCall(t *testing.T) {
 	t.Parallel()
 	w := newWorldOn(t, compressingBus(t))
 	w.registry = newRegistry(t, kindsSource)
-	conn, err := dynamic.NewConn(w.bus, w.registry)
+	conn, err := dynamic.NewConn(w.bus, w.registry, patientConn)
 	require.NoError(t, err)
 	t.Cleanup(func() { conn.Close() })
 	registration, err := w.server.Register(descriptor(t, w.registry, "kinds.Fleet"), dynamic.Handlers{
@@ -136,7 +136,7 @@ func TestCompressed_Bombs(t *testing.T) {
 	w := newWorldOn(t, b, dynamic.WithMaxFrameSize(limit))
 	var err error
 	require.NoError(t, w.conn.Close())
-	w.conn, err = dynamic.NewConn(b, w.registry, dynamic.WithClientID("CLI_test"), dynamic.WithMaxFrameSize(limit))
+	w.conn, err = dynamic.NewConn(b, w.registry, patientConn, dynamic.WithClientID("CLI_test"), dynamic.WithMaxFrameSize(limit))
 	require.NoError(t, err)
 	handler := identity[text]()
 	w.serve(t, dynamic.Handlers{"Echo": handler, "Direct": handler, "Best": handler})
@@ -179,7 +179,7 @@ func TestCompressed_BadUpdates(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.registry = newRegistry(t, kindsSource)
-	conn, err := dynamic.NewConn(w.bus, w.registry, dynamic.WithMaxFrameSize(1000))
+	conn, err := dynamic.NewConn(w.bus, w.registry, patientConn, dynamic.WithMaxFrameSize(1000))
 	require.NoError(t, err)
 	t.Cleanup(func() { conn.Close() })
 	news, err := textClient(t, conn, "kinds.Fleet/News").Subscribe(t.Context())

@@ -2,7 +2,6 @@ package dynamic_test
 
 import (
 	"compress/gzip"
-	"slices"
 	"strings"
 	"testing"
 
@@ -40,7 +39,7 @@ func TestWithCompression_EveryKind(t *testing.T) {
 	compression := dynamic.WithCompression(gzip.BestSpeed)
 	w := newWorldOn(t, b, compression)
 	w.registry = newRegistry(t, kindsSource)
-	conn, err := dynamic.NewConn(w.bus, w.registry, compression)
+	conn, err := dynamic.NewConn(w.bus, w.registry, patientConn, compression)
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, conn.Close()) })
 	registration, err := w.server.Register(descriptor(t, w.registry, "kinds.Fleet"), dynamic.Handlers{
@@ -101,7 +100,8 @@ func TestWithCompression_Threshold(t *testing.T) {
 	assert.Empty(t, compressedKinds(t, b))
 
 	require.NoError(t, w.conn.Close())
-	w.conn, err = dynamic.NewConn(b, w.registry, dynamic.WithCompressionThreshold(300), dynamic.WithCompression(gzip.BestSpeed))
+	w.conn, err = dynamic.NewConn(
+		b, w.registry, patientConn, dynamic.WithCompressionThreshold(300), dynamic.WithCompression(gzip.BestSpeed))
 	require.NoError(t, err)
 	_, err = w.call(t, echo, request)
 	require.NoError(t, err)
@@ -121,13 +121,14 @@ func TestWithCompression_FrameSizeLimits(t *testing.T) {
 	require.ErrorIs(t, err, bus.ErrFrameTooLarge)
 
 	require.NoError(t, w.conn.Close())
-	w.conn, err = dynamic.NewConn(b, w.registry, dynamic.WithCompression(gzip.BestSpeed))
+	w.conn, err = dynamic.NewConn(b, w.registry, patientConn, dynamic.WithCompression(gzip.BestSpeed))
 	require.NoError(t, err)
 	response, err := w.call(t, echo, large)
 	require.NoError(t, err)
 	assert.Equal(t, large, response)
 
-	limited, err := dynamic.NewConn(b, w.registry, dynamic.WithCompression(gzip.BestSpeed), dynamic.WithMaxFrameSize(limit))
+	limited, err := dynamic.NewConn(
+		b, w.registry, patientConn, dynamic.WithCompression(gzip.BestSpeed), dynamic.WithMaxFrameSize(limit))
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, limited.Close()) })
 	_, err = textClient(t, limited, echo).Call(t.Context(), say(large))
@@ -155,7 +156,7 @@ func TestWithCompression_Unicast(t *testing.T) {
 	first, _, _ := echoServer(t, redisBus(t, redis))
 	second, _, _ := echoServer(t, redisBus(t, redis))
 	caller.Bus = redisBus(t, redis)
-	client := echoClient(t, caller, append(slices.Clone(patient), dynamic.WithCompression(gzip.BestSpeed))...)
+	client := echoClient(t, caller, patientConn, dynamic.WithCompression(gzip.BestSpeed))
 	caller.callUntilUnicast(t, client)
 	large := strings.Repeat("x", 5000)
 	call := func(times int) {

@@ -20,21 +20,16 @@ import (
 func TestCall_ManyGoroutines(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	// The timeouts are long, because the machine may be busy.
-	conn, err := dynamic.NewConn(w.bus, w.registry,
-		dynamic.WithClientTimeout(time.Minute), dynamic.WithSelectionTimeout(time.Minute))
-	require.NoError(t, err)
-	defer conn.Close()
 	fail := dynamic.Unary(func(_ context.Context, request text) (text, error) {
 		return nil, errors.NewErrorf(errors.NotFound, "%s", request.GetValue())
 	})
 	w.serve(t, dynamic.Handlers{
 		"Echo": identity[text](), "Direct": dynamic.Raw(rawIdentity), "Best": fail, "Repeat": dynamic.Unary(repeatHandler),
 	})
-	client := textClient(t, conn, echo)
-	dynamicClient, err := dynamic.NewClient[anyMsg, dyn](conn, direct)
+	client := textClient(t, w.conn, echo)
+	dynamicClient, err := dynamic.NewClient[anyMsg, dyn](w.conn, direct)
 	require.NoError(t, err)
-	failing := textClient(t, conn, best)
+	failing := textClient(t, w.conn, best)
 	ctx := t.Context()
 	canceled, cancel := context.WithCancel(ctx)
 	cancel()
@@ -54,7 +49,7 @@ func TestCall_ManyGoroutines(t *testing.T) {
 				}
 				_, err = failing.Call(ctx, wrapperspb.String(want))
 				assert.EqualError(t, err, want)
-				_, err = dynamic.Invoke(ctx, conn, repeat, map[string]any{"name": want, "times": n})
+				_, err = dynamic.Invoke(ctx, w.conn, repeat, map[string]any{"name": want, "times": n})
 				assert.NoError(t, err)
 				_, err = client.Call(canceled, wrapperspb.String(want))
 				assert.ErrorIs(t, err, context.Canceled)
@@ -62,7 +57,7 @@ func TestCall_ManyGoroutines(t *testing.T) {
 		})
 	}
 	callers.Wait()
-	assert.Zero(t, conn.Stats())
+	assert.Zero(t, w.conn.Stats())
 	assert.Zero(t, w.server.Stats())
 }
 
@@ -105,7 +100,7 @@ func TestConn_ManyClose(t *testing.T) {
 	w := newWorld(t)
 	w.serve(t, dynamic.Handlers{"Echo": identity[text]()})
 	for range 50 {
-		conn, err := dynamic.NewConn(w.bus, w.registry)
+		conn, err := dynamic.NewConn(w.bus, w.registry, patientConn)
 		require.NoError(t, err)
 		var users sync.WaitGroup
 		for range 4 {

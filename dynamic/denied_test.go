@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/assert"
@@ -53,25 +54,27 @@ func TestCancel_Denied(t *testing.T) {
 				return b.Bus.Publish(ctx, channel, frame, report)
 			}
 			w := newWorldOn(t, b, dynamic.WithLogger(logger))
-			w.serve(t, dynamic.Handlers{
-				"Direct": identity[text](),
-				"Echo": dynamic.Unary(func(ctx context.Context, request text) (text, error) {
-					<-ctx.Done()
-					return request, nil
-				}),
-			})
+			// The handlers block longer than the calls, because no cancellation reaches them.
+			block := newBlocker()
+			t.Cleanup(func() { close(block.release) })
+			w.serve(t, dynamic.Handlers{"Direct": identity[text](), "Echo": dynamic.Unary(block.handle)})
 			require.Len(t, log.all(), 1, "the server's warning")
 			assert.Equal(t, slog.LevelWarn, log.all()[0]["level"])
 
-			conn, err := dynamic.NewConn(b, w.registry, dynamic.WithLogger(logger))
+			conn, err := dynamic.NewConn(b, w.registry, patientConn, dynamic.WithLogger(logger))
 			require.NoError(t, err)
 			defer conn.Close()
 			client := textClient(t, conn, echo)
 			for range 3 {
 				ctx, abandon := context.WithCancel(t.Context())
-				time.AfterFunc(10*time.Millisecond, abandon)
-				_, err := client.Call(ctx, wrapperspb.String("hi"), dynamic.WithRequestTimeout(100*time.Millisecond))
-				requireCode(t, errors.Canceled, err)
+				done := make(chan error, 1)
+				go func() { // this goroutine ends with the call
+					_, err := client.Call(ctx, wrapperspb.String("hi"), dynamic.WithRequestTimeout(time.Hour))
+					done <- err
+				}()
+				requireSoon(t, block.started, "the request")
+				abandon()
+				requireCode(t, errors.Canceled, requireSoon(t, done, "the end of the call"))
 			}
 			assert.EqualValues(t, 1, cancels.Load(), "no more are sent after the first one was denied")
 			assert.Len(t, log.all(), 2, "the conn's warning")
@@ -124,22 +127,25 @@ func TestBusDenies_CodeIsKept(t *testing.T) {
 // of them, but logs only a few.
 func TestServer_AnswersThatCannotBeSentAreLoggedRarely(t *testing.T) {
 	t.Parallel()
-	b, log := newFakeBus(), &capturedLog{}
-	w := newWorldOn(t, b, dynamic.WithLogger(slog.New(log)))
-	w.serve(t, dynamic.Handlers{"Direct": identity[text]()})
-	b.publish = func(ctx context.Context, channel bus.Channel, frame []byte, report bus.DeliveryReport) error {
-		if strings.HasSuffix(channel.Name, "|RES") {
-			return errors.NewErrorf(errors.InvalidArgument, "no subject")
+	synctest.Test(t, func(t *testing.T) {
+		b, log := newFakeBus(), &capturedLog{}
+		w := newWorldOn(t, b, dynamic.WithLogger(slog.New(log)))
+		w.serve(t, dynamic.Handlers{"Direct": identity[text]()})
+		b.publish = func(ctx context.Context, channel bus.Channel, frame []byte, report bus.DeliveryReport) error {
+			if strings.HasSuffix(channel.Name, "|RES") {
+				return errors.NewErrorf(errors.InvalidArgument, "no subject")
+			}
+			return b.Bus.Publish(ctx, channel, frame, report)
 		}
-		return b.Bus.Publish(ctx, channel, frame, report)
-	}
-	const frames = 1000
-	for i := range frames {
-		request := newRequest(fmt.Sprintf("REQ_peer%08d", i), "x")
-		request.ClientID = []byte(strings.Repeat("c", 3000))
-		require.NoError(t, b.Publish(t.Context(), requestChannel("Direct"), encode(t, request), nil))
-	}
-	require.Eventually(t, func() bool { return w.server.Stats().Unsent == frames }, atOnce, time.Millisecond)
-	assert.LessOrEqual(t, len(log.all()), 10, "one line a second")
-	assert.Less(t, len(log.all()[0]["channel"].(string)), 200)
+		const frames = 1000
+		for i := range frames {
+			request := newRequest(fmt.Sprintf("REQ_peer%08d", i), "x")
+			request.ClientID = []byte(strings.Repeat("c", 3000))
+			require.NoError(t, b.Publish(t.Context(), requestChannel("Direct"), encode(t, request), nil))
+		}
+		synctest.Wait()
+		assert.EqualValues(t, frames, w.server.Stats().Unsent)
+		require.Len(t, log.all(), 1, "one line a second, and the clock stood still")
+		assert.Less(t, len(log.all()[0]["channel"].(string)), 200)
+	})
 }

@@ -31,7 +31,7 @@ func TestTopic_EmptyParts(t *testing.T) {
 	for _, options := range [][]dynamic.Option{nil, {dynamic.AllowEmptyTopicParts()}} {
 		b := bus.NewLocal()
 		var serverOptions []dynamic.ServerOption
-		var connOptions []dynamic.ConnOption
+		connOptions := []dynamic.ConnOption{patientConn}
 		for _, option := range options {
 			serverOptions, connOptions = append(serverOptions, option), append(connOptions, option)
 		}

@@ -129,7 +129,7 @@ service S { rpc T(M) returns (M) {
 	require.NoError(t, registration.RegisterTopic("T", "x"))
 	close(release)
 	require.Error(t, requireSoon(t, first, "end of the first RegisterTopic"))
-	conn, err := dynamic.NewConn(b, reg)
+	conn, err := dynamic.NewConn(b, reg, patientConn)
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, conn.Close()) })
 	_, err = dynamic.Invoke(t.Context(), conn, "topical.S/T", nil, dynamic.WithTopic("x"))

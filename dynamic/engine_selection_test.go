@@ -132,18 +132,20 @@ func TestAffinity_ReportOfNoReceiversAfterTheGrant(t *testing.T) {
 // tells the servers that have claimed it that none of them is selected.
 func TestAffinity_SelectionFuncFails(t *testing.T) {
 	t.Parallel()
-	b := newFakeBus()
-	w := newWorldOn(t, b)
-	w.serve(t, dynamic.Handlers{"Best": identity[text]()})
-	_, err := w.call(t, best, "x", dynamic.WithSelectionOpts(dynamic.SelectionOpts{
-		AffinityTimeout: 20 * time.Millisecond,
-		SelectionFunc: func([]*dynamic.Claim) (string, error) {
-			return "", errors.NewErrorf(errors.NotFound, "no such room")
-		},
-	}))
-	requireCode(t, errors.NotFound, err)
-	kinds := b.sentKinds(t)
-	assert.Equal(t, []wire.Kind{wire.KindCancel, wire.KindClaimResponse}, kinds[len(kinds)-2:])
+	synctest.Test(t, func(t *testing.T) {
+		b := newFakeBus()
+		w := newWorldOn(t, b)
+		w.serve(t, dynamic.Handlers{"Best": identity[text]()})
+		_, err := w.call(t, best, "x", dynamic.WithSelectionOpts(dynamic.SelectionOpts{
+			AffinityTimeout: 20 * time.Millisecond,
+			SelectionFunc: func([]*dynamic.Claim) (string, error) {
+				return "", errors.NewErrorf(errors.NotFound, "no such room")
+			},
+		}))
+		requireCode(t, errors.NotFound, err)
+		kinds := b.sentKinds(t)
+		assert.Equal(t, []wire.Kind{wire.KindCancel, wire.KindClaimResponse}, kinds[len(kinds)-2:])
+	})
 }
 
 // A server may respond with an error before any server has claimed the request. If no claim

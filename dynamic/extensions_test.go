@@ -96,7 +96,9 @@ func extensionsArrive[M proto.Message](t *testing.T) {
 			return response, err
 		}
 	}
-	for label, opts := range map[string][]dynamic.ConnOption{"plain": nil, "intercepted": {dynamic.WithClientRPCInterceptors(seen)}} {
+	for label, opts := range map[string][]dynamic.ConnOption{
+		"plain": {patientConn}, "intercepted": {patientConn, dynamic.WithClientRPCInterceptors(seen)},
+	} {
 		conn, err := dynamic.NewConn(b, reg, opts...)
 		require.NoError(t, err)
 		t.Cleanup(func() { assert.NoError(t, conn.Close()) })

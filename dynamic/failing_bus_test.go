@@ -280,34 +280,36 @@ func TestCall_GrantThatCannotBeSent(t *testing.T) {
 // and continues to serve requests.
 func TestServer_AnswerThatCannotBeSent(t *testing.T) {
 	t.Parallel()
-	b, log := newFakeBus(), &capturedLog{}
-	w := newWorldOn(t, b, dynamic.WithLogger(slog.New(log)))
-	handled := make(chan struct{}, 1)
-	w.serve(t, dynamic.Handlers{
-		"Direct": identity[text](),
-		"Echo": dynamic.Unary(func(_ context.Context, request text) (text, error) {
-			handled <- struct{}{}
-			return request, nil
-		}),
-	})
-	var broken atomic.Bool
-	b.publish = func(ctx context.Context, channel bus.Channel, frame []byte, report bus.DeliveryReport) error {
-		if broken.Load() && strings.HasSuffix(channel.Name, "|RES") {
-			return errBroken
+	synctest.Test(t, func(t *testing.T) {
+		b, log := newFakeBus(), &capturedLog{}
+		w := newWorldOn(t, b, dynamic.WithLogger(slog.New(log)))
+		handled := make(chan struct{}, 1)
+		w.serve(t, dynamic.Handlers{
+			"Direct": identity[text](),
+			"Echo": dynamic.Unary(func(_ context.Context, request text) (text, error) {
+				handled <- struct{}{}
+				return request, nil
+			}),
+		})
+		var broken atomic.Bool
+		b.publish = func(ctx context.Context, channel bus.Channel, frame []byte, report bus.DeliveryReport) error {
+			if broken.Load() && strings.HasSuffix(channel.Name, "|RES") {
+				return errBroken
+			}
+			return b.Bus.Publish(ctx, channel, frame, report)
 		}
-		return b.Bus.Publish(ctx, channel, frame, report)
-	}
-	broken.Store(true)
-	_, err := w.call(t, echo, "hi", dynamic.WithRequestTimeout(50*time.Millisecond))
-	requireCode(t, errors.DeadlineExceeded, err)
-	requireSoon(t, handled, "handler")
-	require.Eventually(t, func() bool { return len(log.all()) > 0 }, atOnce, time.Millisecond, "it is logged in the background")
-	record := log.all()[0]
-	assert.Equal(t, slog.LevelWarn, record["level"])
-	assert.Equal(t, "Echoes|CLI_test|RES", record["channel"])
-	require.ErrorIs(t, record["error"].(error), errBroken)
-	broken.Store(false)
-	response, err := w.call(t, direct, "hi")
-	require.NoError(t, err)
-	assert.Equal(t, "hi", response)
+		broken.Store(true)
+		_, err := w.call(t, echo, "hi", dynamic.WithRequestTimeout(50*time.Millisecond))
+		requireCode(t, errors.DeadlineExceeded, err)
+		requireSoon(t, handled, "handler")
+		require.Eventually(t, func() bool { return len(log.all()) > 0 }, atOnce, time.Millisecond, "it is logged in the background")
+		record := log.all()[0]
+		assert.Equal(t, slog.LevelWarn, record["level"])
+		assert.Equal(t, "Echoes|CLI_test|RES", record["channel"])
+		require.ErrorIs(t, record["error"].(error), errBroken)
+		broken.Store(false)
+		response, err := w.call(t, direct, "hi")
+		require.NoError(t, err)
+		assert.Equal(t, "hi", response)
+	})
 }

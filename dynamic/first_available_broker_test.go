@@ -64,7 +64,7 @@ func TestFirstAvailable_ServersComeAndGo(t *testing.T) {
 			}
 			var runs sync.Map
 			start := func() (*dynamic.Server, *atomic.Int64) {
-				server, handled := dynamic.NewServer(connect()), new(atomic.Int64)
+				server, handled := dynamic.NewServer(connect(), patientServer), new(atomic.Int64)
 				t.Cleanup(func() { require.NoError(t, server.Shutdown(context.Background())) })
 				best := func(_ context.Context, request text) (text, error) {
 					handled.Add(1)
@@ -82,7 +82,7 @@ func TestFirstAvailable_ServersComeAndGo(t *testing.T) {
 			start()
 			start()
 			caller := &unicastCounter{Bus: connect()}
-			conn, err := dynamic.NewConn(caller, reg, patient...)
+			conn, err := dynamic.NewConn(caller, reg, patientConn)
 			require.NoError(t, err)
 			t.Cleanup(func() { require.NoError(t, conn.Close()) })
 			client := textClient(t, conn, "test.Echoes/Best")

@@ -66,6 +66,13 @@ const (
 
 type text = *wrapperspb.StringValue
 
+// patientConn sets long timeouts, like patient. Calls must not time out if the machine is so busy
+// that the test stands still for seconds.
+var patientConn = dynamic.ConnOptions(patient...)
+
+// patientServer is a long timeout for servers, which must not time out either.
+var patientServer = dynamic.WithServerTimeout(time.Minute)
+
 func newRegistry(t testing.TB, sources ...string) *registry.Registry {
 	t.Helper()
 	reg := registry.New()
@@ -97,13 +104,14 @@ func newWorld(t testing.TB, opts ...bus.LocalOption) *world {
 	return newWorldOn(t, bus.NewLocal(opts...))
 }
 
-// newWorldOn returns a world on the bus b. It closes the bus when the test ends.
+// newWorldOn returns a world on the bus b. The calls of its conn have long timeouts. newWorldOn
+// closes the bus when the test ends.
 func newWorldOn(t testing.TB, b bus.Bus, opts ...dynamic.ServerOption) *world {
 	t.Helper()
 	w := &world{bus: b, registry: newRegistry(t)}
 	w.server = dynamic.NewServer(b, append([]dynamic.ServerOption{dynamic.WithServerID("SRV_test")}, opts...)...)
 	var err error
-	w.conn, err = dynamic.NewConn(w.bus, w.registry, dynamic.WithClientID("CLI_test"))
+	w.conn, err = dynamic.NewConn(w.bus, w.registry, patientConn, dynamic.WithClientID("CLI_test"))
 	require.NoError(t, err)
 	t.Cleanup(func() {
 		require.NoError(t, w.conn.Close())
@@ -111,6 +119,15 @@ func newWorldOn(t testing.TB, b bus.Bus, opts ...dynamic.ServerOption) *world {
 		require.NoError(t, w.bus.Close())
 	})
 	return w
+}
+
+// useDefaultTimeouts replaces the conn by one whose calls have the default timeouts.
+func (w *world) useDefaultTimeouts(t testing.TB) {
+	t.Helper()
+	require.NoError(t, w.conn.Close())
+	var err error
+	w.conn, err = dynamic.NewConn(w.bus, w.registry, dynamic.WithClientID("CLI_test"))
+	require.NoError(t, err)
 }
 
 // serve registers handlers for test.Echoes. Methods without a handler return the error code

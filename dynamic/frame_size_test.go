@@ -79,7 +79,7 @@ func TestFrameSizeLimit_EveryAnswer(t *testing.T) {
 	}
 	w := newWorldOn(t, bus.NewLocal(bus.WithMaxFrameSize(limit)), dynamic.WithLogger(discard))
 	w.registry = newRegistry(t, kindsSource)
-	conn, err := dynamic.NewConn(w.bus, w.registry)
+	conn, err := dynamic.NewConn(w.bus, w.registry, patientConn)
 	require.NoError(t, err)
 	t.Cleanup(func() { conn.Close() })
 	handler := dynamic.Unary(handle)

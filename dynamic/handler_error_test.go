@@ -98,7 +98,7 @@ func TestHandlers_ErrorOfNestedCall(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	reg := newRegistry(t, soloSource)
-	conn, err := dynamic.NewConn(w.bus, reg)
+	conn, err := dynamic.NewConn(w.bus, reg, patientConn)
 	require.NoError(t, err)
 	t.Cleanup(func() { conn.Close() })
 	nested := textClient(t, conn, "solo.Solo/Nobody")

@@ -333,7 +333,7 @@ func TestInterceptors_Nil(t *testing.T) {
 			server.Kill()
 		}
 	}
-	conn, err := dynamic.NewConn(b, reg)
+	conn, err := dynamic.NewConn(b, reg, patientConn)
 	require.NoError(t, err)
 	defer conn.Close()
 	_, err = textClient(t, conn, seenEcho).Call(t.Context(), say("hi"), dynamic.WithRequestInterceptors(nil))
@@ -378,7 +378,7 @@ func TestInterceptors_NoHandler(t *testing.T) {
 	err = dynamic.Publish(t.Context(), w.conn, seenFeed, say("hi"))
 	assert.Equal(t, "an interceptor of seen.Through/Feed returned no handler", requireCode(t, errors.Internal, err).Error())
 
-	plain, err := dynamic.NewConn(w.bus, w.registry)
+	plain, err := dynamic.NewConn(w.bus, w.registry, patientConn)
 	require.NoError(t, err)
 	defer plain.Close()
 	_, err = textClient(t, plain, seenFlow).OpenStream(t.Context())

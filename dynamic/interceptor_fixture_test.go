@@ -77,7 +77,7 @@ func newSeenWorldOn(t testing.TB, b bus.Bus, w with) *seenWorld {
 	maps.Copy(handlers, w.handlers)
 	service, err := server.Register(descriptor(t, reg, "seen.Through"), handlers, w.register...)
 	require.NoError(t, err)
-	conn, err := dynamic.NewConn(b, reg, append([]dynamic.ConnOption{dynamic.WithLogger(discard)}, w.conn...)...)
+	conn, err := dynamic.NewConn(b, reg, append([]dynamic.ConnOption{patientConn, dynamic.WithLogger(discard)}, w.conn...)...)
 	require.NoError(t, err)
 	t.Cleanup(func() {
 		require.NoError(t, conn.Close())

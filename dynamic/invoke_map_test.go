@@ -73,7 +73,7 @@ func mapWorld(t *testing.T, opts ...dynamic.ConnOption) (*dynamic.Conn, *registr
 		}),
 	})
 	require.NoError(t, err)
-	conn, err := dynamic.NewConn(b, reg, opts...)
+	conn, err := dynamic.NewConn(b, reg, append([]dynamic.ConnOption{patientConn}, opts...)...)
 	require.NoError(t, err)
 	t.Cleanup(func() { assert.NoError(t, conn.Close()) })
 	return conn, service

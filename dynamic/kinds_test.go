@@ -6,6 +6,7 @@ import (
 	"slices"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/assert"
@@ -79,7 +80,7 @@ func newFleet(t testing.TB, size int) *fleet {
 		f.scores[i].Store(int64(i + 1))
 	}
 	var err error
-	f.conn, err = dynamic.NewConn(b, reg)
+	f.conn, err = dynamic.NewConn(b, reg, patientConn)
 	require.NoError(t, err)
 	t.Cleanup(func() {
 		require.NoError(t, f.conn.Close())
@@ -106,46 +107,52 @@ func reasonOf(t *testing.T, err error) errors.Reason {
 
 func TestAffinity_BestServerEachTime(t *testing.T) {
 	t.Parallel()
-	f := newFleet(t, 3)
-	for range 100 {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t, 3)
+		for range 100 {
+			server, err := f.call(t, "Best")
+			require.NoError(t, err)
+			require.Equal(t, "SRV_2", server)
+		}
+		f.scores[0].Store(10)
 		server, err := f.call(t, "Best")
 		require.NoError(t, err)
-		require.Equal(t, "SRV_2", server)
-	}
-	f.scores[0].Store(10)
-	server, err := f.call(t, "Best")
-	require.NoError(t, err)
-	assert.Equal(t, "SRV_0", server)
+		assert.Equal(t, "SRV_0", server)
+	})
 }
 
 func TestAffinity_DeclinesAreCounted(t *testing.T) {
 	t.Parallel()
-	f := newFleet(t, 3)
-	for i := range f.scores {
-		f.scores[i].Store(-1)
-	}
-	started := time.Now()
-	_, err := f.call(t, "Best")
-	require.ErrorIs(t, err, errors.ErrNoResponse)
-	assert.Equal(t, errors.ReasonAllDeclined, reasonOf(t, err))
-	assert.Less(t, time.Since(started), dynamic.DefaultShortCircuitTimeout)
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t, 3)
+		for i := range f.scores {
+			f.scores[i].Store(-1)
+		}
+		started := time.Now()
+		_, err := f.call(t, "Best")
+		require.ErrorIs(t, err, errors.ErrNoResponse)
+		assert.Equal(t, errors.ReasonAllDeclined, reasonOf(t, err))
+		assert.Less(t, time.Since(started), dynamic.DefaultShortCircuitTimeout)
 
-	f.scores[1].Store(1)
-	server, err := f.call(t, "Best")
-	require.NoError(t, err)
-	assert.Equal(t, "SRV_1", server)
+		f.scores[1].Store(1)
+		server, err := f.call(t, "Best")
+		require.NoError(t, err)
+		assert.Equal(t, "SRV_1", server)
+	})
 }
 
 func TestAffinity_MinimumTellsTheBestScore(t *testing.T) {
 	t.Parallel()
-	f := newFleet(t, 3)
-	opts := dynamic.SelectionOpts{MinimumAffinity: 7, AffinityTimeout: 500 * time.Millisecond}
-	_, err := f.call(t, "Best", dynamic.WithSelectionOpts(opts))
-	assert.ErrorContains(t, err, "no servers available (received 3 responses)")
-	facts, _ := errors.FactsOf(err)
-	assert.Equal(t, errors.ReasonBelowMinimum, facts.Reason)
-	assert.InDelta(t, 3, facts.BestAffinity, 0)
-	assert.Len(t, facts.Declined, 3)
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t, 3)
+		opts := dynamic.SelectionOpts{MinimumAffinity: 7, AffinityTimeout: 500 * time.Millisecond}
+		_, err := f.call(t, "Best", dynamic.WithSelectionOpts(opts))
+		assert.ErrorContains(t, err, "no servers available (received 3 responses)")
+		facts, _ := errors.FactsOf(err)
+		assert.Equal(t, errors.ReasonBelowMinimum, facts.Reason)
+		assert.InDelta(t, 3, facts.BestAffinity, 0)
+		assert.Len(t, facts.Declined, 3)
+	})
 }
 
 func TestMulti_EndsWhenAllHaveAnswered(t *testing.T) {
@@ -308,7 +315,7 @@ func TestConn_Hooks(t *testing.T) {
 	_, err := server.Register(descriptor(t, reg, "test.Echoes"), dynamic.Handlers{"Echo": dynamic.Unary(echoHandler)}, dynamic.AllowMissing())
 	require.NoError(t, err)
 	var seen []string
-	conn, err := dynamic.NewConn(b, reg,
+	conn, err := dynamic.NewConn(b, reg, patientConn,
 		dynamic.WithRequestHooks(func(_ context.Context, request proto.Message, info dynamic.RPCInfo) {
 			seen = append(seen, fmt.Sprint(info.Service, " ", info.Method, " ", request.(text).GetValue()))
 		}),

@@ -230,7 +230,7 @@ func TestRegister_OneWireName(t *testing.T) {
 	renamed := registry.New()
 	_, err = renamed.Register(twin, registry.WithWireName("Twin"))
 	require.NoError(t, err)
-	conn, err := dynamic.NewConn(w.bus, renamed)
+	conn, err := dynamic.NewConn(w.bus, renamed, patientConn)
 	require.NoError(t, err)
 	t.Cleanup(func() { conn.Close() })
 	response, err := textClient(t, conn, "twin.Echoes/Echo").Call(t.Context(), wrapperspb.String("hi"))

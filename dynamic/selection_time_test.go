@@ -17,6 +17,7 @@ func TestSelection_TimeEndsWithClaims(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
+		w.useDefaultTimeouts(t)
 		w.serve(t, dynamic.Handlers{"Best": identity[text]()})
 		start := time.Now()
 		_, err := w.call(t, best, "hi", dynamic.WithSelectionOpts(dynamic.SelectionOpts{}))
