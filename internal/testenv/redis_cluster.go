@@ -22,16 +22,26 @@ type RedisClusterServers struct{ nodes []*RedisServer }
 
 // RedisCluster starts a cluster of three masters without replicas and waits until every node
 // reports a healthy cluster. Each master owns about a third of the slots. A node that is killed and
-// started again rejoins the cluster. The node timeout is one second; all other settings have their
-// default values.
+// started again rejoins the cluster. The node timeout is ten seconds, so that a node which only
+// waits for a processor does not count as failed. All other settings have their default values.
 func RedisCluster(tb testing.TB) *RedisClusterServers {
 	tb.Helper()
-	return startRedisCluster(tb, clusterMasters)
+	c := startRedisCluster(tb, clusterMasters)
+	// The timeout is short until now, because a new cluster waits that long before it is usable.
+	for _, addr := range c.Addrs() {
+		client := redis.NewClient(&redis.Options{Addr: addr})
+		err := client.ConfigSet(context.Background(), "cluster-node-timeout", "10000").Err()
+		_ = client.Close() // the client is no longer used
+		if err != nil {
+			tb.Fatalf("Redis cluster: %v", err)
+		}
+	}
+	return c
 }
 
-// RedisClusterWithReplicas is like [RedisCluster], but each master has a replica. The replica
-// becomes the master two to three seconds after its master has died. The first three nodes are the
-// masters.
+// RedisClusterWithReplicas is like [RedisCluster], but each master has a replica, and the node
+// timeout is one second. The replica becomes the master two to three seconds after its master has
+// died. The first three nodes are the masters.
 func RedisClusterWithReplicas(tb testing.TB) *RedisClusterServers {
 	tb.Helper()
 	return startRedisCluster(tb, 2*clusterMasters)

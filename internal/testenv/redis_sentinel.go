@@ -19,7 +19,7 @@ const (
 bind %s
 dir %s
 sentinel monitor %s %s %s 1
-sentinel down-after-milliseconds %[4]s 500
+sentinel down-after-milliseconds %[4]s 5000
 sentinel failover-timeout %[4]s 3000
 `
 )
@@ -31,8 +31,9 @@ type RedisSentinelServers struct {
 }
 
 // RedisSentinel starts a master, its replica and a sentinel, and waits until the sentinel is ready
-// for a failover. The sentinel starts a failover when the master has been unreachable for half a
-// second. The failover takes another one or two seconds.
+// for a failover. The sentinel starts a failover when the master has been unreachable for five
+// seconds, so that it does not replace a master that only waits for a processor. The failover takes
+// another one or two seconds.
 func RedisSentinel(tb testing.TB) *RedisSentinelServers {
 	tb.Helper()
 	program := requireRedisServer(tb)

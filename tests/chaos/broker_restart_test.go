@@ -15,9 +15,9 @@ import (
 
 const (
 	restarts = 20
-	// recovery is the maximum time until all operations succeed again after the broker has been
-	// restarted. Buses reconnect within a second, and operations that were started before may first
-	// have to time out.
+	// recovery is the time until all operations succeed again after the broker has been restarted.
+	// Buses reconnect within a second, and operations that were started before may first have to
+	// time out. On a busy machine, this may take up to slack longer.
 	recovery = time.Second + brief
 )
 
@@ -65,7 +65,8 @@ func testKilledUnderLoad(t *testing.T, broker broker, connect func() bus.Bus) {
 	for _, l := range loads {
 		l.requireOutcomes(t, brief, errors.Unavailable, errors.DeadlineExceeded)
 		t.Logf("%s works again: %v", l.kind, recoveries[l.kind])
-		assert.Less(t, recoveries[l.kind].max(), recovery, l.kind)
+		assert.Less(t, recoveries[l.kind].min(), recovery, l.kind)
+		assert.Less(t, recoveries[l.kind].max(), recovery+slack, l.kind)
 	}
 	t.Logf("%d streams were opened", streams.Load())
 	done.requireOnce(t)

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 
 	"github.com/dynpsrpc/dynpsrpc/errors"
 	"github.com/dynpsrpc/dynpsrpc/tests/testkit"
@@ -19,8 +20,12 @@ const (
 	// pace is the time between two operations of a worker.
 	pace = 10 * time.Millisecond
 	// slack is how long after its deadline an operation may end. It is long because the machine may
-	// be busy.
-	slack = 700 * time.Millisecond
+	// be busy. The other timeouts of buses, conns and servers in these tests are even longer, so an
+	// operation that ignores its own deadline ends later than that.
+	slack = 10 * time.Second
+	// longest is how long a test waits for the next outcome of a load. It is long because a sentinel
+	// that was suspended for two seconds does nothing in the next 30 seconds.
+	longest = 2 * time.Minute
 
 	brief   = 300 * time.Millisecond // the timeout of operations that may fail
 	patient = 20 * time.Second       // the timeout of operations that must succeed
@@ -135,8 +140,15 @@ func nextOutcomes(loads []*load, success bool, what string) outcomes {
 func (o outcomes) await(t testing.TB, since time.Time) measure {
 	t.Helper()
 	var taken measure
+	giveUp := time.NewTimer(longest)
+	defer giveUp.Stop()
 	for i, signal := range o.signals {
-		taken = append(taken, testkit.Soon(t, signal, o.loads[i].kind+o.what).Sub(since))
+		select {
+		case at := <-signal:
+			taken = append(taken, at.Sub(since))
+		case <-giveUp.C:
+			require.FailNow(t, "did not come: "+o.loads[i].kind+o.what)
+		}
 	}
 	return taken
 }

@@ -110,6 +110,8 @@ func testCutAndBack(t *testing.T, pause *pause, events <-chan timedEvent, reader
 	subscription, err := testkit.Subscriber(t, testkit.Conn(t, reader), "UpdateState").
 		Subscribe(t.Context(), dynamic.WithBufferSize(1000))
 	require.NoError(t, err)
+	marks, err := testkit.Subscriber(t, testkit.Conn(t, writer), "ProcessUpdate").Subscribe(t.Context())
+	require.NoError(t, err)
 	pause.begin()
 	// Together, these updates are larger than the kernel's socket buffers and the limit of the
 	// broker.
@@ -118,7 +120,10 @@ func testCutAndBack(t *testing.T, pause *pause, events <-chan timedEvent, reader
 	for range updates {
 		require.NoError(t, publisher.Publish(t.Context(), "UpdateState", large))
 	}
-	testkit.Eventually(t, func() bool { return stats(writer).Published >= updates }, "all is sent")
+	// The broker handles the frames of a connection in order. When the next update arrives, the broker
+	// has handled all updates before it.
+	require.NoError(t, publisher.Publish(t.Context(), "ProcessUpdate", &api.MyUpdate{}))
+	testkit.Soon(t, marks.Channel(), "the update after those that the reader does not read")
 	pause.end()
 	cut := testkit.Soon(t, events, "the cut")
 	assert.Equal(t, bus.Disconnected, cut.Kind)

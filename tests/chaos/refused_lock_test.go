@@ -35,8 +35,9 @@ func TestRedis_RefusedLocks(t *testing.T) {
 		}
 	}
 	call := func() (time.Duration, error) {
+		conn := testkit.Conn(t, testkit.Redis(t, addr), dynamic.WithClientTimeout(time.Minute), dynamic.WithSelectionTimeout(time.Minute))
 		started := time.Now()
-		_, err := testkit.Caller(t, testkit.Conn(t, testkit.Redis(t, addr)), "NormalRPC").Call(t.Context(), &api.MyRequest{})
+		_, err := testkit.Caller(t, conn, "NormalRPC").Call(t.Context(), &api.MyRequest{})
 		return time.Since(started), err
 	}
 	serve("nokeys")
@@ -46,7 +47,7 @@ func TestRedis_RefusedLocks(t *testing.T) {
 		assert.Equal(t, errors.Unavailable, testkit.Code(err), "%v", err)
 		facts, _ := errors.FactsOf(err)
 		assert.Equal(t, errors.ReasonAllDeclined, facts.Reason, "%v", err)
-		assert.Less(t, took, 900*time.Millisecond)
+		assert.Less(t, took, 10*time.Second)
 	}
 	serve("")
 	for range 20 {

@@ -38,7 +38,7 @@ func brokerWithRules(t *testing.T, isRedis bool, rules string) func(user string)
 		url = testenv.NATS(t, func(o *server.Options) { o.Users = options.Users }).URL()
 	}
 	return func(user string) bus.Monitored {
-		b, err := bus.Open(t.Context(), strings.Replace(url, "://", "://"+user+":secret@", 1))
+		b, err := bus.Open(t.Context(), strings.Replace(url, "://", "://"+user+":secret@", 1)+patiently)
 		require.NoError(t, err)
 		t.Cleanup(func() { require.NoError(t, b.Close()) })
 		return b.(bus.Monitored)
@@ -80,7 +80,9 @@ func testForgery(t *testing.T, connect func(user string) bus.Monitored, isRedis 
 		requests <- request
 	})
 	require.NoError(t, err)
-	conn := testkit.Conn(t, connect("client"), interceptors.Retry(interceptors.WithAttempts(3)))
+	const timeout = 5 * time.Minute // the call must not end before all forged frames have been sent
+	conn := testkit.Conn(t, connect("client"), interceptors.Retry(interceptors.WithAttempts(3)),
+		dynamic.WithClientTimeout(timeout), dynamic.WithSelectionTimeout(timeout))
 	result := make(chan error, 1)
 	go func() {
 		response, err := testkit.Caller(t, conn, "NormalRPC").Call(t.Context(), &api.MyRequest{Name: "honest"})

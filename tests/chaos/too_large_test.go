@@ -38,7 +38,8 @@ func testTooLarge(t *testing.T, network testkit.Network) {
 			return nil
 		}),
 	})
-	conn := testkit.Conn(t, network.Connect(t), dynamic.WithClientTimeout(patient))
+	const timeout = time.Minute
+	conn := testkit.Conn(t, network.Connect(t), dynamic.WithClientTimeout(timeout), dynamic.WithSelectionTimeout(timeout))
 	tooLarge := func(err error) {
 		t.Helper()
 		assert.Equal(t, errors.ResourceExhausted, testkit.Code(err), "%v", err)
@@ -63,5 +64,5 @@ func testTooLarge(t *testing.T, network testkit.Network) {
 	tooLarge(testkit.Soon(t, answered, "the server's message"))
 	_ = stream.Close(nil) // ignore the error, because the server may have closed the stream
 	tooLarge(registration.Publish(t.Context(), "UpdateState", &api.MyUpdate{Id: string(make([]byte, beyond))}))
-	assert.Less(t, time.Since(started), patient/2, "nobody waited for a timeout")
+	assert.Less(t, time.Since(started), timeout/2, "nobody waited for a timeout")
 }
