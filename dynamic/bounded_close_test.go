@@ -93,6 +93,9 @@ func requireWithin(t testing.TB, atLeast, limit time.Duration, f func()) {
 
 const closeLimit = 500 * time.Millisecond
 
+// serverTimeout limits how long a server waits for the broker.
+var serverTimeout = dynamic.WithServerTimeout(dynamic.DefaultServerTimeout)
+
 func withCloseLimit(t testing.TB, f func(ctx context.Context) error) error {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), closeLimit)
@@ -160,7 +163,7 @@ func TestServer_KillWhileTheBrokerIsSilent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newSilentBroker()
 		handle, servers, _ := handing(t)
-		w := newFlowWorld(t, b, handle)
+		w := newFlowWorld(t, b, handle, serverTimeout)
 		w.open(t, flow)
 		server := <-servers
 		b.silence()
@@ -177,7 +180,7 @@ func TestRegistration_DeregisterTopicWhileTheBrokerIsSilent(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		b := newSilentBroker()
-		w := newFlowWorld(t, b, echoFlow)
+		w := newFlowWorld(t, b, echoFlow, serverTimeout)
 		require.NoError(t, w.service.RegisterTopic("Region", "a"))
 		b.silence()
 		requireWithin(t, time.Second, dynamic.DefaultServerTimeout, func() {
@@ -197,6 +200,7 @@ func TestConn_EndsInTimeWhileTheBrokerIsSilent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newSilentBroker()
 		w := newFlowWorld(t, b, echoFlow)
+		w.conn = w.newConn(t, dynamic.WithClientTimeout(dynamic.DefaultClientTimeout))
 		conn, err := dynamic.NewConn(b, w.registry)
 		require.NoError(t, err)
 		subscription, err := dynamic.InvokeSubscribe(t.Context(), conn, "test.Updates/Changed")
@@ -256,7 +260,7 @@ func TestRegistration_ReplaceWhileTheBrokerIsSilent(t *testing.T) {
 	const limit = dynamic.DefaultServerTimeout + 500*time.Millisecond
 	synctest.Test(t, func(t *testing.T) {
 		b := &subscribeLimit{newSilentBroker(), 1000}
-		w := newVersionsWorld(t, b)
+		w := newVersionsWorld(t, b, serverTimeout)
 		old := descriptor(t, w.registry, "versions.Versions")
 		const method = "rpc Queue(google.protobuf.StringValue) returns (google.protobuf.StringValue);"
 		queueOnly := descriptor(t, newRegistry(t, versionsHead+method+"}"), "versions.Versions")

@@ -117,7 +117,7 @@ func TestNilOptions(t *testing.T) {
 		"Echo": dynamic.Unary(echoHandler, nil),
 	}, nil, dynamic.AllowMissing())
 	require.NoError(t, err)
-	conn, err := dynamic.NewConn(b, reg, nil, dynamic.ConnOptions(nil),
+	conn, err := dynamic.NewConn(b, reg, nil, dynamic.ConnOptions(nil), dynamic.ConnOptions(patient...),
 		dynamic.WithRequestHooks(nil), dynamic.WithResponseHooks(nil), dynamic.WithPanicHook(nil),
 		dynamic.Options(nil), dynamic.WithIDGenerator(nil), dynamic.WithRequestEvents(nil))
 	require.NoError(t, err)

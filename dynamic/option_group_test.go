@@ -40,7 +40,7 @@ func TestOptions_BothTargets(t *testing.T) {
 	group := dynamic.Options(dynamic.WithMaxFrameSize(10), nil, dynamic.WithMaxFrameSize(1000))
 	w := newWorldOn(t, bus.NewLocal(), group)
 	w.serve(t, dynamic.Handlers{"Echo": dynamic.Unary(echoHandler)})
-	conn, err := dynamic.NewConn(w.bus, w.registry, group)
+	conn, err := dynamic.NewConn(w.bus, w.registry, group, dynamic.ConnOptions(patient...))
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, conn.Close()) })
 	_, err = textClient(t, conn, echo).Call(t.Context(), say("hi"))

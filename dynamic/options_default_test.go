@@ -87,7 +87,7 @@ func TestStreamSetting_Defaults(t *testing.T) {
 			"Flow": dynamic.Stream(handle, tt.handler...),
 		}, append(tt.register, dynamic.AllowMissing())...)
 		require.NoError(t, err)
-		conn, err := dynamic.NewConn(w.bus, w.registry, tt.conn...)
+		conn, err := dynamic.NewConn(w.bus, w.registry, append(tt.conn, patient...)...)
 		require.NoError(t, err)
 		t.Cleanup(func() { require.NoError(t, conn.Close()) })
 		stream, err := textClient(t, conn, flow).OpenStream(t.Context(), tt.request...)

@@ -64,7 +64,7 @@ func TestServiceOption_OfServer(t *testing.T) {
 		dynamic.Handlers{"Echo": dynamic.Unary(echoHandler)})
 	require.NoError(t, err)
 	require.NoError(t, server.Drain(t.Context()))
-	conn, err := dynamic.NewConn(b, reg)
+	conn, err := dynamic.NewConn(b, reg, patient...)
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, conn.Close()) })
 	_, err = textClient(t, conn, echo).Call(t.Context(), say("hi"))

@@ -5,7 +5,6 @@ import (
 	"maps"
 	"strconv"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -64,6 +63,7 @@ type versionsWorld struct {
 // newVersionsWorld returns a world that serves version 1.
 func newVersionsWorld(t testing.TB, b bus.Bus, opts ...dynamic.ServerOption) *versionsWorld {
 	t.Helper()
+	opts = append([]dynamic.ServerOption{dynamic.WithServerTimeout(patience)}, opts...)
 	w := &versionsWorld{world: newWorldOn(t, b, opts...)}
 	w.registry = newRegistry(t, versionsHead+versionsMethods+"}")
 	w.conn = w.connTo(t, w.registry)
@@ -73,11 +73,11 @@ func newVersionsWorld(t testing.TB, b bus.Bus, opts ...dynamic.ServerOption) *ve
 	return w
 }
 
-// connTo returns a conn that knows the services of a registry. Its calls wait long for a server, so that
-// they succeed on a busy machine too.
+// connTo returns a conn that knows the services of a registry. Its calls wait long for a server and
+// for its response, so that they succeed on a busy machine too.
 func (w *versionsWorld) connTo(t testing.TB, reg *registry.Registry) *dynamic.Conn {
 	t.Helper()
-	conn, err := dynamic.NewConn(w.bus, reg, dynamic.WithSelectionTimeout(10*time.Second))
+	conn, err := dynamic.NewConn(w.bus, reg, patient...)
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, conn.Close()) })
 	return conn

@@ -4,6 +4,7 @@ import (
 	"context"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/assert"
@@ -72,19 +73,21 @@ func TestReplace_NewVersionIsClosedFirst(t *testing.T) {
 // one stream only.
 func TestReplace_RepeatedOpeningOpensOnce(t *testing.T) {
 	t.Parallel()
-	w := newVersionsWorld(t, bus.NewLocal())
-	p := newFlowClient(t, w.bus, "Flow")
-	frames := p.listen(bus.Channel(wire.StreamClientChannel("Versions", peerClient)), bus.Broadcast)
-	open := encode(t, p.frame(wire.Stream{Op: wire.StreamOpen, NodeID: []byte(peerClient)}))
-	channel := bus.Channel(wire.StreamServerChannel("Versions", "Flow", nil))
-	p.sendRaw(channel, open)
-	requireSoon(t, frames, "acknowledgement")
-	before := w.replace(t, version(2))
-	p.sendRaw(channel, open)
-	require.NoError(t, w.service.Close(context.Background()), "it waits for what the opening does")
-	assert.EqualValues(t, 1, w.server.Stats().Duplicated)
-	assert.Empty(t, frames, "nothing was opened, nor closed")
-	before.Kill()
+	synctest.Test(t, func(t *testing.T) {
+		w := newVersionsWorld(t, bus.NewLocal())
+		p := newFlowClient(t, w.bus, "Flow")
+		frames := p.listen(bus.Channel(wire.StreamClientChannel("Versions", peerClient)), bus.Broadcast)
+		open := encode(t, p.frame(wire.Stream{Op: wire.StreamOpen, NodeID: []byte(peerClient)}))
+		channel := bus.Channel(wire.StreamServerChannel("Versions", "Flow", nil))
+		p.sendRaw(channel, open)
+		requireSoon(t, frames, "acknowledgement")
+		before := w.replace(t, version(2))
+		p.sendRaw(channel, open)
+		require.NoError(t, w.service.Close(context.Background()), "it waits for what the opening does")
+		assert.EqualValues(t, 1, w.server.Stats().Duplicated)
+		assert.Empty(t, frames, "nothing was opened, nor closed")
+		before.Kill()
+	})
 }
 
 // The server's statistics count the unread messages in the streams of all versions, each of them

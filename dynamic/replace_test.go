@@ -3,6 +3,7 @@ package dynamic_test
 import (
 	"context"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/assert"
@@ -137,18 +138,20 @@ func TestReplace_GrantReachesTheOldVersion(t *testing.T) {
 // If the bus delivers a request to the old and the new version, only one of them handles it.
 func TestReplace_RepeatedRequestRunsOnce(t *testing.T) {
 	t.Parallel()
-	w := newVersionsWorld(t, bus.NewLocal())
-	p := peer{t, w.bus}
-	responses := p.listen(bus.Channel(wire.ResponseChannel("Versions", peerClient)), bus.Broadcast)
-	request := encode(t, newRequest("RPC_peer00000000", ""))
-	for number := 2; number < 5; number++ {
-		p.sendRaw(bus.Channel(wire.RequestChannel("Versions", "Direct", nil, true)), request)
-		w.replace(t, version(number))
-	}
-	assert.Equal(t, encodedText(t, "1"), p.nextResponse(responses).Body.Raw)
-	require.NoError(t, w.server.Shutdown(context.Background()))
-	assert.Empty(t, responses)
-	assert.EqualValues(t, 2, w.server.Stats().Duplicated)
+	synctest.Test(t, func(t *testing.T) {
+		w := newVersionsWorld(t, bus.NewLocal())
+		p := peer{t, w.bus}
+		responses := p.listen(bus.Channel(wire.ResponseChannel("Versions", peerClient)), bus.Broadcast)
+		request := encode(t, newRequest("RPC_peer00000000", ""))
+		for number := 2; number < 5; number++ {
+			p.sendRaw(bus.Channel(wire.RequestChannel("Versions", "Direct", nil, true)), request)
+			w.replace(t, version(number))
+		}
+		assert.Equal(t, encodedText(t, "1"), p.nextResponse(responses).Body.Raw)
+		require.NoError(t, w.server.Shutdown(context.Background()))
+		assert.Empty(t, responses)
+		assert.EqualValues(t, 2, w.server.Stats().Duplicated)
+	})
 }
 
 func TestReplace_Topics(t *testing.T) {
@@ -192,7 +195,7 @@ func TestReplace_Topics(t *testing.T) {
 func TestReplace_ClientWhoseClockIsOff(t *testing.T) {
 	t.Parallel()
 	w := newVersionsWorld(t, bus.NewLocal())
-	conn, err := dynamic.NewConn(skewedBus{w.bus, -time.Hour}, w.registry)
+	conn, err := dynamic.NewConn(skewedBus{w.bus, -time.Hour}, w.registry, patient...)
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, conn.Close()) })
 	// From this call, the server learns how far off the client's clock is.

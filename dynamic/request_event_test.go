@@ -78,43 +78,49 @@ func newEventWorld(t testing.TB, affinityA, affinityB float32) eventWorld {
 
 func TestRequestEvents_Affinity(t *testing.T) {
 	t.Parallel()
-	w := newEventWorld(t, 0.2, 0.8)
-	_, err := w.call(t, best, "hi")
-	require.NoError(t, err)
-	assert.Equal(t, []string{"Best from C received", "Best from C lost"}, w.ofA.next(t, 2))
-	assert.Equal(t, []string{"Best from C received", "Best from C granted"}, w.ofB.next(t, 2))
-	assert.Equal(t, []string{"Best from B granted"}, w.ofConn.next(t, 1))
+	synctest.Test(t, func(t *testing.T) {
+		w := newEventWorld(t, 0.2, 0.8)
+		_, err := w.call(t, best, "hi")
+		require.NoError(t, err)
+		assert.Equal(t, []string{"Best from C received", "Best from C lost"}, w.ofA.next(t, 2))
+		assert.Equal(t, []string{"Best from C received", "Best from C granted"}, w.ofB.next(t, 2))
+		assert.Equal(t, []string{"Best from B granted"}, w.ofConn.next(t, 1))
+	})
 }
 
 func TestRequestEvents_AllDecline(t *testing.T) {
 	t.Parallel()
-	w := newEventWorld(t, -1, -1)
-	_, err := w.call(t, best, "hi")
-	requireFacts(t, errors.ReasonAllDeclined, err)
-	assert.Equal(t, []string{"Best from C received", "Best from C declined"}, w.ofA.next(t, 2))
-	assert.Equal(t, []string{"Best from C received", "Best from C declined"}, w.ofB.next(t, 2))
-	assert.Equal(t, []string{"Best from  declined"}, w.ofConn.next(t, 1))
+	synctest.Test(t, func(t *testing.T) {
+		w := newEventWorld(t, -1, -1)
+		_, err := w.call(t, best, "hi")
+		requireFacts(t, errors.ReasonAllDeclined, err)
+		assert.Equal(t, []string{"Best from C received", "Best from C declined"}, w.ofA.next(t, 2))
+		assert.Equal(t, []string{"Best from C received", "Best from C declined"}, w.ofB.next(t, 2))
+		assert.Equal(t, []string{"Best from  declined"}, w.ofConn.next(t, 1))
+	})
 }
 
 // TestRequestEvents_WithoutGrant checks the events of methods whose requests go to one server.
 func TestRequestEvents_WithoutGrant(t *testing.T) {
 	t.Parallel()
-	w := newEventWorld(t, 1, 1)
-	var server string
-	_, err := w.call(t, echo, "hi", dynamic.WithPeer(&server))
-	require.NoError(t, err)
-	want := []string{"Echo from C received", "Echo from C skipped"}
-	of := map[string]eventLog{"A": w.ofA, "B": w.ofB}
-	assert.Equal(t, want, of[server].next(t, 2))
-	assert.Equal(t, []string{fmt.Sprintf("Echo from %s skipped", server)}, w.ofConn.next(t, 1))
+	synctest.Test(t, func(t *testing.T) {
+		w := newEventWorld(t, 1, 1)
+		var server string
+		_, err := w.call(t, echo, "hi", dynamic.WithPeer(&server))
+		require.NoError(t, err)
+		want := []string{"Echo from C received", "Echo from C skipped"}
+		of := map[string]eventLog{"A": w.ofA, "B": w.ofB}
+		assert.Equal(t, want, of[server].next(t, 2))
+		assert.Equal(t, []string{fmt.Sprintf("Echo from %s skipped", server)}, w.ofConn.next(t, 1))
 
-	// A method that is declared to have a single server requires no claims.
-	_, err = w.call(t, direct, "hi", dynamic.WithPeer(&server))
-	require.NoError(t, err)
-	assert.Equal(t, []string{"Direct from C received"}, of[server].next(t, 1))
-	for _, log := range []eventLog{w.ofA, w.ofB, w.ofConn} {
-		assert.Empty(t, log)
-	}
+		// A method that is declared to have a single server requires no claims.
+		_, err = w.call(t, direct, "hi", dynamic.WithPeer(&server))
+		require.NoError(t, err)
+		assert.Equal(t, []string{"Direct from C received"}, of[server].next(t, 1))
+		for _, log := range []eventLog{w.ofA, w.ofB, w.ofConn} {
+			assert.Empty(t, log)
+		}
+	})
 }
 
 func TestRequestEvents_NobodyServes(t *testing.T) {
@@ -185,38 +191,42 @@ func TestRequestEvents_Malformed(t *testing.T) {
 
 func TestRequestEvents_Stream(t *testing.T) {
 	t.Parallel()
-	ofServer, ofConn := newEventLog(), newEventLog()
-	w := newFlowWorld(t, bus.NewLocal(), echoFlow, ofServer.option())
-	w.conn = w.newConn(t, dynamic.WithClientID("C"), ofConn.option())
-	require.NoError(t, w.open(t, flow).Close(nil))
-	assert.Equal(t, []string{"Flow from C received", "Flow from C granted"}, ofServer.next(t, 2))
-	assert.Equal(t, []string{"Flow from SRV_test granted"}, ofConn.next(t, 1))
+	synctest.Test(t, func(t *testing.T) {
+		ofServer, ofConn := newEventLog(), newEventLog()
+		w := newFlowWorld(t, bus.NewLocal(), echoFlow, ofServer.option())
+		w.conn = w.newConn(t, dynamic.WithClientID("C"), ofConn.option())
+		require.NoError(t, w.open(t, flow).Close(nil))
+		assert.Equal(t, []string{"Flow from C received", "Flow from C granted"}, ofServer.next(t, 2))
+		assert.Equal(t, []string{"Flow from SRV_test granted"}, ofConn.next(t, 1))
+	})
 }
 
 // TestRequestEvents_Service checks that a handler that is passed to Register is called for the
 // requests of that service, with the topic. A nil handler is ignored.
 func TestRequestEvents_Service(t *testing.T) {
 	t.Parallel()
-	log := newEventLog()
-	w := newWorld(t)
-	w.registry = newRegistry(t, kindsSource)
-	w.serve(t, dynamic.Handlers{"Echo": dynamic.Unary(echoHandler)})
-	registration, err := w.server.Register(descriptor(t, w.registry, "kinds.Fleet"), dynamic.Handlers{
-		"Region": dynamic.Unary(echoHandler),
-	}, dynamic.AllowMissing(), log.option(), dynamic.WithRequestEvents(nil))
-	require.NoError(t, err)
-	require.NoError(t, registration.RegisterTopic("Region", "eu"))
-	conn, err := dynamic.NewConn(w.bus, w.registry, dynamic.WithRequestEvents(nil))
-	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, conn.Close()) })
-	_, err = textClient(t, conn, echo).Call(t.Context(), say("hi"))
-	require.NoError(t, err)
-	_, err = textClient(t, conn, "kinds.Fleet/Region").Topic("eu").Call(t.Context(), say("hi"))
-	require.NoError(t, err)
-	event := requireSoon(t, log, "event")
-	assert.Equal(t, "Region", event.Info.Method)
-	assert.Equal(t, []string{"eu"}, event.Info.Topic)
-	assert.Equal(t, conn.ID(), event.Peer)
+	synctest.Test(t, func(t *testing.T) {
+		log := newEventLog()
+		w := newWorld(t)
+		w.registry = newRegistry(t, kindsSource)
+		w.serve(t, dynamic.Handlers{"Echo": dynamic.Unary(echoHandler)})
+		registration, err := w.server.Register(descriptor(t, w.registry, "kinds.Fleet"), dynamic.Handlers{
+			"Region": dynamic.Unary(echoHandler),
+		}, dynamic.AllowMissing(), log.option(), dynamic.WithRequestEvents(nil))
+		require.NoError(t, err)
+		require.NoError(t, registration.RegisterTopic("Region", "eu"))
+		conn, err := dynamic.NewConn(w.bus, w.registry, dynamic.WithRequestEvents(nil))
+		require.NoError(t, err)
+		t.Cleanup(func() { require.NoError(t, conn.Close()) })
+		_, err = textClient(t, conn, echo).Call(t.Context(), say("hi"))
+		require.NoError(t, err)
+		_, err = textClient(t, conn, "kinds.Fleet/Region").Topic("eu").Call(t.Context(), say("hi"))
+		require.NoError(t, err)
+		event := requireSoon(t, log, "event")
+		assert.Equal(t, "Region", event.Info.Method)
+		assert.Equal(t, []string{"eu"}, event.Info.Topic)
+		assert.Equal(t, conn.ID(), event.Peer)
+	})
 }
 
 // TestRequestEvents_Panic checks that a handler that panics does not end the process or the call.

@@ -29,6 +29,9 @@ func schemaRegistry(t *testing.T, source string) *registry.Registry {
 	return reg
 }
 
+// patientConns gives the conns of a fixture long timeouts.
+var patientConns = dynamictest.WithConnOptions(patient...)
+
 func TestSchema_RegisteredMessageWinsOverLinkedType(t *testing.T) {
 	t.Parallel()
 	reg := schemaRegistry(t, `syntax = "proto3"; package google.protobuf;
@@ -39,7 +42,7 @@ func TestSchema_RegisteredMessageWinsOverLinkedType(t *testing.T) {
 		"Echo": dynamic.Unary(func(_ context.Context, request proto.Message) (proto.Message, error) {
 			assert.IsType(t, (*dynamicpb.Message)(nil), request)
 			return request, nil
-		})})
+		})}, patientConns)
 	response, err := dynamic.Invoke(t.Context(), conn, "google.protobuf.Clock/Echo", nil)
 	require.NoError(t, err)
 	zone := response.ProtoReflect().Descriptor().Fields().ByName("zone")
@@ -68,7 +71,7 @@ func TestSchema_ExtensionsOfTheRegistryArrive(t *testing.T) {
 			return r, err
 		}),
 	} {
-		conn := dynamictest.Serve(t, orders, dynamic.Handlers{"Put": handler}, dynamictest.WithRegistry(reg))
+		conn := dynamictest.Serve(t, orders, dynamic.Handlers{"Put": handler}, dynamictest.WithRegistry(reg), patientConns)
 		response, err := dynamic.Invoke(t.Context(), conn, "ext.Orders/Put", json.RawMessage(box))
 		require.NoError(t, err, label)
 		text, err := protojson.MarshalOptions{Resolver: reg}.Marshal(response)
@@ -104,7 +107,7 @@ func echoConn[M proto.Message](t *testing.T, reg *registry.Registry, service str
 		func(_ context.Context, request M) (M, error) {
 			assert.Empty(t, request.ProtoReflect().GetUnknown())
 			return request, nil
-		})}, dynamictest.WithRegistry(reg))
+		})}, dynamictest.WithRegistry(reg), patientConns)
 }
 
 func TestSchema_ExtensionsOfALinkedMessage(t *testing.T) {
@@ -157,7 +160,7 @@ func TestSchema_EditionsFromSourcesAreEnforced(t *testing.T) {
 			"dynamic":     dynamic.Unary(func(_ context.Context, r *dynamicpb.Message) (*dynamicpb.Message, error) { return r, nil }),
 			"any message": dynamic.Unary(func(_ context.Context, r proto.Message) (proto.Message, error) { return r, nil }),
 		} {
-			conn := dynamictest.Serve(t, described, dynamic.Handlers{"Do": handler}, dynamictest.WithRegistry(loose))
+			conn := dynamictest.Serve(t, described, dynamic.Handlers{"Do": handler}, dynamictest.WithRegistry(loose), patientConns)
 			_, err := dynamic.Invoke(t.Context(), conn, "ed.S/Do", json.RawMessage(request))
 			requireCode(t, errors.MalformedRequest, err)
 			_, err = dynamic.Invoke(t.Context(), conn, "ed.S/Do", json.RawMessage(`{"s": "aGk="}`))

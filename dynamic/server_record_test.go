@@ -170,7 +170,7 @@ func TestServer_Record_NotRun(t *testing.T) {
 	r.expect(t, "Direct starts", "Direct ends with malformed_request, unprocessed")
 
 	late := newRequest("REQ_late00000000", "hi")
-	late.SentAt, late.Expiry = time.Now().Add(-4*time.Second).UnixNano(), time.Now().Add(-3*time.Second).UnixNano()
+	late.SentAt, late.Expiry = time.Now().Add(-4*time.Minute).UnixNano(), time.Now().Add(-3*time.Minute).UnixNano()
 	p.send(requestChannel("Direct"), late)
 	r.expect(t, "Direct expires")
 

@@ -56,7 +56,7 @@ func TestSharers_OverRedis(t *testing.T) {
 // the slowest.
 func startFleetServer(t *testing.T, b *redisbus.Bus, reg *registry.Registry, number int, last bool) {
 	t.Helper()
-	server := dynamic.NewServer(b, dynamic.WithServerID(fmt.Sprint("SRV_", number)))
+	server := dynamic.NewServer(b, dynamic.WithServerID(fmt.Sprint("SRV_", number)), dynamic.WithServerTimeout(patience))
 	t.Cleanup(func() { require.NoError(t, server.Shutdown(context.Background())) })
 	linger := func() {
 		if last {
@@ -95,11 +95,16 @@ func requireAllHeard(t *testing.T, conn *dynamic.Conn, servers int, where string
 	assert.Len(t, heard, servers, where)
 
 	best := textClient(t, conn, "kinds.Fleet/Best")
-	server, err := best.Call(t.Context(), wrapperspb.String("x"), patient)
+	var facts errors.CallFacts
+	server, err := best.Call(t.Context(), wrapperspb.String("x"), patient, dynamic.WithFacts(&facts))
 	require.NoError(t, err)
-	assert.Equal(t, fmt.Sprint("SRV_", servers-1), server.GetValue(), where)
+	// On a busy machine, a claim may come so late after the first one that the call does not wait
+	// for it.
+	if facts.SelectionTime < dynamic.DefaultShortCircuitTimeout {
+		assert.Equal(t, fmt.Sprint("SRV_", servers-1), server.GetValue(), where)
+	}
 	_, err = best.Call(t.Context(), wrapperspb.String("nobody"), patient)
-	facts := requireFacts(t, errors.ReasonAllDeclined, err)
+	facts = requireFacts(t, errors.ReasonAllDeclined, err)
 	assert.Len(t, facts.Declined, servers, where)
 	assert.Less(t, time.Since(started), 30*time.Second, where)
 }

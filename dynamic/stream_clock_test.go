@@ -94,6 +94,9 @@ func (l *logLines) count(text string) int {
 
 func (l *logLines) logger() *slog.Logger { return slog.New(slog.NewTextHandler(l, nil)) }
 
+// punctual limits how long frames are valid. The clocks in the tests differ by more.
+var punctual = dynamic.WithClientTimeout(dynamic.DefaultClientTimeout)
+
 // clockWorld has a server with a wrong clock and a conn with the right time.
 type clockWorld struct {
 	*flowWorld
@@ -111,7 +114,7 @@ func newClockWorld(t testing.TB, ahead time.Duration, handle func(serverText) er
 	w.server = dynamic.NewServer(w.clock, dynamic.WithServerID("SRV_wrong"), dynamic.WithLogger(w.serverLog.logger()))
 	t.Cleanup(w.server.Kill)
 	w.serveFlows(t, w.server, handle)
-	w.conn = w.newConn(t, dynamic.WithLogger(w.clientLog.logger()))
+	w.conn = w.newConn(t, punctual, dynamic.WithLogger(w.clientLog.logger()))
 	return w
 }
 
@@ -222,7 +225,7 @@ func TestStream_LateMessagesAreNotDelivered(t *testing.T) {
 			w := newClockWorld(t, ahead, handle)
 			held := &heldBus{Bus: w.bus}
 			w.bus = held
-			w.conn = w.newConn(t)
+			w.conn = w.newConn(t, punctual)
 			stream := w.open(t, flow)
 			server := <-servers
 			require.NoError(t, stream.Send(say("punctual")))
@@ -282,7 +285,7 @@ func TestStream_LateClose(t *testing.T) {
 		w := newClockWorld(t, 0, handle)
 		held := &heldBus{Bus: w.bus}
 		w.bus = held
-		w.conn = w.newConn(t)
+		w.conn = w.newConn(t, punctual)
 		stream := w.open(t, flow)
 		server := <-servers
 		held.hold(true)

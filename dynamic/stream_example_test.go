@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"testing/fstest"
+	"time"
 
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
@@ -53,7 +54,7 @@ func ExampleStream() {
 		return
 	}
 
-	conn, err := dynamic.NewConn(b, reg)
+	conn, err := dynamic.NewConn(b, reg, dynamic.WithSelectionTimeout(time.Minute), dynamic.WithClientTimeout(time.Minute))
 	if err != nil {
 		fmt.Println(err)
 		return
@@ -148,7 +149,7 @@ func startCounting() (*dynamic.Conn, func()) {
 	if _, err := server.Register(service.Descriptor(), dynamic.Handlers{"Count": dynamic.Stream(count)}); err != nil {
 		panic(err)
 	}
-	conn, err := dynamic.NewConn(b, reg)
+	conn, err := dynamic.NewConn(b, reg, patient...)
 	if err != nil {
 		panic(err)
 	}

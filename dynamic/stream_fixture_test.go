@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 	"testing"
 	"time"
 
@@ -66,9 +67,11 @@ type flowWorld struct {
 }
 
 // newFlowWorld returns a world whose stream methods all use handle. Methods with topics are served
-// once a topic is registered.
+// once a topic is registered. The timeouts of the server and the conn are long, unless opts contain
+// others, so that tests succeed on a busy machine too.
 func newFlowWorld(t testing.TB, b bus.Bus, handle func(serverText) error, opts ...dynamic.ServerOption) *flowWorld {
 	t.Helper()
+	opts = append([]dynamic.ServerOption{dynamic.WithServerTimeout(patience)}, opts...)
 	w := &flowWorld{world: newWorldOn(t, b, opts...)}
 	w.registry = newRegistry(t, streamSource)
 	w.conn = w.newConn(t, dynamic.WithClientID("CLI_test"))
@@ -92,10 +95,11 @@ func (w *flowWorld) serveFlows(
 	return service
 }
 
-// newConn returns a conn that is closed when the test ends.
+// newConn returns a conn that is closed when the test ends. Its timeouts are long, unless opts
+// contain others.
 func (w *flowWorld) newConn(t testing.TB, opts ...dynamic.ConnOption) *dynamic.Conn {
 	t.Helper()
-	conn, err := dynamic.NewConn(w.bus, w.registry, opts...)
+	conn, err := dynamic.NewConn(w.bus, w.registry, append(slices.Clone(patient), opts...)...)
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, conn.Close()) })
 	return conn

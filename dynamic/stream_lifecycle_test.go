@@ -223,29 +223,31 @@ func TestStream_ContextOfOpen(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			b := newFakeBus()
-			handle, servers, results := handing(t)
-			w := newFlowWorld(t, b, handle)
-			ctx, cancel := tt.context()
-			defer cancel()
-			client, err := w.tryOpen(t, ctx, flow)
-			require.NoError(t, err)
-			server := requireSoon(t, servers, "handler")
-			require.NoError(t, client.Send(say("hi")))
-			if tt.err == context.Canceled { //nolint:errorlint // the test case has exactly this error
-				cancel()
-			}
-			requireSoon(t, server.Context().Done(), "end of the stream")
-			requireClosed(t, client.Channel())
-			require.ErrorIs(t, client.Err(), tt.err)
-			for _, err := range []error{client.Err(), server.Err()} {
-				assert.Equal(t, tt.err.Error(), requireCode(t, errors.Unknown, err).Error())
-			}
-			require.ErrorIs(t, client.Send(say("late")), tt.err)
-			results <- nil
-			closes, _ := b.sentStreams(t, wire.StreamClose)
-			require.Len(t, closes, 1)
-			assert.Equal(t, "unknown: "+tt.err.Error(), closes[0].Code+": "+closes[0].Error)
+			synctest.Test(t, func(t *testing.T) {
+				b := newFakeBus()
+				handle, servers, results := handing(t)
+				w := newFlowWorld(t, b, handle)
+				ctx, cancel := tt.context()
+				defer cancel()
+				client, err := w.tryOpen(t, ctx, flow)
+				require.NoError(t, err)
+				server := requireSoon(t, servers, "handler")
+				require.NoError(t, client.Send(say("hi")))
+				if tt.err == context.Canceled { //nolint:errorlint // the test case has exactly this error
+					cancel()
+				}
+				requireSoon(t, server.Context().Done(), "end of the stream")
+				requireClosed(t, client.Channel())
+				require.ErrorIs(t, client.Err(), tt.err)
+				for _, err := range []error{client.Err(), server.Err()} {
+					assert.Equal(t, tt.err.Error(), requireCode(t, errors.Unknown, err).Error())
+				}
+				require.ErrorIs(t, client.Send(say("late")), tt.err)
+				results <- nil
+				closes, _ := b.sentStreams(t, wire.StreamClose)
+				require.Len(t, closes, 1)
+				assert.Equal(t, "unknown: "+tt.err.Error(), closes[0].Code+": "+closes[0].Error)
+			})
 		})
 	}
 }
@@ -311,7 +313,8 @@ func TestStream_NobodyListensAnyMore(t *testing.T) {
 func TestStream_ManyAtOnce(t *testing.T) {
 	t.Parallel()
 	w := newFlowWorld(t, bus.NewLocal(), echoFlow)
-	client := textClient(t, w.conn, flow)
+	// While the service is closed, an opening may get no answer. The users do not wait long for it.
+	client := textClient(t, w.newConn(t, dynamic.WithSelectionTimeout(time.Second), dynamic.WithClientTimeout(time.Second)), flow)
 	stop := make(chan struct{})
 	var users sync.WaitGroup
 	for range 8 {

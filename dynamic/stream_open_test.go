@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/assert"
@@ -38,29 +39,31 @@ func TestOpenStream_Metadata(t *testing.T) {
 // soon as all servers have claimed it.
 func TestOpenStream_BestServer(t *testing.T) {
 	t.Parallel()
-	w := newFlowWorld(t, bus.NewLocal(), idle)
-	require.NoError(t, w.service.Close(context.Background()))
-	for i := range 3 {
-		server := w.newServer(t, dynamic.WithServerID(fmt.Sprint("SRV_", i)))
-		affinity := dynamic.WithStreamAffinity(func(ctx context.Context) float32 {
-			incoming, ok := dynamic.RequestInfoFromContext(ctx)
-			if !ok || incoming.Metadata["prefer"] == server.ID() {
-				return 10
-			}
-			return float32(i)
-		})
-		w.serveFlowsAs(t, server, affinity)
-	}
-	for _, name := range []string{"SRV_0", "SRV_1", "SRV_2"} {
-		stream := w.open(t, bestFlow, dynamic.WithMetadata(map[string]string{"prefer": name}))
-		requireText(t, name, stream.Channel())
-	}
-	requireText(t, "SRV_2", w.open(t, bestFlow).Channel())
-	stream := w.open(t, bestFlow, dynamic.WithSelectionOpts(dynamic.SelectionOpts{
-		AffinityTimeout: time.Minute, ShortCircuitTimeout: 500 * time.Millisecond,
-		SelectionFunc: func(claims []*dynamic.Claim) (string, error) { return "SRV_1", nil },
-	}))
-	requireText(t, "SRV_1", stream.Channel())
+	synctest.Test(t, func(t *testing.T) {
+		w := newFlowWorld(t, bus.NewLocal(), idle)
+		require.NoError(t, w.service.Close(context.Background()))
+		for i := range 3 {
+			server := w.newServer(t, dynamic.WithServerID(fmt.Sprint("SRV_", i)))
+			affinity := dynamic.WithStreamAffinity(func(ctx context.Context) float32 {
+				incoming, ok := dynamic.RequestInfoFromContext(ctx)
+				if !ok || incoming.Metadata["prefer"] == server.ID() {
+					return 10
+				}
+				return float32(i)
+			})
+			w.serveFlowsAs(t, server, affinity)
+		}
+		for _, name := range []string{"SRV_0", "SRV_1", "SRV_2"} {
+			stream := w.open(t, bestFlow, dynamic.WithMetadata(map[string]string{"prefer": name}))
+			requireText(t, name, stream.Channel())
+		}
+		requireText(t, "SRV_2", w.open(t, bestFlow).Channel())
+		stream := w.open(t, bestFlow, dynamic.WithSelectionOpts(dynamic.SelectionOpts{
+			AffinityTimeout: time.Minute, ShortCircuitTimeout: 500 * time.Millisecond,
+			SelectionFunc: func(claims []*dynamic.Claim) (string, error) { return "SRV_1", nil },
+		}))
+		requireText(t, "SRV_1", stream.Channel())
+	})
 }
 
 // serveFlowsAs registers handlers that first send the ID of the server and then send back each
@@ -200,32 +203,34 @@ func TestOpenStream_Fails(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			b := newFakeBus()
-			w := newFlowWorld(t, b, idle, dynamic.WithLogger(discard))
-			w.conn = w.newConn(t, dynamic.WithSelectionTimeout(20*time.Millisecond))
-			require.NoError(t, w.service.Close(context.Background()))
-			method := bestFlow
-			if tt.silent {
-				method = directFlow
-				newFlowServer(t, b, "Direct")
-			} else {
-				w.serveFlowsAs(t, w.newServer(t, dynamic.WithLogger(discard)), dynamic.WithStreamAffinity(tt.affinity))
-			}
-			ctx, cancel := context.WithCancel(t.Context())
-			defer cancel()
-			if tt.canceled {
-				b.publish = func(ctx context.Context, channel bus.Channel, frame []byte, report bus.DeliveryReport) error {
-					// The context is canceled once the first frame has been sent.
-					defer cancel()
-					return b.Bus.Publish(ctx, channel, frame, report)
+			synctest.Test(t, func(t *testing.T) {
+				b := newFakeBus()
+				w := newFlowWorld(t, b, idle, dynamic.WithLogger(discard))
+				w.conn = w.newConn(t, dynamic.WithSelectionTimeout(20*time.Millisecond))
+				require.NoError(t, w.service.Close(context.Background()))
+				method := bestFlow
+				if tt.silent {
+					method = directFlow
+					newFlowServer(t, b, "Direct")
+				} else {
+					w.serveFlowsAs(t, w.newServer(t, dynamic.WithLogger(discard)), dynamic.WithStreamAffinity(tt.affinity))
 				}
-			}
-			_, err := w.tryOpen(t, ctx, method, tt.opts...)
-			requireCode(t, tt.code, err)
-			requireFacts(t, tt.reason, err)
-			closes, _ := b.sentStreams(t, wire.StreamClose)
-			require.Len(t, closes, 1)
-			assert.Equal(t, tt.closing, closes[0].Code+": "+closes[0].Error)
+				ctx, cancel := context.WithCancel(t.Context())
+				defer cancel()
+				if tt.canceled {
+					b.publish = func(ctx context.Context, channel bus.Channel, frame []byte, report bus.DeliveryReport) error {
+						// The context is canceled once the first frame has been sent.
+						defer cancel()
+						return b.Bus.Publish(ctx, channel, frame, report)
+					}
+				}
+				_, err := w.tryOpen(t, ctx, method, tt.opts...)
+				requireCode(t, tt.code, err)
+				requireFacts(t, tt.reason, err)
+				closes, _ := b.sentStreams(t, wire.StreamClose)
+				require.Len(t, closes, 1)
+				assert.Equal(t, tt.closing, closes[0].Code+": "+closes[0].Error)
+			})
 		})
 	}
 }

@@ -302,7 +302,8 @@ func TestStream_ReceiverThatNeverReads(t *testing.T) {
 		}
 		return echoFlow(stream)
 	})
-	deaf := w.open(t, flow, dynamic.WithStreamWindow(10_000), dynamic.WithMetadata(map[string]string{"deaf": "yes"}))
+	deaf := w.open(t, flow, dynamic.WithStreamWindow(10_000), dynamic.WithRequestTimeout(time.Hour),
+		dynamic.WithMetadata(map[string]string{"deaf": "yes"}))
 	const messages = 3000
 	for range messages {
 		require.NoError(t, deaf.Send(say("hi")))

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/assert"
@@ -66,66 +67,72 @@ func bodyOf(t *testing.T, event dynamic.Traffic) string {
 
 func TestServer_SetTap(t *testing.T) {
 	t.Parallel()
-	w := newVersionsWorld(t, bus.NewLocal())
-	fail := func(_ context.Context, request text) (text, error) {
-		if request.GetValue() == "panic" {
-			panic("on purpose")
+	synctest.Test(t, func(t *testing.T) {
+		w := newVersionsWorld(t, bus.NewLocal())
+		fail := func(_ context.Context, request text) (text, error) {
+			if request.GetValue() == "panic" {
+				panic("on purpose")
+			}
+			return nil, errors.NewErrorf(errors.NotFound, "nothing there")
 		}
-		return nil, errors.NewErrorf(errors.NotFound, "nothing there")
-	}
-	w.replace(t, versionWith(1, dynamic.Handlers{
-		"Direct": dynamic.Unary(fail), "Best": dynamic.Unary(echoHandler, dynamic.WithAffinity(func(context.Context, text) float32 { return 0.5 })),
-	}))
-	tap := &recordedTap{}
-	w.server.SetTap(tap.record)
+		w.replace(t, versionWith(1, dynamic.Handlers{
+			"Queue": dynamic.Unary(func(context.Context, text) (text, error) {
+				<-time.After(time.Millisecond)
+				return say("1"), nil
+			}),
+			"Direct": dynamic.Unary(fail), "Best": dynamic.Unary(echoHandler, dynamic.WithAffinity(func(context.Context, text) float32 { return 0.5 })),
+		}))
+		tap := &recordedTap{}
+		w.server.SetTap(tap.record)
 
-	_, err := w.call(t, versionsQueue, "hi", dynamic.WithMetadata(map[string]string{"user": "Ada"}))
-	require.NoError(t, err)
-	events := tap.await(t, dynamic.TrafficRequest, dynamic.TrafficResponse)
-	request, response := events[dynamic.TrafficRequest], events[dynamic.TrafficResponse]
-	assert.Equal(t, "versions.Versions/Queue", request.Method.FullName())
-	assert.Equal(t, map[string]string{"user": "Ada"}, request.Metadata)
-	assert.NotEmpty(t, request.ClientID)
-	assert.NotEmpty(t, request.RequestID)
-	assert.Equal(t, request.RequestID, response.RequestID)
-	assert.Equal(t, "hi", bodyOf(t, request))
-	assert.Equal(t, "1", bodyOf(t, response))
-	assert.Positive(t, response.Duration)
+		_, err := w.call(t, versionsQueue, "hi", dynamic.WithMetadata(map[string]string{"user": "Ada"}))
+		require.NoError(t, err)
+		events := tap.await(t, dynamic.TrafficRequest, dynamic.TrafficResponse)
+		request, response := events[dynamic.TrafficRequest], events[dynamic.TrafficResponse]
+		assert.Equal(t, "versions.Versions/Queue", request.Method.FullName())
+		assert.Equal(t, map[string]string{"user": "Ada"}, request.Metadata)
+		assert.NotEmpty(t, request.ClientID)
+		assert.NotEmpty(t, request.RequestID)
+		assert.Equal(t, request.RequestID, response.RequestID)
+		assert.Equal(t, "hi", bodyOf(t, request))
+		assert.Equal(t, "1", bodyOf(t, response))
+		assert.Equal(t, time.Millisecond, response.Duration)
 
-	for body, code := range map[string]errors.ErrorCode{"": errors.NotFound, "panic": errors.Internal} {
-		_, err = w.call(t, versionsDirect, body)
-		requireCode(t, code, err)
-		events = tap.await(t, dynamic.TrafficRequest, dynamic.TrafficError)
-		assert.Equal(t, code, events[dynamic.TrafficError].Code)
-	}
+		for body, code := range map[string]errors.ErrorCode{"": errors.NotFound, "panic": errors.Internal} {
+			_, err = w.call(t, versionsDirect, body)
+			requireCode(t, code, err)
+			events = tap.await(t, dynamic.TrafficRequest, dynamic.TrafficError)
+			assert.Equal(t, code, events[dynamic.TrafficError].Code)
+		}
 
-	_, err = w.call(t, versionsBest, "hi")
-	require.NoError(t, err)
-	events = tap.await(t, dynamic.TrafficClaim, dynamic.TrafficRequest, dynamic.TrafficResponse)
-	assert.InDelta(t, 0.5, events[dynamic.TrafficClaim].Affinity, 0)
+		_, err = w.call(t, versionsBest, "hi")
+		require.NoError(t, err)
+		events = tap.await(t, dynamic.TrafficClaim, dynamic.TrafficRequest, dynamic.TrafficResponse)
+		assert.InDelta(t, 0.5, events[dynamic.TrafficClaim].Affinity, 0)
 
-	require.NoError(t, w.service.RegisterTopic("Region", "eu"))
-	_, err = w.call(t, versionsRegion, "", dynamic.WithTopic("eu"))
-	require.NoError(t, err)
-	events = tap.await(t, dynamic.TrafficRequest, dynamic.TrafficResponse)
-	assert.Equal(t, []string{"eu"}, events[dynamic.TrafficResponse].Topic)
+		require.NoError(t, w.service.RegisterTopic("Region", "eu"))
+		_, err = w.call(t, versionsRegion, "", dynamic.WithTopic("eu"))
+		require.NoError(t, err)
+		events = tap.await(t, dynamic.TrafficRequest, dynamic.TrafficResponse)
+		assert.Equal(t, []string{"eu"}, events[dynamic.TrafficResponse].Topic)
 
-	stream := w.openFlow(t)
-	requireStream(t, 1, stream)
-	require.NoError(t, stream.Close(nil))
-	requireClosed(t, stream.Channel())
-	events = tap.await(t, dynamic.TrafficOpen, dynamic.TrafficMessageIn, dynamic.TrafficMessageOut, dynamic.TrafficClose)
-	assert.Equal(t, "1", bodyOf(t, events[dynamic.TrafficMessageOut]))
-	assert.Empty(t, events[dynamic.TrafficClose].Code)
-	for _, event := range events {
-		assert.Equal(t, events[dynamic.TrafficOpen].RequestID, event.RequestID, "all events of a stream have its ID")
-		assert.NotEmpty(t, event.ClientID)
-	}
+		stream := w.openFlow(t)
+		requireStream(t, 1, stream)
+		require.NoError(t, stream.Close(nil))
+		requireClosed(t, stream.Channel())
+		events = tap.await(t, dynamic.TrafficOpen, dynamic.TrafficMessageIn, dynamic.TrafficMessageOut, dynamic.TrafficClose)
+		assert.Equal(t, "1", bodyOf(t, events[dynamic.TrafficMessageOut]))
+		assert.Empty(t, events[dynamic.TrafficClose].Code)
+		for _, event := range events {
+			assert.Equal(t, events[dynamic.TrafficOpen].RequestID, event.RequestID, "all events of a stream have its ID")
+			assert.NotEmpty(t, event.ClientID)
+		}
 
-	w.server.SetTap(nil)
-	_, err = w.call(t, versionsQueue, "hi")
-	require.NoError(t, err)
-	tap.await(t)
+		w.server.SetTap(nil)
+		_, err = w.call(t, versionsQueue, "hi")
+		require.NoError(t, err)
+		tap.await(t)
+	})
 }
 
 func TestServer_SetTap_Updates(t *testing.T) {

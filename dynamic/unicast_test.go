@@ -51,6 +51,7 @@ func (b competingBus) requests() (unicast, queued int) {
 // echoServer starts a server of test.Echoes that counts its calls.
 func echoServer(t *testing.T, b bus.Bus, opts ...dynamic.ServerOption) (*dynamic.Server, *dynamic.Registration, *atomic.Int64) {
 	t.Helper()
+	opts = append([]dynamic.ServerOption{dynamic.WithServerTimeout(patience)}, opts...)
 	server, calls := dynamic.NewServer(b, opts...), new(atomic.Int64)
 	t.Cleanup(func() { require.NoError(t, server.Shutdown(context.Background())) })
 	count := func(_ context.Context, request text) (text, error) {
@@ -149,7 +150,7 @@ func TestUnicast_NotOnOtherBuses(t *testing.T) {
 	t.Parallel()
 	b := newCompetingBus()
 	echoServer(t, b)
-	client := echoClient(t, struct{ bus.Bus }{b})
+	client := echoClient(t, struct{ bus.Bus }{b}, patient...)
 	for range 5 {
 		requireHi(t, client)
 	}

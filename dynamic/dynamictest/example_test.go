@@ -52,6 +52,10 @@ func ExampleNew() {
 
 // chatLength is a function of a program: it chats with a greeter and returns the length of the
 // answers.
+// patient makes calls wait longer than usual, because the machine that runs the test may be busy.
+var patient = dynamictest.WithConnOptions(
+	dynamic.WithSelectionTimeout(time.Minute), dynamic.WithClientTimeout(time.Minute))
+
 func chatLength(ctx context.Context, greeter greeterClient, words ...string) (length int, err error) {
 	stream, err := greeter.Chat(ctx)
 	if err != nil {
@@ -80,7 +84,7 @@ func ExampleBindFake() {
 				}
 				return nil
 			}),
-		})
+		}, patient)
 		fmt.Println(chatLength(t.Context(), client, "hi", "bye"))
 	}
 	runTest(testChatLength)
@@ -89,9 +93,9 @@ func ExampleBindFake() {
 
 // A test checks how a program copes with a bus that loses all responses.
 func ExampleWithBus() {
-	testLostResponses := func(t testing.TB) {
+	testLostRequests := func(t testing.TB) {
 		faults := bustest.NewFaultBus(bus.NewLocal(), 1, bustest.Faults{
-			Loss: 1, Match: func(channel bus.Channel, _ []byte) bool { return channel.Name == "Greeter|CLI_test1|RES" },
+			Loss: 1, Match: func(channel bus.Channel, _ []byte) bool { return channel.Name == "Greeter|Hello|REQ" },
 		})
 		conn := dynamictest.Serve(t, greeter(), dynamic.Handlers{"Hello": dynamic.Unary(hello)},
 			dynamictest.WithBus(faults))
@@ -99,6 +103,6 @@ func ExampleWithBus() {
 			dynamic.WithRequestTimeout(50*time.Millisecond))
 		fmt.Println(errors.Is(err, errors.ErrRequestTimedOut), faults.Counts().Lost)
 	}
-	runTest(testLostResponses)
+	runTest(testLostRequests)
 	// Output: true 1
 }

@@ -61,7 +61,7 @@ func TestNew_Options(t *testing.T) {
 	f := dynamictest.New(t, greeter(), dynamic.Handlers{"Hello": dynamic.Unary(hello)},
 		nil, dynamictest.WithServerOptions(dynamic.WithServerID("SRV_own")),
 		dynamictest.WithRegisterOptions(dynamic.WithWireName("OtherName")),
-		dynamictest.WithConnOptions(dynamic.WithClientID("CLI_own")))
+		dynamictest.WithConnOptions(dynamic.WithClientID("CLI_own")), patient)
 	assert.Equal(t, "SRV_own", f.Server.ID())
 	assert.Equal(t, "CLI_own", f.Conn.ID())
 	assert.Equal(t, "OtherName", f.Registration.Service().WireName())
@@ -78,7 +78,7 @@ func TestNew_Registry(t *testing.T) {
 	reg := registry.New()
 	service, err := reg.Register(greeter().Descriptor(), registry.WithWireName("Renamed"))
 	require.NoError(t, err)
-	f := dynamictest.New(t, service, dynamic.Handlers{"Hello": dynamic.Unary(hello)}, dynamictest.WithRegistry(reg))
+	f := dynamictest.New(t, service, dynamic.Handlers{"Hello": dynamic.Unary(hello)}, dynamictest.WithRegistry(reg), patient)
 	for _, conn := range []*dynamic.Conn{f.Conn, f.AddConn()} {
 		answer, err := callHello(t.Context(), conn)
 		require.NoError(t, err)
@@ -146,7 +146,7 @@ func TestBindFake_EveryKind(t *testing.T) {
 		"Chat": dynamic.Stream(func(stream dynamic.ServerStream[text, text]) error {
 			return stream.Send(wrapperspb.String("welcome"))
 		}),
-	})
+	}, patient)
 	ctx, ada := t.Context(), wrapperspb.String("Ada")
 	_, err := client.Hello(ctx, ada)
 	var coded errors.Error

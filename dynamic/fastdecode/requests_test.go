@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"testing"
 	"testing/fstest"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -52,12 +53,16 @@ func newRegistry(t testing.TB, source string) *registry.Registry {
 	return reg
 }
 
+// patient makes calls wait longer than usual, because the machine may be busy.
+var patient = dynamictest.WithConnOptions(
+	dynamic.WithSelectionTimeout(time.Minute), dynamic.WithClientTimeout(time.Minute))
+
 // newConn starts a server with the handlers and returns a conn to it. source is the .proto source
 // that the client uses.
 func newConn(t testing.TB, handlers dynamic.Handlers, source string) *dynamic.Conn {
 	t.Helper()
 	service, _ := newRegistry(t, chats).Service("chat.Chats")
-	return dynamictest.Serve(t, service, handlers, dynamictest.WithRegistry(newRegistry(t, source)))
+	return dynamictest.Serve(t, service, handlers, dynamictest.WithRegistry(newRegistry(t, source)), patient)
 }
 
 func say(t testing.TB, conn *dynamic.Conn, line map[string]any) (proto.Message, error) {
@@ -166,7 +171,7 @@ service Linked { rpc Echo(google.protobuf.StringValue) returns (google.protobuf.
 			assert.NotImplements(t, (*interface{ GetValue() string })(nil), request)
 			return request, nil
 		}, fastdecode.Requests()),
-	})
+	}, patient)
 	response, err := dynamic.Invoke(t.Context(), conn, "linked.Linked/Echo", wrapperspb.String("hi"))
 	require.NoError(t, err)
 	assert.True(t, proto.Equal(wrapperspb.String("hi"), response), "%T %v", response, response)
@@ -208,7 +213,7 @@ func TestRequests_ExtensionsOfTheRegistry(t *testing.T) {
 			check(request)
 			return stream.Send(request)
 		}, fastdecode.Requests()),
-	}, dynamictest.WithRegistry(reg))
+	}, dynamictest.WithRegistry(reg), patient)
 	response, err := dynamic.Invoke(t.Context(), conn, "chat.Chats/Say", json.RawMessage(lines))
 	require.NoError(t, err)
 	check(response)

@@ -69,7 +69,7 @@ func TestEngine_Bounds(t *testing.T) {
 		configured, context, own time.Duration
 		timeout, expiry          time.Duration
 	}{
-		"default":                 {0, 0, 0, 3 * time.Second, 3 * time.Second},
+		"default":                 {0, 0, 0, defaultTimeout, defaultTimeout},
 		"configured":              {time.Minute, 0, 0, time.Minute, time.Minute},
 		"deadline":                {0, time.Hour, 0, time.Hour, time.Hour},
 		"deadline, configured":    {time.Minute, time.Second, 0, time.Second, time.Second},
@@ -93,7 +93,7 @@ func TestEngine_Bounds(t *testing.T) {
 			timeout, expiry := e.Bounds(ctx, now, test.own)
 			assert.Equal(t, test.timeout, timeout)
 			assert.Equal(t, test.expiry, expiry.Sub(now))
-			assert.Equal(t, max(test.configured, 3*time.Second), e.CloseTimeout())
+			assert.Equal(t, max(test.configured, defaultTimeout), e.CloseTimeout())
 		})
 	}
 }

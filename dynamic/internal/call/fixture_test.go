@@ -56,9 +56,13 @@ type client struct {
 	route Route
 }
 
+// defaultTimeout is the timeout of calls without one. It is long, so that calls succeed on a busy
+// machine too.
+const defaultTimeout = 30 * time.Second
+
 func newConfig(b bus.Bus) Config {
 	return Config{
-		Bus: b, ClientID: "CLI_a", DefaultTimeout: 3 * time.Second, SelectionTimeout: time.Second,
+		Bus: b, ClientID: "CLI_a", DefaultTimeout: defaultTimeout, SelectionTimeout: time.Second,
 		ShortCircuitTimeout: 200 * time.Millisecond, Logger: slog.New(slog.DiscardHandler),
 		Keepalive: time.Minute, DecompressionMemory: 1 << 20,
 	}

@@ -22,10 +22,6 @@ import (
 // timer expires late. The call must then wait once more, but never longer than its timeout.
 func TestUnaryCall_LateTimer(t *testing.T) {
 	t.Parallel()
-	engine := New(Config{
-		Bus: bus.NewLocal(), ClientID: "CLI_a", DefaultTimeout: 3 * time.Second, SelectionTimeout: time.Second, Logger: slog.Default(),
-	})
-	t.Cleanup(func() { assert.NoError(t, engine.Close()) })
 	for name, test := range map[string]struct {
 		elapsed, timeout time.Duration
 		want             time.Duration // the earliest new signDeadline that is allowed
@@ -36,16 +32,22 @@ func TestUnaryCall_LateTimer(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			c := unaryCall{
-				plan: &Plan{engine: engine}, inbox: engine.inboxes.get(engine.ids.newRequest()), started: time.Now().Add(-test.elapsed),
-				timeout: test.timeout, awaitsSign: true, signDeadline: time.Second,
-			}
-			_, isFinal, err := c.onTimeout()
-			c.inbox.timer.stop()
-			assert.NoError(t, err)
-			assert.False(t, isFinal)
-			assert.GreaterOrEqual(t, c.signDeadline, test.want)
-			assert.LessOrEqual(t, c.signDeadline, test.timeout)
+			synctest.Test(t, func(t *testing.T) {
+				engine := New(Config{
+					Bus: bus.NewLocal(), ClientID: "CLI_a", DefaultTimeout: 3 * time.Second, SelectionTimeout: time.Second, Logger: slog.Default(),
+				})
+				defer func() { assert.NoError(t, engine.Close()) }()
+				c := unaryCall{
+					plan: &Plan{engine: engine}, inbox: engine.inboxes.get(engine.ids.newRequest()), started: time.Now().Add(-test.elapsed),
+					timeout: test.timeout, awaitsSign: true, signDeadline: time.Second,
+				}
+				_, isFinal, err := c.onTimeout()
+				c.inbox.timer.stop()
+				assert.NoError(t, err)
+				assert.False(t, isFinal)
+				assert.GreaterOrEqual(t, c.signDeadline, test.want)
+				assert.LessOrEqual(t, c.signDeadline, test.timeout)
+			})
 		})
 	}
 }

@@ -17,7 +17,7 @@ func newTestEngine(t *testing.T) *Engine {
 	t.Helper()
 	local := bus.NewLocal()
 	e := New(Config{
-		RawBus: local, ID: "server", Logger: slog.New(slog.DiscardHandler), Timeout: 3 * time.Second,
+		RawBus: local, ID: "server", Logger: slog.New(slog.DiscardHandler), Timeout: 30 * time.Second,
 		MaxPendingClaims: 100, MaxPendingClaimBytes: 1 << 20, GrantTimeout: time.Minute, AbandonAfter: time.Second,
 		MaxStreams: 100, MaxSilentStreams: 100, MaxDecompressed: 1 << 20,
 	})

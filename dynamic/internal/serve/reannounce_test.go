@@ -24,7 +24,7 @@ func TestService_ServesNothingOnceReplaced(t *testing.T) {
 	t.Parallel()
 	local := bus.NewLocal()
 	e := New(Config{
-		RawBus: uncounted{local}, ID: "server", Logger: slog.New(slog.DiscardHandler), Timeout: 3 * time.Second,
+		RawBus: uncounted{local}, ID: "server", Logger: slog.New(slog.DiscardHandler), Timeout: 30 * time.Second,
 		AbandonAfter: time.Second,
 	})
 	t.Cleanup(func() {

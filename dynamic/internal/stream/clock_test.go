@@ -20,6 +20,9 @@ type testClock struct {
 
 var epoch = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 
+// validity is the time from the sending of a message to its expiry.
+const validity = 3 * time.Second
+
 func newTestClock(ordered bool) *testClock {
 	c := &testClock{}
 	c.config = &Config{ClockOffset: new(clockskew.Offset), Ordered: ordered, OnSkew: func() { c.skewed++ }}
@@ -31,14 +34,14 @@ func newTestClock(ordered bool) *testClock {
 func (c *testClock) remaining(arrived, transit, skew time.Duration) time.Duration {
 	now := epoch.Add(arrived)
 	sentAt := now.Add(skew - transit)
-	frame := wire.Stream{SentAt: sentAt.UnixNano(), Expiry: sentAt.Add(timeout).UnixNano()}
+	frame := wire.Stream{SentAt: sentAt.UnixNano(), Expiry: sentAt.Add(validity).UnixNano()}
 	return c.deadline(&frame, now, arrived) - arrived
 }
 
 func TestClock_RightClock(t *testing.T) {
 	t.Parallel()
 	c := newTestClock(true)
-	assert.Equal(t, timeout-time.Millisecond, c.remaining(time.Second, time.Millisecond, 0))
+	assert.Equal(t, validity-time.Millisecond, c.remaining(time.Second, time.Millisecond, 0))
 	held := c.remaining(4*time.Second, 2*time.Second, 0)
 	assert.InDelta(t, time.Second, held, float64(10*time.Millisecond), "a message was held up")
 	assert.LessOrEqual(t, c.remaining(9*time.Second, 4*time.Second, 0), time.Duration(0), "a message has expired")
@@ -54,7 +57,7 @@ func TestClock_WrongClock(t *testing.T) {
 			c.remaining(time.Second, time.Millisecond, skew)
 			for i := range 5 {
 				remaining := c.remaining(time.Duration(i+2)*time.Second, time.Millisecond, skew)
-				assert.InDelta(t, timeout, remaining, float64(10*time.Millisecond), "skew %v, ordered %v", skew, ordered)
+				assert.InDelta(t, validity, remaining, float64(10*time.Millisecond), "skew %v, ordered %v", skew, ordered)
 			}
 			assert.Positive(t, c.skewed)
 			held := c.remaining(20*time.Second, 2*time.Second, skew)
@@ -69,7 +72,7 @@ func TestClock_SentAfterAnAcknowledgedMessage(t *testing.T) {
 	t.Parallel()
 	c := newTestClock(true)
 	c.passed(time.Minute)
-	assert.Equal(t, timeout, c.remaining(time.Minute+time.Second, 0, -10*time.Second))
+	assert.Equal(t, validity, c.remaining(time.Minute+time.Second, 0, -10*time.Second))
 	assert.Equal(t, 1, c.skewed)
 
 	unordered := newTestClock(false)

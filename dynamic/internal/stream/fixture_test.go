@@ -52,8 +52,9 @@ var flow = sync.OnceValue(func() *registry.Method {
 	return method
 })
 
-// timeout is the timeout of the streams in the tests.
-const timeout = 3 * time.Second
+// timeout is the timeout of the streams in the tests. It is long, so that messages arrive in time on
+// a busy machine too.
+const timeout = 30 * time.Second
 
 // link is a bus that passes the frames of one side of a stream to the table of the other side.
 type link struct {
@@ -214,11 +215,12 @@ func requireFailed(t testing.TB, err, cause error, numbers ...uint64) {
 	require.ErrorIs(t, err, cause)
 }
 
-// messageFrame returns a message as the other side would send it now.
+// messageFrame returns a message as the other side would send it now. The message is valid for an
+// hour.
 func messageFrame(body string) wire.Stream {
 	requestID, now := id.NewRequest(), time.Now()
 	return wire.Stream{
-		StreamID: []byte("STR_test"), RequestID: requestID[:], SentAt: now.UnixNano(), Expiry: now.Add(timeout).UnixNano(),
+		StreamID: []byte("STR_test"), RequestID: requestID[:], SentAt: now.UnixNano(), Expiry: now.Add(time.Hour).UnixNano(),
 		Op: wire.StreamMessage, Body: wire.Body{Raw: append([]byte{1<<3 | 2, byte(len(body))}, body...)},
 	}
 }

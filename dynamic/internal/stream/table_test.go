@@ -45,8 +45,8 @@ func TestTable_Close(t *testing.T) {
 	two := newSide(t, func(c *Config) { c.ID, c.Owner = []byte("STR_two"), second }).start(t)
 	require.NoError(t, one.table.Add(two.Stream))
 	one.receive(messageFrame("hi"))
-	require.Eventually(t, func() bool { return one.reader.waiting() == 1 }, time.Minute, time.Millisecond,
-		"the goroutine of the stream puts the message into the channel")
+	require.Eventually(t, func() bool { return len(one.link.ops()) == 1 }, time.Minute, time.Millisecond,
+		"the goroutine of the stream puts the message into the channel and acknowledges it")
 	assert.EqualValues(t, 1, one.table.Waiting(first))
 	assert.Zero(t, one.table.Waiting(second))
 	assert.Zero(t, one.table.Waiting(nil))

@@ -115,7 +115,7 @@ func newFixture(t testing.TB, change func(f *fixture, c *Config)) *fixture {
 	f.publisher = newPublisher(t, f.bus, method)
 	config := Config{
 		Bus: f.bus, Method: method, Channel: channel(method, nil), Updates: &updates, BufferBytes: 64 << 20,
-		CloseTimeout: time.Second,
+		CloseTimeout: time.Minute, // the tests may run on a busy machine
 		Drops:        &transport.Drops{Logger: slog.New(slog.NewTextHandler(&f.log, nil))},
 		Go:           func(run func()) error { go run(); return nil },
 		Track:        func() error { f.tracked++; return nil },
