@@ -42,7 +42,7 @@ service Parting {
 	hello   = "greeting.Greeter/Hello"
 	bye     = "greeting.Parting/Bye"
 
-	waitTimeout = 20 * time.Second
+	waitTimeout = 30 * time.Second
 )
 
 type text = *wrapperspb.StringValue
@@ -76,7 +76,7 @@ func newFleet(t *testing.T, opts ...plugin.Option) *fleet {
 		plugin.WithDebounce(100 * time.Millisecond),
 	}, opts...)...)
 	require.NoError(t, err)
-	f.conn, err = dynamic.NewConn(b, reg)
+	f.conn, err = dynamic.NewConn(b, reg, dynamic.WithClientTimeout(waitTimeout), dynamic.WithSelectionTimeout(waitTimeout))
 	require.NoError(t, err)
 	t.Cleanup(func() {
 		f.host.Close()
@@ -93,14 +93,22 @@ func (f *fleet) write(name, content string) {
 	writeFile(f, filepath.Join(f.root, filepath.FromSlash(name)), content)
 }
 
+// writeFile writes a file atomically, so that a watch never sees a part of the content. It does not
+// touch a file that has this content already.
 func writeFile(t testing.TB, path, content string) {
 	t.Helper()
 	require.NoError(t, os.MkdirAll(filepath.Dir(path), 0o700))
-	require.NoError(t, os.WriteFile(path, []byte(content), 0o600))
+	if old, err := os.ReadFile(path); err == nil && string(old) == content {
+		return
+	}
+	temporary := filepath.Join(t.TempDir(), "file")
+	require.NoError(t, os.WriteFile(temporary, []byte(content), 0o600))
+	require.NoError(t, os.Rename(temporary, path))
 }
 
-// plugin creates the folder of a plugin for testLoader and returns its path. code is the content
-// of its code file.
+// plugin writes the folder of a plugin for testLoader and returns its path. code is the content of
+// its code file. If the folder is watched, a call may change only one file of the folder: a watch
+// may see the state between two changes.
 func (f *fleet) plugin(folder, code string, change ...func(m *plugin.Manifest)) string {
 	f.Helper()
 	path := filepath.Join(f.root, filepath.FromSlash(folder))

@@ -288,7 +288,8 @@ func TestHost_ShutdownCancelsALoad(t *testing.T) {
 	require.Eventually(t, func() bool { return f.loader.loaded() == 1 }, waitTimeout, time.Millisecond)
 	assert.Equal(t, plugin.StateLoading, f.status("greeter").State)
 
-	ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+	// The timeout is much longer than reading the folder takes, so that it ends the wait after that.
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
 	defer cancel()
 	err := f.host.Load(ctx, f.root+"/greeter")
 	require.ErrorContains(t, err, "waiting for another load or unload")

@@ -129,7 +129,9 @@ func TestWatch_LinksAboveAndInAPlugin(t *testing.T) {
 			f.release("releases/current", "1")
 			f.link("plugins/greeter", "../releases/current")
 		}, func(f *fleet) {
-			f.release("releases/current", "2")
+			code := filepath.Join(f.root, "releases", "current", "code")
+			require.NoError(f, os.WriteFile(code, []byte("v 2"), 0o600))
+			require.NoError(f, os.Chtimes(code, time.Unix(1, 0), time.Unix(1, 0)))
 		}},
 		"two folders are links to one": {func(f *fleet) {
 			f.release("releases/current", "1")

@@ -34,6 +34,15 @@ func (f *fleet) watchRoot(root string) {
 	})
 }
 
+// removePlugin removes the folder of a plugin. It removes the manifest first: if another file is
+// removed before the manifest, a watch may load the plugin again and fail.
+func (f *fleet) removePlugin(folder string) {
+	f.Helper()
+	path := filepath.Join(f.root, filepath.FromSlash(folder))
+	require.NoError(f, os.Remove(filepath.Join(path, plugin.ManifestName)))
+	require.NoError(f, os.RemoveAll(path))
+}
+
 func named(name string) func(*plugin.Manifest) {
 	return func(m *plugin.Manifest) { m.Name = name }
 }
@@ -52,11 +61,11 @@ func TestWatch_FollowsFolders(t *testing.T) {
 	f.event(plugin.Loaded, "second")
 	f.requireVersion(bye, "v 2")
 
-	f.plugin("plugins/first", "v 3")
+	f.write("plugins/first/code", "v 3")
 	f.event(plugin.Replaced, "first")
 	f.requireVersion(hello, "v 3")
 
-	require.NoError(t, os.RemoveAll(filepath.Join(root, "second")))
+	f.removePlugin("plugins/second")
 	f.event(plugin.Unloaded, "second")
 
 	require.NoError(t, os.Remove(filepath.Join(root, "first", plugin.ManifestName)))
@@ -72,7 +81,7 @@ func TestWatch_RetriesAfterAChange(t *testing.T) {
 	f.plugin("plugins/other", "v 1", services(parting))
 	root := f.watch()
 	f.event(plugin.Loaded, "other")
-	f.plugin("plugins/greeter", "v 1", func(m *plugin.Manifest) { m.SHA256 = "00" })
+	f.plugin("plugins/greeter", "broken", func(m *plugin.Manifest) { m.SHA256 = "00" })
 	failed := f.event(plugin.Failed, "")
 	assert.Equal(t, filepath.Join(root, "greeter"), failed.Folder)
 	require.ErrorContains(t, failed.Err, "field sha256")
@@ -80,7 +89,7 @@ func TestWatch_RetriesAfterAChange(t *testing.T) {
 
 	f.plugin("plugins/greeter", "broken")
 	f.event(plugin.Failed, "greeter")
-	f.plugin("plugins/greeter", "v 2")
+	f.write("plugins/greeter/code", "v 2")
 	f.event(plugin.Loaded, "greeter")
 	f.requireVersion(hello, "v 2")
 	f.requireVersion(bye, "v 1")
@@ -89,26 +98,26 @@ func TestWatch_RetriesAfterAChange(t *testing.T) {
 	failed = f.event(plugin.Failed, "greeter")
 	require.ErrorContains(t, failed.Err, "the JSON is incomplete")
 	f.requireVersion(hello, "v 2")
-	require.NoError(t, os.RemoveAll(filepath.Join(root, "greeter")))
+	f.removePlugin("plugins/greeter")
 	f.event(plugin.Unloaded, "greeter")
 	assert.Len(t, f.host.List(), 1)
 }
 
 func TestWatch_WaitsUntilAFolderIsCopied(t *testing.T) {
 	t.Parallel()
-	const debounce = 500 * time.Millisecond
+	const debounce = 3 * time.Second // longer than a busy machine may pause between two writes
 	f := newFleet(t, plugin.WithDebounce(debounce))
 	f.plugin("plugins/other", "v 1", services(parting))
 	f.watch()
 	f.event(plugin.Loaded, "other") // folders that exist already are read at once
 	f.plugin("plugins/greeter", "broken copy")
 	start := time.Now()
-	for time.Since(start) < 2*debounce {
+	for time.Since(start) < debounce*3/2 {
 		f.write("plugins/greeter/sub/folder/file", time.Now().String())
 		select {
 		case e := <-f.events:
 			require.Fail(t, "the folder was read while files were written", "%+v", e)
-		case <-time.After(debounce / 10):
+		case <-time.After(debounce / 30):
 		}
 	}
 	f.plugin("plugins/greeter", "v 1")
@@ -135,13 +144,14 @@ func TestWatch_ARenamedFolderKeepsItsPlugin(t *testing.T) {
 	f.requireVersion(hello, "v 1")
 	f.requireVersion(bye, "v 1")
 
-	f.plugin("plugins/b", "v 2", named("greeter"))
+	f.write("plugins/b/code", "v 2")
 	f.event(plugin.Replaced, "greeter")
 }
 
 func TestWatch_ASwappedFolderIsAChange(t *testing.T) {
 	t.Parallel()
-	f := newFleet(t, plugin.WithDebounce(200*time.Millisecond))
+	// The debounce is longer than a busy machine may pause between the two renames.
+	f := newFleet(t, plugin.WithDebounce(3*time.Second))
 	f.plugin("plugins/greeter", "v 1")
 	root := f.watch()
 	f.event(plugin.Loaded, "greeter")
@@ -149,7 +159,7 @@ func TestWatch_ASwappedFolderIsAChange(t *testing.T) {
 	require.NoError(t, os.Rename(filepath.Join(root, "greeter"), filepath.Join(f.root, "before")))
 	require.NoError(t, os.Rename(next, filepath.Join(root, "greeter")))
 	f.event(plugin.Replaced, "greeter")
-	f.plugin("plugins/greeter", "v 3") // the new folder must be watched as well
+	f.write("plugins/greeter/code", "v 3") // the new folder must be watched as well
 	f.event(plugin.Replaced, "greeter")
 	f.requireVersion(hello, "v 3")
 }
@@ -158,11 +168,11 @@ func TestWatch_RetriesAConflictAfterAnUnload(t *testing.T) {
 	t.Parallel()
 	f := newFleet(t)
 	f.plugin("plugins/first", "v 1")
-	root := f.watch()
+	f.watch()
 	f.event(plugin.Loaded, "first")
 	f.plugin("plugins/second", "v 2")
 	f.event(plugin.Failed, "second")
-	require.NoError(t, os.RemoveAll(filepath.Join(root, "first")))
+	f.removePlugin("plugins/first")
 	f.event(plugin.Unloaded, "first")
 	f.event(plugin.Loaded, "second")
 	f.requireVersion(hello, "v 2")
@@ -176,7 +186,7 @@ func TestWatch_RetriesAConflictWhenAVersionDropsTheService(t *testing.T) {
 	f.event(plugin.Loaded, "first")
 	f.plugin("plugins/second", "v 2", services(parting))
 	f.event(plugin.Failed, "second")
-	f.plugin("plugins/first", "v 3")
+	f.plugin("plugins/first", "v 1") // without the service Parting
 	f.event(plugin.Replaced, "first")
 	f.event(plugin.Loaded, "second")
 	f.requireVersion(bye, "v 2")
@@ -201,12 +211,12 @@ func TestWatch_AFolderHasOnePlugin(t *testing.T) {
 	t.Parallel()
 	f := newFleet(t)
 	f.plugin("plugins/greeter", "v 1", named("first"))
-	root := f.watch()
+	f.watch()
 	f.event(plugin.Loaded, "first")
-	f.plugin("plugins/greeter", "v 2", named("second"), services(parting))
+	f.plugin("plugins/greeter", "v 1", named("second"), services(parting))
 	f.event(plugin.Loaded, "second")
 	f.event(plugin.Unloaded, "first")
-	require.NoError(t, os.RemoveAll(filepath.Join(root, "greeter")))
+	f.removePlugin("plugins/greeter")
 	f.event(plugin.Unloaded, "second")
 }
 
@@ -214,11 +224,11 @@ func TestWatch_ARemovedFolderHasNoPlugins(t *testing.T) {
 	t.Parallel()
 	f := newFleet(t)
 	f.plugin("plugins/greeter", "v 1", named("first"))
-	root := f.watch()
+	f.watch()
 	f.event(plugin.Loaded, "first")
-	f.plugin("plugins/greeter", "v 2", named("second"))
+	f.plugin("plugins/greeter", "v 1", named("second"))
 	f.event(plugin.Failed, "second") // the plugin "first" already serves the service
-	require.NoError(t, os.RemoveAll(filepath.Join(root, "greeter")))
+	f.removePlugin("plugins/greeter")
 	f.event(plugin.Unloaded, "first")
 	// The host emits no event when it forgets a plugin that failed to load.
 	require.Eventually(t, func() bool { return len(f.host.List()) == 0 }, waitTimeout, time.Millisecond)
@@ -234,7 +244,7 @@ func TestWatch_RootIsRemovedAndComesBack(t *testing.T) {
 	f.event(plugin.Unloaded, "greeter")
 	f.plugin("plugins/greeter", "v 2")
 	f.event(plugin.Loaded, "greeter")
-	f.plugin("plugins/greeter", "v 3")
+	f.write("plugins/greeter/code", "v 3")
 	f.event(plugin.Replaced, "greeter")
 }
 

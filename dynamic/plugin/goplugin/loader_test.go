@@ -101,7 +101,7 @@ func (b builder) manifest(name string, change ...func(m *plugin.Manifest)) (fold
 // host prints, one for each folder.
 func (b builder) run(host string, environment []string, folders ...string) (lines []string) {
 	b.Helper()
-	ctx, cancel := context.WithTimeout(b.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(b.Context(), buildTimeout)
 	defer cancel()
 	command := exec.CommandContext(ctx, host, folders...)
 	command.Env = append(append(os.Environ(), "PROTOS="+filepath.Dir(filepath.Join(folders[0], "x")), "TIMEOUT=1m"), environment...)
@@ -155,16 +155,18 @@ func TestLoader_LoadsRealPlugins(t *testing.T) {
 		"the plugin was built with -buildmode=exe: build it with -buildmode=plugin",
 		"version 1",
 	}
-	for i, line := range b.run(host, nil, folders...) {
+	// The hosts have a folder of temporary files of their own, in which other tests leave nothing.
+	temporary := "TMPDIR=" + t.TempDir()
+	for i, line := range b.run(host, []string{temporary}, folders...) {
 		assert.Contains(t, line, expected[i], folders[i])
 	}
-	lines := b.run(host, []string{"PANIC=1"}, second)
+	lines := b.run(host, []string{temporary, "PANIC=1"}, second)
 	assert.Contains(t, lines[0], "function Services panicked: no services")
 	// The host must give up on the plugin, although the plugin's function Services never returns.
-	lines = b.run(host, []string{"HANG=1", "TIMEOUT=3s"}, second)
+	lines = b.run(host, []string{temporary, "HANG=1", "TIMEOUT=5s"}, second)
 	assert.Contains(t, lines[0], "the plugin's init or function Services has not returned: context deadline exceeded")
 
-	left, err := filepath.Glob(filepath.Join(os.TempDir(), copyPrefix+"*", "*.so"))
+	left, err := filepath.Glob(filepath.Join(strings.TrimPrefix(temporary, "TMPDIR="), copyPrefix+"*", "*.so"))
 	require.NoError(t, err)
 	assert.Empty(t, left)
 }

@@ -4,6 +4,7 @@ package goplugin
 
 import (
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -22,7 +23,10 @@ func TestLoader_NamesANoexecFolder(t *testing.T) {
 	if err := unix.Mount("tmpfs", mount, "tmpfs", unix.MS_NOEXEC, ""); err != nil {
 		t.Skip("cannot mount a file system: " + err.Error())
 	}
-	defer func() { require.NoError(t, unix.Unmount(mount, 0)) }()
+	// A process that another test starts at the same time may hold a file of the mount for a moment.
+	defer func() {
+		require.Eventually(t, func() bool { return unix.Unmount(mount, 0) == nil }, buildTimeout, time.Millisecond)
+	}()
 	b := builder{t, t.TempDir()}
 	lines := b.run(b.build("host", "host"), []string{"TMPDIR=" + mount}, b.plugin("first", "greeter/main.go", "version=1"))
 	assert.Contains(t, lines[0], "the folder of temporary files, "+mount+", may be mounted noexec")

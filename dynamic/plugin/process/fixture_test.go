@@ -137,7 +137,7 @@ func newFleet(t *testing.T, opts ...process.Option) *fleet {
 	require.NoError(t, os.WriteFile(filepath.Join(f.root, "greeting.proto"), []byte(proto), 0o600))
 	reg := registry.New()
 	require.NoError(t, reg.ParseProto(os.DirFS(f.root), "greeting.proto"))
-	f.conn, err = dynamic.NewConn(b, reg)
+	f.conn, err = dynamic.NewConn(b, reg, dynamic.WithClientTimeout(waitTimeout), dynamic.WithSelectionTimeout(waitTimeout))
 	require.NoError(t, err)
 	t.Cleanup(func() {
 		require.NoError(t, f.host.Shutdown(context.Background()))
@@ -179,8 +179,10 @@ func (f *fleet) program(version string, change ...func(m *plugin.Manifest)) (fol
 }
 
 // call calls Hello and returns the text of the response.
-func (f *fleet) call(request string) (string, error) {
-	response, err := dynamic.Invoke(f.Context(), f.conn, hello, wrapperspb.String(request))
+func (f *fleet) call(request string) (string, error) { return f.callWithin(f.Context(), request) }
+
+func (f *fleet) callWithin(ctx context.Context, request string) (string, error) {
+	response, err := dynamic.Invoke(ctx, f.conn, hello, wrapperspb.String(request))
 	if err != nil {
 		return "", err
 	}

@@ -115,7 +115,7 @@ func TestLoader_ReportsWhyAProcessIsNotReady(t *testing.T) {
 			t.Parallel()
 			timeout := waitTimeout
 			if strings.Contains(test.expected, "in time") {
-				timeout = 300 * time.Millisecond
+				timeout = 5 * time.Second // the first version must be ready in this time
 			}
 			f := newFleet(t, process.WithReadyTimeout(timeout))
 			require.NoError(t, f.host.Load(t.Context(), f.script("v1", ready+"exec cat")))
@@ -168,10 +168,16 @@ func TestLoader_RestartsACrashedProcess(t *testing.T) {
 	require.NoError(t, f.host.Load(t.Context(), f.program("v1")))
 	f.event(plugin.Loaded)
 	for range 3 {
-		_, err := f.call("exit")
-		require.Error(t, err)
+		ctx, cancel := context.WithCancel(t.Context())
+		called := make(chan error, 1)
+		go func() { // this goroutine ends below, when the call is canceled
+			_, err := f.callWithin(ctx, "exit")
+			called <- err
+		}()
 		degraded := f.event(plugin.Degraded)
 		require.EqualError(t, degraded.Err, "the process exited and will be restarted: exit status 7; it wrote to stderr: goodbye")
+		cancel()
+		require.Error(t, <-called)
 		f.event(plugin.Recovered)
 		version, err := f.call("")
 		require.NoError(t, err)

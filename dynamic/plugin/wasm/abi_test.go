@@ -1,6 +1,7 @@
 package wasm
 
 import (
+	"context"
 	"slices"
 	"strings"
 	"testing"
@@ -45,13 +46,24 @@ func TestABI_FaultsInCalls(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			limits := plugin.Limits{Memory: 2 * pageSize, Instances: 1}
+			limits := plugin.Limits{Memory: 2 * pageSize, Instances: 1, Timeout: plugin.Duration(time.Minute)}
+			running, call := make(chan struct{}), (*guestCode).echo
+			module := echoModule().with(test.export, test.body...)
 			if test.code == errors.DeadlineExceeded {
-				limits.Timeout = plugin.Duration(100 * time.Millisecond)
+				module.imports = []imported{importRunning}
+				module.with(test.export, append([]byte{opcodeCall, 0}, test.body...)...)
+				call = func(code *guestCode, t testing.TB, request string) (response string, err error) {
+					t.Helper()
+					err = endWhen(t, context.DeadlineExceeded, func() { <-running }, func(ctx context.Context) error {
+						response, err = code.echoWithin(ctx, request)
+						return err
+					})
+					return response, err
+				}
 			}
-			code := load(t, echoModule().with(test.export, test.body...).encode(), echoService, limits, WithMaxResponse(4096))
+			code := load(t, module.encode(), echoService, limits, WithMaxResponse(4096), reportRunning(running))
 			for n := range 3 { // each call gets a new instance
-				response, err := code.echo(t, "request")
+				response, err := call(code, t, "request")
 				if test.code == errors.OK {
 					require.NoError(t, err)
 					assert.Empty(t, response)

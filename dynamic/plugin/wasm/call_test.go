@@ -126,16 +126,19 @@ func TestCall_EndsWithItsTime(t *testing.T) {
 	for _, method := range []string{"Loop", "Sleep"} {
 		t.Run(method, func(t *testing.T) {
 			t.Parallel()
-			code := loadBytes(t, plugin.Limits{Instances: 1})
-			_, err := code.call(within(t, 100*time.Millisecond), method, "")
-			requireCode(t, errors.DeadlineExceeded, err)
-			requireSameInstance(t, code, 1)
-
-			ctx, cancel := context.WithCancel(t.Context())
-			time.AfterFunc(50*time.Millisecond, cancel)
-			_, err = code.call(ctx, method, "")
-			requireCode(t, errors.Canceled, err)
-			requireSameInstance(t, code, 1)
+			code := loadBytes(t, plugin.Limits{Instances: 1, Timeout: plugin.Duration(time.Hour)})
+			for i, end := range []struct {
+				err  error
+				code errors.ErrorCode
+			}{{context.DeadlineExceeded, errors.DeadlineExceeded}, {context.Canceled, errors.Canceled}} {
+				running := func() { code.awaitRunning(t, i+1) }
+				err := endWhen(t, end.err, running, func(ctx context.Context) error {
+					_, err := code.call(ctx, method, "")
+					return err
+				})
+				requireCode(t, end.code, err)
+				requireSameInstance(t, code, 1)
+			}
 		})
 	}
 }
@@ -150,7 +153,7 @@ func TestCall_EndsWithTheLimit(t *testing.T) {
 			// Each subtest loads its own plugin, whose first instance is already running. Starting
 			// another instance would count towards the timeout and, on a busy machine, might use
 			// all of it.
-			code := loadBytes(t, plugin.Limits{Instances: 1, Timeout: plugin.Duration(time.Second)})
+			code := loadBytes(t, plugin.Limits{Instances: 1, Timeout: plugin.Duration(3 * time.Second)})
 			ctx := t.Context()
 			if callerTimeout > 0 {
 				ctx = within(t, callerTimeout)
@@ -183,16 +186,14 @@ func TestCall_ContextOfTheGuest(t *testing.T) {
 
 func TestCall_WaitsForAnInstance(t *testing.T) {
 	t.Parallel()
-	code := loadBytes(t, plugin.Limits{Instances: 1})
+	code := loadBytes(t, plugin.Limits{Instances: 1, Timeout: plugin.Duration(time.Hour)})
 	ctx, cancel := context.WithCancel(t.Context())
 	busy := make(chan error)
 	go func() { // this goroutine ends below, when the call is canceled
 		_, err := code.call(ctx, "Sleep", "")
 		busy <- err
 	}()
-	require.Eventually(t, func() bool { return len(code.pool.semaphore) == 1 }, 10*time.Second, time.Millisecond,
-		"nobody says when an instance is taken")
-
+	code.awaitRunning(t, 1)
 	_, err := code.call(within(t, 50*time.Millisecond), "Echo", "")
 	requireCode(t, errors.ResourceExhausted, err)
 	cancelled, cancelWaiting := context.WithCancel(t.Context())
@@ -220,7 +221,7 @@ func TestCall_ContextThatHasEndedHarmsNoInstance(t *testing.T) {
 // others.
 func TestCall_ManyAtOnce(t *testing.T) {
 	t.Parallel()
-	code := loadBytes(t, plugin.Limits{Instances: 3})
+	code := loadBytes(t, plugin.Limits{Instances: 3, Timeout: plugin.Duration(time.Minute)})
 	var callers sync.WaitGroup
 	for caller := range 8 {
 		callers.Go(func() {
@@ -261,7 +262,7 @@ func TestCall_EndsWithTheCode(t *testing.T) {
 		_, err := code.echo(t, "")
 		ended <- err
 	}()
-	require.Eventually(t, func() bool { return len(code.pool.semaphore) == 1 }, 10*time.Second, time.Millisecond,
+	require.Eventually(t, func() bool { return len(code.pool.semaphore) == 1 }, time.Minute, time.Millisecond,
 		"nobody says when an instance is taken")
 	require.NoError(t, loaded.Close(t.Context()), "no host does that, while a handler runs")
 	requireCode(t, errors.Internal, <-ended)

@@ -46,7 +46,7 @@ func newEngine(t testing.TB) *engine {
 	b := bus.NewLocal()
 	e.server = dynamic.NewServer(b)
 	var err error
-	e.conn, err = dynamic.NewConn(b, e.registry)
+	e.conn, err = dynamic.NewConn(b, e.registry, dynamic.WithClientTimeout(time.Minute), dynamic.WithSelectionTimeout(time.Minute))
 	require.NoError(t, err)
 	t.Cleanup(func() {
 		require.NoError(t, e.conn.Close())

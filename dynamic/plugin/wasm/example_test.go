@@ -90,7 +90,7 @@ func buildPlugin(ctx context.Context, folder string) error {
 			"loader": "wasm",
 			"code": "echo.wasm",
 			"descriptors": "echo.proto",
-			"limits": {"timeout": "1s", "memory": 33554432, "instances": 2}
+			"limits": {"timeout": "10s", "memory": 33554432, "instances": 2}
 		}`,
 	} {
 		if err := os.WriteFile(filepath.Join(folder, name), []byte(content), 0o600); err != nil {

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"github.com/tetratelabs/wazero"
 
 	"github.com/dynpsrpc/dynpsrpc/dynamic/plugin"
 	"github.com/dynpsrpc/dynpsrpc/errors"
@@ -142,9 +143,26 @@ func (c *guestCode) method(name string) *registry.Method {
 // echo calls Echo, which is the only method of echoModule.
 func (c *guestCode) echo(t testing.TB, request string) (string, error) {
 	t.Helper()
-	response, err := c.serve(t.Context(), c.method("Echo"), 0, []byte(request))
+	return c.echoWithin(t.Context(), request)
+}
+
+func (c *guestCode) echoWithin(ctx context.Context, request string) (string, error) {
+	response, err := c.serve(ctx, c.method("Echo"), 0, []byte(request))
 	return string(response), err
 }
+
+// reportRunning returns an option for a module that imports env.running. When the module calls that
+// function, running receives a value.
+func reportRunning(running chan<- struct{}) Option {
+	return WithModule(func(ctx context.Context, _ *plugin.Source, runtime wazero.Runtime) error {
+		_, err := runtime.NewHostModuleBuilder("env").NewFunctionBuilder().
+			WithFunc(func() { running <- struct{}{} }).Export("running").Instantiate(ctx)
+		return err
+	})
+}
+
+// importRunning is the import for reportRunning.
+var importRunning = imported{"env", "running", signature{}}
 
 // requireCode checks the code of err and returns err as an errors.Error.
 func requireCode(t testing.TB, code errors.ErrorCode, err error) errors.Error {
@@ -153,6 +171,41 @@ func requireCode(t testing.TB, code errors.ErrorCode, err error) errors.Error {
 	require.True(t, ok, "%T: %v", err, err)
 	require.Equal(t, code, coded.Code(), err)
 	return coded
+}
+
+// awaitRunning waits until the method Loop or Sleep has begun n times.
+func (c *guestCode) awaitRunning(t testing.TB, n int) {
+	t.Helper()
+	require.Eventually(t, func() bool { return strings.Count(c.log.String(), "msg=running") == n }, time.Minute, time.Millisecond)
+}
+
+// endingContext is a context that ends with err when the test closes ended.
+type endingContext struct {
+	context.Context //nolint:containedctx // it is a context
+	ended           chan struct{}
+	err             error
+}
+
+func (c *endingContext) Done() <-chan struct{} { return c.ended }
+
+func (c *endingContext) Err() error {
+	select {
+	case <-c.ended:
+		return c.err
+	default:
+		return nil
+	}
+}
+
+// endWhen calls call with a context. When running returns, the context ends with err.
+func endWhen(t testing.TB, err error, running func(), call func(ctx context.Context) error) error {
+	t.Helper()
+	ctx := &endingContext{Context: t.Context(), ended: make(chan struct{}), err: err}
+	result := make(chan error)
+	go func() { result <- call(ctx) }() // this goroutine ends below, because the context ends
+	running()
+	close(ctx.ended)
+	return <-result
 }
 
 // within returns a context with a timeout. It is canceled when the test ends.

@@ -1,6 +1,7 @@
 package wasm
 
 import (
+	"context"
 	"slices"
 	"testing"
 	"time"
@@ -49,35 +50,45 @@ func TestMetering_EndWhateverCodeDoes(t *testing.T) {
 	forever := func(body ...byte) []byte {
 		return slices.Concat([]byte{opcodeLoop, blockEmpty}, body, []byte{opBranch, 0, opcodeEnd}, i64Const(0))
 	}
+	// A call begins with a call of the import, so that its context ends after it has begun.
+	running := func(body []byte) []byte { return append([]byte{opcodeCall, 0}, body...) }
 	recursive := echoModule()
+	recursive.imports = []imported{importRunning}
 	// This function calls itself twice, down to a depth of 60.
 	recursive.functions = append(recursive.functions, function{
 		signature: signature{parameters: []api.ValueType{i32}},
 		body: slices.Concat(
 			[]byte{opLocalGet, 0, opIf, blockEmpty},
-			[]byte{opLocalGet, 0}, i32Const(-1), []byte{opI32Add, opcodeCall, 4},
-			[]byte{opLocalGet, 0}, i32Const(-1), []byte{opI32Add, opcodeCall, 4, opcodeEnd}),
+			[]byte{opLocalGet, 0}, i32Const(-1), []byte{opI32Add, opcodeCall, 5},
+			[]byte{opLocalGet, 0}, i32Const(-1), []byte{opI32Add, opcodeCall, 5, opcodeEnd}),
 	})
-	recursive.with(exportCall, slices.Concat(i32Const(60), []byte{opcodeCall, 4}, i64Const(0))...)
 	importing := echoModule()
-	importing.imports = []imported{{hostModuleName, "clock", signature{nil, []api.ValueType{i64}}}}
-
+	importing.imports = []imported{importRunning, {hostModuleName, "clock", signature{nil, []api.ValueType{i64}}}}
+	calling := func(body []byte) *assembled {
+		m := echoModule()
+		m.imports = []imported{importRunning}
+		return m.with(exportCall, running(body)...)
+	}
 	for name, module := range map[string]*assembled{
-		"loop":      echoModule().with(exportCall, forever()...),
-		"recursion": recursive,
-		"memory":    echoModule().with(exportCall, forever(fill...)...),
-		"sequence":  echoModule().with(exportCall, append(slices.Repeat(fill, 500), i64Const(0)...)...),
-		"imports":   importing.with(exportCall, forever(opcodeCall, 0, opDrop)...),
+		"loop":      calling(forever()),
+		"recursion": recursive.with(exportCall, running(slices.Concat(i32Const(60), []byte{opcodeCall, 5}, i64Const(0)))...),
+		"memory":    calling(forever(fill...)),
+		"sequence":  calling(append(slices.Repeat(fill, 500), i64Const(0)...)),
+		"imports":   importing.with(exportCall, running(forever(opcodeCall, 1, opDrop))...),
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			module.pages = 512 // 32 MiB
-			limits := plugin.Limits{Timeout: plugin.Duration(100 * time.Millisecond), Instances: 1}
-			code := load(t, module.encode(), echoService, limits)
-			started := time.Now()
-			_, err := code.echo(t, "")
+			limits := plugin.Limits{Timeout: plugin.Duration(time.Hour), Instances: 1}
+			called := make(chan struct{})
+			code := load(t, module.encode(), echoService, limits, reportRunning(called))
+			var ended time.Time
+			err := endWhen(t, context.DeadlineExceeded, func() { <-called; ended = time.Now() }, func(ctx context.Context) error {
+				_, err := code.echoWithin(ctx, "")
+				return err
+			})
 			requireCode(t, errors.DeadlineExceeded, err)
-			assert.Less(t, time.Since(started), 10*time.Second)
+			assert.Less(t, time.Since(ended), 10*time.Second)
 		})
 	}
 }

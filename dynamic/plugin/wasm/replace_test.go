@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"testing"
 	"testing/fstest"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -66,7 +67,7 @@ func TestHost_ReplacesWithoutLosingACall(t *testing.T) {
 	require.NoError(t, err)
 	defer func() { require.NoError(t, host.Shutdown(context.Background())) }()
 	require.NoError(t, host.Load(t.Context(), writeVersion(t, "100")))
-	conn, err := dynamic.NewConn(b, reg)
+	conn, err := dynamic.NewConn(b, reg, dynamic.WithClientTimeout(time.Minute), dynamic.WithSelectionTimeout(time.Minute))
 	require.NoError(t, err)
 	defer conn.Close()
 	call := func() (version string, err error) {

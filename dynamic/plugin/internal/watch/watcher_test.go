@@ -103,7 +103,7 @@ func run(t *testing.T, root string) *testHost {
 // await waits until the watcher makes the given call to the host, and ignores all calls before it.
 func (h *testHost) await(t *testing.T, call string) {
 	t.Helper()
-	deadline := time.After(10 * time.Second)
+	deadline := time.After(30 * time.Second)
 	for {
 		select {
 		case got := <-h.calls:
@@ -167,7 +167,7 @@ func TestWatcher_Retries(t *testing.T) {
 			h.setErr("plugin", nil)
 			writeRelease(t, filepath.Join(root, tt.change), "22")
 			h.await(t, "load plugin")
-			require.Eventually(t, func() bool { return h.Loaded("plugin", "") == "plugin" }, 10*time.Second, time.Millisecond)
+			require.Eventually(t, func() bool { return h.Loaded("plugin", "") == "plugin" }, 30*time.Second, time.Millisecond)
 		})
 	}
 }

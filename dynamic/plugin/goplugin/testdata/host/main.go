@@ -23,7 +23,7 @@ func main() {
 	must(0, reg.ParseProto(os.DirFS(os.Getenv("PROTOS")), "greeting.proto"))
 	b := bus.NewLocal()
 	host := must(plugin.NewHost(dynamic.NewServer(b), plugin.WithLoaders(goplugin.NewLoader())))
-	conn := must(dynamic.NewConn(b, reg))
+	conn := must(dynamic.NewConn(b, reg, dynamic.WithClientTimeout(time.Minute), dynamic.WithSelectionTimeout(time.Minute)))
 	lines := json.NewEncoder(os.Stdout)
 	for _, folder := range os.Args[1:] {
 		ctx, cancel := context.WithTimeout(context.Background(), must(time.ParseDuration(os.Getenv("TIMEOUT"))))

@@ -28,6 +28,7 @@ func init() {
 		"Grow":     grow,
 		"Log":      log,
 		"Loop": func(context.Context, string) (string, error) {
+			guest.Log(slog.LevelInfo, "running")
 			for counter++; ; counter++ {
 			}
 		},
@@ -35,8 +36,12 @@ func init() {
 		"Panic":    func(context.Context, string) (string, error) { panic("secret of the guest") },
 		"Random":   func(context.Context, string) (string, error) { return strconv.FormatUint(rand.Uint64(), 10), nil },
 		"Reach":    reach,
-		"Sleep":    func(_ context.Context, _ string) (string, error) { time.Sleep(time.Hour); return "", nil },
-		"Throw":    func(context.Context, string) (string, error) { go panic("secret of the guest"); select {} },
+		"Sleep": func(context.Context, string) (string, error) {
+			guest.Log(slog.LevelInfo, "running")
+			time.Sleep(time.Hour)
+			return "", nil
+		},
+		"Throw": func(context.Context, string) (string, error) { go panic("secret of the guest"); select {} },
 	} {
 		guest.Handle("test.Bytes/"+method, func(ctx context.Context, request []byte) ([]byte, error) {
 			response, err := handler(ctx, string(request))
