@@ -101,7 +101,7 @@ func TestPeers_FindsWhoCannotAnswer(t *testing.T) {
 			listen(t, silent, queryChannel(scopeAll))
 
 			f := newFleet(t, connect())
-			peers, err := f.Peers(t.Context(), Scan(), PeersQuery(Wait(300*time.Millisecond)))
+			peers, err := f.Peers(t.Context(), Scan(), PeersQuery(Wait(5*time.Second)))
 			require.NoError(t, err)
 			require.NoError(t, peers.ScanErr)
 			require.Len(t, peers.Servers, 1)
@@ -173,13 +173,11 @@ func TestPeers_Candidates(t *testing.T) {
 	reg := registry.New()
 	_, err = reg.Register(greeter.Descriptor())
 	require.NoError(t, err)
-	conn, err := dynamic.NewConn(b, reg)
+	conn, err := dynamic.NewConn(b, reg, patientConn)
 	require.NoError(t, err)
 	defer func() { _ = conn.Close() }()
-	f, err := New(conn)
-	require.NoError(t, err)
-
-	peers, err := f.Peers(t.Context(), Schemas(reg), Candidates("digest.test.Greeter/Region", nil, dynamic.WithTopic("eu")))
+	f := patientFleet(t, conn)
+	peers, err := f.Peers(t.Context(), Schemas(reg), Candidates("digest.test.Greeter/Region", nil, dynamic.WithTopic("eu"), dynamic.WithRequestTimeout(longWait)))
 	require.NoError(t, err)
 	require.Len(t, peers.Services, 1)
 	s := peers.Services[0]

@@ -37,6 +37,9 @@ const (
 	shardsAtOnce = 4
 )
 
+// queryTimes are the times that end questions. Only tests change them.
+type queryTimes struct{ wait, quiet, busyQuiet time.Duration }
+
 // QueryOption configures [Fleet.Servers].
 type QueryOption func(*queryOptions)
 
@@ -110,7 +113,7 @@ func Wait(d time.Duration) QueryOption {
 // answer. In a large fleet, it ends when no server has answered for that time, or for a second if
 // most servers have not answered yet.
 func (f *Fleet) Servers(ctx context.Context, opts ...QueryOption) iter.Seq2[*Server, error] {
-	o := queryOptions{wait: DefaultWait}
+	o := queryOptions{wait: f.times.wait}
 	for _, opt := range opts {
 		if opt != nil {
 			opt(&o)
@@ -203,9 +206,9 @@ func (f *Fleet) askUncounted(ctx context.Context, o *queryOptions, yield yieldSe
 func (f *Fleet) askUndiscovered(ctx context.Context, o *queryOptions, estimate int, yield yieldServer) {
 	ctx = quiettime.With(ctx, func(responses int) time.Duration {
 		if responses < estimate*3/4 { // The shards of a fleet differ in size.
-			return busyQuietTime
+			return f.times.busyQuiet
 		}
-		return quietTime
+		return f.times.quiet
 	})
 	f.ask(ctx, o, scopeAll, yield)
 }

@@ -75,6 +75,7 @@ func TestServers_SilentServerOfALargeFleet(t *testing.T) {
 		}
 	}
 	f := newFleet(t, connect())
+	f.times.quiet, f.times.busyQuiet = 3*time.Second, 3*time.Second // longer than a busy machine may pause
 	started := time.Now()
 	answers := 0
 	f.askUndiscovered(t.Context(), &queryOptions{wait: longWait}, len(ids), func(_ *Server, err error) bool {
@@ -87,9 +88,10 @@ func TestServers_SilentServerOfALargeFleet(t *testing.T) {
 
 	f.hasAsked.Store(true)
 	started = time.Now()
-	servers, _ := collect(t, f, Wait(2*busyQuietTime))
+	const wait = 5 * time.Second
+	servers, _ := collect(t, f, Wait(wait))
 	assert.Len(t, servers, len(ids)-1)
-	assert.GreaterOrEqual(t, time.Since(started), 2*busyQuietTime)
+	assert.GreaterOrEqual(t, time.Since(started), wait)
 }
 
 func TestServers_OfAScope(t *testing.T) {
@@ -133,7 +135,7 @@ func TestServers_Failures(t *testing.T) {
 	assert.ErrorIs(t, failures["SRV_strict"], errors.PermissionDenied)
 
 	simulate(t, b, "SRV_silent").tell = nil
-	servers, failures = collect(t, f, Wait(300*time.Millisecond))
+	servers, failures = collect(t, f, Wait(5*time.Second))
 	assert.Len(t, servers, 1, "a silent server must not hide the others")
 	assert.Len(t, failures, 1)
 

@@ -81,7 +81,7 @@ func (s *Status) publish(c Change) {
 		c.At = time.Now()
 	}
 	c.ServerID = s.server.ID()
-	ctx, cancel := context.WithTimeout(context.Background(), publishTimeout)
+	ctx, cancel := context.WithTimeout(context.Background(), s.options.bounds.publish)
 	defer cancel()
 	if err := registration.Publish(ctx, changesMethod, toMessage(&c)); err != nil {
 		s.server.Logger().Debug("dynpsrpc: cannot publish a change of the server", slog.Any("error", err))
@@ -112,7 +112,7 @@ func (s *Status) awaitScopes(ctx context.Context) {
 	if s.services.unscoped(s.server.Services()) == nil {
 		return
 	}
-	ctx, cancel := context.WithTimeout(ctx, scopeWait)
+	ctx, cancel := context.WithTimeout(ctx, s.options.bounds.scopes)
 	defer cancel()
 	for more := s.services.unscoped(s.server.Services()); more != nil; more = s.services.unscoped(s.server.Services()) {
 		select {

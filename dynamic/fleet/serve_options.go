@@ -42,13 +42,18 @@ type serveOptions struct {
 	errorTexts bool
 	plugins    func() []Plugin
 	// tap and admin are nil unless WithTap and WithAdmin are used.
-	tap   *tapOptions
-	admin *adminOptions
+	tap    *tapOptions
+	admin  *adminOptions
+	bounds serveBounds
 	// problems contains an error for each invalid option.
 	problems []error
 }
 
+// serveBounds are the longest times for which a server waits for the bus. Only tests change them.
+type serveBounds struct{ publish, scopes, roundTrip time.Duration }
+
 func newServeOptions(opts []ServeOption) (o serveOptions) {
+	o.bounds = serveBounds{publish: publishTimeout, scopes: scopeWait, roundTrip: roundTripTimeout}
 	for _, opt := range opts {
 		if opt != nil {
 			opt(&o)

@@ -72,7 +72,7 @@ func (s *Status) answer(ctx context.Context, request *queryRequest) *Server {
 		answer.Health = s.health.current()
 	}
 	if asked(PartBus) {
-		answer.Bus = describeBus(ctx, s.server.Bus())
+		answer.Bus = describeBus(ctx, s.server.Bus(), s.options.bounds.roundTrip)
 	}
 	if asked(PartRuntime) {
 		answer.Runtime = describeRuntime()

@@ -77,9 +77,10 @@ func newServedOn(t testing.TB, b bus.Bus, opts ...ServeOption) *served {
 	require.NoError(t, err)
 	_, err = reg.Register(ordersOf(t, s.shop).Descriptor())
 	require.NoError(t, err)
-	s.conn, err = dynamic.NewConn(b, reg)
+	s.conn, err = dynamic.NewConn(b, reg, patientConn)
 	require.NoError(t, err)
-	s.status, err = Serve(s.server, opts...)
+	patient := func(o *serveOptions) { o.bounds = serveBounds{longWait, longWait, longWait} }
+	s.status, err = Serve(s.server, append([]ServeOption{patient}, opts...)...)
 	require.NoError(t, err)
 	t.Cleanup(func() {
 		require.NoError(t, s.conn.Close())
@@ -516,7 +517,7 @@ func TestServe_ShutdownWithoutBroker(t *testing.T) {
 		local := bus.NewLocal()
 		defer func() { require.NoError(t, local.Close()) }()
 		b := &hungBus{Bus: local}
-		s := newServedOn(t, b)
+		s := newServedOn(t, b, func(o *serveOptions) { o.bounds = newServeOptions(nil).bounds })
 		synctest.Wait()
 		b.hangs.Store(true)
 		started := time.Now()

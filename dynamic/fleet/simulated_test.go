@@ -124,14 +124,24 @@ func opener(t testing.TB, url string) func() bus.Bus {
 	}
 }
 
-// newFleet returns a Fleet with a conn of its own.
+// patientConn sets timeouts that do not end the calls of a test, however busy the machine is.
+var patientConn = dynamic.ConnOptions(dynamic.WithClientTimeout(longWait), dynamic.WithSelectionTimeout(longWait))
+
+// newFleet returns a Fleet with a conn of its own. By default, it waits for longWait.
 func newFleet(t testing.TB, b bus.Bus) *Fleet {
 	t.Helper()
-	conn, err := dynamic.NewConn(b, registry.New())
+	conn, err := dynamic.NewConn(b, registry.New(), patientConn)
 	require.NoError(t, err)
 	t.Cleanup(func() { assert.NoError(t, conn.Close()) })
+	return patientFleet(t, conn)
+}
+
+// patientFleet returns a Fleet that waits for longWait by default.
+func patientFleet(t testing.TB, conn *dynamic.Conn) *Fleet {
+	t.Helper()
 	f, err := New(conn)
 	require.NoError(t, err)
+	f.times.wait = longWait
 	return f
 }
 

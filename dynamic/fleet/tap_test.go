@@ -69,10 +69,9 @@ func newTapWorld(t testing.TB, b bus.Bus, authorize func(ctx context.Context) er
 	require.NoError(t, err)
 	w.service, err = w.server.Register(service, dynamic.Handlers{"Get": dynamic.Unary(getOrder), "All": dynamic.Unary(getOrder)}, dynamic.AllowMissing())
 	require.NoError(t, err)
-	w.conn, err = dynamic.NewConn(b, w.registry, logger)
+	w.conn, err = dynamic.NewConn(b, w.registry, logger, patientConn)
 	require.NoError(t, err)
-	w.fleet, err = New(w.conn)
-	require.NoError(t, err)
+	w.fleet = patientFleet(t, w.conn)
 	t.Cleanup(func() {
 		require.NoError(t, w.conn.Close())
 		require.NoError(t, w.status.Close())
@@ -222,7 +221,7 @@ func TestTap_SlowReader(t *testing.T) {
 	for i := range 1500 {
 		require.NoError(t, w.get(t, fmt.Sprintf(`{"id":%d}`, i+1000)))
 	}
-	assert.Less(t, time.Since(started), 10*time.Second)
+	assert.Less(t, time.Since(started), time.Minute)
 	require.NoError(t, stream.Close())
 }
 
