@@ -90,7 +90,7 @@ func newFixture(t testing.TB, opts ...Option) *fixture {
 	}
 	require.NoError(t, f.shops[0].RegisterTopic("InRoom", "kitchen"))
 	reg := registry.New()
-	conn, err := dynamic.NewConn(f.bus, reg)
+	conn, err := dynamic.NewConn(f.bus, reg, dynamic.WithClientTimeout(patience), dynamic.WithSelectionTimeout(patience))
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, conn.Close()) })
 	asked, err := fleet.New(conn)
@@ -100,7 +100,8 @@ func newFixture(t testing.TB, opts ...Option) *fixture {
 	t.Cleanup(func() { require.NoError(t, follower.Close()) })
 	gw, err := gateway.New(conn, reg, gateway.WithMethods("*/*"))
 	require.NoError(t, err)
-	opts = append([]Option{WithToken(testToken), WithRefresh(minRefresh), WithLogger(slog.New(slog.DiscardHandler))}, opts...)
+	patient := func(o *options) { o.answerWait = patience / 3 }
+	opts = append([]Option{WithToken(testToken), WithRefresh(minRefresh), WithLogger(slog.New(slog.DiscardHandler)), patient}, opts...)
 	f.explorer, err = New(asked, gw, opts...)
 	require.NoError(t, err)
 	f.server = httptest.NewServer(f.explorer)
@@ -256,4 +257,5 @@ func (f *fixture) call(t testing.TB, method, body string) response {
 	return f.post(t, "/rpc/shop.Shop/"+method, body)
 }
 
-const patience = 10 * time.Second
+// patience is longer than anything takes that a test waits for, however busy the machine is.
+const patience = 30 * time.Second

@@ -55,6 +55,8 @@ type options struct {
 	doctor    func(context.Context) (any, error)
 	authorize func(*http.Request, Action) error
 	logger    *slog.Logger
+	// answerWait is the constant answerWait, except in tests.
+	answerWait time.Duration
 }
 
 // WithReadOnly makes the explorer read-only: it refuses the administration of servers, and calls of

@@ -37,9 +37,9 @@ type poller struct {
 	tasks   *tasks
 	fleet   *fleet.Fleet
 	refresh time.Duration
+	wait    time.Duration
 	logger  *slog.Logger
-
-	mu sync.Mutex
+	mu      sync.Mutex
 	// polling reports whether the polling goroutine runs. Without open event streams, it runs until
 	// the time in interest.
 	polling  bool
@@ -65,7 +65,7 @@ type page struct {
 
 func newPoller(ctx context.Context, tasks *tasks, f *fleet.Fleet, o *options) *poller {
 	return &poller{
-		ctx: ctx, tasks: tasks, fleet: f, refresh: o.refresh, logger: o.logger,
+		ctx: ctx, tasks: tasks, fleet: f, refresh: o.refresh, wait: o.answerWait, logger: o.logger,
 		pages: map[*page]struct{}{}, polled: make(chan struct{}),
 	}
 }
@@ -182,7 +182,7 @@ func (p *poller) poll(ctx context.Context, scan *scanSchedule) {
 	if p.wantsTopics() {
 		parts = append(parts, fleet.PartTopics)
 	}
-	opts := []fleet.PeersOption{fleet.PeersQuery(fleet.Parts(parts...), fleet.Wait(answerWait), fleet.MaxTopics(maxTopicNodes))}
+	opts := []fleet.PeersOption{fleet.PeersQuery(fleet.Parts(parts...), fleet.Wait(p.wait), fleet.MaxTopics(maxTopicNodes))}
 	isScan := scan.isDue()
 	if isScan {
 		opts = append(opts, fleet.Scan())

@@ -44,7 +44,7 @@ func New(f *fleet.Fleet, gw http.Handler, opts ...Option) (*Explorer, error) {
 }
 
 func newOptions(opts []Option) *options {
-	o := &options{refresh: DefaultRefresh, token: rand.Text(), logger: slog.Default()}
+	o := &options{refresh: DefaultRefresh, token: rand.Text(), logger: slog.Default(), answerWait: answerWait}
 	for _, opt := range opts {
 		if opt != nil {
 			opt(o)

@@ -386,7 +386,7 @@ func (s *service) addTopics(ctx context.Context, methods []*methodInfo) {
 	hasTopics := slices.ContainsFunc(methods, func(m *methodInfo) bool { return m.Topics })
 	if hasTopics && len(s.versions) > 0 {
 		for server, err := range s.explorer.fleet.Servers(ctx, fleet.OfService(s.wireName), fleet.Services(s.wireName),
-			fleet.Parts(fleet.PartTopics), fleet.MaxTopics(maxTopics), fleet.Wait(answerWait)) {
+			fleet.Parts(fleet.PartTopics), fleet.MaxTopics(maxTopics), fleet.Wait(s.explorer.options.answerWait)) {
 			if err != nil {
 				continue
 			}

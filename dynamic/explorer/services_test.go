@@ -171,7 +171,7 @@ func TestAdministration(t *testing.T) {
 func TestWho(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
-	who := decode[whoResponse](t, f.post(t, "/api/who", `{"method": "shop.Shop/Best", "request": {"name": "tea"}}`))
+	who := decode[whoResponse](t, f.post(t, "/api/who", `{"method": "shop.Shop/Best", "request": {"name": "tea"}, "timeout": 10}`))
 	require.Len(t, who.Candidates, 1)
 	assert.Equal(t, "SRV_one", who.Candidates[0].Server)
 	assert.InDelta(t, 0.5, who.Candidates[0].Affinity, 1e-6)

@@ -36,24 +36,25 @@ const subscribeRequest = "GET /shop.Shop/News HTTP/1.1\r\nHost: shop\r\nAccept: 
 // A client that does not read must be disconnected, and must not delay other clients until then.
 func TestAbuse_SlowReader(t *testing.T) {
 	t.Parallel()
-	f := newFixture(t, gateway.WithWriteTimeout(200*time.Millisecond), gateway.WithMaxStreams(1, 1))
+	// The timeout also applies to the other clients, which read, but perhaps on a busy machine.
+	f := newFixture(t, gateway.WithWriteTimeout(3*time.Second), gateway.WithMaxStreams(1, 1))
 	slow := f.dialRaw(t, subscribeRequest)
 	_, err := bufio.NewReaderSize(slow, 16).ReadString(' ')
 	require.NoError(t, err)
-	update := f.item(strings.Repeat("x", 1<<20))
-	started, refused := time.Now(), 0
-	for {
-		require.NoError(t, f.shops[0].Publish(t.Context(), "News", update))
-		r := f.post(t, "/shop.Shop/Everyone", `{}`, "Accept: text/event-stream")
-		if r.status == http.StatusOK {
-			break
-		}
-		require.Equal(t, http.StatusTooManyRequests, r.status)
-		require.Less(t, time.Since(started), 20*time.Second, "the slow reader still holds its stream")
-		refused++
-		assert.Equal(t, http.StatusOK, f.post(t, "/shop.Shop/Get", `{}`).status)
+	openStream := func() int {
+		return f.post(t, "/shop.Shop/Everyone", `{}`, "Accept: text/event-stream").status
 	}
-	assert.Positive(t, refused, "the slow reader has never held a stream")
+	require.Equal(t, http.StatusTooManyRequests, openStream(), "the slow reader holds the only stream")
+	update := f.item(strings.Repeat("x", 1<<20))
+	for started, status := time.Now(), 0; status != http.StatusOK; {
+		require.NoError(t, f.shops[0].Publish(t.Context(), "News", update))
+		assert.Equal(t, http.StatusOK, f.post(t, "/shop.Shop/Get", `{}`).status)
+		if status = openStream(); status != http.StatusOK {
+			require.Equal(t, http.StatusTooManyRequests, status)
+			require.Less(t, time.Since(started), time.Minute, "the slow reader still holds its stream")
+			<-time.After(50 * time.Millisecond)
+		}
+	}
 }
 
 // If a client has missed updates, its subscription must end with an error.
@@ -84,7 +85,7 @@ func TestAbuse_ClientThatReadsNothing(t *testing.T) {
 	const request = "GET /healthz HTTP/1.1\r\nHost: shop\r\n\r\n"
 	conn := f.dialRaw(t, request)
 	require.NoError(t, conn.(*net.TCPConn).SetReadBuffer(4<<10)) // so that few responses fill it
-	require.NoError(t, conn.SetWriteDeadline(time.Now().Add(20*time.Second)))
+	require.NoError(t, conn.SetWriteDeadline(time.Now().Add(time.Minute)))
 	requests := strings.Repeat(request, 1000)
 	var err error
 	for err == nil {
@@ -125,13 +126,13 @@ func TestAbuse_SlowRequest(t *testing.T) {
 	for _, header := range []string{"Accept: text/event-stream", "Accept: */*", "Connect-Protocol-Version: 1"} {
 		conn := f.dialRaw(t, "POST /shop.Shop/Get HTTP/1.1\r\nHost: shop\r\nContent-Type: application/json\r\n"+header+
 			"\r\nContent-Length: 1000\r\n\r\n{")
-		require.NoError(t, conn.SetReadDeadline(time.Now().Add(10*time.Second)))
+		require.NoError(t, conn.SetReadDeadline(time.Now().Add(patience)))
 		line, err := bufio.NewReader(conn).ReadString('\n')
 		require.NoError(t, err, header)
 		assert.Regexp(t, "^HTTP/1.1 (4|5)[0-9]{2} ", line, header)
 	}
 	conn := f.dialRaw(t, "POST /unknown HTTP/1.1\r\nHost: shop\r\nContent-Length: 1000\r\n\r\n{")
-	require.NoError(t, conn.SetReadDeadline(time.Now().Add(10*time.Second)))
+	require.NoError(t, conn.SetReadDeadline(time.Now().Add(patience)))
 	line, err := bufio.NewReader(conn).ReadString('\n')
 	require.NoError(t, err)
 	assert.Contains(t, line, "404")
@@ -142,7 +143,7 @@ func TestAbuse_SlowHealthCheck(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, gateway.WithMaxTimeout(50*time.Millisecond))
 	body, end := io.Pipe()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	request, err := http.NewRequestWithContext(ctx, http.MethodPost, f.server.URL+"/grpc.health.v1.Health/Check", body)
 	require.NoError(t, err)
@@ -163,7 +164,7 @@ func TestAbuse_IncompleteRequest(t *testing.T) {
 	for _, accept := range []string{"*/*", "application/x-ndjson"} {
 		conn := f.dialRaw(t, "POST /shop.Shop/Get HTTP/1.1\r\nHost: shop\r\nContent-Type: application/json\r\nAccept: "+accept+
 			"\r\nTransfer-Encoding: chunked\r\n\r\nno length\r\n")
-		require.NoError(t, conn.SetReadDeadline(time.Now().Add(10*time.Second)))
+		require.NoError(t, conn.SetReadDeadline(time.Now().Add(patience)))
 		line, err := bufio.NewReader(conn).ReadString('\n')
 		require.NoError(t, err)
 		assert.Contains(t, line, " 400 ", accept)
@@ -173,8 +174,9 @@ func TestAbuse_IncompleteRequest(t *testing.T) {
 // If a request arrived in time, its call may take longer than the timeout for arrival.
 func TestAbuse_TimeForTheRequestIsNotForTheCall(t *testing.T) {
 	t.Parallel()
-	f := newFixture(t, gateway.WithMaxTimeout(50*time.Millisecond))
-	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	const timeout = 3 * time.Second // a request arrives in time, also on a busy machine
+	f := newFixture(t, gateway.WithMaxTimeout(timeout))
+	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	request, err := http.NewRequestWithContext(ctx, http.MethodPost, f.server.URL+"/shop.Shop/News", strings.NewReader(`{}`))
 	require.NoError(t, err)
@@ -182,8 +184,9 @@ func TestAbuse_TimeForTheRequestIsNotForTheCall(t *testing.T) {
 	r, err := f.server.Client().Do(request)
 	require.NoError(t, err)
 	defer r.Body.Close()
+	time.AfterFunc(timeout*5/4, cancel)
 	_, err = io.ReadAll(r.Body)
-	require.ErrorIs(t, err, context.DeadlineExceeded, "only the client ends the subscription")
+	require.ErrorIs(t, err, context.Canceled, "only the client ends the subscription")
 }
 
 // A client that sends its header slowly is disconnected.
@@ -192,7 +195,7 @@ func TestServer_SlowHeader(t *testing.T) {
 	server := gateway.Server(http.NotFoundHandler())
 	require.Positive(t, server.ReadHeaderTimeout)
 	require.Positive(t, server.IdleTimeout)
-	server.ReadHeaderTimeout = 50 * time.Millisecond
+	server.ReadHeaderTimeout = 3 * time.Second // longer than a busy machine may pause before the client sends
 	f := &fixture{server: httptest.NewUnstartedServer(nil)}
 	f.server.Config = server
 	f.server.Start()
@@ -250,7 +253,7 @@ func FuzzWebSocketFrames(f *testing.F) {
 		if isText {
 			kind = websocket.MessageText
 		}
-		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), patience)
 		defer cancel()
 		_ = socket.Write(ctx, kind, data)
 		_ = socket.Write(ctx, websocket.MessageText, []byte(`{"message": {"name": "bye"}}`))

@@ -55,7 +55,7 @@ func (l *lines) await(t *testing.T, n int) (all []map[string]any) {
 		l.mu.Lock()
 		defer l.mu.Unlock()
 		return bytes.Count(l.text.Bytes(), []byte("\n")) == n
-	}, 10*time.Second, time.Millisecond)
+	}, patience, time.Millisecond)
 	for line := range strings.Lines(l.text.String()) {
 		var object map[string]any
 		require.NoError(t, json.Unmarshal([]byte(line), &object))

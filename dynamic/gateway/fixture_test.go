@@ -53,6 +53,12 @@ service Shop {
 
 type item = *dynamicpb.Message
 
+// patience is longer than anything takes that a test waits for, however busy the machine is.
+const patience = 30 * time.Second
+
+// patient sets the timeouts of calls that do not time out.
+var patient = dynamic.ConnOptions(dynamic.WithClientTimeout(patience), dynamic.WithSelectionTimeout(patience))
+
 // fixture is a shop on an in-process bus behind a gateway.
 type fixture struct {
 	bus      *bus.Local
@@ -87,7 +93,7 @@ func newFixture(t testing.TB, opts ...gateway.Option) *fixture {
 		require.NoError(t, shop.RegisterTopic("InRoom", "1", "a/b"))
 		f.shops = append(f.shops, shop)
 	}
-	conn, err := dynamic.NewConn(f.bus, f.registry)
+	conn, err := dynamic.NewConn(f.bus, f.registry, patient)
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, conn.Close()) })
 	visible := gateway.WithMethods("shop.Shop/[^H]*")
@@ -227,7 +233,7 @@ func (f *fixture) startCall(t *testing.T) (goAway func()) {
 			_ = r.Body.Close()
 		}
 	}()
-	require.Eventually(t, func() bool { return f.running() == 1 }, 5*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return f.running() == 1 }, patience, time.Millisecond)
 	return func() {
 		cancel()
 		<-done

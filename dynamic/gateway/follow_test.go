@@ -96,7 +96,7 @@ func TestGateway_FollowsPluginsWithoutAFailedCall(t *testing.T) {
 	f := &fixture{bus: bus.NewLocal()}
 	hosts := []*plugin.Host{newPluginHost(t, f.bus, "SRV_one"), newPluginHost(t, f.bus, "SRV_two")}
 	reg := registry.New()
-	conn, err := dynamic.NewConn(f.bus, reg)
+	conn, err := dynamic.NewConn(f.bus, reg, patient)
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, conn.Close()) })
 	asking, err := fleet.New(conn)
@@ -116,7 +116,7 @@ func TestGateway_FollowsPluginsWithoutAFailedCall(t *testing.T) {
 			called, described, reflected := f.shows(t, fmt.Sprintf("Get%d", version))
 			return called && described && reflected
 		}
-		require.Eventually(t, requireAll, 10*time.Second, 5*time.Millisecond)
+		require.Eventually(t, requireAll, patience, 5*time.Millisecond)
 	}
 	load(0)
 	stop := make(chan struct{})
@@ -158,6 +158,6 @@ func TestGateway_FollowsPluginsWithoutAFailedCall(t *testing.T) {
 	require.Eventually(t, func() bool {
 		called, described, reflected := f.shows(t, "Get")
 		return !called && !described && !reflected
-	}, 10*time.Second, 5*time.Millisecond)
+	}, patience, 5*time.Millisecond)
 	assert.Equal(t, http.StatusNotFound, f.post(t, "/shop.Shop/Get", `{}`).status)
 }

@@ -67,7 +67,7 @@ func TestHealth_BusIsNotConnected(t *testing.T) {
 	t.Parallel()
 	monitored := &monitoredBus{Bus: bus.NewLocal()}
 	reg := parse(t, source)
-	conn, err := dynamic.NewConn(monitored, reg)
+	conn, err := dynamic.NewConn(monitored, reg, patient)
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, conn.Close()) })
 	f := &fixture{}

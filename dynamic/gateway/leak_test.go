@@ -94,7 +94,7 @@ func TestAbuse_AbortedStreamsLeakNothing(t *testing.T) { // not parallel, becaus
 		assert.LessOrEqual(t, g, goroutines+10, "goroutines")
 		assert.LessOrEqual(t, s, subscriptions, "subscriptions")
 		assert.LessOrEqual(t, d, descriptors+10, "file descriptors")
-	}, 20*time.Second, 10*time.Millisecond)
+	}, time.Minute, 10*time.Millisecond)
 	assert.Equal(t, http.StatusOK, f.post(t, "/shop.Shop/Everyone", `{}`, "Accept: text/event-stream").status, "no stream is counted any more")
 }
 
@@ -126,6 +126,6 @@ func TestAbuse_LargeResponsesAreBounded(t *testing.T) { // not parallel, because
 	for _, conn := range conns {
 		_ = conn.Close()
 	}
-	assert.Eventually(t, func() bool { return heap() < before+size/2 }, 20*time.Second, 50*time.Millisecond)
+	assert.Eventually(t, func() bool { return heap() < before+size/2 }, time.Minute, 50*time.Millisecond)
 	assert.Equal(t, http.StatusTooManyRequests, f.post(t, "/shop.Shop/Get", fmt.Sprintf(`{"name": "size %d"}`, 2*size)).status)
 }

@@ -21,7 +21,7 @@ func TestLimits_OfRunningCalls(t *testing.T) {
 	assert.Contains(t, r.body, "too many running calls")
 	assert.Equal(t, http.StatusOK, f.post(t, "/shop.Shop/Everyone", `{}`, "Accept: text/event-stream").status)
 	goAway()
-	assert.Eventually(t, func() bool { return f.post(t, "/shop.Shop/Get", `{}`).status == http.StatusOK }, 5*time.Second, time.Millisecond)
+	assert.Eventually(t, func() bool { return f.post(t, "/shop.Shop/Get", `{}`).status == http.StatusOK }, patience, time.Millisecond)
 }
 
 // If a server is overloaded, the response must have the header Retry-After, too.

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 	"testing/fstest"
+	"time"
 
 	"github.com/jhump/protoreflect/desc"            //nolint:staticcheck // deprecated, but the printer needs it
 	"github.com/jhump/protoreflect/desc/protoprint" //nolint:staticcheck // deprecated, but used deliberately
@@ -141,6 +142,12 @@ func parse(t testing.TB, reg *registry.Registry, source string) {
 
 type message = *dynamicpb.Message
 
+// patience is longer than anything takes that a test waits for, however busy the machine is.
+const patience = 30 * time.Second
+
+// patient sets the timeouts of calls that do not time out.
+var patient = dynamic.ConnOptions(dynamic.WithClientTimeout(patience), dynamic.WithSelectionTimeout(patience))
+
 // fixture is a library on an in-process bus behind a gateway.
 type fixture struct {
 	registry *registry.Registry
@@ -164,7 +171,7 @@ func newFixture(t testing.TB, opts ...gateway.Option) *fixture {
 		require.NoError(t, served.RegisterTopic("InRoom", "blue"))
 		f.servers = append(f.servers, served)
 	}
-	conn, err := dynamic.NewConn(b, f.registry)
+	conn, err := dynamic.NewConn(b, f.registry, patient)
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, conn.Close()) })
 	options := []gateway.Option{gateway.WithMethods("library.*/[^H]*"), rest.WithAnnotations()}

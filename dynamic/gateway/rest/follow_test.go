@@ -38,7 +38,7 @@ func TestAnnotations_FollowAFleet(t *testing.T) {
 	require.NoError(t, err)
 
 	followed := registry.New()
-	conn, err := dynamic.NewConn(b, followed)
+	conn, err := dynamic.NewConn(b, followed, patient)
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, conn.Close()) })
 	asking, err := fleet.New(conn)
@@ -53,7 +53,7 @@ func TestAnnotations_FollowAFleet(t *testing.T) {
 	has := func(path string) func() bool {
 		return func() bool { return f.do(t, "GET "+path, "").status == http.StatusOK }
 	}
-	require.Eventually(t, has("/v1/books/go"), 10*time.Second, time.Millisecond)
+	require.Eventually(t, has("/v1/books/go"), patience, time.Millisecond)
 
 	stop := make(chan struct{})
 	var calls, failed atomic.Int32
@@ -79,7 +79,7 @@ func TestAnnotations_FollowAFleet(t *testing.T) {
 		f.service, _ = version.Service("library.Library")
 		served, err = served.Replace(f.service, f.handlers())
 		require.NoError(t, err)
-		require.Eventually(t, has(fmt.Sprintf("/v%d/added", i)), 10*time.Second, time.Millisecond)
+		require.Eventually(t, has(fmt.Sprintf("/v%d/added", i)), patience, time.Millisecond)
 		assert.Equal(t, http.StatusNotFound, f.do(t, fmt.Sprintf("GET /v%d/added", i-1), "").status)
 	}
 	close(stop)
