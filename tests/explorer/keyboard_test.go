@@ -14,7 +14,7 @@ func TestKeyboard(t *testing.T) {
 	p := openExplorer(t, w)
 	p.tabTo("link", "Skip to the content")
 	p.press(kb.Enter)
-	// A table is one Tab stop. The arrow keys move in it.
+	// A table is a single Tab stop. The arrow keys move the focus from row to row.
 	p.tabTo("row", "shop.Orders")
 	p.press(kb.ArrowDown)
 	p.eventually("tester.focused('row', 'shop.Shop')")
