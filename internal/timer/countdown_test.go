@@ -1,0 +1,83 @@
+package timer
+
+import (
+	"context"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+func TestCountdown_ExpiresOnTime(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		for _, d := range []time.Duration{0, 1, 7, time.Second, time.Hour} {
+			start, expired := time.Now(), make(chan time.Time, 2)
+			NewCountdown(d, func() { expired <- time.Now() })
+			assert.Equal(t, d, (<-expired).Sub(start))
+			<-time.After(2 * time.Hour)
+			assert.Empty(t, expired, "it expires once")
+		}
+	})
+}
+
+func TestCountdown_StoppedDoesNotExpire(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		for _, wait := range []time.Duration{0, time.Second / 2, time.Second - 1} {
+			c := NewCountdown(time.Second, func() { assert.Fail(t, "expired") })
+			<-time.After(wait)
+			c.Stop()
+			c.Stop()
+			<-time.After(time.Hour)
+		}
+	})
+}
+
+// A timer of the countdown that expires late, because the process was paused, does not shorten the
+// parts that follow.
+func TestCountdown_CountsAPauseOnce(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		start, expired := time.Now(), make(chan time.Time, 1)
+		c := NewCountdown(4*time.Second, func() { expired <- time.Now() })
+		c.mu.Lock()
+		c.timer.Reset(time.Hour) // like a pause of the process, this delays the first part
+		c.mu.Unlock()
+		assert.Equal(t, time.Hour+3*time.Second, (<-expired).Sub(start))
+	})
+}
+
+func TestWithTimeout(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		start := time.Now()
+		ctx, cancel := WithTimeout(t.Context(), time.Second)
+		deadline, ok := ctx.Deadline()
+		assert.True(t, ok)
+		assert.Equal(t, time.Second, deadline.Sub(start))
+		require.NoError(t, ctx.Err())
+		<-ctx.Done()
+		assert.Equal(t, time.Second, time.Since(start))
+		require.ErrorIs(t, ctx.Err(), context.DeadlineExceeded)
+		cancel()
+		require.ErrorIs(t, ctx.Err(), context.DeadlineExceeded)
+
+		ctx, cancel = WithTimeout(t.Context(), time.Second)
+		cancel()
+		<-time.After(time.Hour)
+		require.ErrorIs(t, ctx.Err(), context.Canceled)
+
+		parent, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		ctx, cancel = WithTimeout(parent, time.Hour)
+		defer cancel()
+		deadline, ok = ctx.Deadline()
+		assert.True(t, ok)
+		assert.Equal(t, time.Second, time.Until(deadline))
+		<-ctx.Done()
+		require.ErrorIs(t, ctx.Err(), context.DeadlineExceeded)
+	})
+}
