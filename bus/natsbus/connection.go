@@ -11,6 +11,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/bus/natsbus/internal/flush"
 	"github.com/dynpsrpc/dynpsrpc/errors"
 	"github.com/dynpsrpc/dynpsrpc/internal/logthrottle"
+	"github.com/dynpsrpc/dynpsrpc/internal/timer"
 )
 
 var watchedStatuses = []nats.Status{
@@ -140,7 +141,11 @@ func (c *connection) waitFlushed(ctx context.Context) error {
 	pending := c.flusher.Request()
 	select {
 	case <-pending.Done():
-		return pending.Err()
+		// The end of the bus also makes the flush fail.
+		if err := pending.Err(); err == nil || c.ctx.Err() == nil {
+			return err
+		}
+		return bus.ErrClosed
 	case <-ctx.Done():
 		return ctx.Err()
 	case <-c.ctx.Done():
@@ -152,8 +157,8 @@ func (c *connection) waitFlushed(ctx context.Context) error {
 // waitAsyncErrors waits until the error handler has been called with it. It waits at most
 // handlerTimeout.
 func (c *connection) waitAsyncErrors() {
-	timeout := time.NewTimer(handlerTimeout)
-	defer timeout.Stop()
+	ctx, cancel := timer.WithTimeout(c.ctx, handlerTimeout)
+	defer cancel()
 	for {
 		last := c.get().LastError()
 		if !errors.Is(last, nats.ErrPermissionViolation) {
@@ -165,11 +170,11 @@ func (c *connection) waitAsyncErrors() {
 		}
 		select {
 		case <-changed:
-		// The error handler has not been called, probably because the program has replaced it.
-		case <-timeout.C:
-			c.asyncErrors.skip(last)
-			return
-		case <-c.ctx.Done():
+		case <-ctx.Done():
+			if c.ctx.Err() == nil {
+				// The error handler has not been called, probably because the program has replaced it.
+				c.asyncErrors.skip(last)
+			}
 			return
 		}
 	}
@@ -186,7 +191,7 @@ func (c *connection) waitRefusal(ctx context.Context, before uint64) bool {
 	if !errors.Is(c.get().LastError(), nats.ErrMaxSubscriptionsExceeded) {
 		return false
 	}
-	ctx, cancel := context.WithTimeout(ctx, refusalTimeout)
+	ctx, cancel := timer.WithTimeout(ctx, refusalTimeout)
 	defer cancel()
 	for {
 		refusals, changed := c.asyncErrors.refused()

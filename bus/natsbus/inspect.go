@@ -15,6 +15,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/bus/internal/driver"
 	"github.com/dynpsrpc/dynpsrpc/errors"
 	"github.com/dynpsrpc/dynpsrpc/internal/nilarg"
+	"github.com/dynpsrpc/dynpsrpc/internal/timer"
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 )
 
@@ -197,7 +198,7 @@ func (b *Bus) eachConn(ctx context.Context, detail bool, visit func(node string,
 // account returns the name of the account to which the bus belongs. It is empty if the server does
 // not report it. The bus then inspects the connections of all accounts.
 func (b *Bus) account(ctx context.Context) string {
-	ctx, cancel := context.WithTimeout(ctx, accountTimeout)
+	ctx, cancel := timer.WithTimeout(ctx, accountTimeout)
 	defer cancel()
 	m, err := b.conn.get().RequestWithContext(ctx, "$SYS.REQ.USER.INFO", nil)
 	if err != nil {

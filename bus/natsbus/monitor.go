@@ -16,6 +16,7 @@ import (
 
 	"github.com/dynpsrpc/dynpsrpc/errors"
 	"github.com/dynpsrpc/dynpsrpc/internal/busurl"
+	"github.com/dynpsrpc/dynpsrpc/internal/timer"
 )
 
 const (
@@ -283,7 +284,7 @@ func (m *systemMonitor) each(ctx context.Context, visit func(node monitorNode) e
 // listServers returns the IDs of the servers that answer in time. Each answer says how many servers
 // there are, so listServers knows when all have answered.
 func listServers(ctx context.Context, nc *nats.Conn) (servers []string, err error) {
-	ctx, cancel := context.WithTimeout(ctx, serverListTimeout)
+	ctx, cancel := timer.WithTimeout(ctx, serverListTimeout)
 	defer cancel()
 	inbox := nc.NewInbox()
 	answers, err := nc.SubscribeSync(inbox)
@@ -319,7 +320,7 @@ type systemNode struct {
 }
 
 func (n *systemNode) ask(ctx context.Context, endpoint string, q question, answer any) error {
-	ctx, cancel := context.WithTimeout(ctx, monitorTimeout)
+	ctx, cancel := timer.WithTimeout(ctx, monitorTimeout)
 	defer cancel()
 	encoded, err := json.Marshal(q)
 	if err != nil {

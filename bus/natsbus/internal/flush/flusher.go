@@ -36,9 +36,11 @@ type Flusher struct {
 	mu sync.Mutex
 	// next is the flush that has not begun yet.
 	next *Flush
-	// pingSentAt is the time at which the unanswered PING was sent. It is zero if all PINGs have
-	// been answered.
-	pingSentAt time.Time
+	// pings changes whenever a PING is sent, answered or given up.
+	pings uint64
+	// overdueSince is the time at which a probe interval ended without an answer to the current
+	// PING. It is zero if there is no such PING.
+	overdueSince time.Time
 }
 
 // New returns a flusher. probeInterval is the time within which the server must answer a PING.
@@ -89,17 +91,36 @@ func (f *Flusher) begin() *Flush {
 // intervals, and nil otherwise. RoundTrip waits for at most one interval. If a PING takes longer,
 // nats.go is blocked in a write.
 func (f *Flusher) Stalled() error {
-	limit := f.probeInterval * 3 / 2
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.pingSentAt.IsZero() || time.Since(f.pingSentAt) <= limit {
+	if f.overdueSince.IsZero() || time.Since(f.overdueSince) <= f.probeInterval/2 {
 		return nil
 	}
-	return silenceError(limit)
+	return silenceError(f.probeInterval * 3 / 2)
 }
 
-func (f *Flusher) setPingSentAt(t time.Time) {
+// beginPing returns the number of a PING that is about to be sent.
+func (f *Flusher) beginPing() uint64 {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.pingSentAt = t
+	f.pings++
+	return f.pings
+}
+
+// endPing is called when the current PING has been answered or given up.
+func (f *Flusher) endPing() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.pings++
+	f.overdueSince = time.Time{}
+}
+
+// setOverdue is called when a probe interval has ended without an answer to the PING with the given
+// number. It does nothing if that PING is no longer the current one.
+func (f *Flusher) setOverdue(number uint64) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.pings == number {
+		f.overdueSince = time.Now()
+	}
 }

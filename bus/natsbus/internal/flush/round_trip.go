@@ -7,6 +7,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/dynpsrpc/dynpsrpc/errors"
+	"github.com/dynpsrpc/dynpsrpc/internal/timer"
 )
 
 const (
@@ -39,10 +40,13 @@ type Conn interface {
 // arrive, because the PONG may be queued behind them. The time remains limited, because these
 // messages do not prove that the server receives what the bus sends.
 //
+// Only the time in which this process runs counts; see [timer.WithTimeout]. After a pause of the
+// process, the answer to a PING may have arrived without having been read.
+//
 // The error has code unavailable. It is ErrConnLost if nc is not connected.
 func (f *Flusher) RoundTrip(ctx context.Context, nc Conn, unconfirmed uint64, onSilence func(error)) error {
-	started, before := time.Now(), nc.Stats()
-	for {
+	before := nc.Stats()
+	for waited := f.probeInterval; ; waited += f.probeInterval {
 		if nc.Status() != nats.CONNECTED {
 			return ErrConnLost
 		}
@@ -51,7 +55,7 @@ func (f *Flusher) RoundTrip(ctx context.Context, nc Conn, unconfirmed uint64, on
 		now := nc.Stats()
 		limit := limitsFor(f.probeInterval, unconfirmed, now.InBytes-before.InBytes)
 		silent := now.InMsgs == received
-		switch waited := time.Since(started); {
+		switch {
 		case err == nil:
 			return nil
 		case !errors.Is(err, context.DeadlineExceeded):
@@ -68,10 +72,11 @@ func (f *Flusher) RoundTrip(ctx context.Context, nc Conn, unconfirmed uint64, on
 
 // ping sends a PING and waits for the PONG for at most one probe interval.
 func (f *Flusher) ping(ctx context.Context, nc Conn) error {
-	f.setPingSentAt(time.Now())
-	defer f.setPingSentAt(time.Time{})
-	ctx, cancel := context.WithTimeout(ctx, f.probeInterval)
+	number := f.beginPing()
+	defer f.endPing()
+	ctx, cancel := timer.WithTimeout(ctx, f.probeInterval)
 	defer cancel()
+	defer context.AfterFunc(ctx, func() { f.setOverdue(number) })()
 	return nc.FlushWithContext(ctx)
 }
 
