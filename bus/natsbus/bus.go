@@ -85,7 +85,7 @@ func newBus(nc *nats.Conn, owner *owner, opts []Option) (*Bus, error) {
 	}
 	b.conn = newConnection(nc, owner, &b.options, b.telemetry)
 	inbox := newNoResponders(b.conn, inboxPrefix)
-	b.publisher = newPublisher(b.telemetry, b.conn, &b.subjects, inbox)
+	b.publisher = newPublisher(b.telemetry, b.conn, &b.subjects, inbox, options.sampleTimeout)
 	b.subscriptions = newSubscriptions(b.conn, &b.subjects, inbox, make(chan *nats.Msg, options.pendingLimit))
 	b.dispatcher = newDispatcher(b.publisher, b.subscriptions, newForwarder(b.publisher, options.trialTimeout))
 	b.supervisor = &supervisor{

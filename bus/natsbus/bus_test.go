@@ -40,11 +40,13 @@ var (
 	results  = bus.Channel{Name: "Svc|ID|RES", Subject: "CLI.Svc.ID.RES"}
 )
 
-// connect returns a connection that is closed when the test ends.
+// connect returns a connection that is closed when the test ends. Attempts to connect have a long
+// timeout, because the machine may be slow.
 func connect(tb testing.TB, url string, opts ...nats.Option) *nats.Conn {
 	tb.Helper()
 	closed := make(chan struct{})
-	opts = append(append(natsbus.ConnOptions(), nats.ClosedHandler(func(*nats.Conn) { close(closed) })), opts...)
+	closedHandler := nats.ClosedHandler(func(*nats.Conn) { close(closed) })
+	opts = append(append(natsbus.ConnOptions(), nats.Timeout(testTimeout), closedHandler), opts...)
 	nc, err := nats.Connect(url, opts...)
 	require.NoError(tb, err)
 	tb.Cleanup(func() {
@@ -60,9 +62,11 @@ func newBus(tb testing.TB, url string, opts ...natsbus.Option) *natsbus.Bus {
 	return newBusOn(tb, connect(tb, url), opts...)
 }
 
+// newBusOn returns a bus that uses nc. By default, its probe interval is so long that the bus does
+// not reconnect because the machine is slow.
 func newBusOn(tb testing.TB, nc *nats.Conn, opts ...natsbus.Option) *natsbus.Bus {
 	tb.Helper()
-	b, err := natsbus.New(nc, append([]natsbus.Option{quiet}, opts...)...)
+	b, err := natsbus.New(nc, append([]natsbus.Option{quiet, natsbus.WithProbeInterval(testTimeout)}, opts...)...)
 	require.NoError(tb, err)
 	tb.Cleanup(func() { require.NoError(tb, b.Close()) })
 	return b
@@ -207,7 +211,8 @@ func TestBus_SubscribeIsUndoneIfItsContextEnds(t *testing.T) {
 	server := testenv.NATS(t)
 	proxy := testenv.NewProxy(t, addr(server.URL()))
 	b, sender := newBus(t, "nats://"+proxy.Addr()), newBus(t, server.URL())
-	proxy.Delay(200 * time.Millisecond)
+	// The delay is so long that the confirmation does not arrive before the context has ended.
+	proxy.Delay(3 * time.Second)
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
 	_, err := b.Subscribe(ctx, results, bus.Broadcast, func([]byte) { assert.Fail(t, "delivered") })

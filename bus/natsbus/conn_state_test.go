@@ -44,7 +44,7 @@ func TestBus_ServerRestart(t *testing.T) {
 			}
 			_, err := b.Subscribe(t.Context(), others, bus.Broadcast, func([]byte) {})
 			requireCode(t, errors.Unavailable, err)
-			assert.Less(t, time.Since(started), time.Second)
+			assert.Less(t, time.Since(started), testTimeout/2, "they do not wait for the server")
 
 			server.Start()
 			require.NoError(t, events.next(t, bus.Reconnected).Err)
@@ -90,7 +90,7 @@ func TestBus_HalfOpenConnection(t *testing.T) {
 			lost := newReports()
 			require.NoError(t, b.Publish(t.Context(), channel, nil, lost))
 			down := events.next(t, bus.Disconnected)
-			assert.Less(t, time.Since(started), 2*probe+time.Second, "two probe intervals, and a margin for a busy machine")
+			assert.Less(t, time.Since(started), 2*probe+testTimeout/2, "two probe intervals, and a margin for a busy machine")
 			require.ErrorContains(t, down.Err, "did not answer")
 			loss := soon(t, lost, "report of the lost frame")
 			assert.Equal(t, bus.Unknown, loss.receivers)
@@ -108,12 +108,13 @@ func TestBus_HalfOpenConnection(t *testing.T) {
 // bus must detect this.
 func TestBus_NothingSentArrives(t *testing.T) {
 	t.Parallel()
-	const probe = 200 * time.Millisecond
+	const probe = time.Second
 	server := testenv.NATS(t)
 	proxy := testenv.NewProxy(t, addr(server.URL()))
 	events, handler := newEvents()
-	b := newBus(t, "nats://"+proxy.Addr(), handler, natsbus.WithProbeInterval(probe))
-	sender := newBus(t, server.URL())
+	// An attempt to connect while the proxy is mute ends at its timeout.
+	nc := connect(t, "nats://"+proxy.Addr(), nats.Timeout(5*time.Second))
+	b, sender := newBusOn(t, nc, handler, natsbus.WithProbeInterval(probe)), newBus(t, server.URL())
 	frames, _ := listen(t, b, results, bus.Broadcast)
 	stop, stopped := make(chan struct{}), make(chan struct{})
 	ctx := context.WithoutCancel(t.Context()) // the goroutine below ends after t.Context
@@ -136,7 +137,7 @@ func TestBus_NothingSentArrives(t *testing.T) {
 	started := time.Now()
 	down := events.next(t, bus.Disconnected)
 	require.ErrorContains(t, down.Err, "did not answer")
-	assert.Less(t, time.Since(started), 4*probe+3*time.Second, "four probe intervals, and a margin for a busy machine")
+	assert.Less(t, time.Since(started), 4*probe+testTimeout/2, "four probe intervals, and a margin for a busy machine")
 	assert.NotEmpty(t, frames, "frames arrived in the meantime")
 	proxy.Mute(false)
 	// Cut the connection, because the server cannot parse the remaining bytes after some have been
@@ -164,7 +165,8 @@ func TestBus_StuckServer(t *testing.T) {
 	events.next(t, bus.Disconnected)
 	server.Resume()
 	events.next(t, bus.Reconnected)
-	publish(t, b, results, frame)
+	require.Eventually(t, func() bool { return b.Publish(t.Context(), results, frame, nil) == nil }, testTimeout, probe,
+		"on a slow machine, the bus may have to reconnect once more")
 }
 
 func TestBus_RepeatedDisconnects(t *testing.T) {

@@ -32,7 +32,7 @@ const (
 	// maxSamples is the maximum number of samples of a routing key that may be waiting for an
 	// acknowledgement at the same time. The results of further samples are ignored.
 	maxSamples = 64
-	// sampleTimeout is the time after which a sample counts as not acknowledged.
+	// sampleTimeout is the time after which a sample counts as not acknowledged. Only tests change it.
 	sampleTimeout = 500 * time.Millisecond
 	// closedFor is the time for which the bus suspends direct publication after two samples in
 	// close succession have not been acknowledged.
@@ -51,6 +51,8 @@ func isSample(reply string) bool { return reply != "" && reply[len(reply)-1] == 
 // directRoutes contains a [directRoute] for each routing key for which samples have been
 // acknowledged.
 type directRoutes struct {
+	// sampleTimeout is the time after which a sample counts as not acknowledged.
+	sampleTimeout time.Duration
 	// byKey is nil until a sample has been acknowledged. The map is never modified. Instead, add
 	// replaces it with a larger one.
 	byKey atomic.Pointer[map[queueKey]*directRoute]
@@ -75,7 +77,7 @@ func (d *directRoutes) add(key queueKey, private string) *directRoute {
 		}
 		maps.Copy(next, *routes)
 	}
-	route := &directRoute{private: private}
+	route := &directRoute{private: private, sampleTimeout: d.sampleTimeout}
 	next[key] = route
 	d.byKey.Store(&next)
 	return route
@@ -85,7 +87,8 @@ func (d *directRoutes) add(key queueKey, private string) *directRoute {
 // safe for concurrent use.
 type directRoute struct {
 	// private is the private subject on which the frames are published directly.
-	private string
+	private       string
+	sampleTimeout time.Duration
 	// open reports whether frames are published directly.
 	open atomic.Bool
 
@@ -122,7 +125,7 @@ func (r *directRoute) sent(token uint64) {
 func (r *directRoute) forget(now time.Time) {
 	known := 0
 	for _, s := range r.samples {
-		if !s.acknowledged && now.Sub(s.sent) < sampleTimeout {
+		if !s.acknowledged && now.Sub(s.sent) < r.sampleTimeout {
 			break
 		}
 		if !s.acknowledged {

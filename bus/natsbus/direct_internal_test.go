@@ -43,7 +43,7 @@ func TestDirectReport_Denied(t *testing.T) {
 	t.Parallel()
 	c, route, result := &connection{}, &directRoute{}, &outcome{receivers: bus.Unknown}
 	c.current.Store(&nats.Conn{})
-	p := newPublisher(&telemetry{}, c, &subjects{}, newNoResponders(c, ""))
+	p := newPublisher(&telemetry{}, c, &subjects{}, newNoResponders(c, ""), sampleTimeout)
 	route.open.Store(true)
 	report := &directReport{send: p.sendFrame, route: route, out: outgoing{report: result}}
 	report.Delivered(bus.Unknown, nats.ErrPermissionViolation)

@@ -5,6 +5,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/stretchr/testify/assert"
@@ -61,7 +62,8 @@ func TestBus_SlowProcess(t *testing.T) {
 	t.Parallel()
 	url := testenv.NATS(t).URL()
 	events, handler := newEvents()
-	b, sender := newBus(t, url, handler, natsbus.WithPendingLimit(10)), newBus(t, url)
+	b := newBus(t, url, handler, natsbus.WithPendingLimit(10), natsbus.WithProbeInterval(2*time.Second))
+	sender := newBus(t, url)
 	busy, proceed := make(chan struct{}), make(chan struct{})
 	var once sync.Once
 	var delivered atomic.Int64

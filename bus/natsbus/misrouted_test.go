@@ -172,7 +172,7 @@ func TestBus_DirectPublication(t *testing.T) {
 		}
 		return received
 	}
-	sender := newBus(t, url)
+	sender := newBus(t, url, natsbus.WithSampleTimeout(time.Hour), allReports)
 	const frames = 6000
 	callAll(t, sender, frames, func() int { return len(served) })
 	t.Logf("%d of %d misrouted", misrouted(), frames)

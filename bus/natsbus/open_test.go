@@ -23,11 +23,27 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/testenv"
 )
 
+// patient returns url with long timeouts, unless it contains others. Without them, a bus could give
+// up its connection because the machine is slow.
+func patient(url string) string {
+	separator := "?"
+	if strings.Contains(url, "?") {
+		separator = "&"
+	}
+	for _, parameter := range []string{"connect_timeout=", "probe_interval="} {
+		if !strings.Contains(url, parameter) {
+			url += separator + parameter + testTimeout.String()
+			separator = "&"
+		}
+	}
+	return url
+}
+
 // requireWorking opens a bus and requires that it delivers a frame. The bus is closed when the test
-// ends.
+// ends. By default, the bus has long timeouts.
 func requireWorking(t *testing.T, url string) bus.Bus {
 	t.Helper()
-	b, err := bus.Open(t.Context(), url)
+	b, err := bus.Open(t.Context(), patient(url))
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, b.Close()) })
 	frames, _ := listen(t, b, results, bus.Broadcast)
@@ -54,7 +70,7 @@ func TestOpen_Credentials(t *testing.T) {
 	requireWorking(t, "nats://t0ken@"+addr(token.URL()))
 	requireWorking(t, nkey.URL()+"?nkey="+seedFile)
 
-	_, err = bus.Open(t.Context(), "nats://user:wr0ng@"+addr(password.URL()))
+	_, err = bus.Open(t.Context(), patient("nats://user:wr0ng@"+addr(password.URL())))
 	requireCode(t, errors.Unauthenticated, err)
 	assert.NotContains(t, err.Error(), "wr0ng")
 }
@@ -63,8 +79,8 @@ func TestOpen_Parameters(t *testing.T) {
 	t.Parallel()
 	broker := testenv.NATS(t)
 	seen := observe(t, connect(t, broker.URL()), ">")
-	b := requireWorking(t, broker.URL()+"?name=test&prefix=x.&subject_per_method=true&inbox_prefix=box&probe_interval=1s"+
-		"&pending_limit=1000&connect_timeout=3s&tls_first=false")
+	b := requireWorking(t, broker.URL()+"?name=test&prefix=x.&subject_per_method=true&inbox_prefix=box&probe_interval=11s"+
+		"&pending_limit=1000&connect_timeout=12s&tls_first=false")
 	assert.Equal(t, "x.CLI.Svc.ID.RES", soon(t, seen, "message").Subject)
 	require.NoError(t, b.Publish(t.Context(), requests, nil, newReports()))
 	m := soon(t, seen, "message with a key")
@@ -96,7 +112,6 @@ func TestOpen_TLS(t *testing.T) {
 	certificate := testenv.NewCertificate(t)
 	broker := testenv.NATS(t, func(o *server.Options) {
 		o.TLSConfig = &tls.Config{Certificates: []tls.Certificate{certificate.Certificate}, MinVersion: tls.VersionTLS12}
-		o.TLSTimeout = 5
 	})
 	url := "tls://" + strings.TrimPrefix(addr(broker.URL()), "tls://")
 	requireWorking(t, url+"?tls_ca="+certificate.File)
@@ -111,7 +126,6 @@ func TestOpen_Advice(t *testing.T) {
 	certificate := testenv.NewCertificate(t)
 	encrypted := testenv.NATS(t, func(o *server.Options) {
 		o.TLSConfig = &tls.Config{Certificates: []tls.Certificate{certificate.Certificate}, MinVersion: tls.VersionTLS12}
-		o.TLSTimeout = 5
 	})
 	protected := testenv.NATS(t, func(o *server.Options) { o.Username, o.Password = "user", "password" })
 	free := testenv.NewProxy(t, "127.0.0.1:1")
@@ -119,16 +133,21 @@ func TestOpen_Advice(t *testing.T) {
 	other, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // it is closed when the test ends
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, other.Close()) })
+	const silent = "not NATS" // the only attempt that ends at its timeout
 	for _, tt := range []struct{ name, scheme, address, want string }{
 		{"nobody", "nats", free.Addr(), "connection refused"},
 		{"password", "nats", addr(protected.URL()), "check the user name, the password, the token"},
 		{"no TLS", "tls", addr(protected.URL()), "if the server does not use TLS, the scheme is nats instead of tls"},
 		{"private authority", "tls", strings.TrimPrefix(addr(encrypted.URL()), "tls://"), "set tls_ca to the file with its certificate"},
-		{"not NATS", "nats", other.Addr().String(), "check that this is the address of a NATS server"},
+		{silent, "nats", other.Addr().String(), "check that this is the address of a NATS server"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			_, err := bus.Open(t.Context(), tt.scheme+"://user:secret@"+tt.address+"?connect_timeout=300ms")
+			url := tt.scheme + "://user:secret@" + tt.address
+			if tt.name == silent {
+				url += "?connect_timeout=300ms"
+			}
+			_, err := bus.Open(t.Context(), patient(url))
 			require.ErrorContains(t, err, "nats bus cannot connect to "+tt.address+": ")
 			require.ErrorContains(t, err, tt.want)
 			assert.NotContains(t, err.Error(), "secret")
@@ -197,7 +216,7 @@ func TestOpen_OutlivesItsContext(t *testing.T) {
 	t.Parallel()
 	proxy := testenv.NewProxy(t, addr(testenv.NATS(t).URL()))
 	ctx, cancel := context.WithCancel(t.Context())
-	b, err := bus.Open(ctx, "nats://"+proxy.Addr())
+	b, err := bus.Open(ctx, patient("nats://"+proxy.Addr()))
 	require.NoError(t, err)
 	defer b.Close()
 	cancel()

@@ -33,9 +33,9 @@ type options struct {
 	pendingLimit     int // in frames
 	maxControlLine   int // in bytes
 	monitorURL       string
-	// confirmInterval and trialTimeout determine how long the bus waits for the outcome of a frame
-	// that other processes forward. Only tests change them.
-	confirmInterval, trialTimeout time.Duration
+	// confirmInterval, trialTimeout and sampleTimeout determine how long the bus waits for the
+	// outcome of a frame that other processes forward. Only tests change them.
+	confirmInterval, trialTimeout, sampleTimeout time.Duration
 }
 
 // Option configures a bus created by [New].
@@ -111,7 +111,7 @@ func newOptions(opts []Option) (options, error) {
 		pendingLimit:   DefaultPendingLimit,
 		maxControlLine: DefaultMaxControlLine,
 
-		confirmInterval: confirmInterval, trialTimeout: trial.Timeout,
+		confirmInterval: confirmInterval, trialTimeout: trial.Timeout, sampleTimeout: sampleTimeout,
 	}
 	driver.Apply(&o, opts)
 	problems := driver.NewProblems("nats bus: ")

@@ -2,6 +2,7 @@ package natsbus
 
 import (
 	"sync"
+	"time"
 
 	"github.com/nats-io/nats.go"
 
@@ -47,10 +48,12 @@ type publisher struct {
 	sendFrame, sendAgain func(outgoing) error
 }
 
-func newPublisher(telemetry *telemetry, conn *connection, subjects *subjects, noResponders *noResponders) *publisher {
+func newPublisher(
+	telemetry *telemetry, conn *connection, subjects *subjects, noResponders *noResponders, sampleTimeout time.Duration,
+) *publisher {
 	p := &publisher{
 		telemetry: telemetry, conn: conn, subjects: subjects, noResponders: noResponders,
-		reports: reports.New(),
+		reports: reports.New(), directRoutes: directRoutes{sampleTimeout: sampleTimeout},
 	}
 	p.sendFrame, p.sendAgain = p.send, p.sendIfConnected
 	p.queue = sendqueue.New(p.sendFrame, p.onLost)
