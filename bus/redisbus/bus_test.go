@@ -1,6 +1,7 @@
 package redisbus_test
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/redis/go-redis/v9"
@@ -23,11 +24,14 @@ var goRedisLog lockedBuffer
 
 const maxFrameSize = 1 << 20
 
-// connect returns a bus that has its own client.
+// patient are options with which a bus does not give up a connection because the machine is slow.
+var patient = []redisbus.Option{redisbus.WithProbeInterval(waitTimeout), redisbus.WithConnectTimeout(waitTimeout)}
+
+// connect returns a bus that has its own client. By default, it has the options in patient.
 func connect(t testing.TB, server *testenv.RedisServer, opts ...redisbus.Option) *redisbus.Bus {
 	t.Helper()
 	client := redis.NewClient(&redis.Options{Addr: server.Addr()})
-	b, err := redisbus.New(client, opts...)
+	b, err := redisbus.New(client, slices.Concat(patient, opts)...)
 	require.NoError(t, err)
 	t.Cleanup(func() {
 		require.NoError(t, b.Close())

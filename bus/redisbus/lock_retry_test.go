@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/assert"
@@ -51,7 +52,7 @@ func TestBus_LocksWhileClusterChanges(t *testing.T) {
 	const frames = 30
 	client, addresses, ask := cluster(t)
 	for name, opts := range map[string][]redisbus.Option{"plain": nil, "sharded": {redisbus.WithShardedPubSub()}} {
-		b, err := redisbus.New(client, append(opts, make(events, 100).handler())...)
+		b, err := redisbus.New(client, append(opts, make(events, 100).handler(), redisbus.WithLockRetryTimeout(waitTimeout))...)
 		require.NoError(t, err)
 		channel := bus.Channel{Name: "queue" + name}
 		got := listen(t, b, channel, bus.Queue)
@@ -159,7 +160,7 @@ func TestBus_LocksRefusedByAnyError(t *testing.T) {
 				return true
 			})
 			busEvents := make(events, 10)
-			b, err := redisbus.New(client, busEvents.handler())
+			b, err := redisbus.New(client, busEvents.handler(), redisbus.WithLockRetryTimeout(5*time.Second))
 			require.NoError(t, err)
 			defer b.Close()
 			channel := bus.Channel{Name: "queue"}
@@ -193,7 +194,7 @@ func TestBus_ServerBecomesReplica(t *testing.T) {
 	}})
 	defer client.Close()
 	busEvents := make(events, 10)
-	b, err := redisbus.New(client, busEvents.handler())
+	b, err := redisbus.New(client, busEvents.handler(), redisbus.WithLockRetryTimeout(waitTimeout))
 	require.NoError(t, err)
 	defer b.Close()
 	channel := bus.Channel{Name: "queue"}

@@ -41,7 +41,7 @@ func requireExchange(t *testing.T, from, to string) {
 func TestOpen_Single(t *testing.T) {
 	t.Parallel()
 	url := testenv.Redis(t).URL()
-	requireExchange(t, url, url+"/1?protocol=3&probe_interval=1s&connect_timeout=2s&publish_queue=8&max_frame_size=4096")
+	requireExchange(t, url, url+"/1?protocol=3&probe_interval=11s&connect_timeout=12s&publish_queue=8&max_frame_size=4096")
 	requireExchange(t, url+"?prefix=a", url+"?prefix=a&pool_size=3")
 	requireExchange(t, url+"?sharded=true", url+"?sharded=true&client_name=x")
 }

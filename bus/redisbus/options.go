@@ -27,6 +27,9 @@ type options struct {
 	publishQueue   int // in frames
 	maxFrameSize   int // in bytes
 	sharded        bool
+	// lockRetryTimeout limits how long the bus repeats an attempt to take a lock. Only tests change
+	// it.
+	lockRetryTimeout time.Duration
 	// ownsClient reports whether Bus.Close must close the client.
 	ownsClient bool
 }
@@ -96,6 +99,8 @@ func newOptions(opts []Option) (options, error) {
 		connectTimeout: DefaultConnectTimeout,
 		publishQueue:   DefaultPublishQueue,
 		maxFrameSize:   DefaultMaxFrameSize,
+
+		lockRetryTimeout: lockRetryTimeout,
 	}
 	driver.Apply(&o, opts)
 	problems := driver.NewProblems("redis bus: ")

@@ -54,7 +54,7 @@ func TestBus_SendsAllFramesInOrder(t *testing.T) {
 func TestBus_IdleConnectionsPing(t *testing.T) {
 	t.Parallel()
 	server := testenv.Redis(t)
-	b := connect(t, server, redisbus.WithProbeInterval(50*time.Millisecond))
+	b := connect(t, server, redisbus.WithProbeInterval(2*time.Second))
 	queue := bus.Channel{Name: "queue"}
 	requireArrives(t, b, queue, listen(t, b, queue, bus.Queue), "a frame that takes a lock")
 	client := redis.NewClient(&redis.Options{Addr: server.Addr()})
@@ -69,15 +69,16 @@ func TestBus_IdleConnectionsPing(t *testing.T) {
 }
 
 // On a slow link, the bus must send further batches before the replies to the earlier ones arrive.
-// Otherwise, 64 large frames would take 32 round trips.
+// Otherwise, 64 large frames would take 32 round trips. The delay is long, so that a pause of the
+// process is short in comparison.
 func TestBus_LargeFramesOnASlowLink(t *testing.T) {
 	t.Parallel()
-	const frames, size, delay = 64, 256 << 10, 50 * time.Millisecond
+	const frames, size, delay = 64, 256 << 10, 150 * time.Millisecond
 	server := testenv.Redis(t)
 	proxy := testenv.NewProxy(t, server.Addr())
 	client := redis.NewClient(&redis.Options{Addr: proxy.Addr()})
 	defer client.Close()
-	b, err := redisbus.New(client)
+	b, err := redisbus.New(client, patient...)
 	require.NoError(t, err)
 	defer b.Close()
 	proxy.Delay(delay)
@@ -89,7 +90,7 @@ func TestBus_LargeFramesOnASlowLink(t *testing.T) {
 	for range frames {
 		require.NoError(t, <-published)
 	}
-	// The proxy forwards 20 MB/s, so the frames take at least 0.8 s.
+	// The proxy forwards 7 MB/s, so the frames take at least 2.4 s.
 	t.Logf("%d frames of %d KiB in %v", frames, size>>10, time.Since(started))
 	require.Less(t, time.Since(started), frames/2*2*delay*3/4)
 }
@@ -98,12 +99,12 @@ func TestBus_LargeFramesOnASlowLink(t *testing.T) {
 // arrive.
 func TestBus_ManyLocksOnASlowLink(t *testing.T) {
 	t.Parallel()
-	const frames, delay = 2000, 50 * time.Millisecond
+	const frames, delay = 2000, 300 * time.Millisecond
 	server := testenv.Redis(t)
 	proxy := testenv.NewProxy(t, server.Addr())
 	client := redis.NewClient(&redis.Options{Addr: proxy.Addr()})
 	defer client.Close()
-	b, err := redisbus.New(client)
+	b, err := redisbus.New(client, patient...)
 	require.NoError(t, err)
 	defer b.Close()
 	queue := bus.Channel{Name: "queue"}

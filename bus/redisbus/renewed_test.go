@@ -40,7 +40,7 @@ func TestSubscription_NotifyRenewed(t *testing.T) {
 		select {
 		case name := <-renewed:
 			assert.Equal(t, "open", name)
-		case <-time.After(10 * time.Second):
+		case <-time.After(waitTimeout):
 			require.Fail(t, "the subscription was not told")
 		}
 		assert.NoError(t, b.Publish(t.Context(), channel, []byte("x"), nil))
