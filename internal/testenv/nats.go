@@ -15,11 +15,15 @@ type NATSServer struct {
 }
 
 // NATS starts a server inside the test process and stops it when the test ends. By default, the
-// server listens on a random loopback port and does not log. Each configure function may modify the
-// server's options.
+// server listens on a random loopback port, does not log, and allows clients 30 seconds to
+// authenticate themselves. Each configure function may modify the server's options.
 func NATS(tb testing.TB, configure ...func(*server.Options)) *NATSServer {
 	tb.Helper()
-	options := &server.Options{Host: host, Port: server.RANDOM_PORT, NoLog: true, NoSigs: true}
+	// The default of both timeouts is 2 s. A slow machine would break connections.
+	const timeout = 30 // in seconds
+	options := &server.Options{
+		Host: host, Port: server.RANDOM_PORT, NoLog: true, NoSigs: true, AuthTimeout: timeout, TLSTimeout: timeout,
+	}
 	for _, change := range configure {
 		change(options)
 	}
