@@ -68,13 +68,14 @@ func OnEachWithLimit(t *testing.T, maxFrameSize int32, test func(t *testing.T, n
 		addr := testenv.Redis(t).Addr()
 		test(t, Network{RedisName, func(tb testing.TB) bus.Bus {
 			tb.Helper()
-			return Redis(tb, addr, redisbus.WithMaxFrameSize(int(maxFrameSize)))
+			limit := []redisbus.Option{redisbus.WithMaxFrameSize(int(maxFrameSize))}
+			return Redis(tb, addr, slices.Concat(patientRedis, limit)...)
 		}})
 	})
 	t.Run(NATSName, func(t *testing.T) {
 		t.Parallel()
 		url := testenv.NATS(t, func(o *server.Options) { o.MaxPayload = maxFrameSize }).URL()
-		test(t, Network{NATSName, func(tb testing.TB) bus.Bus { tb.Helper(); return NATS(tb, url) }})
+		test(t, Network{NATSName, func(tb testing.TB) bus.Bus { tb.Helper(); return patientNATS(tb, url) }})
 	})
 }
 
@@ -90,14 +91,24 @@ func OnLocal(tb testing.TB) Network {
 func OnRedis(tb testing.TB) Network {
 	tb.Helper()
 	addr := testenv.Redis(tb).Addr()
-	return Network{RedisName, func(tb testing.TB) bus.Bus { tb.Helper(); return Redis(tb, addr) }}
+	return Network{RedisName, func(tb testing.TB) bus.Bus { tb.Helper(); return Redis(tb, addr, patientRedis...) }}
 }
 
 // OnNATS starts a NATS server in a separate process and returns a network that uses it.
 func OnNATS(tb testing.TB) Network {
 	tb.Helper()
 	url := testenv.NATSProcess(tb).URL()
-	return Network{NATSName, func(tb testing.TB) bus.Bus { tb.Helper(); return NATS(tb, url) }}
+	return Network{NATSName, func(tb testing.TB) bus.Bus { tb.Helper(); return patientNATS(tb, url) }}
+}
+
+// patientRedis are the options of the buses on a Redis network. The broker of a network always works.
+// A bus must therefore not give up a connection because the machine is slow.
+var patientRedis = []redisbus.Option{redisbus.WithProbeInterval(Patience), redisbus.WithConnectTimeout(Patience)}
+
+// patientNATS is like [NATS], with options for the same purpose as patientRedis.
+func patientNATS(tb testing.TB, url string) bus.Bus {
+	tb.Helper()
+	return NATSOver(tb, url, []nats.Option{nats.Timeout(Patience)}, natsbus.WithProbeInterval(Patience))
 }
 
 // Redis returns a bus that uses a new client for the Redis server at addr. Both the bus and the

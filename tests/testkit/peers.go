@@ -32,14 +32,15 @@ func Descriptor() protoreflect.ServiceDescriptor {
 }
 
 // Serve starts a server on b and registers the service with the given handlers. Calls to methods
-// without a handler fail with the code Unimplemented. By default, the server does not log. The
-// server is shut down when the test ends.
+// without a handler fail with the code Unimplemented. By default, the server does not log, and waits
+// for the bus as long as [Patience]. The server is shut down when the test ends.
 func Serve(
 	tb testing.TB, b bus.Bus, handlers dynamic.Handlers, opts ...dynamic.ServerOption,
 ) (*dynamic.Server, *dynamic.Registration) {
 	tb.Helper()
 	quiet := dynamic.WithLogger(slog.New(slog.DiscardHandler))
-	server := dynamic.NewServer(b, append([]dynamic.ServerOption{quiet}, opts...)...)
+	patient := dynamic.WithServerTimeout(Patience)
+	server := dynamic.NewServer(b, append([]dynamic.ServerOption{quiet, patient}, opts...)...)
 	tb.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), Patience)
 		defer cancel()
@@ -51,12 +52,14 @@ func Serve(
 }
 
 // Conn returns a [dynamic.Conn] on b whose registry contains the service. The conn is closed when
-// the test ends.
+// the test ends. By default, calls and their selections of a server have the timeout [Patience], so
+// that they do not fail on a slow machine.
 func Conn(tb testing.TB, b bus.Bus, opts ...dynamic.ConnOption) *dynamic.Conn {
 	tb.Helper()
 	known := registry.New()
 	require.NoError(tb, known.RegisterFile(api.File_my_service_proto))
-	conn, err := dynamic.NewConn(b, known, opts...)
+	patient := []dynamic.ConnOption{dynamic.WithClientTimeout(Patience), dynamic.WithSelectionTimeout(Patience)}
+	conn, err := dynamic.NewConn(b, known, append(patient, opts...)...)
 	require.NoError(tb, err)
 	tb.Cleanup(func() { require.NoError(tb, conn.Close()) })
 	return conn

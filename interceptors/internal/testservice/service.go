@@ -7,6 +7,7 @@ import (
 	"sync"
 	"testing"
 	"testing/fstest"
+	"time"
 
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
@@ -100,11 +101,16 @@ func Info(method string) dynamic.RPCInfo {
 	return dynamic.RPCInfo{Service: "example.Weather", Method: described.Name(), Descriptor: described}
 }
 
+// patience is the default timeout of the calls. It is long, so that tests pass on a slow machine.
+const patience = 30 * time.Second
+
 // Start starts the service, which runs until Close is called.
 func Start(config Config) *Service {
 	s := &Service{Bus: bus.NewLocal(), Registry: Schema()}
 	quiet := dynamic.WithLogger(slog.New(slog.DiscardHandler))
-	s.server = dynamic.NewServer(s.Bus, append([]dynamic.ServerOption{dynamic.WithServerID("SRV_weather"), quiet}, config.Server...)...)
+	s.server = dynamic.NewServer(s.Bus, append([]dynamic.ServerOption{
+		dynamic.WithServerID("SRV_weather"), quiet, dynamic.WithServerTimeout(patience),
+	}, config.Server...)...)
 	if config.Handle == nil {
 		config.Handle = Rain
 	}
@@ -118,7 +124,10 @@ func Start(config Config) *Service {
 		"Ask": call, "Look": call, "Set": call, "AskThere": call, "AskAll": call, "Talk": dynamic.Stream(config.Talk),
 	})
 	must("server", err)
-	s.Conn, err = dynamic.NewConn(s.Bus, s.Registry, append([]dynamic.ConnOption{dynamic.WithClientID("CLI_weather"), quiet}, config.Conn...)...)
+	s.Conn, err = dynamic.NewConn(s.Bus, s.Registry, append([]dynamic.ConnOption{
+		dynamic.WithClientID("CLI_weather"), quiet,
+		dynamic.WithClientTimeout(patience), dynamic.WithSelectionTimeout(patience),
+	}, config.Conn...)...)
 	must("conn", err)
 	return s
 }

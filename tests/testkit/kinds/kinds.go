@@ -44,16 +44,24 @@ type World struct {
 	Conn     *dynamic.Conn
 }
 
-// New returns a World. server and conn are options for its server and its conn. The World is closed
-// when the test ends. Its handlers fail with [errors.NotFound] if the value of a message is "fail",
-// and panic if the value is "panic". They return every other message unchanged.
+// patience is the longest time for which tests wait for an event that must happen. It is long, so
+// that tests pass on a slow machine.
+const patience = 20 * time.Second
+
+// patient makes all calls of a conn wait for patience by default.
+var patient = dynamic.ConnOptions(dynamic.WithClientTimeout(patience), dynamic.WithSelectionTimeout(patience))
+
+// New returns a World. server and conn are options for its server and its conn. By default, calls
+// have a timeout of 20 seconds. The World is closed when the test ends. Its handlers fail with
+// [errors.NotFound] if the value of a message is "fail", and panic if the value is "panic". They
+// return every other message unchanged.
 func New(t testing.TB, server dynamic.ServiceOption, conn dynamic.ConnOption) *World {
 	t.Helper()
 	reg, err := Registry()
 	require.NoError(t, err)
 	f := dynamictest.New(t, Descriptor(t, reg), Handlers(), dynamictest.WithRegistry(reg),
-		dynamictest.WithServerOptions(dynamic.WithServerID("SRV_all"), server),
-		dynamictest.WithConnOptions(dynamic.WithClientID("CLI_all"), conn))
+		dynamictest.WithServerOptions(dynamic.WithServerID("SRV_all"), dynamic.WithServerTimeout(patience), server),
+		dynamictest.WithConnOptions(dynamic.WithClientID("CLI_all"), patient, conn))
 	require.NoError(t, f.Registration.RegisterTopic("Region", "eu"))
 	return &World{Bus: f.Bus, Registry: reg, Server: f.Server, Service: f.Registration, Conn: f.Conn}
 }
@@ -61,7 +69,7 @@ func New(t testing.TB, server dynamic.ServiceOption, conn dynamic.ConnOption) *W
 // NewConn returns another conn on the bus of w. The conn is closed when the test ends.
 func NewConn(t testing.TB, w *World, opts ...dynamic.ConnOption) *dynamic.Conn {
 	t.Helper()
-	conn, err := dynamic.NewConn(w.Bus, w.Registry, opts...)
+	conn, err := dynamic.NewConn(w.Bus, w.Registry, append([]dynamic.ConnOption{patient}, opts...)...)
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, conn.Close()) })
 	return conn
@@ -169,7 +177,7 @@ func Soon[T any](t testing.TB, channel <-chan T) T {
 	select {
 	case value := <-channel:
 		return value
-	case <-time.After(20 * time.Second):
+	case <-time.After(patience):
 		require.FailNow(t, "nothing came")
 		panic("not reached")
 	}
