@@ -41,7 +41,13 @@ func newClientActor(p *play) (actor, func()) {
 			peer.listen(m.requests(), m.queue, func(frame) {})
 		}
 	}
-	conn, err := dynamic.NewConn(p.bus(), p.registry, dynamic.WithClientID(p.scenario.clientID()), dynamic.AllowEmptyTopicParts())
+	options := []dynamic.ConnOption{
+		dynamic.WithClientID(p.scenario.clientID()), dynamic.AllowEmptyTopicParts(), dynamic.WithSelectionTimeout(p.selectionTimeout()),
+	}
+	if !p.script.exactTimes {
+		options = append(options, dynamic.WithClientTimeout(p.bindings.scale*dynamic.DefaultClientTimeout))
+	}
+	conn, err := dynamic.NewConn(p.bus(), p.registry, options...)
 	require.NoError(p, err)
 	c, err := dynamic.NewClient[proto.Message, proto.Message](conn, "scenario.Recorded/"+p.scenario.Method.Name)
 	require.NoError(p, err)
@@ -55,6 +61,14 @@ func newClientActor(p *play) (actor, func()) {
 		assert.NoError(p, conn.Close())
 		a.cancel()
 	}
+}
+
+// selectionTimeout returns the selection timeout of the client.
+func (p *play) selectionTimeout() time.Duration {
+	if p.script.unselected {
+		return dynamic.DefaultSelectionTimeout
+	}
+	return timeScale * dynamic.DefaultSelectionTimeout
 }
 
 func (a *clientActor) provoke(r recorded, f frame) {
@@ -75,14 +89,19 @@ func (a *clientActor) provoke(r recorded, f frame) {
 // options that the script adds.
 func (a *clientActor) options(f frame, metadata map[string]string) []dynamic.RequestOption {
 	var options []dynamic.RequestOption
-	timeout := lifetime(f.typeName(), f.inner)
-	if timeout > 0 && timeout != dynamic.DefaultClientTimeout && timeout%time.Millisecond == 0 {
+	timeout := a.bindings.lifetime(f.typeName(), f.inner)
+	if timeout > 0 && !a.isDefault(timeout) && timeout%time.Millisecond == 0 {
 		options = append(options, dynamic.WithRequestTimeout(timeout))
 	}
 	if metadata != nil {
 		options = append(options, dynamic.WithMetadata(metadata))
 	}
 	return append(options, a.script.options...)
+}
+
+// isDefault reports whether a timeout is the default of the client.
+func (p *play) isDefault(timeout time.Duration) bool {
+	return timeout == p.bindings.scale*dynamic.DefaultClientTimeout
 }
 
 // call starts a call and returns without waiting for it. The result is stored in the outcome under
@@ -140,8 +159,8 @@ func (a *clientActor) open(ctx context.Context, options ...dynamic.RequestOption
 // sendMessage sends a message in the background, after all earlier operations on the stream.
 func (a *clientActor) sendMessage(f frame) {
 	var options []dynamic.StreamOption
-	timeout := time.Duration(f.inner.int64(streamExpiry) - f.inner.int64(streamSentAt))
-	if timeout != dynamic.DefaultClientTimeout && timeout%time.Millisecond == 0 {
+	timeout := a.bindings.lifetime(f.typeName(), f.inner)
+	if !a.isDefault(timeout) && timeout%time.Millisecond == 0 {
 		options = append(options, dynamic.WithStreamTimeout(timeout))
 	}
 	message := a.newBody(f)

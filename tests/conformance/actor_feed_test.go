@@ -108,7 +108,7 @@ func newPublisherActor(p *play) (actor, func()) {
 			listen(p.scenario.secondTarget(p.service))
 		}
 	}
-	s := dynamic.NewServer(p.bus(), dynamic.AllowEmptyTopicParts())
+	s := dynamic.NewServer(p.bus(), dynamic.AllowEmptyTopicParts(), dynamic.WithServerTimeout(patience))
 	a.registration = p.register(s, nil)
 	return a, func() {
 		a.check()

@@ -44,8 +44,13 @@ func newServerActor(p *play) (actor, func()) {
 	p.server = a
 	p.note("handler_ran", 0)
 	for _, id := range p.scenario.serverIDs() {
-		s := dynamic.NewServer(p.bus(), dynamic.WithServerID(id), dynamic.WithLogger(slog.New(slog.DiscardHandler)),
-			dynamic.AllowEmptyTopicParts())
+		options := []dynamic.ServerOption{
+			dynamic.WithServerID(id), dynamic.WithLogger(slog.New(slog.DiscardHandler)), dynamic.AllowEmptyTopicParts(),
+		}
+		if !p.script.exactTimes {
+			options = append(options, dynamic.WithServerTimeout(p.bindings.scale*dynamic.DefaultServerTimeout))
+		}
+		s := dynamic.NewServer(p.bus(), options...)
 		p.register(s, dynamic.Handlers{p.scenario.Method.Name: a.handler(id)})
 		a.servers = append(a.servers, s)
 	}

@@ -13,9 +13,12 @@ import (
 type bindings struct {
 	ids   map[string]string
 	times map[int64]int64
+	// scale is the factor by which the timeouts are longer than the recorded ones. Most recorded
+	// timeouts are too short for a slow machine.
+	scale time.Duration
 }
 
-func (b bindings) clone() bindings { return bindings{maps.Clone(b.ids), maps.Clone(b.times)} }
+func (b bindings) clone() bindings { return bindings{maps.Clone(b.ids), maps.Clone(b.times), b.scale} }
 
 // layout lists the fields of a message that contain IDs and times.
 type layout struct {
@@ -49,23 +52,17 @@ func (b bindings) mine(typeName string, recorded message) message {
 		now := time.Now().UnixNano()
 		b.times[sentAt] = now
 		if expiry != 0 {
-			b.times[expiry] = now + int64(lifetime(typeName, recorded))
+			b.times[expiry] = now + int64(b.lifetime(typeName, recorded))
 		}
 	}
 	m = m.with(l.sentAt, func(f *field) { f.bits = uint64(b.times[sentAt]) })
 	return m.with(l.expiry, func(f *field) { f.bits = uint64(b.times[expiry]) })
 }
 
-// lifetime returns the time between the sending of a message and its expiry. In the recordings,
-// multi calls wait less than a second for responses. That is too short on a busy machine, so
-// lifetime returns a longer time for them.
-func lifetime(typeName string, recorded message) time.Duration {
+// lifetime returns the time between the sending of a message and its expiry.
+func (b bindings) lifetime(typeName string, recorded message) time.Duration {
 	l := layouts[typeName]
-	recordedTime := time.Duration(recorded.int64(l.expiry) - recorded.int64(l.sentAt))
-	if typeName == typeRequest && recorded.int64(requestMulti) != 0 && recordedTime < time.Second {
-		return 5 * recordedTime
-	}
-	return recordedTime
+	return b.scale * time.Duration(recorded.int64(l.expiry)-recorded.int64(l.sentAt))
 }
 
 // id returns the ID that replaces a recorded ID. If the recorded ID is not bound yet, id binds it
@@ -136,12 +133,12 @@ func (b bindings) matchTimes(typeName string, recorded, seen message) bool {
 	if l.expiry == 0 {
 		return true
 	}
-	timeout := lifetime(typeName, recorded)
+	timeout := b.lifetime(typeName, recorded)
 	difference := timeout - time.Duration(seenExpiry-seenSentAt)
 	// A recorded timeout that is not a multiple of 10 ms was the time remaining until the deadline
-	// of a context.
-	if timeout%(10*time.Millisecond) != 0 {
-		return -time.Millisecond < difference && difference < 450*time.Millisecond
+	// of a context. On a slow machine, less time remains.
+	if timeout/b.scale%(10*time.Millisecond) != 0 {
+		return -time.Millisecond*b.scale < difference && difference < timeout/2
 	}
 	return difference.Abs() < time.Millisecond
 }

@@ -3,7 +3,10 @@ package conformance_test
 import (
 	"testing"
 
+	"github.com/nats-io/nats.go"
+
 	"github.com/dynpsrpc/dynpsrpc/bus"
+	"github.com/dynpsrpc/dynpsrpc/bus/natsbus"
 	"github.com/dynpsrpc/dynpsrpc/internal/testenv"
 	"github.com/dynpsrpc/dynpsrpc/tests/testkit"
 )
@@ -21,5 +24,5 @@ func (b natsBroker) link(t testing.TB) link { return newNATSLink(t, b.url) }
 
 func (b natsBroker) bus(t testing.TB) bus.Bus {
 	t.Helper()
-	return testkit.NATS(t, b.url)
+	return testkit.NATSOver(t, b.url, []nats.Option{nats.Timeout(patience)}, natsbus.WithProbeInterval(patience))
 }

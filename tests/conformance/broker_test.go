@@ -12,6 +12,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/dynpsrpc/dynpsrpc/bus"
+	"github.com/dynpsrpc/dynpsrpc/bus/redisbus"
 	"github.com/dynpsrpc/dynpsrpc/internal/testenv"
 	"github.com/dynpsrpc/dynpsrpc/tests/testkit"
 )
@@ -73,7 +74,7 @@ func (b redisBroker) link(t testing.TB) link { return newRedisLink(t, b.addr, b.
 
 func (b redisBroker) bus(t testing.TB) bus.Bus {
 	t.Helper()
-	return testkit.RedisOver(t, redis.NewClient(&redis.Options{Addr: b.addr, DB: b.database}))
+	return testkit.RedisOver(t, redis.NewClient(&redis.Options{Addr: b.addr, DB: b.database}), redisbus.WithProbeInterval(patience))
 }
 
 var serviceCount atomic.Int64

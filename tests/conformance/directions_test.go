@@ -23,25 +23,27 @@ func awaitCalls(p *play) { require.True(p, wait(&p.calls)) }
 
 func cancelCalls(p *play) { p.client.cancel() }
 
-// atOnce requires that all calls end long before any timeout expires.
+// atOnce requires that all calls end before any timeout expires.
 func atOnce(p *play) {
 	started := time.Now()
 	awaitCalls(p)
-	assert.Less(p, time.Since(started), 200*time.Millisecond)
+	request := p.scenario.Frames[0].frame(p)
+	timeout := min(p.bindings.lifetime(request.typeName(), request.inner), p.selectionTimeout())
+	assert.Less(p, time.Since(started), timeout*9/10)
 }
 
-// passTime returns a step that waits for the duration d.
+// passTime returns a step that waits for the duration d, which is scaled like the timeouts.
 func passTime(d time.Duration) func(*play) {
-	return func(*play) { <-time.After(d) }
+	return func(p *play) { <-time.After(d * p.bindings.scale) }
 }
 
 // callWithin returns a step that repeats the call of a recorded frame. The call has a deadline
-// unless timeout is 0.
+// unless timeout is 0. The timeout is scaled like the recorded ones.
 func callWithin(timeout time.Duration, outcome string, frameIndex int, options ...dynamic.RequestOption) func(*play) {
 	return func(p *play) {
 		ctx := p.client.ctx
 		if timeout != 0 {
-			limited, cancel := context.WithTimeout(ctx, timeout)
+			limited, cancel := context.WithTimeout(ctx, timeout*p.bindings.scale)
 			p.Cleanup(cancel)
 			ctx = limited
 		}

@@ -3,6 +3,7 @@ package conformance_test
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -156,6 +157,7 @@ func TestFleet_MessagesOfACall(t *testing.T) {
 					t.Cleanup(m.peerServer().serve(m.work(), nil, echo("peer")))
 				}
 				w := o.watch(m.name, "SRV."+m.name, "CLI."+m.name)
+				started := time.Now()
 				if tt.client {
 					response, err := m.client("Work").Call(t.Context(), wrapperspb.String("x"))
 					require.NoError(t, err)
@@ -165,8 +167,15 @@ func TestFleet_MessagesOfACall(t *testing.T) {
 					require.Nil(t, err)
 					assert.Contains(t, response, " x")
 				}
+				took := time.Since(started)
 				settle(t, b.link(t), w, m.name)
-				assert.Len(t, w.rest(), tt.messages)
+				sent := w.rest()
+				// If a dynpsrpc server needs a fifth of a second for a request of a dynpsrpc client, it
+				// announces with a claim that it is handling the request.
+				if tt.client && tt.server && took > 100*time.Millisecond {
+					sent = slices.DeleteFunc(sent, func(f frame) bool { return f.typeName() == typeClaimRequest })
+				}
+				assert.Len(t, sent, tt.messages)
 			})
 		}
 	}

@@ -43,7 +43,8 @@ type redisLink struct {
 
 func newRedisLink(t testing.TB, addr string, database int) *redisLink {
 	t.Helper()
-	client := redis.NewClient(&redis.Options{Addr: addr, DB: database})
+	// A publication that is repeated after a timeout would arrive twice.
+	client := redis.NewClient(&redis.Options{Addr: addr, DB: database, ReadTimeout: patience, MaxRetries: -1})
 	t.Cleanup(func() { assert.NoError(t, client.Close()) })
 	return &redisLink{t, client}
 }
@@ -62,7 +63,7 @@ func (l *redisLink) listen(a address, queue bool, deliver func(frame)) (stop fun
 	require.NoError(l, err)
 	var running sync.WaitGroup
 	running.Go(func() { // stop waits for this goroutine
-		for m := range subscription.Channel(redis.WithChannelSize(10_000)) {
+		for m := range subscription.Channel(redis.WithChannelSize(10_000), redis.WithChannelHealthCheckInterval(time.Hour)) {
 			if queue && !l.lock(m.Payload) {
 				continue
 			}
@@ -114,7 +115,7 @@ type natsRoute struct {
 
 func newNATSLink(t testing.TB, url string) *natsLink {
 	t.Helper()
-	conn, err := nats.Connect(url)
+	conn, err := nats.Connect(url, nats.Timeout(patience))
 	require.NoError(t, err)
 	t.Cleanup(conn.Close)
 	return &natsLink{TB: t, conn: conn, subjects: map[string]*natsSubject{}}

@@ -68,7 +68,8 @@ func (m *mixed) target(name string, queue bool) target {
 // serve starts a dynpsrpc server on its own connection. The server is shut down when the test ends.
 func (m *mixed) serve(handlers dynamic.Handlers) *dynamic.Registration {
 	m.Helper()
-	s := dynamic.NewServer(m.broker.bus(m.T), dynamic.WithLogger(slog.New(slog.DiscardHandler)))
+	s := dynamic.NewServer(m.broker.bus(m.T), dynamic.WithLogger(slog.New(slog.DiscardHandler)),
+		dynamic.WithServerTimeout(patience))
 	service, ok := m.registry.Service("mixed.Mixed")
 	require.True(m, ok)
 	registration, err := s.Register(service, handlers, dynamic.AllowMissing())

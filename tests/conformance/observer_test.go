@@ -20,7 +20,7 @@ import (
 )
 
 // patience is the timeout for events that must happen.
-const patience = 10 * time.Second
+const patience = 30 * time.Second
 
 // observer records the frames and the lock commands on a broker. On Redis and on the in-process
 // bus, it does so without subscribing, so that it is not counted as a receiver.
@@ -216,7 +216,7 @@ func monitored(line string) (database int, command []string) {
 func observeNATS(t testing.TB, url string) *observer {
 	t.Helper()
 	o := newObserver()
-	conn, err := nats.Connect(url)
+	conn, err := nats.Connect(url, nats.Timeout(patience))
 	require.NoError(t, err)
 	t.Cleanup(conn.Close)
 	_, err = conn.Subscribe(">", func(m *nats.Msg) {

@@ -113,7 +113,7 @@ func answered(answer message, err *failure) (string, *failure) {
 
 // shortCircuit is how long a client waits for claims with a higher affinity. psrpc waits 200 ms,
 // which is too short for tests on a busy machine.
-const shortCircuit = 500 * time.Millisecond
+const shortCircuit = 3 * time.Second
 
 // choose waits for claims and grants the request to a server. It selects the first server that
 // claims the request. For an affinity method, it selects the best of those that claim it soon after

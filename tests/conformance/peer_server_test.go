@@ -162,7 +162,7 @@ func (s *peerServer) serveStreams(m method, handle func(*peerStream) *failure) (
 
 func (s *peerServer) handleStream(streams *streamTable, m method, open message, handle func(*peerStream) *failure) {
 	client := open.sub(streamOpen).text(openNode)
-	stream := newPeerStream(s.link, clientAddress(m.service, client, "STR"), open.text(streamID), 3*time.Second)
+	stream := newPeerStream(s.link, clientAddress(m.service, client, "STR"), open.text(streamID), patience)
 	streams.add(stream)
 	stream.ack(open)
 	stream.close(handle(stream))

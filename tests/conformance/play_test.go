@@ -57,11 +57,17 @@ type play struct {
 	saw map[string]any // the outcome, in the form used in the recordings
 }
 
+// timeScale is the factor by which most timeouts are longer than the recorded ones.
+const timeScale = 10
+
 // perform plays a scenario in which dynpsrpc acts as the side ours.
 func perform(t *testing.T, on *stage, s *scenario, ours side, script script) {
 	p := &play{
 		T: t, stage: on, scenario: s, script: script, ours: ours, service: serviceName(s.Method.Service),
-		bindings: bindings{map[string]string{}, map[int64]int64{}}, do: map[string]chan func(){}, saw: map[string]any{},
+		bindings: bindings{map[string]string{}, map[int64]int64{}, timeScale}, do: map[string]chan func(){}, saw: map[string]any{},
+	}
+	if script.exactTimes {
+		p.bindings.scale = 1
 	}
 	p.registry = p.parse()
 	p.broker, p.database = on.shared.alone()

@@ -45,6 +45,11 @@ type script struct {
 
 	nobody    bool // no server subscribes
 	anyServer bool // any server may respond
+	// unselected is set if the call must fail because no server claims it.
+	unselected bool
+	// exactTimes is set if the timeouts must be as recorded. They show that the default timeouts of
+	// dynpsrpc are those of psrpc.
+	exactTimes bool
 
 	options       []dynamic.RequestOption
 	streamOptions []dynamic.HandlerOption
@@ -66,6 +71,7 @@ const (
 )
 
 var scripts = map[string]bySide{
+	"normal_ok":                {client: {exactTimes: true}, server: {exactTimes: true}},
 	"normal_ok_two_servers":    {server: {anyServer: true}},
 	"normal_plain_error":       {server: {err: errors.New("plain failure")}},
 	"normal_grpc_status_error": {server: {err: tooMany()}},
@@ -86,6 +92,7 @@ var scripts = map[string]bySide{
 		want:     map[int]func(message) message{4: withErrorText("internal")},
 	}},
 
+	"intensive_score_negative_only": {client: {unselected: true}},
 	"intensive_score_zero": {client: {
 		deviates: "a call that selects no server tells the servers that have claimed its request",
 		extra: func(f frame) bool {
@@ -93,7 +100,7 @@ var scripts = map[string]bySide{
 			return f.typeURL == "type.googleapis.com/internal.ClaimResponse" && f.inner.text(serverID) == ""
 		},
 	}},
-	"selection_maximum_affinity": {client: {options: selecting(dynamic.SelectionOpts{MaximumAffinity: 0.7, AffinityTimeout: time.Second})}},
+	"selection_maximum_affinity": {client: {options: selecting(dynamic.SelectionOpts{MaximumAffinity: 0.7, AffinityTimeout: patience})}},
 	"x_selection_func_no_claims": {
 		client: {
 			deviates: "a call for which no server was selected fails at once, not when its time is up",
@@ -146,11 +153,11 @@ var scripts = map[string]bySide{
 	"cancel_noclaim": {client: {after: cancelCalls}, server: {leftOut: noServer}},
 
 	"deadline_clamp": {client: {at: map[int]func(*play){
-		1: callWithin(1200*time.Millisecond, "client_result", 0, dynamic.WithRequestTimeout(9*time.Second)),
+		1: callWithin(1200*time.Millisecond, "client_result", 0, dynamic.WithRequestTimeout(timeScale*9*time.Second)),
 		5: callWithin(8*time.Second, "client_result_2", 4),
 	}}},
 	"deadline_clamp_multi": {client: {at: map[int]func(*play){
-		1: callWithin(300*time.Millisecond, "", 0, dynamic.WithRequestTimeout(9*time.Second)),
+		1: callWithin(300*time.Millisecond, "", 0, dynamic.WithRequestTimeout(timeScale*9*time.Second)),
 	}}},
 	"deadline_already_passed": {client: {
 		deviates: "a call that is too late is not sent, and says so",
@@ -187,7 +194,7 @@ var scripts = map[string]bySide{
 	}},
 	"stream_context_deadline": {client: {at: map[int]func(*play){
 		1: func(p *play) {
-			ctx, cancel := context.WithTimeout(context.Background(), 500*time.Millisecond)
+			ctx, cancel := context.WithTimeout(context.Background(), timeScale*500*time.Millisecond)
 			p.Cleanup(cancel)
 			p.client.open(ctx)
 		},
@@ -218,10 +225,13 @@ var scripts = map[string]bySide{
 		},
 		server: {leftOut: noServer},
 	},
-	"stream_topic_single_server": {server: {at: map[int]func(*play){5: handlerReturns(nil)}}},
-	"stream_affinity":            {client: {at: map[int]func(*play){8: closesStream(nil)}}},
-	"stream_queue_two_servers":   {client: {at: map[int]func(*play){6: closesStream(nil)}}},
-	"stream_multi_two_servers":   {client: {at: map[int]func(*play){11: closesStreamAfter(2)}}},
+	"stream_topic_single_server": {
+		client: {exactTimes: true},
+		server: {exactTimes: true, at: map[int]func(*play){5: handlerReturns(nil)}},
+	},
+	"stream_affinity":          {client: {at: map[int]func(*play){8: closesStream(nil)}}},
+	"stream_queue_two_servers": {client: {at: map[int]func(*play){6: closesStream(nil)}}},
+	"stream_multi_two_servers": {client: {at: map[int]func(*play){11: closesStreamAfter(2)}}},
 	"stream_malformed_message": {server: {
 		deviates: "the error says which message is malformed",
 		at:       map[int]func(*play){6: byItself},
@@ -299,8 +309,9 @@ var scripts = map[string]bySide{
 	},
 	"x_stream_ack_without_claim": {
 		client: {
-			at:      map[int]func(*play){3: byItself},
-			outcome: map[string]any{"open": failed("unavailable", "no response from servers")},
+			unselected: true,
+			at:         map[int]func(*play){3: byItself},
+			outcome:    map[string]any{"open": failed("unavailable", "no response from servers")},
 		},
 		server: {leftOut: handMade},
 	},
