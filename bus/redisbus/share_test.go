@@ -227,7 +227,17 @@ func TestBus_TakesWhatPSRPCPeersLeave(t *testing.T) {
 	server := testenv.Redis(t)
 	b := connect(t, server)
 	taken := make(chan string, 4096)
-	ownPeer(t, b, "queue", func(frame string) { taken <- frame })
+	const first, frames = 1000, 200 // the numbers of the frames that are published in the end
+	last := first - 1               // only the handler uses it
+	ownPeer(t, b, "queue", func(frame string) {
+		number, err := strconv.Atoi(frame)
+		assert.NoError(t, err)
+		if number >= first {
+			assert.Greater(t, number, last, "the psrpc process may have handled the frames in between")
+			last = number
+		}
+		taken <- frame
+	})
 	var stuck atomic.Bool
 	psrpcPeer(t, newClient(server), "queue", func(frame string) {
 		taken <- frame
@@ -237,19 +247,15 @@ func TestBus_TakesWhatPSRPCPeersLeave(t *testing.T) {
 	})
 	publishBursts(t, b, "queue", 0, 200, taken)
 	stuck.Store(true)
-	last := 0
-	for i := range 200 {
-		require.NoError(t, b.Publish(t.Context(), bus.Channel{Name: "queue"}, []byte(strconv.Itoa(1000+i)), nil))
+	for i := range frames {
+		require.NoError(t, b.Publish(t.Context(), bus.Channel{Name: "queue"}, []byte(strconv.Itoa(first+i)), nil))
 	}
-	for range 200 {
+	handled := map[string]bool{}
+	for range frames {
 		select {
 		case frame := <-taken:
-			number, err := strconv.Atoi(frame)
-			require.NoError(t, err)
-			if number != last+1 { // the psrpc process has handled the frame before this one
-				require.Greater(t, number, last)
-			}
-			last = number
+			require.False(t, handled[frame], "frame %s is taken twice", frame)
+			handled[frame] = true
 		case <-time.After(waitTimeout):
 			require.FailNow(t, "frames are lost")
 		}
