@@ -159,10 +159,10 @@ func callAll(t *testing.T, sender bus.Bus, frames int, arrived func() int) {
 func TestBus_DirectPublication(t *testing.T) {
 	t.Parallel()
 	url := testenv.NATSProcess(t).URL()
-	served, server := listen(t, newBus(t, url), requests, bus.Queue)
+	served, server := listen(t, newBus(t, url, allReports), requests, bus.Queue)
 	var buses []*natsbus.Bus
 	for range 4 {
-		b := newBus(t, url)
+		b := newBus(t, url, allReports, noLateFrames)
 		listen(t, b, others, bus.Queue)
 		buses = append(buses, b)
 	}
