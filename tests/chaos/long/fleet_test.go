@@ -78,6 +78,7 @@ func newFleet(t *testing.T, name string, b broker) *fleet {
 // idle, and then makes the clients start operations.
 func (f *fleet) begin(args ...string) {
 	f.t.Helper()
+	f.watchStalls()
 	for range servers {
 		f.servers = append(f.servers, f.start("server", args...))
 	}
@@ -144,8 +145,8 @@ func (f *fleet) during(recovery time.Duration, fault func()) {
 }
 
 // promises contains the exceptions that a test permits. Without exceptions, no request may run
-// twice, late or out of order. Operations may fail only during faults. Processes may not use more
-// resources than before.
+// twice, late or out of order. Operations may fail only during faults, and updates may be lost only
+// while a process or the broker gets no processor. Processes may not use more resources than before.
 type promises struct {
 	// mayLose contains the kinds of operations whose messages may be lost during a fault although
 	// the operation succeeded.
@@ -170,7 +171,7 @@ func (f *fleet) end(p promises) *verdict {
 	f.t.Helper()
 	pause(warmUp)
 	f.setRate(0)
-	pause(time.Second) // wait for updates that are still on their way
+	pause(3 * time.Second) // wait for updates that are still on their way
 	// present contains the names of the consumers that ran during the whole test.
 	var present []string
 	for _, c := range f.consumers {

@@ -78,6 +78,7 @@ func run() error {
 	slog.SetDefault(slog.New(slog.DiscardHandler))
 	redis.SetLogger(silence{})
 
+	go reportStalls() // this goroutine runs until the process ends
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
 	link, err := bus.Open(ctx, s.bus)

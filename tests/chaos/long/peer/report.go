@@ -19,13 +19,14 @@ import (
 //	ran KIND ID TIME                       a handler has started, or a stream or consumer has
 //	                                       received a message
 //	ended KIND ID BEGUN ENDED CODE REASON  an operation of a client has ended
+//	stalled FROM TO                        the process got no processor in this time
 //	idle                                   the client's rate is 0, and none of its operations
 //	                                       is running any longer
 //	stats GOROUTINES DESCRIPTORS HEAP      the response to the command stats; HEAP is in bytes
 //	done ERROR                             the process has ended gracefully; ERROR is <nil> if
 //	                                       nothing failed
 //
-// TIME, BEGUN and ENDED are Unix times in nanoseconds. CODE and REASON are "-" if the operation
+// TIME, BEGUN, ENDED, FROM and TO are Unix times in nanoseconds. CODE and REASON are "-" if the operation
 // succeeded.
 
 var reportLock sync.Mutex
