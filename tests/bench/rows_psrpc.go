@@ -84,15 +84,22 @@ func (s *scene) psrpcServer(options ...psrpc.ServerOption) *psrpcserver.RPCServe
 
 // psrpcClient returns a new client that uses a bus obtained from psrpcConnect.
 func (s *scene) psrpcClient() *psrpcclient.RPCClient {
-	client, err := psrpcclient.NewRPCClientWithStreams(psrpcDefinition(rand.NewClientID()), s.psrpcConnect())
+	client, err := psrpcclient.NewRPCClientWithStreams(psrpcDefinition(rand.NewClientID()), s.psrpcConnect(), psrpcOptions...)
 	s.check(err)
 	s.Cleanup(client.Close)
 	return client
 }
 
+// psrpcOptions holds options for every client of psrpc. subscribing is the wait of
+// [psrpcSubscribed]. Only tests of this program set them.
+var (
+	psrpcOptions []psrpc.ClientOption
+	subscribing  = 200 * time.Millisecond
+)
+
 // psrpcSubscribed gives the broker time to receive the subscriptions of psrpc's servers and
 // clients. The wait has a fixed length, because psrpc does not report when they are ready.
-func psrpcSubscribed() { <-time.After(200 * time.Millisecond) }
+func psrpcSubscribed() { <-time.After(subscribing) }
 
 // psrpcCalls is like [scene.calls], but uses psrpc.
 func (s *scene) psrpcCalls(kind callKind, servers, n int) load {

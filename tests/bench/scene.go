@@ -29,7 +29,7 @@ const (
 
 	// patience is the timeout for operations that usually take far less time, such as setting up a
 	// benchmark or tearing it down.
-	patience = 10 * time.Second
+	patience = 30 * time.Second
 )
 
 type text = *wrapperspb.StringValue
