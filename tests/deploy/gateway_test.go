@@ -15,6 +15,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/dynpsrpc/dynpsrpc/tests/testkit"
 )
 
 // gateway is a process of psrpc gateway.
@@ -83,13 +85,17 @@ func (g *gateway) stop(t *testing.T) {
 	assert.NoError(t, g.command.Wait(), "%s", g.stderr)
 }
 
-// call calls greeting.Greeter/Hello through a gateway.
+// call calls greeting.Greeter/Hello through a gateway. It repeats the call until it succeeds, because
+// the gateway finds the service later if the machine is busy.
 func call(t *testing.T, url string) {
 	t.Helper()
-	request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, url+"/greeting.Greeter/Hello", strings.NewReader(`"Ada"`))
-	require.NoError(t, err)
-	request.Header.Set("Content-Type", "application/json")
-	assert.Equal(t, `"Hello, Ada"`, fetch(t, request))
+	testkit.Eventually(t, func() bool {
+		request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, url+"/greeting.Greeter/Hello", strings.NewReader(`"Ada"`))
+		assert.NoError(t, err)
+		request.Header.Set("Content-Type", "application/json")
+		status, body, err := fetch(request)
+		return err == nil && status == http.StatusOK && body == `"Hello, Ada"`
+	}, "the service answers through the gateway")
 }
 
 // get sends a GET request and returns the body of the response.
@@ -97,18 +103,20 @@ func get(t *testing.T, url string) string {
 	t.Helper()
 	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
 	require.NoError(t, err)
-	return fetch(t, request)
+	status, body, err := fetch(request)
+	require.NoError(t, err)
+	require.Equal(t, http.StatusOK, status, "%s", body)
+	return body
 }
 
-func fetch(t *testing.T, request *http.Request) string {
-	t.Helper()
+func fetch(request *http.Request) (status int, body string, err error) {
 	response, err := http.DefaultClient.Do(request)
-	require.NoError(t, err)
+	if err != nil {
+		return 0, "", err
+	}
 	defer response.Body.Close()
-	body, err := io.ReadAll(response.Body)
-	require.NoError(t, err)
-	require.Equal(t, http.StatusOK, response.StatusCode, "%s", body)
-	return strings.TrimSpace(string(body))
+	content, err := io.ReadAll(response.Body)
+	return response.StatusCode, strings.TrimSpace(string(content)), err
 }
 
 // environment returns the environment of this process with additional variables.

@@ -100,7 +100,7 @@ func (b natsBroker) connect(t *testing.T) *nats.Conn {
 
 func (b natsBroker) dynpsrpc(t *testing.T) bus.Bus {
 	t.Helper()
-	return testkit.NATS(t, b.server.URL())
+	return testkit.NATS(t, b.server.URL(), natsbus.WithProbeInterval(callTimeout))
 }
 
 func (b natsBroker) psrpc(t *testing.T, f features) (psrpc.MessageBus, func()) {

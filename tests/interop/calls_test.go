@@ -15,6 +15,7 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
+	"github.com/dynpsrpc/dynpsrpc/dynamic"
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
@@ -106,12 +107,35 @@ func testAffinity(t *testing.T, f fleet) {
 		f.to.server(t, f, h)
 	}
 	c := f.from.client(t, f)
+	var selected selections
 	for i := range 10 {
 		request := strconv.Itoa(i)
+		started := time.Now()
 		response, err := c.call(t.Context(), "Best", nil, request)
 		require.NoError(t, err)
-		assert.Equal(t, "B "+request, response)
+		selected.add(t, "B "+request, response, time.Since(started))
 	}
+	selected.require(t)
+}
+
+// selections checks which servers calls with affinity routing have selected. A client of either
+// library selects a worse server if the claim of the best one arrives too late, as on a busy machine.
+type selections struct{ best, worse int }
+
+// add checks the response to a call that took the given time. want is the response of the best
+// server.
+func (s *selections) add(t *testing.T, want, response string, took time.Duration) {
+	if response == want {
+		s.best++
+		return
+	}
+	s.worse++
+	assert.GreaterOrEqual(t, took, dynamic.DefaultShortCircuitTimeout, "%q, not %q", response, want)
+}
+
+// require checks that few calls have selected a worse server.
+func (s *selections) require(t *testing.T) {
+	assert.LessOrEqual(t, s.worse, s.best/2, "calls that have not selected the best server")
 }
 
 func testMulti(t *testing.T, f fleet) {
@@ -259,7 +283,7 @@ func testMetadata(t *testing.T, f fleet) {
 
 func testTimeout(t *testing.T, f fleet) {
 	t.Helper()
-	const timeout = 500 * time.Millisecond
+	const timeout = 10 * time.Second // long, because the handler must start before
 	left, returned := make(chan time.Duration, 1), make(chan struct{})
 	defer close(returned)
 	f.to.server(t, f, handlers{unary: func(ctx context.Context, _ string) (string, error) {

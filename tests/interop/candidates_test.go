@@ -32,7 +32,8 @@ func startAsked(t *testing.T, b broker, skipClaim bool, affinities ...float32) *
 		a.serve(t, psrpcWith(features{skipClaim: skipClaim, decided: a.decided}), affinity)
 	}
 	var err error
-	a.conn, err = dynamic.NewConn(b.dynpsrpc(t), newRegistry(t), dynpsrpcOptions(features{}))
+	a.conn, err = dynamic.NewConn(b.dynpsrpc(t), newRegistry(t), dynpsrpcOptions(features{}),
+		dynamic.WithClientTimeout(callTimeout), dynamic.WithSelectionTimeout(callTimeout))
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, a.conn.Close()) })
 	return a
@@ -78,14 +79,16 @@ func (a *asked) requireFreed(t *testing.T, n int) {
 
 // Candidates must find the psrpc servers that would take a request, without running a handler.
 func TestCandidates_OfPsrpc(t *testing.T) {
+	const silence = 6 * time.Second // long, because all claims must arrive before
+	psrpcLog.take()
 	for _, b := range brokers {
 		for name, skipClaim := range map[string]bool{"claim": false, "skip claim": true} {
 			t.Run(b.name+"/"+name, func(t *testing.T) {
-				psrpcLog.take()
+				t.Parallel()
 				a := startAsked(t, b.start(t), skipClaim, 0.25, 0.75, -1)
 				// A psrpc server that declines sends nothing, so the request lasts until its
 				// timeout.
-				result := a.ask(t, "Best", dynamic.WithRequestTimeout(500*time.Millisecond))
+				result := a.ask(t, "Best", dynamic.WithRequestTimeout(silence))
 				affinities := map[float32]bool{}
 				for _, candidate := range result.Candidates {
 					assert.False(t, candidate.Declined)
@@ -110,7 +113,7 @@ func TestCandidates_OfPsrpc(t *testing.T) {
 				assert.True(t, result.OneOfSeveral)
 				assert.Len(t, result.Candidates, 1)
 				a.requireFreed(t, 1)
-				a.ask(t, "Flow", dynamic.WithRequestTimeout(500*time.Millisecond))
+				a.ask(t, "Flow", dynamic.WithRequestTimeout(silence))
 
 				for _, method := range []string{"Every", "Feed"} {
 					_, err := dynamic.Candidates(t.Context(), a.conn, serviceName+"/"+method, nil)
@@ -151,11 +154,13 @@ func TestCandidates_OfBoth(t *testing.T) {
 func TestSelectionOfNobody_FreesPsrpc(t *testing.T) {
 	for _, b := range brokers {
 		t.Run(b.name, func(t *testing.T) {
+			t.Parallel()
 			a := startAsked(t, b.start(t), false, 0.25, 0.5)
+			const timeout = 5 * time.Second // long, because both claims must arrive before
 			for _, selection := range []dynamic.SelectionOpts{
-				{MinimumAffinity: 0.9, AffinityTimeout: 300 * time.Millisecond},
-				{AffinityTimeout: 300 * time.Millisecond, SelectionFunc: func([]*dynamic.Claim) (string, error) { return "", errors.ErrNoResponse }},
-				{AffinityTimeout: 300 * time.Millisecond, SelectionFunc: func([]*dynamic.Claim) (string, error) { return "", nil }},
+				{MinimumAffinity: 0.9, AffinityTimeout: timeout},
+				{AffinityTimeout: timeout, SelectionFunc: func([]*dynamic.Claim) (string, error) { return "", errors.ErrNoResponse }},
+				{AffinityTimeout: timeout, SelectionFunc: func([]*dynamic.Claim) (string, error) { return "", nil }},
 			} {
 				_, err := dynamic.Invoke(t.Context(), a.conn, serviceName+"/Best", nil,
 					dynamic.WithSelectionOpts(selection), dynamic.WithRequestTimeout(callTimeout))

@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/stretchr/testify/assert"
@@ -97,9 +98,14 @@ func (c cli) requireWho(t *testing.T) {
 	assert.NotEmpty(t, who.Candidates, "%s", stdout)
 }
 
+// cliTimeout is how long the command line waits for answers. psrpc servers that decline a request send
+// none, so commands may last that long.
+const cliTimeout = 6 * time.Second
+
 // run runs the command line with an empty configuration. It returns the output and the exit code.
 func (c cli) run(t *testing.T, args ...string) (stdout []byte, exit int) {
 	t.Helper()
+	args = append([]string{"--timeout", cliTimeout.String()}, args...)
 	command := exec.CommandContext(t.Context(), c.command, args...)
 	var stderr bytes.Buffer
 	command.Stderr = &stderr

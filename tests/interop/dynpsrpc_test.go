@@ -111,7 +111,8 @@ type dynpsrpcClient struct{ conn *dynamic.Conn }
 
 func newClient(t *testing.T, b broker, f features) clientPeer {
 	t.Helper()
-	conn, err := dynamic.NewConn(b.dynpsrpc(t), newRegistry(t), dynpsrpcOptions(f), dynamic.WithClientTimeout(callTimeout))
+	conn, err := dynamic.NewConn(b.dynpsrpc(t), newRegistry(t), dynpsrpcOptions(f),
+		dynamic.WithClientTimeout(callTimeout), dynamic.WithSelectionTimeout(callTimeout))
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, conn.Close()) })
 	return dynpsrpcClient{conn}

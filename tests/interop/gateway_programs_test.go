@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"os/exec"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -20,7 +21,7 @@ const (
 // The stock grpcurl must work with the gateway, using only reflection.
 func TestGateway_GrpcurlProgram(t *testing.T) {
 	t.Parallel()
-	program, address := install(t, grpcurlProgram), newGateway(t)
+	program, address := install(t, grpcurlProgram), newGateway(t, patientLinger)
 	run := func(arguments ...string) (string, error) {
 		output, err := exec.CommandContext(t.Context(), program, append([]string{"-plaintext"}, arguments...)...).CombinedOutput()
 		return string(output), err
@@ -49,7 +50,7 @@ func TestGateway_GrpcurlProgram(t *testing.T) {
 // When ghz puts load on every kind of method, no call may fail.
 func TestGateway_GhzProgram(t *testing.T) {
 	t.Parallel()
-	program, address := install(t, ghzProgram), newGateway(t)
+	program, address := install(t, ghzProgram), newGateway(t, 100*time.Millisecond)
 	for method, data := range map[string]string{
 		"One": `{"value": "hi"}`, "Every": `{"value": "hi"}`, "Flow": `[{"value": "hi"}, {"value": "ho"}]`,
 	} {

@@ -25,11 +25,15 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/tests/testkit/kinds"
 )
 
+// patientLinger is long, because a test requires the last messages also on a busy machine.
+const patientLinger = 5 * time.Second
+
 // newGateway returns the address of a gateway in front of a service with a method of every kind.
-func newGateway(t *testing.T) string {
+// linger is how long the gateway waits for the last messages of a stream that its client has ended.
+func newGateway(t *testing.T, linger time.Duration) string {
 	t.Helper()
 	w := kinds.New(t, dynamic.ServiceOptions(), dynamic.ConnOptions())
-	gw, err := gateway.New(w.Conn, w.Registry, gateway.WithMethods("kinds.All/*"), gateway.WithReflection(), gateway.WithLinger(100*time.Millisecond))
+	gw, err := gateway.New(w.Conn, w.Registry, gateway.WithMethods("kinds.All/*"), gateway.WithReflection(), gateway.WithLinger(linger))
 	require.NoError(t, err)
 	server := httptest.NewUnstartedServer(nil)
 	server.Config = gateway.Server(gw)
@@ -41,7 +45,7 @@ func newGateway(t *testing.T) string {
 // The package grpcurl must work with the gateway, using only reflection.
 func TestGateway_Grpcurl(t *testing.T) {
 	t.Parallel()
-	conn, err := grpc.NewClient(newGateway(t), grpc.WithTransportCredentials(insecure.NewCredentials()))
+	conn, err := grpc.NewClient(newGateway(t, patientLinger), grpc.WithTransportCredentials(insecure.NewCredentials()))
 	require.NoError(t, err)
 	t.Cleanup(func() { assert.NoError(t, conn.Close()) })
 	reflection := grpcreflect.NewClientAuto(t.Context(), conn)
@@ -65,7 +69,7 @@ func TestGateway_Grpcurl(t *testing.T) {
 			parser, formatter, err := grpcurl.RequestParserAndFormatter(grpcurl.FormatJSON, source, strings.NewReader(tt.request), grpcurl.FormatOptions{})
 			require.NoError(t, err)
 			handler := &grpcurl.DefaultEventHandler{Out: &out, Formatter: formatter}
-			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 			defer cancel()
 			require.NoError(t, grpcurl.InvokeRPC(ctx, source, conn, "kinds.All/"+tt.method, nil, handler, parser.Next))
 			assert.Equal(t, codes.OK, handler.Status.Code(), handler.Status.Message())
@@ -78,7 +82,7 @@ func TestGateway_Grpcurl(t *testing.T) {
 // The gateway must work with connect-go v1, whose clients protoc-gen-connect-go generates.
 func TestGateway_ConnectV1(t *testing.T) {
 	t.Parallel()
-	address := newGateway(t)
+	address := newGateway(t, patientLinger)
 	for name, opts := range map[string][]connectv1.ClientOption{
 		"connect": nil, "json": {connectv1.WithProtoJSON()}, "grpc-web": {connectv1.WithGRPCWeb()}, "gzip": {connectv1.WithSendGzip()},
 	} {

@@ -7,7 +7,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -36,7 +35,7 @@ func TestPeers_QueueWithOtherMembers(t *testing.T) {
 			for range callers {
 				all.Go(func() {
 					for range each {
-						ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+						ctx, cancel := context.WithTimeout(t.Context(), lossTimeout)
 						if _, err := c.call(ctx, "Queue", nil, "x"); err != nil {
 							failed.Add(1)
 						}

@@ -28,7 +28,7 @@ func TestMultiCall_EndsWithTheLastAnswer(t *testing.T) {
 			t.Cleanup(func() { require.NoError(t, conn.Close()) })
 			every, err := dynamic.NewClient[text, text](conn, serviceName+"/Every")
 			require.NoError(t, err)
-			const timeout = 2 * time.Second
+			const timeout = 12 * time.Second
 			call := func(number, servers int) {
 				started, responses := time.Now(), 0
 				for response := range every.Responses(t.Context(), wrapperspb.String("x"), dynamic.WithRequestTimeout(timeout)) {

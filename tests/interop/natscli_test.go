@@ -51,7 +51,7 @@ func TestNATSCommandLine(t *testing.T) {
 	url := testenv.NATS(t).URL()
 	run := func(arguments ...string) string {
 		t.Helper()
-		command := exec.CommandContext(t.Context(), program, append([]string{"--server", url, "--timeout", "1s", "micro"}, arguments...)...)
+		command := exec.CommandContext(t.Context(), program, append([]string{"--server", url, "--timeout", "5s", "micro"}, arguments...)...)
 		// Use an empty configuration instead of the user's own.
 		command.Env = append(os.Environ(), "HOME="+t.TempDir(), "XDG_CONFIG_HOME="+t.TempDir())
 		output, err := command.CombinedOutput()
@@ -146,7 +146,7 @@ func startMicro(t *testing.T, url string, ids ...string) *dynamic.Client[*wrappe
 		})
 	}
 	_, b := connect()
-	conn, err := dynamic.NewConn(b, reg)
+	conn, err := dynamic.NewConn(b, reg, dynamic.WithClientTimeout(callTimeout), dynamic.WithSelectionTimeout(callTimeout))
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, conn.Close()) })
 	client, err := dynamic.NewClient[*wrapperspb.StringValue, *wrapperspb.StringValue](conn, serviceName+"/Queue")

@@ -135,7 +135,7 @@ func newPsrpcClient(t *testing.T, b broker, f features) clientPeer {
 	t.Helper()
 	psrpcBus, settle := b.psrpc(t, f)
 	c, err := client.NewRPCClientWithStreams(definition(rand.NewClientID()), psrpcBus,
-		psrpc.WithClientTimeout(callTimeout), psrpc.WithClientChannelSize(channelSize))
+		psrpc.WithClientTimeout(callTimeout), psrpc.WithClientSelectTimeout(callTimeout), psrpc.WithClientChannelSize(channelSize))
 	require.NoError(t, err)
 	t.Cleanup(c.Close)
 	jobs, err := client.NewRPCClient(jobsDefinition(rand.NewClientID()), psrpcBus, psrpc.WithClientChannelSize(channelSize))

@@ -81,7 +81,7 @@ func TestRest_AgreesWithVanguard(t *testing.T) {
 	}
 	_, err = server.Register(service, handlers)
 	require.NoError(t, err)
-	conn, err := dynamic.NewConn(b, reg)
+	conn, err := dynamic.NewConn(b, reg, dynamic.WithClientTimeout(callTimeout), dynamic.WithSelectionTimeout(callTimeout))
 	require.NoError(t, err)
 	t.Cleanup(func() { assert.NoError(t, conn.Close()) })
 	gw, err := gateway.New(conn, reg, gateway.WithMethods("books.Books/*"), rest.WithAnnotations())

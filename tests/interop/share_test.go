@@ -16,6 +16,7 @@ import (
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"github.com/dynpsrpc/dynpsrpc/dynamic"
+	"github.com/dynpsrpc/dynpsrpc/tests/testkit"
 )
 
 // On Redis, servers of both libraries share the requests of a queue. The dynpsrpc servers must not
@@ -127,6 +128,7 @@ func TestFleet_ShareOfAQueue(t *testing.T) {
 	}
 	clients := []clientPeer{ours.client(t, b), theirs.client(t, b)}
 	warmUp := startLoad(t, callers/2, clients...) // meanwhile, the dynpsrpc servers detect the psrpc servers
+	testkit.Eventually(t, func() bool { return warmUp.calls.Load() >= callers*50 }, "the first calls")
 	<-time.After(time.Second)
 	assert.Zero(t, warmUp.stop())
 	ran.requireAtMostOnce(t, 1)

@@ -35,7 +35,7 @@ func serve(b bus.Bus, reg *registry.Registry, s *shop) (stop func(), err error) 
 
 // connect returns a client that calls the service with dynpsrpc.
 func connect(b bus.Bus, reg *registry.Registry) (calls shopClient, stop func(), err error) {
-	conn, err := dynamic.NewConn(b, reg)
+	conn, err := dynamic.NewConn(b, reg, dynamic.WithClientTimeout(timeout), dynamic.WithSelectionTimeout(timeout))
 	if err != nil {
 		return shopClient{}, nil, err
 	}

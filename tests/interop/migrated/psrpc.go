@@ -38,7 +38,8 @@ func servePsrpc(b psrpc.MessageBus, s *shop) (stop func(), err error) {
 
 // connectPsrpc returns a client that calls the service with psrpc.
 func connectPsrpc(b psrpc.MessageBus) (calls shopClient, stop func(), err error) {
-	c, err := client.NewRPCClientWithStreams(define(rand.NewClientID()), b)
+	c, err := client.NewRPCClientWithStreams(define(rand.NewClientID()), b,
+		psrpc.WithClientTimeout(timeout), psrpc.WithClientSelectTimeout(timeout))
 	if err != nil {
 		return shopClient{}, nil, err
 	}

@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"time"
 
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
@@ -11,6 +12,9 @@ import (
 )
 
 type text = *wrapperspb.StringValue
+
+// timeout is the timeout of calls. It is long, because tests run the program on a busy machine.
+const timeout = 20 * time.Second
 
 // shop implements the service for both libraries. Its methods have the types that psrpc's generated
 // code requires. Only the method Chat differs, because each library has its own type of stream.
