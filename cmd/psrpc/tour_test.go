@@ -73,7 +73,7 @@ func TestOperateDoc_Tour(t *testing.T) {
 	environment = append(environment, "PSRPC_BUS="+url)
 	for i := range steps[1:] {
 		s := &steps[1+i]
-		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 		command := exec.CommandContext(ctx, "bash", "-c", s.command)
 		command.Dir, command.Env = folder, environment
 		output, err := command.CombinedOutput() // the page shows the exit code of a failure

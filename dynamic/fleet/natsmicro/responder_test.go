@@ -59,7 +59,7 @@ func newShop(t *testing.T) *shop {
 	s.serve(t, "shop.Orders")
 	s.status, err = fleet.Serve(s.server, fleet.WithApp("shop", "v1.4.2"), fleet.WithLabels(map[string]string{"region": "eu"}))
 	require.NoError(t, err)
-	s.conn, err = dynamic.NewConn(b, s.registry)
+	s.conn, err = dynamic.NewConn(b, s.registry, dynamic.WithClientTimeout(time.Minute), dynamic.WithSelectionTimeout(time.Minute))
 	require.NoError(t, err)
 	t.Cleanup(func() {
 		require.NoError(t, s.conn.Close())
@@ -88,7 +88,7 @@ func (s *shop) serve(t *testing.T, name string) *dynamic.Registration {
 // ask returns the first answer to a question. It returns false if the subject has no subscribers.
 func ask[T any](t *testing.T, s *shop, subject string) (*T, bool) {
 	t.Helper()
-	message, err := s.nats.Request(subject, nil, 10*time.Second)
+	message, err := s.nats.Request(subject, nil, time.Minute)
 	if errors.Is(err, nats.ErrNoResponders) {
 		return nil, false
 	}
@@ -108,7 +108,7 @@ func (s *shop) awaitAnswered(t *testing.T, subject string, answered bool) {
 		// never answered.
 		_, err := s.nats.Request(subject, nil, 100*time.Millisecond)
 		return answered && err == nil || !answered && errors.Is(err, nats.ErrNoResponders)
-	}, 10*time.Second, time.Millisecond)
+	}, time.Minute, time.Millisecond)
 }
 
 func TestServe(t *testing.T) {

@@ -20,11 +20,14 @@ func (a *App) Fleet(ctx context.Context) (*fleet.Fleet, error) {
 	return a.fleet, err
 }
 
+// Wait returns the option for questions to servers for which no flag sets how long they wait.
+func (a *App) Wait() fleet.QueryOption { return fleet.Wait(a.Patience) }
+
 // fleetForSchema returns the fleet in the form that a schema.Chain needs.
 func (a *App) fleetForSchema(ctx context.Context) (schema.Fleet, error) {
 	f, err := a.Fleet(ctx)
 	if err != nil {
 		return nil, err
 	}
-	return schema.FromFleet(f), nil
+	return schema.FromFleet(f, a.Patience), nil
 }

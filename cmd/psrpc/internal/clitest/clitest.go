@@ -2,6 +2,7 @@ package clitest
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"io"
 	"maps"
@@ -29,6 +30,9 @@ type Env struct {
 	Context context.Context //nolint:containedctx // an optional argument of Run
 	// Now returns the current time. If it is nil, time.Now is used.
 	Now func() time.Time
+	// Patience is how long verbs wait for answers by default. If it is 0, they wait for half a minute.
+	// It matters only for servers that do not answer.
+	Patience time.Duration
 	// Stdin is the standard input. If it is nil, the standard input is the argument of Run.
 	Stdin io.Reader
 	// Terminal makes the run treat the standard output as a terminal.
@@ -58,7 +62,7 @@ func Run(tb testing.TB, env Env, stdin string, args ...string) Result {
 	}
 	a.Env = func(name string) string { return vars[name] }
 	a.Terminal = env.Terminal
-	a.GivenBus = env.Bus
+	a.GivenBus, a.Patience = env.Bus, cmp.Or(env.Patience, 30*time.Second)
 	if env.Now != nil {
 		a.Now = env.Now
 	}

@@ -38,6 +38,9 @@ type Options struct {
 	// Window is the time between the first and the second answers of the servers. Some checks
 	// compute from them how much counters have grown. If Window is 0, these checks are skipped.
 	Window time.Duration
+	// Wait is how long to wait for servers that do not answer. If it is 0, that is
+	// [fleet.DefaultWait].
+	Wait time.Duration
 	// Only contains the IDs of the checks to run, or their first part, such as "bus". If it is empty,
 	// all checks run.
 	Only []string
@@ -139,7 +142,7 @@ func Examine(ctx context.Context, target Target, options Options) (Report, error
 	if !slices.ContainsFunc(selected, func(c check) bool { return c.twice }) {
 		options.Window = 0
 	}
-	f, err := gather(ctx, target, options.Window, wanted)
+	f, err := gather(ctx, target, options, wanted)
 	if err != nil {
 		return Report{}, err
 	}

@@ -46,6 +46,8 @@ type facts struct {
 	servers, later  []*fleet.Server
 	askedTwice      bool
 	window          time.Duration
+	// wait is the option for questions that sets how long they wait for servers.
+	wait fleet.QueryOption
 	// refused contains the errors of servers that have refused to answer, by server ID.
 	refused map[string]error
 	// peers combines the answers of the servers with the channels of the broker. connections are
@@ -71,9 +73,11 @@ type variant struct {
 }
 
 // gather asks the broker and the servers for the wanted parts.
-func gather(ctx context.Context, target Target, window time.Duration, wanted map[part]bool) (*facts, error) {
+func gather(ctx context.Context, target Target, options Options, wanted map[part]bool) (*facts, error) {
+	window := options.Window
 	f := &facts{
 		window:      window,
+		wait:        fleet.Wait(options.Wait),
 		peers:       &fleet.Peers{Silent: bus.Unknown},
 		refused:     make(map[string]error),
 		topics:      make(map[methodKey][]string),
@@ -159,10 +163,10 @@ func (f *facts) askConnections(ctx context.Context, b bus.Bus) {
 
 // askPeers asks the servers what they serve, and the broker which channels have receivers.
 func (f *facts) askPeers(ctx context.Context, target Target) {
-	peers, err := target.Fleet.Peers(ctx, fleet.Scan())
+	peers, err := target.Fleet.Peers(ctx, fleet.Scan(), fleet.PeersQuery(f.wait))
 	if err == nil && isSilent(peers) {
 		// A server that has just started or stopped looks silent for a moment, so ask once more.
-		peers, err = target.Fleet.Peers(ctx, fleet.Scan())
+		peers, err = target.Fleet.Peers(ctx, fleet.Scan(), fleet.PeersQuery(f.wait))
 	}
 	if err != nil {
 		f.note(partChannels, err)
@@ -175,7 +179,7 @@ func (f *facts) askPeers(ctx context.Context, target Target) {
 // askServers asks all servers and returns their answers, sorted by ID.
 func (f *facts) askServers(ctx context.Context, asked *fleet.Fleet) []*fleet.Server {
 	var servers []*fleet.Server
-	for server, err := range asked.Servers(ctx, fleet.Parts(fleet.PartStats, fleet.PartHealth, fleet.PartBus)) {
+	for server, err := range asked.Servers(ctx, f.wait, fleet.Parts(fleet.PartStats, fleet.PartHealth, fleet.PartBus)) {
 		switch {
 		case server == nil:
 			f.note(partServers, err)
@@ -214,7 +218,7 @@ func (f *facts) askTopics(ctx context.Context, asked *fleet.Fleet) {
 			continue // a single server cannot share a topic with another one
 		}
 		var answers []*fleet.Server
-		for server, err := range asked.Servers(ctx, fleet.OfService(wireName), fleet.Services(wireName),
+		for server, err := range asked.Servers(ctx, f.wait, fleet.OfService(wireName), fleet.Services(wireName),
 			fleet.Parts(fleet.PartTopics), fleet.MaxTopics(maxTopics)) {
 			if err == nil { // without this answer, the check uses those of the other servers
 				answers = append(answers, server)
@@ -263,7 +267,7 @@ func (f *facts) askVariants(ctx context.Context, target Target) {
 	}
 	for other := range target.Variants(ctx, f.info, f.prefixes(ctx, target.Bus)) {
 		servers := make([]*fleet.Server, 0, 1)
-		for server, err := range other.Fleet.Servers(ctx) {
+		for server, err := range other.Fleet.Servers(ctx, f.wait) {
 			if err == nil {
 				servers = append(servers, server)
 			}

@@ -123,10 +123,13 @@ func pretend(t *testing.T, b bus.Bus, id string, tell func() string) {
 	require.NoError(t, registration.RegisterTopic("Query", "all"))
 }
 
+// patient sets timeouts that do not end the calls of a test, however busy the machine is.
+var patient = dynamic.ConnOptions(dynamic.WithClientTimeout(time.Minute), dynamic.WithSelectionTimeout(time.Minute))
+
 // newFleet returns a fleet with its own conn.
 func newFleet(t *testing.T, b bus.Bus) *fleet.Fleet {
 	t.Helper()
-	conn, err := dynamic.NewConn(b, registry.New())
+	conn, err := dynamic.NewConn(b, registry.New(), patient)
 	require.NoError(t, err)
 	t.Cleanup(func() { assert.NoError(t, conn.Close()) })
 	asked, err := fleet.New(conn)
@@ -140,7 +143,7 @@ func client(t *testing.T, b bus.Bus, service *registry.Service, method string) *
 	reg := registry.New()
 	_, err := reg.Register(service.Descriptor(), registry.WithWireName(service.WireName()))
 	require.NoError(t, err)
-	conn, err := dynamic.NewConn(b, reg)
+	conn, err := dynamic.NewConn(b, reg, patient)
 	require.NoError(t, err)
 	t.Cleanup(func() { assert.NoError(t, conn.Close()) })
 	c, err := dynamic.NewClient[*dynamicpb.Message, *dynamicpb.Message](conn, string(service.Name())+"/"+method)
@@ -154,12 +157,16 @@ func order(service *registry.Service) *dynamicpb.Message {
 }
 
 // window is the time between the first and the second answers, in tests that need both.
-const window = 300 * time.Millisecond
+const window = 3 * time.Second
+
+// patience is how long tests wait for servers that do not answer. A busy machine may pause for
+// almost as long.
+const patience = 4 * time.Second
 
 // examine runs the given checks, or all if none are given, and returns the report.
 func examine(t *testing.T, b bus.Bus, only ...string) doctor.Report {
 	t.Helper()
-	report, err := doctor.Examine(t.Context(), doctor.Target{Bus: b, Fleet: newFleet(t, b)}, doctor.Options{Window: window, Only: only})
+	report, err := doctor.Examine(t.Context(), doctor.Target{Bus: b, Fleet: newFleet(t, b)}, doctor.Options{Window: window, Wait: patience, Only: only})
 	require.NoError(t, err)
 	return report
 }

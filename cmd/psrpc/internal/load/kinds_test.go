@@ -67,7 +67,7 @@ func newFleet(t *testing.T) *fleet {
 
 func (f *fleet) conn(t *testing.T) *dynamic.Conn {
 	t.Helper()
-	conn, err := dynamic.NewConn(f.bus, f.reg)
+	conn, err := dynamic.NewConn(f.bus, f.reg, dynamic.WithClientTimeout(time.Minute), dynamic.WithSelectionTimeout(time.Minute))
 	require.NoError(t, err)
 	t.Cleanup(func() { assert.NoError(t, conn.Close()) })
 	return conn
@@ -128,7 +128,7 @@ func TestUpdates(t *testing.T) {
 	f := newFleet(t)
 	subscribers := []*dynamic.Conn{f.conn(t), f.conn(t)}
 	for _, wait := range []bool{true, false} {
-		updates, err := load.NewUpdates(f.target(t, "News", `{"name": "x"}`), load.UpdateOptions{Subscribers: subscribers, Wait: wait})
+		updates, err := load.NewUpdates(f.target(t, "News", `{"name": "x"}`), load.UpdateOptions{Subscribers: subscribers, Wait: wait, Settled: time.Minute})
 		require.NoError(t, err)
 		run(t, load.Plan{Callers: 2, Count: 100}, updates.Do)
 		updates.Settle()
@@ -144,7 +144,7 @@ func TestUpdates_SharedByAQueueAndOnATopic(t *testing.T) {
 	f := newFleet(t)
 	target := f.target(t, "Jobs", "")
 	target.Options = []dynamic.RequestOption{dynamic.WithTopic("eu")}
-	updates, err := load.NewUpdates(target, load.UpdateOptions{Subscribers: []*dynamic.Conn{f.conn(t), f.conn(t)}})
+	updates, err := load.NewUpdates(target, load.UpdateOptions{Subscribers: []*dynamic.Conn{f.conn(t), f.conn(t)}, Settled: time.Minute})
 	require.NoError(t, err)
 	t.Cleanup(updates.Close)
 	// Updates that another publisher sends must be counted as foreign.

@@ -3,6 +3,7 @@ package load_test
 import (
 	"context"
 	"math"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -51,8 +52,14 @@ func TestRun_EndsAfterCount(t *testing.T) {
 
 func TestRun_EndsWithContext(t *testing.T) {
 	for _, plan := range []load.Plan{{Callers: 2, For: time.Hour}, {Rate: 100, For: time.Hour}} {
-		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
-		result, err := load.Run(ctx, plan, wait(time.Millisecond))
+		ctx, cancel := context.WithCancel(t.Context())
+		var ended atomic.Int64
+		result, err := load.Run(ctx, plan, func(context.Context, load.Request) error {
+			if ended.Add(1) == 10 {
+				cancel()
+			}
+			return nil
+		})
 		cancel()
 		require.NoError(t, err)
 		assert.Positive(t, result.Completed)
@@ -100,7 +107,7 @@ func TestRun_OpenLoopIsNotFasterThanItsRate(t *testing.T) {
 	} {
 		result, err := load.Run(t.Context(), plan, wait(0))
 		require.NoError(t, err)
-		assert.EqualValues(t, 4, result.Completed)
+		assert.EqualValues(t, 4, result.Completed+result.NotStarted, "on a busy machine, the time may end before the last ones start")
 		assert.GreaterOrEqual(t, result.Elapsed, 200*time.Millisecond)
 		assert.LessOrEqual(t, result.PerSecond, 20.0)
 	}

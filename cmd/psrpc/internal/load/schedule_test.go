@@ -47,7 +47,7 @@ func TestRun_OpenLoopCountsFromTheIntendedStart(t *testing.T) {
 	result, err := Run(t.Context(), Plan{Rate: 500, Callers: 1, Count: 200}, paused)
 	require.NoError(t, err)
 	assert.EqualValues(t, 200, result.Completed)
-	assert.Less(t, time.Since(start), 2*time.Second)
+	assert.Less(t, time.Since(start), 20*time.Second, "the run waits for 200 operations at a rate of 500, not for each of them")
 	assert.GreaterOrEqual(t, result.Latency.Max, pause)
 	// About 100 of the 200 operations had to wait, on average for half of the pause.
 	assert.Greater(t, result.Latency.P90, pause/2)
@@ -56,15 +56,15 @@ func TestRun_OpenLoopCountsFromTheIntendedStart(t *testing.T) {
 
 func TestRun_OpenLoopTellsWhatItCouldNotStart(t *testing.T) {
 	stuck := make(chan struct{})
-	time.AfterFunc(1500*time.Millisecond, func() { close(stuck) })
-	result, err := Run(t.Context(), Plan{Rate: 100, Callers: 2, For: 200 * time.Millisecond}, func(context.Context, Request) error {
+	time.AfterFunc(7*time.Second, func() { close(stuck) }) // long after the end of the run, also on a busy machine
+	result, err := Run(t.Context(), Plan{Rate: 10, Callers: 2, For: 3 * time.Second}, func(context.Context, Request) error {
 		<-stuck
 		return nil
 	})
 	require.NoError(t, err)
 	assert.EqualValues(t, 2, result.Completed)
-	assert.EqualValues(t, 18, result.NotStarted)
-	assert.InDelta(t, 0.9, result.ErrorRatio(), 1e-9)
+	assert.EqualValues(t, 28, result.NotStarted)
+	assert.InDelta(t, 28.0/30, result.ErrorRatio(), 1e-9)
 }
 
 // The operations that remain must include neither those of the warm-up nor those beyond the number

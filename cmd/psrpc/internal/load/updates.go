@@ -1,6 +1,7 @@
 package load
 
 import (
+	"cmp"
 	"context"
 	"math/rand/v2"
 	"sync"
@@ -14,10 +15,10 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// settled is how long a run waits for the next missing update. Whenever an update arrives, the wait
+// defaultSettled is how long a run waits for the next missing update by default. Whenever an update arrives, the wait
 // starts again. Updates that are still missing at the end count as lost. An operation with Wait
 // waits no longer than this for its own update.
-const settled = 500 * time.Millisecond
+const defaultSettled = 500 * time.Millisecond
 
 // UpdateOptions configure [NewUpdates].
 type UpdateOptions struct {
@@ -26,13 +27,16 @@ type UpdateOptions struct {
 	// Wait makes each operation wait until all subscribers have received its update. Without it, an
 	// operation ends when the update is published.
 	Wait bool
+	// Settled is how long a run waits for the next missing update. The default is half a second.
+	Settled time.Duration
 }
 
 // Updates publishes updates and receives them. Each update contains a mark, from which the
 // subscribers learn when it was published and whether updates are missing.
 type Updates struct {
-	target *Target
-	wait   bool
+	target  *Target
+	wait    bool
+	settled time.Duration
 	// copies is how many subscribers receive each update.
 	copies int
 	// start is the time from which the times in marks are counted.
@@ -74,7 +78,7 @@ func NewUpdates(t *Target, options UpdateOptions) (*Updates, error) {
 		return nil, errors.NewErrorf(errors.InvalidArgument, "there must be a subscriber")
 	}
 	u := &Updates{
-		target: t, wait: options.Wait, copies: len(options.Subscribers), start: time.Now(),
+		target: t, wait: options.Wait, settled: cmp.Or(options.Settled, defaultSettled), copies: len(options.Subscribers), start: time.Now(),
 		run: rand.Uint64(), callers: map[int]*publisher{}, //nolint:gosec // not a secret
 	}
 	seen := newUpdateSet()
@@ -142,7 +146,7 @@ func (u *Updates) Do(ctx context.Context, request Request) error {
 		u.published.Add(1)
 	}
 	if u.wait {
-		return p.await(u.copies)
+		return p.await(u.copies, u.settled)
 	}
 	return nil
 }
@@ -188,7 +192,7 @@ func (p *publisher) expect() {
 }
 
 // await waits until the subscribers have received the update.
-func (p *publisher) await(copies int) error {
+func (p *publisher) await(copies int, settled time.Duration) error {
 	timer := time.NewTimer(settled)
 	defer timer.Stop()
 	for range copies {
@@ -230,12 +234,12 @@ func (u *Updates) receive(update proto.Message, seen *updateSet) {
 	}
 }
 
-// Settle waits until all updates have arrived, or until none has arrived for half a second.
+// Settle waits until all updates have arrived, or until none has arrived for [UpdateOptions].Settled.
 func (u *Updates) Settle() {
 	ticker := time.NewTicker(time.Millisecond)
 	defer ticker.Stop()
 	arrived, changed := u.arrived.Load(), time.Now()
-	for arrived < u.sent.Load()*uint64(u.copies) && time.Since(changed) < settled { //nolint:gosec // not negative
+	for arrived < u.sent.Load()*uint64(u.copies) && time.Since(changed) < u.settled { //nolint:gosec // not negative
 		now := <-ticker.C
 		if n := u.arrived.Load(); n != arrived {
 			arrived, changed = n, now

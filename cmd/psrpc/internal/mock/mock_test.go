@@ -88,7 +88,7 @@ func serve(t *testing.T, config mock.Config) *dynamic.Conn {
 	publishing.Go(func() { m.Publish(ctx, [][]string{{"eu"}}, registration) })
 	t.Cleanup(publishing.Wait)
 	t.Cleanup(cancel)
-	conn, err := dynamic.NewConn(b, reg)
+	conn, err := dynamic.NewConn(b, reg, dynamic.WithClientTimeout(time.Minute), dynamic.WithSelectionTimeout(time.Minute))
 	require.NoError(t, err)
 	t.Cleanup(func() { assert.NoError(t, conn.Close()) })
 	return conn

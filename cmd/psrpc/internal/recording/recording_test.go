@@ -335,7 +335,7 @@ func TestReplay(t *testing.T) {
 		}, dynamic.AllowMissing())
 		require.NoError(t, err)
 	}
-	conn, err := dynamic.NewConn(b, reg)
+	conn, err := dynamic.NewConn(b, reg, dynamic.WithClientTimeout(time.Minute), dynamic.WithSelectionTimeout(time.Minute))
 	require.NoError(t, err)
 	t.Cleanup(func() { assert.NoError(t, conn.Close()) })
 	subscription, err := dynamic.InvokeSubscribe(t.Context(), conn, "shop.Orders/News")

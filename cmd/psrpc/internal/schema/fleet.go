@@ -11,17 +11,23 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/dynamic/fleet"
 )
 
-// fleetWait is how long to wait for servers that do not answer.
+// fleetWait is how long to wait by default for servers that do not answer.
 const fleetWait = 500 * time.Millisecond
 
-// FromFleet returns a [Fleet] that asks the servers of f.
-func FromFleet(f *fleet.Fleet) Fleet { return askedFleet{f} }
+// FromFleet returns a [Fleet] that asks the servers of f. It waits for servers that do not answer, for
+// half a second if wait is 0.
+func FromFleet(f *fleet.Fleet, wait time.Duration) Fleet {
+	return askedFleet{f, cmp.Or(wait, fleetWait)}
+}
 
-type askedFleet struct{ fleet *fleet.Fleet }
+type askedFleet struct {
+	fleet *fleet.Fleet
+	wait  time.Duration
+}
 
 // Versions implements Fleet.
 func (a askedFleet) Versions(ctx context.Context, wireName string) ([]Version, error) {
-	opts := []fleet.QueryOption{fleet.Parts(fleet.PartServices), fleet.Wait(fleetWait)}
+	opts := []fleet.QueryOption{fleet.Parts(fleet.PartServices), fleet.Wait(a.wait)}
 	if wireName != "" {
 		opts = append(opts, fleet.OfService(wireName), fleet.Services(wireName))
 	}

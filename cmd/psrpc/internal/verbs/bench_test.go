@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -49,7 +50,7 @@ stubs:
 	service, _ := reg.Service("shop.Orders")
 	server := dynamic.NewServer(b, append(opts, dynamic.WithServerID(id), mock.WithTopics())...)
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
 		assert.NoError(t, server.Shutdown(ctx))
 	})
@@ -163,7 +164,8 @@ func TestBench_OpenLoopWritesJSONAndFiles(t *testing.T) {
 	assert.Equal(t, "shop.Orders/Get", report.Method)
 	assert.Equal(t, "single", report.Kind)
 	assert.Equal(t, "open loop, 100 to 300 a second within 200ms, 100ms of warm-up", report.Loop)
-	assert.Equal(t, 40, report.Completed)
+	assert.Equal(t, 40, report.Completed+report.NotStarted, "on a busy machine, the time may end before the last ones start")
+	assert.Positive(t, report.Completed)
 	assert.Positive(t, report.Latency.P99)
 	assert.NotNil(t, report.Late)
 	page, err := os.ReadFile(html)
@@ -191,10 +193,18 @@ func TestBench_RefusesBusesElsewhere(t *testing.T) {
 }
 
 func TestBench_PrintsWhatItHasWhenInterrupted(t *testing.T) {
-	env := shopEnv(t)
+	env := localEnv(t)
 	ctx, interrupt := context.WithCancel(t.Context())
-	time.AfterFunc(100*time.Millisecond, interrupt)
 	env.Context = ctx
+	var calls atomic.Int64
+	serveShop(t, env.Bus, "shop-1", dynamic.WithServerRPCInterceptors(func(
+		ctx context.Context, request proto.Message, _ dynamic.RPCInfo, handler dynamic.ServerRPCHandler,
+	) (proto.Message, error) {
+		if calls.Add(1) == 100 {
+			interrupt()
+		}
+		return handler(ctx, request)
+	}))
 	result := clitest.Run(t, env, "", "bench", "-p", shopProto, "Orders/Get", "--warm-up", "0", "--for", "1h")
 	assert.Equal(t, 130, result.Exit)
 	assert.Contains(t, result.Stdout, "PER SECOND")

@@ -308,22 +308,32 @@ func TestUp_ServesTheExample(t *testing.T) {
 	clitest.Golden(t, "up_json", stop(), address, token)
 }
 
-// startUp runs the verb up on free ports until stop is called. announcement is the first output of
-// the verb.
-func startUp(t *testing.T, args ...string) (announcement string, stop func() clitest.Result) {
-	t.Helper()
-	ctx, interrupt := context.WithCancel(t.Context())
+// announcement makes a run of env send its first output that contains part.
+func announcement(env *clitest.Env, part string) <-chan string {
 	announced := make(chan string, 1)
-	env := clitest.Env{Context: ctx, OnOutput: func(text string) {
+	env.OnOutput = func(text string) {
+		if !strings.Contains(text, part) {
+			return
+		}
 		select {
 		case announced <- text:
-		default: // this is not the first output
+		default: // this is not the first one
 		}
-	}}
+	}
+	return announced
+}
+
+// startUp runs the verb up on free ports until stop is called. announced is what the verb prints about
+// its addresses.
+func startUp(t *testing.T, args ...string) (announced string, stop func() clitest.Result) {
+	t.Helper()
+	ctx, interrupt := context.WithCancel(t.Context())
+	env := clitest.Env{Context: ctx}
+	addresses := announcement(&env, "monitor")
 	results := make(chan clitest.Result, 1)
 	args = append([]string{"up", "--listen", "127.0.0.1:0", "--monitor", "127.0.0.1:0", "--http", "127.0.0.1:0"}, args...)
 	go func() { results <- clitest.Run(t, env, "", args...) }()
-	return <-announced, func() clitest.Result {
+	return <-addresses, func() clitest.Result {
 		interrupt()
 		return <-results
 	}

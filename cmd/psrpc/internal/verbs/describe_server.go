@@ -19,7 +19,7 @@ func findServer(ctx context.Context, a *app.App, id string) (*fleet.Server, erro
 		return nil, err
 	}
 	parts := fleet.Parts(fleet.PartServices, fleet.PartHealth, fleet.PartBus, fleet.PartRuntime, fleet.PartPlugins)
-	for server, err := range f.Servers(ctx, fleet.OnServer(id), parts) {
+	for server, err := range f.Servers(ctx, a.Wait(), fleet.OnServer(id), parts) {
 		return server, err
 	}
 	return nil, nil //nolint:nilnil // the caller reports where the name was looked for

@@ -66,7 +66,7 @@ func runEvents(ctx context.Context, a *app.App, flags *eventsFlags) error {
 	defer func() { _ = changes.Close() }()
 	view := eventsView{app: a, count: flags.count}
 	if flags.since == sinceStart {
-		started, err := startedServers(watching, f)
+		started, err := startedServers(watching, f, a.Wait())
 		if err != nil {
 			return app.RPC(err)
 		}
@@ -106,9 +106,9 @@ func (v *eventsView) show(change *fleet.Change) (done bool, err error) {
 
 // startedServers asks the servers and returns changes in the past: when each server has started,
 // and since when it has been draining. The oldest change comes first.
-func startedServers(ctx context.Context, f *fleet.Fleet) ([]fleet.Change, error) {
+func startedServers(ctx context.Context, f *fleet.Fleet, wait fleet.QueryOption) ([]fleet.Change, error) {
 	var started []fleet.Change
-	for server, err := range f.Servers(ctx) {
+	for server, err := range f.Servers(ctx, wait) {
 		switch {
 		case server == nil && ctx.Err() != nil:
 			continue // the time is over, so show the servers that have answered

@@ -58,8 +58,8 @@ func TestExplorer_ServesThePages(t *testing.T) {
 	require.NoError(t, err)
 	t.Cleanup(d.Close)
 	ctx, interrupt := context.WithCancel(t.Context())
-	announced := make(chan string, 1)
-	env.Context, env.OnOutput = ctx, func(text string) { announced <- text }
+	env.Context = ctx
+	announced := announcement(&env, "http://")
 	env.Vars = map[string]string{"PSRPC_EXPLORER_TOKEN": "a token of a test"}
 	results := make(chan clitest.Result, 1)
 	go func() { results <- clitest.Run(t, env, "", "explorer", "--listen", "127.0.0.1:0", "--read-only") }()
@@ -90,8 +90,8 @@ func TestExplorer_ReadOnlyContext(t *testing.T) {
 	require.NoError(t, os.MkdirAll(filepath.Join(folder, "psrpc"), 0o700))
 	require.NoError(t, os.WriteFile(filepath.Join(folder, "psrpc", "config.yaml"), []byte(config), 0o600))
 	ctx, interrupt := context.WithCancel(t.Context())
-	announced := make(chan string, 16)
-	env.Context, env.OnOutput = ctx, func(text string) { announced <- text }
+	env.Context = ctx
+	announced := announcement(&env, "readOnly")
 	env.Vars = map[string]string{"XDG_CONFIG_HOME": folder}
 	results := make(chan clitest.Result, 1)
 	go func() {

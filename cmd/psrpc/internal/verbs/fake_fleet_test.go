@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"hash/fnv"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/fstest"
@@ -25,14 +26,16 @@ import (
 // the command line has known numbers.
 type fakeServer struct {
 	id string
-	// age is how long ago the server has started, and ahead is by how much its clock is ahead.
+	// age is how long before its first answer the server has started, and ahead is by how much its
+	// clock is ahead.
 	age, ahead time.Duration
 	// answer returns answer number n as JSON, counted from 0. The fields that identify the server,
 	// and the times, are added later.
 	answer func(n int) string
 
 	answers atomic.Int64
-	started time.Time
+	// started returns when the server has started.
+	started func() time.Time
 	types   map[string]protoreflect.MessageDescriptor
 	serving *dynamic.Registration
 }
@@ -45,7 +48,7 @@ const controlService = "dynpsrpc.fleet.v1.DynpsrpcFleet"
 // start serves the control service on a bus.
 func (f *fakeServer) start(t *testing.T, b bus.Bus) {
 	t.Helper()
-	f.started = time.Now().Add(f.ahead - f.age)
+	f.started = sync.OnceValue(func() time.Time { return time.Now().Add(f.ahead - f.age) })
 	const path = "dynpsrpc/fleet/v1/fleet.proto"
 	reg := registry.New()
 	require.NoError(t, reg.ParseProto(fstest.MapFS{path: {Data: []byte(fleet.Proto())}}, path))
@@ -69,7 +72,7 @@ func (f *fakeServer) start(t *testing.T, b bus.Bus) {
 }
 
 func (f *fakeServer) query(context.Context, *registry.Method, []byte) ([]byte, error) {
-	now := time.Now().Add(f.ahead)
+	started, now := f.started(), time.Now().Add(f.ahead)
 	answer := dynamicpb.NewMessage(f.types["QueryResponse"])
 	if err := protojson.Unmarshal([]byte(f.answer(int(f.answers.Add(1))-1)), answer); err != nil {
 		return nil, err
@@ -79,7 +82,7 @@ func (f *fakeServer) query(context.Context, *registry.Method, []byte) ([]byte, e
 	}
 	set("server_id", f.id)
 	set("now", now.UnixNano())
-	set("started", f.started.UnixNano())
+	set("started", started.UnixNano())
 	set("api", uint32(1))
 	set("software", "dynpsrpc v1.2.3 go1.26.8")
 	return proto.Marshal(answer)

@@ -80,7 +80,7 @@ var faultVerbs = []string{
 	"stats Greeter/Hello",
 	"health",
 	"ping",
-	"events --for 1500ms",
+	"events --for 4s",
 	"top --once --interval 100ms Greeter/Hello",
 	"log-level debug SRV_second",
 	"drain SRV_second",
@@ -102,7 +102,7 @@ var faults = []fault{
 		// Wait until the broker has noticed that the connection is gone.
 		require.Eventually(t, func() bool {
 			return clitest.Run(t, clitest.Env{}, "", "ping", "-o", "name", "--bus", url).Stdout == "SRV_first\n"
-		}, 10*time.Second, 10*time.Millisecond)
+		}, time.Minute, 10*time.Millisecond)
 		return []string{"--bus", url}
 	}},
 	{name: "frozen", silent: true, start: func(t *testing.T, b faultBroker) []string {
@@ -184,7 +184,8 @@ func TestFaults_Golden(t *testing.T) {
 				var session strings.Builder
 				for _, verb := range verbs {
 					args := append(strings.Fields(verb), bus...)
-					result := clitest.Run(t, clitest.Env{Vars: map[string]string{"HOME": t.TempDir()}}, "", append(args, "--timeout", "2s")...)
+					env := clitest.Env{Vars: map[string]string{"HOME": t.TempDir()}, Patience: 4 * time.Second}
+					result := clitest.Run(t, env, "", append(args, "--timeout", "4s")...)
 					fmt.Fprintf(&session, "$ psrpc %s\n%s%s", verb, result.Stdout, result.Stderr)
 					if result.Exit != 0 {
 						fmt.Fprintf(&session, "exit %d\n", result.Exit)

@@ -27,7 +27,7 @@ func systemdSocket(t *testing.T) (path string, next func() string) {
 	require.NoError(t, err)
 	t.Cleanup(func() { assert.NoError(t, listener.Close()) })
 	return path, func() string {
-		require.NoError(t, listener.SetReadDeadline(time.Now().Add(10*time.Second)))
+		require.NoError(t, listener.SetReadDeadline(time.Now().Add(time.Minute)))
 		datagram := make([]byte, 64)
 		n, err := listener.Read(datagram)
 		require.NoError(t, err)
@@ -45,9 +45,8 @@ func TestGateway_MetricsAndSystemd(t *testing.T) {
 	t.Cleanup(d.Close)
 	socket, told := systemdSocket(t)
 	ctx, interrupt := context.WithCancel(t.Context())
-	announced := make(chan string, 16)
 	env.Context, env.Vars = ctx, map[string]string{"NOTIFY_SOCKET": socket}
-	env.OnOutput = func(text string) { announced <- text }
+	announced := announcement(&env, "http://")
 	results := make(chan clitest.Result, 1)
 	go func() {
 		results <- clitest.Run(t, env, "", "gateway", "--listen", "127.0.0.1:0", "--metrics", "127.0.0.1:0")

@@ -43,7 +43,7 @@ func shop(t *testing.T) bus.Bus {
 	b := newBus(t)
 	for _, server := range []*fakeServer{
 		{id: "SRV_orders1", age: 52 * time.Hour, answer: func(n int) string { return orders("1.4.2", newDigest, serving, n) }},
-		{id: "SRV_orders2", age: 227 * time.Hour, ahead: 1800 * time.Millisecond, answer: func(int) string { return orders("1.4.1", oldDigest, draining, 0) }},
+		{id: "SRV_orders2", age: 227 * time.Hour, ahead: 2*time.Hour + 30*time.Second, answer: func(int) string { return orders("1.4.1", oldDigest, draining, 0) }},
 		{id: "SRV_carts1", age: 250 * time.Second, answer: always(`{
 			"app": "carts", "state": "STATE_SERVING",
 			"health": {"status": "SERVING_STATUS_NOT_SERVING", "checks": [
@@ -64,15 +64,15 @@ var measured = map[string][]func(string) string{
 	"list": {
 		clitest.Replace(`, [^ ]+( ns| ms| s)?( +! psrpc doctor)?\n--- exit`, ", TIME$2\n--- exit"),
 		clitest.Replace(`local, [^ !]+( ns| ms| s)?`, "local, TIME"),
-		clitest.Replace(` ([+-][0-9]+|0) ms`, " CLOCK"),
+		clitest.Replace(` ([+-][0-9.]+|0) m?s\b`, " CLOCK"),
 		clitest.Replace(`(9f2c4e01|c07a11d2)  [^ ]+( ns| ms| s)? +host`, "$1  RTT  host"),
 		clitest.Replace(`(CLOCK|RTT) +`, "$1  "),
 	},
 	"ping": {
 		clitest.Replace(`answered in .*`, "answered in TIME"),
-		clitest.Replace(`[0-9.]+(µs| ns| ms| s) +([+-][0-9]+ ms|0 ms)`, "RTT  CLOCK"),
-		clitest.Replace(`[0-9.]+(µs| ns| ms| s) +\+1.8 s`, "RTT  +1.8 s"),
-		clitest.Replace(`(CLOCK|RTT|s) {2,}`, "$1  "),
+		clitest.Replace(`[0-9.]+(µs| ns| ms| s) +([+-][0-9.]+ m?s|0 ms)`, "RTT  CLOCK"),
+		clitest.Replace(`[0-9.]+(µs| ns| ms| s) +\+2h00m`, "RTT  +2h00m"),
+		clitest.Replace(`(CLOCK|RTT|s|m) {2,}`, "$1  "),
 	},
 	"top": {
 		clitest.Replace(`(?m)^(shop[^ ]+ +[0-9]+ +[0-9]+ +)[0-9]+ +`, "${1}RATE  "),

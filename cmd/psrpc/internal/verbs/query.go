@@ -37,7 +37,7 @@ func (q *query) addFilter(cmd *cobra.Command) {
 
 // waitTime returns how long to wait for servers that do not answer.
 func (q *query) waitTime(a *app.App) time.Duration {
-	return cmp.Or(q.wait, a.Flags.Timeout, fleet.DefaultWait)
+	return cmp.Or(q.wait, a.Flags.Timeout, a.Patience, fleet.DefaultWait)
 }
 
 // servers asks the servers and returns their answers, sorted by ID. It warns the user about servers

@@ -25,7 +25,11 @@ func startVerb(t *testing.T, env clitest.Env, ready string, args ...string) (sto
 	env.Context = ctx
 	started := make(chan struct{})
 	var once sync.Once
+	tee := env.OnOutput
 	env.OnOutput = func(text string) {
+		if tee != nil {
+			tee(text)
+		}
 		if strings.Contains(text, ready) {
 			once.Do(func() { close(started) })
 		}
@@ -37,7 +41,7 @@ func startVerb(t *testing.T, env clitest.Env, ready string, args ...string) (sto
 	case result := <-results:
 		cancel()
 		t.Fatalf("the verb ended early: %+v", result)
-	case <-time.After(10 * time.Second):
+	case <-time.After(time.Minute):
 		cancel()
 		t.Fatal("the verb has not started")
 	}

@@ -179,7 +179,7 @@ func (s *tapSource) refused(refusal error, servers int) error {
 func (s *tapSource) findServers(ctx context.Context, f *fleet.Fleet, patterns []string) ([]string, error) {
 	var ids []string
 	digests := map[fleet.Digest]string{}
-	for server, err := range f.Servers(ctx, fleet.Parts(fleet.PartServices)) {
+	for server, err := range f.Servers(ctx, s.app.Wait(), fleet.Parts(fleet.PartServices)) {
 		if server == nil {
 			return nil, app.RPC(err)
 		}

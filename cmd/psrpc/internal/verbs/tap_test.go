@@ -8,7 +8,9 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -88,16 +90,21 @@ func TestTap_ShowsCalls(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			env, watched := tappedEnv(t)
-			stop, _ := startVerb(t, env, "watching", append([]string{"tap"}, args...)...)
+			var printed atomic.Int64 // the lines of the standard output and the first one of the standard error
+			watching := env
+			watching.OnOutput = func(text string) { printed.Add(int64(strings.Count(text, "\n"))) }
+			stop, _ := startVerb(t, watching, "watching", append([]string{"tap"}, args...)...)
 			<-watched
 			callShop(t, env)
-			// The events of the last call may still be on their way, so another one is made.
-			for range 20 {
+			want := map[string]int{"tap": 9, "tap_payloads": 9, "tap_claims": 2, "tap_filter": 2}[name]
+			// The events of the last call may still be on their way, so further ones are made.
+			require.Eventually(t, func() bool {
 				clitest.Run(t, env, "", "call", "Orders/Get", "id=400", "-p", shopProto)
-			}
+				clitest.Run(t, env, "", "call", "Orders/Best", "-p", shopProto)
+				return printed.Load() > int64(want)+1
+			}, time.Minute, time.Millisecond)
 			result := stop()
 			lines := strings.SplitAfter(result.Stdout, "\n")
-			want := map[string]int{"tap": 9, "tap_payloads": 9, "tap_claims": 2, "tap_filter": 2}[name]
 			require.Greater(t, len(lines), want, result.Stdout)
 			result.Stdout, result.Stderr = strings.Join(lines[:want], ""), strings.SplitAfter(result.Stderr, "\n")[0]
 			// The lines are sorted, because a message may overtake the opening of its stream.
@@ -150,7 +157,7 @@ func TestTap_Passive(t *testing.T) {
 		results <- clitest.Run(t, env, "", "tap", "Orders/Get", "--passive", "--yes", "--payloads", "-p", shopProto)
 	}()
 	// The tap may miss the first request or response of a client.
-	conn, err := dynamic.NewConn(env.Bus, shopRegistry(t))
+	conn, err := dynamic.NewConn(env.Bus, shopRegistry(t), dynamic.WithClientTimeout(time.Minute), dynamic.WithSelectionTimeout(time.Minute))
 	require.NoError(t, err)
 	t.Cleanup(func() { assert.NoError(t, conn.Close()) })
 	for waiting := true; waiting; {

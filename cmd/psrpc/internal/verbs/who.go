@@ -67,7 +67,11 @@ func (w *who) run(ctx context.Context, name string, args []string) error {
 	if err != nil {
 		return err
 	}
-	opts = append(opts, dynamic.WithRequestTimeout(w.duration))
+	duration := w.duration
+	if duration == dynamic.DefaultCandidatesWait {
+		duration = cmp.Or(w.app.Patience, duration)
+	}
+	opts = append(opts, dynamic.WithRequestTimeout(duration))
 	conn, err := w.app.Conn(ctx)
 	if err != nil {
 		return err
