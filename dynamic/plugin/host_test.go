@@ -288,7 +288,8 @@ func TestHost_ShutdownCancelsALoad(t *testing.T) {
 	require.Eventually(t, func() bool { return f.loader.loaded() == 1 }, waitTimeout, time.Millisecond)
 	assert.Equal(t, plugin.StateLoading, f.status("greeter").State)
 
-	// The timeout is much longer than reading the folder takes, so that it ends the wait after that.
+	// The timeout leaves much more time than reading the folder takes, so that it expires during
+	// the wait that follows.
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
 	defer cancel()
 	err := f.host.Load(ctx, f.root+"/greeter")

@@ -93,8 +93,8 @@ func (v *version) register(s, replaced *managedService) (err error) {
 	return err
 }
 
-// rollback undoes a call to register in which s, a service of a newer version, took the place of
-// replaced, a service of v. Afterwards, v serves replaced again.
+// rollback undoes a call to register in which s, from a newer version, took the place of a service
+// of v. The argument replaced is that service. Afterwards, v serves the service again.
 func (v *version) rollback(replaced, s *managedService) error {
 	options := v.registerOptions(replaced.Service)
 	registration, err := s.registration.Replace(replaced.Descriptor, replaced.Handlers, options...)

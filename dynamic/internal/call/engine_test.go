@@ -132,7 +132,7 @@ func TestMemberships_ForgetTopicsAtTheLimit(t *testing.T) {
 	assert.LessOrEqual(t, len(m.ofTopics), maxMemberships)
 }
 
-// recordingCall counts what reaches it.
+// recordingCall is a pendingCall that counts the calls to onClosed.
 type recordingCall struct {
 	pendingCall
 

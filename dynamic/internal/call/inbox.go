@@ -34,9 +34,9 @@ type callInbox struct {
 	// requireClaim makes the call discard successful responses from servers that have not claimed
 	// the request. Only the calling goroutine writes it, with mu held once the call is pending.
 	requireClaim bool
-	// unicast receives the number of receivers that the bus reports for a request to the queue or
-	// to all servers. It is nil if such requests are never sent to single servers. It is written
-	// before the call is pending.
+	// unicast is notified of the number of receivers that the bus reports for a request to the
+	// queue or to all servers. It is nil for a call whose request is never sent to single servers.
+	// It is written before the call is pending.
 	unicast *unicastRoute
 }
 

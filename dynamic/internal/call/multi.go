@@ -45,8 +45,8 @@ type Multi struct {
 	// published is the time at which the request was published. Before that, it is zero.
 	published time.Time
 	timer     *time.Timer
-	// quietTime is Request.QuietTime. quietTimer fires that long after the last response. It is nil
-	// until the first response.
+	// quietTime is Request.QuietTime. quietTimer fires if no further response arrives in that time.
+	// quietTimer is nil until the first response has arrived.
 	quietTime  quiettime.Func
 	quietTimer *time.Timer
 	// done reports whether the call has ended. The method Next then returns no more responses. Only
@@ -54,8 +54,8 @@ type Multi struct {
 	done bool
 
 	mu sync.Mutex
-	// queue holds the buffered responses. The calling goroutine has already taken the responses whose
-	// index is less than the field taken. When it has taken all, the slice is reused from its start.
+	// queue holds the buffered responses, and taken is the number of responses at its start that
+	// the calling goroutine has already taken. When all have been taken, the slice is reused.
 	queue []queuedResponse
 	taken int
 	// queueBytes is the total size of the messages in queue.

@@ -26,8 +26,8 @@ type presence struct {
 	core *core
 	// service is the wire name of the service.
 	service string
-	// announcements is the subscription to what servers announce to all clients of the service.
-	// answers is the subscription to the responses to this engine's discovery requests.
+	// announcements is the subscription on which servers announce themselves to all clients of the
+	// service. answers is the subscription to the responses to this engine's discovery requests.
 	announcements, answers transport.LazySubscription
 	// denied reports whether the broker denies access to the channels for discovery. unicastDenied
 	// reports whether it denies access to the channels of single servers.

@@ -9,7 +9,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 )
 
-// Request is the request of one call, or of the opening of one stream. The engine does not modify
+// Request is the request of one call, or a request that opens a stream. The engine does not modify
 // it.
 type Request struct {
 	// Body is the message. It is not used for streams.
@@ -51,7 +51,7 @@ func (s *Selection) acceptsAnyServer() bool {
 	return s.AcceptFirstAvailable && s.MinimumAffinity <= 0 && s.Candidates <= 0 && hasTime
 }
 
-// Outcome is the result of the claims for one request.
+// Outcome says whether a server was selected for a request and, if not, why.
 type Outcome uint8
 
 const (
@@ -74,9 +74,9 @@ type Ending struct {
 	// answered, it is the server that was selected. Reason is empty unless the engine itself made
 	// the error.
 	Facts errors.CallFacts
-	// Outcome is the result of the claims. Server is the server that was selected or has answered,
-	// or empty if there is none. Wait is the time from the publication of the request to the
-	// outcome; it is 0 for Skipped.
+	// Outcome says whether a server was selected. Server is the server that was selected or has
+	// answered, or empty if there is none. Wait is the time from the publication of the request
+	// until the outcome was known; it is 0 for Skipped.
 	Outcome Outcome
 	Server  string
 	Wait    time.Duration

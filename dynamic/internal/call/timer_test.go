@@ -118,8 +118,8 @@ func TestCallTimer_StartWhileFiring(t *testing.T) {
 	callers.Wait()
 }
 
-// A deadline at the epoch of the timer is valid, although it is stored as 0. It must not be
-// mistaken for the value that means that there is no call.
+// A deadline at the epoch of the timer is valid. It is stored as 0, which must not be mistaken for
+// noDeadline.
 func TestCallTimer_AtTheEpoch(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

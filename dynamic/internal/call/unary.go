@@ -464,10 +464,11 @@ func (c *unaryCall) step(ctx context.Context) (response []byte, isFinal bool, er
 	return nil, false, nil
 }
 
-// nextDeadline returns the time at which the timer must expire, measured from c.started. If
-// awaitsSign is set, this is shortly before the end of the selection timeout that begins at from,
-// so that the caller gets ErrNoResponse within that timeout. If the timeout of the call comes
-// first, nextDeadline returns it and clears awaitsSign.
+// nextDeadline returns the time at which the timer must expire. If awaitsSign is set, that time is
+// shortly before the end of the selection timeout, so that the caller gets ErrNoResponse within the
+// timeout. The argument from is the time at which the selection timeout starts. If the timeout of
+// the call ends first, nextDeadline returns its end and clears awaitsSign. All times are measured
+// from c.started.
 func (c *unaryCall) nextDeadline(from time.Duration) time.Duration {
 	if !c.awaitsSign {
 		return c.timeout

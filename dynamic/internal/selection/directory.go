@@ -38,7 +38,8 @@ type Directory struct {
 	// choices holds the members from which Choose chooses. It is nil while all requests must be
 	// sent to the queue. The slice is immutable.
 	choices atomic.Pointer[[]*Member]
-	// nextCount is the time, in nanoseconds, from which the next request must be sent to the queue.
+	// nextCount is a time in nanoseconds. The first request after that time must be sent to the
+	// queue.
 	nextCount atomic.Int64
 	// settled is a copy of the result of isSettledLocked. It allows OnCounted to return without
 	// locking mu as long as the number of receivers does not change.

@@ -52,8 +52,8 @@ func (c *watchedCall) isAwake() bool {
 	}
 }
 
-// discoveredMembership returns a Membership that knows the servers, as after a discovery and a
-// first multi call.
+// discoveredMembership returns a Membership that knows the servers, because a discovery and a first
+// multi call have ended.
 func discoveredMembership(t *testing.T, servers ...string) *Membership {
 	t.Helper()
 	m := &Membership{}

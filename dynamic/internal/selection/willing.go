@@ -24,7 +24,7 @@ const (
 	maxDeclinePause = time.Minute
 )
 
-// willingMembers holds the members of a [Directory] that have lately claimed requests which were
+// willingMembers holds the members of a [Directory] that have recently claimed requests which were
 // sent to all servers. A client that accepts the first available server sends most requests to one
 // of them, without waiting for a claim. This saves a round trip and spares the other servers.
 //

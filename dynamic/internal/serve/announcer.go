@@ -39,12 +39,12 @@ func (a *announcer) deadline(now time.Time, announceAfter uint32) int64 {
 	return a.since(now) + int64(after)
 }
 
-// since returns the time from a.epoch to at, in nanoseconds.
+// since returns the time from a.epoch to the time at, in nanoseconds.
 func (a *announcer) since(at time.Time) int64 { return int64(at.Sub(a.epoch)) }
 
-// expect makes the timer fire no later than at. The request to announce must already be among the
-// running requests. The method fire clears next before it looks at the running requests. Either
-// fire therefore sees the request, or expect sees that it must set the timer.
+// expect makes the timer fire no later than at the time at. The request to announce must already be
+// among the running requests. The method fire clears next before it looks at the running requests.
+// Either fire therefore sees the request, or expect sees that it must set the timer.
 func (a *announcer) expect(at int64) {
 	if a.next.Load() <= at {
 		return

@@ -46,9 +46,10 @@ func (c *call) errorFrame(cause error) []byte {
 	return frame
 }
 
-// mapKilled returns the error to send if a handler has returned err. This is err itself, unless it
-// is context.Canceled because the server canceled the handler's context, for example in Kill. The
-// error then has code unavailable, which tells the client that another server may succeed.
+// mapKilled returns the error to send if a handler has returned err. It returns err itself, unless
+// err is context.Canceled because the server canceled the handler's context, for example in Kill.
+// In that case, it returns an error with code unavailable, which tells the client that another
+// server may succeed.
 func (c *call) mapKilled(err error) error {
 	_, coded := errors.AsType[errors.Error](err)
 	if coded || c.plan().service.ctx.Err() == nil || !errors.Is(err, context.Canceled) {
@@ -58,8 +59,8 @@ func (c *call) mapKilled(err error) error {
 }
 
 // encode sets the fields that all responses have in common. It returns the encoded frame and the
-// time of sending that the frame contains. The number of subscribers is set only for MULTI methods.
-// For other methods, it is part of the claims.
+// send time that the frame states. The number of subscribers is set only for MULTI methods. For
+// other methods, it is part of the claims.
 func (c *call) encode(response *wire.Response) (frame []byte, at time.Time, err error) {
 	response.RequestID = c.requestID
 	response.ServerID = c.plan().engine.wireID

@@ -55,9 +55,10 @@ func (s *Service) announce(state wire.PresenceState, endpoints ...*endpoint) {
 	}
 }
 
-// publishPresence tells the subscribers of receiver whether this server receives the requests on
-// channels, according to state. members is the number of servers that do so, or 0 if it is not
-// known or not needed; see [wire.Presence.Members].
+// publishPresence publishes a message about this server on the bus channel receiver. state says
+// whether this server receives the requests on the channels named in channels. members is the
+// number of servers that receive them, or 0 if it is not known or not needed; see
+// [wire.Presence.Members].
 func (s *Service) publishPresence(
 	timeout time.Duration, receiver bus.Channel, state wire.PresenceState, members int, channels [][]byte,
 ) {

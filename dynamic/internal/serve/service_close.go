@@ -57,8 +57,8 @@ func (s *Service) Kill() {
 	lifecycle.WaitAtMost(s.engine.Timeout, end.released)
 }
 
-// startEnd starts to end the service, unless this has already been started. From then on,
-// topics can be neither registered nor deregistered.
+// startEnd starts to end the service, unless the service is already ending. From then on, topics
+// can be neither registered nor deregistered.
 func (s *Service) startEnd() *serviceEnd {
 	s.mu.Lock()
 	defer s.mu.Unlock()

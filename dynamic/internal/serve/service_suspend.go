@@ -78,7 +78,8 @@ func (s *Service) resume(ctx context.Context) error {
 			return
 		}
 		errs = append(errs, err)
-		// If the service has been closed meanwhile, the endpoint is not needed any more.
+		// This fails only if the service has been closed in the meantime. The endpoint is then no
+		// longer needed.
 		_ = s.addEndpoint(e)
 	})
 	if len(errs) > 0 {

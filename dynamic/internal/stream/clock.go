@@ -27,7 +27,7 @@ type clock struct {
 
 // deadline returns the time at which the sender of a frame stops waiting, as a duration since the
 // start of the stream. now is the time of arrival on this side's clock, and arrived is the duration
-// between the start of the stream and the arrival. If the frame contains the time of sending, its
+// between the start of the stream and the arrival. If the frame states its send time, the frame's
 // expiry must be later than that time.
 func (c *clock) deadline(frame *wire.Stream, now time.Time, arrived time.Duration) time.Duration {
 	if frame.SentAt <= 0 {
@@ -49,8 +49,8 @@ func (c *clock) passed(sent time.Duration) {
 }
 
 // age returns how long ago a frame was sent. The result is not negative. now and arrived have the
-// same meaning as in the method deadline. sent is the time of sending in the frame, and lifetime is
-// the duration between sent and the expiry.
+// same meaning as in the method deadline. sent is the send time that the frame states. lifetime is
+// the time from then until the frame's expiry, at most transport.MaxTimeout.
 func (c *clock) age(now, sent time.Time, arrived, lifetime time.Duration) time.Duration {
 	offset, delay := c.config.ClockOffset, now.Sub(sent)
 	if delay.Abs() <= clockskew.Tolerance && delay < lifetime {
@@ -59,8 +59,9 @@ func (c *clock) age(now, sent time.Time, arrived, lifetime time.Duration) time.D
 	}
 	minimum, known := offset.MinDelay(now)
 	minimum = min(minimum, delay)
-	// oldest is the maximum age that the frame can have. It includes lifetime, because a sender
-	// that has set the time in a frame may wait that long for its turn to send the frame.
+	// oldest is the maximum age that the frame can have. It includes lifetime, because after
+	// setting the send time in the frame, the sender may wait that long for its turn to send the
+	// frame.
 	oldest := arrived - time.Duration(c.sentAfter.Load()) + lifetime + clockskew.Tolerance
 	switch {
 	case delay < 0:

@@ -11,7 +11,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 )
 
-// testClock is the clock of a stream that started at the time epoch, and what it has reported.
+// testClock is the clock of a stream that started at the time epoch. skewed is the number of calls
+// to Config.OnSkew.
 type testClock struct {
 	clock
 
@@ -80,8 +81,8 @@ func TestClock_SentAfterAnAcknowledgedMessage(t *testing.T) {
 	assert.Zero(t, unordered.sentAfter.Load())
 }
 
-// Frames without a time of sending are valid until their expiry, and no frame is valid for longer
-// than transport.MaxTimeout.
+// Frames that do not state their send time are valid until their expiry, and no frame is valid for
+// longer than transport.MaxTimeout.
 func TestClock_NoTimeOfSending(t *testing.T) {
 	t.Parallel()
 	c := newTestClock(true)

@@ -77,7 +77,8 @@ type inFlight struct {
 	slots chan struct{}
 	// sendCalls is the number of calls to Send. It is counted only on a stream with a send window.
 	sendCalls atomic.Uint64
-	// failing reports whether the method failure returns an error. It spares Send a lock.
+	// failing is true while failure would return an error. failure checks it first, so that Send
+	// need not lock mu if there is no error.
 	failing atomic.Bool
 
 	mu sync.Mutex
@@ -92,8 +93,8 @@ type inFlight struct {
 	unacknowledged *UnacknowledgedError
 	// timer calls expire. It is nil until the first message is sent.
 	timer *time.Timer
-	// timerAt is the time for which the timer is set, which is not later than any deadline of
-	// messages. It is 0 if the timer is not set.
+	// timerAt is the time for which the timer is set. It is not later than the deadline of any
+	// message. It is 0 if the timer is not set.
 	timerAt time.Duration
 }
 

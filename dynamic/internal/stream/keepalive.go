@@ -47,8 +47,8 @@ func (s *Stream) StartKeepalive(local, remote time.Duration) {
 	(&keepalive{stream: s, interval: interval, timeout: maxMissedKeepalives * interval}).start(interval)
 }
 
-// StartIdleTimeout makes the stream close with [ErrKeepaliveTimeout] once no frame has arrived for
-// as long as timeout. It does nothing if timeout is 0.
+// StartIdleTimeout makes the stream close with [ErrKeepaliveTimeout] if no frame arrives for the
+// duration timeout. It does nothing if timeout is 0.
 func (s *Stream) StartIdleTimeout(timeout time.Duration) {
 	if timeout > 0 {
 		(&keepalive{stream: s, timeout: timeout}).start(timeout)

@@ -8,8 +8,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/queue"
 )
 
-// Received is a message that has arrived. Its acknowledgement contains the same request ID, time of
-// sending and expiry.
+// Received is a message that has arrived. Its acknowledgement contains the same request ID, send
+// time and expiry.
 type Received struct {
 	requestID []byte
 	// sentAt and expiry are Unix times in nanoseconds, according to the sender's clock.

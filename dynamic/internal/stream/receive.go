@@ -14,7 +14,7 @@ import (
 
 // receive handles a frame of this stream that has arrived from the bus. expanded is how many bytes
 // of memory the frame keeps because it was compressed. receive never blocks. It drops a frame whose
-// expiry is not later than the time of sending, and a message that arrives after its expiry.
+// expiry is not later than its send time, and a message that arrives after its expiry.
 // Acknowledgements and close frames are handled however late they arrive. A late acknowledgement
 // has no effect, because its message is no longer in flight.
 func (s *Stream) receive(frame *wire.Stream, expanded int) {

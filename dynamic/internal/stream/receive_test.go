@@ -275,8 +275,8 @@ func TestDiscard_FinishesTheChain(t *testing.T) {
 	assert.Equal(t, errors.ErrClientClosed, chain.finished)
 }
 
-// FuzzStream_Receive passes frames with arbitrary content to an open stream. It must not panic, and
-// must close or still work.
+// FuzzStream_Receive passes a frame with arbitrary content to an open stream. The stream must not
+// panic. Afterwards, it must either still work or be closed.
 func FuzzStream_Receive(f *testing.F) {
 	request := id.NewRequest()
 	for op := wire.StreamNone; op <= wire.StreamPing; op++ {

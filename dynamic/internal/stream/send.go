@@ -71,7 +71,7 @@ func (s *Stream) Send(message proto.Message, o SendOptions) error {
 		return err
 	case <-b.done:
 		f.complete(m.id, s.config.contextError(b.context))
-		// The method complete has put the error into the channel, unless the channel already
+		// The call to complete has put the error into the channel, unless the channel already
 		// contained a result.
 		return <-m.result
 	}

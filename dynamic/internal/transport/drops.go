@@ -102,13 +102,13 @@ type DroppedFrame struct {
 // Count returns the number of frames that were dropped for a reason.
 func (d *Drops) Count(reason DropReason) uint64 { return d.frames[reason].Load() }
 
-// Add counts a dropped frame and logs it.
+// Add counts a dropped frame and logs it as Log does.
 func (d *Drops) Add(reason DropReason, frame DroppedFrame) {
 	d.frames[reason].Add(1)
 	d.Log(reason, frame)
 }
 
-// AddBad counts and logs a frame that is malformed, too large or of the wrong kind for its channel.
+// AddBad is like Add for a frame that is malformed, too large or of the wrong kind for its channel.
 func (d *Drops) AddBad(channel bus.Channel, err error) {
 	d.Add(DropBadFrame, DroppedFrame{Channel: channel.Name, Err: err})
 }

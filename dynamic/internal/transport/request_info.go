@@ -17,7 +17,7 @@ type RequestInfo struct {
 }
 
 // NewRequestInfo returns a RequestInfo. sentAt is in nanoseconds since the Unix epoch. If it is 0,
-// the time of sending is not known. topic and metadata must not be modified afterwards.
+// the send time is not known. topic and metadata must not be modified afterwards.
 func NewRequestInfo(clientID string, sentAt int64, topic []string, metadata map[string]string) RequestInfo {
 	info := RequestInfo{ClientID: clientID, Topic: topic, Metadata: metadata}
 	if sentAt != 0 {

@@ -71,8 +71,9 @@ func (b builder) plugin(name, source, variable string, change ...func(m *plugin.
 	return b.manifest(name, change...)
 }
 
-// copied creates a copy of the plugin other that has the same plugin path but different code. It
-// only appends a byte to the code, because building another version takes longer.
+// copied creates a copy of another plugin, whose folder is other. The copy has the same plugin path
+// but different code. copied only appends a byte to the code, because building another version
+// takes longer.
 func (b builder) copied(name, other string) (folder string) {
 	b.Helper()
 	code, err := os.ReadFile(filepath.Join(other, "plugin.so"))
@@ -155,7 +156,8 @@ func TestLoader_LoadsRealPlugins(t *testing.T) {
 		"the plugin was built with -buildmode=exe: build it with -buildmode=plugin",
 		"version 1",
 	}
-	// The hosts have a folder of temporary files of their own, in which other tests leave nothing.
+	// The hosts have their own folder for temporary files, so that it contains no files of other
+	// tests.
 	temporary := "TMPDIR=" + t.TempDir()
 	for i, line := range b.run(host, []string{temporary}, folders...) {
 		assert.Contains(t, line, expected[i], folders[i])

@@ -23,7 +23,8 @@ func TestLoader_NamesANoexecFolder(t *testing.T) {
 	if err := unix.Mount("tmpfs", mount, "tmpfs", unix.MS_NOEXEC, ""); err != nil {
 		t.Skip("cannot mount a file system: " + err.Error())
 	}
-	// A process that another test starts at the same time may hold a file of the mount for a moment.
+	// The unmount is repeated, because a process that another test starts at the same time may
+	// briefly hold a file of the mount.
 	defer func() {
 		require.Eventually(t, func() bool { return unix.Unmount(mount, 0) == nil }, buildTimeout, time.Millisecond)
 	}()

@@ -181,8 +181,8 @@ func TestNewLoader_CleansUpAfterKilledHosts(t *testing.T) {
 	requireFolders(t, copies, 2) // the guardian of the other host removes its copy
 }
 
-// killGuardians kills the guardian processes of a host. They are shells that clean up after the
-// host's plugins.
+// killGuardians kills the guardian process of a host: a shell that cleans up after the host's
+// plugin.
 func killGuardians(t *testing.T, host int) {
 	t.Helper()
 	children, err := filepath.Glob("/proc/[0-9]*/cmdline")
@@ -208,7 +208,8 @@ func TestLoader_NamesANoexecFolder(t *testing.T) {
 	if err := unix.Mount("tmpfs", mount, "tmpfs", unix.MS_NOEXEC, ""); err != nil {
 		t.Skip("cannot mount a file system: " + err.Error())
 	}
-	// A process that another test starts at the same time may hold a file of the mount for a moment.
+	// The unmount is repeated, because a process that another test starts at the same time may
+	// briefly hold a file of the mount.
 	defer func() {
 		require.Eventually(t, func() bool { return unix.Unmount(mount, 0) == nil }, waitTimeout, time.Millisecond)
 	}()

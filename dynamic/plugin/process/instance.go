@@ -173,8 +173,8 @@ func (i *instance) supervise(p *process) {
 	}
 }
 
-// restart waits for the delay backoff, with jitter, and then starts a new process. It repeats this,
-// with longer delays, until a process is ready. It returns the process and the backoff for the next
+// restart starts a new process after the delay given by backoff, with jitter. It repeats this, with
+// longer delays, until a process is ready. It returns the process and the backoff for the next
 // restart. If Close is called in the meantime, restart returns nil.
 func (i *instance) restart(backoff time.Duration) (*process, time.Duration) {
 	for {

@@ -179,7 +179,7 @@ func (c *guestCode) awaitRunning(t testing.TB, n int) {
 	require.Eventually(t, func() bool { return strings.Count(c.log.String(), "msg=running") == n }, time.Minute, time.Millisecond)
 }
 
-// endingContext is a context that ends with err when the test closes ended.
+// endingContext is a context that ends with err when the test closes the channel ended.
 type endingContext struct {
 	context.Context //nolint:containedctx // it is a context
 	ended           chan struct{}
@@ -197,7 +197,8 @@ func (c *endingContext) Err() error {
 	}
 }
 
-// endWhen calls call with a context. When running returns, the context ends with err.
+// endWhen runs the function call with a context, and returns its error. When the function running
+// has returned, the context ends with err.
 func endWhen(t testing.TB, err error, running func(), call func(ctx context.Context) error) error {
 	t.Helper()
 	ctx := &endingContext{Context: t.Context(), ended: make(chan struct{}), err: err}

@@ -50,7 +50,8 @@ func TestMetering_EndWhateverCodeDoes(t *testing.T) {
 	forever := func(body ...byte) []byte {
 		return slices.Concat([]byte{opcodeLoop, blockEmpty}, body, []byte{opBranch, 0, opcodeEnd}, i64Const(0))
 	}
-	// A call begins with a call of the import, so that its context ends after it has begun.
+	// The code first calls the imported function running, so that the context ends only after the
+	// call has begun.
 	running := func(body []byte) []byte { return append([]byte{opcodeCall, 0}, body...) }
 	recursive := echoModule()
 	recursive.imports = []imported{importRunning}

@@ -44,7 +44,7 @@ func section(id byte, content []byte) []byte {
 
 func module(sections ...[]byte) []byte { return append([]byte(header), slices.Concat(sections...)...) }
 
-// body returns the entry of a function without local variables in the code section.
+// body returns the code section's entry for a function without local variables.
 func body(code ...byte) []byte {
 	return appendSized(nil, slices.Concat([]byte{0}, code, []byte{opcodeEnd}))
 }
