@@ -14,8 +14,9 @@ func RequireAffinity() ServiceOption {
 	return registerOption(func(o *registerOptions) { o.requireAffinity = true })
 }
 
-// lacksAffinity reports whether the handler has no affinity function although its method has
-// AFFINITY routing and requires claims. It returns false for Raw handlers.
+// lacksAffinity reports whether the handler should have an affinity function but has none. A
+// handler should have one if its method has AFFINITY routing and requires claims, unless it is a
+// Raw handler.
 func (b *boundHandler) lacksAffinity(method *registry.Method) bool {
 	if method.Routing() != registry.RoutingAffinity || !method.RequireClaim() || b.raw {
 		return false

@@ -18,7 +18,7 @@ import (
 )
 
 // slowWorld returns a world that serves Echo, and the number of calls that the handler has
-// received. The handler takes the duration took to respond.
+// received. The handler waits for the duration took before it responds.
 func slowWorld(t *testing.T, took time.Duration) (*fakeBus, *world, *atomic.Int64) {
 	t.Helper()
 	b, runs := newFakeBus(), &atomic.Int64{}

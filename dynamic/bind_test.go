@@ -99,8 +99,8 @@ func TestBind_EveryKind(t *testing.T) {
 	requireLength(requireSoon(t, cityOffers.Channel(), "update of Rome"), cityOffers.Close())
 }
 
-// TestBind_TopicFunctions calls fields of the function types that no other test covers: those for
-// topics with two parts, and the one for multi calls with a topic.
+// TestBind_TopicFunctions covers the function types that no other test uses: the types for topics
+// with two parts, and the type for multi calls with a topic.
 func TestBind_TopicFunctions(t *testing.T) {
 	t.Parallel()
 	const source = `

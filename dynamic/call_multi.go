@@ -24,7 +24,8 @@ func (p *clientPlan) decodeServerResponse(response *call.Response) serverRespons
 	return decoded
 }
 
-// startMulti sends a request that has passed through all interceptors to every server.
+// startMulti sends a request to every server. The request has already passed through all
+// interceptors.
 func (p *clientPlan) startMulti(ctx context.Context, r *route, request proto.Message, o *requestOptions) (*call.Multi, error) {
 	outgoing := o.outgoing(ctx, p.requests.Body(request))
 	outgoing.QuietTime = quiettime.Of(ctx)

@@ -33,8 +33,8 @@ func (p *clientPlan) callUnary(ctx context.Context, r *route, request wire.Body,
 	return response, err
 }
 
-// decodeResponse decodes the response of a call that has returned raw and err. If err is not nil, it
-// returns err.
+// decodeResponse decodes raw, the encoded response of a call. If err, the error of the call, is not
+// nil, decodeResponse returns err instead.
 func (p *clientPlan) decodeResponse(raw []byte, err error) (proto.Message, error) {
 	if err != nil {
 		return nil, err
@@ -61,8 +61,8 @@ func (p *clientPlan) emitClaim(r *route, ending *call.Ending) {
 	})
 }
 
-// engineOutcomes maps the outcomes of package call to those of this package. The outcome is 0 if
-// there is no event.
+// engineOutcomes maps the outcomes of package call to those of this package. An outcome for which
+// no event is emitted is mapped to 0.
 var engineOutcomes = [...]ClaimOutcome{
 	call.NoOutcome: 0, call.Granted: ClaimGranted, call.Skipped: ClaimSkipped,
 	call.TimedOut: ClaimTimedOut, call.Declined: ClaimDeclined,

@@ -35,7 +35,8 @@ type candidatesFleet struct {
 	runs      atomic.Int64
 	// outcome is the outcome of the claims for the latest call.
 	outcome atomic.Value
-	// slowAffinity and slowHandler are how long the functions of the servers take, in nanoseconds.
+	// slowAffinity and slowHandler are the times, in nanoseconds, that the affinity functions and
+	// handlers of the servers take.
 	slowAffinity, slowHandler atomic.Int64
 }
 
@@ -94,7 +95,8 @@ func (f *candidatesFleet) callWith(t *testing.T, opts dynamic.SelectionOpts) str
 	return answer.GetValue()
 }
 
-// fleetBuses contains functions that return a bus, and the argument busOf for newCandidatesFleet.
+// Each function in fleetBuses creates a bus. It returns the fakeBus that records the frames, and
+// the argument busOf for newCandidatesFleet.
 var fleetBuses = map[string]func() (*fakeBus, func(server int) bus.Bus){
 	"not counting": func() (*fakeBus, func(int) bus.Bus) {
 		b := newBlindBus(blindDelay)
@@ -123,8 +125,8 @@ func sentTo(b *fakeBus) (one, all int) {
 	return one, all
 }
 
-// Two servers are asked, and both are told which of them is selected. If both decline, or one is gone
-// and the other one declines, all servers are asked.
+// With two candidates, the client asks two servers, and notifies both of the selection. If both
+// decline, or one is gone and the other one declines, the client asks all servers.
 func TestCandidates(t *testing.T) {
 	t.Parallel()
 	for name, newBus := range fleetBuses {

@@ -55,7 +55,8 @@ func (c *claimed) requireQuiet() {
 	require.Empty(c.t, c.responses)
 }
 
-// requireRanOnce checks the response, that the handler ran once, and that nothing else was sent.
+// requireRanOnce checks that the handler ran once, that the response has this body, and that
+// nothing else was sent.
 func (c *claimed) requireRanOnce(body string) {
 	c.t.Helper()
 	response := c.nextResponse(c.responses)

@@ -48,7 +48,7 @@ func (c *Client[Req, Resp]) CallMulti(ctx context.Context, request Req, opts ...
 		return nil, err
 	}
 	responses := make(chan *Response[Resp], 16)
-	// Conn.Close waits for the goroutine that Go starts.
+	// engine.Go starts the goroutine in such a way that Conn.Close waits for it.
 	err = c.plan.engine.Go(func() {
 		defer close(responses)
 		defer multi.stop()

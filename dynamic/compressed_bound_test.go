@@ -85,9 +85,8 @@ func TestCompressed_WaitForGrant(t *testing.T) {
 	}
 }
 
-// TestCompressed_StreamMessagesInFlight checks that compressed stream messages which nobody reads
-// are limited in their decompressed size. They no longer count once they are read or the stream
-// ends.
+// TestCompressed_StreamMessagesInFlight checks the limit on the decompressed size of unread stream
+// messages. Messages no longer count once they have been read or the stream has ended.
 func TestCompressed_StreamMessagesInFlight(t *testing.T) {
 	t.Parallel()
 	b := bus.NewLocal()

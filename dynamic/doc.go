@@ -69,19 +69,19 @@
 // [ServiceOption] for [Server.Register], [HandlerOption] for [Unary], [Raw] and [Stream],
 // [ConnOption] for [NewConn], [RequestOption] for calls, streams, subscriptions and updates,
 // [StreamOption] for Send, and [BindOption] for [Bind]. An [Option] configures both sides, and a
-// [StreamSetting] either side of a stream. An option of a service can be passed to NewServer, too,
-// as the default of all services. If an option is set in several places, the most specific place
+// [StreamSetting] either side of a stream. An option for a service can also be passed to NewServer,
+// as the default for all services. If an option is set in several places, the most specific place
 // takes precedence. If an option makes no sense where it is passed, the program does not compile,
 // or Register or NewConn returns an error.
 //
 // # Ordering and delivery
 //
 // A bus may lose frames, as message brokers do. If a request or its response is lost, the call ends
-// at its timeout at the latest. A queue call already ends at the selection timeout if no server has
-// confirmed the request by then. A client sends a request again only if no server has handled it. A
-// server drops a request that the bus delivers a second time within five seconds. A request is
-// therefore handled at most once, unless the bus delivers it again later. Calls are independent of
-// each other and may be handled in any order.
+// at its timeout at the latest. A queue call ends as early as the selection timeout if no server
+// has confirmed the request by then. A client sends a request again only if no server has handled
+// it. A server drops a request that the bus delivers a second time within five seconds. A request
+// is therefore handled at most once, unless the bus delivers it again later. Calls are independent
+// of each other and may be handled in any order.
 //
 // Messages on a stream arrive in the order in which they were sent, and no message arrives twice.
 // Send returns when the other side has accepted the message, or earlier if the stream has a send

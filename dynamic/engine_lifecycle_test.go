@@ -73,8 +73,8 @@ func TestServer_ShutdownWhenIdleWithEndedContext(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	// The test is repeated because a select statement chooses at random if the context has ended
-	// and another case is also ready.
+	// Repeat the test: if the context has ended and another case of a select statement is also
+	// ready, the statement chooses one of them at random.
 	for range 50 {
 		synctest.Test(t, func(t *testing.T) {
 			w := newWorld(t)

@@ -78,7 +78,7 @@ func TestServer_OffersDoNotCountAsRunning(t *testing.T) {
 }
 
 // The bus may report the number of receivers only after all of them have claimed the request. The
-// call then ends with that report.
+// client then selects a server as soon as the report arrives.
 func TestAffinity_ReportAfterTheClaims(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

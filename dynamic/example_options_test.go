@@ -14,7 +14,7 @@ import (
 )
 
 // A handler of request events sees requests that never reach an interceptor. Here, the server
-// receives a request and handles it without waiting until the client selects it.
+// receives a request and handles it without waiting for the client to select a server.
 func ExampleWithRequestEvents() {
 	b, reg := bus.NewLocal(), shouting()
 	defer b.Close()
@@ -48,7 +48,7 @@ func ExampleWithRequestEvents() {
 }
 
 // The options for servers and conns can be kept together. Here, both compress messages of 256 bytes
-// or more. All peers must be dynpsrpc or psrpc v0.7.6 and later.
+// or more. All peers must use dynpsrpc, or psrpc v0.7.6 or later.
 func ExampleOptions() {
 	common := dynamic.Options(
 		dynamic.WithCompression(gzip.BestSpeed),

@@ -17,8 +17,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// A program shuts its server down when it is interrupted. Shutdown waits until the running
-// handlers have responded. If its own context ends first, Shutdown cancels the handlers.
+// A program shuts its server down when it is interrupted. Shutdown waits until the running handlers
+// have responded. If the context passed to Shutdown ends first, Shutdown cancels the handlers.
 func ExampleServer_Shutdown() {
 	const source = `
 		syntax = "proto3";

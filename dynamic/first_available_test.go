@@ -187,8 +187,8 @@ func TestFirstAvailable_ServerIsGone(t *testing.T) {
 	})
 }
 
-// A server that does not announce itself, such as one of psrpc, must still get requests. If it
-// claims a request, all requests go to all servers.
+// A server that does not announce itself, such as a psrpc server, must still get requests. If it
+// claims a request, all later requests go to all servers.
 func TestFirstAvailable_NotWithOtherServers(t *testing.T) {
 	t.Parallel()
 	onEachFleet(t, func(t *testing.T, f firstAvailableFleet) {
@@ -224,8 +224,8 @@ func TestFirstAvailable_NotWithOtherServers(t *testing.T) {
 	})
 }
 
-// If a server loses its connection to the broker for a moment, the client may believe that it is
-// gone. The client sends it requests again once it has claimed a request.
+// If a server loses its connection to the broker for a moment, the client may assume that the
+// server is gone. The client sends requests to the server again once the server has claimed one.
 func TestFirstAvailable_ServerReturns(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -288,7 +288,8 @@ func TestFirstAvailable_SilentServer(t *testing.T) {
 	})
 }
 
-// A slow handler or a slow affinity function makes the call neither fail nor run twice.
+// If a handler or an affinity function is slow, the call must not fail, and the handler must not
+// run twice.
 func TestFirstAvailable_SlowServer(t *testing.T) {
 	t.Parallel()
 	onEachFleet(t, func(t *testing.T, f firstAvailableFleet) {
@@ -373,7 +374,8 @@ type unreportedBus struct{ *blindBus }
 
 func (unreportedBus) ReceiverID() string { return "BUS_test" }
 
-// A request for one server would be lost if that server is gone, so all servers are asked.
+// On this bus, the client would not notice that a request to a single server is lost because the
+// server is gone. All requests therefore go to all servers.
 func TestFirstAvailable_NotIfTheBusDoesNotReportNone(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -175,7 +175,7 @@ func requireCode(t testing.TB, code errors.ErrorCode, err error) errors.Error {
 	return coded
 }
 
-// requireFacts checks the reason in the call facts of err and returns them.
+// requireFacts checks the reason in the call facts of err and returns the facts.
 func requireFacts(t testing.TB, reason errors.Reason, err error) errors.CallFacts {
 	t.Helper()
 	facts, ok := errors.FactsOf(err)

@@ -69,8 +69,9 @@ func TestFlood_UnansweredOpenings(t *testing.T) {
 	})
 }
 
-// TestFlood_LargeControlFrames checks that a compressed claim, grant or cancellation which becomes
-// large is a bad frame. These frames contain only IDs.
+// TestFlood_LargeControlFrames checks that a compressed claim, grant or cancellation counts as a
+// bad frame if it is large after decompression. Valid frames of these kinds contain only IDs, so
+// they are small.
 func TestFlood_LargeControlFrames(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -101,8 +102,8 @@ func TestFlood_LargeControlFrames(t *testing.T) {
 	w.requireWorking(t)
 }
 
-// TestFlood_LargeStreamMessages checks that stream messages which nobody reads are limited in
-// size, not only in number.
+// TestFlood_LargeStreamMessages checks that the total size of unread stream messages is limited,
+// not only their number.
 func TestFlood_LargeStreamMessages(t *testing.T) {
 	t.Parallel()
 	b := bus.NewLocal()

@@ -77,9 +77,9 @@ func serviceProblem(service *registry.Service, method string, problem error) err
 	return errors.NewErrorf(errors.InvalidArgument, "service %s, method %s: %w", service.Name(), method, problem)
 }
 
-// methodOf returns the method of the service that has the name key, or nil if there is none. It
-// also returns nil for a subscription if the Go method does not look like a handler, because the
-// two then have the same name only by chance.
+// methodOf returns the method to which the Go method named key belongs, or nil if the service has
+// no such method. It also returns nil if that method is a subscription and the Go method does not
+// look like a handler, because the two then have the same name only by chance.
 func (h *implementationHandler) methodOf(service *registry.Service, key string) *registry.Method {
 	method := methodOfGoName(service, key)
 	if method != nil && method.Kind() == registry.KindSubscription && !h.looksLikeHandler() {

@@ -24,9 +24,8 @@ var (
 // affinitySuffix is the end of the name of a Go method that is an affinity function.
 const affinitySuffix = "Affinity"
 
-// methodOfGoName returns the method whose Go method or field is called name. This is the name in
-// the .proto file or the same name in CamelCase. methodOfGoName returns nil if there is no such
-// method.
+// methodOfGoName returns the method to which a Go method or field with this name belongs, or nil if
+// there is none. The Go name is the method's name in the .proto file, or that name in CamelCase.
 func methodOfGoName(service *registry.Service, name string) *registry.Method {
 	if method, ok := service.Method(name); ok {
 		return method

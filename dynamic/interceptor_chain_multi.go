@@ -41,9 +41,8 @@ type multiChain struct {
 	done bool
 }
 
-// multiStage is the handler that the interceptor at index receives as its argument next. It passes
-// requests on to the handler of the following interceptor, and responses to the handler of the
-// preceding one.
+// multiStage is the next handler for the interceptor at index. It passes requests on to the handler
+// of the following interceptor, and responses to the handler of the preceding one.
 type multiStage struct {
 	chain *multiChain
 	index int
@@ -260,8 +259,8 @@ func (c *multiChain) end() {
 	notify(multi)
 }
 
-// notify makes the method next stop waiting in Multi.Next. It does nothing if multi is nil, which
-// means that no request has been sent.
+// notify wakes the goroutine that waits in Multi.Next, so that it checks for responses in ready. It
+// does nothing if multi is nil, which means that no request has been sent.
 func notify(multi *call.Multi) {
 	if multi != nil {
 		multi.Interrupt()

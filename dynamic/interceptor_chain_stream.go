@@ -70,8 +70,8 @@ type streamChain struct {
 	readerGone atomic.Bool
 }
 
-// streamStage is the handler that the interceptor at index receives as its argument next. It passes
-// events on to the handler of the following or the preceding interceptor.
+// streamStage is the next handler for the interceptor at index. It passes events on to the handler
+// of the following or the preceding interceptor.
 type streamStage struct {
 	chain *streamChain
 	index int

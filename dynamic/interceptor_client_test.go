@@ -269,7 +269,7 @@ func TestClientRPCInterceptor_Hooks(t *testing.T) {
 	assert.Equal(t, []string{"hi", "hi hi!?"}, steps.all())
 }
 
-// TestClientRPCInterceptor_Panics checks that a panic of an interceptor reaches the caller, and
+// TestClientRPCInterceptor_Panics checks that a panic in an interceptor reaches the caller, and
 // that the conn still works afterwards.
 func TestClientRPCInterceptor_Panics(t *testing.T) {
 	t.Parallel()

@@ -70,7 +70,7 @@ func startWeather(ofServer []dynamic.ServerOption, ofConn ...dynamic.ConnOption)
 	}
 }
 
-// A package of interceptors returns one option for both sides. Each side uses its own part.
+// One option can contain interceptors for both sides. Each side uses only its own.
 func ExampleWithInterceptors() {
 	observe := dynamic.WithInterceptors(dynamic.Interceptors{
 		ServerRPC: func(ctx context.Context, request proto.Message, info dynamic.RPCInfo, next dynamic.ServerRPCHandler) (proto.Message, error) {

@@ -301,8 +301,8 @@ func TestClientMultiRPCInterceptor_FromElsewhere(t *testing.T) {
 	requireCode(t, errors.Internal, next.Send(t.Context(), say("too late")))
 }
 
-// TestClientMultiRPCInterceptor_Fails checks that the error of a multi call that fails as a whole
-// also passes through the interceptors.
+// TestClientMultiRPCInterceptor_Fails checks that if a multi call fails as a whole, its error also
+// passes through the interceptors.
 func TestClientMultiRPCInterceptor_Fails(t *testing.T) {
 	t.Parallel()
 	var steps trail

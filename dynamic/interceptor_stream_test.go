@@ -152,7 +152,7 @@ func TestStreamInterceptor_ClosesOnce(t *testing.T) {
 }
 
 // TestStreamInterceptor_ContextOfClosed checks that if the other side closes a stream, the stream's
-// context has ended before Close of an interceptor is called.
+// context ends before the Close methods of the interceptors are called.
 func TestStreamInterceptor_ContextOfClosed(t *testing.T) {
 	t.Parallel()
 	ended := make(chan error, 100)
@@ -258,8 +258,8 @@ func TestStreamInterceptor_Replaces(t *testing.T) {
 	}
 }
 
-// TestStreamInterceptor_Refuses checks that a stream is closed on both sides if Recv of an
-// interceptor returns an error. Both sides see that error.
+// TestStreamInterceptor_Refuses checks that a stream is closed on both sides if an interceptor's
+// Recv method returns an error. Both sides see that error.
 func TestStreamInterceptor_Refuses(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {

@@ -166,7 +166,7 @@ func TestSubscriptionInterceptor_Replaces(t *testing.T) {
 	assert.Equal(t, dynamic.SubscriptionStats{Received: 7, Refused: 2}, subscription.Stats())
 }
 
-// TestSubscriptionInterceptor_Panics checks that a panic of an interceptor ends only the
+// TestSubscriptionInterceptor_Panics checks that a panic in an interceptor ends only the
 // subscription in which it occurs.
 func TestSubscriptionInterceptor_Panics(t *testing.T) {
 	t.Parallel()

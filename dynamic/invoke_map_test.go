@@ -52,7 +52,8 @@ service Maps {
   rpc News(Req) returns (Req) { option (psrpc.options).subscription = true; }
 }`
 
-// mapWorld returns a conn to a server that sends back each request, and the service.
+// mapWorld serves maps.Maps with handlers that send back each request. It returns a conn and the
+// service.
 func mapWorld(t *testing.T, opts ...dynamic.ConnOption) (*dynamic.Conn, *registry.Service) {
 	t.Helper()
 	reg := schemaRegistry(t, mapSource)

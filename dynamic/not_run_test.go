@@ -15,7 +15,7 @@ import (
 )
 
 // TestNotRun checks that the client can see whether the server has marked an error as unprocessed.
-// The mark must not change the code, the text and the details of the error.
+// The mark must not change the code, text or details of the error.
 func TestNotRun(t *testing.T) {
 	t.Parallel()
 	full := errors.NewError(errors.ResourceExhausted, errors.ErrUnimplemented, &errdetails.ErrorInfo{Reason: "full"})
@@ -48,8 +48,9 @@ func TestNotRun(t *testing.T) {
 	assert.True(t, dynamic.IsUnprocessed(err))
 }
 
-// TestNotRun_Forwarded checks a handler that returns an unprocessed error of a call of its own. The
-// handler has run, so the error that its caller receives must not be marked as unprocessed.
+// TestNotRun_Forwarded checks a handler that makes a call and returns the error of that call, which
+// is marked as unprocessed. The handler has run, so the error that its own caller receives must not
+// be marked.
 func TestNotRun_Forwarded(t *testing.T) {
 	t.Parallel()
 	var w *seenWorld

@@ -114,7 +114,7 @@ func WithDecompressionMemory(bytes int) Option {
 // gzip.BestSpeed or gzip.DefaultCompression. The default is gzip.NoCompression, with which nothing
 // is compressed. If the level is invalid, [NewConn] and [Server.Register] return an error.
 //
-// Use the option only if all peers can decompress messages. psrpc can do so since v0.7.6. Older
+// Use the option only if all peers can decompress messages. psrpc v0.7.6 and later can. Older
 // versions of psrpc drop compressed messages silently. Peers need no option, because every dynpsrpc
 // server and conn decompresses what it receives, within limits (see [WithMaxFrameSize] and
 // [WithMaxCompressionRatio]).

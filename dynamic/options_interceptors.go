@@ -6,10 +6,10 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// WithInterceptors adds a set of interceptors. A package of interceptors returns this option, so
-// that its users can pass the same option to servers, services and conns. Each of them uses the
-// interceptors of its own side. If several options add interceptors of one kind, those of the first
-// option are the outermost. Interceptors of a server are outside those of its services.
+// WithInterceptors adds a set of interceptors. A package that provides interceptors returns this
+// option, so that its users can pass the same option to servers, services and conns. Each of them
+// uses the interceptors of its own side. If several options add interceptors of one kind, those of
+// the first option are the outermost. Interceptors of a server are outside those of its services.
 func WithInterceptors(interceptors Interceptors) Option {
 	return interceptorsOption{list: []Interceptors{interceptors}}
 }
@@ -29,7 +29,7 @@ func WithPanicHook(hook PanicHook) Option {
 // On a server or service, the handler is called for each request that arrives or has expired, and
 // for the outcome of each claim. On a conn, it is called with the outcome of the claims when a
 // single call or the opening of a stream has ended. It is not called if there is no outcome, for
-// example because the caller has canceled the call. There are no claims for multi calls, and for
+// example because the caller has canceled the call. There are no claims for multi calls or for
 // methods that are declared to have a single server. Other facts about calls are available to
 // interceptors. The option WithRequestEvents of package interceptors/metrics turns the events into
 // metrics.

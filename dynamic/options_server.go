@@ -203,7 +203,7 @@ func WithMaxStreamsWithoutKeepalive(streams int) ServerOption {
 // WithStreamIdleTimeout limits how long a stream without keepalives may be idle. If no frame
 // arrives from the client for that time, the stream is closed with [ErrKeepaliveTimeout]. A stream
 // has no keepalives if its client has not announced an interval (see [WithKeepalive]). By default,
-// or if timeout is zero or negative, such a stream may be idle for any time, as in psrpc.
+// or if timeout is zero or negative, such a stream may be idle indefinitely, as in psrpc.
 func WithStreamIdleTimeout(timeout time.Duration) ServerOption {
 	return serverOption(func(o *serverOptions) { o.streamIdleTimeout = max(timeout, 0) })
 }

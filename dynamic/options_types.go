@@ -49,8 +49,8 @@ type StreamOption interface{ applySend(o *stream.SendOptions) }
 // sharedOptions holds what can be set for servers as well as for conns.
 type sharedOptions struct {
 	id string
-	// newID is the function set with WithIDGenerator, or nil. idErr is the error to report if the
-	// ID that it has returned for the server or conn is invalid.
+	// newID is the function set with WithIDGenerator, or nil. idErr is set if newID has returned an
+	// invalid ID for the server or conn.
 	newID  IDGenerator
 	idErr  error
 	logger *slog.Logger

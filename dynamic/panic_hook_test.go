@@ -52,7 +52,7 @@ func TestWithPanicHook_Handlers(t *testing.T) {
 	ofService.requireOne(t, seenFlow, "flow")
 }
 
-// TestWithPanicHook_Interceptors checks that the hook is called for panics of interceptors that run
+// TestWithPanicHook_Interceptors checks that the hook is called for panics in interceptors that run
 // on the library's own goroutines.
 func TestWithPanicHook_Interceptors(t *testing.T) {
 	t.Parallel()

@@ -173,9 +173,9 @@ func TestPresence_AffinityCall(t *testing.T) {
 }
 
 // The first affinity call of a conn takes three round trips. In the first one, the servers send
-// their claims, and the conn discovers the servers. Then the conn waits equally long for psrpc
-// servers. The grant and the response take the third round trip, which does not take place if all
-// servers decline.
+// their claims, and the conn discovers the servers. For the duration of the second one, the conn
+// waits for claims of psrpc servers. The third one is for the grant and the response. It is omitted
+// if all servers decline.
 func TestPresence_FirstAffinityCall(t *testing.T) {
 	t.Parallel()
 	for _, servers := range []int{1, 3, 20} {
@@ -324,7 +324,7 @@ func TestPresence_ServerLeavesDuringCall(t *testing.T) {
 	})
 }
 
-// A server that was killed without an announcement delays one call at most.
+// A server that was killed without an announcement delays at most one call.
 func TestPresence_SilentServerIsForgotten(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -98,7 +98,7 @@ func (l *link) restore() {
 }
 
 // linkedFleet is a number of servers, each on a link of its own, and a conn on another link. They
-// serve kinds.Fleet. A handler takes handlerTime, so that calls do not get all responses at once.
+// serve kinds.Fleet. Each handler waits for handlerTime before it responds.
 type linkedFleet struct {
 	t        *testing.T
 	registry *registry.Registry

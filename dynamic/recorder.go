@@ -29,9 +29,9 @@ type MethodRecorder interface {
 	// single or multi call is published, and after a stream has been closed. If the response is too
 	// large for the bus, the client then receives an error that is not recorded.
 	RecordEnd(end CallEnd)
-	// RecordClaim is called when the server has decided whether it offers to handle a request.
-	// affinity is negative if the server declines the request. RecordClaim is not called for
-	// requests that the server handles without a claim.
+	// RecordClaim is called when the server has decided whether to claim a request. affinity is
+	// negative if the server declines the request. RecordClaim is not called for requests that the
+	// server handles without a claim.
 	RecordClaim(affinity float32)
 	// RecordExpired is called when the server drops a request whose deadline has passed.
 	RecordExpired()
@@ -47,12 +47,12 @@ type CallEnd struct {
 	// succeeded, or if the stream was closed without an error.
 	Code errors.ErrorCode
 	Text string
-	// Unprocessed reports whether an error is sent although no handler has run, for example because
-	// a limit was reached. It is also set if the error is marked with [Unprocessed].
+	// Unprocessed reports whether the server sent an error without running a handler, for example
+	// because a limit was reached. It is also set if the error is marked with [Unprocessed].
 	Unprocessed bool
-	// Time is the time of the end. Duration is the time since the request arrived or, if the client
-	// selects one of several servers, since it selected this one. For streams, it is how long the
-	// stream was open.
+	// Time is when the call or stream ended. Duration is the time since the request arrived or, if
+	// the client selects one of several servers, since it selected this one. For a stream, Duration
+	// is how long the stream was open.
 	Time     time.Time
 	Duration time.Duration
 	// RequestBytes and ResponseBytes are the sizes of the frames without compression. They are 0

@@ -9,7 +9,7 @@ import (
 // TopicRegistration names a topic of a method or of a topic group. [RegisterTopics] takes a list of
 // them.
 type TopicRegistration struct {
-	// Registration is the service that serves the topic.
+	// Registration is the registration of the service.
 	Registration *Registration
 	// Method is the name of a method, and Group is the name of a topic group. Exactly one of them
 	// must be set. A method is registered on the topic as if [Registration.RegisterTopic] were

@@ -33,7 +33,8 @@ func TestRegisterTopics_SeveralServers(t *testing.T) {
 	require.NoError(t, dynamic.DeregisterTopics())
 }
 
-// TestRegisterTopics_UndoneOnError checks that nothing new stays registered if one topic fails.
+// TestRegisterTopics_UndoneOnError checks that if one topic cannot be registered, none of the new
+// topics stays registered.
 func TestRegisterTopics_UndoneOnError(t *testing.T) {
 	t.Parallel()
 	f := newFleet(t, 2)
@@ -64,7 +65,8 @@ func TestRegisterTopics_UndoneOnError(t *testing.T) {
 	}
 }
 
-// TestDeregisterTopics_AllErrors checks that an error does not keep the other topics registered.
+// TestDeregisterTopics_AllErrors checks that if some topics cannot be deregistered, the others
+// still are, and that the error names all that failed.
 func TestDeregisterTopics_AllErrors(t *testing.T) {
 	t.Parallel()
 	f := newFleet(t, 1)

@@ -62,8 +62,8 @@ func (l *replaceLoad) run(t *testing.T) {
 			number++
 			before := l.replace(t, l.version(number))
 			l.serving.Store(int64(number))
-			// Wait until every second old version is closed, and close the others in the
-			// background, while the callers and further replacements continue.
+			// For every second replacement, wait until the old version has been closed. Otherwise,
+			// close the old version in the background, while further replacements follow.
 			if number%2 == 0 {
 				require.NoError(t, before.Close(context.Background()))
 			} else {
@@ -79,7 +79,7 @@ func (l *replaceLoad) run(t *testing.T) {
 }
 
 // call makes the calls of one caller. All of them must succeed, and no response may come from an
-// older version than the one before.
+// older version than the previous response.
 func (l *replaceLoad) call(t *testing.T, calls chan<- struct{}) {
 	var clients []*dynamic.Client[text, text]
 	for _, method := range l.methods {

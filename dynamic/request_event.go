@@ -33,9 +33,8 @@ const (
 	// waiting requests is reached (see [WithGrantTimeout] and [WithMaxPendingClaims]). On a conn,
 	// no server has claimed the request in time, or there is no server.
 	ClaimTimedOut
-	// ClaimSkipped means that a server handles the request, or has answered it, without waiting
-	// until it is selected. This is usual if only one server receives the request, as with queue
-	// methods.
+	// ClaimSkipped means that a server handles the request, or has answered it, without waiting to
+	// be selected. This is usual if only one server receives the request, as with queue methods.
 	ClaimSkipped
 	// ClaimDeclined means on a server that it did not claim the request. For example, its affinity
 	// was negative, a limit was reached, or it could not decode the request. On a conn, no claim

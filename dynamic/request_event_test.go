@@ -174,7 +174,8 @@ func TestRequestEvents_Deadlines(t *testing.T) {
 }
 
 // TestRequestEvents_Malformed checks the outcome for requests that the server cannot decode. It
-// answers all of them, but only a request for an affinity method waits for a claim.
+// answers all of them with an error. The outcome is ClaimDeclined for a method with affinity
+// routing and ClaimSkipped for a queue method.
 func TestRequestEvents_Malformed(t *testing.T) {
 	t.Parallel()
 	log := newEventLog()

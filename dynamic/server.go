@@ -78,7 +78,7 @@ func NewServer(b bus.Bus, opts ...ServerOption) *Server {
 // ID returns the ID that identifies the server on the bus. See [WithServerID].
 func (s *Server) ID() string { return s.options.id }
 
-// Bus returns the bus that was passed to [NewServer], or nil if that was nil.
+// Bus returns the bus that was passed to [NewServer]. It may be nil.
 func (s *Server) Bus() bus.Bus { return s.engine.RawBus }
 
 // Format implements fmt.Formatter. It prints only the type and the ID. The default format would

@@ -223,7 +223,7 @@ func TestServer_Record_Streams(t *testing.T) {
 }
 
 // TestServer_Record_Changes checks that changes of services and of the server are recorded, and
-// that a replaced service is recorded like the one before.
+// that calls are still recorded after a service has been replaced.
 func TestServer_Record_Changes(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

@@ -52,8 +52,8 @@ func TestSharers_OverRedis(t *testing.T) {
 	}
 }
 
-// startFleetServer starts a server whose ID and affinity contain its number. The last server is
-// the slowest.
+// startFleetServer starts a server. Its ID contains the number, and its affinity is the number plus
+// one. If last is true, the server responds more slowly than the others.
 func startFleetServer(t *testing.T, b *redisbus.Bus, reg *registry.Registry, number int, last bool) {
 	t.Helper()
 	server := dynamic.NewServer(b, dynamic.WithServerID(fmt.Sprint("SRV_", number)), dynamic.WithServerTimeout(patience))

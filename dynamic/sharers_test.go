@@ -352,8 +352,8 @@ service Flows {
 }
 `
 
-// A stream opens with the best of several servers that share a connection, as soon as all of them
-// have claimed it.
+// If several servers share a connection, the client selects the best of them for a stream as soon
+// as all of them have claimed the stream.
 func TestSharers_AffinityOfStreams(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

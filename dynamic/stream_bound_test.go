@@ -15,7 +15,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 )
 
-// openAnother opens one more stream as a psrpc client, and returns the server's frame.
+// openAnother opens one more stream as a psrpc client, and returns the frame with which the server
+// answers.
 func (p *flowPeer) openAnother(i int) wire.Stream {
 	p.t.Helper()
 	p.id = fmt.Sprintf("STR_%012d", i)

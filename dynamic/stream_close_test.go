@@ -107,8 +107,8 @@ func TestStream_CloseCauses(t *testing.T) {
 	}
 }
 
-// requireClosedWith checks the code and the text of err in the form in which they are sent. The
-// side that closed the stream keeps its original error.
+// requireClosedWith checks the code and the text that would be sent for err. On the side that
+// closed the stream, err itself may have another text, because it is the original error.
 func requireClosedWith(t testing.TB, err error, code errors.ErrorCode, text string) {
 	t.Helper()
 	gotCode, gotText := errors.ToStreamClose(err)
@@ -195,8 +195,8 @@ func TestStream_CloseThatCannotBeSent(t *testing.T) {
 	b.publish = nil
 }
 
-// TestStream_CloseFailsWaitingSends checks that every Send which waits for an acknowledgement
-// returns the error that closes the stream.
+// TestStream_CloseFailsWaitingSends checks that every Send that is waiting for an acknowledgement
+// returns the error with which the stream is closed.
 func TestStream_CloseFailsWaitingSends(t *testing.T) {
 	t.Parallel()
 	for _, fromClient := range []bool{true, false} {
@@ -210,7 +210,7 @@ func TestStream_CloseFailsWaitingSends(t *testing.T) {
 		const senders = 10
 		sent := make(chan error, senders)
 		for range senders {
-			// This goroutine ends with the stream.
+			// This goroutine ends when the stream is closed.
 			go func() { sent <- client.Send(say("one too many")) }()
 		}
 		gone := errors.NewErrorf(errors.Aborted, "gone")

@@ -85,8 +85,8 @@ func (b *boundStream) engineHandler(r *Registration, method *registry.Method) *s
 	}
 }
 
-// newServerStreamChain returns the chain of the server's and the registration's interceptors for a
-// stream. It returns nil if there are none, and an error if an interceptor rejects the stream.
+// newServerStreamChain builds the handler chain of a stream from the interceptors of the server and
+// the service. It returns nil if there are none, and an error if an interceptor rejects the stream.
 func (r *Registration) newServerStreamChain(s *stream.Stream, method *registry.Method) (*streamChain, error) {
 	interceptors := slices.Clone(r.interceptors.stream)
 	// newStreamChain needs the interceptor nearest to the user first. On a server, however, the

@@ -206,8 +206,8 @@ func TestStream_BusCloses(t *testing.T) {
 	require.Error(t, client.Send(say("hi")))
 }
 
-// TestStream_ContextOfOpen checks that the end of the context of OpenStream closes the stream. As
-// in psrpc, the error then has the code unknown.
+// TestStream_ContextOfOpen checks that a stream is closed when the context passed to OpenStream
+// ends. As in psrpc, the error then has the code unknown.
 func TestStream_ContextOfOpen(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
@@ -270,8 +270,8 @@ func TestStream_ContextThatIsLongGone(t *testing.T) {
 	assert.Len(t, closes, 1)
 }
 
-// TestStream_NobodyListensAnyMore checks that Send returns an error at once if the bus reports
-// that nobody receives the message.
+// TestStream_NobodyListensAnyMore checks that Send returns an error at once if the bus reports that
+// the message has no receivers.
 func TestStream_NobodyListensAnyMore(t *testing.T) {
 	t.Parallel()
 	handle, servers, _ := handing(t)
@@ -313,7 +313,8 @@ func TestStream_NobodyListensAnyMore(t *testing.T) {
 func TestStream_ManyAtOnce(t *testing.T) {
 	t.Parallel()
 	w := newFlowWorld(t, bus.NewLocal(), echoFlow)
-	// While the service is closed, an opening may get no answer. The users do not wait long for it.
+	// While the service is closed, OpenStream may get no answer. The timeouts are short, so that
+	// the goroutines do not wait long for one.
 	client := textClient(t, w.newConn(t, dynamic.WithSelectionTimeout(time.Second), dynamic.WithClientTimeout(time.Second)), flow)
 	stop := make(chan struct{})
 	var users sync.WaitGroup

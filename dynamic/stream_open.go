@@ -48,8 +48,8 @@ func openStream[Send, Recv proto.Message](
 	return typed, nil
 }
 
-// streamChain returns the chain of the conn's interceptors, followed by those from the request
-// options. It returns nil if there are no interceptors.
+// streamChain builds the handler chain of a stream from the interceptors of the conn, followed by
+// those in the request options. It returns nil if there are no interceptors.
 func (p *clientPlan) streamChain(ctx context.Context, r *route, o *requestOptions) (*streamChain, error) {
 	options := p.options
 	interceptors := options.interceptors.stream

@@ -82,8 +82,8 @@ func (w *flowWorld) serveFlowsAs(t testing.TB, server *dynamic.Server, affinity 
 	require.NoError(t, err)
 }
 
-// TestOpenStream_OneOfTwo checks that both of two servers claim a stream, and that the first claim
-// wins. Streams never use a queue.
+// TestOpenStream_OneOfTwo checks that each of two servers claims a stream, and that the client
+// selects the first one that does. Streams never use a queue.
 func TestOpenStream_OneOfTwo(t *testing.T) {
 	t.Parallel()
 	b := newFakeBus()

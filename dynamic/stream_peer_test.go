@@ -146,7 +146,8 @@ func TestServerStream_UndecodableMessage(t *testing.T) {
 	assert.Empty(t, p.frames)
 }
 
-// TestServerStream_EmptyClose checks that a close without a code and a text still causes an error.
+// TestServerStream_EmptyClose checks that a close that has neither a code nor a text still causes
+// an error.
 func TestServerStream_EmptyClose(t *testing.T) {
 	t.Parallel()
 	handle, servers, _ := handing(t)
@@ -190,7 +191,7 @@ func TestServerStream_SilentPsrpcClient(t *testing.T) {
 		require.ErrorIs(t, err, context.Canceled)
 		require.NoError(t, server.Err())
 
-		// This goroutine ends with the acknowledgement.
+		// This goroutine ends when the acknowledgement arrives.
 		go func() { sent <- server.Send(say("y"), dynamic.WithStreamTimeout(time.Hour)) }()
 		p.toServer(ack(p.next(wire.StreamMessage)))
 		require.NoError(t, requireSoon(t, sent, "send"))

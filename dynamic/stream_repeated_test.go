@@ -80,7 +80,7 @@ func TestStream_SameMessageIDs(t *testing.T) {
 }
 
 // TestStream_RepeatedOpening checks that a stream is opened once if the bus delivers the opening
-// frame twice. This must be so even if the stream has ended before the second delivery.
+// frame twice. The same applies if the stream has ended before the second delivery.
 func TestStream_RepeatedOpening(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -59,7 +59,7 @@ func TestStreamWindow_PeerThatAcksOneAtATime(t *testing.T) {
 			require.NoError(t, stream.Send(say(fmt.Sprint(i))))
 		}
 		sent, flushed := make(chan error, 1), make(chan error, 1)
-		// This goroutine ends with the first acknowledgement.
+		// This goroutine ends when the first acknowledgement arrives.
 		go func() { sent <- stream.Send(say("3")) }()
 		synctest.Wait()
 		require.Empty(t, sent, "the window is full")
@@ -74,7 +74,7 @@ func TestStreamWindow_PeerThatAcksOneAtATime(t *testing.T) {
 		messages = append(messages, p.next(wire.StreamMessage))
 
 		for range 2 {
-			// This goroutine ends with the last acknowledgement.
+			// This goroutine ends when the last acknowledgement arrives.
 			go func() { flushed <- flush(t.Context(), stream) }()
 		}
 		for _, message := range messages[1:] {
@@ -223,8 +223,9 @@ func TestStreamWindow_LostMessagesAreNamed(t *testing.T) {
 	}
 }
 
-// TestStreamWindow_Full checks that a Send which waits for room in the window ends with its
-// timeout, its context or the stream.
+// TestStreamWindow_Full checks that a Send that is waiting for room in the window returns an error
+// when its timeout expires, its context ends or the stream is closed. A Flush does so when its
+// context ends or the stream is closed.
 func TestStreamWindow_Full(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -242,7 +243,7 @@ func TestStreamWindow_Full(t *testing.T) {
 
 		sent, flushed := make(chan error, 1), make(chan error, 1)
 		go func() { sent <- stream.Send(say("3"), hour) }() // this goroutine ends with the stream
-		// This goroutine ends with the stream.
+		// This goroutine ends when the stream is closed.
 		go func() { flushed <- flush(context.Background(), stream) }()
 		synctest.Wait()
 		p.toServer(wire.Stream{Op: wire.StreamClose, Code: "aborted", Error: "bye"})
@@ -292,8 +293,8 @@ func TestStream_SlowReceiver(t *testing.T) {
 	}
 }
 
-// TestStream_ReceiverThatNeverReads checks that a stream which nobody reads affects neither other
-// streams nor calls. Messages that are dropped are counted.
+// TestStream_ReceiverThatNeverReads checks that a stream whose messages are not read affects
+// neither other streams nor calls. Messages that are dropped are counted.
 func TestStream_ReceiverThatNeverReads(t *testing.T) {
 	t.Parallel()
 	w := newFlowWorld(t, bus.NewLocal(), func(stream serverText) error {

@@ -146,8 +146,8 @@ func TestSubscription_LargeUpdatesAreBoundedByBytes(t *testing.T) {
 			if test.newest {
 				assert.Equal(t, test.updates-1, read[len(read)-1])
 			} else {
-				// The last one may have arrived later, when there was room for it because another
-				// update was just being put into the channel and did not count.
+				// The last update in read may have arrived later than the others. It had room
+				// because another update was just being put into the channel and did not count.
 				assert.Less(t, read[len(read)-2], test.kept)
 			}
 		})

@@ -56,7 +56,7 @@ func TestSubscription_Drain(t *testing.T) {
 	}
 }
 
-// If nobody reads the waiting updates, Drain returns an error when its context or the subscription
+// If the waiting updates are not read, Drain returns an error when its context or the subscription
 // ends.
 func TestSubscription_DrainThatDoesNotFinish(t *testing.T) {
 	t.Parallel()

@@ -294,8 +294,9 @@ func TestUnicast_SilentServerIsAsked(t *testing.T) {
 	})
 }
 
-// A server may be cut off until it has missed a request and the discovery request after it. It is
-// then asked again together with all other servers, so that it gets requests again.
+// A server may miss both a request and the discovery request that the conn then sends to it alone.
+// It still receives the conn's next discovery request to all servers, so that it gets requests
+// again.
 func TestUnicast_SilentServerReturns(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

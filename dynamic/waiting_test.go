@@ -10,8 +10,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/dynamic"
 )
 
-// TestStats_Waiting checks that the statistics contain the number of messages and updates that
-// have arrived and were not read yet.
+// TestStats_Waiting checks that the statistics contain the number of messages and updates that have
+// arrived but have not been read yet.
 func TestStats_Waiting(t *testing.T) {
 	t.Parallel()
 	read := make(chan struct{})
@@ -33,7 +33,8 @@ func TestStats_Waiting(t *testing.T) {
 	assert.Equal(t, uint64(2), w.server.Stats().Waiting)
 	require.Eventually(t, func() bool { return w.conn.Stats().Waiting == 3 }, 10*time.Second, time.Millisecond, "the handler sends meanwhile")
 	<-stream.Channel()
-	// While a message is passed on inside the conn, it is not counted for a moment.
+	// While the conn moves a message from one buffer to the next, the message is briefly not
+	// counted.
 	require.Eventually(t, func() bool { return w.conn.Stats().Waiting == 2 }, 10*time.Second, time.Millisecond)
 	close(read)
 	require.Eventually(t, func() bool { return w.server.Stats().Waiting == 0 }, 10*time.Second, time.Millisecond, "the handler reads meanwhile")
