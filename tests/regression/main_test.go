@@ -23,7 +23,7 @@ const (
 	rounds = 100
 	// atOnce is the time limit for operations that must end immediately. It is long enough for a
 	// busy machine, but much shorter than the timeout patient.
-	atOnce = 5 * time.Second
+	atOnce = testkit.Patience / 2
 )
 
 // patient is a call option. It sets a timeout that is so long that a test fails if a call waits for

@@ -38,7 +38,7 @@ func TestDefect10_Panics(t *testing.T) {
 		}
 		_, err := testkit.Caller(t, conn, "NormalRPC").Call(t.Context(), &api.MyRequest{}, patient)
 		requireInternal(err)
-		_, err = testkit.Caller(t, conn, "IntensiveRPC").Call(t.Context(), &api.MyRequest{}, dynamic.WithRequestTimeout(time.Second))
+		_, err = testkit.Caller(t, conn, "IntensiveRPC").Call(t.Context(), &api.MyRequest{}, patient)
 		require.Equal(t, errors.Unavailable, testkit.Code(err), "a server whose affinity function panics declines: %v", err)
 		one := dynamic.WithExpectedResponses(1)
 		for response := range testkit.Caller(t, conn, "GetStats").Responses(t.Context(), &api.MyRequest{}, patient, one) {
@@ -104,7 +104,7 @@ func TestDefect12_UndecodableRequest(t *testing.T) {
 	require.NoError(t, known.ParseProto(fstest.MapFS{"foreign.proto": {Data: []byte(foreign)}}, "foreign.proto"))
 	testkit.OnEach(t, func(t *testing.T, network testkit.Network) {
 		testkit.Serve(t, network.Connect(t), testkit.Echoes())
-		conn, err := dynamic.NewConn(network.Connect(t), known)
+		conn, err := dynamic.NewConn(network.Connect(t), known, dynamic.WithSelectionTimeout(testkit.Patience))
 		require.NoError(t, err)
 		defer conn.Close()
 		for _, method := range []string{"NormalRPC", "IntensiveRPC"} {
