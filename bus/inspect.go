@@ -23,9 +23,9 @@ type Inspector interface {
 	// error with code permission_denied if the broker does not permit the command.
 	Count(ctx context.Context, channels ...Channel) ([]int, error)
 	// Scan visits the subscribed channels of all psrpc and dynpsrpc processes, in no particular
-	// order. It omits channels whose prefix differs from that of the bus. The time that Scan costs
-	// the broker grows with the number of all channels on the broker. Call it when a person asks,
-	// not at regular intervals.
+	// order. It omits channels whose prefix differs from that of the bus. The more channels there
+	// are on the broker, the more work Scan causes there, even if they belong to other programs.
+	// Call it when a person asks, not at regular intervals.
 	//
 	// If Scan fails, the last pair contains the error. Its code is unimplemented if this bus cannot
 	// list the broker's channels.
@@ -37,9 +37,9 @@ type Inspector interface {
 	// letter, a digit or an underscore. Prefixes costs as much as Scan and returns the same errors.
 	Prefixes(ctx context.Context) ([]string, error)
 	// Peers returns the connections of the broker that have subscriptions, including those of other
-	// programs. The time that Peers costs the broker grows with the number of all connections. The
-	// result is empty if the bus has no broker. The error has code unimplemented if this bus cannot
-	// list the broker's connections.
+	// programs. The more connections the broker has, the more work Peers causes there. The result
+	// is empty if the bus has no broker. The error has code unimplemented if this bus cannot list
+	// the broker's connections.
 	Peers(ctx context.Context) ([]Peer, error)
 }
 
@@ -114,7 +114,8 @@ type Peer struct {
 	// Connected is the time since the peer connected. Idle is the time since the broker last
 	// received something from the peer or sent something to it.
 	Connected, Idle time.Duration
-	// PendingBytes is the number of bytes that the broker has not been able to send to the peer.
+	// PendingBytes is the number of bytes for the peer that the broker has not been able to send
+	// yet.
 	PendingBytes int64
 	// Subscriptions is the number of channels or subjects to which the peer subscribes.
 	Subscriptions int

@@ -45,10 +45,10 @@ func MustRegister(scheme string, driver Driver) {
 // maximum frame size, in bytes.
 //
 // By default, Open makes only one attempt to reach the broker. The parameter wait, for example
-// redis://127.0.0.1:6379?wait=30s, makes Open try again until the broker is reachable. After that
-// time, Open begins no further attempt and returns the error of the last one. Open tries again only
-// after errors with code unavailable. It removes the parameter from the URL that it passes to the
-// driver.
+// redis://127.0.0.1:6379?wait=30s, makes Open try again until the broker is reachable. Once this
+// time has passed, Open makes no further attempt and returns the error of the last one. Open tries
+// again only after errors with code unavailable. It removes the parameter from the URL that it
+// passes to the driver.
 //
 // Reserved characters in the user name and the password must be percent-encoded. For example, a
 // slash becomes %2F. The function url.UserPassword encodes both.

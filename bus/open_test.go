@@ -77,7 +77,8 @@ func registerDriver(driver bus.Driver) (scheme string) {
 	return scheme
 }
 
-// With the parameter wait, Open must try again while the broker is not reachable, but only then.
+// If the URL has the parameter wait, Open must try again while the broker is unreachable, but not
+// after other errors.
 func TestOpen_Wait(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {

@@ -22,7 +22,8 @@ func wrapContextError(sentinel Error, err error) Error {
 	return &codedError{code: sentinel.Code(), text: sentinel.Error(), cause: Join(sentinel, err)}
 }
 
-// withText returns an error with the given text that wraps err and has its code and details.
+// withText returns an error that wraps err and has the given text. It has the code and the details
+// of err.
 func withText(err error, text string) *codedError {
 	code, _, details := ToWire(err)
 	return &codedError{code: code, text: text, cause: err, details: details}

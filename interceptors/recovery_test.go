@@ -62,7 +62,7 @@ func TestRecovery_Servers(t *testing.T) {
 	requirePanic(t, hookCalls, testservice.Talk, "secret of the stream")
 }
 
-// panicking returns interceptors of every kind that panic.
+// panicking returns interceptors of every kind. All of them panic.
 func panicking() dynamic.ConnOption {
 	return dynamic.ConnOptions(
 		dynamic.WithClientRPCInterceptors(func(dynamic.RPCInfo, dynamic.ClientRPCHandler) dynamic.ClientRPCHandler {

@@ -20,8 +20,8 @@ import (
 type retrier struct {
 	maxAttempts int
 	backoff     backoff
-	// attemptTimeout limits the duration of an attempt, unless decide returns another limit. If it
-	// is 0, there is no limit.
+	// attemptTimeout limits the duration of an attempt, unless the function in decide returns
+	// another limit. If it is 0, there is no limit.
 	attemptTimeout time.Duration
 	codes          []errors.ErrorCode
 	budget         *retryBudget

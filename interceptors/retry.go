@@ -83,7 +83,7 @@ func WithTrustedServers() RetryOption {
 }
 
 // WithRetryFunc sets a function that decides whether and how to retry after an attempt has failed.
-// Its argument decision is what [Retry] decides without the function. The function may return it
+// The argument named decision is what [Retry] would do without the function, which may return it
 // unchanged. decide must be safe for concurrent use.
 //
 // The function can only decide about attempts that are still possible. It is not called after the

@@ -50,8 +50,8 @@ func splitGRPC(services []protoreflect.ServiceDescriptor) (others, grpc []protor
 }
 
 // onlyGRPCError is the error for schemas that declare only gRPC services. Such services cannot be
-// called over a bus, because their streaming methods have no psrpc options. The field mistakes
-// contains the error of each service, which tells the user what to change. errors.Is reports that
+// called over a bus, because their streaming methods have no psrpc options. The errors of the
+// services, which say what to change, are in the field mistakes. errors.Is reports that
 // onlyGRPCError matches ErrNoService.
 type onlyGRPCError struct{ mistakes error }
 

@@ -108,7 +108,7 @@ type position struct{ line, column int }
 // importPositions returns the positions of the import statements in a file, keyed by the index of
 // the import.
 func importPositions(file *descriptorpb.FileDescriptorProto) map[int32]position {
-	// This is the number of the field dependency of google.protobuf.FileDescriptorProto.
+	// This is the number of the field "dependency" in google.protobuf.FileDescriptorProto.
 	const dependencyField = 3
 	positions := make(map[int32]position)
 	for _, at := range file.GetSourceCodeInfo().GetLocation() {

@@ -14,7 +14,7 @@
 // other. If the network is a single object, like the in-process bus, Connect must return the same
 // object whenever it is called with the same t.
 //
-// Every test of [Run] has a timeout of 20 seconds. If a frame is missing, the test fails with "a
+// Every test of [Run] has a timeout of one minute. If a frame is missing, the test fails with "a
 // frame did not arrive". Run the tests with the race detector and with a check for leaked
 // goroutines to find the most bugs.
 //

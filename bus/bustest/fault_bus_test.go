@@ -318,8 +318,8 @@ func TestFaultBus_DelayedError(t *testing.T) {
 	})
 }
 
-// TestFaultBus_Close checks that Close discards delayed frames and ends a Subscribe that waits for
-// the link.
+// TestFaultBus_Close checks that Close discards delayed frames and makes a Subscribe that is
+// waiting for the link return.
 func TestFaultBus_Close(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

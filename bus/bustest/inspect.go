@@ -35,7 +35,8 @@ func testInspection(t *testing.T, network Network) {
 		channels := []bus.Channel{double, unused, queue, double, single}
 		h.requireCounts(inspector, channels, []int{2, 0, 1, 2, 1})
 		closing.Close()
-		// The broker may end the subscription only after Close has returned.
+		// The broker may still count the closed subscription for a short time after Close has
+		// returned.
 		h.waitForCounts(inspector, channels, []int{1, 0, 1, 1, 1})
 		h.requireNoMore(a, queue, in)
 		counts, err := inspector.Count(h.ctx)

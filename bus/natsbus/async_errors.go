@@ -37,9 +37,9 @@ type asyncErrors struct {
 	refusals uint64
 	// changed is closed and replaced whenever an error is recorded.
 	changed chan struct{}
-	// skipped is an error with which nats.go may never call the error handler, so the bus does not
-	// wait for that call. Initially, it is the LastError that the connection had before the bus
-	// used it. Later, it is the last error for which the call did not come in time.
+	// skipped is an error for which the bus does not wait, because nats.go may never pass it to the
+	// error handler. Initially, it is the LastError that the connection had before the bus used it.
+	// Later, it is the last error that did not reach the handler in time.
 	skipped error
 }
 

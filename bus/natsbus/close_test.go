@@ -210,7 +210,7 @@ func TestSubscription_StartClose(t *testing.T) {
 	soon(t, otherMethods, "frame of the method that stays")
 
 	start(second)
-	// The server processes the end of the subscriptions before this one.
+	// The server ends the subscriptions above before it confirms this one.
 	listen(t, b, results, bus.Broadcast)
 	received := b.Stats().Received
 	reports := newReports()

@@ -112,7 +112,8 @@ func TestBus_NothingSentArrives(t *testing.T) {
 	server := testenv.NATS(t)
 	proxy := testenv.NewProxy(t, addr(server.URL()))
 	events, handler := newEvents()
-	// An attempt to connect while the proxy is mute ends at its timeout.
+	// While the proxy is mute, an attempt to connect fails only when its timeout expires, so the
+	// timeout is short.
 	nc := connect(t, "nats://"+proxy.Addr(), nats.Timeout(5*time.Second))
 	b, sender := newBusOn(t, nc, handler, natsbus.WithProbeInterval(probe)), newBus(t, server.URL())
 	frames, _ := listen(t, b, results, bus.Broadcast)

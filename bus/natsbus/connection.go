@@ -72,7 +72,8 @@ type owner struct {
 	// closeConn closes the current connection. While supervisor.watch is running, only watch uses
 	// it. Afterwards, only Bus.Close uses it.
 	closeConn func()
-	// reconnectErr is the error of the last attempt of nats.go to reconnect.
+	// reconnectErr is the error of nats.go's last failed attempt to reconnect. It is nil if no
+	// attempt has failed yet.
 	reconnectErr atomic.Pointer[error]
 }
 
@@ -180,8 +181,8 @@ func (c *connection) waitAsyncErrors() {
 	}
 }
 
-// waitRefusal reports whether the number of refused subscriptions differs from the parameter
-// before, an earlier result of asyncErrors.refused. If LastError is a refusal, waitRefusal waits
+// waitRefusal reports whether the server has refused another subscription. before is the number of
+// refusals that asyncErrors.refused returned earlier. If LastError is a refusal, waitRefusal waits
 // until the error handler has been called with it. It waits at most refusalTimeout, because
 // LastError may also be an earlier refusal, which looks the same.
 func (c *connection) waitRefusal(ctx context.Context, before uint64) bool {

@@ -17,9 +17,9 @@ import (
 //
 // To find out, it sends about one in 36 frames to the queue group as a sample. While frames are
 // misrouted, dynpsrpc processes acknowledge samples; psrpc processes never do. Frames without a
-// delivery report always go to the queue group, because the publisher would not learn that no
-// process has received them. So do large frames, because the bus would have to keep them until it
-// knows the outcome.
+// delivery report always go to the queue group, because the publisher would not notice if no
+// process received them. So do large frames, because the bus would have to keep them until it knows
+// the outcome.
 
 const (
 	// sampleDigit is the last digit of the tokens of samples, the frames that test whether a queue

@@ -58,8 +58,8 @@ func TestBus_InspectionWithAMonitor(t *testing.T) {
 	}
 }
 
-// The methods of Inspector must also work on a NATS server without accounts, as most servers for
-// tests and development are.
+// Most NATS servers for tests and development have no accounts. The methods of Inspector must also
+// work on such a server.
 func TestBus_InspectionWithoutAccounts(t *testing.T) {
 	t.Parallel()
 	s := testenv.NATS(t, func(o *server.Options) { o.HTTPHost, o.HTTPPort = "127.0.0.1", -1 })
@@ -137,7 +137,7 @@ func TestBus_InspectionOfACluster(t *testing.T) {
 	a, b := newBusOn(t, connect(t, first, app), monitor), newBusOn(t, connect(t, second, app), monitor)
 	listen(t, a, results, bus.Broadcast)
 	listen(t, b, results, bus.Broadcast)
-	// The servers of a cluster learn of each other after they have connected.
+	// A server of a cluster may need a moment until it knows the other server.
 	require.EventuallyWithT(t, func(c *assert.CollectT) {
 		counts, err := a.Count(t.Context(), results)
 		require.NoError(c, err)

@@ -156,8 +156,8 @@ func (w *forwarder) send(f *misrouted, subject string, report bus.DeliveryReport
 func (w *forwarder) forward(f *misrouted) {
 	private, ok := w.subjects.private(f.key.Subject, f.key.RoutingKey)
 	if !ok || w.conn.privateDenied.Load() || !w.noResponders.enabled() {
-		// The bus cannot use the private subject, or would not learn that no process has received
-		// the frame on it.
+		// The bus cannot use the private subject, or would not notice if no process received the
+		// frame there.
 		w.returnToGroup(f)
 		return
 	}

@@ -93,7 +93,7 @@ const inboxIDSize = 22
 // peerReply returns subject if it is the reply subject of a bus with the same inbox prefix (_INBOX
 // by default), or else "". The sender of a frame chooses the reply subject freely, so this process
 // must not publish to any other subject on the sender's behalf. A publisher with another prefix
-// gets no status if no process has handled its frame. Its call ends at its timeout.
+// gets no status if no process has handled its frame. Its call then fails when its timeout expires.
 func (n *noResponders) peerReply(subject string) string {
 	common := n.inboxPrefix[:len(n.inboxPrefix)-inboxIDSize-1]
 	inbox, found := strings.CutPrefix(subject, common)

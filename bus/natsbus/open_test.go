@@ -23,8 +23,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/testenv"
 )
 
-// patient returns url with long timeouts, unless it contains others. Without them, a bus could give
-// up its connection because the machine is slow.
+// patient adds long timeouts to url, unless url already sets them. With shorter ones, a bus could
+// give up its connection because the machine is slow.
 func patient(url string) string {
 	separator := "?"
 	if strings.Contains(url, "?") {

@@ -11,6 +11,6 @@ type outgoing struct {
 	report bus.DeliveryReport
 }
 
-// maxRepeated is the maximum size, in bytes, of a frame that the bus keeps to publish it again. It
-// limits the memory that unconfirmed frames take.
+// maxRepeated is the maximum size, in bytes, of a frame that the bus keeps in case it must publish
+// the frame again. This limits the memory that unconfirmed frames take.
 const maxRepeated = 64 << 10

@@ -76,11 +76,11 @@ func (p *publisher) publish(channel bus.Channel, frame []byte, report bus.Delive
 	return nil
 }
 
-// validate performs the same checks as nats.go and also limits the length of the subject. It lets
-// publish return an error even if another goroutine sends the frame.
+// validate performs the same checks as nats.go and also limits the length of the subject. If
+// another goroutine sends the frame later, publish can thus still return these errors.
 func (p *publisher) validate(channel bus.Channel, subject string, size int) error {
 	if limit := p.conn.maxPayload.Load(); limit > 0 && int64(size) > limit {
-		// The server may have announced another limit.
+		// The server may have announced a new limit.
 		p.conn.maxPayload.Store(p.conn.get().MaxPayload())
 		if limit = p.conn.maxPayload.Load(); limit > 0 && int64(size) > limit {
 			return p.publishError(nats.ErrMaxPayload, channel, size)
@@ -265,7 +265,7 @@ func (p *publisher) onDenied(subject string, err error) {
 	}
 }
 
-// failReports tells all pending reports that the connection has been lost.
+// failReports passes an error to all pending reports, because the connection has been lost.
 func (p *publisher) failReports() {
 	failed := p.reports.FailAll()
 	p.telemetry.PublishErrors.Add(uint64(len(failed)))

@@ -16,8 +16,8 @@ import (
 // methods are safe for concurrent use unless their comments say otherwise.
 //
 // Two mutexes guard its state. changeMu serializes all changes, and is held during calls of nats.go
-// that subscribe and unsubscribe. The mutex of subscribers is locked after it, for a few
-// instructions only, so that the dispatcher never waits for nats.go.
+// that subscribe and unsubscribe. The field subscribers has a mutex of its own. It is locked after
+// changeMu, for a few instructions only, so that the dispatcher never waits for nats.go.
 type subscriptions struct {
 	telemetry *telemetry
 	conn      *connection
@@ -25,7 +25,7 @@ type subscriptions struct {
 	inbox     *noResponders
 	// inbound receives the messages of all NATS subscriptions.
 	inbound chan *nats.Msg
-	// subscribers has a mutex of its own.
+	// subscribers is guarded by its own mutex, not by changeMu.
 	subscribers subscriberTable
 	// refusedLog throttles the events for refused subscriptions. Only nats.go's error handler uses
 	// it.

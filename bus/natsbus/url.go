@@ -109,8 +109,8 @@ func setMonitor(s *settings, value string) error {
 	return nil
 }
 
-// intParam returns the function for a parameter whose value is a number. The function adds the bus
-// option that option returns for this number.
+// intParam returns the function for a parameter whose value is a number. The function passes the
+// number to option and adds the result to the options of the bus.
 func intParam(option func(int) Option) func(*settings, string) error {
 	return func(s *settings, value string) error {
 		number, err := strconv.Atoi(value)

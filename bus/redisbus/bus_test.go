@@ -24,7 +24,8 @@ var goRedisLog lockedBuffer
 
 const maxFrameSize = 1 << 20
 
-// patient are options with which a bus does not give up a connection because the machine is slow.
+// patient contains long timeouts, so that a bus does not give up a connection because the machine
+// is slow.
 var patient = []redisbus.Option{redisbus.WithProbeInterval(waitTimeout), redisbus.WithConnectTimeout(waitTimeout)}
 
 // connect returns a bus that has its own client. By default, it has the options in patient.

@@ -51,7 +51,8 @@ type channelState struct {
 	// draining is set while the last subscriber is closing. That subscriber still receives frames
 	// until Redis confirms the UNSUBSCRIBE.
 	draining bool
-	// changed is closed and replaced to announce a change to the other fields.
+	// changed is closed and replaced to wake the goroutines that wait for a change of another
+	// field.
 	changed chan struct{}
 
 	// The fields below describe the channel's state in the session attached to the group.

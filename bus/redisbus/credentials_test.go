@@ -47,7 +47,7 @@ func (p *tokens) Subscribe(listener auth.CredentialsListener) (auth.Credentials,
 	}, nil
 }
 
-// tell calls do for each listener that is subscribed to the provider.
+// tell passes each listener that is subscribed to the provider to the function do.
 func (p *tokens) tell(do func(auth.CredentialsListener)) {
 	p.mu.Lock()
 	var listeners []auth.CredentialsListener

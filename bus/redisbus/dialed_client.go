@@ -41,7 +41,7 @@ func dialClient(ctx context.Context, node *redis.Client, credentials *credential
 	options.Limiter, options.PushNotificationProcessor = nil, nil
 	options.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
 
-	// The bus dials itself, because go-redis would write a line to stderr for each failed dial.
+	// Call the dialer directly, because go-redis would write a line to stderr for each failed dial.
 	network, err := options.Dialer(ctx, options.Network, options.Addr)
 	if err != nil {
 		return nil, err

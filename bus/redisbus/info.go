@@ -46,7 +46,7 @@ func (b *Bus) Settings() bus.Settings {
 	return s
 }
 
-// RoundTrip returns the time that Redis takes to count the subscribers of a channel, on the
+// RoundTrip returns the time that Redis takes to count the subscribers of a channel. It uses the
 // connection on which the bus publishes. In a Cluster, it asks one of the servers.
 func (b *Bus) RoundTrip(ctx context.Context) (time.Duration, error) {
 	if err := nilarg.ContextErr(ctx); err != nil {

@@ -12,9 +12,9 @@ import (
 
 const (
 	// lockRetryTimeout limits how long the bus tries to take a lock on another server, counted from
-	// the arrival of the frame. It must be shorter than an automatic failover takes. A lock that
-	// another process took just before a master failed may be missing on the new master. If the bus
-	// still retried after the failover, the frame could be delivered twice. Only tests change it.
+	// the arrival of the frame. It must be shorter than an automatic failover. A lock that another
+	// process took just before a master failed may be missing on the new master. If the bus still
+	// retried after the failover, the frame could be delivered twice. Only tests change it.
 	lockRetryTimeout = 2 * time.Second
 	// maxLockRetries is the maximum number of lock attempts that are repeated at the same time. The
 	// number is limited because each of them needs a goroutine.

@@ -106,8 +106,8 @@ func TestBus_SingleClientOnClusterNode(t *testing.T) {
 }
 
 // If Redis rejects the lock of a frame, the frame is lost. The bus must count the loss by reason.
-// Only the first loss causes an event, which must contain the error of Redis, because the number of
-// events per second is limited.
+// The number of events per second is limited, so only the first loss causes an event. The event
+// must contain Redis's error.
 func TestBus_LocksRefused(t *testing.T) {
 	t.Parallel()
 	for code, refuse := range map[string][]any{

@@ -169,7 +169,7 @@ func parserError(u *url.URL, err error) error {
 }
 
 // splitURL splits u into a URL for go-redis, the names of the files for TLS, and the options of the
-// bus. The scheme of the returned URL is the argument scheme, because go-redis does not know
+// bus. The returned URL has the given scheme instead of that of u, because go-redis does not know
 // schemes such as valkey. The first host stays in the URL. All others become addr parameters, as
 // go-redis expects.
 func splitURL(u *url.URL, scheme string) (*url.URL, tlsFiles, []Option, error) {

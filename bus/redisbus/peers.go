@@ -26,7 +26,7 @@ const (
 	// markerSuffix is added to the name of a channel to get the name of its marker channel, on
 	// which nothing is published. Each dynpsrpc process that competes for the frames of a channel
 	// subscribes to both channels. Redis reports how many processes subscribe to a channel, but not
-	// which ones. The difference between the numbers for both channels is the number of psrpc
+	// which ones. The difference between the numbers for the two channels is the number of psrpc
 	// processes.
 	markerSuffix = "|MARKER"
 )

@@ -175,7 +175,7 @@ func TestBus_FramesDuringReconnect(t *testing.T) {
 	assert.EqualValues(t, early+1, b.Stats().Received)
 }
 
-// The server does not reply to SUBSCRIBE. Subscribe must end with its context.
+// The server does not reply to SUBSCRIBE. Subscribe must return when its context ends.
 func TestBus_SubscribeWithoutConfirmation(t *testing.T) {
 	t.Parallel()
 	asked := make(chan struct{}, 10)

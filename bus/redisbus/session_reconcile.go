@@ -85,9 +85,9 @@ func (s *session) commandName(subscribe bool) string {
 	}
 }
 
-// diff returns the commands needed for the dirty channels and marks the channels as clean. It
-// adds the commands to those sent before they are written, so that each reply can be matched
-// with its command.
+// diff returns the commands needed for the dirty channels and marks the channels as clean. It adds
+// the commands to s.sent before they are written, so that each reply can be matched with its
+// command.
 func (s *session) diff() []*subscribeCommand {
 	b := s.bus
 	b.mu.Lock()

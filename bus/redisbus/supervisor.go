@@ -84,7 +84,7 @@ func (sup *supervisor) reconnect() *session {
 		}
 		outage.add(err)
 		if errors.Is(err, context.DeadlineExceeded) {
-			// The error must not look as if the context of a caller of Publish had ended.
+			// Publish returns this error, which must not look as if the caller's context had ended.
 			err = errors.NewErrorf(errors.Unavailable, "%v", err)
 		}
 		sup.outage.Store(&err)

@@ -44,9 +44,9 @@ var (
 	busDropped       = counter("dynpsrpc.bus.dropped", "Frames lost between the broker and this process.", "{frame}", keyBus, keyReason)
 )
 
-// BusSource returns a source that reports the state of a bus: whether it is connected, the number
-// of reconnects, and the numbers of frames that were published, could not be sent, were received
-// and were dropped. Dropped frames are reported by the reasons in [bus.Stats.DroppedBy], and as
+// BusSource returns a source that reports the state of a bus: whether it is connected, and the
+// numbers of reconnects, published frames, frames that could not be sent, received frames and
+// dropped frames. Dropped frames are reported by the reasons in [bus.Stats.DroppedBy], and as
 // "unknown" if they are not in that map. name identifies the bus and must be unique. The source
 // reports nothing if the bus is nil or, like the in-process bus, does not implement
 // [bus.Monitored].

@@ -22,7 +22,7 @@ type topics struct {
 	enabled bool
 	maximum int
 
-	// mu is held while the map in the field known is replaced.
+	// mu is held while the map in known is replaced.
 	mu sync.Mutex
 	// known contains the labels that have been used. The map is replaced but never modified, so
 	// that calls can read it without a lock.

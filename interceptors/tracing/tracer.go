@@ -15,7 +15,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/topictext"
 )
 
-// tracer holds the state shared by all interceptors of one New option.
+// tracer holds the state shared by all interceptors of one option that [New] has returned.
 type tracer struct {
 	provider        trace.TracerProvider
 	propagator      propagation.TextMapPropagator

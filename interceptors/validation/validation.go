@@ -52,7 +52,7 @@ func New(opts ...Option) dynamic.Option {
 	})
 }
 
-// validation holds the state shared by all interceptors of one New option.
+// validation holds the state shared by all interceptors of one option that [New] has returned.
 type validation struct{ validator protovalidate.Validator }
 
 // check returns nil if message is valid. role describes the message in the error text, for example

@@ -4,8 +4,8 @@
 // A request contains the time at which it was sent and the time at which it expires, both according
 // to the client's clock. A server whose clock differs would reject requests that have only just
 // been sent, or run requests whose clients have already given up. The server can observe only the
-// delay of a frame: the time of arrival on its own clock minus the time of sending on the client's
-// clock. This delay is the sum of the clock difference and the transit time.
+// delay of a frame: the arrival time on its own clock minus the send time on the client's clock.
+// This delay is the sum of the clock difference and the transit time.
 //
 // As in NTP, an [Offset] applies a minimum filter to the one-way delay. The transit time is never
 // negative and is short for most frames. The minimum of the recent delays is therefore close to the

@@ -15,7 +15,7 @@ const (
 	// suspectTolerance is the largest difference between two delays that ConfirmSuspect treats as
 	// equal.
 	suspectTolerance = 50 * time.Millisecond
-	// minSuspectInterval is the minimum time between the sending of two frames that together
+	// minSuspectInterval is the minimum time between the send times of two frames that together
 	// confirm a clock skew. If two frames are sent this far apart, but the bus holds them up and
 	// delivers them together, their delays differ by more than suspectTolerance. Such frames
 	// therefore do not confirm a clock skew.
@@ -38,8 +38,8 @@ type Offset struct {
 	current, previous window
 	warned            bool
 
-	// suspectSent and suspectDelay are the time of sending and the delay of the frame that caused a
-	// clock skew to be suspected; see ConfirmSuspect. suspectSent is zero if no skew is suspected.
+	// suspectSent and suspectDelay are the send time and the delay of the frame that raised the
+	// suspicion of a clock skew; see ConfirmSuspect. suspectSent is zero if no skew is suspected.
 	suspectSent  time.Time
 	suspectDelay time.Duration
 
@@ -88,8 +88,8 @@ func (o *Offset) Observe(now time.Time, delay time.Duration) {
 	o.publishLocked()
 }
 
-// rotateLocked starts a new window when the current one is older than windowSize. It discards the
-// previous window when that one is older than 2*windowSize.
+// rotateLocked starts a new window if the current one began at least windowSize ago. It discards
+// the previous window if that window began at least 2*windowSize ago.
 func (o *Offset) rotateLocked(now time.Time) {
 	if !o.current.start.IsZero() && now.Sub(o.current.start) >= windowSize {
 		o.previous, o.current = o.current, window{}

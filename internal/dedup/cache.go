@@ -20,8 +20,8 @@ const (
 	window = 5 * time.Second
 )
 
-// Cache is a set of recently received frames, and bounded in size. The zero value is empty. All methods are
-// safe for concurrent use. Each shard has its own lock.
+// Cache is a bounded set of recently received frames. The zero value is empty. All methods are safe
+// for concurrent use. Each shard has its own lock.
 //
 // A shard uses no memory until the first frame is added to it, and at most 80 KB (2048 entries).
 type Cache [shard.Count]struct {

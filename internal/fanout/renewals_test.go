@@ -27,7 +27,7 @@ func TestRenewals_RunCallsOpenSubscribersOnly(t *testing.T) {
 	assert.Equal(t, map[string]int{"open": 2, "removed": 1, "closed": 1}, called)
 }
 
-// Close waits for a running function, so that it is not called once Close has returned.
+// Close must wait for a running function, so that no function runs after Close has returned.
 func TestRenewals_CloseWaitsForARunningFunction(t *testing.T) {
 	t.Parallel()
 	var renewals fanout.Renewals

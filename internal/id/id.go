@@ -12,7 +12,7 @@ const (
 	randomSize = 12
 )
 
-// The prefixes of the IDs that this package creates, except for those of buses.
+// The prefixes of all IDs that this package creates, except for the prefix of bus IDs.
 const (
 	ServerPrefix  = "SRV_"
 	ClientPrefix  = "CLI_"

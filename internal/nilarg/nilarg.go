@@ -7,10 +7,10 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// ErrContext is the error of a function whose context is nil.
+// ErrContext is returned by functions that are called with a nil context.
 var ErrContext = errors.NewErrorf(errors.InvalidArgument, "the context is nil")
 
-// ErrHandler is the error of a function of a bus whose handler is nil.
+// ErrHandler is returned by the Subscribe method of a bus if it is called with a nil handler.
 var ErrHandler = errors.NewErrorf(errors.InvalidArgument, "the handler is nil")
 
 // ContextErr returns ErrContext if ctx is nil, and otherwise the error of ctx.

@@ -80,7 +80,7 @@ func (f *Folder) WriteProgram(name string, content []byte) (path string, err err
 func (f *Folder) Remove() error { return errors.Join(os.RemoveAll(f.Path), f.lock.Close()) }
 
 // RemoveStale deletes the folders that New has made with the same directory and prefix in processes
-// that have ended. Before it deletes a folder, it passes the folder's path to the function before.
+// that have ended. It calls before(path) for each of these folders before it deletes the folder.
 // Folders that cannot be deleted stay. On systems without file locks, RemoveStale does nothing.
 func RemoveStale(directory, prefix string, before func(folder string)) {
 	entries, _ := os.ReadDir(directory) // if this fails, a later call can try again

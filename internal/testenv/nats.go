@@ -19,7 +19,8 @@ type NATSServer struct {
 // authenticate themselves. Each configure function may modify the server's options.
 func NATS(tb testing.TB, configure ...func(*server.Options)) *NATSServer {
 	tb.Helper()
-	// The default of both timeouts is 2 s. A slow machine would break connections.
+	// With the default of 2 s for both timeouts, the server would close connections on a slow
+	// machine.
 	const timeout = 30 // in seconds
 	options := &server.Options{
 		Host: host, Port: server.RANDOM_PORT, NoLog: true, NoSigs: true, AuthTimeout: timeout, TLSTimeout: timeout,

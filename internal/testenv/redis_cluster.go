@@ -22,12 +22,12 @@ type RedisClusterServers struct{ nodes []*RedisServer }
 
 // RedisCluster starts a cluster of three masters without replicas and waits until every node
 // reports a healthy cluster. Each master owns about a third of the slots. A node that is killed and
-// started again rejoins the cluster. The node timeout is ten seconds, so that a node which only
-// waits for a processor does not count as failed. All other settings have their default values.
+// started again rejoins the cluster. The node timeout is ten seconds, so that a node that is merely
+// short of CPU time does not count as failed. All other settings have their default values.
 func RedisCluster(tb testing.TB) *RedisClusterServers {
 	tb.Helper()
 	c := startRedisCluster(tb, clusterMasters)
-	// The timeout is short until now, because a new cluster waits that long before it is usable.
+	// Raise the node timeout only now, because a new cluster waits that long before it is usable.
 	for _, addr := range c.Addrs() {
 		client := redis.NewClient(&redis.Options{Addr: addr})
 		err := client.ConfigSet(context.Background(), "cluster-node-timeout", "10000").Err()

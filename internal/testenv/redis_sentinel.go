@@ -31,9 +31,9 @@ type RedisSentinelServers struct {
 }
 
 // RedisSentinel starts a master, its replica and a sentinel, and waits until the sentinel is ready
-// for a failover. The sentinel starts a failover when the master has been unreachable for five
-// seconds, so that it does not replace a master that only waits for a processor. The failover takes
-// another one or two seconds.
+// for a failover. The sentinel waits until the master has been unreachable for five seconds before
+// it starts a failover, so that it does not replace a master that is merely short of CPU time. The
+// failover takes another one or two seconds.
 func RedisSentinel(tb testing.TB) *RedisSentinelServers {
 	tb.Helper()
 	program := requireRedisServer(tb)

@@ -27,7 +27,8 @@ func TestRedisSentinel_FailsOver(t *testing.T) {
 
 	start := time.Now()
 	s.Master().Kill()
-	// If the sentinel itself has stood still for two seconds, it does nothing for half a minute.
+	// If the sentinel process has been stopped for two seconds, it takes no action for the next
+	// half minute.
 	require.Eventually(t, func() bool { return master() == s.Replica().Addr() }, 3*testTimeout, 10*time.Millisecond,
 		"the sentinel decides")
 	t.Logf("failover took %s", time.Since(start))

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// errExpired is the cause with which a context of WithTimeout ends when its countdown expires.
+// errExpired is the cancellation cause of a WithTimeout context whose countdown has expired.
 var errExpired = errors.New("the countdown has expired")
 
 // WithTimeout is like [context.WithTimeout], but the timeout is that of a [Countdown]: it measures

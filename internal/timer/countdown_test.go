@@ -36,8 +36,8 @@ func TestCountdown_StoppedDoesNotExpire(t *testing.T) {
 	})
 }
 
-// A timer of the countdown that expires late, because the process was paused, does not shorten the
-// parts that follow.
+// If the timer of one part expires late because the process was paused, the following parts must
+// not become shorter.
 func TestCountdown_CountsAPauseOnce(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -8,7 +8,7 @@ type QueueFrame struct {
 	// Unique reports whether no other frame consists of the same bytes. Requests contain a unique
 	// ID. An update is unique if its publisher has added a nonce, which only dynpsrpc does.
 	Unique bool
-	// Timeout is the time from the sending of a request to its expiry. It is zero if the frame is
+	// Timeout is the time from when a request is sent until it expires. It is zero if the frame is
 	// not a request, is compressed, or does not contain both times.
 	Timeout time.Duration
 }
@@ -43,7 +43,7 @@ func InspectQueueFrame(frame []byte) QueueFrame {
 	return QueueFrame{Unique: true, Timeout: requestTimeout(value)}
 }
 
-// requestTimeout returns the time from the sending of a request to its expiry, or zero if the
+// requestTimeout returns the time from when a request is sent until it expires, or zero if the
 // request does not contain both times. Both times come from the client's clock, so the result is
 // correct even if that clock is wrong.
 func requestTimeout(request []byte) time.Duration {

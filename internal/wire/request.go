@@ -53,7 +53,7 @@ type Request struct {
 	AcceptDecline bool
 	// RoutingKey is written into the envelope, where [Envelope.RoutingKey] returns it. It is used
 	// only for requests on a [UnicastChannel]. It contains the name of the request channel on which
-	// such a request would be sent otherwise. ParseRequest does not set it.
+	// the request would otherwise be sent. ParseRequest does not set it.
 	RoutingKey string
 }
 

@@ -18,7 +18,8 @@ type family struct {
 	kind metrics.Kind
 	help string
 	from origin
-	// accepted maps the keys of an instrument to whether Prometheus accepts the instrument.
+	// accepted records whether Prometheus accepts an instrument with these attribute keys. The map
+	// key consists of the attribute keys, joined in their order.
 	accepted map[string]bool
 	// vectors contains the vectors of the family. The map key of a vector consists of its attribute
 	// keys, sorted and joined.

@@ -153,7 +153,8 @@ func TestMetrics_NothingBreaksThePage(t *testing.T) {
 			report(instrument("state", metrics.Counter, "a"), 9, "x")
 			// This value is invalid, because the program already observes this metric.
 			report(instrument("ok", metrics.Counter, "a"), 10, "x")
-			// This value is invalid, because the histogram sizes has a metric of this name.
+			// This value is invalid, because its name in Prometheus would be sizes_sum, which is a
+			// metric of the histogram "sizes".
 			report(instrument("sizes.sum", metrics.Gauge), 11)
 		},
 		func(metrics.Record) { panic("closed") },

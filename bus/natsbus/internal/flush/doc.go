@@ -24,7 +24,7 @@
 //
 // # Ordering and concurrency
 //
-// All methods are safe for concurrent use, except that Run may run only once. Flushes run one at a
+// All methods are safe for concurrent use, but Run may be called only once. Flushes run one at a
 // time. A flush that is returned by [Flusher.Request] begins after the call.
 //
 // # Why flushes are shared

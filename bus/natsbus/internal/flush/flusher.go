@@ -21,8 +21,8 @@ func newFlush() *Flush { return &Flush{done: make(chan struct{})} }
 // not begun when Run returns never ends.
 func (f *Flush) Done() <-chan struct{} { return f.done }
 
-// Err returns nil if the flush has succeeded, and otherwise the error with which it has failed. It
-// must not be called before the channel of Done is closed.
+// Err returns the error of a failed flush, or nil if the flush has succeeded. It must not be called
+// before the channel of Done is closed.
 func (f *Flush) Err() error { return f.err }
 
 // Flusher runs flushes one at a time. Use [New] to create a Flusher.

@@ -42,17 +42,17 @@ type Queue[T any] struct {
 	spare []T
 }
 
-// New returns an empty queue. send sends an item; calls are never concurrent. onLost is called with
-// the error of send if the call to Send that had queued the item has already returned. Neither
-// function may call Send.
+// New returns an empty queue. send sends an item; calls are never concurrent. If send fails for an
+// item that another goroutine has queued, onLost is called with the error, because that goroutine's
+// call to Send has already returned. Neither function may call Send.
 func New[T any](send func(item T) error, onLost func(item T, err error)) *Queue[T] {
 	q := &Queue[T]{send: send, onLost: onLost}
 	q.senderDone = sync.NewCond(&q.mu)
 	return q
 }
 
-// Send sends item, or leaves it to the goroutine that is sending now. It returns the error with
-// which sending the item has failed, or nil if another goroutine sends it.
+// Send sends item, or leaves it to the goroutine that is sending now. It returns nil if another
+// goroutine sends item, and otherwise the error of sending it.
 func (q *Queue[T]) Send(item T) error {
 	queued, contended := q.submit(item)
 	if queued {

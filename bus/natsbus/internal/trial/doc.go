@@ -3,9 +3,9 @@
 //
 // A frame whose routing key no dynpsrpc process serves is unserved. Then either psrpc processes
 // serve it, or no process does, for example because a subscription method has no subscribers. The
-// NATS server cannot tell which is the case, so the bus finds out by a trial. The package decides
-// and keeps the results. It sends nothing: its owner returns frames to the queue group, drops them,
-// and says which frames have come back.
+// NATS server does not know which is the case, so the bus runs a trial to find out. The package
+// decides and keeps the results. It sends nothing: its owner returns frames to the queue group,
+// drops them, and says which frames have come back.
 //
 // # How a trial works
 //

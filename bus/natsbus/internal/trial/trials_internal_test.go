@@ -119,7 +119,8 @@ func TestTrials_AreBounded(t *testing.T) {
 	assert.LessOrEqual(t, len(trials.keys), maxKeys)
 }
 
-// Decide must report a frame that another process has taken, but not a frame that was returned.
+// onTimeout must be called for a frame that does not come back, but not for a frame that comes back
+// in time.
 func TestTrials_Timeout(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -6,7 +6,7 @@ import "time"
 type verdict int
 
 const (
-	// alive means that Redis has replied since the last check, or that nothing was unanswered.
+	// alive means that Redis has replied since the last check, or that no command was unanswered.
 	alive verdict = iota
 	// silent means that Redis has not replied since the last check, but still has time.
 	silent

@@ -17,8 +17,8 @@ func (l *liveness) after(pause time.Duration, idle bool) verdict {
 	return l.check(now, idle)
 }
 
-// A connection must be given up if Redis has not replied for one and a half intervals, unless
-// nothing was unanswered or the process was suspended.
+// A connection must be given up if Redis has not replied for one and a half intervals, unless no
+// command was unanswered or the process was suspended.
 func TestLiveness(t *testing.T) {
 	t.Parallel()
 	const interval = 4 * time.Second

@@ -16,9 +16,8 @@ const (
 	// maxBatchBytes is the size in bytes at which no more commands are added to a batch. The data
 	// of a larger batch would no longer be in the processor's caches by the time it is written.
 	maxBatchBytes = 256 << 10
-	// contendedBatch is the minimum number of commands in a batch from which a pipeline concludes
-	// that there are concurrent callers. After contentionWindow smaller batches in a row,
-	// concurrent callers are no longer expected.
+	// A batch of at least contendedBatch commands shows a pipeline that there are concurrent
+	// callers. After contentionWindow smaller batches in a row, the pipeline no longer expects any.
 	contendedBatch   = 4
 	contentionWindow = 64
 )

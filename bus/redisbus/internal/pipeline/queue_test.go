@@ -25,7 +25,8 @@ func newQueue(t *testing.T, capacity int, sizes ...sizedCommand) *queue[sizedCom
 	return q
 }
 
-// A full queue must say when there is space. All callers that wait must be woken, and only once.
+// A full queue must signal when there is space again. All waiting callers must be woken, and only
+// once.
 func TestQueue_Full(t *testing.T) {
 	t.Parallel()
 	q := newQueue(t, 2, 1, 1)
@@ -65,7 +66,8 @@ func TestQueue_BatchSizes(t *testing.T) {
 	assert.Nil(t, q.nextBatch(maxInlineBytes))
 }
 
-// On a fast link, large commands wait for a reply instead of waking Run. On a slow one they do not.
+// On a fast link, large commands wait for a reply instead of waking Run. On a slow link, they must
+// not wait.
 func TestQueue_LargeCommandsWhileInFlight(t *testing.T) {
 	t.Parallel()
 	q := newQueue(t, 100, 1)

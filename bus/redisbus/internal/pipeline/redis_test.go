@@ -133,7 +133,7 @@ func TestRedis_Restarted(t *testing.T) {
 	<-ended
 }
 
-// Commands of very different sizes, some of them larger than all buffers, must be sent in order.
+// Commands of very different sizes, some of them larger than any buffer, must be sent in order.
 func TestRedis_AnySize(t *testing.T) {
 	t.Parallel()
 	s := newSession()

@@ -47,7 +47,8 @@ func TestConn_BeforeRead(t *testing.T) {
 	})
 }
 
-// If OnDeadline returns nil, the Read must go on. Its error must end the Read.
+// If OnDeadline returns nil, the Read must continue. If it returns an error, the Read must return
+// that error.
 func TestConn_OnDeadline(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -148,7 +149,7 @@ func TestConn_CloseEndsReadsAndWrites(t *testing.T) {
 	})
 }
 
-// Reads and writes are independent: a frame larger than all buffers must be written while replies
+// Reads and writes are independent: a frame larger than any buffer must be written while replies
 // are read.
 func TestConn_BigFrameWhileReplies(t *testing.T) {
 	t.Parallel()

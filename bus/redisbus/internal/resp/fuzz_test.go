@@ -16,7 +16,7 @@ import (
 
 // FuzzReadPush checks that a message is decoded to the same channel and content that were encoded.
 // It also checks that ReadPush does not panic on any input that follows, and that its results do
-// not depend on the parts in which the input arrives.
+// not depend on how the input is split into parts.
 func FuzzReadPush(f *testing.F) {
 	f.Add("c", "hello", "*3\r\n$9\r\nsubscribe\r\n$1\r\nc\r\n:1\r\n")
 	f.Add("", "\r\n", "-NOPERM no\r\n")
@@ -47,7 +47,7 @@ func FuzzReadPush(f *testing.F) {
 
 // FuzzReadReply checks that a number and the text of an error are decoded to what was encoded. It
 // also checks that ReadReply does not panic on any input that follows, and that its results do not
-// depend on the parts in which the input arrives.
+// depend on how the input is split into parts.
 func FuzzReadReply(f *testing.F) {
 	f.Add(int64(42), "ERR no", ":1\r\n$-1\r\n")
 	f.Add(int64(-1), "", "*2\r\n$1\r\nc\r\n:7\r\n")

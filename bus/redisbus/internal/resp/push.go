@@ -19,7 +19,7 @@ const Pong = "pong"
 // IsMessage reports whether the push contains a frame.
 func (p Push) IsMessage() bool { return p.Kind == "message" || p.Kind == "smessage" }
 
-// pushKinds contains the kinds of pushes except Pong. ReadPush uses these strings instead of
+// pushKinds contains all kinds of pushes except Pong. ReadPush uses these strings instead of
 // allocating new ones.
 var pushKinds = [...]string{"message", "smessage", "subscribe", "unsubscribe", "ssubscribe", "sunsubscribe"}
 

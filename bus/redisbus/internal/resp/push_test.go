@@ -147,8 +147,8 @@ func TestReadPush_BigFramesKeepTheirContent(t *testing.T) {
 	}
 }
 
-// The name of a channel must use the buffer of the caller if it fits, so that it allocates no
-// memory.
+// A channel name that fits into the caller's buffer must be stored there, so that reading it
+// allocates no memory.
 func TestReadPush_UsesTheBufferForNames(t *testing.T) {
 	t.Parallel()
 	buffer := make([]byte, 16)
