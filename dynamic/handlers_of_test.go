@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 	"testing/fstest"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -203,7 +204,7 @@ func TestHandlersOf_Affinity(t *testing.T) {
 	}
 	chat, err := dynamic.NewClient[text, length](w.conn, "shop.Shop/Chat")
 	require.NoError(t, err)
-	_, err = chat.OpenStream(t.Context())
+	_, err = chat.OpenStream(t.Context(), dynamic.WithSelectionOpts(dynamic.SelectionOpts{AffinityTimeout: 100 * time.Millisecond}))
 	requireCode(t, errors.Unavailable, err)
 }
 
