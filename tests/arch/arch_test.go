@@ -18,7 +18,8 @@ import (
 
 const module = "github.com/dynpsrpc/dynpsrpc"
 
-// goPackage contains the fields of the output of go list that the tests use.
+// goPackage describes a package. It contains only those fields of go list's output that the tests
+// use.
 type goPackage struct {
 	ImportPath   string
 	Name         string

@@ -19,7 +19,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// manyFiles is the maximum number of files of a package that need not stand in layers.
+// The files of a package need not stand in layers if there are at most manyFiles of them.
 const manyFiles = 10
 
 // arrow is a reference from one file of a package to a declaration in another one.

@@ -18,7 +18,7 @@ import (
 func TestMain(m *testing.M) {
 	growthCounts = []int{1, 10, 100}                      // registering thousands takes seconds
 	growthServers, growthSubscribers = []int{1}, []int{1} // other benchmarks have three servers
-	// On a busy machine, everything may take several seconds longer.
+	// The timeouts are long, because on a busy machine everything may take several seconds longer.
 	connOptions = []dynamic.ConnOption{dynamic.WithSelectionTimeout(time.Minute), dynamic.WithClientTimeout(time.Minute)}
 	psrpcOptions = []psrpc.ClientOption{psrpc.WithClientSelectTimeout(time.Minute), psrpc.WithClientTimeout(time.Minute)}
 	settled, subscribing = 3*time.Second, 3*time.Second

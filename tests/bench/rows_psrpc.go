@@ -90,8 +90,8 @@ func (s *scene) psrpcClient() *psrpcclient.RPCClient {
 	return client
 }
 
-// psrpcOptions holds options for every client of psrpc. subscribing is the wait of
-// [psrpcSubscribed]. Only tests of this program set them.
+// psrpcOptions holds options for every client of psrpc. subscribing is how long [psrpcSubscribed]
+// waits. Only tests of this program set these variables.
 var (
 	psrpcOptions []psrpc.ClientOption
 	subscribing  = 200 * time.Millisecond

@@ -205,7 +205,7 @@ func latencyRatio(tool, own *measurement) float64 {
 	return tool.P50 / own.P50
 }
 
-// runDrive runs the callers of a benchmark in a process of this program.
+// runDrive runs the callers of a benchmark in a child process, which runs this program.
 func runDrive(s *settings, r *toolRow, url string) (measurement, error) {
 	program, err := os.Executable()
 	if err != nil {

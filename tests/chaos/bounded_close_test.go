@@ -25,7 +25,7 @@ type pausable interface {
 	Resume()
 }
 
-// onPausable runs test with each broker. The buses that connect returns do not give up their
+// onPausable runs test with each broker. The function connect returns a bus that keeps its
 // connections while the broker is paused.
 func onPausable(t *testing.T, test func(t *testing.T, broker pausable, connect func() bus.Bus)) {
 	t.Helper()
@@ -41,8 +41,9 @@ func onPausable(t *testing.T, test func(t *testing.T, broker pausable, connect f
 	})
 }
 
-// requireInTime calls end with a context that expires after 300 ms, and which end cannot finish
-// before that. It requires that end returns soon after that, with the error of the context.
+// requireInTime calls the function end with a context that expires after 300 ms. By then, end must
+// not have finished its work. requireInTime checks that end returns soon after the context has
+// expired, with the error of the context.
 func requireInTime(t *testing.T, name string, end func(ctx context.Context) error) {
 	t.Helper()
 	const limit = 300 * time.Millisecond

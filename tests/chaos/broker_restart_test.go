@@ -16,8 +16,8 @@ import (
 const (
 	restarts = 20
 	// recovery is the time until all operations succeed again after the broker has been restarted.
-	// Buses reconnect within a second, and operations that were started before may first have to
-	// time out. On a busy machine, this may take up to slack longer.
+	// Buses reconnect within a second, and operations that were started earlier may first have to
+	// time out. On a busy machine, the recovery may take longer, by at most the duration slack.
 	recovery = time.Second + brief
 )
 

@@ -52,8 +52,9 @@ func TestBrokersDoc_Fleet(t *testing.T) {
 	})
 }
 
-// requireDraining drains a server and resumes it, until the change arrives that says that it drains.
-// It repeats this, because a server drops a change if the bus does not accept it within 0.2 s.
+// requireDraining drains and resumes a server until a change reports that the server is draining.
+// One attempt may not be enough, because a server drops a change if the bus does not accept it
+// within 0.2 s.
 func requireDraining(t *testing.T, asked *fleet.Fleet, serverID string, changes <-chan *fleet.Change) {
 	t.Helper()
 	testkit.Eventually(t, func() bool {
@@ -101,7 +102,7 @@ func testFleetRules(t *testing.T, url string, tapDenied bool) {
 		changes, err := asked.Changes(t.Context())
 		require.NoError(t, err, user)
 
-		// The server is asked repeatedly, because a question ends without it if it does not answer in
+		// Repeat the query, because the server is missing from the result if it does not answer in
 		// time.
 		testkit.Eventually(t, func() bool {
 			servers := 0

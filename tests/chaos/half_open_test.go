@@ -14,8 +14,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/tests/testkit"
 )
 
-// probeInterval is longer than a busy machine may keep a broker from answering a probe. Otherwise,
-// the bus would also replace links that work.
+// On a busy machine, a broker may take seconds to answer a probe. probeInterval is longer than
+// that. Otherwise, the bus would also replace links that work.
 const probeInterval = 4 * time.Second
 
 // timedEvent is an event of a bus and the time at which it occurred.

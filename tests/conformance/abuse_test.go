@@ -95,7 +95,7 @@ func TestAbuse_Bursts(t *testing.T) {
 				_, ok = soon(call.responses)
 				require.True(t, ok)
 				// The server handles this second call after all the grants above. Further responses
-				// to the first call would have arrived before it ends.
+				// to the first call would arrive before the second call ends.
 				_, failed := c.call(m.work(), "y", patience)
 				require.Nil(t, failed)
 				assert.Empty(t, call.responses, "more than one answer")

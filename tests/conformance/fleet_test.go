@@ -138,7 +138,7 @@ func TestFleet_MessagesOfACall(t *testing.T) {
 	} {
 		for _, tt := range []struct {
 			name string
-			// client and server report whether that peer is a dynpsrpc peer.
+			// client reports whether the client uses dynpsrpc, and server whether the server does.
 			client, server bool
 			messages       int
 		}{

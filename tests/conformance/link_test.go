@@ -43,7 +43,7 @@ type redisLink struct {
 
 func newRedisLink(t testing.TB, addr string, database int) *redisLink {
 	t.Helper()
-	// A publication that is repeated after a timeout would arrive twice.
+	// Disable retries: a publication that is repeated after a timeout would arrive twice.
 	client := redis.NewClient(&redis.Options{Addr: addr, DB: database, ReadTimeout: patience, MaxRetries: -1})
 	t.Cleanup(func() { assert.NoError(t, client.Close()) })
 	return &redisLink{t, client}

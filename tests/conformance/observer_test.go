@@ -96,7 +96,7 @@ func (w *watcher) sends(payload []byte) {
 	w.unwanted[string(payload)]++
 }
 
-// privateChannels contains the ends of the names of the channels that only dynpsrpc peers use.
+// privateChannels contains the suffixes of channel names that only dynpsrpc peers use.
 var privateChannels = []string{"|CANCEL", "|DISCOVER", "|PRESENCE", "|UNICAST"}
 
 // isPrivate reports whether only dynpsrpc peers use a channel.

@@ -176,7 +176,7 @@ func TestShapes_AnswerOfServerThatWasNotChosen(t *testing.T) {
 			send(l, clientAddress(m.name, client, "RES"), typeResponse,
 				message{}.withText(responseID, id).withText(responseServer, "SRV_x").withBytes(responseRaw, text("unwanted")))
 		})
-		// This second server might still send a claim.
+		// This subscription stands for a second server, which might still send a claim.
 		b.link(t).listen(m.best().requests(), false, func(frame) {})
 		_, err := m.client("Best").Call(t.Context(), wrapperspb.String("x"))
 		assert.Equal(t, coded("unavailable", "no servers available (received 1 responses)"), errorOutcome(err))

@@ -58,7 +58,7 @@ var (
 	}
 )
 
-// objects contains the Kubernetes objects to which a chart is rendered.
+// objects contains the Kubernetes objects of a rendered chart.
 type objects struct {
 	deployments map[string]*apps.Deployment
 	services    map[string]*core.Service

@@ -22,9 +22,9 @@ import (
 // gateway is a process of psrpc gateway.
 type gateway struct {
 	command *exec.Cmd
-	// announced contains the lines that the process has printed when it began to serve. They show
-	// the URLs of the gateway and of the metrics, and the methods. The key is the first word of a
-	// line, and the value is the rest.
+	// announced contains the lines that the process printed when it began to serve. They show the
+	// URLs of the gateway and of the metrics, and the methods. The key is the first word of a line,
+	// and the value is the rest.
 	announced map[string]string
 	stderr    *safeBuffer
 }
@@ -85,8 +85,8 @@ func (g *gateway) stop(t *testing.T) {
 	assert.NoError(t, g.command.Wait(), "%s", g.stderr)
 }
 
-// call calls greeting.Greeter/Hello through a gateway. It repeats the call until it succeeds, because
-// the gateway finds the service later if the machine is busy.
+// call calls greeting.Greeter/Hello through a gateway. It repeats the call until it succeeds,
+// because on a busy machine the gateway may find the service late.
 func call(t *testing.T, url string) {
 	t.Helper()
 	testkit.Eventually(t, func() bool {

@@ -129,8 +129,8 @@ func TestImage_NeedsOnlyItsFiles(t *testing.T) {
 	g.stop(t)
 	assert.Empty(t, g.stderr.String())
 
-	// The program must not connect to a broker whose certificate no authority in the file has
-	// signed.
+	// The program must not connect to a broker whose certificate was not signed by an authority in
+	// the file.
 	foreign := i.unpack(t, map[string]string{programSource: psrpc(t), caSource: testenv.NewCertificate(t).File})
 	command = i.command(t, foreign, arguments...)
 	command.Env = []string{"PSRPC_BUS=" + broker.URL()}

@@ -220,8 +220,9 @@ func TestServer_ClaimAfterTheGrant(t *testing.T) {
 	quick, late := w.server(), w.server()
 	entered, proceed := make(chan struct{}), make(chan struct{})
 	w.serve(quick, calls, dynamic.Handlers{
-		// A server does not claim a request that another server has already got, so this server
-		// must not be selected before the late server has called its affinity function.
+		// A server does not claim a request that has already been granted to another server. This
+		// server must therefore not be selected before the late server has called its affinity
+		// function.
 		kindAffinity: dynamic.Unary(answering[*api.MyRequest, *api.MyResponse],
 			dynamic.WithAffinity(func(context.Context, *api.MyRequest) float32 {
 				<-entered

@@ -43,7 +43,7 @@ const (
 //go:embed helper.js
 var helper string
 
-// browser is the one browser of all tests. It is started by the first test that needs it.
+// browser is the browser that all tests share. The first test that needs it starts it.
 var browser struct {
 	once sync.Once
 	ctx  context.Context
@@ -92,7 +92,8 @@ func serve(t testing.TB, handler http.Handler) (address string) {
 	server.Config = gateway.Server(handler)
 	server.Start()
 	t.Cleanup(server.Close)
-	// The browser ends its connections only some time after its tab is closed.
+	// Close the connections here, because the browser keeps them open for some time after its tab
+	// is closed.
 	t.Cleanup(server.CloseClientConnections)
 	return server.URL
 }
@@ -179,7 +180,8 @@ func (p *page) listen() {
 	})
 }
 
-// each calls handle with all further events of a kind, while it holds the lock of the page.
+// each makes the page call handle for every further event of a kind. The page's lock is held during
+// these calls.
 func each[E any](p *page, event cdp.Event[E], handle func(E)) {
 	events := chromedp.Events(p.ctx, event)
 	go func() { // It ends when the tab is closed.
@@ -317,7 +319,8 @@ func (p *page) eventually(expression string, args ...any) {
 	})
 }
 
-// within calls check repeatedly until it returns nil.
+// within calls check repeatedly until check returns nil. It fails the test if that takes longer
+// than limit.
 func (p *page) within(limit time.Duration, check func() error) {
 	p.t.Helper()
 	deadline := time.NewTimer(limit)
@@ -399,7 +402,8 @@ func (p *page) press(keys string, modifiers ...chromedp.Modifier) {
 	p.do(chromedp.KeyEvent(keys, chromedp.KeyModifiers(modifiers...)))
 }
 
-// maxTabs is how often tabTo presses Tab. No element of a page may be further away.
+// maxTabs is the maximum number of times that tabTo presses Tab. No element of a page may be
+// further away.
 const maxTabs = 80
 
 // tabTo presses Tab until an element has the focus, and requires that the element shows the focus.

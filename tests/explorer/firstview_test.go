@@ -17,8 +17,9 @@ import (
 const (
 	// servers is the number of servers of the large fleet.
 	servers = 1000
-	// maxFirstView is how long it may take from the request of the page until it shows the fleet. It is
-	// five times the goal of 200 ms, because other tests use the machine at the same time.
+	// maxFirstView is the maximum time from the request for the page until the page shows the
+	// fleet. It is five times the goal of 200 ms, because other tests use the machine at the same
+	// time.
 	maxFirstView = time.Second
 	// maxTransferred is how many bytes the first view may transfer.
 	maxTransferred = 120_000

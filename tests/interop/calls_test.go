@@ -216,8 +216,8 @@ var errorCodes = []string{
 	"upstream_server_error", "upstream_client_error",
 }
 
-// testErrors checks that the caller receives the handler's error as a caller that uses the
-// handler's library would.
+// testErrors checks that the caller receives the same error as a caller that uses the handler's
+// library.
 func testErrors(t *testing.T, f fleet) {
 	t.Helper()
 	detail := wrapperspb.String("a detail")

@@ -25,7 +25,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/tests/testkit/kinds"
 )
 
-// patientLinger is long, because a test requires the last messages also on a busy machine.
+// patientLinger is long, because a test requires the last messages even on a busy machine.
 const patientLinger = 5 * time.Second
 
 // newGateway returns the address of a gateway in front of a service with a method of every kind.

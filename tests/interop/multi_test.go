@@ -11,7 +11,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/dynamic"
 )
 
-// Of five servers, two are psrpc's. The first multi call of a dynpsrpc client may last until its
+// Two of five servers use psrpc. The first multi call of a dynpsrpc client may last until its
 // timeout, but later ones end with the last answer. The same holds after a psrpc server has left.
 func TestMultiCall_EndsWithTheLastAnswer(t *testing.T) {
 	for _, b := range brokers {

@@ -80,7 +80,7 @@ type serverPeer interface {
 	publish(ctx context.Context, method string, topic []string, update string) error
 	// publishJob publishes an update on the queue subscription.
 	publishJob(ctx context.Context, update string) error
-	// shutdown finishes the running requests and leaves.
+	// shutdown waits for the running requests and stops the server.
 	shutdown(t *testing.T)
 }
 
@@ -169,8 +169,8 @@ func textOf(response text, err error) string {
 
 var subscriptionCount = regexp.MustCompile(` sub=(\d+)`)
 
-// settleRedis waits until psrpc's subscriptions have most likely reached Redis, where psrpc sends
-// them in the background: until the number of subscriptions has not changed for 150 ms.
+// psrpc sends its subscriptions to Redis in the background. settleRedis waits until all of them
+// have most likely arrived, that is, until their number has not changed for 150 ms.
 func settleRedis(t *testing.T, c *redis.Client) {
 	t.Helper()
 	const interval, unchanged = 10 * time.Millisecond, 15

@@ -119,8 +119,8 @@ func TestTable_HasEveryCell(t *testing.T) {
 	assert.Contains(t, []string{"v0.7.2", "v0.8.2"}, psrpcVersion)
 }
 
-// tableWith returns the table of a document in Markdown that begins with a header, without the line
-// below the header.
+// tableWith returns the rows of the Markdown table that has the given header, including the header.
+// It leaves out the line below the header.
 func tableWith(document string, header []string) (table [][]string) {
 	found := false
 	for line := range strings.Lines(document) {

@@ -109,7 +109,7 @@ func TestPeers_ShareOfFirstAvailable(t *testing.T) {
 	}
 }
 
-// Half of the servers of a queue on Redis are psrpc's. Each half must get its share of 20,000 calls,
+// Half of the servers of a queue on Redis use psrpc. Each half must get its share of 20,000 calls,
 // within 20 %, and no call may be lost or run twice.
 func TestFleet_ShareOfAQueue(t *testing.T) {
 	const callers, calls = 64, 20_000

@@ -85,8 +85,8 @@ func TestDefect11_WrongFrames(t *testing.T) {
 	})
 }
 
-// foreign is another version of the service. In its requests, the name may be any bytes, and not
-// only valid UTF-8.
+// foreign is another version of the service. In its requests, the name may consist of any bytes,
+// not only of valid UTF-8.
 const foreign = `
 syntax = "proto3";
 package foreign.v1;

@@ -1,6 +1,6 @@
-// Package testkit sets up the networks, servers and clients of the tests of whole systems. A test
-// that needs only one server in process can use package dynamictest instead, and package
-// testkit/kinds, whose service has validation rules.
+// Package testkit sets up networks, servers and clients for tests of whole systems. A test that
+// needs only one server in process can use package dynamictest instead, and package testkit/kinds,
+// whose service has validation rules.
 //
 // This is a complete test. It runs in process, on Redis and on NATS:
 //

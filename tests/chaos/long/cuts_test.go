@@ -135,7 +135,7 @@ func testStreamOverCuts(t *testing.T, n cuttable, window int) {
 	if stream != nil {
 		ctx, cancel := context.WithTimeout(t.Context(), patience)
 		defer cancel()
-		// Ignore the error: Flush returns an error of an earlier message again.
+		// Ignore the error: Flush fails if a message or its acknowledgement was lost in a cut.
 		_ = stream.Flush(ctx)
 	}
 	mu.Lock()

@@ -146,7 +146,7 @@ func (f *fleet) during(recovery time.Duration, fault func()) {
 
 // promises contains the exceptions that a test permits. Without exceptions, no request may run
 // twice, late or out of order. Operations may fail only during faults, and updates may be lost only
-// while a process or the broker gets no processor. Processes may not use more resources than before.
+// while a process or the broker gets no CPU time. Processes may not use more resources than before.
 type promises struct {
 	// mayLose contains the kinds of operations whose messages may be lost during a fault although
 	// the operation succeeded.

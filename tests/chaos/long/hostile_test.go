@@ -80,8 +80,8 @@ func heapInUse() int64 {
 	return int64(memory.HeapAlloc)
 }
 
-// Hostile peers send more than a million frames, each with new client IDs, server IDs, request IDs
-// or stream IDs. These IDs must not remain in memory.
+// Hostile peers send more than two million frames with a million different client and request IDs,
+// and many server and stream IDs. These IDs must not remain in memory.
 func TestHostile_FramesOfManyPeers(t *testing.T) {
 	const frames = 1_000_000
 	a := newAttacked(t, bus.NewLocal())
@@ -195,7 +195,7 @@ func (a *attacked) absurd(plan *rand.Rand, i int) (wire.Channel, frame) {
 }
 
 // The server must drop frames with deeply nested messages, and frames whose value is compressed
-// twice, truncated or empty. It must not need long to do so.
+// twice, truncated or empty. This must not take long.
 func TestHostile_NestingAndCompression(t *testing.T) {
 	const levels = 5_000_000
 	a := newAttacked(t, bus.NewLocal())

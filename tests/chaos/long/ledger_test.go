@@ -21,7 +21,7 @@ type ledger struct {
 	// sequences contains the message numbers of each stream, in the order in which they arrived. It
 	// is keyed by the ID of the stream.
 	sequences map[string][]int
-	// stalls contains the periods in which the test, a process or the broker got no processor.
+	// stalls contains the periods in which the test, a process or the broker got no CPU time.
 	stalls []window
 	bad    []string
 }
@@ -105,7 +105,7 @@ type verdict struct {
 	lost          map[string]int
 	lostUnexcused []string
 	// lostInStalls is the number of updates that were lost while the test, a process or the broker
-	// got no processor. They are not counted in lost.
+	// got no CPU time. They are not counted in lost.
 	lostInStalls int
 }
 

@@ -32,10 +32,10 @@ func TestLink_Cut(t *testing.T) {
 	})
 }
 
-// A link discards all bytes in one direction while its sockets stay open. The bus must detect this
-// under load, and everything must work again when the bus has reconnected. In this test, the NATS
-// server pings its clients often, because it removes a dead connection from queue groups only after
-// its pings have failed.
+// A link discards all bytes in one direction, and later in both, while its sockets stay open. The
+// bus must detect this under load, and everything must work again when the bus has reconnected. In
+// this test, the NATS server pings its clients often, because it removes a dead connection from
+// queue groups only after its pings have failed.
 func TestLink_BlackHoles(t *testing.T) {
 	config := filepath.Join(t.TempDir(), "nats.conf")
 	require.NoError(t, os.WriteFile(config, []byte("ping_interval: 1s\nping_max: 2\n"), 0o600))

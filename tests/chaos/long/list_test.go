@@ -21,11 +21,11 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/tests/testkit"
 )
 
-// Conns list ten thousand servers that they do not know yet and that share 20 connections. The
-// fastest of several lists must take less than a second. The first list begins when each server has
-// read the announcements of all others. On NATS, this process receives 100 million announcements.
-// The probe intervals are long, because on a busy machine the many servers of this process may
-// delay the broker. On NATS, a new conn misses servers that do not respond for 0.2 s, so only
+// Ten thousand servers share 20 connections. Several new conns list them, one after the other. The
+// fastest list must take less than a second. The first list begins when each server has read the
+// announcements of all others. On NATS, these are 100 million messages, all received by this
+// process. The probe intervals are long, because on a busy machine the many servers of this process
+// may delay the broker. On NATS, a new conn misses servers that do not respond for 0.2 s, so only
 // complete lists count there.
 func TestScale_List(t *testing.T) {
 	const servers, connections, lists, page = 10_000, 20, 6, 128
@@ -70,7 +70,7 @@ func TestScale_List(t *testing.T) {
 	}
 }
 
-// untilIdle waits until this process uses less than a tenth of a processor.
+// untilIdle waits until this process uses less than a tenth of a CPU.
 func untilIdle(t *testing.T) {
 	t.Helper()
 	const interval = 200 * time.Millisecond

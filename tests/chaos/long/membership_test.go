@@ -105,7 +105,7 @@ func newMemberFleet(t *testing.T, connect func() bus.Bus) *memberFleet {
 		testkit.Handlers(dynamic.Handlers{"NormalRPC": echo, "IntensiveRPC": echo, "GetStats": echo}))}
 }
 
-// dial replaces the conn.
+// dial replaces the conn and resets missed.
 func (f *memberFleet) dial() {
 	f.t.Helper()
 	f.Dial()

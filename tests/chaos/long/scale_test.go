@@ -136,7 +136,7 @@ func TestScale_Subscriptions(t *testing.T) {
 	const subscriptions = 10_000
 	onRestartable(t, func(t *testing.T, n restartable) {
 		_, publisher := testkit.Serve(t, n.connect(), nil)
-		// This is also the timeout of Close.
+		// The client timeout also applies to Close.
 		conn := testkit.Conn(t, n.connect(), dynamic.WithClientTimeout(patience))
 		subscriber := testkit.Subscriber(t, conn, "UpdateState")
 		before, started := heapInUse(), time.Now()

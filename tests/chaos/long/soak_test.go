@@ -91,8 +91,8 @@ var faults = map[string]func(f *fleet, plan *rand.Rand){
 	"consumer terminated": func(f *fleet, _ *rand.Rand) { f.replace(&f.consumers, (*peer).terminate) },
 }
 
-// faultNames is a list and not the keys of the map faults, because the same seed must select the
-// same faults again.
+// faultNames contains the keys of the map faults in a fixed order, so that the same seed selects
+// the same faults again.
 var faultNames = []string{
 	"broker killed", "broker paused", "link cut", "link reset", "link muted", "link deaf", "link black-holed", "link slow",
 	"process paused", "server killed", "server terminated", "consumer killed", "consumer terminated",

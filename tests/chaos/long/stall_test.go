@@ -20,8 +20,8 @@ const (
 	stallMin = 500 * time.Millisecond
 )
 
-// stalled records that the test, a process or the broker got no processor since a moment, if that is
-// a stall.
+// stalled records a stall: the test, a process or the broker has had no CPU time since the given
+// time. It ignores times that are shorter than stallMin.
 func (l *ledger) stalled(since time.Time) {
 	if now := time.Now(); now.Sub(since) >= stallMin {
 		l.mu.Lock()

@@ -86,8 +86,8 @@ func copyPeer(t *testing.T, to string) {
 	}
 }
 
-// oldNames returns a replacer that changes the public names that were renamed since oldCommit back
-// to their old names. It leaves out names that replace several old ones.
+// oldNames returns a replacer that undoes the renaming of public names since oldCommit. It leaves
+// out names that replace several old ones.
 func oldNames(t *testing.T) *strings.Replacer {
 	t.Helper()
 	list, err := os.ReadFile(root + "/docs/renames.txt")

@@ -48,7 +48,7 @@ type World struct {
 // that tests pass on a slow machine.
 const patience = 20 * time.Second
 
-// patient makes all calls of a conn wait for patience by default.
+// patient sets the default timeouts of a conn to patience.
 var patient = dynamic.ConnOptions(dynamic.WithClientTimeout(patience), dynamic.WithSelectionTimeout(patience))
 
 // New returns a World. server and conn are options for its server and its conn. By default, calls

@@ -19,7 +19,7 @@ import (
 //	ran KIND ID TIME                       a handler has started, or a stream or consumer has
 //	                                       received a message
 //	ended KIND ID BEGUN ENDED CODE REASON  an operation of a client has ended
-//	stalled FROM TO                        the process got no processor in this time
+//	stalled FROM TO                        the process got no CPU time in this period
 //	idle                                   the client's rate is 0, and none of its operations
 //	                                       is running any longer
 //	stats GOROUTINES DESCRIPTORS HEAP      the response to the command stats; HEAP is in bytes

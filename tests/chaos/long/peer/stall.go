@@ -9,8 +9,8 @@ const (
 	stallMin = 500 * time.Millisecond
 )
 
-// reportStalls reports when the process got no processor for some time, or was stopped. It runs until
-// the process ends.
+// reportStalls reports the periods in which the process got no CPU time or was stopped. It runs
+// until the process ends.
 func reportStalls() {
 	last := time.Now()
 	for range time.Tick(stallCheck) {
