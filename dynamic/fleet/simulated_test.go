@@ -40,7 +40,7 @@ type simulatedServer struct {
 func simulate(t testing.TB, b bus.Bus, id string, services ...*registry.Service) *simulatedServer {
 	t.Helper()
 	s := &simulatedServer{
-		Server: dynamic.NewServer(b, dynamic.WithServerID(id)), services: map[string]*registry.Service{},
+		Server: dynamic.NewServer(b, dynamic.WithServerID(id), dynamic.WithServerTimeout(longWait)), services: map[string]*registry.Service{},
 		testEnds: t.Context().Done(),
 	}
 	t.Cleanup(s.Kill)

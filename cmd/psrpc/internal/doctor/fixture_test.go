@@ -91,7 +91,7 @@ type peer struct {
 // serve starts a server that answers discovery requests. It is killed when the test ends.
 func serve(t *testing.T, b bus.Bus, id string, service *registry.Service, handlers dynamic.Handlers, opts ...dynamic.ServiceOption) *peer {
 	t.Helper()
-	server := dynamic.NewServer(b, dynamic.WithServerID(id))
+	server := dynamic.NewServer(b, dynamic.WithServerID(id), dynamic.WithServerTimeout(time.Minute))
 	t.Cleanup(server.Kill)
 	registration, err := server.Register(service, handlers, opts...)
 	require.NoError(t, err)
@@ -108,7 +108,7 @@ func pretend(t *testing.T, b bus.Bus, id string, tell func() string) {
 	require.NoError(t, reg.ParseProto(os.DirFS("../../../../dynamic/fleet/dynpsrpc/fleet/v1"), "fleet.proto"))
 	service, err := reg.FindService("dynpsrpc.fleet.v1.DynpsrpcFleet")
 	require.NoError(t, err)
-	server := dynamic.NewServer(b, dynamic.WithServerID(id))
+	server := dynamic.NewServer(b, dynamic.WithServerID(id), dynamic.WithServerTimeout(time.Minute))
 	t.Cleanup(server.Kill)
 	registration, err := server.Register(service, dynamic.Handlers{
 		"Query": dynamic.Raw(func(_ context.Context, method *registry.Method, _ []byte) ([]byte, error) {

@@ -53,7 +53,7 @@ func serveHello(t *testing.T, url, id string) {
 		`syntax = "proto3"; package hello; message M {} service Hello { rpc Say(M) returns (M); }`)}}, "hello.proto"))
 	service, err := reg.FindService("hello.Hello")
 	require.NoError(t, err)
-	server := dynamic.NewServer(b, dynamic.WithServerID(id))
+	server := dynamic.NewServer(b, dynamic.WithServerID(id), dynamic.WithServerTimeout(time.Minute))
 	t.Cleanup(server.Kill)
 	_, err = server.Register(service, dynamic.Handlers{
 		"Say": dynamic.Raw(func(_ context.Context, _ *registry.Method, request []byte) ([]byte, error) { return request, nil }),
