@@ -125,7 +125,8 @@ func (c *candidatesCall) run(ctx context.Context, channel bus.Channel, frame []b
 }
 
 // wait waits until all servers have answered or the time limit has passed. It reports whether all
-// have answered. If the bus or a server reports an error, or if ctx ends, it returns the error.
+// have answered. If the bus or a server reports an error, or if ctx or the engine ends, it returns
+// the error.
 func (c *candidatesCall) wait(ctx context.Context, limit time.Duration) (complete bool, err error) {
 	engine := c.plan.engine
 	timer := engine.timers.Start(limit)

@@ -110,7 +110,8 @@ func (c *client) claim(t testing.TB, requestID []byte, server string, affinity f
 	})
 }
 
-// listen calls handle with each message that arrives on a channel, until the test ends.
+// listen calls the function handle with each message that arrives on a channel, until the test
+// ends.
 func listen[M any](t testing.TB, c *client, channel bus.Channel, parse func([]byte) (M, error), handle func(M)) {
 	t.Helper()
 	subscription, err := c.bus.Subscribe(t.Context(), channel, bus.Broadcast, func(frame []byte) {
@@ -124,13 +125,13 @@ func listen[M any](t testing.TB, c *client, channel bus.Channel, parse func([]by
 	t.Cleanup(subscription.Close)
 }
 
-// serve calls handle with each request, until the test ends.
+// serve calls the function handle with each request, until the test ends.
 func (c *client) serve(t testing.TB, handle func(request wire.Request)) {
 	t.Helper()
 	listen(t, c, c.route.Requests, wire.ParseRequest, handle)
 }
 
-// onGrant calls handle with the server that each grant names, until the test ends.
+// onGrant calls the function handle with the server that each grant names, until the test ends.
 func (c *client) onGrant(t testing.TB, handle func(server string)) {
 	t.Helper()
 	listen(t, c, c.route.grants, wire.ParseClaimResponse, func(grant wire.ClaimResponse) { handle(string(grant.ServerID)) })

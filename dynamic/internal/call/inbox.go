@@ -109,7 +109,8 @@ func (p *inboxPool) put(in *callInbox) {
 	p.pool.Put(in)
 }
 
-// reset clears the inbox and assigns it to the call whose request ID is call.
+// reset clears the inbox and assigns it to a call. The argument call is the request ID of that
+// call.
 func (in *callInbox) reset(call id.Call) {
 	in.mu.Lock()
 	defer in.mu.Unlock()

@@ -36,9 +36,9 @@ type Child interface {
 // Done returns a channel that is closed when the engine or its bus is closed.
 func (l *lifetime) Done() <-chan struct{} { return l.ctx.Done() }
 
-// Err returns errors.ErrClientClosed or bus.ErrClosed if the engine is closed, and nil otherwise.
-// Every call checks Err several times. While the engine is open, Err takes no lock, so concurrent
-// calls do not slow each other down.
+// Err returns errors.ErrClientClosed if the engine has been closed, bus.ErrClosed if its bus has
+// been closed, and nil otherwise. Every call checks Err several times. While the engine is open,
+// Err takes no lock, so concurrent calls do not slow each other down.
 func (l *lifetime) Err() error {
 	select {
 	case <-l.ctx.Done():

@@ -47,10 +47,10 @@ func (p *pendingCalls) remove(callID id.Call) {
 	delete(table.calls, callID)
 }
 
-// dispatch looks up a pending call by its request ID and calls handle with it. found reports
-// whether there is such a call, and useful reports whether handle used the message. While handle
-// runs, the shard that contains the call is locked, so handle must not access p. Because of this
-// lock, no message can reach a call after the method remove has returned.
+// dispatch looks up a pending call by its request ID and passes it to the function handle. found
+// reports whether there is such a call, and useful reports whether handle used the message. While
+// handle runs, the shard that contains the call is locked, so handle must not access p. Because of
+// this lock, no message can reach a call after the method remove has returned.
 func (p *pendingCalls) dispatch(requestID []byte, handle func(call pendingCall) bool) (found, useful bool) {
 	callID, ok := id.ParseCall(requestID)
 	if !ok {

@@ -25,7 +25,8 @@ const (
 
 // Directory holds the members of a queue: the dynpsrpc servers of the queue that have a unicast
 // channel, on which no other server receives requests. A client that knows all receivers of a queue
-// sends each request to one member, so that the servers do not compete for it.
+// sends each request to one member, so that the servers do not compete for it. A Directory is also
+// used for affinity methods, whose requests are sent to all servers instead of a queue.
 //
 // psrpc servers and older dynpsrpc servers receive from the queue without being members. If all
 // requests went to members, these servers would get none. A Directory therefore chooses a member
@@ -39,7 +40,7 @@ type Directory struct {
 	// sent to the queue. The slice is immutable.
 	choices atomic.Pointer[[]*Member]
 	// nextCount is a time in nanoseconds. The first request after that time must be sent to the
-	// queue.
+	// queue or to all servers.
 	nextCount atomic.Int64
 	// settled is a copy of the result of isSettledLocked. It allows OnCounted to return without
 	// locking mu as long as the number of receivers does not change.
@@ -161,8 +162,8 @@ func (d *Directory) isCountDue(now time.Duration) bool {
 }
 
 // OnCounted records the number of receivers that the bus has reported for a request that was sent
-// to the queue. If it returns true, the queue has receivers that are not members, or a member is
-// suspected. The caller must then send a discovery request to all servers.
+// to the queue or to all servers. If it returns true, there are receivers that are not members, or
+// a member is suspected. The caller must then send a discovery request to all servers.
 func (d *Directory) OnCounted(receivers int, now time.Duration) (ask bool) {
 	if receivers < 0 || int64(receivers) == d.receivers.Load() && d.settled.Load() {
 		return false

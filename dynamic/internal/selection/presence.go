@@ -59,7 +59,8 @@ type presences struct {
 	expected  int
 	informant string
 	unsure    bool
-	// unanswered is the number of discovery requests sent since a server last responded to one.
+	// unanswered is the number of discovery requests to which no server has responded, since a
+	// server last responded to one.
 	unanswered int
 	// strangers is the number of servers that answered the last two calls without having announced
 	// themselves. hasNewStrangersLocked sets it.

@@ -5,9 +5,9 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// Record notifies recorder of what the engine does from now on, until stop is called. The end of a
-// call or stream that began before stop was called is still recorded. An engine has at most one
-// recorder, so Record returns an error with code already_exists if there is another one.
+// Record makes the engine notify recorder of everything that it does, until the function stop is
+// called. If a call or stream began before that, its end is still recorded. An engine has at most
+// one recorder, so Record returns an error with code already_exists if there is another one.
 func (e *Engine) Record(recorder Recorder) (stop func(), err error) {
 	if !e.recorder.CompareAndSwap(nil, &recorder) {
 		return nil, errors.NewErrorf(errors.AlreadyExists, "server %s has a recorder already", e.ID)

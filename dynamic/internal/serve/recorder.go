@@ -24,8 +24,8 @@ type Recorder interface {
 type MethodRecorder interface {
 	// RecordStart is called when the engine begins to handle a request or stream.
 	RecordStart()
-	// RecordEnd is called once for each call of RecordStart. It is called before the response is
-	// published, and after a stream has been closed.
+	// RecordEnd is called once for each call of RecordStart. For a call, it is called before the
+	// response is published. For an open stream, it is called after the stream has been closed.
 	RecordEnd(end CallEnd)
 	// RecordClaim is called when the engine has decided whether it offers to handle a request. A
 	// negative affinity means that it does not.

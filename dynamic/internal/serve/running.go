@@ -84,9 +84,10 @@ func (t *runningRequests) cancel(requestID []byte, parent context.Context) {
 	}
 }
 
-// takeUnannounced calls announce once for each request that the server must announce by the time
-// now, which is measured like runningRequest.announceAt. It returns the earliest time at which the
-// server must announce another request, or noAnnouncement if there is none.
+// takeUnannounced calls the function announce once for each request that the server must announce
+// by the time now. The argument now is measured like runningRequest.announceAt. takeUnannounced
+// returns the earliest time at which the server must announce another request, or noAnnouncement if
+// there is none.
 func (t *runningRequests) takeUnannounced(now int64, announce func(announcement task)) (next int64) {
 	next = noAnnouncement
 	for i := range t {

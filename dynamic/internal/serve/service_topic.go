@@ -50,9 +50,9 @@ func (s *Service) Topics() iter.Seq2[*registry.Method, []string] {
 	}
 }
 
-// changeTopics looks up the plans of a method or topic group with the function find. It then calls
-// change with the plans and the parts. It returns an error if s has been replaced or closed. A
-// concurrent Replace waits until changeTopics has returned.
+// changeTopics looks up the plans of a method or topic group with the function find. It then passes
+// the plans and the parts to the function change. It returns an error if s has been replaced or
+// closed. A concurrent Replace waits until changeTopics has returned.
 func (s *Service) changeTopics(
 	find func(name string) ([]*plan, error), name string, parts []string,
 	change func(plans []*plan, parts []string) error,

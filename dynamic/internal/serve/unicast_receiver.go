@@ -70,7 +70,8 @@ type reannouncing struct {
 	timer *time.Timer
 }
 
-// after calls announce after a pause, unless another call is due or close has been called.
+// after calls the function announce when the pause is over. It does nothing if another call is due
+// or if close has been called.
 func (a *reannouncing) after(pause time.Duration, announce func()) {
 	a.mu.Lock()
 	defer a.mu.Unlock()

@@ -60,7 +60,8 @@ type Config struct {
 
 	// Owner is the endpoint that serves the stream. It is nil on a client.
 	Owner Owner
-	// Tap is called for each message of the stream and for its end. It is nil on a client.
+	// Tap is called when the stream has been opened or closed, and for each of its messages. It is
+	// nil on a client.
 	Tap *tap.Tap
 
 	// Opener receives the answer to the request that opens the stream, and OpenID is the ID of that

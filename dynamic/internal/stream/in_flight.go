@@ -70,7 +70,7 @@ type inFlight struct {
 	config *Config
 	// started is the start of the stream, from which all times are measured.
 	started time.Time
-	// closed is closed after the method close has returned.
+	// closed is the channel that is closed after the method close has returned.
 	closed <-chan struct{}
 	// slots contains one element for each unacknowledged message in the send window. It is nil if
 	// the stream has no window.
@@ -86,7 +86,8 @@ type inFlight struct {
 	err error
 	// messages is nil once the stream is closed.
 	messages map[id.Call]*sentMessage
-	// allAcked is closed when the map messages becomes empty. It is nil if no Flush is waiting.
+	// allAcked is closed when the last message in flight has been acknowledged or has failed. It is
+	// nil if no Flush is waiting.
 	allAcked chan struct{}
 	// unacknowledged is the error that the next Send or Flush returns because messages in the send
 	// window have failed. It is nil if there is no such error.

@@ -43,9 +43,10 @@ func (s *Stream) SendBounds(o SendOptions) (ctx context.Context, timeout time.Du
 	return b.context, b.timeout, cap(s.inFlight.slots)
 }
 
-// Send sends a message. If the stream has no send window, it waits for the acknowledgement. If
-// earlier messages in the window have failed, it returns an [UnacknowledgedError] instead. If the
-// stream is closed, it returns the same error as Err. The stream keeps no reference to the message.
+// Send sends a message. If the stream has no send window, Send waits for the acknowledgement. If
+// earlier messages in the window have failed, Send returns an [UnacknowledgedError] and does not
+// send the message. If the stream is closed, Send returns the same error as Err. The stream keeps
+// no reference to the message.
 func (s *Stream) Send(message proto.Message, o SendOptions) error {
 	f := &s.inFlight
 	m := &sentMessage{inFlight: f, id: id.NewRequest()}
@@ -114,10 +115,10 @@ func (s *Stream) sendMessage(m *sentMessage, message proto.Message, b *bounds) e
 // [UnacknowledgedError] if a message was not acknowledged, and another error if ctx ends first.
 func (s *Stream) Flush(ctx context.Context) error { return s.inFlight.flush(ctx) }
 
-// Accept acknowledges open, the client's request to open the stream, and reports the open stream to
-// the tap. keepalive is the keepalive interval of this side, or 0 to announce none. ctx limits how
-// long this may take, in addition to the timeout of the stream. If Accept fails, the client has not
-// been notified that the stream is open.
+// Accept acknowledges the client's request to open the stream, which is the argument open, and
+// reports the opened stream to the tap. keepalive is the keepalive interval of this side, or 0 to
+// announce none. ctx limits how long this may take, in addition to the timeout of the stream. If
+// Accept fails, the client has not been notified that the stream is open.
 func (s *Stream) Accept(ctx context.Context, open *wire.Stream, keepalive time.Duration) error {
 	ack := wire.Stream{
 		StreamID: s.config.ID, RequestID: open.RequestID, SentAt: open.SentAt, Expiry: open.Expiry,

@@ -30,7 +30,7 @@ type Stream struct {
 	mailbox  mailbox
 	inFlight inFlight
 
-	// consumer passes the received messages to the reader. It points to nil until NewReader is
+	// consumer passes the received messages to the reader. It contains nil until NewReader is
 	// called.
 	consumer atomic.Pointer[consumer]
 	// chain is nil if there are no interceptors. It does not change after the method Run has been

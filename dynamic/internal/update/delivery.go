@@ -25,7 +25,8 @@ type delivery[Resp proto.Message] struct {
 	// context ends when the subscription ends. Goroutines that wait for room in the channel then
 	// stop waiting.
 	context context.Context //nolint:containedctx // it has the lifetime of the subscription
-	// inFlight counts the goroutines that may send on the user's channel, except for bus callbacks.
+	// inFlight counts the goroutines, other than bus callbacks, that may send on the user's
+	// channel.
 	inFlight *lifecycle.Gate
 	// startEnd starts to end the subscription. It does not block.
 	startEnd func(err error)

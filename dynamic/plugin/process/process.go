@@ -101,7 +101,7 @@ func closeAll(files []*os.File) {
 	}
 }
 
-// signal calls send with the process ID unless the process has been reaped. The function send is
+// signal calls the function send with the process ID, unless the process has been reaped. send is
 // terminateGroup or killGroup.
 func (p *process) signal(send func(pid int) error) {
 	p.mu.Lock()

@@ -152,7 +152,7 @@ func (c *guestCode) echoWithin(ctx context.Context, request string) (string, err
 }
 
 // reportRunning returns an option for a module that imports env.running. When the module calls that
-// function, running receives a value.
+// function, the channel running receives a value.
 func reportRunning(running chan<- struct{}) Option {
 	return WithModule(func(ctx context.Context, _ *plugin.Source, runtime wazero.Runtime) error {
 		_, err := runtime.NewHostModuleBuilder("env").NewFunctionBuilder().
