@@ -159,7 +159,7 @@ func TestReplace_NoCallerNoticesOverNATS(t *testing.T) {
 	nc, err := nats.Connect(testenv.NATS(t).URL(), nats.ReconnectBufSize(-1))
 	require.NoError(t, err)
 	t.Cleanup(nc.Close)
-	b, err := natsbus.New(nc)
+	b, err := natsbus.New(nc, natsbus.WithProbeInterval(patience))
 	require.NoError(t, err)
 	l := &replaceLoad{
 		versionsWorld: newVersionsWorld(t, b),
