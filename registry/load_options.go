@@ -62,8 +62,8 @@ func WithLogger(logger *slog.Logger) LoadOption {
 	return func(o *loadOptions) { o.logger = logger }
 }
 
-// serviceOptions returns the options for a service that the registry loads. The options in given
-// come last and therefore take precedence over a name set with WithWireNames.
+// serviceOptions returns the options for a service that the registry loads. It appends the options
+// given to a name set with WithWireNames, so that they take precedence.
 func (o *loadOptions) serviceOptions(sd protoreflect.ServiceDescriptor, given []Option) []Option {
 	name, named := o.wireNames[string(sd.FullName())]
 	if !named {

@@ -9,7 +9,7 @@ import (
 )
 
 // A bus loses a fifth of the frames and duplicates another fifth. The seed decides which ones, so
-// that a test which fails can be repeated. In a test, Logf would be t.Logf.
+// that a failing test can be repeated. In a test, Logf would be t.Logf.
 func ExampleFaultBus() {
 	ctx := context.Background()
 	unreliable := bustest.NewFaultBus(bus.NewLocal(), 1, bustest.Faults{

@@ -340,7 +340,7 @@ func TestFaultBus_Close(t *testing.T) {
 	})
 }
 
-// brokerBus is a bus with the properties of a bus that connects to a broker.
+// brokerBus is a bus that implements the same optional interfaces as a bus with a broker.
 type brokerBus struct{ bus.Bus }
 
 func (brokerBus) CountsReceivers() bool { return false }

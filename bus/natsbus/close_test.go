@@ -190,8 +190,8 @@ func TestBus_CloseLeavesTheConnection(t *testing.T) {
 }
 
 // The methods of a service share one NATS subscription. It must stay open until StartClose has been
-// called for all of them. Frames must then be refused by the server, not by the subscribers, which
-// Close has not removed yet.
+// called for all of them. After that, the server itself must report that frames have no receivers,
+// although Close has not removed the subscribers yet.
 func TestSubscription_StartClose(t *testing.T) {
 	t.Parallel()
 	url := testenv.NATSProcess(t).URL()

@@ -60,8 +60,8 @@ func TestBus_ServerRestart(t *testing.T) {
 	}
 }
 
-// The bus must detect a half-open connection within two probe intervals, and must report frames
-// that the server has not confirmed as lost.
+// The bus must detect a half-open connection within two probe intervals, and must report the loss
+// of the frames that the server has not confirmed.
 func TestBus_HalfOpenConnection(t *testing.T) {
 	t.Parallel()
 	const probe = time.Second

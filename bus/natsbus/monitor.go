@@ -38,7 +38,8 @@ type monitor interface {
 
 // monitorNode is one server that a monitor asks.
 type monitorNode interface {
-	// ask stores the answer to a question in answer. endpoint is CONNZ, SUBSZ or VARZ.
+	// ask sends q to the server and decodes its response into answer. endpoint is CONNZ, SUBSZ or
+	// VARZ.
 	ask(ctx context.Context, endpoint string, q question, answer any) error
 }
 

@@ -100,8 +100,9 @@ func TestBus_UnexpectedReply(t *testing.T) {
 	}
 }
 
-// An error reply to a publication concerns this frame only. Its code must become part of the error,
-// and the frames before and after it must be published.
+// An error reply to a publication concerns only the frame of this publication. The delivery report
+// must receive an error that depends on the reply, and the frames before and after it must be
+// published.
 func TestBus_PublishRefused(t *testing.T) {
 	t.Parallel()
 	codes := map[string]errors.ErrorCode{

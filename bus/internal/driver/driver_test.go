@@ -17,7 +17,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// newLogger returns a logger that writes lines without the time to out.
+// newLogger returns a logger that writes to out and omits the time.
 func newLogger(out *bytes.Buffer) *slog.Logger {
 	return slog.New(slog.NewTextHandler(out, &slog.HandlerOptions{
 		ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {

@@ -88,8 +88,8 @@ func (f *Flusher) begin() *Flush {
 }
 
 // Stalled returns an error if a PING has been unanswered for longer than one and a half probe
-// intervals, and nil otherwise. RoundTrip waits for at most one interval. If a PING takes longer,
-// nats.go is blocked in a write.
+// intervals, and nil otherwise. RoundTrip waits for each PING for at most one interval. If a PING
+// takes longer, nats.go is blocked in a write.
 func (f *Flusher) Stalled() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()

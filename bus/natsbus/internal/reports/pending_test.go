@@ -69,8 +69,8 @@ func TestPending_FirstAdded(t *testing.T) {
 	assert.Len(t, r.FirstAdded(), 1)
 }
 
-// Cancel must report whether Publish has to return the error itself. Otherwise, the
-// delivery report has already received an error.
+// Cancel must report whether Publish has to return the error itself. If FailAll has already
+// returned the report, Publish must not return the error, because the report receives one.
 func TestPending_Cancel(t *testing.T) {
 	t.Parallel()
 	r := reports.New()

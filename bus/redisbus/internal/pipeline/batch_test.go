@@ -61,7 +61,7 @@ func TestPipeline_FlushWritesWhatWasEnqueued(t *testing.T) {
 	})
 }
 
-// The commands that were enqueued without a flush must be written at the next reply.
+// Commands that were enqueued without a flush must be written when the next reply arrives.
 func TestPipeline_WritesBeforeItWaits(t *testing.T) {
 	t.Parallel()
 	inBubble(t, nil, func(_ *testing.T, b *bubble) {
