@@ -37,7 +37,7 @@ type FaultBus struct {
 	bus.Bus
 
 	seed uint64
-	// ctx ends when the bus is closed. Delayed frames are published with it.
+	// ctx ends when the bus is closed. Delayed frames are published with this context.
 	ctx context.Context
 	end context.CancelFunc
 	// isCut reports whether the link is cut. It is modified only with mu held.

@@ -36,11 +36,11 @@ type faultChannel struct {
 	plan faultPlan
 	// queue contains the delayed frames in the order in which they will be published.
 	queue []*faultFrame
-	// holdsLast reports whether the last frame of queue waits for the next frame to overtake it.
+	// holdsLast reports whether the last frame in queue waits for the next frame to overtake it.
 	holdsLast bool
-	// isFlushing reports whether a goroutine is publishing frames of queue.
+	// isFlushing reports whether a goroutine is publishing frames from queue.
 	isFlushing bool
-	// timer calls flush when the first frame of queue is due.
+	// timer calls flush when the first frame in queue is due.
 	timer *time.Timer
 }
 

@@ -142,7 +142,7 @@ func (c *connection) waitFlushed(ctx context.Context) error {
 	pending := c.flusher.Request()
 	select {
 	case <-pending.Done():
-		// The end of the bus also makes the flush fail.
+		// A flush also fails if the bus is closed in the meantime.
 		if err := pending.Err(); err == nil || c.ctx.Err() == nil {
 			return err
 		}

@@ -9,9 +9,9 @@ func WithConfirmInterval(interval time.Duration) Option {
 	return func(o *options) { o.confirmInterval = interval }
 }
 
-// WithTrialTimeout sets how long a frame of a trial has to come back. With a long timeout, a trial
-// does not succeed by mistake, no matter how long the frame takes. The timeout must not be long if
-// another process serves the method, because no trial would succeed.
+// WithTrialTimeout sets how long a frame of a trial may take to come back. With a long timeout, a
+// trial does not succeed by mistake, no matter how long the frame takes. The timeout must not be
+// long if another process serves the method, because no trial would succeed.
 func WithTrialTimeout(timeout time.Duration) Option {
 	return func(o *options) { o.trialTimeout = timeout }
 }

@@ -105,8 +105,9 @@ func (p *publisher) repeatable(out outgoing) outgoing {
 	return out
 }
 
-// onLost is called if a frame that another goroutine has queued could not be sent. The call of
-// publish for it has already returned, so the error is passed to the delivery report.
+// onLost is called if a frame that another goroutine has queued could not be sent. The call to
+// publish that queued the frame has already returned, so the error is passed to the delivery
+// report.
 func (p *publisher) onLost(out outgoing, err error) {
 	p.telemetry.PublishErrors.Add(1)
 	if out.report != nil {

@@ -99,7 +99,8 @@ func (b *Bus) Info(ctx context.Context) (bus.Info, error) {
 	switch {
 	case err == nil:
 	case errors.Is(err, errors.Unavailable) && len(info.Nodes) > 0 && !errors.Is(err, bus.ErrClosed):
-		// Facts about a Cluster matter most while one of its servers is down.
+		// Do not return the error, because facts about a Cluster matter most while one of its
+		// servers is down.
 		info.Withheld = append(info.Withheld, err.Error())
 	default:
 		return bus.Info{}, err

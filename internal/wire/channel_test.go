@@ -139,8 +139,8 @@ func FuzzChannelNames(f *testing.F) {
 	})
 }
 
-// modelName is a simpler implementation of the names of channels, which treats each case of an
-// empty part separately.
+// modelName returns the name of a channel. It is a simpler implementation, which treats each case
+// of an empty part separately.
 func modelName(service, second string, topic []string, carries string) string {
 	name := ""
 	if service != "" {

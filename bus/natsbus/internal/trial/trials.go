@@ -66,7 +66,7 @@ const (
 // Trials contains the trials of all routing keys, and their results. Use [New] to create Trials.
 // All methods are safe for concurrent use.
 type Trials[F Frame] struct {
-	// timeout is the time that a frame has to come back.
+	// timeout is how long a frame of a trial may take to come back.
 	timeout time.Duration
 
 	// mu guards the fields below, and all states and trials that they refer to.
