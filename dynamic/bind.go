@@ -180,7 +180,7 @@ func (b *binding) methodOf(field string) *registry.Method {
 	return nil
 }
 
-// checkMissing reports the methods without a field.
+// checkMissing records a problem for each method without a field.
 func (b *binding) checkMissing() {
 	for _, method := range b.service.Methods() {
 		if !b.bound[method] {

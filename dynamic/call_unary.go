@@ -11,8 +11,9 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 )
 
-// callUnary sends a request to one server and returns the encoded response. At the end, it sets the
-// variables passed to [WithPeer] and [WithFacts] and emits an event about the claims.
+// callUnary sends a request to one server and returns the encoded response. When the call has
+// ended, it sets the variables passed to [WithPeer] and [WithFacts] and emits an event about the
+// claims.
 func (p *clientPlan) callUnary(ctx context.Context, r *route, request wire.Body, o *requestOptions) ([]byte, error) {
 	outgoing := o.outgoing(ctx, request)
 	if len(o.serverIDs) == 0 && len(o.facts) == 0 && !p.hasEvents() {

@@ -36,8 +36,8 @@ type Response[Resp proto.Message] struct {
 // themselves. psrpc servers do not announce themselves, so the client knows a psrpc server only if
 // it answered the previous call. If no server has announced itself, there may always be further
 // psrpc servers, so the call lasts until its timeout. On every bus, a call also lasts until its
-// timeout if a server that the bus has counted or the client knows does not answer. Later calls no
-// longer wait for that server, unless it answers again.
+// timeout if one of the servers that the bus has counted, or that the client knows, does not
+// answer. Later calls no longer wait for that server, unless it answers again.
 //
 // A caller that stops reading does not hold up other calls. Responses that have not been read
 // before the timeout may be dropped. CallMulti returns an error if the request could not be sent;

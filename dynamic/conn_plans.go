@@ -98,7 +98,8 @@ func (c *Conn) publisher(name string) (*publisher, error) {
 }
 
 // lookUpMethod looks up a method by its full name in the conn's registry. If there is no such
-// method, lookUpMethod returns an error, which suggests a similar name if there is one.
+// method, lookUpMethod returns an error. The error suggests a similar name, or says that the method
+// belongs to a gRPC service.
 func (c *Conn) lookUpMethod(name string) (*registry.Method, error) {
 	if c == nil {
 		return nil, errors.NewErrorf(errors.InvalidArgument, "method %s: the conn is nil", name)

@@ -22,7 +22,7 @@ type droppedTest struct {
 	drop func(p peer, i int)
 	// count returns the counter that must grow with each drop.
 	count func(w *world) uint64
-	// want holds the attributes of the log line, except the error and the number of frames.
+	// want holds all attributes of the log line except the error and the number of frames.
 	want map[string]any
 }
 

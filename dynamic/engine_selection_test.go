@@ -17,7 +17,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// goCall calls Best in a goroutine, which ends with the call.
+// goCall calls Best in a goroutine, which ends when the call ends.
 func (w *world) goCall(t testing.TB) <-chan callResult {
 	t.Helper()
 	client, done := textClient(t, w.conn, best), make(chan callResult, 1)

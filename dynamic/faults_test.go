@@ -18,8 +18,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/dynamic/dynamictest"
 )
 
-// TestFaults_Calls checks that a bus which delays, duplicates and reorders frames makes no call
-// fail, and that each request is handled once.
+// TestFaults_Calls checks that no call fails on a bus that delays, duplicates and reorders frames,
+// and that each request is handled once.
 func TestFaults_Calls(t *testing.T) {
 	t.Parallel()
 	const callers, calls = 8, 10
@@ -63,8 +63,8 @@ func TestFaults_Calls(t *testing.T) {
 	}
 }
 
-// TestFaults_MultiCalls checks that a multi call ends with one response from each server, long
-// before its timeout, over a bus which delays, duplicates and reorders frames.
+// TestFaults_MultiCalls checks multi calls over a bus that delays, duplicates and reorders frames.
+// A multi call must return one response from each server and end long before its timeout.
 func TestFaults_MultiCalls(t *testing.T) {
 	t.Parallel()
 	fleet := descriptor(t, newRegistry(t, kindsSource), "kinds.Fleet")

@@ -57,7 +57,7 @@ func newFirstAvailableFleet(t *testing.T, newBus func() (*fakeBus, func(server i
 	return f
 }
 
-// onEachFleet runs test as parallel subtests, with a fleet on each of fleetBuses.
+// onEachFleet runs test in parallel subtests, with a fleet on each bus in fleetBuses.
 func onEachFleet(t *testing.T, test func(t *testing.T, f firstAvailableFleet)) {
 	t.Helper()
 	for name, newBus := range fleetBuses {
@@ -107,8 +107,8 @@ func TestFirstAvailable_OneServerIsAsked(t *testing.T) {
 	})
 }
 
-// A server that declines is not asked again, and the request goes to all servers. If most servers
-// decline, requests go to all servers at once, so that few calls take longer.
+// If a server declines a request, the request goes to all servers. Finally, the client sends
+// requests only to the one server that does not decline them.
 func TestFirstAvailable_ServersDecline(t *testing.T) {
 	t.Parallel()
 	onEachFleet(t, func(t *testing.T, f firstAvailableFleet) {

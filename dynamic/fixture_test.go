@@ -67,7 +67,7 @@ const (
 type text = *wrapperspb.StringValue
 
 // patientConn sets long timeouts, like patient. Calls must not time out if the machine is so busy
-// that the test stands still for seconds.
+// that the test makes no progress for seconds.
 var patientConn = dynamic.ConnOptions(patient...)
 
 // patientServer is a long timeout for servers, which must not time out either.

@@ -28,8 +28,8 @@ type implementation struct {
 }
 
 // method returns the Go method with this name. It returns false if there is no such method, or if
-// the method does not belong to the interface in the field service. The first parameter of the
-// method's function is the pointer in the field value.
+// the method does not belong to the interface in the field service. The receiver of the returned
+// method is a pointer such as i.value.
 func (i *implementation) method(name string) (reflect.Method, bool) {
 	for _, t := range []reflect.Type{i.goType, i.service} {
 		if t == nil {

@@ -189,7 +189,7 @@ func (c *multiChain) next(ctx context.Context, multi *call.Multi) (response serv
 }
 
 // popReady removes and returns the first response in ready. If ready is empty, done reports whether
-// the call has ended. After that, no more responses are added.
+// the call has ended, so that no more responses will be added.
 func (c *multiChain) popReady() (response serverResponse, ok, done bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -259,7 +259,7 @@ func (c *multiChain) end() {
 	notify(multi)
 }
 
-// notify wakes the goroutine that waits in Multi.Next, so that it checks for responses in ready. It
+// notify interrupts Multi.Next, so that multiChain.next checks the fields ready and done again. It
 // does nothing if multi is nil, which means that no request has been sent.
 func notify(multi *call.Multi) {
 	if multi != nil {

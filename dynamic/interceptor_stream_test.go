@@ -213,7 +213,7 @@ func TestStreamInterceptor_Replaces(t *testing.T) {
 			return streamFuncs{send: func(proto.Message, ...dynamic.StreamOption) error { return next.Recv(say("myself")) }}
 		}},
 		{name: "drops what comes", want: nil, make: func(handler) streamFuncs {
-			// The message is acknowledged nevertheless.
+			// The message is acknowledged although the interceptor drops it.
 			return streamFuncs{recv: func(proto.Message) error { return nil }}
 		}},
 		{name: "refuses what is sent", client: true, code: errors.ResourceExhausted, make: func(handler) streamFuncs {

@@ -122,8 +122,8 @@ func TestWithIDGenerator_InvalidRequestID(t *testing.T) {
 	assert.LessOrEqual(t, len(lines[len(lines)-1]["id"].(string)), 200)
 }
 
-// TestWithIDGenerator_StreamIDInUse checks that a stream cannot be opened with the ID of another open
-// stream, and that the other stream goes on.
+// TestWithIDGenerator_StreamIDInUse checks that a stream cannot be opened with the ID of another
+// open stream, and that the other stream continues.
 func TestWithIDGenerator_StreamIDInUse(t *testing.T) {
 	t.Parallel()
 	requests := numbered()

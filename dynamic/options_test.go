@@ -39,8 +39,8 @@ func TestRegister_MisplacedOptions(t *testing.T) {
 	}
 }
 
-// TestServiceOption_OfServer checks that the options of a service are defaults if they are passed
-// to NewServer, except for the wire name.
+// TestServiceOption_OfServer checks that options of a service can be passed to NewServer, as
+// defaults for all services. Only the wire name must be set for each service.
 func TestServiceOption_OfServer(t *testing.T) {
 	t.Parallel()
 	b, reg := bus.NewLocal(), newRegistry(t)

@@ -301,7 +301,7 @@ func TestPresence_ServersJoinAndLeave(t *testing.T) {
 	})
 }
 
-// If a server leaves while a call waits for its response, the call does not wait any longer.
+// If a server leaves after a call, the next call does not wait for the response of this server.
 func TestPresence_ServerLeavesDuringCall(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -324,7 +324,9 @@ func TestPresence_ServerLeavesDuringCall(t *testing.T) {
 	})
 }
 
-// A server that was killed without an announcement delays at most one call.
+// The bus loses the announcements of two servers, one of which is killed. The killed server must
+// not delay the first call. The second call must wait for the other server, which has responded
+// late to the first call.
 func TestPresence_SilentServerIsForgotten(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -78,9 +78,9 @@ func (r *Registration) DeregisterTopic(method string, parts ...string) error {
 	return r.engine.DeregisterTopic(method, parts)
 }
 
-// RegisterTopicGroup starts serving the methods of a topic group on a topic, except for
-// subscriptions. For each method, it does the same as RegisterTopic. If this fails for one method,
-// no method is registered on the topic.
+// RegisterTopicGroup starts serving all methods of a topic group on a topic except subscriptions.
+// For each method, it does the same as RegisterTopic. If this fails for one method, no method is
+// registered on the topic.
 func (r *Registration) RegisterTopicGroup(group string, parts ...string) error {
 	_, err := r.engine.RegisterTopicGroup(group, parts)
 	return err

@@ -202,8 +202,8 @@ func TestRequestEvents_Stream(t *testing.T) {
 	})
 }
 
-// TestRequestEvents_Service checks that a handler that is passed to Register is called for the
-// requests of that service, with the topic. A nil handler is ignored.
+// TestRequestEvents_Service checks that a handler passed to Register is called for the requests of
+// that service, with the topic. A nil handler is ignored.
 func TestRequestEvents_Service(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

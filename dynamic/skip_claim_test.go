@@ -135,7 +135,7 @@ func TestServer_SkipClaimUnwilling(t *testing.T) {
 }
 
 // TestClient_SkipClaimServer checks that a call accepts the frames of a newer psrpc server in any
-// order, and ends with its response.
+// order, and returns the response.
 func TestClient_SkipClaimServer(t *testing.T) {
 	t.Parallel()
 	t.Run("claim first", func(t *testing.T) {

@@ -181,8 +181,8 @@ func TestStream_CloseTwiceAtOnce(t *testing.T) {
 	assert.Len(t, frames, 1)
 }
 
-// TestStream_CloseThatCannotBeSent checks that the stream is closed nevertheless, and that Close
-// returns the error of the bus.
+// TestStream_CloseThatCannotBeSent checks that a stream is closed even if the bus does not accept
+// the close frame. Close then returns the error of the bus.
 func TestStream_CloseThatCannotBeSent(t *testing.T) {
 	t.Parallel()
 	b := newFakeBus()

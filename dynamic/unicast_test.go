@@ -336,8 +336,9 @@ func TestUnicast_SilentServerReturns(t *testing.T) {
 	})
 }
 
-// A server declines a request that reaches it at the end of its shutdown, even if the bus is so busy
-// that this takes longer than the rest of the shutdown. The request then goes to the queue.
+// A server declines a request that reaches it at the end of its shutdown, even if the bus is so
+// busy that sending the decline takes longer than the rest of the shutdown. The request then goes
+// to the queue.
 func TestUnicast_ServerDeclinesDuringShutdown(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -12,7 +12,8 @@ import (
 )
 
 // Two of five servers use psrpc. The first multi call of a dynpsrpc client may last until its
-// timeout, but later ones end with the last answer. The same holds after a psrpc server has left.
+// timeout, but later ones end when the last server has answered. The same holds after a psrpc
+// server has left.
 func TestMultiCall_EndsWithTheLastAnswer(t *testing.T) {
 	for _, b := range brokers {
 		t.Run(b.name, func(t *testing.T) {

@@ -163,8 +163,8 @@ func (f *multiFleet) call(timeout time.Duration) (answers int, took, late time.D
 	return answers, time.Since(started), time.Since(last)
 }
 
-// Multi calls with a timeout of one hour must end with the last answer, even after a server has
-// joined or left.
+// Multi calls with a timeout of one hour must end when the last server has answered, even after a
+// server has joined or left.
 func TestMulti_EndsWithTheLastAnswer(t *testing.T) {
 	onEveryBus(t, func(t *testing.T, connect connect) {
 		here, _ := connect()

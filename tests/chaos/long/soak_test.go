@@ -108,7 +108,8 @@ func (f *fleet) any(plan *rand.Rand) *peer {
 	return peers[plan.IntN(len(peers))]
 }
 
-// replace starts a new process and then ends the oldest process of the list, except the first one.
+// replace starts a new process and then ends the second process in the list, which is the oldest
+// one apart from the first. The first process is never replaced.
 func (f *fleet) replace(peers *[]*peer, end func(*peer)) {
 	f.t.Helper()
 	next := f.start((*peers)[1].role)

@@ -17,8 +17,8 @@ type (
 
 func say(id string) text { return wrapperspb.String(id) }
 
-// newAttempts returns a function for each kind of operation, except for sending messages on a
-// stream that stays open. sendOnStreams does that.
+// newAttempts returns a function for each kind of operation. One kind is missing: sendOnStreams
+// sends messages on a stream that stays open.
 func newAttempts(conn *dynamic.Conn, timeout time.Duration) (map[string]attempt, error) {
 	attempts := map[string]attempt{}
 	for kind, method := range feeds {
