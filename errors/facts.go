@@ -27,8 +27,8 @@ type Reason string
 const (
 	// ReasonNobodyListening means that no server is subscribed to the method or topic.
 	ReasonNobodyListening Reason = "nobody listening"
-	// ReasonMisrouted means that the broker gave the request only to processes that do not serve the
-	// method, although others may serve it. No server has run the request.
+	// ReasonMisrouted means that the broker gave the request only to processes that do not serve
+	// the method, although others may serve it. No server has run the request.
 	ReasonMisrouted Reason = "misrouted"
 	// ReasonAllDeclined means that there are servers, but none of them sent an acceptable claim.
 	ReasonAllDeclined Reason = "all declined"

@@ -186,8 +186,8 @@ func TestRetry_FuncRefuses(t *testing.T) {
 	})
 }
 
-// TestRetry_FuncIsBounded checks that the number of attempts, the deadline and the budget also apply
-// to a function that always retries.
+// TestRetry_FuncIsBounded checks that the number of attempts, the deadline and the budget also
+// apply to a function that always retries.
 func TestRetry_FuncIsBounded(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -173,7 +173,8 @@ func (c *connection) waitAsyncErrors() {
 		case <-changed:
 		case <-ctx.Done():
 			if c.ctx.Err() == nil {
-				// The error handler has not been called, probably because the program has replaced it.
+				// The error handler has not been called, probably because the program has replaced
+				// it.
 				c.asyncErrors.skip(last)
 			}
 			return

@@ -17,8 +17,8 @@ func WithTrialTimeout(timeout time.Duration) Option {
 }
 
 // WithSampleTimeout sets the time after which a sample counts as not acknowledged. With a long
-// timeout, the bus does not turn direct publication off because the machine is slow. It must only be
-// used if there are no psrpc processes.
+// timeout, the bus does not turn direct publication off because the machine is slow. It must only
+// be used if there are no psrpc processes.
 func WithSampleTimeout(timeout time.Duration) Option {
 	return func(o *options) { o.sampleTimeout = timeout }
 }

@@ -163,8 +163,8 @@ func newMonitor(value string) (monitor, error) {
 	return m, nil
 }
 
-// parseMonitor returns the monitor for a URL. Its errors contain no part of the URL, because that
-// may contain a password.
+// parseMonitor returns the monitor for a URL. Its errors contain no part of the URL that may belong
+// to a password.
 func parseMonitor(value string) (monitor, error) {
 	switch scheme, _, _ := strings.Cut(value, "://"); scheme {
 	case "http", "https":

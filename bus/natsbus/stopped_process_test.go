@@ -56,7 +56,8 @@ func TestBus_StoppedProcess(t *testing.T) {
 	for range stops {
 		require.Equal(t, "stops", soon(t, lines, "stop of the child process"))
 		<-time.After(stoppedInterval * 3 / 2) // the child process is stopped during this time
-		// The child process prints its line before it stops, so the first signal may come too early.
+		// The child process prints its line before it stops, so the first signal may come too
+		// early.
 		for continued := false; !continued; {
 			require.NoError(t, child.Process.Signal(syscall.SIGCONT))
 			select {

@@ -66,8 +66,9 @@ type subscriber struct {
 }
 
 // acquire adds the subscriber of s and acquires the NATS subscriptions that s needs. It returns the
-// NATS subscriptions that the server has not confirmed yet. It subscribes to the private subject first, because
-// other processes may forward misrouted frames to this process as soon as it is in the queue group.
+// NATS subscriptions that the server has not confirmed yet. It subscribes to the private subject
+// first, because other processes may forward misrouted frames to this process as soon as it is in
+// the queue group.
 func (u *subscriptions) acquire(s *subscriber) (unconfirmed []*serverSub, err error) {
 	private, hasPrivate := u.subjects.private(s.key.subject, s.routingKey)
 	hasPrivate = hasPrivate && s.key.queue && !u.conn.privateDenied.Load()

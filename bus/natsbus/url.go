@@ -102,8 +102,8 @@ func setNkey(s *settings, file string) error {
 	return err
 }
 
-// setMonitor adds the option WithMonitor. The error does not repeat the value, which may contain a
-// password.
+// setMonitor adds the option WithMonitor. It does not check the value, which may contain a
+// password, because the error of parseURL could repeat the value. newMonitor checks it later.
 func setMonitor(s *settings, value string) error {
 	s.bus = append(s.bus, WithMonitor(value))
 	return nil

@@ -46,10 +46,10 @@ type share struct {
 	asked int
 }
 
-// addFrame is called for each frame that arrives. If the share is limited or frames wait, the
-// process gains credit. mustWait reports whether this process must wait before it asks for the lock
-// on the frame. Otherwise, it may ask at once, and onCredit reports whether that uses credit. If it
-// does, the caller must call onReply when Redis has replied.
+// addFrame is called for each frame that arrives. If the share is limited or frames are waiting,
+// the process gains credit. mustWait reports whether this process must wait before it asks for the
+// lock on the frame. Otherwise, it may ask at once, and onCredit reports whether that uses credit.
+// If it does, the caller must call onReply when Redis has replied.
 func (s *share) addFrame() (mustWait, onCredit bool) {
 	limited, waiting := s.limited.Load(), s.waiting.Load() > 0
 	if !limited && !waiting {

@@ -14,8 +14,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// replicaDelayFlag sets how long a master waits for further replicas before it sends its data to the
-// first one.
+// replicaDelayFlag sets how long a master waits for further replicas before it sends its data to
+// the first one.
 const replicaDelayFlag = "--repl-diskless-sync-delay"
 
 // RedisServer is a Redis server started by a test.

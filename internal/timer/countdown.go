@@ -12,10 +12,10 @@ const countdownParts = 4
 // several equal parts, and each part has a timer of its own. While the process is paused, for
 // example because its machine is suspended, only one of these timers can expire.
 //
-// A countdown limits how long a process waits for the answer of another one. With an ordinary timer,
-// a process that was paused would find the timer expired before it has read the answer, which may
-// have arrived long ago. With a countdown, the process has at least three quarters of the duration
-// to read the answer.
+// A countdown limits how long a process waits for the answer of another one. With an ordinary
+// timer, a process that was paused would find the timer expired before it has read the answer,
+// which may have arrived long ago. With a countdown, the process has at least three quarters of the
+// duration to read the answer.
 type Countdown struct {
 	f func()
 	// part is the duration of a part. The last part may be slightly longer.

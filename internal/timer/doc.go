@@ -1,4 +1,5 @@
-// Package timer contains a pool of reusable timers and a timer that tolerates pauses of the process.
+// Package timer contains a pool of reusable timers and a timer that tolerates pauses of the
+// process.
 //
 // A call that waits for several servers needs one or two timers and usually stops them before they
 // fire. Reusing them, with a [Pool], avoids allocations. A [Countdown], or [WithTimeout], limits

@@ -122,12 +122,12 @@ type Presence struct {
 	// [UnicastChannel]. Unlike ServerID, it is always unique, even among servers that run one after
 	// the other. It is empty if the server has no such channel.
 	Address []byte
-	// Receiver identifies the connection to the bus that the server uses. The bus counts servers with
-	// the same Receiver as one receiver. It is empty if the bus does not count receivers.
+	// Receiver identifies the connection to the bus that the server uses. The bus counts servers
+	// with the same Receiver as one receiver. It is empty if the bus does not count receivers.
 	Receiver []byte
-	// Members is the number of servers, including this one, that receive the requests on the channel
-	// as far as this server knows. It is zero if the server does not know the number, and in messages
-	// to all clients.
+	// Members is the number of servers, including this one, that receive the requests on the
+	// channel as far as this server knows. It is zero if the server does not know the number, and
+	// in messages to all clients.
 	Members uint32
 	// Service is the full name of the service in its descriptor. Two services with the same name on
 	// the bus may have different full names. It is empty if the full name is longer than 256 bytes.

@@ -172,7 +172,8 @@ func TestParsePresence_LongAddress(t *testing.T) {
 	}
 }
 
-// A server compares the addresses in a Discover with those that it knows, so their number is limited.
+// A server compares the addresses in a Discover with those that it knows, so their number is
+// limited.
 func TestParseDiscover_TooManyAddresses(t *testing.T) {
 	t.Parallel()
 	discover := wire.Discover{Answered: make([][]byte, wire.MaxAnswered+1)}

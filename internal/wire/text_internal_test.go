@@ -8,8 +8,8 @@ import (
 	"github.com/stretchr/testify/assert"
 )
 
-// Bytes that are not ASCII must be found at each position, both within the full words of eight bytes
-// and after the last one.
+// Bytes that are not ASCII must be found at each position, both within the full words of eight
+// bytes and after the last one.
 func TestValidText_EqualsUTF8Valid(t *testing.T) {
 	t.Parallel()
 	for _, inserted := range []string{"", "\x00", "\x7f", "\x80", "\xff", "é", "\xc3", "€", "\xed\xa0\x80"} {

@@ -140,7 +140,8 @@ func TestFlusher_Run_SharesFlushes(t *testing.T) {
 		results <- nil
 		<-second.Done()
 		require.NoError(t, second.Err())
-		// A wake-up may be left over, because both requests of the first flush have woken the flusher.
+		// A wake-up may be left over, because both requests of the first flush have woken the
+		// flusher.
 		assert.LessOrEqual(t, runs.Load(), int32(3))
 		close(closed)
 		close(results)
