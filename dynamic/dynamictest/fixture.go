@@ -15,9 +15,9 @@ import (
 // Fixture is a server that serves one service, and a conn that can call it. They are closed when
 // the test ends.
 type Fixture struct {
-	// Bus connects the servers and conns. If a test sets another bus, servers and conns that are
-	// added later use that one. A conn can thus get a connection of its own. The fixture does not
-	// close such a bus.
+	// Bus connects the servers and conns. If a test sets Bus to another bus, that bus is used by
+	// servers and conns that are added later. A conn can thus have a connection of its own. The
+	// fixture does not close a bus that the test has set.
 	Bus bus.Bus
 	// Server is the first server. Its ID is SRV_test1.
 	Server *dynamic.Server

@@ -82,7 +82,7 @@ func (t *fakeT) Errorf(format string, args ...any) {
 	t.failures = append(t.failures, fmt.Sprintf(format, args...))
 }
 
-// Fatalf panics with t, which runTest recovers.
+// Fatalf panics with the value t. runTest recovers this panic.
 func (t *fakeT) Fatalf(format string, args ...any) {
 	t.Errorf(format, args...)
 	panic(t)

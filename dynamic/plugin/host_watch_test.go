@@ -150,7 +150,7 @@ func TestWatch_ARenamedFolderKeepsItsPlugin(t *testing.T) {
 
 func TestWatch_ASwappedFolderIsAChange(t *testing.T) {
 	t.Parallel()
-	// The debounce is longer than a busy machine may pause between the two renames.
+	// The debounce interval is long, because a busy machine may pause between the two renames.
 	f := newFleet(t, plugin.WithDebounce(3*time.Second))
 	f.plugin("plugins/greeter", "v 1")
 	root := f.watch()

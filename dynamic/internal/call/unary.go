@@ -314,8 +314,8 @@ func (c *unaryCall) sendElsewhere(ctx context.Context, state *callState) error {
 }
 
 // askAll sends the request to all servers, and starts a selection among them. It is called when
-// none of the candidates has made an acceptable claim. It is also called when a single server has
-// not accepted the request.
+// none of the candidates has made an acceptable claim, or when a single server has not accepted the
+// request.
 func (c *unaryCall) askAll(ctx context.Context) error {
 	frame, err := c.frameForAll()
 	if err != nil {

@@ -94,9 +94,9 @@ func (c *Collector) Timeout() <-chan time.Time {
 	return c.timer.C
 }
 
-// HasNew reports whether Add must be called, because claims have arrived, the number of receivers
-// has changed, or servers have joined or left since the last call to Add. Before the first claim
-// arrives, HasNew returns false. For a nil Collector, all claims are new.
+// HasNew reports whether claims have arrived, the number of receivers has changed, or servers have
+// joined or left since the last call to Add. If it returns true, Add must be called. Before the
+// first claim arrives, HasNew returns false. For a nil Collector, all claims are new.
 func (c *Collector) HasNew(claims []wire.ClaimRequest, receivers int) bool {
 	if c == nil {
 		return len(claims) > 0
@@ -106,7 +106,7 @@ func (c *Collector) HasNew(claims []wire.ClaimRequest, receivers int) bool {
 
 // Add processes the claims that have arrived since the last call to Add. claims holds all claims of
 // the call. If a server is selected immediately, Add returns its ID and selected is true.
-// Otherwise, complete reports whether the selection can end because no more claims are expected.
+// Otherwise, complete is true if no more claims are expected, so that the selection can end.
 func (c *Collector) Add(claims []wire.ClaimRequest, receivers int) (serverID string, selected, complete bool) {
 	c.receivers = receivers
 	if c.watching {
@@ -131,7 +131,8 @@ func (c *Collector) Add(claims []wire.ClaimRequest, receivers int) (serverID str
 	complete = c.membership != nil && c.membership.LikelyComplete(receivers, &c.responders)
 	if complete && c.membership.mayMissPsrpc(receivers) {
 		// All servers that have announced themselves have answered. psrpc servers do not announce
-		// themselves, so the selection waits for them for as long again as it has taken so far.
+		// themselves, so the selection waits for them, and may thus take twice as long as it has
+		// taken so far.
 		if !c.graced {
 			c.graced = true
 			c.Limit(time.Since(c.started))

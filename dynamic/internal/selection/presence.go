@@ -264,9 +264,9 @@ func (m *Membership) waitForFirstLocked() {
 }
 
 // onNoResponseLocked is called when no server has responded to the discovery request, which may
-// have been lost. ask reports whether the request must be sent again now, because a call is
-// waiting. Otherwise, the next call to StartDiscovery returns true. After maxUnanswered repetitions
-// without a response, all servers are probably psrpc servers, and no further requests are sent.
+// have been lost. ask is true if a call is waiting. The caller must then send the request again.
+// Otherwise, the next call to StartDiscovery returns true. After maxUnanswered repetitions without
+// a response, all servers are probably psrpc servers, and no further requests are sent.
 func (m *Membership) onNoResponseLocked() (ask bool) {
 	p := &m.present
 	if p.unanswered == maxUnanswered {

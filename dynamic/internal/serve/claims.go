@@ -94,8 +94,8 @@ func (p *pendingClaims) register(
 	return claim
 }
 
-// evict drops a request that has waited for the maximum time, but for which the client has not
-// selected a server. Unlike decide, it also counts the request as evicted.
+// evict drops a request whose client has not selected a server within the maximum time. Unlike
+// decide, it also counts the request as evicted.
 func (p *pendingClaims) evict(claim *pendingClaim) {
 	if p.decide(claim, ClaimTimedOut) {
 		p.countEvicted(claim)

@@ -33,8 +33,8 @@ type endpoint struct {
 	topic   []string
 	// name is the name of the request channel. The service uses it as the key of the endpoint.
 	name string
-	// suspended reports whether the endpoint has no subscriptions and receives no requests, because
-	// its server is drained; see service_suspend.go.
+	// suspended is true for the endpoints that a service has while its server is drained. They have
+	// no subscriptions and receive no requests; see service_suspend.go.
 	suspended bool
 
 	// fromPredecessor reports whether Replace has created the endpoint for a topic of the previous

@@ -22,7 +22,7 @@ type Handler struct {
 	// MaxConcurrent is the maximum number of requests of the method that are handled at the same
 	// time. 0 means that there is no limit.
 	MaxConcurrent int
-	// Missing reports whether the user has given no handler, so that all requests fail.
+	// Missing is true if the user has given no handler. All requests then fail.
 	Missing bool
 	// ForTopic returns the function that handles the requests on a topic. The engine calls it once
 	// when it begins to serve a topic, and with an empty topic for a method without topics.

@@ -17,8 +17,8 @@ import (
 )
 
 // TestInbound_Replace acquires endpoints of many methods while the service is replaced and each old
-// version is closed. An endpoint must always be available, and its version must never be older than
-// that of the previous one.
+// version is closed. An endpoint must always be available. Its version must never be older than the
+// version of the endpoint that was acquired before it.
 func TestInbound_Replace(t *testing.T) {
 	t.Parallel()
 	const methods = 20

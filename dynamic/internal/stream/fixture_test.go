@@ -118,7 +118,7 @@ func (l *link) ops() (ops []wire.StreamOp) {
 	return ops
 }
 
-// side is one side of a stream, with what its conn or server would own.
+// side is one side of a stream, together with the objects that its conn or server would own.
 type side struct {
 	*Stream
 

@@ -85,7 +85,7 @@ func (l *guestLog) write(level slog.Level, message string) {
 // a line is kept until its end is written, possibly in a later request.
 type lineWriter struct {
 	log *guestLog
-	// write is the method of log that logs a line.
+	// write logs a line. It is the method writeInfo or writeError of log.
 	write func(line string)
 	line  []byte
 }

@@ -171,8 +171,8 @@ func (in *instance) readResult(packed uint64) ([]byte, error) {
 }
 
 // newFault returns a fault for err, which is the error that stopped the module. It checks the
-// context and the memory limit first. If the request was canceled or the memory was exhausted, err
-// does not show that.
+// context and the memory limit first, because err does not show that the request was canceled or
+// that the memory was exhausted.
 func (in *instance) newFault(ctx context.Context, err error) *fault {
 	var exit *sys.ExitError
 	switch {

@@ -55,7 +55,7 @@ func (r Reader) Read(folder string) (*Content, error) {
 }
 
 // openFolder opens a plugin's folder. It appends "/." to the path, so that opening fails at once if
-// the path is that of a FIFO. Otherwise, the system would wait until another process opens the FIFO
+// the path leads to a FIFO. Otherwise, the system would wait until another process opens the FIFO
 // for writing.
 func openFolder(folder string) (*os.Root, error) {
 	return os.OpenRoot(folder + string(filepath.Separator) + ".")
