@@ -31,9 +31,9 @@ func TestInbound_Replace(t *testing.T) {
 	reg := registry.New()
 	require.NoError(t, reg.ParseProto(fstest.MapFS{"wide.proto": {Data: []byte(source.String())}}, "wide.proto"))
 	service, _ := reg.Service("wide.Wide")
-	// version returns a service whose handlers have the number of the version as their limit. The test
-	// reads the version of an endpoint from that limit.
 	engine := newTestEngine(t)
+	// version returns a service whose handlers have the number of the version as their limit. The
+	// test reads the version of an endpoint from that limit.
 	version := func(number int) *Service {
 		config := ServiceConfig{Descriptor: service, Handlers: map[string]*Handler{}}
 		for i := range methods {
