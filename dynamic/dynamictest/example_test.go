@@ -50,12 +50,12 @@ func ExampleNew() {
 	// SRV_test2 Hello Ada from Oslo <nil>
 }
 
-// chatLength is a function of a program: it chats with a greeter and returns the length of the
-// answers.
 // patient makes calls wait longer than usual, because the machine that runs the test may be busy.
 var patient = dynamictest.WithConnOptions(
 	dynamic.WithSelectionTimeout(time.Minute), dynamic.WithClientTimeout(time.Minute))
 
+// chatLength is a function of a program. It chats with a greeter and returns the length of the
+// answers.
 func chatLength(ctx context.Context, greeter greeterClient, words ...string) (length int, err error) {
 	stream, err := greeter.Chat(ctx)
 	if err != nil {
