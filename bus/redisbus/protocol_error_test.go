@@ -16,8 +16,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// connectFake returns a bus that is connected to a server whose replies are chosen by reply, and
-// the events of the bus.
+// connectFake starts a server that answers commands with the function reply. It returns the server,
+// a bus that is connected to it, and the events of the bus.
 func connectFake(t *testing.T, reply func(w *bufio.Writer, command []string) bool) (*fakeRedis, *redisbus.Bus, events) {
 	t.Helper()
 	server, client := newFakeRedis(t, reply)

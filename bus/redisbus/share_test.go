@@ -20,8 +20,8 @@ import (
 )
 
 // psrpcPeer subscribes to a queue and handles frames as a psrpc process does: it tries to lock one
-// frame after the other and waits for each reply. It passes the frames that it has locked to took,
-// and counts them.
+// frame after the other and waits for each reply. It counts the frames that it has locked, and
+// passes each of them to the function took.
 func psrpcPeer(t *testing.T, client redis.UniversalClient, channel string, took func(frame string)) *atomic.Int64 {
 	t.Helper()
 	subscription := client.Subscribe(t.Context(), channel)
@@ -50,8 +50,8 @@ func newClient(server *testenv.RedisServer) *redis.Client {
 	return redis.NewClient(&redis.Options{Addr: server.Addr()})
 }
 
-// ownPeer subscribes to a queue with a dynpsrpc bus. It passes the frames that it receives to took,
-// and counts them.
+// ownPeer subscribes to a queue with a dynpsrpc bus. It counts the frames that it receives, and
+// passes each of them to the function took.
 func ownPeer(t *testing.T, b *redisbus.Bus, channel string, took func(frame string)) *atomic.Int64 {
 	t.Helper()
 	var frames atomic.Int64
@@ -289,8 +289,8 @@ func TestBus_ShareDenied(t *testing.T) {
 	}
 }
 
-// connectWith returns a bus whose Redis user may access all keys and run all commands, except for
-// the given ACL rules, which must permit channels. It also returns the log of the bus.
+// connectWith returns a bus and its log. The Redis user of the bus may access all keys and run all
+// commands. The additional ACL rules must permit channels, and may deny commands.
 func connectWith(t *testing.T, server *testenv.RedisServer, rules ...any) (*redisbus.Bus, *lockedBuffer) {
 	t.Helper()
 	admin := redis.NewClient(&redis.Options{Addr: server.Addr()})
