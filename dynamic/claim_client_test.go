@@ -136,8 +136,9 @@ func TestClient_ResponseWithoutClaim(t *testing.T) {
 	}
 }
 
-// TestClient_ErrorWithoutClaim checks that an error response ends the call at once. A psrpc client
-// would still wait for claims on some methods.
+// TestClient_ErrorWithoutClaim checks that the call ends at once if a server responds, without a
+// claim, that it cannot decode the request. A psrpc client would still wait for claims on some
+// methods.
 func TestClient_ErrorWithoutClaim(t *testing.T) {
 	t.Parallel()
 	for _, method := range []string{"Echo", "Direct", "Best"} {

@@ -26,7 +26,7 @@ type Response[Resp proto.Message] struct {
 // is closed when one of the following happens:
 //
 //   - The expected number of servers, set with [WithExpectedResponses], has answered.
-//   - Every server has answered, as far as the client knows the servers; see below.
+//   - All servers that the client knows have answered; see below.
 //   - The timeout of the call passes.
 //   - ctx ends.
 //   - The call as a whole fails; see [Response].

@@ -85,8 +85,9 @@ func TestCompressed_WaitForGrant(t *testing.T) {
 	}
 }
 
-// TestCompressed_StreamMessagesInFlight checks the limit on the decompressed size of unread stream
-// messages. Messages no longer count once they have been read or the stream has ended.
+// TestCompressed_StreamMessagesInFlight checks the limit on the total size of unread stream
+// messages that arrived in compressed form. Messages no longer count once they have been read or
+// the stream has ended.
 func TestCompressed_StreamMessagesInFlight(t *testing.T) {
 	t.Parallel()
 	b := bus.NewLocal()

@@ -79,8 +79,8 @@ func TestStream_SameMessageIDs(t *testing.T) {
 	assert.Zero(t, w.server.Stats().Duplicated)
 }
 
-// TestStream_RepeatedOpening checks that a stream is opened once if the bus delivers the opening
-// frame twice. The same applies if the stream has ended before the second delivery.
+// TestStream_RepeatedOpening checks that a stream is opened only once if the bus delivers the
+// opening frame twice, even if the stream has ended before the second delivery.
 func TestStream_RepeatedOpening(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

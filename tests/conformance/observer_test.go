@@ -104,8 +104,8 @@ func isPrivate(channel string) bool {
 	return slices.ContainsFunc(privateChannels, func(suffix string) bool { return strings.HasSuffix(channel, suffix) })
 }
 
-// saw adds a frame to the collected ones. It ignores frames on private channels, which are not part
-// of psrpc's protocol.
+// saw adds a frame to the collected frames. It ignores frames that sends has announced, and frames
+// on private channels, which are not part of psrpc's protocol.
 func (w *watcher) saw(channel string, payload []byte) {
 	f, err := parseFrame(channel, payload)
 	w.mu.Lock()

@@ -78,8 +78,9 @@ func (s *peerServer) run(m method, request message, affinity func() float32, han
 	send(s.link, at("RES"), typeResponse, answer)
 }
 
-// claim sends a claim and reports whether the server may run the request. If skips is true, the
-// server may run it immediately. Otherwise, claim waits for a grant until the request expires.
+// claim sends a claim, unless the affinity is negative, and reports whether the server may run the
+// request. If skips is true, the server may run it immediately. Otherwise, claim waits for a grant
+// until the request expires.
 func (s *peerServer) claim(to address, id string, expiry int64, affinity func() float32, skips bool) bool {
 	score := float32(1)
 	if affinity != nil {

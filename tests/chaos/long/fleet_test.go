@@ -209,7 +209,7 @@ func requireNone(t *testing.T, cases []string, what string) {
 	assert.Empty(t, cases[:min(len(cases), 5)], "%d %s", len(cases), what)
 }
 
-// requireFlat requires that the processes do not use more resources than at the start of the test.
+// requireFlat requires that the processes use hardly more resources than at the start of the test.
 // It checks only processes that ran during the whole test. If grows is not empty, the usage is only
 // logged.
 func (f *fleet) requireFlat(grows string) {

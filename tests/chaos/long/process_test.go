@@ -28,7 +28,7 @@ func TestServer_Killed(t *testing.T) {
 }
 
 // The client is killed several times. On the servers, its streams must end when their keepalive
-// times out, and its calls must end no later than they expire.
+// times out, and its calls must end when they expire.
 func TestClient_Killed(t *testing.T) {
 	onBrokers(t, func(t *testing.T, f *fleet) {
 		f.begin()

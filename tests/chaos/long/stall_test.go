@@ -67,8 +67,8 @@ func sleep(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// watchBroker sends PING to the broker until the connection is lost. Redis and NATS both answer with
-// PONG.
+// watchBroker sends PING to the broker until the connection is lost. It records a stall if the
+// response takes too long. Redis and NATS both respond with PONG.
 func (f *fleet) watchBroker(ctx context.Context) {
 	parsed, err := url.Parse(f.url)
 	if err != nil {
