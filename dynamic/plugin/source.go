@@ -24,8 +24,8 @@ type Source struct {
 	// grpcServices contains the names of the gRPC services in the descriptors. Plugins cannot serve
 	// gRPC services.
 	grpcServices []string
-	// fingerprint identifies the content of all files that were read. If it has not changed, a plugin
-	// that is being served is not loaded again.
+	// fingerprint identifies the content of all files that were read. If it has not changed, a
+	// plugin that is being served is not loaded again.
 	fingerprint string
 }
 

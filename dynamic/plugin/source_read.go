@@ -45,7 +45,8 @@ func openSource(ctx context.Context, folder string) (*Source, error) {
 	return s, nil
 }
 
-// reader returns a reader that sets the fields of s that come from the manifest; see [Source.parse].
+// reader returns a reader that sets the fields of s that come from the manifest; see
+// [Source.parse].
 func (s *Source) reader() source.Reader { return source.Reader{Manifest: ManifestName, Parse: s.parse} }
 
 // readName returns the name of the plugin in a folder, or an empty string if the manifest cannot be

@@ -92,8 +92,8 @@ func (v *version) reserve(ctx context.Context, names []string) error {
 	}
 }
 
-// nameOwnerLocked returns a name that another version has reserved, and that version. It ignores the
-// version that v is about to replace. If all names are free, owner is nil. The caller must hold
+// nameOwnerLocked returns a name that another version has reserved, and that version. It ignores
+// the version that v is about to replace. If all names are free, owner is nil. The caller must hold
 // Host.mu.
 func (v *version) nameOwnerLocked(names []string) (name string, owner *version) {
 	for other := range v.host.live {

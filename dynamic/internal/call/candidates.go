@@ -75,8 +75,8 @@ type candidatesCall struct {
 }
 
 // frame returns the encoded request and its channel. The request expires no earlier than the
-// request of a call, even if Candidates waits for less time. Otherwise, servers with slightly wrong clocks
-// would answer calls, but not this request.
+// request of a call, even if Candidates waits for less time. Otherwise, servers with slightly wrong
+// clocks would answer calls, but not this request.
 func (c *candidatesCall) frame(request *Request) (bus.Channel, []byte, error) {
 	engine, now := c.plan.engine, time.Now()
 	config := &engine.config

@@ -166,8 +166,8 @@ func (e *Engine) subscribeReplies(ctx context.Context, s *registry.Service) (*re
 	return replies, err
 }
 
-// onResponse implements replyHandler. The handler passes the response to the call that is waiting for
-// it.
+// onResponse implements replyHandler. The handler passes the response to the call that is waiting
+// for it.
 func (e *Engine) onResponse(channel bus.Channel) bus.Handler {
 	return func(frame []byte) {
 		response, _, err := transport.Decode(frame, wire.KindResponse, e.config.Decompression, wire.ParseUnawaitedResponse)

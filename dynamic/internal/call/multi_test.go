@@ -97,8 +97,8 @@ func TestMulti_TimesOut(t *testing.T) {
 	})
 }
 
-// A call with a quiet time ends when no further response arrives, although one server is silent. Before
-// the first response, it waits as long as other calls do.
+// A call with a quiet time ends when no further response arrives, although one server is silent.
+// Before the first response, it waits as long as other calls do.
 func TestMulti_EndsAfterTheQuietTime(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -165,8 +165,8 @@ func (o *opening) Opened(keepalive time.Duration) {
 	o.inbox.onResponse(wire.Response{})
 }
 
-// Refused implements stream.Opener. It makes the request to open the stream fail with the error from
-// a close frame. It has no effect if the request has been acknowledged before.
+// Refused implements stream.Opener. It makes the request to open the stream fail with the error
+// from a close frame. It has no effect if the request has been acknowledged before.
 func (o *opening) Refused(err errors.Error) {
 	o.inbox.onResponse(wire.Response{Code: string(err.Code()), Error: err.Error(), Details: err.DetailsProto()})
 }

@@ -221,8 +221,8 @@ func (c *unaryCall) run(ctx context.Context, channel bus.Channel, frame []byte, 
 		c.claims.Watch(c.inbox.wakeup)
 		defer c.claims.Unwatch(c.inbox.wakeup)
 	}
-	// Add the call to the pending calls before checking whether the engine is closed. If the engine is
-	// closed at the same time, either the check finds this, or the pending call is notified.
+	// Add the call to the pending calls before checking whether the engine is closed. If the engine
+	// is closed at the same time, either the check finds this, or the pending call is notified.
 	engine.pending.add(c.inbox.id, c.inbox)
 	defer c.deregister()
 	if engine.Err() != nil {
@@ -254,8 +254,8 @@ func (c *unaryCall) run(ctx context.Context, channel bus.Channel, frame []byte, 
 	return c.wait(ctx)
 }
 
-// publishUnicast sends the request to c.candidates or to c.member. If c.member serves a queue and the
-// bus refuses the request to c.member, publishUnicast sends it to channel instead.
+// publishUnicast sends the request to c.candidates or to c.member. If c.member serves a queue and
+// the bus refuses the request to c.member, publishUnicast sends it to channel instead.
 func (c *unaryCall) publishUnicast(ctx context.Context, channel bus.Channel, frame []byte) error {
 	engine := c.plan.engine
 	c.frame = frame

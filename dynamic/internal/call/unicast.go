@@ -95,8 +95,8 @@ func (u *unicastRoute) onUndelivered(member *selection.Member, publishErr error)
 // askAllConsequence is the end of the warning that deny logs for a request of an affinity method.
 const askAllConsequence = "affinity calls ask all servers"
 
-// deny stops sending requests to single servers, because the broker denies access to their channels.
-// It logs a warning the first time that this happens for a service.
+// deny stops sending requests to single servers, because the broker denies access to their
+// channels. It logs a warning the first time that this happens for a service.
 func (u *unicastRoute) deny(err error, consequence string) {
 	u.directory().Disable()
 	if p := u.presence; p.unicastDenied.CompareAndSwap(false, true) {
@@ -122,8 +122,8 @@ func (u *unicastRoute) onNotAccepted(member *selection.Member, receivers int, pu
 
 // onClaims records which servers have claimed a request, so that chooseWilling can choose them for
 // later requests. It is called at the end of a call for which chooseWilling is used, if the request
-// was sent to all servers. claims holds the claims that have arrived, and asked is the time at which
-// the request was sent.
+// was sent to all servers. claims holds the claims that have arrived, and asked is the time at
+// which the request was sent.
 func (u *unicastRoute) onClaims(claims []wire.ClaimRequest, asked time.Time) {
 	complete := u.directory().AccountsForAll()
 	if !u.presence.core.traits.CountsReceivers {

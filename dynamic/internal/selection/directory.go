@@ -311,8 +311,8 @@ func (d *Directory) withdrawLocked(m *Member) {
 	d.publishLocked()
 }
 
-// Disable makes Choose and ChooseWilling return nil from now on, because the broker denies access to
-// the unicast channels.
+// Disable makes Choose and ChooseWilling return nil from now on, because the broker denies access
+// to the unicast channels.
 func (d *Directory) Disable() {
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -238,7 +238,8 @@ func (m *Membership) onQuiet() {
 	p := &m.present
 	mustAsk := false
 	var answered []string
-	// If the timer is nil, it was stopped in the meantime, because announcements may have been lost.
+	// If the timer is nil, it was stopped in the meantime, because announcements may have been
+	// lost.
 	isAsked, isKnown := p.timer != nil && p.discovery == asked, p.timer != nil && p.discovery == known
 	p.timer = nil
 	switch {

@@ -101,8 +101,8 @@ func TestDirectory_NotWillingAfterOldClaims(t *testing.T) {
 	assert.EqualValues(t, 1, d.members["0"].calls.Load())
 }
 
-// All requests go to all servers while a server that is not a member makes claims, while servers may
-// be unknown, and while the bus counts receivers that are not members.
+// All requests go to all servers while a server that is not a member makes claims, while servers
+// may be unknown, and while the bus counts receivers that are not members.
 func TestDirectory_NoneWillingBesideOthers(t *testing.T) {
 	t.Parallel()
 	d := directoryOf(2)

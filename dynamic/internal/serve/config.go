@@ -13,8 +13,8 @@ import (
 // Config configures an [Engine]. All sizes are in bytes. New copies the Config, and the copy does
 // not change. The caller must have replaced unset options by their defaults.
 type Config struct {
-	// RawBus is the bus of the server. The engine wraps it to limit the size of frames and to compress
-	// them. If it is nil, no service can be started.
+	// RawBus is the bus of the server. The engine wraps it to limit the size of frames and to
+	// compress them. If it is nil, no service can be started.
 	RawBus bus.Bus
 	// ID identifies the server on the bus. It must be valid UTF-8.
 	ID     string
@@ -62,13 +62,14 @@ type ServiceConfig struct {
 	// ServesWhileDrained reports whether the service accepts requests even while the engine is
 	// drained.
 	ServesWhileDrained bool
-	// ReportPanic reports a panic to the user. source says what has panicked, for example "handler",
-	// and value is the value that was passed to panic. It is called on the goroutine that panicked.
+	// ReportPanic reports a panic to the user. source says what has panicked, for example
+	// "handler", and value is the value that was passed to panic. It is called on the goroutine
+	// that panicked.
 	ReportPanic func(ctx context.Context, method *registry.Method, source string, value any)
 	// OnEvent is called for each event of a request; see [Event]. It must not block and must not
 	// panic. If it is nil, no events are created.
 	OnEvent func(event Event)
-	// Owner is for the caller, which reads it from the results of [Engine.Services]. The engine does
-	// not use it.
+	// Owner is for the caller, which reads it from the results of [Engine.Services]. The engine
+	// does not use it.
 	Owner any
 }

@@ -102,9 +102,9 @@ func (e *endpoint) IsClosing() bool {
 }
 
 // drainAll calls drain for all endpoints, concurrently. It first starts to close all of their
-// subscriptions, because on NATS, the queue methods of a service share one subscription. If a method
-// were drained while the others still kept this subscription open, the last requests for the method
-// would arrive without a subscriber.
+// subscriptions, because on NATS, the queue methods of a service share one subscription. If a
+// method were drained while the others still kept this subscription open, the last requests for the
+// method would arrive without a subscriber.
 func drainAll(endpoints []*endpoint) {
 	for _, e := range endpoints {
 		e.inbound.startDetach(e)

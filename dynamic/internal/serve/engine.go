@@ -69,11 +69,12 @@ type Engine struct {
 	drained bool
 	// services contains the current services, keyed by the wire name of the service.
 	services map[string]*Service
-	// recorder receives notifications about what the engine does. It is nil if there is no recorder.
+	// recorder receives notifications about what the engine does. It is nil if there is no
+	// recorder.
 	recorder atomic.Pointer[Recorder]
-	// draining holds versions of services that are not in the field services, but must also be closed
-	// by Shutdown and Kill. These are replaced versions, and new versions that are about to replace
-	// one. A closed service stays in draining until its subscriptions have ended.
+	// draining holds versions of services that are not in the field services, but must also be
+	// closed by Shutdown and Kill. These are replaced versions, and new versions that are about to
+	// replace one. A closed service stays in draining until its subscriptions have ended.
 	draining map[*Service]struct{}
 }
 

@@ -53,9 +53,9 @@ func (e *Engine) Drained() bool {
 	return e.drained
 }
 
-// setDrained suspends all services if drained is true, and resumes them otherwise. It leaves out the
-// services that are served while drained. A service that is registered or replaced at the same time
-// gets the new state, too: either it sees the new value of e.drained, or setDrained finds it.
+// setDrained suspends all services if drained is true, and resumes them otherwise. It leaves out
+// the services that are served while drained. A service that is registered or replaced at the same
+// time gets the new state, too: either it sees the new value of e.drained, or setDrained finds it.
 func (e *Engine) setDrained(drained bool) error {
 	e.drainMu.Lock()
 	defer e.drainMu.Unlock()

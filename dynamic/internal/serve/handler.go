@@ -48,8 +48,9 @@ type StreamHandler struct {
 	// Affinity returns the affinity to include in the server's claim. A negative affinity declines
 	// the stream. If Affinity is nil, the affinity is 1.
 	Affinity func(ctx context.Context) float32
-	// Open prepares a stream and returns a function that runs the user's handler. It returns an error
-	// if the stream is rejected. The engine then closes the stream with that error. Otherwise, it
-	// acknowledges the stream and then calls the function, unless the stream has ended before.
+	// Open prepares a stream and returns a function that runs the user's handler. It returns an
+	// error if the stream is rejected. The engine then closes the stream with that error.
+	// Otherwise, it acknowledges the stream and then calls the function, unless the stream has
+	// ended before.
 	Open func(s *stream.Stream) (handle func() error, err error)
 }

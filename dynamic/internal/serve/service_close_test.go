@@ -49,8 +49,8 @@ func (s *closeOrderSubscription) Close() {
 	s.Subscription.Close()
 }
 
-// The queue methods of a service may share a subscription on the broker. A server that is drained or
-// shut down must therefore start to close the subscriptions of all methods before it closes the
+// The queue methods of a service may share a subscription on the broker. A server that is drained
+// or shut down must therefore start to close the subscriptions of all methods before it closes the
 // first one.
 func TestService_StartsToCloseAllSubscriptionsFirst(t *testing.T) {
 	t.Parallel()

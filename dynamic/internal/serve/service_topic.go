@@ -154,9 +154,9 @@ func (s *Service) registerTopics(plans []*plan, parts []string) (undo func(), er
 	return undo, nil
 }
 
-// registerTopic registers a topic for a method and returns a function that undoes this.
-// If the topic was inherited from the previous version of the service, it is already being served.
-// In that case, registerTopic only clears the field fromPredecessor of the topic's endpoint.
+// registerTopic registers a topic for a method and returns a function that undoes this. If the
+// topic was inherited from the previous version of the service, it is already being served. In that
+// case, registerTopic only clears the field fromPredecessor of the topic's endpoint.
 func (s *Service) registerTopic(plan *plan, parts []string) (undo func(), err error) {
 	if err := transport.CheckTopic(plan.method, parts, s.engine.AllowEmptyParts); err != nil {
 		return nil, err

@@ -31,22 +31,22 @@ type Config struct {
 	// long frames without a message may take, and how long the stream waits for a reader after it
 	// has been closed. New reduces it to transport.MaxTimeout.
 	Timeout time.Duration
-	// SendType is the type of the messages that this side sends, and RecvType the type of those that
-	// it receives.
+	// SendType is the type of the messages that this side sends, and RecvType the type of those
+	// that it receives.
 	SendType, RecvType message.Type
-	// Buffer is the capacity of the reader's channel, and Window the size of the send window, both in
-	// messages. Buffer must be positive. If Window is at most one, there is no send window.
+	// Buffer is the capacity of the reader's channel, and Window the size of the send window, both
+	// in messages. Buffer must be positive. If Window is at most one, there is no send window.
 	Buffer, Window int
 	// Drops counts the dropped frames. All streams of a conn or server share it.
 	Drops *transport.Drops
-	// Dedup recognizes messages that the bus delivers a second time. All streams of a conn or server
-	// share it.
+	// Dedup recognizes messages that the bus delivers a second time. All streams of a conn or
+	// server share it.
 	Dedup *dedup.Cache
-	// Decompressed limits the memory that decompressed messages use. All streams of a conn or server
-	// share it.
+	// Decompressed limits the memory that decompressed messages use. All streams of a conn or
+	// server share it.
 	Decompressed *transport.Budget
-	// ClockOffset is the estimated offset of the other side's clock. On a server, all streams of the
-	// same client share it.
+	// ClockOffset is the estimated offset of the other side's clock. On a server, all streams of
+	// the same client share it.
 	ClockOffset *clockskew.Offset
 	// OnSkew is called whenever a frame shows that the other side's clock is wrong. It runs in bus
 	// callbacks, so it must not block.

@@ -52,8 +52,8 @@ var flow = sync.OnceValue(func() *registry.Method {
 	return method
 })
 
-// timeout is the timeout of the streams in the tests. It is long, so that messages arrive in time on
-// a busy machine too.
+// timeout is the timeout of the streams in the tests. It is long, so that messages arrive in time
+// on a busy machine too.
 const timeout = 30 * time.Second
 
 // link is a bus that passes the frames of one side of a stream to the table of the other side.

@@ -7,8 +7,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/lazyctx"
 )
 
-// RequestInfo describes the request, stream or update that is being handled. Its fields are those of
-// dynamic.RequestInfo, so that one type can be converted to the other.
+// RequestInfo describes the request, stream or update that is being handled. Its fields are those
+// of dynamic.RequestInfo, so that one type can be converted to the other.
 type RequestInfo struct {
 	ClientID string
 	SentAt   time.Time

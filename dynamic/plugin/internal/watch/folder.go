@@ -19,8 +19,8 @@ const (
 	maxEntries = 10_000
 )
 
-// folder is the state of an entry of the watched directory. Most entries are folders of plugins, but
-// an entry may also be a file.
+// folder is the state of an entry of the watched directory. Most entries are folders of plugins,
+// but an entry may also be a file.
 type folder struct {
 	path string
 	// manifest is the name of the manifest file. A folder without this file contains no plugin.

@@ -27,8 +27,8 @@ type Host interface {
 	Loaded(folder, ignored string) string
 	// Forget deletes the error of a folder that has disappeared.
 	Forget(folder string)
-	// ReadName returns the name of the plugin in a folder, or an empty string if the manifest cannot
-	// be read.
+	// ReadName returns the name of the plugin in a folder, or an empty string if the manifest
+	// cannot be read.
 	ReadName(folder string) string
 }
 
@@ -78,8 +78,8 @@ type changeResult struct {
 	err    error
 }
 
-// New scans a directory and returns a watcher for it. It returns an error if the directory cannot be
-// read or if no file system watcher can be created. [Watcher.Run] loads the existing folders at
+// New scans a directory and returns a watcher for it. It returns an error if the directory cannot
+// be read or if no file system watcher can be created. [Watcher.Run] loads the existing folders at
 // once, without waiting for the debounce interval. The caller must call [Watcher.Close].
 func New(config Config) (*Watcher, error) {
 	root, err := filepath.Abs(config.Root)
