@@ -76,8 +76,9 @@ func WithIdempotent(idempotent func(method *registry.Method) bool) RetryOption {
 // method is idempotent.
 //
 // Anyone who may publish on the response channels of clients can forge such a report while a server
-// runs the request. Retry then sends the request again. Use this option only if no one but servers
-// may publish on these channels. docs/security.md has rules for brokers that ensure this.
+// runs the request. Retry then sends the request again. Use this option only if the broker permits
+// only servers to publish on these channels. docs/security.md has rules for brokers that ensure
+// this.
 func WithTrustedServers() RetryOption {
 	return func(r *retrier) { r.trustedServers = true }
 }

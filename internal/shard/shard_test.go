@@ -16,7 +16,7 @@ func TestCurrent_IsInRange(t *testing.T) {
 }
 
 func TestCurrent_DoesNotAllocate(t *testing.T) {
-	// Under the race detector a sync.Pool drops one item in four, and New then allocates an int.
+	// Under the race detector, a sync.Pool drops one item in four, and New then allocates an int.
 	assert.Less(t, testing.AllocsPerRun(1000, func() { _ = Current() }), 1.0)
 }
 

@@ -199,7 +199,7 @@ func reencode(t testing.TB, frame []byte) []byte {
 	return wire.AppendRoutingKey(out, string(key))
 }
 
-// possibleChannels returns the channels on which a frame of its kind may be sent.
+// possibleChannels returns the channels on which a frame of the same kind may be sent.
 func possibleChannels(t *testing.T, s scenario, frame []byte) []wire.Channel {
 	t.Helper()
 	env, err := wire.ParseEnvelope(frame)

@@ -63,7 +63,8 @@ func (c *fakeConn) FlushWithContext(ctx context.Context) error {
 }
 
 // A round trip may take one probe interval while the server is silent, three while it sends
-// messages, and five if more than a megabyte is on its way. Then nats.go must reconnect.
+// messages, and five if more than a megabyte is on its way. If it takes longer, nats.go must
+// reconnect.
 func TestFlusher_RoundTrip_Limits(t *testing.T) {
 	t.Parallel()
 	const never, megabytes = -1, 2 << 20

@@ -32,8 +32,8 @@ func TestQueue_OneSendsForAll(t *testing.T) {
 	assert.False(t, contended)
 }
 
-// If several goroutines send at the same time, a sender must return after a limited number of items
-// of other goroutines.
+// If several goroutines send at the same time, a sender must return after it has sent a limited
+// number of items of other goroutines.
 func TestQueue_SenderIsBounded(t *testing.T) {
 	t.Parallel()
 	q := New[int](nil, nil)

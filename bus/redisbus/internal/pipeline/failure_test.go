@@ -156,7 +156,7 @@ func TestPipeline_NoReply(t *testing.T) {
 	}
 }
 
-// A slow server that replies to one command in each interval is not dead.
+// A slow server that replies to one command in each interval must not be considered dead.
 func TestPipeline_SlowReplies(t *testing.T) {
 	t.Parallel()
 	inBubble(t, nil, func(t *testing.T, b *bubble) {

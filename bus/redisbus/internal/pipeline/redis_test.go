@@ -17,7 +17,7 @@ import (
 )
 
 // appendCommand is the command APPEND, whose reply is the length of the value. The length shows how
-// often Redis has executed the command before.
+// often Redis has executed the command.
 type appendCommand struct {
 	value    string
 	complete func(reply int64, err error)
