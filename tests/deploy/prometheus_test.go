@@ -85,8 +85,8 @@ type panel struct {
 	} `json:"targets"`
 }
 
-// readDashboard returns the expressions of the dashboard, keyed by the titles of the panels. It
-// replaces the variables of Grafana with values.
+// readDashboard returns the expressions of the dashboard. Each key consists of the titles of a row
+// and a panel. It replaces the variables of Grafana with values.
 func readDashboard(t *testing.T) (expressions map[string][]string) {
 	t.Helper()
 	var dashboard struct {

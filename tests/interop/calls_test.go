@@ -60,8 +60,8 @@ func (r *runs) requireOnce(t *testing.T, requests int) {
 	}
 }
 
-// requireAtMostOnce checks that no request has been run twice by one server. Multi calls are run by
-// all servers.
+// requireAtMostOnce checks that no request has been run more than once. The request of a multi call
+// may be run as many times as there are servers.
 func (r *runs) requireAtMostOnce(t *testing.T, servers int) {
 	t.Helper()
 	r.mu.Lock()

@@ -102,7 +102,8 @@ func (l fleetLoad) start(t *testing.T, b broker, lost *losses) (run func()) {
 
 func serverName(i int) string { return fmt.Sprintf("server %d", i) }
 
-// forward sends all values of a channel to another one. It ends when the first one is closed.
+// forward starts a goroutine that sends all values of a channel to another one until the first one
+// is closed.
 func forward(from <-chan string, to chan<- string) {
 	go func() {
 		for value := range from {
@@ -171,7 +172,8 @@ func (c *fleetClient) run(t *testing.T) {
 	all.Wait()
 }
 
-// callOnce makes a call with a request that no other call has. It returns "" if the call fails.
+// callOnce makes a call with a request that no other call has. If the call fails, callOnce counts
+// it as lost and returns "".
 func (c *fleetClient) callOnce(t *testing.T, method string, topic []string, request string) string {
 	request = strings.Join([]string{c.id, method, request}, " ")
 	response, err := c.call(t.Context(), method, topic, request)
@@ -242,7 +244,8 @@ func (l *load) run(t *testing.T, c clientPeer, method string) {
 	}
 }
 
-// stop waits until all calls have ended. It returns the number of failed calls.
+// stop prevents further calls and waits until the running ones have ended. It returns the number of
+// failed calls.
 func (l *load) stop() int {
 	close(l.stopped)
 	l.callers.Wait()
