@@ -40,9 +40,10 @@ func (b untimelyBus) Publish(ctx context.Context, channel bus.Channel, frame []b
 	return b.Bus.Publish(ctx, channel, frame, report)
 }
 
-// TestCall_HearsNothingOfOthers checks that calls which reuse the same callInbox one after the
-// other do not disturb each other. It makes calls that succeed, time out or are canceled. Once a
-// call has ended, the bus reports that its request was lost. No later call may receive that report.
+// TestCall_HearsNothingOfOthers checks that calls that use the same callInbox one after the other
+// do not affect each other. It makes calls that succeed, time out or are canceled. Once a call has
+// ended, the bus reports that the request of this call was lost. No later call may receive that
+// report.
 func TestCall_HearsNothingOfOthers(t *testing.T) {
 	t.Parallel()
 	w := newWorldOn(t, untimelyBus{bus.NewLocal()})

@@ -219,7 +219,7 @@ func TestServer_UndecodableRequest(t *testing.T) {
 }
 
 // TestServer_ThreeServersOfOneMethod checks that three servers claim a request, and that only the
-// one which the client selects runs it.
+// server that the client selects runs the request.
 func TestServer_ThreeServersOfOneMethod(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

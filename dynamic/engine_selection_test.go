@@ -29,8 +29,8 @@ func (w *world) goCall(t testing.TB) <-chan callResult {
 }
 
 // On a bus that does not report how many servers received a request, the client selects the first
-// server that claims. If a better server claims later, the client waits for that server in the
-// next calls.
+// server that claims the request. If a better server claims it later, the client waits for that
+// server in the next calls.
 func TestAffinity_SlowBetterServerIsLearnedOf(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

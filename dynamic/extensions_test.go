@@ -47,8 +47,8 @@ func extendedRegistry(t *testing.T) (*registry.Registry, *registry.Service) {
 	return reg, orders
 }
 
-// checkExtended checks that a received message still contains all extensions, and none of them as
-// an unknown field.
+// checkExtended checks that a received message still contains all extensions, and that none of them
+// has become an unknown field.
 func checkExtended(t *testing.T, label string, reg *registry.Registry, got proto.Message) {
 	t.Helper()
 	text, err := protojson.MarshalOptions{Resolver: reg}.Marshal(got)

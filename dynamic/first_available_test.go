@@ -135,7 +135,7 @@ func TestFirstAvailable_ServersDecline(t *testing.T) {
 	})
 }
 
-// If a different server is willing for each request, nearly all requests go to all servers.
+// If each request is accepted by a different server only, nearly all requests go to all servers.
 func TestFirstAvailable_ServersDependOnTheRequest(t *testing.T) {
 	t.Parallel()
 	onEachFleet(t, func(t *testing.T, f firstAvailableFleet) {

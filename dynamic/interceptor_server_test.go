@@ -43,8 +43,8 @@ func TestServerRPCInterceptor_Order(t *testing.T) {
 	assert.Equal(t, want, requireSoon(t, responses, "response").Result.GetValue())
 }
 
-// TestServerRPCInterceptor_OneServiceOnly checks that an interceptor which is passed to Register
-// applies to that service only.
+// TestServerRPCInterceptor_OneServiceOnly checks that an interceptor passed to Register applies
+// only to the registered service.
 func TestServerRPCInterceptor_OneServiceOnly(t *testing.T) {
 	t.Parallel()
 	w := newSeenWorld(t, with{register: []dynamic.ServiceOption{dynamic.WithServerRPCInterceptors(markCalls("a"))}})

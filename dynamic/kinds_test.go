@@ -52,7 +52,7 @@ service Fleet {
 }
 `
 
-// fleet is a number of servers that all serve kinds.Fleet on one bus, and a conn.
+// fleet is a group of servers that serve kinds.Fleet on one bus, with a conn that calls them.
 type fleet struct {
 	conn     *dynamic.Conn
 	servers  []*dynamic.Server

@@ -57,7 +57,7 @@ func (r noneReport) Delivered(receivers int, err error) {
 	}
 }
 
-// blindFleet is a number of servers that all serve kinds.Fleet on a blindBus.
+// blindFleet is a group of servers that serve kinds.Fleet on a blindBus.
 type blindFleet struct {
 	t    *testing.T
 	bus  *blindBus
@@ -248,8 +248,9 @@ func TestPresence_LostDiscoveryRequest(t *testing.T) {
 	})
 }
 
-// If the announcement of a server is lost, the conn asks for it when the server has answered calls.
-// The conn then knows all servers, so it can send a request to only some of them.
+// If the announcement of a server is lost, the conn sends another discovery request once the server
+// has responded to calls. The conn then knows all servers, so it can send a request to only some of
+// them.
 func TestPresence_LostAnnouncement(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -97,8 +97,8 @@ func (l *link) restore() {
 	}
 }
 
-// linkedFleet is a number of servers, each on a link of its own, and a conn on another link. They
-// serve kinds.Fleet. Each handler waits for handlerTime before it responds.
+// linkedFleet is a group of servers that serve kinds.Fleet, each on a link of its own, with a conn
+// on another link. Each handler waits for handlerTime before it responds.
 type linkedFleet struct {
 	t        *testing.T
 	registry *registry.Registry

@@ -62,7 +62,7 @@ func (d decoderOption) bindOption(bound *boundHandler, method *registry.Method) 
 	return d.replace(&bound.requestType, method)
 }
 
-// replace calls d and stores the function that d returns in requests.Decoder.
+// replace calls d and stores the returned function in requests.Decoder.
 func (d decoderOption) replace(requests *message.Type, method *registry.Method) error {
 	if d == nil {
 		return errors.New("the request decoder is nil")

@@ -96,7 +96,7 @@ func (s *sharedSubscription) Subscribers() int {
 	return max(1, s.connection.count(s.channel, s.connection, 0))
 }
 
-// sharingFleet is a number of servers of kinds.Fleet that share connections to a broker. Its conn
+// sharingFleet is a group of servers of kinds.Fleet that share connections to a broker. Its conn
 // has a connection of its own.
 type sharingFleet struct {
 	t      *testing.T

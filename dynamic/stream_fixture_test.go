@@ -137,7 +137,7 @@ func echoFlow(stream serverText) error {
 	return nil
 }
 
-// idle waits until the stream ends and reads no messages.
+// idle reads no messages. It returns when the stream has ended.
 func idle(stream serverText) error {
 	<-stream.Context().Done()
 	return nil

@@ -166,8 +166,8 @@ func TestStreamWindow_FailedMessagesAreNamed(t *testing.T) {
 	})
 }
 
-// losingBus returns a bus that loses each stream message whose number is a multiple of every. It
-// does not report the loss.
+// losingBus returns a bus that loses the stream messages whose numbers are multiples of the
+// argument every. The bus does not report the losses.
 func losingBus(t testing.TB, every int) bus.Bus {
 	t.Helper()
 	messages := 0

@@ -65,8 +65,8 @@ func (f *forger) requestChannel(method string) wire.Channel {
 
 func (f *forger) newID() []byte { return fmt.Appendf(nil, "REQ_forged%06d", f.count.Add(1)) }
 
-// isQueue reports whether the bus delivers a request to only one server if its method is of the
-// given kind.
+// isQueue reports whether the bus delivers each request for a method of this kind to only one
+// server.
 func isQueue(kind string) bool { return kind == kindQueue || kind == kindSingleServer }
 
 // request returns a valid request that contains body.

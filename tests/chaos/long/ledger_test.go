@@ -79,7 +79,7 @@ type window struct{ from, to time.Time }
 
 func (w window) touches(a attempt) bool { return a.begun.Before(w.to) && a.ended.After(w.from) }
 
-// touched reports whether one of the windows touches an operation.
+// touched reports whether an operation overlaps with one of the windows.
 func touched(windows []window, a attempt) bool {
 	return slices.ContainsFunc(windows, func(w window) bool { return w.touches(a) })
 }
