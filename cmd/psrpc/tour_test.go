@@ -23,7 +23,7 @@ var update = flag.Bool("update", false, "write what the commands print into docs
 
 const page = "../../docs/operate.md"
 
-// step is a command that docs/operate.md shows, and the output that the page claims for it.
+// step is a command that docs/operate.md shows, and the output that the page shows for it.
 type step struct{ command, output string }
 
 var blocks = regexp.MustCompile("(?s)```console\n(.*?)```")
@@ -50,7 +50,7 @@ func tour(t *testing.T) (steps []step) {
 // varying matches what differs from run to run: numbers, durations and digests.
 var varying = regexp.MustCompile(`\b[0-9a-f]{8}\b|[<+-]?\d[\d,.:]*( ?(ms|µs|ns|[smhd](\d+[smhd])?)\b)?( %)?`)
 
-// normal replaces what differs from run to run, and evens out the widths of columns.
+// normal replaces what differs from run to run, and makes the widths of columns equal.
 func normal(output string) string {
 	output = varying.ReplaceAllString(output, "N")
 	return strings.TrimSpace(regexp.MustCompile(`[ \t]+`).ReplaceAllString(output, " "))
@@ -128,7 +128,7 @@ func usualAddresses(output, url string) string {
 	return strings.NewReplacer(broker, "127.0.0.1:8322", monitor, "127.0.0.1:8323").Replace(output)
 }
 
-// startUp runs psrpc up on free ports and returns the URL of its bus. It ends when the test ends.
+// startUp runs psrpc up on free ports until the test ends, and returns the URL of its bus.
 func startUp(t *testing.T, program string, environment []string) (url string) {
 	t.Helper()
 	up := exec.CommandContext(t.Context(), program, "up", "--listen", "127.0.0.1:0", "--monitor", "127.0.0.1:0", "--servers", "3")

@@ -26,8 +26,8 @@ const (
 // methodCounters counts what a server does with the requests of one method. It implements
 // [dynamic.MethodRecorder]. A successful call costs five atomic additions and no lock.
 //
-// The method stats computes the numbers of successful and of running calls. Each call that has
-// ended is in one bucket, and each failed call is also in errors.
+// The numbers of successful and of running calls are not stored: stats computes them. Each call
+// that has ended is in one bucket, and each failed call is also in errors.
 type methodCounters struct {
 	started, requestBytes, responseBytes atomic.Uint64
 	notRun, declined, expired, panics    atomic.Uint64

@@ -48,7 +48,7 @@ type App struct {
 	settings *contexts.Context
 	schema   *schema.Chain
 	bus      bus.Bus
-	// unreachable is the error with which opening the bus has failed. Later calls return it,
+	// unreachable is the error of the failed attempt to open the bus. Later calls return it,
 	// because the bus is not opened a second time.
 	unreachable error
 	conn        *dynamic.Conn

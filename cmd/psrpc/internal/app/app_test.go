@@ -208,7 +208,8 @@ func TestTable_AlignsColumns(t *testing.T) {
 	assert.Equal(t, "a\nb\n", stdout.String())
 }
 
-// Without a home directory, the files of the current directory are not used.
+// Without a home directory, an app must have no configuration file and no cache, rather than use
+// the current directory.
 func TestSettings_WithoutHome(t *testing.T) {
 	t.Parallel()
 	a := app.New()

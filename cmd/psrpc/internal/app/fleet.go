@@ -20,7 +20,8 @@ func (a *App) Fleet(ctx context.Context) (*fleet.Fleet, error) {
 	return a.fleet, err
 }
 
-// Wait returns the option for questions to servers for which no flag sets how long they wait.
+// Wait returns the option that sets how long a question waits for servers. Verbs use it if they
+// have no flag for this time.
 func (a *App) Wait() fleet.QueryOption { return fleet.Wait(a.Patience) }
 
 // fleetForSchema returns the fleet in the form that a schema.Chain needs.

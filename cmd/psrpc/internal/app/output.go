@@ -181,7 +181,7 @@ func (a *App) write(text string) error {
 // report it.
 func (a *App) writeErr(text string) { _, _ = io.WriteString(a.lockedErr(), text) }
 
-// lockedErr returns a writer to the standard error that several goroutines may use.
+// lockedErr returns a writer to the standard error. Several goroutines may use the writer at once.
 func (a *App) lockedErr() io.Writer { return lockedWriter{&a.writing, a.Err} }
 
 type lockedWriter struct {

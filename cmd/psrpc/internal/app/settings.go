@@ -150,10 +150,10 @@ func (a *App) CacheDir() string {
 	return below(a.userDirectory("XDG_CACHE_HOME", "LocalAppData", ".cache"), "psrpc", "descriptors")
 }
 
-// userDirectory returns the directory in the environment variable xdg. If xdg is not set, it
-// returns the directory in the variable windows on Windows, and home below $HOME on other systems.
-// If that variable is not set either, it returns "". It does not fall back to the current
-// directory, whose files may belong to other users.
+// userDirectory returns the directory in the environment variable named xdg. If that variable is
+// not set, it returns the directory in the variable named windows on Windows, and the directory
+// home below $HOME on other systems. If that one is not known either, it returns "". It does not
+// fall back to the current directory, whose files may belong to other users.
 func (a *App) userDirectory(xdg, windows, home string) string {
 	if directory := a.Env(xdg); directory != "" {
 		return directory

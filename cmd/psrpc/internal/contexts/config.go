@@ -52,7 +52,7 @@ type Config struct {
 	Current  string             `yaml:"current,omitempty"`
 	Contexts map[string]Context `yaml:"contexts,omitempty"`
 
-	// path is the path of the file. It is empty if there can be none.
+	// path is the path of the file. It is empty if the user has no home directory.
 	path string
 }
 

@@ -80,7 +80,8 @@ func output(commandLine string) (string, error) {
 // secretParameters are the URL parameters whose values are secrets.
 var secretParameters = []string{"password", "sentinel_password", "token"}
 
-// secretKeys are parts of the metadata keys whose values are secrets.
+// secretKeys are parts of metadata keys. The value of a key that contains one of them is usually a
+// secret.
 var secretKeys = []string{"auth", "cookie", "credential", "jwt", "passw", "secret", "token", "api-key", "api_key", "apikey"}
 
 // hidden is shown instead of a secret.

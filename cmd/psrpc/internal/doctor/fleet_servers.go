@@ -23,8 +23,8 @@ const (
 	// is reported.
 	overloadShare = 0.9
 	errorShare    = 0.01
-	// minCalls is the minimum number of calls for which the share of errors of a method is checked.
-	// With fewer calls, the share means little.
+	// minCalls is how many calls a method needs before its share of errors is checked. With fewer
+	// calls, the share means little.
 	minCalls = 10
 )
 
@@ -32,7 +32,7 @@ const (
 func checkClock(f *facts) (found []Finding) {
 	for _, server := range f.servers {
 		// The server read its clock at an unknown time during the round trip, so the offset may be
-		// off by half of the round trip.
+		// off by up to half the round trip.
 		offset := max(server.ClockOffset.Abs()-server.RoundTrip/2, 0)
 		if offset <= clockWarning {
 			continue
@@ -71,7 +71,7 @@ func rounded(d time.Duration) string {
 	}
 }
 
-// checkDraining finds servers that have been draining for long.
+// checkDraining finds servers that have been draining for a long time.
 func checkDraining(f *facts) (found []Finding) {
 	for _, server := range f.servers {
 		since := server.Now.Sub(server.StateSince)
@@ -139,7 +139,7 @@ var serverFaults = []errors.ErrorCode{
 	errors.MalformedResponse, errors.ResourceExhausted,
 }
 
-// errorCounts is the number of calls and errors of a method on all servers together.
+// errorCounts contains how many calls and errors of a method all servers together have counted.
 type errorCounts struct {
 	calls, failed uint64
 	codes         map[errors.ErrorCode]uint64
@@ -253,7 +253,7 @@ func checkLost(f *facts) (found []Finding) {
 	return found
 }
 
-// byBusValue groups the IDs of servers by the result of value for their bus.
+// byBusValue groups the IDs of servers by what the function value returns for their bus.
 func byBusValue(servers []*fleet.Server, value func(*fleet.Bus) string) map[string][]string {
 	groups := make(map[string][]string)
 	for _, server := range servers {

@@ -90,7 +90,7 @@ func TestClock(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			// In virtual time, an answer takes no time that would make the offset uncertain.
+			// In virtual time, an answer takes no time, so the offset is exact.
 			synctest.Test(t, func(t *testing.T) {
 				b := onLocal(t).open(t, "")
 				pretend(t, b, "SRV_clock", func() string {
@@ -338,7 +338,7 @@ func TestOverload(t *testing.T) {
 	})
 }
 
-// while examines a bus and calls repeat in a loop at the same time.
+// The function while examines a bus. At the same time, it calls repeat in a loop.
 func while(t *testing.T, b bus.Bus, check string, repeat func()) doctor.Report {
 	t.Helper()
 	stop, stopped := make(chan struct{}), make(chan struct{})

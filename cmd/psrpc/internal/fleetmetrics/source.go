@@ -114,7 +114,7 @@ func factsOf(peers *fleet.Peers) facts {
 			f.serving++
 		}
 		// The server read its clock at an unknown time during the round trip, so the offset may be
-		// off by half of the round trip.
+		// off by up to half the round trip.
 		f.clockOffset = max(f.clockOffset, (server.ClockOffset.Abs() - server.RoundTrip/2).Seconds())
 		for _, service := range server.Services {
 			if digests[service.WireName] == nil {

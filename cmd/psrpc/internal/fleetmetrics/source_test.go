@@ -18,7 +18,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// lines returns what a source reports, a line for each value.
+// lines returns what a source reports, with one line for each value.
 func lines(source metrics.Source) (lines []string) {
 	source(func(instrument *metrics.Instrument, value float64, labels ...string) {
 		lines = append(lines, fmt.Sprint(instrument.Name, labels, " ", value))

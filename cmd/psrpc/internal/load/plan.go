@@ -136,7 +136,7 @@ func (s schedule) ramped(n float64) float64 {
 	return (math.Sqrt(s.from*s.from+4*growth*n) - s.from) / (2 * growth)
 }
 
-// seconds returns a number of seconds as a duration, or the longest one if there are more.
+// seconds converts a number of seconds to a duration, but returns at most longest.
 func seconds(s float64) time.Duration {
 	if s >= longest.Seconds() {
 		return longest
@@ -144,5 +144,5 @@ func seconds(s float64) time.Duration {
 	return time.Duration(s * float64(time.Second))
 }
 
-// longest is the longest time after the start of a loop at which an operation is planned.
+// longest limits how long after the start of a loop an operation can be planned.
 const longest = 100 * 365 * 24 * time.Hour

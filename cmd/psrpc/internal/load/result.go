@@ -44,7 +44,7 @@ type Result struct {
 	Seconds []Second `json:"seconds,omitempty"`
 }
 
-// Latency describes durations, in nanoseconds. Quantiles are exact to 1 %.
+// Latency describes durations, in nanoseconds. Quantiles are accurate to within 1 %.
 type Latency struct {
 	Mean time.Duration `json:"mean_ns"`
 	P50  time.Duration `json:"p50_ns"`
@@ -88,8 +88,8 @@ type Delivery struct {
 	Latency Latency `json:"latency"`
 }
 
-// MainLatency returns the latency that matters most: that of the deliveries of updates, or that of
-// the operations.
+// MainLatency returns the latency that matters most. For updates, this is the latency of their
+// delivery, and otherwise that of the operations.
 func (r *Result) MainLatency() Latency {
 	if r.Delivery != nil {
 		return r.Delivery.Latency
@@ -97,8 +97,8 @@ func (r *Result) MainLatency() Latency {
 	return r.Latency
 }
 
-// ErrorRatio returns the part of the operations that have failed, were not started, or have lost
-// their update. It is between 0 and 1.
+// ErrorRatio returns the fraction of the operations that failed, were not started, or lost their
+// update. It is between 0 and 1.
 func (r *Result) ErrorRatio() float64 {
 	bad, all := r.Failed+r.NotStarted, r.Operations+r.NotStarted
 	if d := r.Delivery; d != nil {

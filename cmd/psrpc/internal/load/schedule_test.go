@@ -49,7 +49,7 @@ func TestRun_OpenLoopCountsFromTheIntendedStart(t *testing.T) {
 	assert.EqualValues(t, 200, result.Completed)
 	assert.Less(t, time.Since(start), 20*time.Second, "the run waits for 200 operations at a rate of 500, not for each of them")
 	assert.GreaterOrEqual(t, result.Latency.Max, pause)
-	// About 100 of the 200 operations had to wait, on average for half of the pause.
+	// About 100 of the 200 operations had to wait, on average for half the pause.
 	assert.Greater(t, result.Latency.P90, pause/2)
 	assert.Greater(t, result.Late.P90, pause/2)
 }

@@ -47,8 +47,8 @@ type Updates struct {
 	reading       sync.WaitGroup
 
 	// sent counts the published updates, and arrived counts the copies that subscribers have
-	// received. published and received are the same for measured updates only. repeated and foreign
-	// are as in [Delivery].
+	// received. published and received are the corresponding numbers for measured updates only.
+	// repeated and foreign are as in [Delivery].
 	published, sent             atomic.Uint64
 	received, repeated, foreign atomic.Uint64
 	arrived                     atomic.Uint64

@@ -15,7 +15,7 @@ import (
 )
 
 const (
-	// maxDepth is the nesting depth from which only required messages are generated.
+	// maxDepth is the nesting depth at which optional messages are no longer generated.
 	maxDepth = 4
 	// maxFields is the maximum number of fields that are set in a generated message and in the
 	// messages inside it, in total. Messages that can contain each other would otherwise become

@@ -29,7 +29,8 @@ type Config struct {
 	Echo bool
 	// Latency is how long each answer takes, unless a stub says otherwise.
 	Latency Delay
-	// Failures makes some requests fail, except those that a stub answers.
+	// Failures makes a random share of the requests fail. It does not affect requests that a stub
+	// answers.
 	Failures Failures
 	// Affinity is the affinity with which the servers claim each request. If it is nil, they use 1.
 	Affinity *float32
@@ -175,8 +176,8 @@ func (m *Mock) choose(
 	return []proto.Message{message}, "generated", m.config.Latency, err
 }
 
-// generate returns a generated answer, which is the same for equal requests. Updates have no
-// request. Their numbers make their messages differ.
+// generate returns a generated answer, which is the same for equal requests. An update has no
+// request: its number makes it differ from other updates.
 func (m *Mock) generate(method *registry.Method, request proto.Message, number uint64) (proto.Message, error) {
 	hash := fnv.New64a()
 	_, _ = hash.Write([]byte(method.FullName()))
@@ -190,7 +191,7 @@ func (m *Mock) generate(method *registry.Method, request proto.Message, number u
 	return Generate(method.Service(), method.Output(), rand.New(rand.NewPCG(m.config.Seed, hash.Sum64()+number))) //nolint:gosec // test data
 }
 
-// Publish publishes updates of all subscription methods of the registered services until ctx ends.
+// Publish publishes updates for all subscription methods of the registered services until ctx ends.
 // For a method with topics, it publishes on the topics that have the right number of parts.
 func (m *Mock) Publish(ctx context.Context, topics [][]string, registrations ...*dynamic.Registration) {
 	var publishing sync.WaitGroup
@@ -208,7 +209,8 @@ func (m *Mock) Publish(ctx context.Context, topics [][]string, registrations ...
 	publishing.Wait()
 }
 
-// every returns the time between two updates of a method, or 0 if none is published.
+// The method every returns the time between two updates of an RPC method, or 0 if none is
+// published.
 func (m *Mock) every(method *registry.Method) time.Duration {
 	if method.Kind() != registry.KindSubscription {
 		return 0

@@ -214,7 +214,7 @@ stubs:
 	assert.Equal(t, 2, sources["stub 4"])
 }
 
-// An update that cannot be made is reported.
+// A mock must report an update that cannot be created.
 func TestMock_ReportsUpdatesThatFail(t *testing.T) {
 	failures := make(chan error, 1)
 	serve(t, mock.Config{

@@ -183,9 +183,9 @@ func ofKind(value protoreflect.Value, field protoreflect.FieldDescriptor) (proto
 	return value, true
 }
 
-// integers returns the lowest and the highest number that the rules allow. Where the rules set no
-// limit, low or high is the limit. If that would leave no number, the missing limit is put near the
-// other one.
+// integers returns the lowest and the highest number that the rules allow. low and high stand for
+// limits that the rules do not set. If low or high contradicts the other limit, it is replaced by a
+// number that fits that limit.
 func (t typeRules) integers(low, high int64) (least, most int64) {
 	number := func(name protoreflect.Name) (int64, bool) {
 		value, ok := t.get(name)

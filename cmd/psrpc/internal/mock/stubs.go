@@ -35,10 +35,10 @@ type Stub struct {
 
 	// bind sets the following fields, for which it needs the schema.
 	method *registry.Method
-	// when decides which requests the stub answers. It is nil if it answers all.
+	// when decides which requests the stub answers. If it is nil, the stub answers all requests.
 	when *expression
-	// then is an expression that makes the answer from the request. If it is nil, the answer is err
-	// or, if err is nil too, the messages in fixed.
+	// The expression then makes the answer from the request. If it is nil, the answer is err or, if
+	// err is nil too, the messages in fixed.
 	then  *expression
 	fixed []proto.Message
 	err   error

@@ -10,7 +10,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// A recording does not become larger than one that can be loaded.
+// A writer must not write a recording that is too large to be loaded.
 func TestWriter_IsBounded(t *testing.T) {
 	w, err := NewWriter(io.Discard, Header{Bus: "redis"})
 	require.NoError(t, err)

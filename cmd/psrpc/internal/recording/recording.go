@@ -124,8 +124,8 @@ func (r *Recording) Updates() []Event {
 	return slices.DeleteFunc(slices.Clone(r.Events), func(e Event) bool { return e.Kind != fleet.TapUpdate })
 }
 
-// Decode decodes the payload of an event of a method. The kind of the event says whether it is a
-// message of the request type or of the response type.
+// Decode decodes the payload of an event. The kind of the event determines whether it is a message
+// of the request type or of the response type of method.
 func Decode(method *registry.Method, event *Event) (proto.Message, error) {
 	of := method.Output()
 	switch event.Kind {

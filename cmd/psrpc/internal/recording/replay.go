@@ -75,7 +75,8 @@ type Outcome struct {
 	Err error
 	// Took is how long the call took.
 	Took time.Duration
-	// Differences contains the differences of the responses, if Status is Different.
+	// Differences contains the differences between the recorded and the new responses, if Status is
+	// Different.
 	Differences []Difference
 }
 
@@ -152,8 +153,8 @@ func (r *Replay) includes(method string) bool {
 	})
 }
 
-// waitUntil waits until a message is due. after is the time between the recording of the first
-// message and of this one. waitUntil returns false if ctx ends first.
+// waitUntil waits until a message is due. after is how long after the first message this message
+// was recorded. waitUntil returns false if ctx ends first.
 func (r *Replay) waitUntil(ctx context.Context, start time.Time, after time.Duration) bool {
 	if r.Speed <= 0 {
 		return ctx.Err() == nil

@@ -45,7 +45,7 @@ type Chain struct {
 	cache    *Cache
 	fleet    func(ctx context.Context) (Fleet, error)
 	digest   string
-	// origins contains where the schema of each service was found, by the full name of the service.
+	// origins maps the full name of each service to the place where its schema was found.
 	origins map[string]string
 }
 
@@ -153,9 +153,9 @@ func methodNames(version Version) []string {
 
 func serviceNames(version Version) []string { return []string{version.Service} }
 
-// find returns the service for which the function names returns a name that matches wanted.
-// wireName is the likely name of the service on the bus, or empty if the user has not typed the
-// service.
+// find returns the service that matches wanted. The argument names determines which names of a
+// service are compared with wanted. wireName is the likely name of the service on the bus, or empty
+// if the user has typed only a method.
 func (c *Chain) find(ctx context.Context, wanted pattern, wireName string, names namesOf) (*registry.Service, error) {
 	if err := c.files.LoadInto(c.registry); err != nil {
 		return nil, err

@@ -14,8 +14,8 @@ import (
 // fleetWait is how long to wait by default for servers that do not answer.
 const fleetWait = 500 * time.Millisecond
 
-// FromFleet returns a [Fleet] that asks the servers of f. It waits for servers that do not answer, for
-// half a second if wait is 0.
+// FromFleet returns a [Fleet] that asks the servers of f. wait is how long to wait for servers that
+// do not answer; 0 stands for half a second.
 func FromFleet(f *fleet.Fleet, wait time.Duration) Fleet {
 	return askedFleet{f, cmp.Or(wait, fleetWait)}
 }

@@ -40,9 +40,9 @@ type search struct {
 	seen   []string
 }
 
-// in returns the version that has a matching name, or nil if there is none. An exact match takes
-// precedence over a name that only ends with what the user has typed. If several names match, or if
-// there are several versions of the service, in returns an error that names them.
+// The method in returns the version that has a matching name, or nil if there is none. An exact
+// match takes precedence over a name that only ends with what the user has typed. If several names
+// match, or if there are several versions of the service, the error names them.
 func (s *search) in(versions []Version) (*Version, error) {
 	for _, matches := range []func(string) bool{s.wanted.equals, s.wanted.matches} {
 		var names []string

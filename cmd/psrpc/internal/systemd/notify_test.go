@@ -13,7 +13,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/cmd/psrpc/internal/systemd"
 )
 
-// systemd's socket may be a file or a name of Linux's abstract namespace.
+// systemd's socket may be a file or a name in Linux's abstract namespace.
 func TestNotify(t *testing.T) {
 	t.Parallel()
 	sockets := []string{filepath.Join(t.TempDir(), "notify")}

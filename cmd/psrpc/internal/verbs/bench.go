@@ -277,8 +277,8 @@ func (b *bench) target(ctx context.Context, method *registry.Method, args []stri
 	return &load.Target{Conn: conn, Method: method, Data: template, Options: options}, nil
 }
 
-// templateText returns the JSON for the arguments after a method. It does not parse JSON in them,
-// because it may contain template actions.
+// templateText returns the JSON for the arguments that follow the method. It does not parse JSON in
+// them, because it may contain template actions.
 func templateText(ctx context.Context, d *data, args []string) (string, error) {
 	if !slices.ContainsFunc(args, func(arg string) bool { return !field.MatchString(arg) }) {
 		text, err := fieldsAsJSON(d.message, args)
@@ -481,7 +481,7 @@ func (b *bench) printNotes(report *load.Report) error {
 	for _, code := range slices.Sorted(maps.Keys(report.Errors)) {
 		fmt.Fprintf(&text, "%s × %s\n", human.Count(report.Errors[code]), code)
 	}
-	// If nothing was completed, the run itself ends with the error.
+	// If no operation was completed, the verb itself returns the first error.
 	if report.FirstError != "" && (report.Completed > 0 || len(report.Broken) > 0) {
 		fmt.Fprintf(&text, "first error: %s\n", report.FirstError)
 	}

@@ -26,7 +26,7 @@ var otherGreeter embed.FS
 var digests = clitest.Replace(`\b[0-9a-f]{8}\b`, "DIGEST")
 
 // A call must end at its timeout if the server is frozen or its connection is half-open. It must
-// fail at once if the server was killed. The schema then comes from the cache.
+// fail at once if the server was killed. In all these cases, the schema comes from the cache.
 func TestCall_ServerFrozenOrKilled(t *testing.T) {
 	t.Parallel()
 	for name, start := range map[string]func(t *testing.T) (url string){

@@ -84,7 +84,7 @@ func methodNames(ctx context.Context, a *app.App, typed string, suits func(m *re
 	return names
 }
 
-// describeMethod returns the kind, the routing and the parts of the topic of a method.
+// describeMethod returns the kind, the routing and the topic parts of a method.
 func describeMethod(m *registry.Method) string {
 	text := m.Kind().String() + ", " + m.Routing().String()
 	if m.Topics() {

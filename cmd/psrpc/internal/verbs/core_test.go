@@ -183,7 +183,7 @@ func TestSubscribe_PrintsUpdates(t *testing.T) {
 	}()
 	<-subscribed
 	clitest.Golden(t, "publish", clitest.Run(t, env, "", "publish", "Greeter/News", "text=one", "--count", "3", "--rate", "1000"))
-	// The example service may publish an update meanwhile.
+	// The example service may publish an update in the meantime.
 	clitest.Golden(t, "subscribe", <-results, clitest.Replace(`\{.*\}`, `{"text":"..."}`))
 }
 
@@ -308,7 +308,8 @@ func TestUp_ServesTheExample(t *testing.T) {
 	clitest.Golden(t, "up_json", stop(), address, token)
 }
 
-// announcement makes a run of env send its first output that contains part.
+// announcement returns a channel that receives the first output that contains part. It must be
+// called before a run with env begins.
 func announcement(env *clitest.Env, part string) <-chan string {
 	announced := make(chan string, 1)
 	env.OnOutput = func(text string) {

@@ -95,8 +95,8 @@ func (d *data) values(ctx context.Context, arg string) iter.Seq2[json.RawMessage
 	}
 }
 
-// badJSON returns an error about an argument that is not JSON. It tells the user what the argument
-// may be.
+// badJSON returns an error about a value that is not JSON. If the value was given as an argument,
+// the error also lists the forms that the argument can have.
 func (d *data) badJSON(arg, where string, n int, err error) error {
 	if where != argument {
 		return fmt.Errorf("%s: value %d is not JSON: %w", where, n, err)
@@ -203,8 +203,8 @@ func fieldNamed(message protoreflect.MessageDescriptor, name string) protoreflec
 	return message.Fields().ByJSONName(name)
 }
 
-// fromFields makes a message from arguments name=value. If a name is repeated, its values make a
-// list.
+// fromFields makes a message from arguments of the form name=value. If a name is repeated, its
+// values make a list.
 func (d *data) fromFields(args []string) (proto.Message, error) {
 	encoded, err := fieldsAsJSON(d.message, args)
 	if err != nil {

@@ -54,7 +54,7 @@ Checks:
 	return command
 }
 
-// listOfChecks returns the IDs of all checks and what they look for, one check a line.
+// listOfChecks returns the IDs of all checks and what they look for, one check per line.
 func listOfChecks() string {
 	var list strings.Builder
 	for id, about := range doctor.IDs() {
@@ -164,8 +164,8 @@ func styleOf(severity doctor.Severity) app.Style {
 	}
 }
 
-// variants yields the fleets that buses with other settings would find on the same broker. It
-// changes a mode that all peers must share, and uses other prefixes.
+// variants yields the fleets that buses with other settings would find on the same broker. Each bus
+// differs from that of the app in a mode that all peers must share, or in the prefix.
 func (d *diagnosis) variants(ctx context.Context, info bus.Info, prefixes []string) iter.Seq[doctor.Variant] {
 	var parameters [][2]string
 	switch {

@@ -91,7 +91,7 @@ func runEvents(ctx context.Context, a *app.App, flags *eventsFlags) error {
 	}
 }
 
-// eventsView prints changes until it has printed count of them.
+// eventsView prints changes. If count is not 0, it ends after that many of them.
 type eventsView struct {
 	app   *app.App
 	count int

@@ -26,7 +26,7 @@ import (
 // the command line has known numbers.
 type fakeServer struct {
 	id string
-	// age is how long before its first answer the server has started, and ahead is by how much its
+	// age is how long the server has been running at its first answer, and ahead is how far its
 	// clock is ahead.
 	age, ahead time.Duration
 	// answer returns answer number n as JSON, counted from 0. The fields that identify the server,
@@ -40,7 +40,7 @@ type fakeServer struct {
 	serving *dynamic.Registration
 }
 
-// always returns a function for the field answer that always returns the same.
+// always returns a function for the field answer that returns the same text each time.
 func always(answer string) func(int) string { return func(int) string { return answer } }
 
 const controlService = "dynpsrpc.fleet.v1.DynpsrpcFleet"

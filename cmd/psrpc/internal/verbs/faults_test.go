@@ -177,7 +177,8 @@ func TestFaults_Golden(t *testing.T) {
 				verbs := append(slices.Clone(faultVerbs), f.verbs...)
 				if f.silent && b.name == "nats" {
 					// NATS gives each request of a queue to any one of the servers, even to the
-					// silent one, so the outcome of a call is random. The call is left out.
+					// silent one. The outcome of a call is therefore random, so the call is left
+					// out.
 					bus = append(bus, "-p", writeGreeter(t))
 					verbs = slices.DeleteFunc(verbs, func(verb string) bool { return strings.HasPrefix(verb, "call Greeter/Hello") })
 				}

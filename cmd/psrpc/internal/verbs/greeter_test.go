@@ -48,7 +48,7 @@ type greeterOptions struct {
 	ran *atomic.Int64
 }
 
-// serveGreeter serves greeting.Greeter until the test ends, or until stop is called.
+// serveGreeter serves greeting.Greeter until stop is called.
 func serveGreeter(b bus.Bus, o greeterOptions) (stop func() error, err error) {
 	reg := registry.New()
 	source := fmt.Sprintf(greeterSource, o.field)

@@ -64,8 +64,9 @@ func showHealth(ctx context.Context, a *app.App, q *query, service string) (verd
 	return verdict, r.show(a)
 }
 
-// serversOf returns the servers that serve a service, and the full name of the service. short may
-// leave out the beginning of the name if only one service fits.
+// serversOf returns the servers that serve a service, and the full name of the service. short is
+// the full name, its end after a dot, or the name on the bus. It must match only one service,
+// unless it is a full name.
 func serversOf(servers []*fleet.Server, short string) (of []*fleet.Server, full string, err error) {
 	found := make(map[string][]*fleet.Server)
 	for _, server := range servers {

@@ -14,8 +14,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/cmd/psrpc/internal/clitest"
 )
 
-// orders is the answer of a server of shop.Orders. With each n, the server has handled 10 more
-// calls.
+// orders is the answer of a server of shop.Orders. The number of calls that the server has handled
+// grows by 10 with each step of n.
 func orders(version, digest, state string, n int) string {
 	return fmt.Sprintf(`{
 		"app": "shop", "appVersion": %q, "labels": {"host": "box", "region": "eu"}, "state": %q,

@@ -28,7 +28,8 @@ func (q *query) add(cmd *cobra.Command) {
 	q.addFilter(cmd)
 }
 
-// addFilter adds the flags of add except --server, for verbs that always ask all servers.
+// addFilter adds the same flags as add, except for --server. It is for verbs that always ask all
+// servers.
 func (q *query) addFilter(cmd *cobra.Command) {
 	cmd.Flags().StringToStringVar(&q.labels, "label", nil, "only servers with the label `key=value`")
 	cmd.Flags().Lookup("label").DefValue = "" // the help would show an empty map as []

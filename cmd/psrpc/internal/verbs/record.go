@@ -199,7 +199,7 @@ func recordedService(service *registry.Service, digest fleet.Digest) recording.S
 	return recording.Service{Name: string(service.Name()), WireName: service.WireName(), Digest: digest, Files: files}
 }
 
-// add writes an event to the file, without its secrets. The result counts is always true: every
+// add writes an event to the file, without its secrets. It always returns true, because every
 // recorded event counts for --count.
 func (r *record) add(event *fleet.TapEvent) (counts bool, err error) {
 	copied := *event

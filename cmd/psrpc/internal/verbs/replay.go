@@ -24,11 +24,11 @@ type replay struct {
 	only, ignore []string
 	compare      bool
 	concurrency  int
-	// counts is the number of messages by status.
+	// counts contains the number of messages for each status.
 	counts map[recording.Status]uint64
-	// skipped is the number of skipped messages by method and reason.
+	// skipped contains the number of skipped messages for each method and reason.
 	skipped map[string]uint64
-	// failure is the first error of a call, and problem is the first error of writing output.
+	// failure is the first error of a call, and problem is the first error from writing the output.
 	failure, problem error
 }
 

@@ -8,8 +8,8 @@ import (
 
 // report is the result of a verb in all formats of the output.
 type report struct {
-	// headers and rows form the table. Columns from the index wide on are only shown in the format
-	// wide.
+	// headers and rows form the table. Columns with an index of wide or higher are shown only in
+	// the format wide.
 	headers []string
 	rows    [][]string
 	wide    int

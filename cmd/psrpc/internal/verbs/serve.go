@@ -323,7 +323,8 @@ func (m *mockServer) close() {
 	}
 }
 
-// announce prints which services are served on which bus.
+// announce prints which services are served on which bus. It also warns about methods and topics
+// that do not fit --topic.
 func (s *serve) announce(reg *registry.Registry, servers []*mockServer) error {
 	for _, method := range servers[0].unreached {
 		s.app.Warnf("%s has topics and is served for none: add --topic", method)

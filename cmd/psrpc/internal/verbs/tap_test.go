@@ -97,7 +97,8 @@ func TestTap_ShowsCalls(t *testing.T) {
 			<-watched
 			callShop(t, env)
 			want := map[string]int{"tap": 9, "tap_payloads": 9, "tap_claims": 2, "tap_filter": 2}[name]
-			// The events of the last call may still be on their way, so further ones are made.
+			// The events of the last call may still be on their way, so the test makes further
+			// calls.
 			require.Eventually(t, func() bool {
 				clitest.Run(t, env, "", "call", "Orders/Get", "id=400", "-p", shopProto)
 				clitest.Run(t, env, "", "call", "Orders/Best", "-p", shopProto)

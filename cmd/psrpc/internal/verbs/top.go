@@ -76,7 +76,7 @@ func runTop(ctx context.Context, a *app.App, view *loadView, watch *watchFlags, 
 	})
 }
 
-// topLine returns the line above the table: when it was made, and the load of all servers together.
+// topLine returns the line above the table: the time, and the load of all servers together.
 func topLine(now time.Time, servers []summary.Load) string {
 	var total summary.Load
 	for i := range servers {
