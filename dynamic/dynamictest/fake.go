@@ -8,7 +8,7 @@ import (
 
 // BindFake fills a struct with clients whose calls are answered by the given handlers. Use it to
 // test a program that calls a service. clients is a pointer to the struct that the program fills
-// with [dynamic.Bind]. The struct may have fields for some of the methods only. service, handlers
+// with [dynamic.Bind]. The struct may have fields for only some of the methods. service, handlers
 // and opts are as for [New].
 //
 // Use the fixture that BindFake returns to register topics and to publish updates. To fake only

@@ -59,8 +59,8 @@ type candidatesCall struct {
 	published time.Time
 
 	mu sync.Mutex
-	// answers holds the answers of the servers, converted for the result. claims holds the same
-	// answers as the servers have sent them.
+	// answers holds the answers of the servers, converted for the result. claims holds them in the
+	// form in which the servers have sent them.
 	answers []Candidate
 	claims  []wire.ClaimRequest
 	// responders holds the servers that have answered. weight is the sum of their weights; see

@@ -95,8 +95,8 @@ func (p *Plan) discover(r *Route) {
 }
 
 // watch makes the membership of the route wake w when servers join or leave, until unwatch is
-// called. The call must add each server that has answered to responders. watch must be called
-// before the request of the call is sent.
+// called. Each server that has answered must be added to responders. watch must be called before
+// the request of the call is sent.
 func (p *Plan) watch(r *Route, w queue.Wakeup, responders *selection.Responders) {
 	if p.presence != nil {
 		r.membership.Watch(w, responders)

@@ -84,8 +84,8 @@ func TestCallTimer_LongTimeouts(t *testing.T) {
 	})
 }
 
-// A call may start while the timer expires for the previous call. It then ends, but not before its
-// own deadline.
+// A call may start while the timer expires for the previous call. The new call must end, but not
+// before its own deadline.
 func TestCallTimer_StartWhileFiring(t *testing.T) {
 	t.Parallel()
 	var callers sync.WaitGroup

@@ -285,7 +285,7 @@ func (c *unaryCall) publishUnicast(ctx context.Context, channel bus.Channel, fra
 }
 
 // frameWithoutKey returns the frame of the request without the routing key. The bus may append to
-// the frame. Because of Clip, this does not overwrite the bytes of c.frame that follow.
+// the frame. Because of Clip, appending does not overwrite the bytes of c.frame that follow.
 func (c *unaryCall) frameWithoutKey() []byte { return slices.Clip(c.frame[:len(c.frame)-c.keySize]) }
 
 // resend sends the request to the queue or to all servers, after it was sent to one or several

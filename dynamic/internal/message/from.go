@@ -56,7 +56,7 @@ func (t *Type) From(value any, discardUnknown bool) (proto.Message, error) {
 // errEmptyJSON is the error for a json.RawMessage without content.
 var errEmptyJSON = errors.New("the json.RawMessage is empty: nil or {} stands for an empty message")
 
-// setJSON parses encoded as JSON and stores the result in message, which must be empty.
+// setJSON parses the JSON in encoded and stores the result in message, which must be empty.
 func (t *Type) setJSON(message proto.Message, encoded []byte, discardUnknown bool) error {
 	options := protojson.UnmarshalOptions{Resolver: t.resolver, DiscardUnknown: discardUnknown}
 	if err := options.Unmarshal(encoded, message); err != nil {

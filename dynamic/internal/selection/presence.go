@@ -42,8 +42,8 @@ type presences struct {
 	// disconnects is the bus's count of lost connections at the time of the discovery request. If
 	// the count has changed since then, announcements may have been lost.
 	disconnects uint64
-	// timer runs in three cases: until the first response to the discovery request, for quietTime
-	// after each response, and while a multi call waits for psrpc servers. Otherwise, it is nil.
+	// timer runs until the first response to the discovery request, for quietTime after each
+	// response, and while a multi call waits for psrpc servers. At other times, it is nil.
 	timer *time.Timer
 	// servers holds the servers that have announced themselves and have not left, keyed by server
 	// ID.
@@ -328,8 +328,8 @@ func (p *presences) hasNewStrangersLocked(previous, current *Responders) bool {
 }
 
 // Watch must be called when a call starts. Until Unwatch is called, the membership wakes w after
-// each change that Changes counts. The caller adds the servers that answer the call to responders.
-// Watch records in responders when the call started.
+// each change that Changes counts. Watch records the start of the call in responders. Each server
+// that answers the call must be added to responders.
 func (m *Membership) Watch(w queue.Wakeup, responders *Responders) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -12,10 +12,10 @@ import (
 // request. It limits how many announcements a client can cause.
 const minAnnounceAfter = 10 * time.Millisecond
 
-// announcer tells clients that the server is still handling their requests if the handlers take
-// long. A client that gets no message within its selection timeout assumes that the request is
-// lost. Most handlers end long before that, so requests have no timers of their own. A single timer
-// makes the announcer search the running requests.
+// announcer tells clients that the server is still handling those of their requests that take long.
+// A client that gets no message within its selection timeout assumes that the request is lost. Most
+// handlers end long before that, so requests have no timers of their own. A single timer makes the
+// announcer search the running requests.
 //
 // All times are in nanoseconds since the time in the field epoch.
 type announcer struct {

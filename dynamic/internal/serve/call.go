@@ -51,7 +51,7 @@ type memoryState uint8
 const (
 	// memoryReserved means that memory is reserved until the request ends.
 	memoryReserved memoryState = iota + 1
-	// memoryRefused means that there was no room for the request, so that it is not handled.
+	// memoryRefused means that there was no room for the request. The request is not handled.
 	memoryRefused
 )
 
@@ -201,9 +201,10 @@ func (c *call) atLimit() bool {
 }
 
 // needsGrant reports whether the server must wait for the client to select it before it handles the
-// request. It need not wait if the client has sent the request to this server only, or if the bus
-// has chosen this server from a queue. A request that may have expired always needs a grant, which
-// proves that the client is still waiting.
+// request. It need not wait if the method requires no claims. It also need not wait if the client
+// sends no grant, because it has sent the request to this server only, or because the bus has
+// chosen this server from a queue. If the method requires claims, a request that may have expired
+// always needs a grant, which proves that the client is still waiting.
 func (c *call) needsGrant(unicast, skipClaim bool) bool {
 	method := c.plan().method
 	// A dynpsrpc client that sets AnnounceAfter expects neither a claim nor a grant, which saves a

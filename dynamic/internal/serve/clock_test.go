@@ -8,8 +8,8 @@ import (
 	"github.com/stretchr/testify/assert"
 )
 
-// A client can send any time. elapsed must return the same as Sub of the times, which never
-// overflows.
+// A request may contain arbitrary times. elapsed must return the same result as time.Time.Sub,
+// which never overflows.
 func TestElapsed_LikeSub(t *testing.T) {
 	now := time.Now().UnixNano()
 	times := []int64{math.MinInt64, math.MinInt64 + 1, -now, -1, 0, 1, now, now + 1, math.MaxInt64 - 1, math.MaxInt64}

@@ -41,7 +41,7 @@ type Engine struct {
 	decompressed transport.Budget
 	workers      *lifecycle.WorkerPool[task]
 	// running holds the requests that clients can cancel. announcer tells clients that the server
-	// is still handling their requests if these take long.
+	// is still handling those of their requests that take long.
 	running   runningRequests
 	announcer announcer
 	drops     transport.Drops
@@ -65,7 +65,7 @@ type Engine struct {
 
 	mu     sync.Mutex
 	closed bool
-	// drained reports whether Drain has been called, and Resume has not undone it.
+	// drained is true from a call to Drain until Resume undoes it.
 	drained bool
 	// services contains the current services, keyed by the wire name of the service.
 	services map[string]*Service

@@ -88,8 +88,9 @@ func (i *inbound) current() *endpoint {
 	return t.endpoint
 }
 
-// startDetach starts to close the subscription that detach closes, if it is the subscription of a
-// call; see [fanout.CloseStarter]. e still receives frames until detach is called.
+// startDetach starts to close the subscription that detach will close; see [fanout.CloseStarter].
+// It does nothing for a stream method, or if e is not the current endpoint. e still receives frames
+// until detach is called.
 func (i *inbound) startDetach(e *endpoint) {
 	if !i.isStream && i.current() == e {
 		i.frames.StartClose()

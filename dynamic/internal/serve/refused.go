@@ -64,7 +64,7 @@ func (r *declinedRequest) serve() {
 		// This cannot happen, because AppendFrame fails only if an ID is not valid UTF-8.
 		return
 	}
-	// The context does not depend on the server's, because a server that is closing declines
+	// The context is not derived from the server's, because a server that is closing declines
 	// requests too.
 	ctx := lazyctx.Timeout{Limit: r.engine.Timeout}
 	defer ctx.Cancel()

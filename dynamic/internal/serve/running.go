@@ -10,10 +10,10 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/shard"
 )
 
-// runningRequests holds the requests that have arrived and not ended, by request ID. It includes
-// those that wait for the client to select a server, and requests to open a stream. To cancel a
-// request, a client sends a cancel frame with the ID. Only dynpsrpc clients do this, so only
-// requests whose IDs have the length of dynpsrpc's IDs are included.
+// runningRequests holds the requests that have arrived and have not ended, keyed by request ID. It
+// includes those that wait for the client to select a server, and requests to open a stream. To
+// cancel a request, a client sends a cancel frame with the ID. Only dynpsrpc clients do this, so
+// only requests whose IDs have the length of dynpsrpc's IDs are included.
 //
 // The ID determines the shard of a request. With a single lock, goroutines that handle requests at
 // the same time would wait for each other.

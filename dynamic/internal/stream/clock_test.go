@@ -21,7 +21,7 @@ type testClock struct {
 
 var epoch = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 
-// validity is the time from the sending of a message to its expiry.
+// validity is how long a message is valid after it has been sent.
 const validity = 3 * time.Second
 
 func newTestClock(ordered bool) *testClock {

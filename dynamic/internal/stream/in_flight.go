@@ -123,8 +123,8 @@ func (f *inFlight) setTimerLocked(at, d time.Duration) {
 	}
 }
 
-// expire makes the messages fail whose deadline has passed, and sets the timer for the next
-// deadline. The timer calls it.
+// expire fails all messages whose deadline has passed, and sets the timer for the next deadline.
+// The timer calls it.
 func (f *inFlight) expire() {
 	timedOut := f.config.withFacts(errors.ErrRequestTimedOut, errors.ReasonSilent)
 	f.mu.Lock()

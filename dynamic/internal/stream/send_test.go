@@ -203,7 +203,7 @@ func TestSend_AfterClose(t *testing.T) {
 	}
 }
 
-// A Send that is waiting when the stream is closed returns the reason why it was closed.
+// A waiting Send returns the reason why the stream was closed.
 func TestSend_ClosedWhileWaiting(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

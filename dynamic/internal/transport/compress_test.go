@@ -131,7 +131,7 @@ func TestCompressFrames_Size(t *testing.T) {
 		"below the own threshold":     {50, make([]byte, 49), false},
 		"empty":                       {1, nil, false},
 		"random":                      {1, random(5000), false},
-		// Receivers reject what expands to more than 2 MiB at a ratio above 256.
+		// Receivers reject values that expand to more than 2 MiB at a ratio above 256.
 		"high ratio":     {1, make([]byte, anyRatio), true},
 		"too high ratio": {1, make([]byte, anyRatio+1), false},
 		"large":          {1, append(random(1<<20), make([]byte, 8<<20)...), true},

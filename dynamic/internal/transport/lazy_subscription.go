@@ -64,7 +64,7 @@ func (s *LazySubscription) IsOpen() bool {
 	return s.subscription != nil && !s.closed
 }
 
-// NotifyRefused calls the method of the same name of the bus's subscription; see
+// NotifyRefused calls the method with the same name on the bus's subscription; see
 // [bus.RefusalNotifier]. It does nothing if the subscription does not exist or has no such method.
 func (s *LazySubscription) NotifyRefused(handler bus.Handler) {
 	s.mu.Lock()
@@ -75,7 +75,7 @@ func (s *LazySubscription) NotifyRefused(handler bus.Handler) {
 	}
 }
 
-// NotifyRenewed calls the method of the same name of the bus's subscription; see
+// NotifyRenewed calls the method with the same name on the bus's subscription; see
 // [fanout.RenewalNotifier]. It does nothing if the subscription does not exist or has no such
 // method.
 func (s *LazySubscription) NotifyRenewed(handler func()) {
@@ -87,7 +87,7 @@ func (s *LazySubscription) NotifyRenewed(handler func()) {
 	}
 }
 
-// StartClose calls the method of the same name of the bus's subscription; see
+// StartClose calls the method with the same name on the bus's subscription; see
 // [fanout.CloseStarter]. It does nothing if the subscription does not exist or has no such method.
 func (s *LazySubscription) StartClose() {
 	s.mu.Lock()

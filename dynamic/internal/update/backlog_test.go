@@ -48,7 +48,8 @@ func TestBacklog_LimitOfBytes(t *testing.T) {
 	assert.True(t, b.isFull(frame+1, 0))
 }
 
-// Updates in the channel count once a large one has arrived, until the reader takes them out.
+// Once a large update has arrived, updates in the channel count towards the limit until the reader
+// takes them out.
 func TestBacklog_CountsTheChannel(t *testing.T) {
 	t.Parallel()
 	b := newBacklog(0, 4000, 10)

@@ -54,7 +54,7 @@ func (d *delivery[Resp]) deliver(frame []byte) {
 	}
 }
 
-// errWrongUpdate is the error for an update whose message is not of the type of the method's
+// errWrongUpdate is the error for an update whose message has another type than the method's
 // updates.
 var errWrongUpdate = errors.New("the update contains a message of another type")
 

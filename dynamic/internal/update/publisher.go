@@ -33,8 +33,8 @@ func NewPublisher(b bus.Bus, method *registry.Method, updates message.Type) Publ
 	return Publisher{Method: method, Updates: updates, bus: b, defaultChannel: channel(method, nil)}
 }
 
-// channel returns the channel for a method's updates. Its name is built in the same way as the name
-// of the request channel of a method that clients call.
+// channel returns the channel for a method's updates. Its name has the same form as the name of a
+// request channel.
 func channel(method *registry.Method, topic []string) bus.Channel {
 	return bus.Channel(wire.RequestChannel(method.Service().WireName(), method.WireName(), topic, method.Queue()))
 }

@@ -33,7 +33,7 @@ rm -rf -- "$2"
 // guardian is a process that cleans up if the host is killed. It kills the process of a plugin and
 // its descendants, and deletes the plugin's private copy. Without a guardian, these processes could
 // keep running. Linux can kill a process when its parent dies, but not the descendants of that
-// process. Other systems cannot do even that.
+// process. Other systems cannot even do that.
 type guardian struct {
 	command *exec.Cmd
 	input   io.WriteCloser

@@ -119,8 +119,8 @@ func TestCall_PanicIsAnErrorAndKeepsTheInstance(t *testing.T) {
 	requireSameInstance(t, code, 2)
 }
 
-// TestCall_EndsWithItsTime checks that a module stops when the context of the call ends, while the
-// module is computing as well as while it is sleeping.
+// TestCall_EndsWithItsTime checks that a module stops when the context of the call ends, both while
+// the module is computing and while it is sleeping.
 func TestCall_EndsWithItsTime(t *testing.T) {
 	t.Parallel()
 	for _, method := range []string{"Loop", "Sleep"} {

@@ -197,7 +197,7 @@ func (c *endingContext) Err() error {
 	}
 }
 
-// endWhen runs the function call with a context, and returns its error. When the function running
+// endWhen calls the argument call with a context, and returns its error. When the function running
 // has returned, the context ends with err.
 func endWhen(t testing.TB, err error, running func(), call func(ctx context.Context) error) error {
 	t.Helper()

@@ -18,8 +18,8 @@ import (
 // code.
 var scratch string
 
-// cacheVariable is the environment variable with the path of the cached machine code, which the
-// example uses.
+// cacheVariable is the name of an environment variable. It tells the example the path of the cached
+// machine code.
 const cacheVariable = "WASM_TEST_CACHE"
 
 func TestMain(m *testing.M) {

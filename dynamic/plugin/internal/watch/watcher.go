@@ -17,13 +17,13 @@ type Host interface {
 	// Load loads the plugin in a folder and returns its name. If a service of the plugin is served
 	// by another plugin, the error has the code already_exists.
 	Load(ctx context.Context, folder string) (name string, err error)
-	// Unload starts to unload a plugin, unless the plugin has been loaded from another folder in
-	// the meantime, and does not wait for the end of the unload. When the unload has finished, the
+	// Unload starts to unload a plugin and returns without waiting. The plugin is not unloaded if
+	// it has been loaded from another folder in the meantime. When the unload has finished, the
 	// host calls done, which may block until the watcher is closed. When the host is closed, it
 	// waits for running unloads.
 	Unload(name, folder string, done func(err error))
 	// Loaded returns the name of a plugin that was loaded from a folder, or an empty string if
-	// there is none. It ignores the plugin with the name ignored.
+	// there is none. It leaves out the plugin whose name is the argument ignored.
 	Loaded(folder, ignored string) string
 	// Forget deletes the error of a folder that has disappeared.
 	Forget(folder string)
@@ -337,8 +337,8 @@ func (w *Watcher) onResult(c changeResult) {
 	}
 }
 
-// unloadOthers unloads any plugin except c.plugin that is still served from the folder of c. There
-// is one if the name in the folder's manifest has changed.
+// unloadOthers unloads a plugin other than c.plugin that is still served from the folder of c.
+// There is such a plugin if the name in the folder's manifest has changed.
 func (w *Watcher) unloadOthers(c changeResult) {
 	if !c.folder.changedAt.IsZero() || !c.load && c.folder.fingerprint != noManifest {
 		return // the folder has changed again, so it will be handled later
