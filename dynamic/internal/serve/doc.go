@@ -9,8 +9,9 @@
 // version of a service, with a [Handler] for each method. [Engine.NewService] turns a ServiceConfig
 // into a [Service]. [Engine.Start] starts a Service, and [Service.Replace] replaces another version
 // by it. Package dynamic fills these structs: it applies the options, chooses the Go types of
-// messages, and wraps the handlers in interceptors. The engine reports what happens by an [Event],
-// a [Recorder] or a [tap.Tap]. Package dynamic converts their types to its own.
+// messages, and wraps the handlers in interceptors. The engine reports what happens in three ways:
+// it calls ServiceConfig.OnEvent with an [Event], and notifies a [Recorder] and a [tap.Tap].
+// Package dynamic converts their types to its own.
 //
 // # How a request is handled
 //
@@ -29,9 +30,9 @@
 //
 // # Why it is built this way
 //
-// Everything that a request needs is in the immutable plan of its method, so that handling a
-// request looks nothing up. What happens rarely, such as a cancellation or an announcement, is
-// looked up in tables instead, so that most requests pay little for it. Package dynamic declares
-// the public types itself instead of aliasing types of this package, because the documentation of
-// an alias shows no fields.
+// Everything that a request needs is in the immutable plan of its method, so that no look-ups are
+// needed while a request is handled. What happens rarely, such as a cancellation or an
+// announcement, is looked up in tables instead, so that most requests pay little for it. Package
+// dynamic declares the public types itself instead of aliasing types of this package, because the
+// documentation of an alias shows no fields.
 package serve

@@ -1,6 +1,6 @@
-// Package stream is one side of a stream: it sends messages and waits for their acknowledgements,
-// receives messages and acknowledges them, closes the stream, and notices when the other side is
-// gone. Both sides use the same code, because they exchange the same frames.
+// Package stream implements one side of a stream: it sends messages and waits for their
+// acknowledgements, receives messages and acknowledges them, closes the stream, and notices when
+// the other side is gone. Both sides use the same code, because they exchange the same frames.
 //
 // The package opens no streams. A client sends the request to open a stream, a server claims the
 // request, and both then create a [Stream]. The package also knows no interceptors, options or
@@ -27,9 +27,9 @@
 // into a mailbox, from which Run takes them. A message for which the mailbox has no room is dropped
 // and counted. Its sender gets an error, because the message is not acknowledged.
 //
-// The lock for sending is the only one that is held while a frame is published. A busy bus may
-// block the sender, and callbacks need the other locks. Keepalive checks and calls to Close may run
-// on goroutines of their own; Run waits for them.
+// The lock for sending is the only one that is held while a frame is published, because a busy bus
+// may block the sender while callbacks need the other locks. Keepalive checks and calls to Close
+// may run on goroutines of their own; Run waits for them.
 //
 // # Time
 //
