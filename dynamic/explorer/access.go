@@ -107,8 +107,8 @@ func (a *access) isOwnHost(hostPort string) bool {
 }
 
 // isSameOrigin reports whether a request comes from the explorer's own pages or from a client that
-// is not a browser. net/http would always allow GET, but WebSockets and server-sent events use it
-// for calls.
+// is not a browser. The check in net/http allows every GET request, but WebSockets and server-sent
+// events use GET for calls, so isSameOrigin treats each request as a POST request.
 func (a *access) isSameOrigin(r *http.Request) bool {
 	asPost := http.Request{Method: http.MethodPost, Header: r.Header, Host: r.Host}
 	return a.crossOrigin.Check(&asPost) == nil

@@ -84,7 +84,8 @@ func (s *eventStream) sendPing() error { return s.write([]byte(": ping\n\n")) }
 
 // write writes data and waits until the page has accepted it, for at most writeTimeout.
 func (s *eventStream) write(data []byte) error {
-	// A ResponseWriter without deadlines, such as that of a test, needs none.
+	// Ignore the error: a ResponseWriter that does not support deadlines, such as one in a test, is
+	// used without one.
 	_ = s.controller.SetWriteDeadline(time.Now().Add(writeTimeout))
 	// Remove the deadline. Over HTTP/2, a deadline that passes ends the stream even if nothing is
 	// being written.

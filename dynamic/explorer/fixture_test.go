@@ -257,5 +257,5 @@ func (f *fixture) call(t testing.TB, method, body string) response {
 	return f.post(t, "/rpc/shop.Shop/"+method, body)
 }
 
-// patience is longer than anything takes that a test waits for, however busy the machine is.
+// patience is a timeout that no test reaches, however busy the machine is.
 const patience = 30 * time.Second

@@ -97,8 +97,8 @@ func (e *Explorer) serveFleetEvents(w http.ResponseWriter, r *http.Request) erro
 }
 
 // serveSnapshots serves an event stream. It calls send with the result of each poll. isOver reports
-// whether a problem that the page shows is over. send must then send an event even if nothing has
-// changed.
+// whether a problem that the page shows is over. If it is true, send must send an event even if
+// nothing has changed.
 func (e *Explorer) serveSnapshots(
 	w http.ResponseWriter, r *http.Request, wantsTopics bool, send func(s *eventStream, current *snapshot, isOver bool) error,
 ) error {

@@ -255,7 +255,7 @@ func TestClose_EndsEventStreams(t *testing.T) {
 	assert.Equal(t, http.StatusServiceUnavailable, f.get(t, "/api/session").status)
 }
 
-// Numbers that only a scan finds must remain until the next scan.
+// Numbers that only a scan can find must remain until the next scan.
 func TestSnapshot_KeepsWhatAScanHasFound(t *testing.T) {
 	t.Parallel()
 	polled := manyServers(1, time.Now(), 1)

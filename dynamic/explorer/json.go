@@ -17,7 +17,7 @@ const (
 	typeJSON = "application/json"
 	// maxBody is the maximum size of a request, in bytes. It is the default of the gateway.
 	maxBody = 4 << 20
-	// minCompressed is the size from which responses are compressed, in bytes.
+	// minCompressed is the minimum size, in bytes, of a response that is compressed.
 	minCompressed = 1 << 10
 	// writeTimeout is how long a client may take to accept what the explorer writes.
 	writeTimeout = 10 * time.Second

@@ -104,7 +104,7 @@ func WithDoctor(examine func(context.Context) (any, error)) Option {
 	return func(o *options) { o.doctor = examine }
 }
 
-// WithLogger sets the logger of warnings. The default is slog.Default.
+// WithLogger sets the logger for warnings. The default is slog.Default.
 func WithLogger(logger *slog.Logger) Option {
 	return func(o *options) {
 		if logger != nil {

@@ -40,8 +40,8 @@ type poller struct {
 	wait    time.Duration
 	logger  *slog.Logger
 	mu      sync.Mutex
-	// polling reports whether the polling goroutine runs. Without open event streams, it runs until
-	// the time in interest.
+	// polling reports whether the polling goroutine runs. If no event stream is open, the goroutine
+	// ends once the time interest has passed.
 	polling  bool
 	interest time.Time
 	// pages are the open event streams.
@@ -161,8 +161,9 @@ func (p *poller) run() {
 	}
 }
 
-// endIfIdle reports whether the polls end, because no page needs them. It then discards the
-// results, which would be outdated for the next page.
+// endIfIdle ends the polling if no page needs it or the explorer has been closed, and reports
+// whether it has done so. In that case, it also discards the results, because they would be
+// outdated by the time a page needs them.
 func (p *poller) endIfIdle() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -55,7 +55,7 @@ func TestService(t *testing.T) {
 	assert.Contains(t, missing.body, "shop.Shop")
 }
 
-// Two versions of a service are shown side by side, with the differences from the older one.
+// Two versions of a service must be shown side by side, with the differences from the older one.
 func TestService_ComparesVersions(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
@@ -68,8 +68,8 @@ func TestService_ComparesVersions(t *testing.T) {
 	assert.True(t, info.Versions[1].Breaking)
 }
 
-// Of many versions, only the first ones are compared. The others must not look the same as the
-// oldest one.
+// If there are many versions, only the first ones are compared. The others must not look the same
+// as the oldest one.
 func TestService_ComparesFewVersions(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)

@@ -70,8 +70,8 @@ func (s *shared[T]) start() *result[T] {
 	return current
 }
 
-// isOver reports whether the result must not be reused: the function has failed, or has ended
-// longer ago than keep.
+// isOver reports whether the result must not be reused, because the function has failed or the
+// result is older than keep.
 func (r *result[T]) isOver(keep time.Duration) bool {
 	select {
 	case <-r.done:

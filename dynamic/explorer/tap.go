@@ -326,7 +326,8 @@ func directionOf(kind fleet.TapKind) string {
 	}
 }
 
-// messageOf returns the message of an event as JSON, or nil if it has none or was left out.
+// messageOf returns the message of an event as JSON. It returns nil if the event has no message or
+// the message was left out.
 func messageOf(method *registry.Method, event *fleet.TapEvent) json.RawMessage {
 	var descriptor protoreflect.MessageDescriptor
 	switch event.Kind {

@@ -47,8 +47,8 @@ func statsBefore(before *fleet.Server, service *fleet.Service, method *fleet.Met
 	return nil
 }
 
-// trafficOf computes the traffic from the current and the previous counters of a method. before is
-// nil if the method is new; its counters were 0 then.
+// trafficOf computes the traffic from the current and the previous counters of a method. If the
+// method is new, before is nil, which stands for counters of 0.
 func trafficOf(now, before *fleet.Stats, window time.Duration) traffic {
 	if now == nil {
 		return traffic{}

@@ -73,8 +73,9 @@ func (s *Status) retryScopes() {
 func (s *Status) publish(c Change) {
 	registration := s.registration.Load()
 	if c.Kind == 0 || registration == nil {
-		// A change without a kind only wakes the method work, which then retries the scopes; see
-		// retryScopes. s.registration is nil until the control service is registered.
+		// A change without a kind only wakes the goroutine that runs work, so that it registers the
+		// scopes again; see retryScopes. s.registration is nil until the control service is
+		// registered.
 		return
 	}
 	if c.At.IsZero() {

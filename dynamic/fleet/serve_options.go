@@ -94,10 +94,9 @@ func WithLabels(labels map[string]string) ServeOption {
 }
 
 // WithCheck adds a health check. The function run is called at once and then repeatedly. The
-// argument every is both the pause after each call and the timeout of the context of the call. If
-// the function returns an error, panics, or has not returned when its context ends, the server is
-// reported as not serving. Each check runs on a goroutine of its own. There may be at most 32
-// checks.
+// argument every is both the pause after each call and the timeout of each call. If the function
+// returns an error, panics, or has not returned when its context ends, the server is reported as
+// not serving. Each check runs on a goroutine of its own. There may be at most 32 checks.
 //
 // A failing check does not stop the server from accepting requests. It is only reported.
 func WithCheck(name string, every time.Duration, run func(ctx context.Context) error) ServeOption {

@@ -747,7 +747,7 @@ func TestServe_TellsPlugins(t *testing.T) {
 	assert.Equal(t, list(), newServed(t, WithPlugins(list), WithErrorTexts()).askOne(t, PartPlugins).Plugins)
 }
 
-// TestMethodCounters_AllocateNothing checks that counting a successful call needs no memory.
+// TestMethodCounters_AllocateNothing checks that counting a successful call allocates no memory.
 func TestMethodCounters_AllocateNothing(t *testing.T) { //nolint:paralleltest // AllocsPerRun permits no parallel tests
 	var recorder dynamic.MethodRecorder = &methodCounters{}
 	end := dynamic.CallEnd{Time: time.Now(), Duration: time.Millisecond, RequestBytes: 100, ResponseBytes: 100}

@@ -225,7 +225,8 @@ func (r *frameReader) forget(id string) {
 	}
 }
 
-// takeUnknown returns the number of frames without a known request since its previous call.
+// takeUnknown returns how many frames without a known request have been counted since its previous
+// call.
 func (r *frameReader) takeUnknown() (unknown uint64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

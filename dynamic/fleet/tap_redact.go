@@ -18,7 +18,7 @@ import (
 const debugRedact = "debug_redact"
 
 // maxAnyDepth is the maximum nesting depth of the Any messages whose contents are shown. Each of
-// them is decoded and encoded again, so a peer could keep the server busy with thousands.
+// them is decoded and encoded again, so a peer could keep the server busy with thousands of them.
 const maxAnyDepth = 4
 
 // redactor removes the values of secret fields from messages. A field is secret if it sets the

@@ -94,7 +94,7 @@ func (w *tapWorld) get(t testing.TB, order string) error {
 	return err
 }
 
-// awaitWatched waits until the server reports its traffic.
+// awaitWatched waits until the given number of clients watch the server.
 func (w *tapWorld) awaitWatched(t testing.TB, clients int) {
 	t.Helper()
 	require.Eventually(t, func() bool { return len(w.watches.all()) == clients }, 10*time.Second, time.Millisecond)

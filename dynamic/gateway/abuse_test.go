@@ -36,7 +36,8 @@ const subscribeRequest = "GET /shop.Shop/News HTTP/1.1\r\nHost: shop\r\nAccept: 
 // A client that does not read must be disconnected, and must not delay other clients until then.
 func TestAbuse_SlowReader(t *testing.T) {
 	t.Parallel()
-	// The timeout also applies to the other clients, which read, but perhaps on a busy machine.
+	// The timeout also applies to the other clients. They do read, but may be slow on a busy
+	// machine.
 	f := newFixture(t, gateway.WithWriteTimeout(3*time.Second), gateway.WithMaxStreams(1, 1))
 	slow := f.dialRaw(t, subscribeRequest)
 	_, err := bufio.NewReaderSize(slow, 16).ReadString(' ')
@@ -189,7 +190,7 @@ func TestAbuse_TimeForTheRequestIsNotForTheCall(t *testing.T) {
 	require.ErrorIs(t, err, context.Canceled, "only the client ends the subscription")
 }
 
-// A client that sends its header slowly is disconnected.
+// A client that sends its header slowly must be disconnected.
 func TestServer_SlowHeader(t *testing.T) {
 	t.Parallel()
 	server := gateway.Server(http.NotFoundHandler())

@@ -24,7 +24,8 @@ func (g *Gateway) limitBodyTime(w http.ResponseWriter, in *incoming) {
 	if timeout <= 0 || !in.readsAll() {
 		return
 	}
-	// The error is ignored: it means that the ResponseWriter has no deadlines, as in some tests.
+	// Ignore the error: a ResponseWriter that does not support deadlines, such as one in a test, is
+	// used without one.
 	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(timeout))
 	in.request = in.request.WithContext(in.request.Context())
 	in.request.Body = &timedBody{in.request.Body, timeout}
@@ -41,8 +42,8 @@ func (b *timedBody) Read(data []byte) (int, error) {
 	return n, err
 }
 
-// limitedBody returns the body of a request. Reading more bytes than [WithMaxRequestBytes] allows
-// returns an error.
+// limitedBody returns a reader for the body of a request. If the body is larger than
+// [WithMaxRequestBytes] allows, the reader returns an error.
 func (o *options) limitedBody(r *http.Request) io.Reader {
 	if o.maxRequestBytes <= 0 {
 		return codedReader{r.Body}
@@ -50,7 +51,7 @@ func (o *options) limitedBody(r *http.Request) io.Reader {
 	return codedReader{http.MaxBytesReader(nil, r.Body, int64(o.maxRequestBytes))}
 }
 
-// codedReader adds an error code to the errors of reading a body.
+// codedReader adds an error code to the errors that occur while a body is read.
 type codedReader struct{ io.Reader }
 
 // Read implements io.Reader.

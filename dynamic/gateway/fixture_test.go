@@ -53,10 +53,10 @@ service Shop {
 
 type item = *dynamicpb.Message
 
-// patience is longer than anything takes that a test waits for, however busy the machine is.
+// patience is a timeout that no test reaches, however busy the machine is.
 const patience = 30 * time.Second
 
-// patient sets the timeouts of calls that do not time out.
+// patient sets timeouts that do not end the calls of a test, however busy the machine is.
 var patient = dynamic.ConnOptions(dynamic.WithClientTimeout(patience), dynamic.WithSelectionTimeout(patience))
 
 // fixture is a shop on an in-process bus behind a gateway.

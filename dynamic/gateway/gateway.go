@@ -17,8 +17,8 @@ type Gateway struct {
 	conn     *dynamic.Conn
 	registry *registry.Registry
 	options  *options
-	// handler is the method serve. If the gateway allows other origins, handler also answers CORS
-	// preflight requests.
+	// handler calls the method serve. If the gateway allows other origins, handler also answers
+	// CORS preflight requests.
 	handler     http.Handler
 	errorWriter *connecthttp.ErrorWriter
 	calls       callLimiter

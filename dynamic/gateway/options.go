@@ -98,9 +98,10 @@ func (o *options) trustOrigins() error {
 	return nil
 }
 
-// checkOrigin refuses requests from web pages of other sites. A browser sends some of them without
-// a preflight request. The method would then run although the page cannot read the response.
-// net/http would always allow GET, but WebSockets and server-sent events use it for calls.
+// checkOrigin refuses requests from web pages of other sites. A browser sends some of these
+// requests without a preflight request. The method would then run, although the page cannot read
+// the response. The check in net/http allows every GET request, but WebSockets and server-sent
+// events use GET for calls, so checkOrigin treats each request as a POST request.
 func (o *options) checkOrigin(r *http.Request) error {
 	if o.anyOrigin {
 		return nil
@@ -238,7 +239,7 @@ func WithReflection() Option { return func(o *options) { o.reflection = true } }
 // WithOpenAPI serves /openapi.json, an OpenAPI 3.1 document of the served methods.
 func WithOpenAPI() Option { return func(o *options) { o.openAPI = true } }
 
-// WithLogger sets the logger of warnings. The default is slog.Default.
+// WithLogger sets the logger for warnings. The default is slog.Default.
 func WithLogger(logger *slog.Logger) Option {
 	return func(o *options) {
 		if logger != nil {

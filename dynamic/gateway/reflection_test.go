@@ -19,8 +19,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// Reflection must show the stream keyword, because gRPC tools recognize methods that are not unary
-// only by this keyword.
+// Reflection must show the stream keyword. Without it, gRPC tools take a method for a unary one.
 func TestReflection_MethodsHaveTheStreamKeyword(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, gateway.WithReflection())

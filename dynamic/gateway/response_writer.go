@@ -26,7 +26,8 @@ func newResponseWriter(w http.ResponseWriter, timeout time.Duration) *responseWr
 
 func (w *responseWriter) extend() {
 	if w.timeout > 0 {
-		// A ResponseWriter without deadlines, such as that of a test, needs none.
+		// Ignore the error: a ResponseWriter that does not support deadlines, such as one in a
+		// test, is used without one.
 		_ = w.controller.SetWriteDeadline(time.Now().Add(w.timeout))
 	}
 }

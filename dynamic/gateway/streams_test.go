@@ -396,7 +396,7 @@ func (f *fixture) receiveAll(t testing.TB, stream connect.ClientStream) (names [
 // bus, a client cannot tell a server that it has sent its last message.
 func TestStreams_EndIfTheServerIsSilentAfterTheLastMessage(t *testing.T) {
 	t.Parallel()
-	// The server must answer in this time, also on a busy machine.
+	// The server must answer within this time, even on a busy machine.
 	f := newFixture(t, gateway.WithLinger(3*time.Second))
 
 	t.Run("ndjson", func(t *testing.T) {

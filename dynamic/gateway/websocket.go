@@ -129,7 +129,8 @@ func (c *webSocketClient) read(cancel context.CancelCauseFunc) {
 	}
 }
 
-// ping closes the connection if the client does not answer a ping. This also ends the method read.
+// ping closes the connection if the client does not answer a ping. The goroutine that runs read
+// then ends, too.
 func (c *webSocketClient) ping() {
 	ticker := time.NewTicker(webSocketPing)
 	defer ticker.Stop()

@@ -23,7 +23,7 @@ import (
 )
 
 // When a server starts to serve another version of a service, the paths must change. No call may
-// fail meanwhile.
+// fail in the meantime.
 func TestAnnotations_FollowAFleet(t *testing.T) {
 	t.Parallel()
 	f := &fixture{registry: registry.New()}

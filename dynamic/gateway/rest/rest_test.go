@@ -80,7 +80,7 @@ func TestAnnotations_SingleCalls(t *testing.T) {
 	assert.JSONEq(t, `{"name": "go"}`, r.body, "the paths of methods stay")
 }
 
-// The JSON of an empty field is made once, so calls at the same time must not write to it.
+// The JSON of an empty field is made once, so concurrent calls must not write to it.
 func TestAnnotations_EmptyFieldsAtTheSameTime(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
