@@ -41,7 +41,7 @@ type poller struct {
 	logger  *slog.Logger
 	mu      sync.Mutex
 	// polling reports whether the polling goroutine runs. If no event stream is open, the goroutine
-	// ends once the time interest has passed.
+	// ends once the time stored in interest has passed.
 	polling  bool
 	interest time.Time
 	// pages are the open event streams.
