@@ -104,7 +104,8 @@ func writeContent(w http.ResponseWriter, r *http.Request, contentType string, co
 }
 
 // checkPost refuses POST requests without the header X-Psrpc-Explorer. A page of another site
-// cannot send this header without a preflight request, which the explorer refuses.
+// cannot send this header without a preflight request, which the explorer refuses. checkPost also
+// limits the size of the body.
 func checkPost(w http.ResponseWriter, r *http.Request) error {
 	if r.Header.Get("X-Psrpc-Explorer") == "" {
 		return errors.NewErrorf(errors.PermissionDenied, `the header "X-Psrpc-Explorer: 1" is missing`)

@@ -86,7 +86,8 @@ func (f *Follower) Close() error {
 	return err
 }
 
-// run asks the servers again shortly after each change, and at least every followInterval.
+// run asks the servers again shortly after each change that is not only one of health, and at least
+// every followInterval.
 func (f *Follower) run(ctx context.Context) {
 	timer := time.NewTimer(followInterval)
 	defer timer.Stop()

@@ -236,7 +236,7 @@ func (s *peerServiceJoin) method(wireName string) *peerMethodJoin {
 	return m
 }
 
-// addServer adds the services that a server has reported.
+// addServer adds a server and the services that it has reported.
 func (j *peersJoin) addServer(server *Server) {
 	j.result.Servers = append(j.result.Servers, server)
 	for _, told := range server.Services {

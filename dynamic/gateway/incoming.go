@@ -29,8 +29,9 @@ type incoming struct {
 
 type incomingKey struct{}
 
-// admit authorizes the request for a method and sets the options of its call. If it returns an
-// error, the request is refused. Otherwise, the caller must call release at the end of the call.
+// admit checks whether a request for a method is permitted, sets the options of its call, and
+// counts the call. If it returns an error, the request is refused. Otherwise, the caller must call
+// release at the end of the call.
 //
 // The metadata of the client is in the context before the authorizer is called, so that the
 // authorizer can replace it.

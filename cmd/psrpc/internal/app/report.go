@@ -12,9 +12,9 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// Report prints err and returns the exit code of the run. If err is nil, it prints nothing. If
-// there is an error after ctx has ended, the run was interrupted: Report prints nothing and returns
-// [ExitInterrupted].
+// Report prints err and returns the exit code of the run. It prints nothing if err is nil or only
+// sets an exit code. If there is an error after ctx has ended, the run was interrupted: Report
+// prints nothing and returns [ExitInterrupted].
 func (a *App) Report(ctx context.Context, err error) int {
 	code := CodeOf(err)
 	if err != nil && ctx.Err() != nil {

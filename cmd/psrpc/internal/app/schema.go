@@ -62,7 +62,7 @@ func (a *App) Origin(service *registry.Service) string {
 	return a.schema.Origin(service)
 }
 
-// schemaError gives the errors of a chain their exit codes.
+// schemaError adds an exit code or advice to an error of a chain.
 func schemaError(err error) error {
 	_, severalVersions := errors.AsType[*schema.VersionsError](err)
 	if severalVersions || errors.Is(err, schema.ErrAmbiguous) {

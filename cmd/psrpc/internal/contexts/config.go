@@ -162,7 +162,7 @@ func (c *Config) Resolve(name string, env func(string) string) (*Context, error)
 	return &context, nil
 }
 
-// makeAbsolute makes relative paths start from the directory of the configuration file.
+// makeAbsolute makes relative paths absolute, based on the directory of the configuration file.
 func (c *Config) makeAbsolute(paths []string) {
 	for i, path := range paths {
 		if !filepath.IsAbs(path) {

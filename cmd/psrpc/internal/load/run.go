@@ -118,7 +118,8 @@ func (r *run) stop() {
 	})
 }
 
-// callUntil runs the callers of a closed loop until end. The zero time means no limit.
+// callUntil runs the callers of a closed loop until the time end; the zero time means no limit. It
+// returns earlier if the loop is stopped or the plan's number of operations is reached.
 func (r *run) callUntil(end time.Time, measured bool) {
 	var callers sync.WaitGroup
 	for caller := range r.plan.Callers {

@@ -88,7 +88,8 @@ func (s *Streams) current(stream *stream) (dynamic.ClientStream[proto.Message, p
 	return opened, nil
 }
 
-// Do is an [Operation] that sends a message. The caller's number determines the stream.
+// Do is an [Operation] that sends a message. The caller's number determines the stream. With Echo,
+// Do also waits for the answer.
 func (s *Streams) Do(_ context.Context, request Request) error {
 	message, err := s.target.Data.Message(request)
 	if err != nil {

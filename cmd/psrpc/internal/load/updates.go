@@ -120,7 +120,8 @@ func (u *Updates) subscribe(conn *dynamic.Conn, seen *updateSet) error {
 	return nil
 }
 
-// Do is an [Operation] that publishes an update.
+// Do is an [Operation] that publishes an update. With Wait, it also waits until the subscribers
+// have received the update.
 func (u *Updates) Do(ctx context.Context, request Request) error {
 	p := u.publisher(request.Caller)
 	message, err := p.next(u.target.Data, request)

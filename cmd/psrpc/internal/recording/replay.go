@@ -265,7 +265,8 @@ func (a answer) values(method *registry.Method, redactor *Redactor) Values {
 }
 
 // compare compares the answers with the recorded ones and stores the result in outcome. If there
-// are several answers, their order does not matter.
+// are several answers, their order does not matter. compare does nothing if no response was
+// recorded or a recorded one cannot be decoded.
 func (r *Replay) compare(outcome *Outcome, method *registry.Method, call *Call, got []answer, redactor *Redactor) {
 	var want []answer
 	for i := range call.Responses {

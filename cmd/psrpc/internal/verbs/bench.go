@@ -474,8 +474,8 @@ func answers(r *load.Responses) string {
 	return human.Count(r.Fewest) + " to " + human.Count(r.Most)
 }
 
-// printNotes prints what the user must know to read the table: which errors have occurred, and how
-// many operations did not start or started late.
+// printNotes prints what the user must know to read the table: which errors have occurred, how many
+// operations did not start or started late, and how many updates came from other publishers.
 func (b *bench) printNotes(report *load.Report) error {
 	var text strings.Builder
 	for _, code := range slices.Sorted(maps.Keys(report.Errors)) {

@@ -107,7 +107,7 @@ func (d *diagnosis) run(ctx context.Context) error {
 const idWidth = 22
 
 // print prints a line for each finding, followed by a line of advice if there is any. It then
-// prints the number of the other checks that have passed, and the checks that were skipped.
+// prints the number of the other checks that have passed, and why checks were skipped.
 func (d *diagnosis) print(report doctor.Report) error {
 	if d.app.Format() == app.FormatJSON {
 		return d.app.JSON(report)

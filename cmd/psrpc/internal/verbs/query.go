@@ -41,8 +41,9 @@ func (q *query) waitTime(a *app.App) time.Duration {
 	return cmp.Or(q.wait, a.Flags.Timeout, a.Patience, fleet.DefaultWait)
 }
 
-// servers asks the servers and returns their answers, sorted by ID. It warns the user about servers
-// that do not answer or refuse to. If no server answers, the error has the exit code ExitNobody.
+// servers asks the servers and returns the answers that the flags select, sorted by ID. It warns
+// the user about servers that do not answer or refuse to. If no server is left, the error has the
+// exit code ExitNobody.
 func (q *query) servers(ctx context.Context, a *app.App, opts ...fleet.QueryOption) ([]*fleet.Server, error) {
 	f, err := a.Fleet(ctx)
 	if err != nil {

@@ -205,7 +205,7 @@ func withTopic(event *fleet.TapEvent) string {
 	return event.Method + " " + strings.Join(event.Topic, ",")
 }
 
-// took returns how long a call or stream took.
+// took returns how long a call or stream took. For an event that ends neither, it returns "-".
 func took(event *fleet.TapEvent) string {
 	switch event.Kind {
 	case fleet.TapResponse, fleet.TapError, fleet.TapClose:
@@ -215,7 +215,7 @@ func took(event *fleet.TapEvent) string {
 	}
 }
 
-// what describes an event in a word: "ok", the code of an error, or the kind of the event.
+// what describes an event in a word or two: "ok", the code of an error, or the kind of the event.
 func what(event *fleet.TapEvent) string {
 	switch event.Kind {
 	case fleet.TapResponse:
