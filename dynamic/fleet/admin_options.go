@@ -15,7 +15,7 @@ type adminOptions struct {
 type AdminOption func(*adminOptions)
 
 // LogLevel lets clients set the minimum level of the messages that the program logs. The program's
-// slog handler must take its level from the variable level.
+// slog handler must use the same [slog.LevelVar].
 func LogLevel(level *slog.LevelVar) AdminOption {
 	return func(o *adminOptions) { o.level = level }
 }

@@ -86,7 +86,7 @@ func (f *Follower) Close() error {
 	return err
 }
 
-// run asks the servers again shortly after each change that is not only one of health, and at least
+// run asks the servers again shortly after each change, except for changes of health, and at least
 // every followInterval.
 func (f *Follower) run(ctx context.Context) {
 	timer := time.NewTimer(followInterval)

@@ -224,8 +224,8 @@ func readField(from protoreflect.Value, field protoreflect.FieldDescriptor, valu
 	}
 }
 
-// readValue converts from, a value of the given field, to a Go value and stores it in value. If the
-// field is repeated, from is one of its elements.
+// readValue stores a value of the given field in value, as a Go value. The parameter from is the
+// value of the field or, if the field is repeated, one of its elements.
 func readValue(from protoreflect.Value, field protoreflect.FieldDescriptor, value reflect.Value) {
 	switch value.Type() {
 	case timeType:

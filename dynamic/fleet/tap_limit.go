@@ -52,7 +52,7 @@ type rateLimiter struct {
 	used   int
 }
 
-// allow reports whether one more event is allowed at the time now.
+// allow reports whether one more event is allowed. now is the current time.
 func (l *rateLimiter) allow(now time.Time) bool {
 	if second := now.Unix(); second != l.second {
 		l.second, l.used = second, 0
@@ -73,7 +73,7 @@ type workLimiter struct {
 	updated time.Time
 }
 
-// allow reports whether more work may begin at the time now.
+// allow reports whether more work may begin. now is the current time.
 func (l *workLimiter) allow(now time.Time) bool {
 	l.debt = max(l.debt-now.Sub(l.updated)/workShare, 0)
 	l.updated = now

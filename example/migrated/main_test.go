@@ -20,15 +20,15 @@ func Example_main() {
 	// received *api.MyUpdate, *api.MyUpdate, *api.MyUpdate
 }
 
-// TestRun_Lines counts the lines of the function run with psrpc and with dynpsrpc. The package
-// comment contains both numbers, so they must be correct.
+// TestRun_Lines counts the lines of the function run in its two versions, for psrpc and for
+// dynpsrpc. The package comment contains both numbers, so they must be correct.
 func TestRun_Lines(t *testing.T) {
 	t.Parallel()
 	with, before := runLines(t, "main.go"), runLines(t, "psrpc.txt")
 	assert.Equal(t, []int{29, 26}, []int{with, before}, "the package comment in main.go has these numbers")
 }
 
-// runLines counts the lines of code in the function run of a file.
+// runLines counts the lines of code of the function run in a file.
 func runLines(t *testing.T, name string) (lines int) {
 	t.Helper()
 	content, err := os.ReadFile(name)

@@ -253,7 +253,8 @@ func checkLost(f *facts) (found []Finding) {
 	return found
 }
 
-// byBusValue groups the IDs of servers by what the function value returns for their bus.
+// byBusValue calls value for the bus of each server, and groups the IDs of the servers by the
+// results.
 func byBusValue(servers []*fleet.Server, value func(*fleet.Bus) string) map[string][]string {
 	groups := make(map[string][]string)
 	for _, server := range servers {

@@ -40,7 +40,7 @@ func gauge(name, description, unit string, keys ...string) *metrics.Instrument {
 	return &metrics.Instrument{Name: "dynpsrpc.fleet." + name, Description: description, Unit: unit, Kind: metrics.Gauge, Keys: keys}
 }
 
-// source asks a fleet at most once within the time fresh.
+// source asks a fleet and reuses the answer for the duration fresh.
 type source struct {
 	fleet  *fleet.Fleet
 	logger *slog.Logger

@@ -118,7 +118,7 @@ func (r *run) stop() {
 	})
 }
 
-// callUntil runs the callers of a closed loop until the time end; the zero time means no limit. It
+// callUntil runs the callers of a closed loop until end. If end is zero, there is no limit. It
 // returns earlier if the loop is stopped or the plan's number of operations is reached.
 func (r *run) callUntil(end time.Time, measured bool) {
 	var callers sync.WaitGroup
@@ -139,8 +139,8 @@ func (r *run) call(caller int, end time.Time, measured bool) {
 	}
 }
 
-// over reports whether the loop has been stopped or has reached its end at the time now. No more
-// operations may start then.
+// over reports whether the loop has been stopped, or has reached its end by now. If so, no more
+// operations may start.
 func (r *run) over(now, end time.Time) bool {
 	return r.stopped.Load() || !end.IsZero() && !now.Before(end)
 }

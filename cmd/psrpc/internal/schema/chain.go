@@ -153,9 +153,9 @@ func methodNames(version Version) []string {
 
 func serviceNames(version Version) []string { return []string{version.Service} }
 
-// find returns the service that matches wanted. The argument names determines which names of a
-// service are compared with wanted. wireName is the likely name of the service on the bus, or empty
-// if the user has typed only a method.
+// find returns the service that matches wanted. For each version, the function passed as names
+// returns the names to compare. wireName is the likely name of the service on the bus, or empty if
+// the user has typed only a method.
 func (c *Chain) find(ctx context.Context, wanted pattern, wireName string, names namesOf) (*registry.Service, error) {
 	if err := c.files.LoadInto(c.registry); err != nil {
 		return nil, err

@@ -40,7 +40,8 @@ type fakeServer struct {
 	serving *dynamic.Registration
 }
 
-// always returns a function for the field answer that returns the same text each time.
+// always returns a function that returns the same answer each time. It is meant for the field
+// answer.
 func always(answer string) func(int) string { return func(int) string { return answer } }
 
 const controlService = "dynpsrpc.fleet.v1.DynpsrpcFleet"

@@ -292,9 +292,9 @@ func addOthers(r *report, peer *fleet.PeerService) {
 	}
 }
 
-// claimed returns the full name of a method of the service that can show which servers there are:
-// its servers claim requests, and it is a single call without topics. Servers without package fleet
-// can be found by asking which of them would claim such a request.
+// claimed returns the full name of a method of the service whose servers claim requests. The method
+// makes single calls and has no topics. Servers without package fleet can be found by asking which
+// of them would claim such a request.
 func (l *list) claimed(ctx context.Context, name string) (string, error) {
 	service, err := l.app.Service(ctx, name)
 	if err != nil {

@@ -19,9 +19,9 @@ import (
 // --count.
 type onEvent func(*fleet.TapEvent) (counts bool, err error)
 
-// run starts the tap, calls started, and then calls on for each event. It returns when ctx ends,
-// when no server sends events any more, when a limit of the flags is reached, or when started or on
-// returns an error.
+// run starts the tap and calls started. It then passes each event to the function on. It returns
+// when ctx ends, when no server sends events any more, when a limit of the flags is reached, or
+// when one of the functions returns an error.
 func (s *tapSource) run(ctx context.Context, patterns []string, started func() error, on onEvent) error {
 	for _, pattern := range patterns {
 		if _, err := path.Match(pattern, ""); err != nil {
@@ -51,8 +51,8 @@ func (s *tapSource) run(ctx context.Context, patterns []string, started func() e
 	return s.read(ctx, events, on)
 }
 
-// read calls on for each event until no server sends events any more, a limit of the flags is
-// reached, or on returns an error.
+// read passes each event to the function on, until no server sends events any more, a limit of the
+// flags is reached, or the function returns an error.
 func (s *tapSource) read(ctx context.Context, events <-chan tapResult, on onEvent) error {
 	var timeout <-chan time.Time
 	if s.duration > 0 {

@@ -14,8 +14,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/cmd/psrpc/internal/clitest"
 )
 
-// Three servers serve greeting.Greeter, one of which declines all requests. The verb who must show
-// who claims a request, and must not run it.
+// Three servers serve greeting.Greeter, one of which declines all requests. The verb must show
+// which servers claim a request, and must not run the request.
 func TestWho_Golden(t *testing.T) {
 	t.Parallel()
 	b := newBus(t)
