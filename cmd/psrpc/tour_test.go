@@ -50,7 +50,7 @@ func tour(t *testing.T) (steps []step) {
 // varying matches what differs from run to run: numbers, durations and digests.
 var varying = regexp.MustCompile(`\b[0-9a-f]{8}\b|[<+-]?\d[\d,.:]*( ?(ms|µs|ns|[smhd](\d+[smhd])?)\b)?( %)?`)
 
-// normal replaces what differs from run to run, and makes the widths of columns equal.
+// normal replaces what differs from run to run by N, and spaces in a row by one space.
 func normal(output string) string {
 	output = varying.ReplaceAllString(output, "N")
 	return strings.TrimSpace(regexp.MustCompile(`[ \t]+`).ReplaceAllString(output, " "))

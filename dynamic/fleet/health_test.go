@@ -61,7 +61,7 @@ func TestHealth_Check(t *testing.T) {
 	})
 }
 
-// TestHealth_CloseAbandonsCheck checks that Close waits for a check that hangs, but not for ever.
+// TestHealth_CloseAbandonsCheck checks that Close waits for a check that hangs, but not forever.
 func TestHealth_CloseAbandonsCheck(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -136,7 +136,8 @@ func (f *fixture) countPanics(handler http.Handler) http.Handler {
 }
 
 // handlers returns handlers that return their requests. If the name of the requested item begins
-// with "fail", they return an error with the code that follows in the name.
+// with "fail", they return an error with the code that follows in the name. A few other names have
+// special effects, too.
 func (f *fixture) handlers(id string) dynamic.Handlers {
 	get := dynamic.Unary(func(ctx context.Context, request item) (item, error) {
 		switch name := nameOf(request); {

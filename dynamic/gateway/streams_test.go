@@ -26,7 +26,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-// sorted returns the lines of a body that begin with prefix, sorted.
+// sorted returns the lines of a body that begin with prefix, without the prefix and in sorted
+// order.
 func sorted(body, prefix string) []string {
 	var lines []string
 	for line := range strings.Lines(body) {

@@ -184,8 +184,8 @@ func newFixture(t testing.TB, opts ...gateway.Option) *fixture {
 	return f
 }
 
-// handlers returns handlers that return their requests. If the name of the book begins with "fail",
-// they return an error with the code that follows in the name.
+// handlers returns handlers, most of which return their requests. If the name of the book begins
+// with "fail", they return an error with the code that follows in the name.
 func (f *fixture) handlers() dynamic.Handlers {
 	echo := dynamic.Unary(func(_ context.Context, request message) (message, error) {
 		if code, found := strings.CutPrefix(nameOf(request), "fail "); found {

@@ -32,7 +32,7 @@ func shopRegistry(t *testing.T) *registry.Registry {
 	return reg
 }
 
-// serveShop serves shop.Orders with a mock. The id 400 is an order that is not found.
+// serveShop serves shop.Orders with a mock. There is no order with the ID 400.
 func serveShop(t *testing.T, b bus.Bus, id string, opts ...dynamic.ServerOption) *dynamic.Server {
 	t.Helper()
 	reg := shopRegistry(t)
@@ -70,7 +70,8 @@ func shopEnv(t *testing.T) clitest.Env {
 	return clitest.Env{Bus: b}
 }
 
-// figures replaces measured numbers by the letter N, and makes columns two spaces apart.
+// figures replaces durations by TIME and the measured rate by N, and makes columns two spaces
+// apart.
 func figures(text string) string {
 	text = regexp.MustCompile(`\b\d[\d,]*(\.\d+)?( ms| s|µs|ms| ns)\b`).ReplaceAllString(text, "TIME")
 	lines := strings.SplitAfter(text, "\n")

@@ -17,8 +17,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// echoEnv returns an environment with one server, which passes its requests to seen and returns an
-// empty response.
+// echoEnv returns an environment with one server, which handles the method Best. The server passes
+// each request to seen, and returns the name in the request as the text of the response.
 func echoEnv(t *testing.T, seen func(metadata map[string]string, request *dynamicpb.Message)) clitest.Env {
 	t.Helper()
 	reg := registry.New()

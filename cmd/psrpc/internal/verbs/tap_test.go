@@ -58,7 +58,7 @@ func (l watchLog) Write(line []byte) (int, error) {
 	return len(line), nil
 }
 
-// callShop makes one call of every kind.
+// callShop calls a method of each kind except subscriptions. One of the calls fails.
 func callShop(t *testing.T, env clitest.Env) {
 	t.Helper()
 	for _, call := range [][]string{
