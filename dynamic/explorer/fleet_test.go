@@ -112,7 +112,7 @@ func TestFleetEvents_Since(t *testing.T) {
 	assert.Equal(t, "change", events.nextName())
 }
 
-// Servers of psrpc and servers that do not answer must appear as rows without a server ID.
+// Servers of psrpc, which do not answer, must appear as rows without a server ID.
 func TestFleet_ShowsWhoDoesNotAnswer(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)

@@ -23,7 +23,7 @@ import (
 const (
 	// maxTapMethods is the maximum number of patterns of methods.
 	maxTapMethods = 64
-	// maxRefusals is how many servers may refuse a tap before the explorer asks no further ones.
+	// maxRefusals is how many servers may refuse a tap before the explorer stops asking others.
 	maxRefusals = 100
 	// tapPayload is the maximum size of a message that a page shows, in bytes.
 	tapPayload = 16 << 10

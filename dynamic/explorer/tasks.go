@@ -54,7 +54,7 @@ func (t *tasks) run(f func()) bool {
 	return true
 }
 
-// close waits for all tasks. No further ones can start.
+// close waits for all tasks. No further tasks can start.
 func (t *tasks) close() {
 	t.mu.Lock()
 	t.closed = true

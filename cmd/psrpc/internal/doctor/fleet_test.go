@@ -383,7 +383,7 @@ func TestErrors(t *testing.T) {
 	})
 }
 
-// The counters of a server that has started anew with the same ID begin at 0 again.
+// If a server has been restarted with the same ID, its counters begin at 0 again.
 func TestErrors_ServerStartsAnew(t *testing.T) {
 	t.Parallel()
 	b := onLocal(t).open(t, "")

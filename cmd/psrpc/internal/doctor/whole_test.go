@@ -82,8 +82,8 @@ func TestExamine_SelectsChecks(t *testing.T) {
 	assert.Equal(t, []string{"bus.reach", "bus.rtt", "bus.version", "bus.acl", "bus.max_payload", "fleet.clock"}, report.Passed)
 }
 
-// A bus without servers is no fault of the broker. There must be a warning that nothing can be said
-// about servers.
+// A bus without servers is not a fault of the broker. There must be a warning that nothing can be
+// said about servers.
 func TestExamine_NoServers(t *testing.T) {
 	t.Parallel()
 	onEach(t, func(t *testing.T, n network) {

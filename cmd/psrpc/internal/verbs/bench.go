@@ -34,7 +34,7 @@ type bench struct {
 	limits    load.Thresholds
 	maxErrors string
 	// These are the numbers of streams, of unacknowledged messages on a stream, of subscribers, and
-	// of responses. A number that does not suit the kind of the method is ignored.
+	// of responses. Numbers that do not apply to the kind of the method are ignored.
 	streams, window, subscribers, expect int
 	echo, first                          bool
 	csv, html                            string

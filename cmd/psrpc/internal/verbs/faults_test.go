@@ -165,7 +165,7 @@ func startFleet(t *testing.T, b faultBroker) (url string) {
 	return scheme + addr
 }
 
-// Each verb must say what is wrong, with an exit code that tells the cause, and must not wait for
+// Each verb must say what is wrong, with an exit code that shows the cause, and must not wait for
 // long. The golden files show what each verb prints for each fault.
 func TestFaults_Golden(t *testing.T) {
 	t.Parallel()

@@ -80,7 +80,7 @@ func (r *record) run(ctx context.Context, path string, patterns []string) (err e
 	err = r.source.run(ctx, patterns, func() error { return r.started(ctx, path) }, r.add)
 	started := r.writer != nil
 	if closing := r.close(path); err == nil || ctx.Err() != nil {
-		// An interrupt is the normal end of a recording, so it is no error.
+		// An interrupt is the normal end of a recording, so it is not an error.
 		err = closing
 	}
 	if err != nil || !started {
