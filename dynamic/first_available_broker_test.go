@@ -108,6 +108,8 @@ func TestFirstAvailable_ServersComeAndGo(t *testing.T) {
 						}
 						request := fmt.Sprint(calls.Add(1))
 						answer, err := client.Call(t.Context(), wrapperspb.String(request),
+							// The calls that the killed server has claimed end at this timeout.
+							dynamic.WithRequestTimeout(10*time.Second),
 							dynamic.WithSelectionOpts(dynamic.SelectionOpts{AcceptFirstAvailable: true}))
 						facts, _ := errors.FactsOf(err)
 						if server := killed.Load(); facts.Reason == errors.ReasonClaimedButSilent && server != nil {

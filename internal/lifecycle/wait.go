@@ -3,6 +3,8 @@ package lifecycle
 import (
 	"context"
 	"time"
+
+	"github.com/dynpsrpc/dynpsrpc/internal/timer"
 )
 
 // CloseGrace is how much longer [WaitWithGrace] waits after its context has ended. A working bus
@@ -36,14 +38,9 @@ func WaitWithGrace(ctx context.Context, done <-chan struct{}) error {
 }
 
 // WaitAtMost waits until done is closed, but no longer than limit. It reports whether done is
-// closed.
+// closed. While this process is paused, limit does not pass; see [timer.Countdown].
 func WaitAtMost(limit time.Duration, done <-chan struct{}) bool {
-	timer := time.NewTimer(limit)
-	defer timer.Stop()
-	select {
-	case <-done:
-		return true
-	case <-timer.C:
-		return false
-	}
+	ctx, cancel := timer.WithTimeout(context.Background(), limit)
+	defer cancel()
+	return Wait(ctx, done) == nil
 }

@@ -118,7 +118,7 @@ var rules = []rule{
 	{"internal/fanout", []string{"internal/lifecycle"}, "its subscribers are closed like all others"},
 	{"internal/id", []string{"internal/shard"}, "an id selects a shard"},
 	{"internal/lazyctx", nil, "it is a leaf"},
-	{"internal/lifecycle", []string{"internal/shard"}, "its counters are sharded"},
+	{"internal/lifecycle", []string{"internal/shard", "internal/timer"}, "its counters are sharded, and its waits are limited"},
 	{"internal/queue", nil, "it is a leaf"},
 	{"internal/quiettime", nil, "it is a leaf"},
 	{"internal/semaphore", nil, "it is a leaf"},

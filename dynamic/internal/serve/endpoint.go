@@ -10,6 +10,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/dynamic/internal/transport"
 	"github.com/dynpsrpc/dynpsrpc/internal/lifecycle"
 	"github.com/dynpsrpc/dynpsrpc/internal/semaphore"
+	"github.com/dynpsrpc/dynpsrpc/internal/timer"
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
@@ -47,7 +48,7 @@ type endpoint struct {
 
 	// abandoning is the timer that calls abandonClaims. drain sets it if the method requires
 	// claims. Otherwise, it is nil.
-	abandoning *time.Timer
+	abandoning *timer.Countdown
 
 	drainOnce, detachOnce sync.Once
 	// closeStarted is set by the first call to close, and closed is closed when that call is done.
@@ -118,7 +119,7 @@ func (e *endpoint) drain() {
 	e.drainOnce.Do(func() {
 		close(e.closing)
 		if e.plan.method.RequireClaim() {
-			e.abandoning = time.AfterFunc(e.plan.engine.AbandonAfter, e.abandonClaims)
+			e.abandoning = timer.NewCountdown(e.plan.engine.AbandonAfter, e.abandonClaims)
 		}
 	})
 	if e.inbound.isStream {

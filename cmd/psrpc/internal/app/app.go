@@ -32,9 +32,9 @@ type App struct {
 	Terminal bool
 	// GivenBus is used instead of the bus of the settings, unless it is nil. Close does not close it.
 	GivenBus bus.Bus
-	// Patience replaces the default times for which verbs wait for answers, unless it is 0. Tests set
-	// it, because servers on a busy machine may take longer.
-	Patience time.Duration
+	// DefaultWait replaces the default times for which verbs wait for answers, unless it is 0. Tests
+	// set it, because servers on a busy machine may take longer.
+	DefaultWait time.Duration
 	// ConnOptions are used for the conn, after those of the settings. They must be set before Conn is
 	// first called.
 	ConnOptions []dynamic.ConnOption

@@ -22,7 +22,7 @@ func (a *App) Fleet(ctx context.Context) (*fleet.Fleet, error) {
 
 // Wait returns the option that sets how long a question waits for servers. Verbs use it if they
 // have no flag for this time.
-func (a *App) Wait() fleet.QueryOption { return fleet.Wait(a.Patience) }
+func (a *App) Wait() fleet.QueryOption { return fleet.Wait(a.DefaultWait) }
 
 // fleetForSchema returns the fleet in the form that a schema.Chain needs.
 func (a *App) fleetForSchema(ctx context.Context) (schema.Fleet, error) {
@@ -30,5 +30,5 @@ func (a *App) fleetForSchema(ctx context.Context) (schema.Fleet, error) {
 	if err != nil {
 		return nil, err
 	}
-	return schema.FromFleet(f, a.Patience), nil
+	return schema.FromFleet(f, a.DefaultWait), nil
 }

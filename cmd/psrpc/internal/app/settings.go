@@ -75,7 +75,7 @@ func (a *App) Settings() (*contexts.Context, error) {
 		settings.Timeout = a.Flags.Timeout
 	}
 	if settings.Timeout == 0 {
-		settings.Timeout = cmp.Or(a.Patience, DefaultTimeout)
+		settings.Timeout = cmp.Or(a.DefaultWait, DefaultTimeout)
 	}
 	if a.Flags.Bus != "" && a.Flags.Context != "" {
 		a.Warnf("--bus names another bus, for which nothing of --context %s is used but redact", a.Flags.Context)

@@ -30,9 +30,9 @@ type Env struct {
 	Context context.Context //nolint:containedctx // an optional argument of Run
 	// Now returns the current time. If it is nil, time.Now is used.
 	Now func() time.Time
-	// Patience is how long verbs wait for answers by default. If it is 0, they wait for half a minute.
-	// It matters only for servers that do not answer.
-	Patience time.Duration
+	// DefaultWait is how long verbs wait for answers by default. If it is 0, they wait for half a
+	// minute. It matters only for servers that do not answer.
+	DefaultWait time.Duration
 	// Stdin is the standard input. If it is nil, the standard input is the argument of Run.
 	Stdin io.Reader
 	// Terminal makes the run treat the standard output as a terminal.
@@ -62,7 +62,7 @@ func Run(tb testing.TB, env Env, stdin string, args ...string) Result {
 	}
 	a.Env = func(name string) string { return vars[name] }
 	a.Terminal = env.Terminal
-	a.GivenBus, a.Patience = env.Bus, cmp.Or(env.Patience, 30*time.Second)
+	a.GivenBus, a.DefaultWait = env.Bus, cmp.Or(env.DefaultWait, 30*time.Second)
 	if env.Now != nil {
 		a.Now = env.Now
 	}

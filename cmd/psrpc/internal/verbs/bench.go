@@ -357,7 +357,7 @@ func (b *bench) measureStreams(ctx context.Context, target *load.Target) (*load.
 }
 
 func (b *bench) measureUpdates(ctx context.Context, target *load.Target) (*load.Result, error) {
-	options := load.UpdateOptions{Wait: b.plan.Rate == 0 && b.plan.Ramp == nil, Settled: b.app.Patience}
+	options := load.UpdateOptions{Wait: b.plan.Rate == 0 && b.plan.Ramp == nil, Settled: b.app.DefaultWait}
 	for range b.subscribers {
 		// Each subscriber has its own connection, as if it ran in another process.
 		other := secondApp(b.app)

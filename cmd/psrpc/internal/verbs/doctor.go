@@ -84,7 +84,7 @@ func (d *diagnosis) run(ctx context.Context) error {
 		d.app.Notef("this takes %s", human.Duration(d.window))
 	}
 	report, err := doctor.Examine(ctx, doctor.Target{Bus: b, Fleet: asked, Variants: d.variants},
-		doctor.Options{Window: d.window, Wait: d.app.Patience, Only: d.checks})
+		doctor.Options{Window: d.window, Wait: d.app.DefaultWait, Only: d.checks})
 	if errors.Is(err, errors.InvalidArgument) {
 		return app.Hint(app.Exit(app.ExitUsage, err), "psrpc doctor --help lists the checks")
 	}

@@ -185,7 +185,7 @@ func TestFaults_Golden(t *testing.T) {
 				var session strings.Builder
 				for _, verb := range verbs {
 					args := append(strings.Fields(verb), bus...)
-					env := clitest.Env{Vars: map[string]string{"HOME": t.TempDir()}, Patience: 4 * time.Second}
+					env := clitest.Env{Vars: map[string]string{"HOME": t.TempDir()}, DefaultWait: 4 * time.Second}
 					result := clitest.Run(t, env, "", append(args, "--timeout", "4s")...)
 					fmt.Fprintf(&session, "$ psrpc %s\n%s%s", verb, result.Stdout, result.Stderr)
 					if result.Exit != 0 {

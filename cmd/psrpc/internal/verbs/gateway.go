@@ -137,8 +137,8 @@ type httpServer struct {
 	server   *http.Server
 	follower *fleet.Follower
 	served   chan error
-	// patience replaces httpShutdown, unless it is 0.
-	patience time.Duration
+	// shutdownLimit replaces httpShutdown, unless it is 0.
+	shutdownLimit time.Duration
 }
 
 // start starts an HTTP server with the gateway for the services in reg. It keeps reg up to date
@@ -189,7 +189,7 @@ func startHTTP(
 	}
 	s := &httpServer{
 		url: "http://" + listener.Addr().String(), server: gateway.Server(handler), follower: follower, served: make(chan error, 1),
-		patience: a.Patience,
+		shutdownLimit: a.DefaultWait,
 	}
 	go func() { s.served <- s.server.Serve(listener) }()
 	return s, nil
@@ -207,7 +207,7 @@ func (s *httpServer) wait(ctx context.Context) {
 // close stops the server. It ends streams and subscriptions, and waits for calls for at most
 // httpShutdown.
 func (s *httpServer) close() error {
-	ctx, cancel := context.WithTimeout(context.Background(), cmp.Or(s.patience, httpShutdown))
+	ctx, cancel := context.WithTimeout(context.Background(), cmp.Or(s.shutdownLimit, httpShutdown))
 	defer cancel()
 	if err := s.server.Shutdown(ctx); err != nil {
 		_ = s.server.Close()

@@ -38,7 +38,7 @@ func (q *query) addFilter(cmd *cobra.Command) {
 
 // waitTime returns how long to wait for servers that do not answer.
 func (q *query) waitTime(a *app.App) time.Duration {
-	return cmp.Or(q.wait, a.Flags.Timeout, a.Patience, fleet.DefaultWait)
+	return cmp.Or(q.wait, a.Flags.Timeout, a.DefaultWait, fleet.DefaultWait)
 }
 
 // servers asks the servers and returns the answers that the flags select, sorted by ID. It warns

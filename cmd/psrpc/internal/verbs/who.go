@@ -69,7 +69,7 @@ func (w *who) run(ctx context.Context, name string, args []string) error {
 	}
 	duration := w.duration
 	if duration == dynamic.DefaultCandidatesWait {
-		duration = cmp.Or(w.app.Patience, duration)
+		duration = cmp.Or(w.app.DefaultWait, duration)
 	}
 	opts = append(opts, dynamic.WithRequestTimeout(duration))
 	conn, err := w.app.Conn(ctx)
