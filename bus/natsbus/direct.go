@@ -32,9 +32,6 @@ const (
 	// maxSamples is the maximum number of samples of a routing key that may be waiting for an
 	// acknowledgement at the same time. The results of further samples are ignored.
 	maxSamples = 64
-	// sampleTimeout is the time after which a sample counts as not acknowledged. Only tests change
-	// it.
-	sampleTimeout = 500 * time.Millisecond
 	// closedFor is the time for which the bus suspends direct publication after two samples in
 	// close succession have not been acknowledged.
 	closedFor = 10 * time.Second

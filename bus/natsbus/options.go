@@ -26,6 +26,9 @@ const (
 // before a no-responders status arrives.
 const confirmInterval = 2 * trial.Timeout
 
+// sampleTimeout is the time after which a sample (see direct.go) counts as not acknowledged.
+const sampleTimeout = 500 * time.Millisecond
+
 type options struct {
 	driver.Options
 

@@ -10,16 +10,9 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/errors"
 )
 
-const (
-	// lockRetryTimeout limits how long the bus tries to take a lock on another server, counted from
-	// the arrival of the frame. It must be shorter than an automatic failover. A lock that another
-	// process took just before a master failed may be missing on the new master. If the bus still
-	// retried after the failover, the frame could be delivered twice. Only tests change it.
-	lockRetryTimeout = 2 * time.Second
-	// maxLockRetries is the maximum number of lock attempts that are repeated at the same time. The
-	// number is limited because each of them needs a goroutine.
-	maxLockRetries = 4096
-)
+// maxLockRetries is the maximum number of lock attempts that are repeated at the same time. The
+// number is limited because each of them needs a goroutine.
+const maxLockRetries = 4096
 
 // canRetryLock reports whether a lock attempt that failed with err may be repeated. The attempt
 // must certainly not have taken the lock, but must have a chance to succeed later or on another

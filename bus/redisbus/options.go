@@ -20,6 +20,12 @@ const (
 	DefaultMaxFrameSize = 32 << 20
 )
 
+// lockRetryTimeout limits how long the bus tries to take a lock on another server, counted from the
+// arrival of the frame. It must be shorter than an automatic failover. A lock that another process
+// took just before a master failed may be missing on the new master. If the bus still retried after
+// the failover, the frame could be delivered twice.
+const lockRetryTimeout = 2 * time.Second
+
 type options struct {
 	driver.Options
 
@@ -27,8 +33,7 @@ type options struct {
 	publishQueue   int // in frames
 	maxFrameSize   int // in bytes
 	sharded        bool
-	// lockRetryTimeout limits how long the bus repeats an attempt to take a lock. Only tests change
-	// it.
+	// lockRetryTimeout is the constant of the same name, except in tests.
 	lockRetryTimeout time.Duration
 	// ownsClient reports whether Bus.Close must close the client.
 	ownsClient bool

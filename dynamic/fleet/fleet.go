@@ -21,7 +21,8 @@ type Fleet struct {
 	// hasAsked reports whether all servers have been asked on a bus that does not count receivers;
 	// see askUncounted.
 	hasAsked atomic.Bool
-	times    queryTimes
+	// times is defaultTimes, except in tests.
+	times queryTimes
 	// registries caches the results of Registry.
 	registries registryCache
 }
@@ -48,7 +49,7 @@ func New(conn *dynamic.Conn, opts ...Option) (*Fleet, error) {
 			opt(&o)
 		}
 	}
-	f := &Fleet{conn: conn, times: queryTimes{wait: DefaultWait, quiet: quietTime, busyQuiet: busyQuietTime}}
+	f := &Fleet{conn: conn, times: defaultTimes}
 	for name, field := range map[string]**client{queryMethod: &f.query, describeMethod: &f.describe, changesMethod: &f.changes} {
 		c, err := newClient(conn, fleetService(), name)
 		if err != nil {

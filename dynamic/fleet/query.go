@@ -13,10 +13,6 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/quiettime"
 )
 
-// DefaultWait is how long [Fleet.Servers] waits for servers that do not answer, unless [Wait] is
-// used.
-const DefaultWait = 2 * time.Second
-
 const (
 	// smallShard is the maximum number of answers from the first shard of a small fleet. All other
 	// servers of such a fleet are asked at the same time.
@@ -28,17 +24,9 @@ const (
 	// the first shard has answered for this time, Servers asks the other servers. The first question
 	// waits for firstShardWait instead, unless more than smallShard servers have answered.
 	firstShardQuietTime = 20 * time.Millisecond
-	// quietTime and busyQuietTime apply to large fleets on a bus that does not count receivers. A
-	// question ends when no further server has answered for quietTime. It waits for busyQuietTime
-	// if far fewer servers have answered than the first shard suggests: the fleet or the broker is
-	// then busy.
-	quietTime, busyQuietTime = 200 * time.Millisecond, time.Second
 	// shardsAtOnce is the number of shards of a large fleet that are asked at the same time.
 	shardsAtOnce = 4
 )
-
-// queryTimes are the times that end questions. Only tests change them.
-type queryTimes struct{ wait, quiet, busyQuiet time.Duration }
 
 // QueryOption configures [Fleet.Servers].
 type QueryOption func(*queryOptions)
@@ -202,7 +190,7 @@ func (f *Fleet) askUncounted(ctx context.Context, o *queryOptions, yield yieldSe
 
 // askUndiscovered asks all servers of a large fleet without discovery, which would cost each server
 // as much as the question itself. The question therefore ends when no server has answered for
-// quietTime. estimate is the likely number of servers.
+// times.quiet. estimate is the likely number of servers.
 func (f *Fleet) askUndiscovered(ctx context.Context, o *queryOptions, estimate int, yield yieldServer) {
 	ctx = quiettime.With(ctx, func(responses int) time.Duration {
 		if responses < estimate*3/4 { // The shards of a fleet differ in size.

@@ -7,9 +7,6 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/bus"
 )
 
-// roundTripTimeout limits how long an answer waits for the broker to measure the round trip.
-const roundTripTimeout = 200 * time.Millisecond
-
 // describeBus returns the state and counters of a bus. It waits for at most timeout until the broker
 // answers.
 func describeBus(ctx context.Context, b bus.Bus, timeout time.Duration) *Bus {

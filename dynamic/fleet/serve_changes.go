@@ -8,17 +8,9 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-const (
-	// publishTimeout limits how long publishing a change may take on a busy bus. It is short
-	// because Shutdown waits until two changes are published.
-	publishTimeout = 200 * time.Millisecond
-	// scopeRetry is how long a server waits before it tries again to register scopes that the bus
-	// has not accepted.
-	scopeRetry = 5 * time.Second
-	// scopeWait is the longest time for which the answer to a query waits until the scopes of a new
-	// service are registered.
-	scopeWait = 500 * time.Millisecond
-)
+// scopeRetry is how long a server waits before it tries again to register scopes that the bus has
+// not accepted.
+const scopeRetry = 5 * time.Second
 
 // healthChanged adds a change of the health to the queue.
 func (s *Status) healthChanged(service string, status ServingStatus, text string) {
@@ -108,7 +100,7 @@ func (s *Status) updateScopes() error {
 }
 
 // awaitScopes waits until clients can ask for the descriptors of all services that the server has.
-// It waits for at most scopeWait.
+// It waits for at most bounds.scopes.
 func (s *Status) awaitScopes(ctx context.Context) {
 	if s.services.unscoped(s.server.Services()) == nil {
 		return

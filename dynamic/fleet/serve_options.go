@@ -42,18 +42,33 @@ type serveOptions struct {
 	errorTexts bool
 	plugins    func() []Plugin
 	// tap and admin are nil unless WithTap and WithAdmin are used.
-	tap    *tapOptions
-	admin  *adminOptions
+	tap   *tapOptions
+	admin *adminOptions
+	// bounds is defaultBounds, except in tests.
 	bounds serveBounds
 	// problems contains an error for each invalid option.
 	problems []error
 }
 
-// serveBounds are the longest times for which a server waits for the bus. Only tests change them.
-type serveBounds struct{ publish, scopes, roundTrip time.Duration }
+// serveBounds contains the longest times for which a server waits for the bus.
+type serveBounds struct {
+	// publish limits how long publishing a change may take on a busy bus. It is short because
+	// Shutdown waits until two changes are published.
+	publish time.Duration
+	// scopes is the longest time for which the answer to a query waits until the scopes of a new
+	// service are registered.
+	scopes time.Duration
+	// roundTrip limits how long an answer waits for the broker to measure the round trip.
+	roundTrip time.Duration
+}
+
+// defaultBounds contains the bounds of each new server. Only tests change them.
+var defaultBounds = serveBounds{
+	publish: 200 * time.Millisecond, scopes: 500 * time.Millisecond, roundTrip: 200 * time.Millisecond,
+}
 
 func newServeOptions(opts []ServeOption) (o serveOptions) {
-	o.bounds = serveBounds{publish: publishTimeout, scopes: scopeWait, roundTrip: roundTripTimeout}
+	o.bounds = defaultBounds
 	for _, opt := range opts {
 		if opt != nil {
 			opt(&o)

@@ -2,12 +2,13 @@ package timer
 
 import (
 	"context"
-	"errors"
 	"time"
 )
 
-// errExpired is the cancellation cause of a WithTimeout context whose countdown has expired.
-var errExpired = errors.New("the countdown has expired")
+// expiredError is the cancellation cause of a WithTimeout context whose countdown has expired.
+type expiredError struct{}
+
+func (expiredError) Error() string { return "the countdown has expired" }
 
 // WithTimeout is like [context.WithTimeout], but the timeout is that of a [Countdown]: it measures
 // the time in which this process runs.
@@ -17,7 +18,7 @@ func WithTimeout(parent context.Context, timeout time.Duration) (context.Context
 		deadline = earlier
 	}
 	ctx, cancel := context.WithCancelCause(parent)
-	countdown := NewCountdown(timeout, func() { cancel(errExpired) })
+	countdown := NewCountdown(timeout, func() { cancel(expiredError{}) })
 	return &countdownContext{ctx, deadline}, func() {
 		countdown.Stop()
 		cancel(nil)
@@ -37,7 +38,7 @@ func (c *countdownContext) Deadline() (time.Time, bool) { return c.deadline, tru
 // Err returns context.DeadlineExceeded when the countdown has expired.
 func (c *countdownContext) Err() error {
 	err := c.Context.Err()
-	if err != nil && context.Cause(c.Context) == errExpired { //nolint:errorlint // identity is intended
+	if err != nil && context.Cause(c.Context) == (expiredError{}) { //nolint:errorlint // identity is intended
 		return context.DeadlineExceeded
 	}
 	return err

@@ -102,17 +102,6 @@ func (e *endpoint) IsClosing() bool {
 	}
 }
 
-// drainAll calls drain for all endpoints, concurrently. It first starts to close all of their
-// subscriptions, because on NATS, the queue methods of a service share one subscription. If a
-// method were drained while the others still kept this subscription open, the last requests for the
-// method would arrive without a subscriber.
-func drainAll(endpoints []*endpoint) {
-	for _, e := range endpoints {
-		e.inbound.startDetach(e)
-	}
-	forEachConcurrently(endpoints, (*endpoint).drain)
-}
-
 // drain stops accepting requests and closes the streams. Requests that are already being handled
 // continue.
 func (e *endpoint) drain() {
