@@ -17,8 +17,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 )
 
-// slowWorld returns a world that serves Echo, and the number of calls that the handler has
-// received. The handler waits for the duration took before it responds.
+// slowWorld returns a world that serves Echo, its bus, and a counter of the calls that the handler
+// has received. The handler waits for the given time before it responds.
 func slowWorld(t *testing.T, took time.Duration) (*fakeBus, *world, *atomic.Int64) {
 	t.Helper()
 	b, runs := newFakeBus(), &atomic.Int64{}

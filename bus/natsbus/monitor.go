@@ -20,7 +20,7 @@ import (
 )
 
 const (
-	// monitorPage is the maximum number of connections or subscriptions in one answer of a server.
+	// monitorPage is the maximum number of connections or subscriptions in one response of a server.
 	monitorPage = 256
 	// maxMonitorAnswer is the maximum size of an answer over HTTP, in bytes.
 	maxMonitorAnswer = 64 << 20

@@ -32,10 +32,10 @@ type serverSub struct {
 	deniedEpoch uint64
 	// dropped is the last value read from nats.go's counter of dropped messages.
 	dropped int
-	// drainReconnects and closeReconnects are the connection's number of reconnects at two moments:
-	// when the drain of sub started, and when nats.go forgot sub. If closeReconnects is higher,
-	// nats.go reconnected in between. It may then have sent the SUB again, so the server may still
-	// have the subscription. See resync.go.
+	// drainReconnects and closeReconnects record how often the connection had reconnected when the
+	// drain of sub started, and when nats.go forgot sub. If closeReconnects is higher, nats.go
+	// reconnected in between. It may then have sent the SUB again, so the server may still have the
+	// subscription. See resync.go.
 	drainReconnects uint64
 	closeReconnects atomic.Uint64
 }

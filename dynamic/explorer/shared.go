@@ -22,7 +22,7 @@ type shared[T any] struct {
 	current *result[T]
 }
 
-// result is the result of a shared function. The other fields may be read after done is closed.
+// result is the result of a shared function. After done is closed, the other fields may be read.
 type result[T any] struct {
 	done  chan struct{}
 	ended time.Time

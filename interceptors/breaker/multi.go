@@ -48,7 +48,7 @@ func (m *breakerMulti) setOutcome(outcome error) {
 	m.outcome = outcome
 }
 
-// report reports the outcome of the call to the breaker, unless this has already been done.
+// report gives the breaker the outcome of the call, unless it has already done so.
 func (m *breakerMulti) report() {
 	m.mu.Lock()
 	done, outcome := m.done, m.outcome

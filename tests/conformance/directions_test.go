@@ -77,7 +77,7 @@ func handlerReturns(err error) func(*play) {
 	}
 }
 
-// drainStream starts to read the messages that are buffered in the server's stream.
+// drainStream reads all messages from the server's stream in the background.
 func drainStream(p *play) {
 	p.server.onStream("", func(s servedStream) {
 		for range s.stream.Channel() {

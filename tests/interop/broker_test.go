@@ -40,8 +40,8 @@ type features struct {
 	decided chan claimDecision
 }
 
-// claimDecision is the decision about a request that a server has claimed, and how long the server
-// has waited for it.
+// claimDecision is the decision about a request that a server has claimed, and the time that the
+// server has waited for the decision.
 type claimDecision struct {
 	outcome string
 	wait    time.Duration

@@ -26,8 +26,8 @@ const (
 	atOnce = testkit.Patience / 2
 )
 
-// patient is a call option. It sets a timeout that is so long that a test fails if a call waits for
-// it.
+// patient is a call option. It sets a timeout that no call may reach: if a call waits for it, the
+// test fails.
 var patient = dynamic.WithRequestTimeout(testkit.Patience)
 
 // requireCalls requires that the given number of calls succeed.

@@ -13,8 +13,9 @@ import (
 
 // inbound holds the bus subscriptions of a method, or of one topic of a method. It passes received
 // frames to the endpoint that currently serves the method. When [Service.Replace] replaces the
-// service, the new endpoint takes over the inbound. If the new endpoint had its own subscriptions,
-// requests would be lost in a gap or handled twice in an overlap.
+// service, the new endpoint takes over the inbound. With subscriptions of its own, requests would
+// be lost if there were a gap between the old and the new ones, and handled twice if they
+// overlapped.
 type inbound struct {
 	engine   *Engine
 	isStream bool

@@ -46,8 +46,8 @@ func method(t testing.TB, name string) *registry.Method {
 	return m
 }
 
-// subscriberBus is a bus that counts its open subscriptions. A test can replace what Subscribe
-// does.
+// subscriberBus is a bus that counts its open subscriptions. A test can make Subscribe wait or fail
+// with the field subscribe.
 type subscriberBus struct {
 	bus.Bus
 

@@ -24,8 +24,8 @@ type fakeConn struct {
 	// answerAfter is the time after which the server answers a PING. It is negative if the server
 	// never answers.
 	answerAfter time.Duration
-	// receiving and receivedBytes are the numbers of messages and bytes that arrive during each
-	// PING.
+	// receiving and receivedBytes are the numbers of messages and bytes that arrive between each PING
+	// and its answer.
 	receiving, receivedBytes uint64
 	stats                    nats.Statistics
 	reconnects               int

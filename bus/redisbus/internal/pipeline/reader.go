@@ -143,9 +143,10 @@ func (p *Pipeline[T]) drainErrLocked() error {
 }
 
 // checkHealth is called when the read deadline passes: twice in each probe interval, when the
-// session ends, and when a caller leaves much data to the pipeline's goroutine. It writes the
-// waiting commands and sends a PING if the connection is idle. It returns an error if Redis has not
-// replied for too long, or if the session has ended and no commands are left.
+// session ends, and when the waiting commands of a caller are too large for it to write them
+// itself. checkHealth writes the waiting commands and sends a PING if the connection is idle. It
+// returns an error if Redis has not replied for too long, or if the session has ended and no
+// commands are left.
 func (p *Pipeline[T]) checkHealth() error {
 	now := time.Now()
 	p.liveness.resume(now)

@@ -43,7 +43,7 @@ func (a *App) Printf(format string, args ...any) error {
 	return a.write(fmt.Sprintf(format, args...))
 }
 
-// Notef writes a line that begins with # to the standard error, unless -q is given.
+// Notef writes a line that begins with # to standard error, unless -q is given.
 func (a *App) Notef(format string, args ...any) {
 	if !a.Flags.Quiet {
 		a.writeErr("# " + Printable(fmt.Sprintf(format, args...)) + "\n")

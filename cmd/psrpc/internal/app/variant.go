@@ -11,9 +11,9 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// ConnWith opens another bus on the same broker and returns a conn on it. The URL of this bus
-// differs from that of [App.Bus] in one parameter. An empty value removes the parameter. The caller
-// calls release when it no longer needs the conn.
+// ConnWith opens another bus on the same broker and returns a conn on it. In the URL of that bus,
+// parameter is set to value, or removed if value is empty. Otherwise, the URL is that of [App.Bus].
+// The caller calls release when it no longer needs the conn.
 func (a *App) ConnWith(ctx context.Context, parameter, value string) (conn *dynamic.Conn, release func(), err error) {
 	if a.GivenBus != nil {
 		return nil, nil, errors.NewErrorf(errors.Unimplemented, "the bus was given, so that its URL is not known")

@@ -272,7 +272,7 @@ func checkEviction(f *facts) []Finding {
 	return nil
 }
 
-// checkClusterSlots finds a Redis Cluster that has lost masters.
+// checkClusterSlots reports slots of a Redis Cluster that have no master.
 func checkClusterSlots(f *facts) []Finding {
 	if f.info.UncoveredSlots == 0 {
 		return nil

@@ -63,7 +63,7 @@ type check struct {
 	// cannot returns why the check cannot run although all parts that it needs are known, or "" if
 	// it can. cannot may be nil.
 	cannot func(*facts) string
-	// twice is set if the check compares the first answers with the second ones.
+	// twice is set if the check compares the first and the second answers; see [Options.Window].
 	twice bool
 	// kinds are the kinds of bus to which the check applies. If it is empty, the check applies to
 	// all.

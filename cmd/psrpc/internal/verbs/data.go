@@ -21,8 +21,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/similar"
 )
 
-// data turns the arguments after a method into messages. The messages have the method's request
-// type or, if they are updates, its response type.
+// data turns the command-line arguments that follow a method into messages. The messages have the
+// method's request type or, if they are updates, its response type.
 type data struct {
 	app     *app.App
 	message protoreflect.MessageDescriptor
