@@ -16,7 +16,7 @@ type breakerMulti struct {
 	info     dynamic.RPCInfo
 
 	mu sync.Mutex
-	// done reports the outcome of the call to the breaker. It is nil before the breaker has allowed
+	// done gives the breaker the outcome of the call. It is nil before the breaker has allowed
 	// the call and after the outcome has been reported.
 	done    func(error)
 	outcome error
