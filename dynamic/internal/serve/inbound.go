@@ -13,8 +13,9 @@ import (
 
 // inbound holds the bus subscriptions of a method, or of one topic of a method. It passes received
 // frames to the endpoint that currently serves the method. When [Service.Replace] replaces the
-// service, the new endpoint takes over the inbound. Separate subscriptions of the two endpoints would
-// lose requests if there were a gap between them, and handle requests twice if they overlapped.
+// service, the new endpoint takes over the inbound. Separate subscriptions of the two endpoints
+// would lose requests if there were a gap between them, and handle requests twice if they
+// overlapped.
 type inbound struct {
 	engine   *Engine
 	isStream bool
