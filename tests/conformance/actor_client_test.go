@@ -44,7 +44,7 @@ func newClientActor(p *play) (actor, func()) {
 	options := []dynamic.ConnOption{
 		dynamic.WithClientID(p.scenario.clientID()), dynamic.AllowEmptyTopicParts(), dynamic.WithSelectionTimeout(p.selectionTimeout()),
 	}
-	if !p.script.exactTimes {
+	if !p.script.exactTimes && !p.script.defaultTimeout {
 		options = append(options, dynamic.WithClientTimeout(p.bindings.scale*dynamic.DefaultClientTimeout))
 	}
 	conn, err := dynamic.NewConn(p.bus(), p.registry, options...)

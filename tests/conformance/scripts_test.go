@@ -50,6 +50,9 @@ type script struct {
 	// exactTimes is set if the timeouts must be as recorded. They show that the default timeouts of
 	// dynpsrpc are those of psrpc.
 	exactTimes bool
+	// defaultTimeout is set if the client must have its default timeout, because a call without a
+	// timeout of its own then lasts until the deadline of its context.
+	defaultTimeout bool
 
 	options       []dynamic.RequestOption
 	streamOptions []dynamic.HandlerOption
@@ -152,7 +155,7 @@ var scripts = map[string]bySide{
 	},
 	"cancel_noclaim": {client: {after: cancelCalls}, server: {leftOut: noServer}},
 
-	"deadline_clamp": {client: {at: map[int]func(*play){
+	"deadline_clamp": {client: {defaultTimeout: true, at: map[int]func(*play){
 		1: callWithin(1200*time.Millisecond, "client_result", 0, dynamic.WithRequestTimeout(timeScale*9*time.Second)),
 		5: callWithin(8*time.Second, "client_result_2", 4),
 	}}},
