@@ -39,11 +39,17 @@ const (
 // for the running ones, and returns what it has measured. Run also ends if none of the first
 // hundred operations succeeds. It returns an error only if the plan is invalid.
 func Run(ctx context.Context, plan Plan, operation Operation) (*Result, error) {
+	return runWith(ctx, plan, operation, pause)
+}
+
+// runWith is [Run], but waits for the start of an operation with the given function, as [pause]
+// does.
+func runWith(ctx context.Context, plan Plan, operation Operation, pause func(time.Duration)) (*Result, error) {
 	plan, err := plan.withDefaults()
 	if err != nil {
 		return nil, err
 	}
-	r := &run{plan: plan, operation: operation, ctx: context.WithoutCancel(ctx), stopping: make(chan struct{})}
+	r := &run{plan: plan, operation: operation, pause: pause, ctx: context.WithoutCancel(ctx), stopping: make(chan struct{})}
 	defer context.AfterFunc(ctx, r.stop)()
 	r.start = time.Now()
 	r.measureFrom = r.start.Add(plan.WarmUp)
@@ -76,7 +82,10 @@ func Run(ctx context.Context, plan Plan, operation Operation) (*Result, error) {
 type run struct {
 	plan      Plan
 	operation Operation
-	ctx       context.Context //nolint:containedctx // it has the lifetime of the run
+	// pause lets at most the given time pass. Only tests replace it, with one that synctest can
+	// follow.
+	pause func(time.Duration)
+	ctx   context.Context //nolint:containedctx // it has the lifetime of the run
 	// start is when the loop starts, and measureFrom is when the warm-up ends. end is when the loop
 	// ends. It is the zero time if only the number of operations ends the loop.
 	start, measureFrom, end time.Time
@@ -347,24 +356,30 @@ func (r *run) result() *Result {
 	return result
 }
 
-// sleepUntil waits until the given time. It returns false if the run is stopped first. It sleeps
-// until shortly before that time and then spins, because a sleep always ends a little late.
+// sleepUntil waits until the given time. It returns false if the run is stopped first.
 func (r *run) sleepUntil(at time.Time) bool {
 	for !r.stopped.Load() {
-		switch left := time.Until(at); {
-		case left <= 0:
+		left := time.Until(at)
+		if left <= 0 {
 			return true
-		case left < minSleep:
-			runtime.Gosched()
-		default:
-			sleep(min(left-minSleep/2, stopCheck))
 		}
+		r.pause(min(left, stopCheck))
 	}
 	return false
 }
 
-// minSleep is the remaining time below which an open loop spins instead of sleeping, because waking
-// up takes about as long.
+// pause lets a little less time pass than the given one, because a sleep always ends a little late.
+// If the time is short, it only yields the processor.
+func pause(d time.Duration) {
+	if d < minSleep {
+		runtime.Gosched()
+	} else {
+		sleep(d - minSleep/2)
+	}
+}
+
+// minSleep is the time below which an open loop spins instead of sleeping, because waking up takes
+// about as long.
 const minSleep = 100 * time.Microsecond
 
 // stopCheck is the longest time for which an open loop sleeps before it checks whether it was

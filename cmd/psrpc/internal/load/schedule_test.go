@@ -4,6 +4,7 @@ import (
 	"context"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/assert"
@@ -54,17 +55,45 @@ func TestRun_OpenLoopCountsFromTheIntendedStart(t *testing.T) {
 	assert.Greater(t, result.Late.P90, pause/2)
 }
 
-func TestRun_OpenLoopTellsWhatItCouldNotStart(t *testing.T) {
-	stuck := make(chan struct{})
-	time.AfterFunc(7*time.Second, func() { close(stuck) }) // long after the end of the run, also on a busy machine
-	result, err := Run(t.Context(), Plan{Rate: 10, Callers: 2, For: 3 * time.Second}, func(context.Context, Request) error {
-		<-stuck
-		return nil
-	})
+// runBubble is [Run] for the bubbles of synctest, which cannot follow the sleep of an open loop.
+func runBubble(t *testing.T, plan Plan, operation Operation) *Result {
+	t.Helper()
+	result, err := runWith(t.Context(), plan, operation, func(d time.Duration) { <-time.After(d) })
 	require.NoError(t, err)
-	assert.EqualValues(t, 2, result.Completed)
-	assert.EqualValues(t, 28, result.NotStarted)
-	assert.InDelta(t, 28.0/30, result.ErrorRatio(), 1e-9)
+	return result
+}
+
+// The last operation of an open loop starts before the end of the loop. The rest of the time must
+// count, too, so that the measured rate does not exceed the planned one.
+func TestRun_OpenLoopIsNotFasterThanItsRate(t *testing.T) {
+	for _, plan := range []Plan{
+		{Rate: 20, For: 200 * time.Millisecond},
+		{Rate: 20, Count: 4},
+		{Rate: 20, Count: 4, For: time.Hour, WarmUp: 50 * time.Millisecond},
+		{Ramp: &Ramp{From: 10, To: 30, Over: 200 * time.Millisecond}},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			result := runBubble(t, plan, func(context.Context, Request) error { return nil })
+			assert.EqualValues(t, 4, result.Completed)
+			assert.Zero(t, result.NotStarted)
+			assert.Equal(t, 200*time.Millisecond, result.Elapsed)
+			assert.LessOrEqual(t, result.PerSecond, 20.0)
+		})
+	}
+}
+
+func TestRun_OpenLoopTellsWhatItCouldNotStart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		stuck := make(chan struct{})
+		time.AfterFunc(time.Minute, func() { close(stuck) }) // long after the end of the run
+		result := runBubble(t, Plan{Rate: 10, Callers: 2, For: 3 * time.Second}, func(context.Context, Request) error {
+			<-stuck
+			return nil
+		})
+		assert.EqualValues(t, 2, result.Completed)
+		assert.EqualValues(t, 28, result.NotStarted)
+		assert.InDelta(t, 28.0/30, result.ErrorRatio(), 1e-9)
+	})
 }
 
 // The operations that remain must include neither those of the warm-up nor those beyond the number
