@@ -39,7 +39,8 @@ type poller struct {
 	refresh time.Duration
 	wait    time.Duration
 	logger  *slog.Logger
-	mu      sync.Mutex
+
+	mu sync.Mutex
 	// polling reports whether the polling goroutine runs. If no event stream is open, the goroutine
 	// ends once the time stored in interest has passed.
 	polling  bool

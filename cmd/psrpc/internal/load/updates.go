@@ -15,9 +15,9 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/registry"
 )
 
-// defaultSettled is how long a run waits for the next missing update by default. Whenever an update arrives, the wait
-// starts again. Updates that are still missing at the end count as lost. An operation with Wait
-// waits no longer than this for its own update.
+// defaultSettled is how long a run waits for the next missing update by default. Whenever an update
+// arrives, the wait starts again. Updates that are still missing at the end count as lost. An
+// operation with Wait waits no longer than this for its own update.
 const defaultSettled = 500 * time.Millisecond
 
 // UpdateOptions configure [NewUpdates].
@@ -235,7 +235,8 @@ func (u *Updates) receive(update proto.Message, seen *updateSet) {
 	}
 }
 
-// Settle waits until all updates have arrived, or until none has arrived for [UpdateOptions].Settled.
+// Settle waits until all updates have arrived, or until none has arrived for
+// [UpdateOptions].Settled.
 func (u *Updates) Settle() {
 	ticker := time.NewTicker(time.Millisecond)
 	defer ticker.Stop()
