@@ -75,6 +75,7 @@ func (u *subscriptions) abandon(s *serverSub) {
 // subscription. The server ends it after StartClose has been called for all of them.
 func (s *subscription) StartClose() {
 	s.releaseOnce.Do(func() {
+		s.subscriptions.telemetry.events.IgnoreRenewed(s.subscriber.Subscriber)
 		for _, sub := range s.subscriber.subs.all() {
 			s.subscriptions.release(sub)
 		}
@@ -96,7 +97,6 @@ func (s *subscription) Close() {
 // the last reference during the flush. The UNSUB may then follow the PING, so another flush is
 // necessary.
 func (u *subscriptions) unsubscribe(s *subscriber) {
-	u.telemetry.events.IgnoreRenewed(s.Subscriber)
 	subs := s.subs.all()
 	for u.conn.state.err() == nil {
 		draining := u.countDraining(subs)

@@ -5,20 +5,17 @@ import (
 	"time"
 )
 
-// expiredError is the cancellation cause of a WithTimeout context whose countdown has expired.
-type expiredError struct{}
-
-func (expiredError) Error() string { return "the countdown has expired" }
-
 // WithTimeout is like [context.WithTimeout], but the timeout is that of a [Countdown]: it measures
-// the time in which this process runs.
+// the time in which this process runs. When it expires, the cancellation cause is
+// [context.DeadlineExceeded], in contexts that are derived from this one too. However, the Err
+// method of such a context returns [context.Canceled].
 func WithTimeout(parent context.Context, timeout time.Duration) (context.Context, context.CancelFunc) {
 	deadline := time.Now().Add(timeout)
 	if earlier, ok := parent.Deadline(); ok && earlier.Before(deadline) {
 		deadline = earlier
 	}
 	ctx, cancel := context.WithCancelCause(parent)
-	countdown := NewCountdown(timeout, func() { cancel(expiredError{}) })
+	countdown := NewCountdown(timeout, func() { cancel(context.DeadlineExceeded) })
 	return &countdownContext{ctx, deadline}, func() {
 		countdown.Stop()
 		cancel(nil)
@@ -38,7 +35,7 @@ func (c *countdownContext) Deadline() (time.Time, bool) { return c.deadline, tru
 // Err returns context.DeadlineExceeded when the countdown has expired.
 func (c *countdownContext) Err() error {
 	err := c.Context.Err()
-	if err != nil && context.Cause(c.Context) == (expiredError{}) { //nolint:errorlint // identity is intended
+	if err != nil && context.Cause(c.Context) == context.DeadlineExceeded { //nolint:errorlint // identity is intended
 		return context.DeadlineExceeded
 	}
 	return err

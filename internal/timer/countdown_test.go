@@ -36,17 +36,44 @@ func TestCountdown_StoppedDoesNotExpire(t *testing.T) {
 	})
 }
 
-// If the timer of one part expires late because the process was paused, the following parts must
-// not become shorter.
-func TestCountdown_CountsAPauseOnce(t *testing.T) {
+// A part that expires late must be repeated, but only once.
+func TestCountdown_RepeatsALatePart(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		start, expired := time.Now(), make(chan time.Time, 1)
-		c := NewCountdown(4*time.Second, func() { expired <- time.Now() })
-		c.mu.Lock()
-		c.timer.Reset(time.Hour) // like a pause of the process, this delays the first part
-		c.mu.Unlock()
-		assert.Equal(t, time.Hour+3*time.Second, (<-expired).Sub(start))
+		for late := range countdownParts {
+			start, expired := time.Now(), make(chan time.Time, 1)
+			c := NewCountdown(4*time.Second, func() { expired <- time.Now() })
+			<-time.After(time.Duration(late)*time.Second + time.Second/2)
+			// Like pauses of the process, this delays the part and its repetition.
+			for range 2 {
+				c.mu.Lock()
+				c.timer.Reset(time.Hour)
+				c.mu.Unlock()
+				<-time.After(time.Hour)
+				synctest.Wait()
+			}
+			rest := time.Duration(countdownParts-1-late) * time.Second
+			assert.Equal(t, time.Duration(late)*time.Second+time.Second/2+2*time.Hour+rest, (<-expired).Sub(start), late)
+		}
+	})
+}
+
+// A countdown whose parts all expire late must end after twice its duration.
+func TestCountdown_EndsWithLateParts(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		expired := make(chan time.Time, 1)
+		c := NewCountdown(time.Second, func() { expired <- time.Now() })
+		parts := 0
+		for len(expired) == 0 {
+			c.mu.Lock()
+			c.timer.Reset(time.Hour)
+			c.mu.Unlock()
+			<-time.After(time.Hour)
+			synctest.Wait()
+			parts++
+		}
+		assert.Equal(t, 2*countdownParts, parts)
 	})
 }
 
@@ -79,5 +106,13 @@ func TestWithTimeout(t *testing.T) {
 		assert.Equal(t, time.Second, time.Until(deadline))
 		<-ctx.Done()
 		require.ErrorIs(t, ctx.Err(), context.DeadlineExceeded)
+
+		ctx, cancel = WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		child, cancelChild := context.WithCancel(ctx)
+		defer cancelChild()
+		<-child.Done()
+		require.ErrorIs(t, context.Cause(ctx), context.DeadlineExceeded)
+		require.ErrorIs(t, context.Cause(child), context.DeadlineExceeded)
 	})
 }

@@ -90,10 +90,10 @@ func (i *inbound) current() *endpoint {
 }
 
 // startDetach starts to close the subscription that detach will close; see [fanout.CloseStarter].
-// It does nothing for a stream method, or if e is not the current endpoint. e still receives frames
-// until detach is called.
+// It does nothing if the method has no queue, because such a method shares no subscription with
+// others, or if e is not the current endpoint. e still receives frames until detach is called.
 func (i *inbound) startDetach(e *endpoint) {
-	if !i.isStream && i.current() == e {
+	if i.mode == bus.Queue && i.current() == e {
 		i.frames.StartClose()
 	}
 }

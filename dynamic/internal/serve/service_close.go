@@ -129,15 +129,20 @@ func (s *Service) waitIdle(ctx context.Context, endpoints []*endpoint) error {
 	return lifecycle.Wait(ctx, s.drainingEndpoints.Close())
 }
 
-// drainAll calls drain for all endpoints, concurrently. It first starts to close all of their
-// subscriptions, because on NATS, the queue methods of a service share one subscription. If a
+// drainAll calls drain for all endpoints, concurrently.
+func drainAll(endpoints []*endpoint) {
+	startDetachAll(endpoints)
+	forEachConcurrently(endpoints, (*endpoint).drain)
+}
+
+// startDetachAll starts to close the subscriptions of all endpoints. It is called before the first
+// of them is closed, because on NATS, the queue methods of a service share one subscription. If a
 // method were drained while the others still kept this subscription open, the last requests for the
 // method would arrive without a subscriber.
-func drainAll(endpoints []*endpoint) {
+func startDetachAll(endpoints []*endpoint) {
 	for _, e := range endpoints {
 		e.inbound.startDetach(e)
 	}
-	forEachConcurrently(endpoints, (*endpoint).drain)
 }
 
 // maxConcurrentCloses is the maximum number of endpoints of a service that wait for the bus at

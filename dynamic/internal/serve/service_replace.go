@@ -45,7 +45,11 @@ func (s *Service) replace(build func() (*Service, error)) (*Service, error) {
 	ctx, cancel := context.WithTimeout(s.engine.ctx, s.engine.Timeout)
 	defer cancel()
 	replaced := s.currentEndpoints()
-	if !s.closeUntil(ctx, func() { forEachConcurrently(replaced, s.drainReplaced) }) {
+	drain := func() {
+		startDetachAll(replaced)
+		forEachConcurrently(replaced, s.drainReplaced)
+	}
+	if !s.closeUntil(ctx, drain) {
 		// The bus may still deliver requests for methods that next does not have.
 		for _, e := range replaced {
 			e.inFlight.Close()

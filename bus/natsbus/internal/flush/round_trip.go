@@ -74,10 +74,14 @@ func (f *Flusher) RoundTrip(ctx context.Context, nc Conn, unconfirmed uint64, on
 func (f *Flusher) ping(ctx context.Context, nc Conn) error {
 	number := f.beginPing()
 	defer f.endPing()
-	ctx, cancel := timer.WithTimeout(ctx, f.probeInterval)
+	limited, cancel := timer.WithTimeout(ctx, f.probeInterval)
 	defer cancel()
-	defer context.AfterFunc(ctx, func() { f.setOverdue(number) })()
-	return nc.FlushWithContext(ctx)
+	defer context.AfterFunc(limited, func() {
+		if ctx.Err() == nil {
+			f.setOverdue(number)
+		}
+	})()
+	return nc.FlushWithContext(limited)
 }
 
 // limits are the time limits of a round trip.

@@ -32,8 +32,9 @@ type App struct {
 	Terminal bool
 	// GivenBus is used instead of the bus of the settings, unless it is nil. Close does not close it.
 	GivenBus bus.Bus
-	// DefaultWait replaces the default times for which verbs wait for answers, unless it is 0. Tests
-	// set it, because servers on a busy machine may take longer.
+	// DefaultWait replaces the default times for which verbs wait: for answers, for late updates, and
+	// for requests that a gateway still handles when it ends. If it is 0, the default times apply.
+	// Tests set it, because servers on a busy machine may take longer.
 	DefaultWait time.Duration
 	// ConnOptions are used for the conn, after those of the settings. They must be set before Conn is
 	// first called.

@@ -46,7 +46,7 @@ needing no claim, and streams. DATA is given as for psrpc call.`,
 	}
 	w.addTopic(cmd)
 	w.addMetadata(cmd)
-	cmd.Flags().DurationVar(&w.duration, "for", dynamic.DefaultCandidatesWait, "the longest `time` to wait for servers that keep silent")
+	cmd.Flags().DurationVar(&w.duration, "for", cmp.Or(a.DefaultWait, dynamic.DefaultCandidatesWait), "the longest `time` to wait for servers that keep silent")
 	cmd.Flags().BoolVar(&w.allowUnknown, "allow-unknown", false, "ignore fields of DATA that the schema does not have")
 	a.AddDigest(cmd)
 	return cmd
@@ -67,11 +67,7 @@ func (w *who) run(ctx context.Context, name string, args []string) error {
 	if err != nil {
 		return err
 	}
-	duration := w.duration
-	if duration == dynamic.DefaultCandidatesWait {
-		duration = cmp.Or(w.app.DefaultWait, duration)
-	}
-	opts = append(opts, dynamic.WithRequestTimeout(duration))
+	opts = append(opts, dynamic.WithRequestTimeout(w.duration))
 	conn, err := w.app.Conn(ctx)
 	if err != nil {
 		return err
