@@ -1,6 +1,8 @@
 package chaos
 
 import (
+	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -43,19 +45,23 @@ func TestCluster_NodeDies(t *testing.T) {
 	t.Parallel()
 	cluster := testenv.RedisCluster(t)
 	for _, addr := range cluster.Addrs() {
-		servePartially(t, addr)
+		serveWithFailures(t, addr)
 	}
 	loads, done := loadsOver(t, func() bus.Bus {
 		return testkit.RedisOver(t, redis.NewClusterClient(&redis.ClusterOptions{Addrs: cluster.Addrs()}))
 	})
 	requireSuccesses(t, loads, time.Now(), "at first")
 	// Kill each node once, because all buses may use the same node.
-	for _, node := range cluster.Nodes() {
+	for i, node := range cluster.Nodes() {
 		node.Kill()
 		killed := time.Now()
 		requireSuccesses(t, loads, killed, "after a node's death")
+		other := cluster.Addrs()[(i+1)%len(cluster.Addrs())]
+		awaitFailedSlots(t, other, true)
+		requireSuccesses(t, loads, time.Now(), "after the cluster has marked the node as failed")
 		node.Start()
-		servePartially(t, node.Addr())
+		serveWithFailures(t, node.Addr())
+		awaitFailedSlots(t, other, false)
 		requireSuccesses(t, loads, time.Now(), "when it was back")
 	}
 	for _, l := range loads {
@@ -64,13 +70,27 @@ func TestCluster_NodeDies(t *testing.T) {
 	done.requireOnce(t)
 }
 
-// servePartially configures a node of a Redis Cluster to serve its keys even if other nodes are
-// down. The setting is lost when the node is restarted.
-func servePartially(t testing.TB, addr string) {
+// serveWithFailures configures a node of a Redis Cluster to serve its keys even if other nodes are
+// down, and to mark another node as failed after a second. The settings are lost when the node is
+// restarted.
+func serveWithFailures(t testing.TB, addr string) {
 	t.Helper()
 	node := redis.NewClient(&redis.Options{Addr: addr})
 	defer node.Close()
 	require.NoError(t, node.ConfigSet(t.Context(), "cluster-require-full-coverage", "no").Err())
+	require.NoError(t, node.ConfigSet(t.Context(), "cluster-node-timeout", "1000").Err())
+}
+
+// awaitFailedSlots waits until the node at addr reports that slots of the cluster belong to a failed
+// node, or that none do.
+func awaitFailedSlots(t testing.TB, addr string, failed bool) {
+	t.Helper()
+	node := redis.NewClient(&redis.Options{Addr: addr})
+	defer node.Close()
+	testkit.Eventually(t, func() bool {
+		info, err := node.ClusterInfo(t.Context()).Result()
+		return err == nil && strings.Contains(info, "cluster_slots_fail:0\r\n") != failed
+	}, fmt.Sprintf("%s reports failed slots: %v", addr, failed))
 }
 
 // loadsOver starts two servers, and operations of all kinds that use them.

@@ -59,24 +59,34 @@ func TestDefect02_QueueMembersOfDifferentMethods(t *testing.T) {
 	t.Run("NobodyListening", func(t *testing.T) {
 		t.Parallel()
 		url := testenv.NATSProcess(t).URL()
-		events := make(chan bus.Event, 100)
-		member := testkit.NATS(t, url, natsbus.WithEventHandler(func(event bus.Event) { events <- event }))
-		subscription, err := testkit.Subscriber(t, testkit.Conn(t, member), "ProcessUpdate").Subscribe(t.Context())
-		require.NoError(t, err)
-		defer subscription.Close()
-		// NATS delivers the request to the only member of the queue group, which does not serve
-		// this method.
-		conn := testkit.Conn(t, testkit.NATS(t, url), dynamic.WithSelectionTimeout(time.Second))
-		caller := testkit.Caller(t, conn, "NormalRPC")
-		// If a process is paused, it may give up the report of a frame that it has forwarded.
-		testkit.Eventually(t, func() bool {
-			_, err = caller.Call(t.Context(), &api.MyRequest{})
-			facts, _ := errors.FactsOf(err)
-			return facts.Reason == errors.ReasonNobodyListening
-		}, "the report of the process")
-		assert.Zero(t, member.Stats().Dropped)
-		assert.Empty(t, events, "nothing is wrong")
+		// If a process is paused, its bus may give up the report of the frame that it has published
+		// or forwarded. Then the test uses another member.
+		for members := 1; !firstCallIsReported(t, url); members++ {
+			require.Less(t, members, 5, "no first call was reported")
+		}
 	})
+}
+
+// firstCallIsReported starts a member of a queue group that does not serve the called method, and
+// makes one call. NATS delivers the request to this member. The result is true if the call failed
+// because no server listens.
+func firstCallIsReported(t *testing.T, url string) bool {
+	t.Helper()
+	events := make(chan bus.Event, 100)
+	member := testkit.NATS(t, url, natsbus.WithEventHandler(func(event bus.Event) { events <- event }))
+	subscription, err := testkit.Subscriber(t, testkit.Conn(t, member), "ProcessUpdate").Subscribe(t.Context())
+	require.NoError(t, err)
+	defer subscription.Close()
+	conn := testkit.Conn(t, testkit.NATS(t, url), dynamic.WithSelectionTimeout(time.Second))
+	_, err = testkit.Caller(t, conn, "NormalRPC").Call(t.Context(), &api.MyRequest{})
+	require.Error(t, err)
+	assert.Zero(t, member.Stats().Dropped)
+	assert.Empty(t, events, "nothing is wrong")
+	facts, _ := errors.FactsOf(err)
+	if facts.Reason != errors.ReasonNobodyListening {
+		t.Logf("not reported: %v", err)
+	}
+	return facts.Reason == errors.ReasonNobodyListening
 }
 
 func onNATSSubjectPerMethod(tb testing.TB) testkit.Network {
