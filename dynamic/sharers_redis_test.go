@@ -43,10 +43,15 @@ func TestSharers_OverRedis(t *testing.T) {
 				startFleetServer(t, shared, reg, i, i == servers-1)
 			}
 			for name, b := range map[string]*redisbus.Bus{"another bus": redisBus(t, server), "the same bus": shared} {
-				conn, err := dynamic.NewConn(b, reg, dynamic.WithSelectionTimeout(time.Minute))
-				require.NoError(t, err)
-				t.Cleanup(func() { require.NoError(t, conn.Close()) })
-				requireAllHeard(t, conn, servers, "on "+name)
+				// On a busy machine, a claim may come so late after the first one that the call does
+				// not wait for it. Then the test uses another conn.
+				for shortened, conns := true, 1; shortened; conns++ {
+					require.LessOrEqual(t, conns, 10, "the first calls of all conns have missed a claim on %s", name)
+					conn, err := dynamic.NewConn(b, reg, dynamic.WithSelectionTimeout(time.Minute))
+					require.NoError(t, err)
+					t.Cleanup(func() { require.NoError(t, conn.Close()) })
+					shortened = requireAllHeard(t, conn, servers, "on "+name)
+				}
 			}
 		})
 	}
@@ -81,8 +86,9 @@ func startFleetServer(t *testing.T, b *redisbus.Bus, reg *registry.Registry, num
 }
 
 // requireAllHeard makes the first calls of a conn, and checks that all servers respond well before
-// the timeout of a minute.
-func requireAllHeard(t *testing.T, conn *dynamic.Conn, servers int, where string) {
+// the timeout of a minute. shortened reports whether a call may have ended without the claim of the
+// best server, because that claim did not come within the short circuit timeout.
+func requireAllHeard(t *testing.T, conn *dynamic.Conn, servers int, where string) (shortened bool) {
 	t.Helper()
 	started, patient := time.Now(), dynamic.WithRequestTimeout(time.Minute)
 	responses, err := textClient(t, conn, "kinds.Fleet/All").CallMulti(t.Context(), wrapperspb.String("x"), patient)
@@ -98,13 +104,13 @@ func requireAllHeard(t *testing.T, conn *dynamic.Conn, servers int, where string
 	var facts errors.CallFacts
 	server, err := best.Call(t.Context(), wrapperspb.String("x"), patient, dynamic.WithFacts(&facts))
 	require.NoError(t, err)
-	// On a busy machine, a claim may come so late after the first one that the call does not wait
-	// for it.
-	if facts.SelectionTime < dynamic.DefaultShortCircuitTimeout {
+	shortened = facts.SelectionTime >= dynamic.DefaultShortCircuitTimeout
+	if !shortened {
 		assert.Equal(t, fmt.Sprint("SRV_", servers-1), server.GetValue(), where)
 	}
 	_, err = best.Call(t.Context(), wrapperspb.String("nobody"), patient)
 	facts = requireFacts(t, errors.ReasonAllDeclined, err)
 	assert.Len(t, facts.Declined, servers, where)
 	assert.Less(t, time.Since(started), 30*time.Second, where)
+	return shortened
 }
