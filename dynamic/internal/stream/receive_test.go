@@ -284,23 +284,25 @@ func FuzzStream_Receive(f *testing.F) {
 	}
 	f.Add([]byte(nil), int64(-1)<<63, int64(1)<<62, int32(wire.StreamMessage), int64(0), []byte(nil), "", "")
 	f.Fuzz(func(t *testing.T, requestID []byte, sentAt, expiry int64, op int32, keepalive int64, body []byte, code, text string) {
-		local, remote := newSide(t, nil), newSide(t, nil)
-		local.link.other, remote.link.other = &remote.table, &local.table
-		local.start(t)
-		remote.start(t)
-		remote.receive(wire.Stream{
-			StreamID: remote.ID(), RequestID: requestID, SentAt: sentAt, Expiry: expiry, Op: wire.StreamOp(op),
-			Keepalive: keepalive, Body: wire.Body{Raw: body}, Code: code, Error: text,
-		})
-		if err := local.send("hi"); err != nil {
-			require.Error(t, remote.Err())
-			return
-		}
-		for m := range remote.reader.Messages() {
-			if m.GetValue() == "hi" {
+		synctest.Test(t, func(t *testing.T) {
+			local, remote := newSide(t, nil), newSide(t, nil)
+			local.link.other, remote.link.other = &remote.table, &local.table
+			local.start(t)
+			remote.start(t)
+			remote.receive(wire.Stream{
+				StreamID: remote.ID(), RequestID: requestID, SentAt: sentAt, Expiry: expiry, Op: wire.StreamOp(op),
+				Keepalive: keepalive, Body: wire.Body{Raw: body}, Code: code, Error: text,
+			})
+			if err := local.send("hi"); err != nil {
+				require.Error(t, remote.Err())
 				return
 			}
-		}
-		require.Error(t, remote.Err())
+			for m := range remote.reader.Messages() {
+				if m.GetValue() == "hi" {
+					return
+				}
+			}
+			require.Error(t, remote.Err())
+		})
 	})
 }
