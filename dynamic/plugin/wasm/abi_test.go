@@ -54,7 +54,7 @@ func TestABI_FaultsInCalls(t *testing.T) {
 				module.with(test.export, append([]byte{opcodeCall, 0}, test.body...)...)
 				call = func(code *guestCode, t testing.TB, request string) (response string, err error) {
 					t.Helper()
-					err = endWhen(t, context.DeadlineExceeded, func() { <-running }, func(ctx context.Context) error {
+					err = endWhen(t, context.DeadlineExceeded, func() { receiveRunning(t, running) }, func(ctx context.Context) error {
 						response, err = code.echoWithin(ctx, request)
 						return err
 					})

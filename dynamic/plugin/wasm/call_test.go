@@ -120,7 +120,8 @@ func TestCall_PanicIsAnErrorAndKeepsTheInstance(t *testing.T) {
 }
 
 // TestCall_EndsWithItsTime checks that a module stops when the context of the call ends, both while
-// the module is computing and while it is sleeping.
+// the module is computing and while it is sleeping. The context has an earlier deadline than the
+// plugin's timeout.
 func TestCall_EndsWithItsTime(t *testing.T) {
 	t.Parallel()
 	for _, method := range []string{"Loop", "Sleep"} {

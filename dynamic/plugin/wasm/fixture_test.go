@@ -179,12 +179,16 @@ func (c *guestCode) awaitRunning(t testing.TB, n int) {
 	require.Eventually(t, func() bool { return strings.Count(c.log.String(), "msg=running") == n }, time.Minute, time.Millisecond)
 }
 
-// endingContext is a context that ends with err when the test closes the channel ended.
+// endingContext is a context that ends with err when the test closes the channel ended. Its
+// deadline is so late that no test reaches it.
 type endingContext struct {
 	context.Context //nolint:containedctx // it is a context
+	deadline        time.Time
 	ended           chan struct{}
 	err             error
 }
+
+func (c *endingContext) Deadline() (time.Time, bool) { return c.deadline, true }
 
 func (c *endingContext) Done() <-chan struct{} { return c.ended }
 
@@ -198,15 +202,36 @@ func (c *endingContext) Err() error {
 }
 
 // endWhen calls the argument call with a context, and returns its error. When the function running
-// has returned, the context ends with err.
+// has returned, the context ends with err. The deadline of the context is half an hour away.
 func endWhen(t testing.TB, err error, running func(), call func(ctx context.Context) error) error {
 	t.Helper()
-	ctx := &endingContext{Context: t.Context(), ended: make(chan struct{}), err: err}
-	result := make(chan error)
+	ctx := &endingContext{Context: t.Context(), deadline: time.Now().Add(30 * time.Minute), ended: make(chan struct{}), err: err}
+	result := make(chan error, 1)
 	go func() { result <- call(ctx) }() // this goroutine ends below, because the context ends
-	running()
-	close(ctx.ended)
-	return <-result
+	func() {
+		defer close(ctx.ended) // also if running fails the test
+		running()
+	}()
+	return receive(t, result, "the call has not ended with its context")
+}
+
+// receive receives a value from a channel. If none arrives within a minute, the test fails with the
+// given message.
+func receive[T any](t testing.TB, values <-chan T, message string) T {
+	t.Helper()
+	select {
+	case value := <-values:
+		return value
+	case <-time.After(time.Minute):
+		require.FailNow(t, message)
+		panic("unreachable")
+	}
+}
+
+// receiveRunning waits until the module of [reportRunning] calls the function running.
+func receiveRunning(t testing.TB, running <-chan struct{}) {
+	t.Helper()
+	receive(t, running, "the module has not reported that it is running")
 }
 
 // within returns a context with a timeout. It is canceled when the test ends.

@@ -84,7 +84,7 @@ func TestMetering_EndWhateverCodeDoes(t *testing.T) {
 			called := make(chan struct{})
 			code := load(t, module.encode(), echoService, limits, reportRunning(called))
 			var ended time.Time
-			err := endWhen(t, context.DeadlineExceeded, func() { <-called; ended = time.Now() }, func(ctx context.Context) error {
+			err := endWhen(t, context.DeadlineExceeded, func() { receiveRunning(t, called); ended = time.Now() }, func(ctx context.Context) error {
 				_, err := code.echoWithin(ctx, "")
 				return err
 			})
