@@ -19,7 +19,7 @@ const (
 bind %s
 dir %s
 sentinel monitor %s %s %s 1
-sentinel down-after-milliseconds %[4]s 5000
+sentinel down-after-milliseconds %[4]s 3000
 sentinel failover-timeout %[4]s 3000
 `
 )
@@ -31,7 +31,7 @@ type RedisSentinelServers struct {
 }
 
 // RedisSentinel starts a master, its replica and a sentinel, and waits until the sentinel is ready
-// for a failover. The sentinel waits until the master has been unreachable for five seconds before
+// for a failover. The sentinel waits until the master has been unreachable for three seconds before
 // it starts a failover, so that it does not replace a master that is merely short of CPU time. The
 // failover takes another one or two seconds.
 func RedisSentinel(tb testing.TB) *RedisSentinelServers {

@@ -67,7 +67,7 @@ func TestPausedBroker_CloseIsBounded(t *testing.T) {
 		for i := range 1000 {
 			require.NoError(t, registration.RegisterTopic("MoveRegion", fmt.Sprint(i)))
 		}
-		const clientTimeout = 10 * time.Second
+		const clientTimeout = 5 * time.Second
 		conn := testkit.Conn(t, connect(), dynamic.WithClientTimeout(clientTimeout))
 		subscription, err := testkit.Subscriber(t, conn, "ProcessUpdate").Subscribe(t.Context())
 		require.NoError(t, err)

@@ -261,7 +261,7 @@ func testUsers(t *testing.T, connect func(user string) bus.Monitored, features u
 	// must still end at their timeouts.
 	ctx, abandon := context.WithCancel(t.Context())
 	defer abandon()
-	timeout := 10 * time.Second
+	timeout := 4 * time.Second
 	if features.cancel {
 		timeout = time.Hour
 	}

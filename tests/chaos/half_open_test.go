@@ -16,7 +16,7 @@ import (
 
 // On a busy machine, a broker may take seconds to answer a probe. probeInterval is longer than
 // that. Otherwise, the bus would also replace links that work.
-const probeInterval = 4 * time.Second
+const probeInterval = 3 * time.Second
 
 // timedEvent is an event of a bus and the time at which it occurred.
 type timedEvent struct {

@@ -31,7 +31,7 @@ func TestRedis_Observer(t *testing.T) {
 	t.Cleanup(func() { _, _ = observer.Close(), client.Close() })
 
 	conn := testkit.Conn(t, testkit.Redis(t, addr))
-	const wait = 10 * time.Second // how long a multi call takes that waits for the observer's response
+	const wait = 4 * time.Second // how long a multi call takes that waits for the observer's response
 	timeout := dynamic.WithRequestTimeout(wait)
 	multi := func() time.Duration {
 		started := time.Now()

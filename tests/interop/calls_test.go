@@ -283,7 +283,7 @@ func testMetadata(t *testing.T, f fleet) {
 
 func testTimeout(t *testing.T, f fleet) {
 	t.Helper()
-	const timeout = 10 * time.Second // long, because the handler must start before
+	const timeout = 4 * time.Second // long, because the handler must start before
 	left, returned := make(chan time.Duration, 1), make(chan struct{})
 	defer close(returned)
 	f.to.server(t, f, handlers{unary: func(ctx context.Context, _ string) (string, error) {

@@ -26,7 +26,7 @@ import (
 )
 
 // patientLinger is long, because a test requires the last messages even on a busy machine.
-const patientLinger = 5 * time.Second
+const patientLinger = 3 * time.Second
 
 // newGateway returns the address of a gateway in front of a service with a method of every kind.
 // linger is how long the gateway waits for the last messages of a stream that its client has ended.

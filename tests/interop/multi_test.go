@@ -29,8 +29,11 @@ func TestMultiCall_EndsWithTheLastAnswer(t *testing.T) {
 			t.Cleanup(func() { require.NoError(t, conn.Close()) })
 			every, err := dynamic.NewClient[text, text](conn, serviceName+"/Every")
 			require.NoError(t, err)
-			const timeout = 12 * time.Second
 			call := func(number, servers int) {
+				timeout := callTimeout
+				if number == 0 {
+					timeout = 4 * time.Second // the call may last so long
+				}
 				started, responses := time.Now(), 0
 				for response := range every.Responses(t.Context(), wrapperspb.String("x"), dynamic.WithRequestTimeout(timeout)) {
 					require.NoError(t, response.Err)

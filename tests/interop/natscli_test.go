@@ -3,6 +3,7 @@
 package interop
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"os"
@@ -49,14 +50,20 @@ func TestNATSCommandLine(t *testing.T) {
 	t.Parallel()
 	program := install(t, natsCLI)
 	url := testenv.NATS(t).URL()
-	run := func(arguments ...string) string {
+	// Most commands last until the timeout, so they run side by side.
+	start := func(arguments ...string) (output func() string) {
 		t.Helper()
-		command := exec.CommandContext(t.Context(), program, append([]string{"--server", url, "--timeout", "5s", "micro"}, arguments...)...)
+		command := exec.CommandContext(t.Context(), program, append([]string{"--server", url, "--timeout", "4s", "micro"}, arguments...)...)
 		// Use an empty configuration instead of the user's own.
 		command.Env = append(os.Environ(), "HOME="+t.TempDir(), "XDG_CONFIG_HOME="+t.TempDir())
-		output, err := command.CombinedOutput()
-		require.NoError(t, err, "%s", output)
-		return string(output)
+		var buffer bytes.Buffer
+		command.Stdout, command.Stderr = &buffer, &buffer
+		require.NoError(t, command.Start())
+		return func() string {
+			t.Helper()
+			require.NoError(t, command.Wait(), "%s", &buffer)
+			return buffer.String()
+		}
 	}
 	client := startMicro(t, url, "SRV_a", "SRV_b")
 	for range 10 {
@@ -67,23 +74,26 @@ func TestNATSCommandLine(t *testing.T) {
 	_, err := client.Call(t.Context(), wrapperspb.String("fail"))
 	require.Error(t, err)
 
-	table := run("ls")
+	listed, listedJSON := start("ls"), start("ls", "Peer", "--json")
+	shown, pinged := start("info", "Peer", "SRV_b"), start("ping", "Peer")
+	counted, countedJSON := start("stats", "Peer"), start("stats", "Peer", "--json")
+	table := listed()
 	t.Log(table)
 	for _, want := range []string{"Peer", "SRV_a", "SRV_b", "1.4.2", "interop.Peer"} {
 		assert.Contains(t, table, want)
 	}
 	var services []micro.Info
-	require.NoError(t, json.Unmarshal([]byte(run("ls", "Peer", "--json")), &services))
+	require.NoError(t, json.Unmarshal([]byte(listedJSON()), &services))
 	require.Len(t, services, 2)
 
-	info := run("info", "Peer", "SRV_b")
+	info := shown()
 	t.Log(info)
 	for _, want := range []string{"Peer (SRV_b)", "interop.Peer", "shop", "Queue", "SRV.Peer", "Feed"} {
 		assert.Contains(t, info, want)
 	}
 
 	var stats []micro.Stats
-	require.NoError(t, json.Unmarshal([]byte(run("stats", "Peer", "--json")), &stats))
+	require.NoError(t, json.Unmarshal([]byte(countedJSON()), &stats))
 	require.Len(t, stats, 2)
 	calls, failed := 0, 0
 	for _, server := range stats {
@@ -99,9 +109,9 @@ func TestNATSCommandLine(t *testing.T) {
 	}
 	assert.Equal(t, 11, calls)
 	assert.Equal(t, 1, failed)
-	t.Log(run("stats", "Peer"))
+	t.Log(counted())
 
-	ping := run("ping", "Peer")
+	ping := pinged()
 	t.Log(ping)
 	assert.Equal(t, 1, strings.Count(ping, "Peer SRV_a"))
 	assert.Equal(t, 1, strings.Count(ping, "Peer SRV_b"))
