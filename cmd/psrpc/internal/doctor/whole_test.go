@@ -44,8 +44,8 @@ func TestExamine_WholeFleet(t *testing.T) {
 			if f.Check != "bus.rtt" {
 				return false
 			}
-			ran = append(ran, f.Check) // on a busy machine, any broker may take long to answer
-			return true
+			ran = append(ran, f.Check)
+			return f.Severity == doctor.Warning // on a busy machine, any broker may take long to answer
 		})
 		assert.Equal(t, doctor.OK, report.Worst(), "%+v", report)
 		for _, skip := range report.Skipped {

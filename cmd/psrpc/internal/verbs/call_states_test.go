@@ -42,7 +42,7 @@ func TestCall_ServerFrozenOrKilled(t *testing.T) {
 			require.NoError(t, err)
 			d, err := demo.Start(b, 1, nil)
 			require.NoError(t, err)
-			env := clitest.Env{Vars: map[string]string{"PSRPC_BUS": url, "HOME": t.TempDir()}, DefaultWait: 4 * time.Second}
+			env := clitest.Env{Vars: map[string]string{"PSRPC_BUS": clitest.Patient(url), "HOME": t.TempDir()}, DefaultWait: 4 * time.Second}
 			require.Equal(t, 0, clitest.Run(t, env, "", "call", "Greeter/Hello", "name=Ada").Exit)
 			proxy.BlackHoleAll()
 			for _, format := range []string{"table", "json"} {

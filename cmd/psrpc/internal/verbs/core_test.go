@@ -140,7 +140,7 @@ func TestBus_Golden(t *testing.T) {
 			return clitest.Run(t, clitest.Env{}, "", "call", "Greeter/Hello", "--bus", "http://"+host)
 		},
 		"bus_nobody": func(t *testing.T) clitest.Result {
-			return clitest.Run(t, clitest.Env{Vars: map[string]string{"PSRPC_BUS": "nats://ada:pa55w0rd@" + host}}, "", "call", "Greeter/Hello")
+			return clitest.Run(t, clitest.Env{Vars: map[string]string{"PSRPC_BUS": clitest.Patient("nats://ada:pa55w0rd@" + host)}}, "", "call", "Greeter/Hello")
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -161,7 +161,7 @@ func TestCall_WrongPrefixWithCachedSchema(t *testing.T) {
 	d, err := demo.Start(b, 1, nil)
 	require.NoError(t, err)
 	t.Cleanup(func() { d.Close(); assert.NoError(t, b.Close()) })
-	env := clitest.Env{Vars: map[string]string{"PSRPC_BUS": url, "HOME": t.TempDir()}}
+	env := clitest.Env{Vars: map[string]string{"PSRPC_BUS": clitest.Patient(url), "HOME": t.TempDir()}}
 	clitest.Golden(t, "prefix_right", clitest.Run(t, env, "", "call", "Greeter/Hello", "name=Ada"))
 	clitest.Golden(t, "prefix_wrong", clitest.Run(t, env, "", "call", "Greeter/Hello", "name=Ada", "--prefix", "other."),
 		clitest.Durations, clitest.Replace("digest [0-9a-f]{8}", "digest DIGEST"))
@@ -300,12 +300,12 @@ func TestUp_ServesTheExample(t *testing.T) {
 	announcement, stop := startUp(t)
 	url := strings.Fields(announcement)[1]
 	address := clitest.Replace(`127\.0\.0\.1:\d+`, "ADDRESS")
-	clitest.Golden(t, "up_call", clitest.Run(t, clitest.Env{}, "", "--bus", url, "call", "Greeter/Best", "name=Ada"))
+	clitest.Golden(t, "up_call", clitest.Run(t, clitest.Env{}, "", "--bus", clitest.Patient(url), "call", "Greeter/Best", "name=Ada"))
 	clitest.Golden(t, "up_twice", clitest.Run(t, clitest.Env{}, "", "up", "--listen", strings.TrimPrefix(url, "nats://")), address)
 	token := clitest.Replace(`token=\w+`, "token=TOKEN")
-	clitest.Golden(t, "up", stop(), address, token)
+	clitest.Golden(t, "up", stop(), address, token, clitest.DropLateAnswers)
 	_, stop = startUp(t, "-o", "json")
-	clitest.Golden(t, "up_json", stop(), address, token)
+	clitest.Golden(t, "up_json", stop(), address, token, clitest.DropLateAnswers)
 }
 
 // announcement returns a channel that receives the first output that contains part. It must be

@@ -70,7 +70,7 @@ func TestDoctor_Redis(t *testing.T) {
 	broker := testenv.Redis(t)
 	serveHello(t, broker.URL(), "SRV_one")
 	serveHello(t, broker.URL()+"?prefix=staging", "SRV_staging")
-	env := clitest.Env{Vars: map[string]string{"PSRPC_BUS": broker.URL()}}
+	env := clitest.Env{Vars: map[string]string{"PSRPC_BUS": clitest.Patient(broker.URL())}}
 	clitest.Golden(t, "doctor-redis", clitest.Run(t, env, "", "doctor", "--for", "100ms", "--strict"), doctorVaries...)
 	broker.Kill()
 	down := clitest.Run(t, env, "", "doctor", "--timeout", "1s")
