@@ -164,6 +164,26 @@ func TestWatch_ASwappedFolderIsAChange(t *testing.T) {
 	f.requireVersion(hello, "v 3")
 }
 
+// A watch must treat changes of several files as one change if they follow each other within the
+// debounce interval, and must unload a plugin whose folder is removed file by file.
+func TestWatch_SeveralFilesAreOneChange(t *testing.T) {
+	t.Parallel()
+	// The debounce interval is long, because a busy machine may pause between two changes.
+	f := newFleet(t, plugin.WithDebounce(3*time.Second))
+	f.plugin("plugins/greeter", "v 1")
+	root := f.watch()
+	f.event(plugin.Loaded, "greeter")
+	f.plugin("plugins/greeter", "v 2") // another manifest and another code
+	f.event(plugin.Replaced, "greeter")
+	f.requireVersion(hello, "v 2")
+	assert.Equal(t, "v 2", f.status("greeter").Version)
+	assert.Equal(t, 2, f.status("greeter").Generation, "versions of the plugin")
+	require.NoError(t, os.RemoveAll(filepath.Join(root, "greeter")))
+	f.event(plugin.Unloaded, "greeter")
+	assert.Empty(t, f.host.List())
+	assert.Equal(t, 2, f.loader.loaded())
+}
+
 func TestWatch_RetriesAConflictAfterAnUnload(t *testing.T) {
 	t.Parallel()
 	f := newFleet(t)
