@@ -217,6 +217,11 @@ func TestEviction(t *testing.T) {
 func TestClusterSlots_MasterIsMissing(t *testing.T) {
 	t.Parallel()
 	cluster := testenv.RedisCluster(t)
+	for _, addr := range cluster.Addrs() { // the other nodes notice the missing one after this time
+		admin := redis.NewClient(&redis.Options{Addr: addr})
+		require.NoError(t, admin.ConfigSet(t.Context(), "cluster-node-timeout", "1000").Err())
+		require.NoError(t, admin.Close())
+	}
 	b := open(t, "redis-cluster://"+strings.Join(cluster.Addrs(), ","))
 	assert.Equal(t, doctor.OK, examine(t, b, "bus.cluster_slots").Worst())
 	asked := newFleet(t, b)
