@@ -81,8 +81,8 @@ func serveWithFailures(t testing.TB, addr string) {
 	require.NoError(t, node.ConfigSet(t.Context(), "cluster-node-timeout", "1000").Err())
 }
 
-// awaitFailedSlots waits until the node at addr reports that slots of the cluster belong to a failed
-// node, or that none do.
+// awaitFailedSlots waits until the node at addr reports that slots of the cluster belong to a
+// failed node, or that none do.
 func awaitFailedSlots(t testing.TB, addr string, failed bool) {
 	t.Helper()
 	node := redis.NewClient(&redis.Options{Addr: addr})
