@@ -75,7 +75,7 @@ func testOneOfTwoLeaves(t *testing.T, network Network, kind string) {
 		return server
 	}
 	leaving := newServer()
-	c := startCallers(t, churnCallers, anyAnswer(t, w.patientConn(), kind, kind))
+	c := startCallers(t, churnCallers, anyAnswer(t, w.conn(), kind, kind))
 	for range churnRounds {
 		coming := newServer()
 		c.wait(t, churnCalls)
@@ -96,7 +96,7 @@ func testOneOfTwoDrains(t *testing.T, network Network, kind string) {
 		w.serve(servers[i], calls, dynamic.Handlers{kind: shapes[0].unary()})
 	}
 	require.NoError(t, servers[0].Drain(t.Context()))
-	c := startCallers(t, churnCallers, anyAnswer(t, w.patientConn(), kind, kind))
+	c := startCallers(t, churnCallers, anyAnswer(t, w.conn(), kind, kind))
 	for round := range churnRounds {
 		draining, resuming := servers[1-round%2], servers[round%2]
 		c.wait(t, churnCalls)
@@ -117,7 +117,7 @@ func testOneOfTwoLeavesTopic(t *testing.T, network Network, kind string) {
 		registrations[i] = w.serve(w.server(), calls, dynamic.Handlers{method: shapes[0].unary()})
 	}
 	require.NoError(t, registrations[0].RegisterTopic(method, "here"))
-	c := startCallers(t, churnCallers, anyAnswer(t, w.patientConn(), kind, method, "here"))
+	c := startCallers(t, churnCallers, anyAnswer(t, w.conn(), kind, method, "here"))
 	for round := range churnRounds {
 		leaving, coming := registrations[round%2], registrations[1-round%2]
 		require.NoError(t, coming.RegisterTopic(method, "here"))
@@ -146,7 +146,7 @@ func testAllLeave(t *testing.T, network Network, kind string) {
 		t.Skip("a call to all whose servers have just left ends without an error")
 	}
 	w := newWorld(t, network)
-	c := startCallers(t, churnCallers, anyAnswer(t, w.conn(), kind, kind))
+	c := startCallers(t, churnCallers, anyAnswer(t, w.defaultConn(), kind, kind))
 	for range churnRounds {
 		server := w.server()
 		w.serve(server, calls, dynamic.Handlers{kind: shapes[0].unary()})

@@ -52,7 +52,7 @@ func testMatrixCalls(t *testing.T, network Network) {
 			handlers := dynamic.Handlers{}
 			forEachMethod(callKinds, func(kind, method string, _ []string) { handlers[method] = newHandler(kind) })
 			w.serveTopics(w.serve(w.server(), calls, handlers), callKinds)
-			conn := w.patientConn()
+			conn := w.conn()
 			for _, shape := range shapes {
 				forEachMethod(callKinds, func(kind, method string, topic []string) {
 					request := sample(shape.name)
@@ -78,7 +78,7 @@ func testMatrixStreams(t *testing.T, network Network) {
 			handlers := dynamic.Handlers{}
 			forEachMethod(streamKinds, func(_, method string, _ []string) { handlers[method] = server.stream() })
 			w.serveTopics(w.serve(w.server(), streams, handlers), streamKinds)
-			conn := w.patientConn()
+			conn := w.conn()
 			for _, client := range shapes {
 				forEachMethod(streamKinds, func(_, method string, topic []string) {
 					answers, err := client.opener(t, conn, fullName(streams, method), topic)(t.Context(), messages...)

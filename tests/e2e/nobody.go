@@ -21,7 +21,7 @@ func testNobodyListening(t *testing.T, network Network) {
 	handlers := dynamic.Handlers{}
 	forEachMethod(callKinds, func(_, method string, _ []string) { handlers[method] = shapes[0].unary() })
 	w.serveTopics(w.serve(w.server(), calls, handlers), callKinds)
-	conn := w.conn()
+	conn := w.defaultConn()
 	check := func(t testing.TB, started time.Time, err error) {
 		t.Helper()
 		taken := time.Since(started)

@@ -141,21 +141,21 @@ func (w *world) serveTopics(registration *dynamic.Registration, kinds []string) 
 	}
 }
 
-// conn returns a [dynamic.Conn] on a bus with its own connection.
+// conn returns a [dynamic.Conn] on a bus with its own connection. Its calls wait longer for a
+// server, because on a busy machine, a server may not answer within the default time of a second.
 func (w *world) conn(opts ...dynamic.ConnOption) *dynamic.Conn {
+	w.Helper()
+	return w.defaultConn(append([]dynamic.ConnOption{dynamic.WithSelectionTimeout(patience)}, opts...)...)
+}
+
+// defaultConn is like conn, but its calls wait for the default time. It is for tests in which a call
+// may find no server.
+func (w *world) defaultConn(opts ...dynamic.ConnOption) *dynamic.Conn {
 	w.Helper()
 	conn, err := dynamic.NewConn(w.connect(), w.registry, opts...)
 	require.NoError(w, err)
 	w.atEnd(func() { assert.NoError(w, conn.Close()) })
 	return conn
-}
-
-// patientConn is like conn, but its calls wait longer for a server. It is for tests in which each
-// call must succeed. On a busy machine, a server may not answer within the default time of a
-// second.
-func (w *world) patientConn() *dynamic.Conn {
-	w.Helper()
-	return w.conn(dynamic.WithSelectionTimeout(patience))
 }
 
 // soon waits for a value on a channel and returns it. It fails the test if no value arrives in

@@ -17,7 +17,7 @@ import (
 // sent, and that the server and the client still work afterwards.
 func testWrongUse(t *testing.T, network Network) {
 	w := newWorld(t, network)
-	server, conn := w.server(), w.conn()
+	server, conn := w.server(), w.defaultConn()
 	registrations := serveAll(w, server)
 	t.Run("Types", func(t *testing.T) { testWrongTypes(t, w, conn, registrations) })
 	t.Run("Kinds", func(t *testing.T) { testWrongKinds(t, conn) })
