@@ -16,7 +16,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/testenv"
 )
 
-// closes closes the bus. It requires that Close returns in time and that all further calls fail.
+// closes calls Close. It requires that Close returns in time and that all further calls fail.
 func closes(t *testing.T, b *natsbus.Bus) {
 	t.Helper()
 	go func() { assert.NoError(t, b.Close()) }() // the caller waits until the bus is closed

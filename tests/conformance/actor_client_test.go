@@ -45,7 +45,7 @@ func newClientActor(p *play) (actor, func()) {
 		dynamic.WithClientID(p.scenario.clientID()), dynamic.AllowEmptyTopicParts(), dynamic.WithSelectionTimeout(p.selectionTimeout()),
 	}
 	if !p.script.exactTimes && !p.script.defaultTimeout {
-		options = append(options, dynamic.WithClientTimeout(p.bindings.scale*dynamic.DefaultClientTimeout))
+		options = append(options, dynamic.WithClientTimeout(p.bindings.scaled(dynamic.DefaultClientTimeout)))
 	}
 	conn, err := dynamic.NewConn(p.bus(), p.registry, options...)
 	require.NoError(p, err)
@@ -101,7 +101,7 @@ func (a *clientActor) options(f frame, metadata map[string]string) []dynamic.Req
 
 // isDefault reports whether a timeout is the default of the client.
 func (p *play) isDefault(timeout time.Duration) bool {
-	return timeout == p.bindings.scale*dynamic.DefaultClientTimeout
+	return timeout == p.bindings.scaled(dynamic.DefaultClientTimeout)
 }
 
 // call starts a call and returns without waiting for it. The result is stored in the outcome under

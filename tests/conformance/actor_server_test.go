@@ -48,7 +48,7 @@ func newServerActor(p *play) (actor, func()) {
 			dynamic.WithServerID(id), dynamic.WithLogger(slog.New(slog.DiscardHandler)), dynamic.AllowEmptyTopicParts(),
 		}
 		if !p.script.exactTimes {
-			options = append(options, dynamic.WithServerTimeout(p.bindings.scale*dynamic.DefaultServerTimeout))
+			options = append(options, dynamic.WithServerTimeout(p.bindings.scaled(dynamic.DefaultServerTimeout)))
 		}
 		s := dynamic.NewServer(p.bus(), options...)
 		p.register(s, dynamic.Handlers{p.scenario.Method.Name: a.handler(id)})

@@ -15,7 +15,12 @@ type bindings struct {
 	times map[int64]int64
 	// scale is the factor by which the timeouts are longer than the recorded ones. Most recorded
 	// timeouts are too short for a slow machine.
-	scale time.Duration
+	scale int
+}
+
+// scaled returns the timeout that replaces a recorded one.
+func (b bindings) scaled(recorded time.Duration) time.Duration {
+	return time.Duration(b.scale) * recorded
 }
 
 func (b bindings) clone() bindings { return bindings{maps.Clone(b.ids), maps.Clone(b.times), b.scale} }
@@ -62,7 +67,7 @@ func (b bindings) mine(typeName string, recorded message) message {
 // lifetime returns the time between the sending of a message and its expiry.
 func (b bindings) lifetime(typeName string, recorded message) time.Duration {
 	l := layouts[typeName]
-	return b.scale * time.Duration(recorded.int64(l.expiry)-recorded.int64(l.sentAt))
+	return b.scaled(time.Duration(recorded.int64(l.expiry) - recorded.int64(l.sentAt)))
 }
 
 // id returns the ID that replaces a recorded ID. If the recorded ID is not bound yet, id binds it
@@ -137,8 +142,8 @@ func (b bindings) matchTimes(typeName string, recorded, seen message) bool {
 	difference := timeout - time.Duration(seenExpiry-seenSentAt)
 	// A recorded timeout that is not a multiple of 10 ms was the time remaining until the deadline
 	// of a context. On a slow machine, less time remains.
-	if timeout/b.scale%(10*time.Millisecond) != 0 {
-		return -time.Millisecond*b.scale < difference && difference < timeout/2
+	if timeout%b.scaled(10*time.Millisecond) != 0 {
+		return -b.scaled(time.Millisecond) < difference && difference < timeout/2
 	}
 	return difference.Abs() < time.Millisecond
 }

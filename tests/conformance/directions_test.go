@@ -34,7 +34,7 @@ func atOnce(p *play) {
 
 // passTime returns a step that waits for the duration d, which is scaled like the timeouts.
 func passTime(d time.Duration) func(*play) {
-	return func(p *play) { <-time.After(d * p.bindings.scale) }
+	return func(p *play) { <-time.After(p.bindings.scaled(d)) }
 }
 
 // callWithin returns a step that repeats the call of a recorded frame. The call has a deadline
@@ -43,7 +43,7 @@ func callWithin(timeout time.Duration, outcome string, frameIndex int, options .
 	return func(p *play) {
 		ctx := p.client.ctx
 		if timeout != 0 {
-			limited, cancel := context.WithTimeout(ctx, timeout*p.bindings.scale)
+			limited, cancel := context.WithTimeout(ctx, p.bindings.scaled(timeout))
 			p.Cleanup(cancel)
 			ctx = limited
 		}

@@ -182,10 +182,11 @@ func (c *guestCode) awaitRunning(t testing.TB, n int) {
 // endingContext is a context that ends with err when the test closes the channel ended. Its
 // deadline is so late that no test reaches it.
 type endingContext struct {
-	context.Context //nolint:containedctx // it is a context
-	deadline        time.Time
-	ended           chan struct{}
-	err             error
+	context.Context
+
+	deadline time.Time
+	ended    chan struct{}
+	err      error
 }
 
 func (c *endingContext) Deadline() (time.Time, bool) { return c.deadline, true }
