@@ -212,7 +212,9 @@ func TestMembership_BrokerRestarted(t *testing.T) {
 			n.Start()
 			testkit.Eventually(t, func() bool {
 				count := 0
-				for response := range f.Caller("GetStats").Responses(t.Context(), &api.MyRequest{}) {
+				// A call that waits for a server without a connection must leave time for another call.
+				timeout := dynamic.WithRequestTimeout(multiTimeout)
+				for response := range f.Caller("GetStats").Responses(t.Context(), &api.MyRequest{}, timeout) {
 					if response.Err == nil {
 						count++
 					}
