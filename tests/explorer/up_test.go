@@ -2,6 +2,7 @@ package explorer
 
 import (
 	"bufio"
+	"context"
 	"encoding/json"
 	"os"
 	"os/exec"
@@ -55,7 +56,8 @@ func up(t testing.TB) (link string) {
 	build.Dir = "../.."
 	output, err := build.CombinedOutput()
 	require.NoError(t, err, "%s", output)
-	command := exec.CommandContext(t.Context(), program, "up", "-o", "json",
+	// The context of the test ends before the page is closed, and the page must not lose its server.
+	command := exec.CommandContext(context.WithoutCancel(t.Context()), program, "up", "-o", "json",
 		"--listen", "127.0.0.1:0", "--monitor", "127.0.0.1:0", "--http", "127.0.0.1:0")
 	command.Env = append(os.Environ(), "HOME="+t.TempDir())
 	stdout, err := command.StdoutPipe()
