@@ -231,7 +231,7 @@ func (c *clientInterceptors) add(i Interceptors) {
 	c.events = appendNonNil(c.events, i.ClientEvents)
 }
 
-// appendNonNil appends the values to the list, except those that are nil.
+// appendNonNil appends all values that are not nil to the list.
 func appendNonNil[T any](list []T, values ...T) []T {
 	for _, value := range values {
 		if !nilarg.Is(value) {

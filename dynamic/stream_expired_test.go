@@ -12,8 +12,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/dynamic"
 )
 
-// A reader that starts late receives exactly the messages whose Send has succeeded, followed by
-// those that are sent later.
+// A reader that starts late receives exactly the messages whose Send has succeeded, followed by the
+// messages that are sent later.
 func TestStream_FailedSendIsNotDelivered(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -102,8 +102,8 @@ func TestBus_ForeignReplySubjects(t *testing.T) {
 			replies = append(replies, fmt.Sprint("y.PASSED.", hops, ".", reply))
 		}
 	}
-	// The test subscribes to all reply subjects of the frames below, except for the long ones and
-	// those that the sender is permitted to use.
+	// The test subscribes to the reply subjects of the frames below. It leaves out the long subjects
+	// and the subjects that the sender may use.
 	spied := connect(t, url)
 	seen := observe(t, spied, "x", "CLI.>", "orders.>", "a.>", "_INBOX.x.>", "_INBOX.x", "_INBOX."+inbox+".>", "_INBOX."+inbox, "prefix.>")
 

@@ -35,8 +35,8 @@ const (
 	StateStarting State = iota
 	// StateServing means that the server accepts requests.
 	StateServing
-	// StateDraining means that the server accepts no new requests, and finishes those that it has
-	// already received.
+	// StateDraining means that the server accepts no new requests and finishes the requests that it
+	// has already received.
 	StateDraining
 )
 

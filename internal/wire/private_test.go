@@ -172,8 +172,8 @@ func TestParsePresence_LongAddress(t *testing.T) {
 	}
 }
 
-// A server compares the addresses in a Discover with those that it knows, so their number is
-// limited.
+// A server looks up each address of a Discover among the addresses that it knows, so the number of
+// addresses in a Discover is limited.
 func TestParseDiscover_TooManyAddresses(t *testing.T) {
 	t.Parallel()
 	discover := wire.Discover{Answered: make([][]byte, wire.MaxAnswered+1)}

@@ -22,7 +22,7 @@ import (
 // pages contains all exported metrics, in the text format of Prometheus.
 type pages struct {
 	// example contains the metrics that example/observed exports on a bus with a broker. gateway
-	// contains those that psrpc gateway exports.
+	// contains the metrics that psrpc gateway exports.
 	example, gateway string
 }
 

@@ -9,8 +9,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/testenv"
 )
 
-// A page that is open while the broker is killed must show that the broker is unreachable, and must
-// continue by itself when the broker is back.
+// A page that is open while the broker is killed must show that the broker is unreachable. When the
+// broker is back, the page must show the fleet again without a reload.
 func TestBroker_KilledAndBack(t *testing.T) {
 	t.Parallel()
 	onEachBroker(t, func(t *testing.T, w *world) {
@@ -33,8 +33,8 @@ func TestBroker_KilledAndBack(t *testing.T) {
 	})
 }
 
-// A page that cannot reach the explorer must show this, and must continue by itself when it reaches
-// the explorer again.
+// A page that loses its connection to the explorer must say so. When the explorer is back, the page
+// must show the fleet again without a reload.
 func TestExplorer_OutOfReach(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, brokers["nats"](t))

@@ -20,7 +20,7 @@ func isExtensible(message protoreflect.MessageDescriptor) bool {
 
 // anyMessage reports whether the function match returns true for message or for any message type
 // that its fields contain, directly or indirectly. seen holds the message types that have already
-// been searched. anyMessage skips these, and adds those that it searches.
+// been searched. anyMessage skips these types, and adds each type that it searches.
 func anyMessage(
 	message protoreflect.MessageDescriptor, seen map[protoreflect.FullName]bool,
 	match func(protoreflect.MessageDescriptor) bool,

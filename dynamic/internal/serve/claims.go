@@ -148,7 +148,7 @@ func (p *pendingClaims) remove(claim *pendingClaim) { p.decide(claim, ClaimDecli
 // resolve passes the client's decision to a waiting request. granted reports whether the client has
 // selected this server. Only the first decision about a request counts. A decision about an unknown
 // request is ignored. A request may be unknown because a decision reaches all servers of the
-// method, including those that did not claim the request.
+// method, even a server that has not claimed the request.
 func (p *pendingClaims) resolve(requestID []byte, granted bool) {
 	p.mu.Lock()
 	claim := p.byID[string(requestID)]

@@ -11,7 +11,7 @@ import (
 )
 
 // runningRequests holds the requests that have arrived and have not ended, keyed by request ID. It
-// includes those that wait for the client to select a server, and requests to open a stream. To
+// includes requests that wait for the client to select a server, and requests to open a stream. To
 // cancel a request, a client sends a cancel frame with the ID. Only dynpsrpc clients do this, so
 // only requests whose IDs have the length of dynpsrpc's IDs are included.
 //

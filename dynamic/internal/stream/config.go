@@ -98,8 +98,9 @@ type Chain interface {
 	// Close calls the Close methods of the interceptors' handlers, because this side closes the
 	// stream, and then closes the stream with [Stream.Close].
 	Close(cause error) error
-	// Finish notifies the interceptors that the stream has ended. It leaves out those that Close
-	// has already notified. When it returns, the interceptors pass no more messages to the reader.
+	// Finish notifies the interceptors that the stream has ended. It does not notify an interceptor
+	// again that Close has already notified. When it returns, the interceptors pass no more messages
+	// to the reader.
 	Finish(cause error)
 }
 

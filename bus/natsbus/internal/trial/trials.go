@@ -175,10 +175,10 @@ func (t *Trials[F]) Succeed(f F) (waiting []F) {
 	return t.takeWaiting(k)
 }
 
-// CameBack records that no process of the queue group has taken f, and that f has come back to this
-// process. served reports whether a process has taken other frames with the routing key. If so, the
-// publisher of f may try again. If the trial of f has now failed, unserved contains the frames that
-// were waiting for its result. No process serves them.
+// CameBack records that the queue group has returned f to this process, because no other process
+// has taken it. served reports whether a process has taken other frames with the routing key. If
+// so, the publisher of f may try again. If the trial of f has now failed, unserved contains the
+// frames that were waiting for its result. No process serves them.
 func (t *Trials[F]) CameBack(f F) (served bool, unserved []F) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

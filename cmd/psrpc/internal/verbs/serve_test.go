@@ -17,8 +17,8 @@ import (
 )
 
 // startVerb runs a verb in the background, and returns when the output of the verb contains the
-// text ready. stop interrupts the verb and returns its result. wait returns the result when the
-// verb has ended by itself.
+// text ready. stop interrupts the verb and returns its result. wait waits until the verb
+// ends without an interruption, and returns its result.
 func startVerb(t *testing.T, env clitest.Env, ready string, args ...string) (stop, wait func() clitest.Result) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
