@@ -14,8 +14,9 @@ import (
 // dialedClient is a go-redis client with a single connection.
 type dialedClient struct {
 	client *redis.Client
-	// Conn sends commands on the connection.
-	*redis.Conn
+	// conn sends commands on the connection. It is not embedded, because the compiler would take
+	// seconds to create its 500 methods for dialedClient and inspectedNode.
+	conn *redis.Conn
 	// network is the underlying network connection.
 	network net.Conn
 }
@@ -48,9 +49,9 @@ func dialClient(ctx context.Context, node *redis.Client, credentials *credential
 	}
 	options.Dialer = func(context.Context, string, string) (net.Conn, error) { return network, nil }
 	c := &dialedClient{client: redis.NewClient(&options), network: network}
-	c.Conn = c.client.Conn()
+	c.conn = c.client.Conn()
 	// The PING also fails while Redis is still loading its data.
-	if err := c.Ping(ctx).Err(); err != nil {
+	if err := c.conn.Ping(ctx).Err(); err != nil {
 		c.close()
 		return nil, withoutArguments(err)
 	}

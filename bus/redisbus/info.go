@@ -148,12 +148,12 @@ func (n *inspectedNode) facts(ctx context.Context) (info bus.Info, err error) {
 		info.Nodes = []string{n.name}
 	}
 	start := time.Now()
-	if err := n.Ping(ctx).Err(); err != nil {
+	if err := n.conn.Ping(ctx).Err(); err != nil {
 		return info, err
 	}
 	info.RoundTrip = time.Since(start)
 
-	values, err := n.Info(ctx).Result()
+	values, err := n.conn.Info(ctx).Result()
 	switch {
 	case resp.IsError(err):
 		info.Withheld = append(info.Withheld, fmt.Sprintf("INFO: %v", err))
@@ -171,7 +171,7 @@ func (n *inspectedNode) facts(ctx context.Context) (info bus.Info, err error) {
 	info.EvictionPolicy, info.MaxMemory = fields["maxmemory_policy"], number(fields["maxmemory"])
 	info.UsedMemory, info.Connections = number(fields["used_memory"]), int(number(fields["connected_clients"]))
 
-	config, err := n.ConfigGet(ctx, "client-output-buffer-limit").Result()
+	config, err := n.conn.ConfigGet(ctx, "client-output-buffer-limit").Result()
 	switch {
 	case resp.IsError(err):
 		info.Withheld = append(info.Withheld, fmt.Sprintf("CONFIG GET: %v", err))
@@ -184,7 +184,7 @@ func (n *inspectedNode) facts(ctx context.Context) (info bus.Info, err error) {
 	if fields["cluster_enabled"] != "1" {
 		return info, nil
 	}
-	values, err = n.ClusterInfo(ctx).Result()
+	values, err = n.conn.ClusterInfo(ctx).Result()
 	switch {
 	case resp.IsError(err):
 		info.Withheld = append(info.Withheld, fmt.Sprintf("CLUSTER INFO: %v", err))

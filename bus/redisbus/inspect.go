@@ -131,7 +131,7 @@ func (b *Bus) Peers(ctx context.Context) ([]bus.Peer, error) {
 	var mu sync.Mutex
 	var peers []bus.Peer
 	err := b.inspect(ctx, func(ctx context.Context, node *inspectedNode) error {
-		list, err := node.Do(ctx, "client", "list", "type", "pubsub").Text()
+		list, err := node.conn.Do(ctx, "client", "list", "type", "pubsub").Text()
 		mu.Lock()
 		defer mu.Unlock()
 		for line := range strings.Lines(list) {
@@ -182,18 +182,18 @@ type inspectedNode struct {
 // channels returns the names of the channels that have subscriptions and match a pattern.
 func (n *inspectedNode) channels(ctx context.Context, pattern string) ([]string, error) {
 	if n.sharded {
-		return n.PubSubShardChannels(ctx, pattern).Result()
+		return n.conn.PubSubShardChannels(ctx, pattern).Result()
 	}
-	return n.PubSubChannels(ctx, pattern).Result()
+	return n.conn.PubSubChannels(ctx, pattern).Result()
 }
 
 // numSub asks the server how many connections subscribe to each channel. It uses the command for
 // sharded pub/sub if the bus uses sharded pub/sub.
 func (n *inspectedNode) numSub(ctx context.Context, channels ...string) *redis.MapStringIntCmd {
 	if n.sharded {
-		return n.PubSubShardNumSub(ctx, channels...)
+		return n.conn.PubSubShardNumSub(ctx, channels...)
 	}
-	return n.PubSubNumSub(ctx, channels...)
+	return n.conn.PubSubNumSub(ctx, channels...)
 }
 
 // inspect connects to each server of the broker and calls f with the connection. The calls are
