@@ -7,6 +7,7 @@ import (
 	"context"
 	"encoding/binary"
 	"hash/crc32"
+	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -18,10 +19,15 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 )
 
+// gzipWriters contains writers to reuse, because a new one allocates much memory.
+var gzipWriters = sync.Pool{New: func() any { return gzip.NewWriter(nil) }}
+
 func gzipped(t testing.TB, data []byte) []byte {
 	t.Helper()
 	var compressed bytes.Buffer
-	w := gzip.NewWriter(&compressed)
+	w := gzipWriters.Get().(*gzip.Writer)
+	defer gzipWriters.Put(w)
+	w.Reset(&compressed)
 	_, err := w.Write(data)
 	require.NoError(t, err)
 	require.NoError(t, w.Close())

@@ -3,6 +3,7 @@ package dynamic_test
 import (
 	"context"
 	"fmt"
+	"sync"
 	"testing"
 	"testing/fstest"
 	"time"
@@ -73,13 +74,31 @@ var patientConn = dynamic.ConnOptions(patient...)
 // patientServer is a long timeout for servers, which must not time out either.
 var patientServer = dynamic.WithServerTimeout(time.Minute)
 
+// parsedFiles maps the name and the source of each .proto file that parsedFile has parsed to its
+// descriptor.
+var parsedFiles sync.Map // of [2]string to protoreflect.FileDescriptor
+
+// parsedFile returns the descriptor of a .proto file that declares services. Parsing is the most
+// expensive part of many tests, so each source is parsed only once.
+func parsedFile(t testing.TB, name, source string) protoreflect.FileDescriptor {
+	t.Helper()
+	key := [2]string{name, source}
+	if file, ok := parsedFiles.Load(key); ok {
+		return file.(protoreflect.FileDescriptor)
+	}
+	reg := registry.New()
+	require.NoError(t, reg.ParseProto(fstest.MapFS{name: {Data: []byte(source)}}, name))
+	file := reg.Services()[0].Descriptor().ParentFile()
+	parsedFiles.Store(key, file)
+	return file
+}
+
+// newRegistry returns a registry of its own for each call, so that a test may change its registry.
 func newRegistry(t testing.TB, sources ...string) *registry.Registry {
 	t.Helper()
 	reg := registry.New()
 	for i, source := range append([]string{source}, sources...) {
-		name := fmt.Sprintf("test%d.proto", i)
-		files := fstest.MapFS{name: {Data: []byte(source)}}
-		require.NoError(t, reg.ParseProto(files, name))
+		require.NoError(t, reg.RegisterFile(parsedFile(t, fmt.Sprintf("test%d.proto", i), source)))
 	}
 	return reg
 }

@@ -112,10 +112,10 @@ func TestFlood_LargeStreamMessages(t *testing.T) {
 	w.serveFlows(t, w.server, idle, dynamic.WithStreamBuffer(1))
 	p := newFlowClient(t, b, "Direct")
 	p.openAsClient()
-	body := strings.Repeat("x", 8<<20)
-	const messages = 16 // 128 MiB in total
+	body := textBody(strings.Repeat("x", 8<<20))
+	const messages = 12 // 96 MiB in total
 	for range messages {
-		p.toServer(wire.Stream{Op: wire.StreamMessage, Body: textBody(body)})
+		p.toServer(wire.Stream{Op: wire.StreamMessage, Body: body})
 	}
 	dropped := w.server.Stats().Overflowed
 	assert.GreaterOrEqual(t, dropped, uint64(messages-7-2-1), "7 in the mailbox, 1 in the channel, 1 that waits for it")
@@ -153,7 +153,7 @@ func TestFlood_LargeOpenings(t *testing.T) {
 	b := bus.NewLocal()
 	newFlowWorld(t, b, idle)
 	p := newFlowClient(t, b, "Direct")
-	const openings, size = 32, 4 << 20
+	const openings, size = 32, 1 << 20
 	padding := protowire.AppendBytes(protowire.AppendTag(nil, 15, protowire.BytesType), make([]byte, size))
 	before := heapInUse()
 	for i := range openings {

@@ -268,7 +268,7 @@ func TestRegister_AnewWhileOthersCall(t *testing.T) {
 			}
 		})
 	}
-	for range 100 {
+	for range 30 {
 		registration := w.serve(t, dynamic.Handlers{"Echo": identity[text](), "Direct": identity[text]()})
 		w.requireWorking(t)
 		require.NoError(t, registration.Close(context.Background()))

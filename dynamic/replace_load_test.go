@@ -136,7 +136,7 @@ func TestReplace_NoCallerNotices(t *testing.T) {
 			l := &replaceLoad{
 				versionsWorld: newVersionsWorld(t, bus.NewLocal()),
 				methods:       []string{versionsQueue, versionsBest, versionsDirect, versionsAll, versionsRegion},
-				replacements:  20, callers: callers, calls: 500 / callers,
+				replacements:  20, callers: callers, calls: 200 / callers,
 			}
 			l.run(t)
 		})
@@ -148,7 +148,7 @@ func TestReplace_NoCallerNoticesOverRedis(t *testing.T) {
 	l := &replaceLoad{
 		versionsWorld: newVersionsWorld(t, redisBus(t, testenv.Redis(t))),
 		methods:       []string{versionsQueue, versionsBest, versionsDirect, versionsAll, versionsRegion},
-		replacements:  10, callers: 4, calls: 50,
+		replacements:  10, callers: 4, calls: 25,
 	}
 	l.run(t)
 }
@@ -164,7 +164,7 @@ func TestReplace_NoCallerNoticesOverNATS(t *testing.T) {
 	l := &replaceLoad{
 		versionsWorld: newVersionsWorld(t, b),
 		methods:       []string{versionsQueue, versionsDirect, versionsRegion},
-		replacements:  10, callers: 4, calls: 50,
+		replacements:  10, callers: 4, calls: 25,
 	}
 	l.run(t)
 }

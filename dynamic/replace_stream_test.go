@@ -150,7 +150,7 @@ func TestReplace_OpeningsSucceed(t *testing.T) {
 			}
 		})
 	}
-	for number := range 200 {
+	for number := range 50 {
 		require.NoError(t, w.replace(t, version(number)).Close(context.Background()))
 	}
 }

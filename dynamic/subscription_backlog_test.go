@@ -118,7 +118,7 @@ func largeFeed(t testing.TB, w *seenWorld, updates, size int, opts ...dynamic.Re
 // updates. Updates that are already in the channel must count too.
 func TestSubscription_LargeUpdatesAreBoundedByBytes(t *testing.T) {
 	t.Parallel()
-	const size = 64 << 10
+	const size = 8 << 10
 	bytes := dynamic.WithBufferBytes(10 * size)
 	for _, test := range []struct {
 		name                string
@@ -158,7 +158,7 @@ func TestSubscription_LargeUpdatesAreBoundedByBytes(t *testing.T) {
 // their decompressed size.
 func TestSubscription_CompressedUpdatesAreBoundedByBytes(t *testing.T) {
 	t.Parallel()
-	const updates, size, kept = 40, 64 << 10, 10
+	const updates, size, kept = 40, 8 << 10, 10
 	for _, overflow := range []dynamic.OverflowPolicy{dynamic.DropOldest, dynamic.DropNewest} {
 		w := newSeenWorldOn(t, compressingBus(t), with{})
 		subscription := largeFeed(t, w, updates, size, dynamic.WithBufferBytes(kept*size), dynamic.WithOverflow(overflow))
@@ -173,9 +173,10 @@ func TestSubscription_CompressedUpdatesAreBoundedByBytes(t *testing.T) {
 // longer count against the limit. No update may be dropped.
 func TestSubscription_SmallUpdatesAfterLargeOnes(t *testing.T) {
 	t.Parallel()
-	const updates, size = 2000, 1 << 20
+	const updates, size = 2000, 64 << 10
 	w := newSeenWorld(t, with{})
-	subscription := w.subscribe(t)
+	// There are 100 large updates. At most 11 of them are unread at the same time.
+	subscription := w.subscribe(t, dynamic.WithBufferBytes(64*size))
 	large := strings.Repeat("x", size)
 	for i := range updates {
 		update := say(strconv.Itoa(i))

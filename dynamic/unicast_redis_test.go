@@ -83,7 +83,9 @@ func callers(t *testing.T, client *dynamic.Client[text, text]) (stop func() (cal
 func TestUnicast_Redis_SharesAreEven(t *testing.T) {
 	t.Parallel()
 	redis, caller := testenv.Redis(t), &countingRedis{}
-	const servers, rounds = 30, 50
+	// A server that is selected at random with the probability 1/10 receives 224 of the 2240 calls
+	// on average, with a standard deviation of 14. The limit of 40 % is six times as large.
+	const servers, rounds = 10, 35
 	var calls [servers]*atomic.Int64
 	for i := range calls {
 		_, _, calls[i] = echoServer(t, redisBus(t, redis))
