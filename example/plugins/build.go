@@ -14,8 +14,8 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/example/plugins/greetings"
 )
 
-// sources is the prefix of the plugins' import paths.
-const sources = "github.com/dynpsrpc/dynpsrpc/example/plugins/"
+// sources is the import path of the folder that contains a folder with the source of each plugin.
+const sources = "github.com/dynpsrpc/dynpsrpc/example/plugins"
 
 // kind describes how one kind of plugin is built and loaded.
 type kind struct {
@@ -37,9 +37,14 @@ var kinds = []kind{
 
 // buildAll builds two versions of each plugin in subdirectories of folder.
 func buildAll(ctx context.Context, folder string) error {
+	listed, err := runCommand(ctx, nil, "go", "list", "-f", "{{.Dir}}", sources)
+	if err != nil {
+		return err
+	}
 	for _, k := range kinds {
+		source := filepath.Join(strings.TrimSpace(listed), k.name)
 		for _, version := range []string{"1", "2"} {
-			if err := k.makeFolder(ctx, filepath.Join(folder, version, k.name), version); err != nil {
+			if err := k.makeFolder(ctx, source, filepath.Join(folder, version, k.name), version); err != nil {
 				return err
 			}
 		}
@@ -47,13 +52,13 @@ func buildAll(ctx context.Context, folder string) error {
 	return nil
 }
 
-// makeFolder creates the folder for one version of a plugin. The folder contains the code, the
-// descriptors and the manifest.
-func (k kind) makeFolder(ctx context.Context, folder, version string) error {
+// makeFolder creates the folder for one version of a plugin, whose source is in the folder source.
+// The new folder contains the code, the descriptors and the manifest.
+func (k kind) makeFolder(ctx context.Context, source, folder, version string) error {
 	if err := os.MkdirAll(folder, 0o750); err != nil {
 		return err
 	}
-	if err := k.compile(ctx, folder, version); err != nil {
+	if err := k.compile(ctx, source, folder, version); err != nil {
 		return err
 	}
 	if err := os.WriteFile(filepath.Join(folder, greetings.FileName), greetings.Source(), 0o600); err != nil {
@@ -74,12 +79,7 @@ func (k kind) makeFolder(ctx context.Context, folder, version string) error {
 // The two versions need different package paths, because a process cannot load two Go plugins with
 // the same package path. compile therefore passes the names of the source files to go build instead
 // of the name of the package. go build then derives the package path from the content of the files.
-func (k kind) compile(ctx context.Context, folder, version string) error {
-	listed, err := runCommand(ctx, nil, "go", "list", "-f", "{{.Dir}}", sources+k.name)
-	if err != nil {
-		return err
-	}
-	source := strings.TrimSpace(listed)
+func (k kind) compile(ctx context.Context, source, folder, version string) error {
 	versionFile, overlayFile := filepath.Join(folder, "version.go.txt"), filepath.Join(folder, "overlay.json")
 	overlay, err := json.Marshal(map[string]any{
 		"Replace": map[string]string{filepath.Join(source, "version.go"): versionFile},

@@ -2,12 +2,14 @@ package arch
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"io"
 	"os"
 	"os/exec"
 	"path"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -40,24 +42,44 @@ func (p goPackage) rel() string {
 	return strings.TrimPrefix(strings.TrimPrefix(p.ImportPath, module), "/")
 }
 
-// list runs go list in the root folder of the module.
+// listed returns the packages of the module. All tests share one run of go list.
+var listed = sync.OnceValues(func() ([]goPackage, error) { return run("./...") })
+
+// all returns the packages of the module.
+func all(t *testing.T) []goPackage {
+	t.Helper()
+	packages, err := listed()
+	require.NoError(t, err)
+	return packages
+}
+
+// list returns the packages that go list lists.
 func list(t *testing.T, args ...string) []goPackage {
 	t.Helper()
-	command := exec.CommandContext(t.Context(), "go", append([]string{"list", "-json"}, args...)...)
+	packages, err := run(args...)
+	require.NoError(t, err)
+	return packages
+}
+
+// run runs go list in the root folder of the module. It returns at least one package, or an error.
+func run(args ...string) (packages []goPackage, err error) {
+	command := exec.CommandContext(context.Background(), "go", append([]string{"list", "-json"}, args...)...)
 	command.Dir = "../.."
 	command.Stderr = os.Stderr
 	output, err := command.Output()
-	require.NoError(t, err)
-	var packages []goPackage
+	if err != nil {
+		return nil, err
+	}
 	for decoder := json.NewDecoder(strings.NewReader(string(output))); ; {
 		var p goPackage
 		// The fields have the same names as in the output of go list.
 		err := decoder.Decode(&p) //nolint:musttag
-		if errors.Is(err, io.EOF) {
-			require.NotEmpty(t, packages)
-			return packages
+		switch {
+		case errors.Is(err, io.EOF) && len(packages) > 0:
+			return packages, nil
+		case err != nil:
+			return nil, err
 		}
-		require.NoError(t, err)
 		packages = append(packages, p)
 	}
 }
@@ -66,7 +88,7 @@ func list(t *testing.T, args ...string) []goPackage {
 // contains everything that the standard package contains. This also applies to test files.
 func TestImports_OnlyErrorsUsesTheStandardErrors(t *testing.T) {
 	t.Parallel()
-	for _, p := range list(t, "./...") {
+	for _, p := range all(t) {
 		if p.rel() == "errors" {
 			continue
 		}
@@ -81,7 +103,7 @@ func TestImports_OnlyErrorsUsesTheStandardErrors(t *testing.T) {
 // in the file doc.go.
 func TestPackages_AreDocumented(t *testing.T) {
 	t.Parallel()
-	for _, p := range list(t, "./...") {
+	for _, p := range all(t) {
 		if len(p.GoFiles) == 0 {
 			continue // a package that contains only tests
 		}

@@ -221,7 +221,7 @@ func importsOf(t *testing.T, file string) (packages []string) {
 
 func TestImports_FollowTheRules(t *testing.T) {
 	t.Parallel()
-	for _, p := range list(t, "./...") {
+	for _, p := range all(t) {
 		_, ok := ruleOf(p.rel())
 		assert.True(t, ok, "there is no rule for package %s: is it at the right place?", p.rel())
 		for _, name := range p.GoFiles {
@@ -237,7 +237,7 @@ func TestImports_FollowTheRules(t *testing.T) {
 func TestImports_OnlyDynamicUsesItsInternals(t *testing.T) {
 	t.Parallel()
 	const parts = "dynamic/internal/"
-	for _, p := range list(t, "./...") {
+	for _, p := range all(t) {
 		for _, name := range slices.Concat(p.GoFiles, p.TestGoFiles, p.XTestGoFiles) {
 			file := path.Join(p.rel(), name)
 			for _, imported := range importsOf(t, filepath.Join(p.Dir, name)) {

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -18,7 +19,19 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/dynamic/plugin"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// scratch is a folder that all tests share. It contains what has been built.
+var scratch string
+
+func TestMain(m *testing.M) {
+	var err error
+	if scratch, err = os.MkdirTemp("", "goplugin-test-*"); err != nil {
+		panic(err)
+	}
+	goleak.VerifyTestMain(m, goleak.Cleanup(func(status int) {
+		os.RemoveAll(scratch)
+		os.Exit(status)
+	}))
+}
 
 const (
 	proto = `
@@ -36,9 +49,14 @@ service Greeter { rpc Hello(google.protobuf.StringValue) returns (google.protobu
 	buildTimeout = 5 * time.Minute // long enough for an empty build cache on a busy machine
 )
 
-// building is locked during a build. Two builds at once would both compile the packages that the
-// build cache does not contain yet.
-var building sync.Mutex
+var (
+	// building is locked during a build. Two builds at once would both compile the packages that
+	// the build cache does not contain yet.
+	building sync.Mutex
+	// built contains the path of each build by its flags and its source. Linking takes long, so no
+	// test builds again what another test has built. The mutex building guards this map.
+	built = map[string]string{}
+)
 
 // builder builds programs and plugins into a folder.
 type builder struct {
@@ -53,13 +71,20 @@ func (b builder) build(name, source string, flags ...string) (path string) {
 	path = filepath.Join(b.folder, name)
 	building.Lock()
 	defer building.Unlock()
-	ctx, cancel := context.WithTimeout(b.Context(), buildTimeout)
-	defer cancel()
-	args := append([]string{"build", "-buildvcs=false", "-o", path}, flags...)
-	command := exec.CommandContext(ctx, "go", append(args, "./testdata/"+source)...)
-	command.Env = append(os.Environ(), "CGO_ENABLED=1")
-	output, err := command.CombinedOutput()
-	require.NoError(b, err, "%s", output)
+	key := strings.Join(append(flags, source), " ")
+	if built[key] == "" {
+		shared := filepath.Join(scratch, strconv.Itoa(len(built)))
+		ctx, cancel := context.WithTimeout(b.Context(), buildTimeout)
+		defer cancel()
+		args := append([]string{"build", "-buildvcs=false", "-o", shared}, flags...)
+		command := exec.CommandContext(ctx, "go", append(args, "./testdata/"+source)...)
+		command.Env = append(os.Environ(), "CGO_ENABLED=1")
+		output, err := command.CombinedOutput()
+		require.NoError(b, err, "%s", output)
+		built[key] = shared
+	}
+	require.NoError(b, os.MkdirAll(filepath.Dir(path), 0o700))
+	require.NoError(b, os.Link(built[key], path))
 	return path
 }
 
