@@ -132,11 +132,16 @@ func TestVectors_Channels(t *testing.T) {
 func TestVectors_Truncated(t *testing.T) {
 	t.Parallel()
 	refused := 0
+	// Many frames begin with the same bytes. Each prefix is checked once.
+	envelopes, inner := map[string]bool{}, map[string]bool{}
 	for _, s := range loadScenarios(t) {
 		for _, v := range s.Frames {
 			frame := v.frame(t)
 			for i := range frame {
-				checkEnvelope(t, frame[:i])
+				if prefix := string(frame[:i]); !envelopes[prefix] {
+					envelopes[prefix] = true
+					checkEnvelope(t, frame[:i])
+				}
 				if _, err := wire.ParseEnvelope(frame[:i]); err != nil {
 					refused++
 				}
@@ -144,6 +149,11 @@ func TestVectors_Truncated(t *testing.T) {
 			env, err := wire.ParseEnvelope(frame)
 			require.NoError(t, err)
 			for i := range env.Value {
+				prefix := string(env.Value[:i])
+				if inner[prefix] {
+					continue
+				}
+				inner[prefix] = true
 				for kind := range schemaName {
 					checkInner(t, kind, env.Value[:i])
 				}
