@@ -100,7 +100,7 @@ func TestCall_FaultsReplaceTheInstance(t *testing.T) {
 
 func TestCall_EndlessRecursionReplacesTheInstance(t *testing.T) {
 	t.Parallel()
-	code := loadBytes(t, plugin.Limits{Instances: 1})
+	code := loadBytes(t, plugin.Limits{Instances: 1, Memory: 32 << 20})
 	_, err := code.call(t.Context(), "Overflow", "")
 	// The stacks of a Go module are in its linear memory, so endless recursion exceeds the memory
 	// limit.

@@ -23,6 +23,12 @@ import (
 // whose request and response are a StringValue.
 func services(t testing.TB, declarations string) []*registry.Service {
 	t.Helper()
+	parsed, err := parseServices(declarations)
+	require.NoError(t, err)
+	return parsed
+}
+
+func parseServices(declarations string) ([]*registry.Service, error) {
 	source := `
 		syntax = "proto3";
 		package test;
@@ -30,8 +36,8 @@ func services(t testing.TB, declarations string) []*registry.Service {
 		import "google/protobuf/wrappers.proto";
 	` + strings.ReplaceAll(declarations, "TEXT", "(google.protobuf.StringValue) returns (google.protobuf.StringValue)")
 	reg := registry.New()
-	require.NoError(t, reg.ParseProto(fstest.MapFS{"test.proto": {Data: []byte(source)}}, "test.proto"))
-	return reg.Services()
+	err := reg.ParseProto(fstest.MapFS{"test.proto": {Data: []byte(source)}}, "test.proto")
+	return reg.Services(), err
 }
 
 // bytesMethods lists the methods of testdata/bytesguest in alphabetical order.
@@ -98,10 +104,67 @@ func load(t testing.TB, content []byte, declarations string, limits plugin.Limit
 	return &guestCode{loaded.(*loadedPlugin), log}
 }
 
-// loadBytes loads the module of testdata/bytesguest.
-func loadBytes(t testing.TB, limits plugin.Limits, opts ...Option) *guestCode {
+// bytesCode is the module of testdata/bytesguest, loaded once for all tests. It is never closed.
+type bytesCode struct {
+	loaded   *loadedPlugin
+	services []*registry.Service
+	methods  []string
+}
+
+// loadBytesCode loads the module of testdata/bytesguest with a loader.
+var loadBytesCode = sync.OnceValues(func() (*bytesCode, error) {
+	content, err := buildBytesGuest()
+	if err != nil {
+		return nil, err
+	}
+	declared, err := parseServices(bytesService())
+	if err != nil {
+		return nil, err
+	}
+	loader, err := NewLoader(WithCacheDir(cacheDir()))
+	if err != nil {
+		return nil, err
+	}
+	ctx := context.Background()
+	instance, err := loader.Load(ctx, &plugin.Source{Content: content, Services: declared}, nil)
+	if err != nil {
+		return nil, err
+	}
+	loaded := instance.(*loadedPlugin)
+	methods, err := loaded.pool.idle[0].describe(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return &bytesCode{loaded, declared, methods}, nil
+})
+
+// loadBytes returns a plugin with the module of testdata/bytesguest. The plugin has its own limits,
+// log and instances. It shares the compiled module with other tests, because checking and
+// instrumenting the module takes long with the race detector.
+func loadBytes(t testing.TB, limits plugin.Limits) *guestCode {
 	t.Helper()
-	return load(t, bytesGuest(t), bytesService(), limits, opts...)
+	code, err := loadBytesCode()
+	require.NoError(t, err)
+	loader, log := newTestLoader(t)
+	limits, err = loader.options.resolveLimits(limits)
+	require.NoError(t, err)
+	p := &loadedPlugin{
+		options: &loader.options, logger: log.logger().With("plugin", "tested", "version", "3"), limits: limits,
+		runtime: code.loaded.runtime, compiled: code.loaded.compiled,
+	}
+	p.pool = newPool(limits.Instances, p.newInstance)
+	first, err := p.newInstance(t.Context())
+	require.NoError(t, err)
+	p.pool.addIdle(first)
+	p.services, err = p.bindServices(code.services, code.methods)
+	require.NoError(t, err)
+	t.Cleanup(func() {
+		for _, in := range p.pool.idle {
+			in.close()
+		}
+		p.pool.close()
+	})
+	return &guestCode{p, log}
 }
 
 // loadError loads a module that must fail to load, and returns the error.

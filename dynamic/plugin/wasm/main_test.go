@@ -46,8 +46,7 @@ var (
 // build cache does not contain yet.
 var building sync.Mutex
 
-// buildGuest compiles a program in testdata to WebAssembly. It compiles the WebAssembly to machine
-// code and stores that in the shared cache.
+// buildGuest compiles a program in testdata to WebAssembly.
 func buildGuest(name string) ([]byte, error) {
 	building.Lock()
 	defer building.Unlock()
@@ -61,24 +60,7 @@ func buildGuest(name string) ([]byte, error) {
 	if output, err := command.CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("%s: %w\n%s", command, err, output)
 	}
-	content, err := os.ReadFile(path)
-	if err != nil {
-		return nil, err
-	}
-	return content, compile(ctx, content)
-}
-
-// compile compiles a WebAssembly module and stores the machine code in the shared cache.
-func compile(ctx context.Context, content []byte) error {
-	loader, err := NewLoader(WithCacheDir(cacheDir()))
-	if err != nil {
-		return err
-	}
-	defer loader.Close()
-	runtime := loader.newRuntime(ctx)
-	defer runtime.Close(ctx)
-	_, err = compileModule(ctx, runtime, content)
-	return err
+	return os.ReadFile(path)
 }
 
 func cacheDir() string { return filepath.Join(scratch, "cache") }

@@ -34,7 +34,7 @@ func TestMetering_EveryPrefixIsRefused(t *testing.T) {
 	}
 	assert.LessOrEqual(t, whole, 8, "sections")
 	guest := bytesGuest(t)
-	for size := 1; size < len(guest); size += len(guest) / 30 {
+	for size := 1; size < len(guest); size += len(guest) / 10 {
 		assert.Error(t, passes(guest[:size]), size)
 	}
 }

@@ -57,7 +57,7 @@ func writeVersion(t testing.TB, version string) (folder string) {
 // calls must succeed, and no caller may see an older version again.
 func TestHost_ReplacesWithoutLosingACall(t *testing.T) {
 	t.Parallel()
-	const others, calls, replacements = 7, 2000, 20
+	const others, calls, replacements = 7, 1000, 20
 	loader, _ := newTestLoader(t)
 	b, reg := bus.NewLocal(), registry.New()
 	require.NoError(t, reg.ParseProto(fstest.MapFS{"versions.proto": {Data: []byte(versionSource)}}, "versions.proto"))

@@ -62,7 +62,7 @@ func TestSandbox_LogIsBounded(t *testing.T) {
 // The report of a crash must be one message of limited size.
 func TestSandbox_LogsACrashOnce(t *testing.T) {
 	t.Parallel()
-	code := loadBytes(t, plugin.Limits{Instances: 1})
+	code := loadBytes(t, plugin.Limits{Instances: 1, Memory: 32 << 20})
 	for _, method := range []string{"Throw", "Grow"} {
 		before := len(code.log.String())
 		_, err := code.call(t.Context(), method, "")
