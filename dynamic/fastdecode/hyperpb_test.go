@@ -31,7 +31,7 @@ func TestDecoder_ValuesAreKept(t *testing.T) {
 	s := newSubject(t, "File")
 	field := s.descriptor.Fields().ByName("message_type")
 	name := field.Message().Fields().ByName("name")
-	const rounds = 50
+	const rounds = 15
 	var lists []protoreflect.List
 	var names []string
 	for range rounds {
