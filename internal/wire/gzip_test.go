@@ -34,7 +34,7 @@ func randomBytes(size int) []byte {
 
 func TestDecompress_Sizes(t *testing.T) {
 	t.Parallel()
-	const limit = 1 << 20
+	const limit = 1 << 18
 	for _, size := range []int{0, 1, 7, 512, 513, 100_000, limit} {
 		for _, data := range [][]byte{make([]byte, size), randomBytes(size)} {
 			got, err := wire.Decompress(compress(t, data), limit)
@@ -48,7 +48,7 @@ func TestDecompress_Sizes(t *testing.T) {
 
 // bombSize is the decompressed size of decompression bombs. Compressed, they are a thousand times
 // smaller.
-const bombSize = 8 << 20
+const bombSize = 4 << 20
 
 // TestDecompress_LyingSize checks that decompression stops at the declared size.
 func TestDecompress_LyingSize(t *testing.T) {
