@@ -64,7 +64,7 @@ func TestCall_HearsNothingOfOthers(t *testing.T) {
 	})
 	for caller := range 16 {
 		callers.Go(func() {
-			for n := range 50 {
+			for n := range 25 {
 				want := fmt.Sprintf("%d/%d", caller, n)
 				call := func(ctx context.Context, allowed error, opts ...dynamic.RequestOption) {
 					var kept reports

@@ -52,7 +52,7 @@ func (p peer) grant(method, id string) {
 // TestServer_PendingClaimsHaveNoGoroutines checks that requests which wait for the client's grant
 // occupy memory, but no goroutines.
 func TestServer_PendingClaimsHaveNoGoroutines(t *testing.T) {
-	const requests = 5_000
+	const requests = 2000
 	w, p, runs := newClaimWorld(t)
 	claims := p.listen(claimChannel(peerClient), bus.Broadcast)
 	before := runtime.NumGoroutine()

@@ -37,7 +37,7 @@ func TestCall_ManyGoroutines(t *testing.T) {
 	var callers sync.WaitGroup
 	for caller := range 64 {
 		callers.Go(func() {
-			for n := range 10 {
+			for n := range 5 {
 				want := fmt.Sprintf("%d/%d", caller, n)
 				response, err := client.Call(ctx, wrapperspb.String(want))
 				if assert.NoError(t, err) {

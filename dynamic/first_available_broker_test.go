@@ -124,7 +124,7 @@ func TestFirstAvailable_ServersComeAndGo(t *testing.T) {
 			}
 			await := func(count *atomic.Int64) {
 				before := count.Load()
-				require.Eventually(t, func() bool { return count.Load() > before+100 }, 2*time.Minute, time.Millisecond)
+				require.Eventually(t, func() bool { return count.Load() > before+50 }, 2*time.Minute, time.Millisecond)
 			}
 			await(&caller.unicast)
 			leaving, handled := start()

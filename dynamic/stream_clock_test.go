@@ -148,7 +148,7 @@ func TestStream_WrongClock(t *testing.T) {
 							t.Context(), say("hi"), dynamic.WithRequestTimeout(500*time.Millisecond))
 						require.NoError(t, err)
 					}
-					for range 5 {
+					for range 3 {
 						stream := w.open(t, method, dynamic.WithRequestTimeout(time.Second))
 						requireEchoes(t, stream, 0, 5)
 						requireEchoes(t, stream, time.Minute, 3)

@@ -46,7 +46,7 @@ func TestStream_Exchange(t *testing.T) {
 
 func TestStream_Order(t *testing.T) {
 	t.Parallel()
-	const messages = 10_000
+	const messages = 3000
 	for _, window := range []int{1, 64} {
 		t.Run(fmt.Sprint("window=", window), func(t *testing.T) {
 			t.Parallel()

@@ -17,7 +17,7 @@ import (
 // receives all updates in order.
 func TestSubscription_BehindLosesNothing(t *testing.T) {
 	t.Parallel()
-	const updates = 20_000
+	const updates = 8000
 	w := newSeenWorld(t, with{})
 	subscription := w.subscribe(t)
 	for i := range updates {
@@ -33,7 +33,7 @@ func TestSubscription_BehindLosesNothing(t *testing.T) {
 // alternately falls behind and catches up.
 func TestSubscription_BehindAndCatchingUp(t *testing.T) {
 	t.Parallel()
-	const updates = 20_000
+	const updates = 8000
 	w := newSeenWorld(t, with{})
 	subscription := w.subscribe(t)
 	published := make(chan error, 1)

@@ -31,7 +31,7 @@ func TestSubscription_Drain(t *testing.T) {
 		"direct":      {},
 		"intercepted": {conn: []dynamic.ConnOption{dynamic.WithSubscriptionInterceptors(passOn)}},
 	} {
-		for _, updates := range []int{0, 1, 1024, 5000} {
+		for _, updates := range []int{0, 1, 1024, 2500} {
 			t.Run(name+" "+strconv.Itoa(updates), func(t *testing.T) {
 				t.Parallel()
 				w := newSeenWorld(t, options)
@@ -60,7 +60,7 @@ func TestSubscription_Drain(t *testing.T) {
 // ends.
 func TestSubscription_DrainThatDoesNotFinish(t *testing.T) {
 	t.Parallel()
-	const updates, inChannel = 5000, 1024
+	const updates, inChannel = 1500, 1024
 	for name, tt := range map[string]struct {
 		end  func(w *seenWorld, subscription textSubscription, cancel context.CancelFunc)
 		want error // the error of Drain
