@@ -12,10 +12,10 @@ import (
 )
 
 const (
-	churnCallers = 16
+	churnCallers = 8
 	churnRounds  = 3
 	// churnCalls is the minimum number of calls between two changes to the servers.
-	churnCalls = 50
+	churnCalls = 20
 )
 
 // testChurn checks the results of calls that are made while servers start and stop.

@@ -51,7 +51,10 @@ func testForgedAnswers(t *testing.T, network Network) {
 				}
 				requests, stop := f.listen(f.requestChannel(kind), join)
 				call := newGeneratedCall(t, conn, kind)
-				const rounds = 3
+				rounds := 3
+				if times > 3 {
+					rounds = 1 // the calls after the flood show that the client still works
+				}
 				for range rounds {
 					answered := make(chan error, 1)
 					go func() { // this goroutine ends when the call returns

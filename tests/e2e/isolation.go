@@ -14,7 +14,7 @@ import (
 
 const (
 	isolationCallers = 64
-	unreadUpdates    = 1000
+	unreadUpdates    = 300
 	// unreadServers is greater than the number of responses that a multi call buffers.
 	unreadServers = 20
 )
@@ -30,7 +30,7 @@ func testIsolation(t *testing.T, network Network) {
 			_, err := call(context.Background(), kind)
 			return err
 		})
-		c.wait(t, 10*isolationCallers)
+		c.wait(t, 3*isolationCallers)
 		requireNoFailures(t, c)
 	}
 }
