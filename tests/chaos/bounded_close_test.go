@@ -64,7 +64,7 @@ func TestPausedBroker_CloseIsBounded(t *testing.T) {
 	onPausable(t, func(t *testing.T, broker pausable, connect func() bus.Bus) {
 		done := newLedger()
 		server, registration := serveAll(t, connect(), "server", done)
-		for i := range 1000 {
+		for i := range 300 {
 			require.NoError(t, registration.RegisterTopic("MoveRegion", fmt.Sprint(i)))
 		}
 		const clientTimeout = 5 * time.Second
@@ -115,7 +115,7 @@ func TestManyTopics_CloseIsBounded(t *testing.T) {
 	t.Parallel()
 	testkit.OnBrokers(t, func(t *testing.T, network testkit.Network) {
 		_, registration := serveAll(t, network.Connect(t), "server", newLedger())
-		topics := scaled(5000)
+		topics := scaled(2000)
 		next := make(chan int)
 		var registering sync.WaitGroup
 		for range 64 {

@@ -22,7 +22,7 @@ const burstPatience = 5 * testkit.Patience
 // all of them in order. The test does not run in parallel with others, because on a busy machine
 // updates could be lost.
 func TestBurst_NothingIsLost(t *testing.T) {
-	updates := int64(scaled(100_000))
+	updates := int64(scaled(40_000))
 	for _, on := range []func(testing.TB) testkit.Network{testkit.OnRedis, testkit.OnNATS} {
 		network := on(t)
 		t.Run(network.Name, func(t *testing.T) {

@@ -17,14 +17,15 @@ import (
 )
 
 const (
-	churnedTopics = 4_000
+	churnedTopics = 1_500
 	// fewGoroutines is the maximum number of additional goroutines. Servers and conns keep idle
 	// workers, whose number grows if the machine is busy. The buses and the test also run some
 	// goroutines from time to time.
 	fewGoroutines = 200
-	// heapGrowth is the maximum heap growth in bytes. Pools and buffers may have grown, and a conn
-	// remembers the servers of the latest topics: these are less than 1 KiB for each topic.
-	heapGrowth = churnedTopics << 10
+	// heapGrowth is the maximum heap growth in bytes: 1 MiB for pools and buffers, and less than 1 KiB
+	// for each topic, because a conn remembers the servers of the latest topics. A topic that is in
+	// use needs more than 3 KiB.
+	heapGrowth = 1<<20 + churnedTopics<<10
 )
 
 // Many topics are registered and deregistered on a server, and many subscriptions are opened and

@@ -18,7 +18,7 @@ import (
 
 const (
 	// pace is the time between two operations of a worker.
-	pace = 10 * time.Millisecond
+	pace = 20 * time.Millisecond
 	// slack is how long after its deadline an operation may end. It is long because the machine may
 	// be busy. The other timeouts of buses, conns and servers in these tests are even longer, so an
 	// operation that ignores its own deadline ends later than that.

@@ -43,7 +43,7 @@ func TestReady_RegisterAndCall(t *testing.T) {
 	testkit.OnBrokers(t, func(t *testing.T, network testkit.Network) {
 		_, registration := testkit.Serve(t, network.Connect(t), dynamic.Handlers{"MoveRegion": dynamic.Unary(testkit.Echo)})
 		client := testkit.Caller(t, testkit.Conn(t, network.Connect(t)), "MoveRegion")
-		repeat(t, scaled(2000), func(i int) error {
+		repeat(t, scaled(1000), func(i int) error {
 			topic := fmt.Sprintf("region-%d", i)
 			if err := registration.RegisterTopic("MoveRegion", topic); err != nil {
 				return err
@@ -77,7 +77,7 @@ func TestReady_SubscribeAndPublish(t *testing.T) {
 	testkit.OnBrokers(t, func(t *testing.T, network testkit.Network) {
 		_, publisher := testkit.Serve(t, network.Connect(t), nil)
 		client := testkit.Subscriber(t, testkit.Conn(t, network.Connect(t)), "UpdateRegionState")
-		repeat(t, scaled(2_000), func(i int) error { return subscribeAndPublish(client, publisher, fmt.Sprintf("region-%d", i)) })
+		repeat(t, scaled(1000), func(i int) error { return subscribeAndPublish(client, publisher, fmt.Sprintf("region-%d", i)) })
 	})
 }
 

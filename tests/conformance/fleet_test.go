@@ -39,7 +39,7 @@ func (c *census) handler(server string) handler {
 // its load would disturb tests that have time limits.
 func TestFleet_NoCallLostOrRunTwice(t *testing.T) {
 	onEachBroker(t, func(t *testing.T, b broker) {
-		const calls, callers = 10_000, 8
+		const calls, callers = 3000, 8
 		m := newMixed(t, b)
 		c := census{runs: map[string]int{}, shard: map[string]int{}}
 		for i := range 2 {

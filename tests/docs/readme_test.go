@@ -140,30 +140,37 @@ func verify(ctx context.Context, token string, _ dynamic.RPCInfo) (context.Conte
 }
 
 // The code fragments about compiled protos, moving from psrpc and plugins must compile when they
-// are added to the program as functions.
+// are added to the program as functions. The program is compiled as a library, because nothing runs
+// the functions, and the linker takes longer than the compiler.
 func TestREADME_FragmentsCompile(t *testing.T) {
 	t.Parallel()
-	requireRuns(t, replace(t, program(t), map[string]string{
+	file := filepath.Join(t.TempDir(), "fragments.go")
+	source := replace(t, program(t), map[string]string{
+		"package main": "package fragments",
 		"import (\n": `import (
 	"github.com/dynpsrpc/dynpsrpc/dynamic/plugin"
 	"github.com/dynpsrpc/dynpsrpc/dynamic/plugin/wasm"
 	"github.com/dynpsrpc/dynpsrpc/example/compiled/api"
 `,
-	})+`
+	}) + `
 func compiled(reg *registry.Registry, server *dynamic.Server, handlers dynamic.Handlers) {
-`+blockWith(t, "go", "api.File_my_service_proto")+`
+` + blockWith(t, "go", "api.File_my_service_proto") + `
 }
 
 func migrated(ctx context.Context, server *dynamic.Server, service *registry.Service, impl any, conn *dynamic.Conn) {
-`+blockWith(t, "go", "dynamic.HandlersOf")+`
+` + blockWith(t, "go", "dynamic.HandlersOf") + `
 }
 
 func plugins(ctx context.Context, server *dynamic.Server) {
-`+blockWith(t, "go", "plugin.NewHost")+`
+` + blockWith(t, "go", "plugin.NewHost") + `
 }
 
-var _, _, _ = compiled, migrated, plugins
-`)
+var _, _, _, _ = main, compiled, migrated, plugins
+`
+	require.NoError(t, os.WriteFile(file, []byte(source), 0o600))
+	build := exec.CommandContext(t.Context(), "go", "build", file)
+	printed, err := build.CombinedOutput()
+	require.NoError(t, err, "%s", printed)
 }
 
 // README.md shows which two lines to change so that the program uses a broker. The changed program
