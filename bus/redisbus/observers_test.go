@@ -53,7 +53,7 @@ func TestBus_ObserversAreNotReceivers(t *testing.T) {
 			require.Eventually(t, func() bool { return count(t, b, "Service|Method|REQ") == 2 }, waitTimeout,
 				time.Millisecond)
 			assert.Equal(t, 0, count(t, b, "Service|Nobody|REQ"), "a channel that nobody subscribes to")
-			for range 100 {
+			for range 30 {
 				third := connect(t, server)
 				subscription, err := third.Subscribe(t.Context(), bus.Channel{Name: "Service|Method|REQ"}, bus.Broadcast, ignore)
 				require.NoError(t, err)

@@ -149,7 +149,7 @@ func testShare(t *testing.T, ownPeers, psrpcPeers int, newClient func() redis.Un
 func TestBus_SharesUnderFullLoad(t *testing.T) {
 	t.Parallel()
 	// The test usually takes 3 s. It takes much longer if other programs use the processors.
-	const publishers, frames, limit = 64, 2000, 4 * time.Minute
+	const publishers, frames, limit = 64, 1000, 4 * time.Minute
 	server := testenv.Redis(t)
 	var next atomic.Int64
 	publisher := connect(t, server)

@@ -66,7 +66,7 @@ func TestDefect06_ManyClaims(t *testing.T) {
 
 func TestDefect07_UnreadResponses(t *testing.T) {
 	t.Parallel()
-	const servers = 60 // more than the responses that a multi call buffers
+	const servers = 120 // more than the responses that a multi call buffers
 	testkit.OnEach(t, func(t *testing.T, network testkit.Network) {
 		crowded := network.Connect(t)
 		for range servers {
