@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"testing/fstest"
 	"unicode/utf8"
 
@@ -45,14 +46,33 @@ func (p *play) parse() *registry.Registry {
 			}
 		}`, m.Name, input, output, strings.Join(options, " "),
 		map[bool]string{true: "2"}[m.Name == "ProcessRegionUpdate"], input, output)
-	parsed := registry.New()
-	require.NoError(p, parsed.ParseProto(fstest.MapFS{"recorded.proto": {Data: []byte(source)}}, "recorded.proto"))
-	service, ok := parsed.Service("scenario.Recorded")
-	require.True(p, ok)
+	service, err := recordedService(source)
+	require.NoError(p, err)
 	named := registry.New()
-	_, err := named.Register(service.Descriptor(), registry.WithWireName(p.service))
+	_, err = named.Register(service.Descriptor(), registry.WithWireName(p.service))
 	require.NoError(p, err)
 	return named
+}
+
+// recordedServices contains the results of recordedService, keyed by their source. Many scenarios
+// have the same source.
+var recordedServices sync.Map
+
+// recordedService parses the source of the service Recorded.
+func recordedService(source string) (*registry.Service, error) {
+	if service, known := recordedServices.Load(source); known {
+		return service.(*registry.Service), nil
+	}
+	parsed := registry.New()
+	if err := parsed.ParseProto(fstest.MapFS{"recorded.proto": {Data: []byte(source)}}, "recorded.proto"); err != nil {
+		return nil, err
+	}
+	service, ok := parsed.Service("scenario.Recorded")
+	if !ok {
+		return nil, fmt.Errorf("the source has no service scenario.Recorded")
+	}
+	recordedServices.Store(source, service)
+	return service, nil
 }
 
 // sendsMalformed reports whether dynpsrpc must send a text that is not valid UTF-8, because the
