@@ -138,12 +138,19 @@ func services(names ...string) func(*plugin.Manifest) {
 // event waits for the next event and checks its kind and plugin.
 func (f *fleet) event(kind plugin.EventKind, name string) plugin.Event {
 	f.Helper()
+	e := f.next()
+	require.Equal(f, kind.String()+" "+name, e.Kind.String()+" "+e.Plugin, "%+v", e)
+	return e
+}
+
+// next waits for the next event.
+func (f *fleet) next() plugin.Event {
+	f.Helper()
 	select {
 	case e := <-f.events:
-		require.Equal(f, kind.String()+" "+name, e.Kind.String()+" "+e.Plugin, "%+v", e)
 		return e
 	case <-time.After(waitTimeout):
-		require.Fail(f, "no event", "%s %s", kind, name)
+		require.Fail(f, "no event")
 		return plugin.Event{}
 	}
 }
