@@ -43,17 +43,6 @@ func (s *session) readLoop() {
 	}
 }
 
-// flushLocks sends the lock attempts for all frames that have arrived. The pub/sub connection calls
-// flushLocks before each Read, when its buffer is empty. As a result, the attempts for a burst of
-// frames share a write, while an attempt for a single frame is sent without delay.
-func (s *session) flushLocks() {
-	if !s.early.active.Load() {
-		// The method activate flushes the pipelines later.
-		return
-	}
-	s.locks.flush()
-}
-
 // onMessage delivers a frame, or holds it if the session is not active yet.
 func (s *session) onMessage(message resp.Push) {
 	s.bus.counters.Received.Add(1)
@@ -100,21 +89,4 @@ func (s *session) deliver(name, frame []byte) {
 			attempt.finish(err)
 		}
 	}
-}
-
-// tryLock adds a lock attempt to the pipeline for the server that stores the lock. flushLocks sends
-// it later.
-//
-// If tryLock returns an error, the attempt has not been added and will never be completed.
-func (s *session) tryLock(attempt lockAttempt) error {
-	node, nodeKey, err := s.bus.topology.lockNode(s.ctx, s.node, attempt.frame)
-	if err != nil {
-		return err
-	}
-	p := s.locks.get(nodeKey)
-	if p == nil {
-		// The cluster has a new master, or openLocks could not connect to this node.
-		p = s.addLockPipeline(nodeKey, node, nil)
-	}
-	return p.Enqueue(s.ctx, attempt)
 }
