@@ -108,7 +108,6 @@ func load(t testing.TB, content []byte, declarations string, limits plugin.Limit
 type bytesCode struct {
 	loaded   *loadedPlugin
 	services []*registry.Service
-	methods  []string
 }
 
 // loadBytesCode loads the module of testdata/bytesguest with a loader.
@@ -125,17 +124,11 @@ var loadBytesCode = sync.OnceValues(func() (*bytesCode, error) {
 	if err != nil {
 		return nil, err
 	}
-	ctx := context.Background()
-	instance, err := loader.Load(ctx, &plugin.Source{Content: content, Services: declared}, nil)
+	instance, err := loader.Load(context.Background(), &plugin.Source{Content: content, Services: declared}, nil)
 	if err != nil {
 		return nil, err
 	}
-	loaded := instance.(*loadedPlugin)
-	methods, err := loaded.pool.idle[0].describe(ctx)
-	if err != nil {
-		return nil, err
-	}
-	return &bytesCode{loaded, declared, methods}, nil
+	return &bytesCode{instance.(*loadedPlugin), declared}, nil
 })
 
 // loadBytes returns a plugin with the module of testdata/bytesguest. The plugin has its own limits,
@@ -146,18 +139,10 @@ func loadBytes(t testing.TB, limits plugin.Limits) *guestCode {
 	code, err := loadBytesCode()
 	require.NoError(t, err)
 	loader, log := newTestLoader(t)
-	limits, err = loader.options.resolveLimits(limits)
+	p, err := loader.newPlugin(&plugin.Source{Manifest: plugin.Manifest{Name: "tested", Version: "3", Limits: limits}})
 	require.NoError(t, err)
-	p := &loadedPlugin{
-		options: &loader.options, logger: log.logger().With("plugin", "tested", "version", "3"), limits: limits,
-		runtime: code.loaded.runtime, compiled: code.loaded.compiled,
-	}
-	p.pool = newPool(limits.Instances, p.newInstance)
-	first, err := p.newInstance(t.Context())
-	require.NoError(t, err)
-	p.pool.addIdle(first)
-	p.services, err = p.bindServices(code.services, code.methods)
-	require.NoError(t, err)
+	p.runtime, p.compiled = code.loaded.runtime, code.loaded.compiled
+	require.NoError(t, p.start(t.Context(), code.services))
 	t.Cleanup(func() {
 		for _, in := range p.pool.idle {
 			in.close()

@@ -50,6 +50,11 @@ func (p *loadedPlugin) prepare(ctx context.Context, source *plugin.Source) error
 	if err := errors.Join(checkImports(p.runtime, compiled), checkExports(compiled, p.limits.Memory)); err != nil {
 		return err
 	}
+	return p.start(ctx, source.Services)
+}
+
+// start creates the first instance of the compiled module and binds the services to its methods.
+func (p *loadedPlugin) start(ctx context.Context, services []*registry.Service) error {
 	first, err := p.newInstance(ctx)
 	if err != nil {
 		return err
@@ -59,7 +64,7 @@ func (p *loadedPlugin) prepare(ctx context.Context, source *plugin.Source) error
 		return err
 	}
 	p.pool.addIdle(first)
-	p.services, err = p.bindServices(source.Services, methods)
+	p.services, err = p.bindServices(services, methods)
 	return err
 }
 

@@ -79,6 +79,19 @@ func (l *Loader) Load(ctx context.Context, source *plugin.Source, _ func(error))
 }
 
 func (l *Loader) load(ctx context.Context, source *plugin.Source) (*loadedPlugin, error) {
+	p, err := l.newPlugin(source)
+	if err != nil {
+		return nil, err
+	}
+	p.runtime, p.onClose = l.newRuntime(ctx), l.untrack
+	if err := p.prepare(ctx, source); err != nil {
+		return nil, errors.Join(err, p.runtime.Close(context.WithoutCancel(ctx)))
+	}
+	return p, nil
+}
+
+// newPlugin returns a plugin that has its limits, but no runtime and no module yet.
+func (l *Loader) newPlugin(source *plugin.Source) (*loadedPlugin, error) {
 	limits, err := l.options.resolveLimits(source.Limits)
 	if err != nil {
 		return nil, err
@@ -87,13 +100,8 @@ func (l *Loader) load(ctx context.Context, source *plugin.Source) (*loadedPlugin
 		options: &l.options,
 		logger:  l.options.logger.With(slog.String("plugin", source.Name), slog.String("version", source.Version)),
 		limits:  limits,
-		runtime: l.newRuntime(ctx),
-		onClose: l.untrack,
 	}
 	p.pool = newPool(limits.Instances, p.newInstance)
-	if err := p.prepare(ctx, source); err != nil {
-		return nil, errors.Join(err, p.runtime.Close(context.WithoutCancel(ctx)))
-	}
 	return p, nil
 }
 
