@@ -28,7 +28,7 @@ func appendVarint(dst []byte, tag, value uint64) []byte {
 	if value == 0 {
 		return dst
 	}
-	return protowire.AppendVarint(protowire.AppendVarint(dst, tag), value)
+	return appendNumber(appendNumber(dst, tag), value)
 }
 
 func sizeBytes(tag uint64, length int) int {
@@ -51,5 +51,14 @@ func sizeLengthDelimited(tag uint64, length int) int {
 
 // appendTagAndLength appends the tag and the length of a length-delimited field.
 func appendTagAndLength(dst []byte, tag uint64, length int) []byte {
-	return protowire.AppendVarint(protowire.AppendVarint(dst, tag), uint64(length))
+	return appendNumber(appendNumber(dst, tag), uint64(length))
+}
+
+// appendNumber is like [protowire.AppendVarint], but faster for numbers that take one byte. Most
+// tags and lengths do.
+func appendNumber(dst []byte, number uint64) []byte {
+	if number < 1<<7 {
+		return append(dst, byte(number))
+	}
+	return protowire.AppendVarint(dst, number)
 }

@@ -202,7 +202,11 @@ func AppendMessageFrame(dst []byte, body Body, typeName string, nonce uint64) ([
 // further fields.
 func beginFrame(dst []byte, typeName string, size, trailingSize int) []byte {
 	urlLen := len(typeURLPrefix) + len(typeName)
-	dst = slices.Grow(dst, sizeLengthDelimited(envelopeTagTypeURL, urlLen)+sizeBytes(envelopeTagValue, size)+trailingSize)
+	frameSize := sizeLengthDelimited(envelopeTagTypeURL, urlLen) + sizeBytes(envelopeTagValue, size) + trailingSize
+	if dst == nil { // This is nearly always the case, and make is faster than slices.Grow.
+		dst = make([]byte, 0, frameSize)
+	}
+	dst = slices.Grow(dst, frameSize)
 	dst = appendTagAndLength(dst, envelopeTagTypeURL, urlLen)
 	dst = append(dst, typeURLPrefix...)
 	dst = append(dst, typeName...)

@@ -1,8 +1,6 @@
 package wire
 
 import (
-	"slices"
-
 	"google.golang.org/protobuf/encoding/protowire"
 
 	"github.com/dynpsrpc/dynpsrpc/errors"
@@ -56,7 +54,7 @@ func (r *reader) next() bool {
 	if r.err != nil || len(r.rest) == 0 {
 		return false
 	}
-	tag, tagLen := protowire.ConsumeVarint(r.rest)
+	tag, tagLen := consumeVarint(r.rest)
 	number := tag >> wireTypeBits
 	if tagLen < 0 || number < uint64(protowire.MinValidNumber) || number > uint64(protowire.MaxValidNumber) {
 		r.err = errMalformed
@@ -85,17 +83,29 @@ func (r *reader) readValue(b []byte) (n int) {
 		value, n = protowire.ConsumeFixed32(b)
 		r.number = uint64(value)
 	case wireBytes:
-		var value []byte
-		value, n = protowire.ConsumeBytes(b)
+		length, lengthLen := consumeVarint(b)
+		if lengthLen < 0 || length > uint64(len(b)-lengthLen) {
+			return -1
+		}
+		n = lengthLen + int(length)
 		r.bytes = nil
-		if len(value) > 0 {
-			r.bytes = slices.Clip(value)
+		if length > 0 {
+			r.bytes = b[lengthLen:n:n]
 		}
 	default: // skips groups, because no message in this package uses them
 		number := protowire.Number(r.tag >> wireTypeBits)
 		n = protowire.ConsumeFieldValue(number, protowire.Type(r.tag&wireTypeMask), b)
 	}
 	return n
+}
+
+// consumeVarint is like [protowire.ConsumeVarint], but faster for numbers that take one byte. Most
+// tags and lengths do.
+func consumeVarint(b []byte) (value uint64, n int) {
+	if len(b) > 0 && b[0] < 1<<7 {
+		return uint64(b[0]), 1
+	}
+	return protowire.ConsumeVarint(b)
 }
 
 // countEntry counts the current field as an entry. If there are more than MaxEntries entries,

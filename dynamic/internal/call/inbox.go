@@ -97,7 +97,7 @@ func (p *inboxPool) get(call id.Call) *callInbox {
 	if !ok {
 		in = newCallInbox(p.epoch)
 	}
-	in.reset(call)
+	in.assign(call)
 	return in
 }
 
@@ -105,16 +105,22 @@ func (p *inboxPool) get(call id.Call) *callInbox {
 // used it must therefore no longer be pending, and the timer must be stopped.
 func (p *inboxPool) put(in *callInbox) {
 	// The inbox is cleared now, so that the messages of the call can be garbage collected.
-	in.reset(id.Call{})
+	in.clear()
 	p.pool.Put(in)
 }
 
-// reset clears the inbox and assigns it to a call. The argument call is the request ID of that
-// call.
-func (in *callInbox) reset(call id.Call) {
+// assign assigns an empty inbox to a call. The argument call is the request ID of that call.
+func (in *callInbox) assign(call id.Call) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	in.id, in.state, in.requireClaim, in.unicast = call, emptyState, false, nil
+	in.id = call
+}
+
+// clear empties the inbox. It no longer belongs to a call.
+func (in *callInbox) clear() {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	in.id, in.state, in.requireClaim, in.unicast = id.Call{}, emptyState, false, nil
 }
 
 // snapshot returns a copy of the state. The elements of its slices are never modified.

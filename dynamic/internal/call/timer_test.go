@@ -17,7 +17,8 @@ import (
 
 // startCall starts a call that uses the inbox and times out after d.
 func startCall(inbox *callInbox, d time.Duration) {
-	inbox.reset(id.NewRequest())
+	inbox.clear()
+	inbox.assign(id.NewRequest())
 	inbox.timer.start(time.Now(), d)
 }
 
