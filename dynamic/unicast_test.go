@@ -476,3 +476,117 @@ func TestUnicast_Denied(t *testing.T) {
 		})
 	}
 }
+
+// servedTimes returns the field ServedIn of all responses that have been sent since it or requests
+// was last called.
+func (b competingBus) servedTimes(t *testing.T) (times []uint32) {
+	t.Helper()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, sent := range b.frames {
+		if envelope, err := wire.ParseEnvelope(sent.frame); err == nil && envelope.Kind == wire.KindResponse {
+			response, err := wire.ParseResponse(envelope.Value)
+			require.NoError(t, err)
+			times = append(times, response.ServedIn)
+		}
+	}
+	b.frames = nil
+	return times
+}
+
+// A server tells in its responses to unicast requests how long it has taken, but not if the method
+// or the server has a limit, which a burst of requests would reach.
+func TestUnicast_ResponsesTellTheTime(t *testing.T) {
+	t.Parallel()
+	handler := func(_ context.Context, request text) (text, error) {
+		<-time.After(3 * time.Millisecond)
+		if request.GetValue() == "fail" {
+			return nil, errors.NewErrorf(errors.NotFound, "no such text")
+		}
+		return request, nil
+	}
+	for name, tt := range map[string]struct {
+		server  []dynamic.ServerOption
+		handler []dynamic.HandlerOption
+		want    uint32
+	}{
+		"no limit":            {want: 3000},
+		"limit of the server": {server: []dynamic.ServerOption{dynamic.WithMaxConcurrentRequests(5)}},
+		"limit of the method": {handler: []dynamic.HandlerOption{dynamic.WithMaxConcurrent(5)}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				b := newCompetingBus()
+				server := dynamic.NewServer(b, tt.server...)
+				defer func() { assert.NoError(t, server.Shutdown(context.Background())) }()
+				_, err := server.Register(descriptor(t, newRegistry(t), "test.Echoes"),
+					dynamic.Handlers{"Echo": dynamic.Unary(handler, tt.handler...)}, dynamic.AllowMissing())
+				require.NoError(t, err)
+				client := echoClient(t, b)
+				synctest.Wait()
+				requireHi(t, client)
+				assert.Equal(t, []uint32{0}, b.servedTimes(t), "the first request goes to the queue")
+				requireHi(t, client)
+				assert.Equal(t, []uint32{tt.want}, b.servedTimes(t))
+				_, err = client.Call(t.Context(), wrapperspb.String("fail"))
+				require.ErrorIs(t, err, errors.NotFound)
+				assert.Equal(t, []uint32{0}, b.servedTimes(t))
+			})
+		})
+	}
+}
+
+// Requests of concurrent callers go to fast servers in bursts.
+func TestUnicast_Bursts(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b, fast := newCompetingBus(), make(chan struct{})
+		var waiting [20]atomic.Int64
+		for i := range waiting {
+			server := dynamic.NewServer(b)
+			defer func() { assert.NoError(t, server.Shutdown(context.Background())) }()
+			wait := func(_ context.Context, request text) (text, error) {
+				waiting[i].Add(1)
+				<-fast
+				return request, nil
+			}
+			_, err := server.Register(descriptor(t, newRegistry(t), "test.Echoes"),
+				dynamic.Handlers{"Echo": dynamic.Unary(wait)}, dynamic.AllowMissing())
+			require.NoError(t, err)
+		}
+		client := echoClient(t, b)
+		synctest.Wait()
+		callAll := func(calls int) (done *sync.WaitGroup) {
+			done = &sync.WaitGroup{}
+			for range calls {
+				done.Go(func() { requireHi(t, client) })
+			}
+			synctest.Wait()
+			return done
+		}
+		busy := func() (servers int) {
+			for i := range waiting {
+				if waiting[i].Swap(0) > 0 {
+					servers++
+				}
+			}
+			return servers
+		}
+		close(fast)
+		callAll(1).Wait()
+		fast = make(chan struct{})
+		busy()
+		done := callAll(32)
+		assert.Greater(t, busy(), 10, "the client does not know yet that the servers are fast")
+		close(fast)
+		done.Wait()
+		callAll(1000).Wait()
+		busy()
+		fast = make(chan struct{})
+		done = callAll(32)
+		assert.Equal(t, 2, busy())
+		close(fast)
+		done.Wait()
+	})
+}

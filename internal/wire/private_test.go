@@ -66,6 +66,10 @@ var privateMessages = map[string]struct {
 		&wire.Response{RequestID: []byte("id"), Error: "text", Subscribers: 2, Unprocessed: true},
 		wire.KindResponse, fields{}.bytes(1, "id").bytes(5, "text").varint(1000, 2).varint(1001, 1),
 	},
+	"response to a unicast request": {
+		&wire.Response{RequestID: []byte("id"), Body: wire.Body{Raw: []byte("body")}, ServedIn: 150},
+		wire.KindResponse, fields{}.bytes(1, "id").bytes(7, "body").varint(1002, 150),
+	},
 	"open with keepalive": {
 		&wire.Stream{StreamID: []byte("id"), Op: wire.StreamOpen, NodeID: []byte("node"), Keepalive: 10e9},
 		wire.KindStream, fields{}.bytes(1, "id").bytes(6, string(fields{}.bytes(1, "node").varint(1000, 10e9))),

@@ -191,6 +191,7 @@ func drawMessage(t *rapid.T, kind wire.Kind) (message, map[string]string) {
 			Error: text, Code: code, Details: drawDetails(t), Body: body,
 			Subscribers: rapid.Uint32().Draw(t, "sharers"),
 			Unprocessed: rapid.Bool().Draw(t, "not run"),
+			ServedIn:    rapid.Uint32().Draw(t, "served in"),
 		}, nil
 	case wire.KindClaimRequest:
 		return &wire.ClaimRequest{

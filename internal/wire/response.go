@@ -18,6 +18,7 @@ const (
 	responseTagDetails     = 8<<wireTypeBits | wireBytes
 	responseTagSubscribers = 1000<<wireTypeBits | wireVarint
 	responseTagUnprocessed = 1001<<wireTypeBits | wireVarint
+	responseTagServedIn    = 1002<<wireTypeBits | wireVarint
 )
 
 // Response is the result of a request. The server sends it to the client.
@@ -44,6 +45,10 @@ type Response struct {
 	Subscribers uint32
 	// Unprocessed reports whether the server rejected the request before doing any work for it.
 	Unprocessed bool
+	// ServedIn is the time from the arrival of the request until this response, in microseconds. It
+	// is zero if the server does not tell. dynpsrpc servers tell only in successful responses to
+	// requests that were sent on a [UnicastChannel].
+	ServedIn uint32
 
 	// encoded is the encoded response if it has details that have not been decoded yet. Otherwise,
 	// encoded is nil.
@@ -90,6 +95,8 @@ func ParseUnawaitedResponse(value []byte) (res Response, err error) {
 			res.Subscribers = uint32(r.number)
 		case responseTagUnprocessed:
 			res.Unprocessed = protowire.DecodeBool(r.number)
+		case responseTagServedIn:
+			res.ServedIn = uint32(r.number)
 		}
 	}
 	if r.err != nil {
@@ -119,6 +126,7 @@ func (res *Response) AppendFrame(dst []byte) ([]byte, error) {
 		return dst, errInvalidText
 	}
 	sentAt, subscribers, unprocessed := uint64(res.SentAt), uint64(res.Subscribers), protowire.EncodeBool(res.Unprocessed)
+	servedIn := uint64(res.ServedIn)
 	errorText, code := toValidUTF8(res.Error), toValidUTF8(res.Code)
 	bodySize := res.Body.size()
 	size := sizeBytes(responseTagRequestID, len(res.RequestID)) +
@@ -129,7 +137,8 @@ func (res *Response) AppendFrame(dst []byte) ([]byte, error) {
 		sizeBytes(responseTagBody, bodySize) +
 		sizeDetails(responseTagDetails, res.Details) +
 		sizeVarint(responseTagSubscribers, subscribers) +
-		sizeVarint(responseTagUnprocessed, unprocessed)
+		sizeVarint(responseTagUnprocessed, unprocessed) +
+		sizeVarint(responseTagServedIn, servedIn)
 
 	frame := beginFrame(dst, responseName, size, 0)
 	frame = appendBytes(frame, responseTagRequestID, res.RequestID)
@@ -145,7 +154,8 @@ func (res *Response) AppendFrame(dst []byte) ([]byte, error) {
 		return dst, err
 	}
 	frame = appendVarint(frame, responseTagSubscribers, subscribers)
-	return appendVarint(frame, responseTagUnprocessed, unprocessed), nil
+	frame = appendVarint(frame, responseTagUnprocessed, unprocessed)
+	return appendVarint(frame, responseTagServedIn, servedIn), nil
 }
 
 // toValidUTF8 returns text with any invalid UTF-8 replaced by U+FFFD.

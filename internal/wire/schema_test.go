@@ -208,6 +208,7 @@ func responseReference(t require.TestingT, m *wire.Response) *dynamicpb.Message 
 	setDetails(ref, m.Details)
 	set(ref, "subscribers", protoreflect.ValueOfUint32(m.Subscribers))
 	set(ref, "unprocessed", protoreflect.ValueOfBool(m.Unprocessed))
+	set(ref, "served_in", protoreflect.ValueOfUint32(m.ServedIn))
 	return ref
 }
 

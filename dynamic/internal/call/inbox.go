@@ -47,6 +47,8 @@ type callState struct {
 	server []byte
 	// body is the encoded message from a successful response.
 	body []byte
+	// servedIn is the field [wire.Response.ServedIn] of the response.
+	servedIn uint32
 	// failure is the response of a server that has returned an error, without the body of the
 	// response. It is nil if no response has arrived or if the response was successful.
 	failure *wire.Response
@@ -140,7 +142,7 @@ func (in *callInbox) onResponse(response wire.Response) bool {
 	useful := !in.state.answered && (fromClaimer || response.Error != "")
 	if useful {
 		in.state.answered, in.state.fromClaimer = true, fromClaimer
-		in.state.server, in.state.body = response.ServerID, response.Body.Raw
+		in.state.server, in.state.body, in.state.servedIn = response.ServerID, response.Body.Raw, response.ServedIn
 		if response.Error != "" {
 			failure := response
 			failure.Body = wire.Body{}

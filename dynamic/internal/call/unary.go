@@ -445,6 +445,9 @@ func (c *unaryCall) step(ctx context.Context) (response []byte, isFinal bool, er
 		if c.server != "" {
 			c.claims.UpdateMembership(state.claims, state.receivers)
 		}
+		if c.member != nil {
+			c.route.unicast.directory().RecordServed(time.Duration(state.servedIn) * time.Microsecond)
+		}
 		return state.body, true, nil
 	case c.member != nil && state.isUndelivered():
 		return nil, false, c.sendElsewhere(ctx, &state)

@@ -1,6 +1,27 @@
 package selection
 
-import "github.com/dynpsrpc/dynpsrpc/errors"
+import (
+	"time"
+
+	"github.com/dynpsrpc/dynpsrpc/errors"
+)
+
+// Opts controls how one of the servers that claim a request is selected. The fields are documented
+// at dynamic.SelectionOpts.
+type Opts struct {
+	MinimumAffinity      float32
+	MaximumAffinity      float32
+	AcceptFirstAvailable bool
+	AffinityTimeout      time.Duration
+	ShortCircuitTimeout  time.Duration
+	SelectionFunc        func(claims []*Claim) (serverID string, err error)
+}
+
+// Claim is a server's offer to handle a request.
+type Claim struct {
+	ServerID string
+	Affinity float32
+}
 
 // choice applies Opts to claims, one at a time. It does not use the clock or a timer.
 type choice struct {

@@ -39,6 +39,8 @@ type Directory struct {
 	// choices holds the members from which Choose chooses. It is nil while all requests must be
 	// sent to the queue. The slice is immutable.
 	choices atomic.Pointer[[]*Member]
+	// bursts makes choices for requests that are sent in bursts.
+	bursts bursts
 	// nextCount is a time in nanoseconds. The first request after that time must be sent to the
 	// queue or to all servers.
 	nextCount atomic.Int64
@@ -93,12 +95,16 @@ type Member struct {
 func (m *Member) Done() { m.calls.Add(-1) }
 
 // Choose returns the member to which a request is to be sent, or nil if the request must be sent to
-// the queue. Choose picks two members at random and returns the one with fewer calls waiting for
-// it. The caller must call [Member.Done] when the call has ended.
+// the queue. If the request is not part of a burst (see [bursts]), Choose picks two members at
+// random and returns the one with fewer calls waiting for it. The caller must call [Member.Done]
+// when the call has ended.
 func (d *Directory) Choose(now time.Duration) *Member {
 	choices := d.choices.Load()
 	if choices == nil || d.isCountDue(now) {
 		return nil
+	}
+	if chosen := d.bursts.choose(choices); chosen != nil {
+		return chosen
 	}
 	return lessLoaded(*choices)
 }

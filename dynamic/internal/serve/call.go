@@ -27,7 +27,7 @@ type call struct {
 
 	// startedAt is the time at which the request arrived or, if the client selects a server, at
 	// which the server began to handle the request. It is measured in nanoseconds from the epoch of
-	// Engine.announcer, and is set only if there is a recorder.
+	// Engine.announcer, and is set only if there is a recorder or if tellsTime is set.
 	startedAt int64
 	// size is the number of bytes that the request keeps in memory: the size of the frame or, if
 	// that is more, of the decompressed message.
@@ -42,6 +42,9 @@ type call struct {
 	mayDecline bool
 	// started reports whether RecordStart has been called on the recorder.
 	started bool
+	// tellsTime reports whether a successful response must contain the time since startedAt; see
+	// [wire.Response.ServedIn].
+	tellsTime bool
 }
 
 // memoryState records whether memory is reserved for a decompressed request. It is zero if the
@@ -107,9 +110,7 @@ func startCall(e *endpoint, frame []byte, unicast bool, token *lifecycle.Token) 
 	if expanded > 0 {
 		c.reserveMemory()
 	}
-	if c.recorder = e.plan.recorder.Load(); c.recorder != nil {
-		c.startedAt = s.engine.announcer.since(now)
-	}
+	c.timeFrom(now, unicast && !needsGrant)
 	s.engine.running.add(c.requestID, running)
 	if running.announceAt != 0 {
 		s.engine.announcer.expect(running.announceAt)
@@ -123,6 +124,16 @@ func startCall(e *endpoint, frame []byte, unicast bool, token *lifecycle.Token) 
 		return false
 	}
 	return true
+}
+
+// timeFrom sets the fields recorder and tellsTime and, if one of them needs it, startedAt. now is the
+// time at which the request arrived. direct reports whether the client has sent the request to this
+// server only and awaits no claim.
+func (c *call) timeFrom(now time.Time, direct bool) {
+	c.tellsTime = direct && c.plan().method.Queue() && !c.plan().isLimited()
+	if c.recorder = c.plan().recorder.Load(); c.recorder != nil || c.tellsTime {
+		c.startedAt = c.plan().engine.announcer.since(now)
+	}
 }
 
 // reserveMemory reserves memory for a decompressed request. If the memory for decompressed requests

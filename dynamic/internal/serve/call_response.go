@@ -3,6 +3,7 @@ package serve
 import (
 	"context"
 	"log/slog"
+	"math"
 	"time"
 
 	"github.com/dynpsrpc/dynpsrpc/bus"
@@ -69,8 +70,21 @@ func (c *call) encode(response *wire.Response) (frame []byte, at time.Time, err 
 	if c.plan().method.Routing() == registry.RoutingMulti {
 		response.Subscribers = c.subscribers
 	}
+	if c.tellsTime && response.Error == "" {
+		response.ServedIn = microseconds(c.sinceStart(at))
+	}
 	frame, err = response.AppendFrame(nil)
 	return frame, at, err
+}
+
+// sinceStart returns the time from c.startedAt until the time at.
+func (c *call) sinceStart(at time.Time) time.Duration {
+	return time.Duration(c.plan().engine.announcer.since(at) - c.startedAt)
+}
+
+// microseconds returns d as a value of [wire.Response.ServedIn], where zero has another meaning.
+func microseconds(d time.Duration) uint32 {
+	return uint32(min(max(d.Microseconds(), 1), math.MaxUint32))
 }
 
 // recordStart records that the server begins to handle the request.
@@ -92,7 +106,7 @@ func (c *call) recordEnd(frame []byte, at time.Time, end CallEnd) {
 	if !c.started {
 		(*c.recorder).RecordStart()
 	}
-	end.Time, end.Duration = at, time.Duration(c.plan().engine.announcer.since(at)-c.startedAt)
+	end.Time, end.Duration = at, c.sinceStart(at)
 	end.RequestBytes, end.ResponseBytes = int(c.size), len(frame)
 	(*c.recorder).RecordEnd(end)
 	c.recorder = nil

@@ -202,6 +202,9 @@ func newPlan(s *Service, method *registry.Method, handler *Handler) *plan {
 	}
 }
 
+// isLimited reports whether the number of requests that are handled at the same time is limited.
+func (p *plan) isLimited() bool { return p.semaphore.Max != 0 || p.engine.semaphore.Max != 0 }
+
 // reportPanic reports a panic to the user. source says what panicked, for example "handler".
 func (p *plan) reportPanic(ctx context.Context, source string, value any) {
 	p.service.ReportPanic(ctx, p.method, source, value)
