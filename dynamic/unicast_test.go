@@ -477,9 +477,9 @@ func TestUnicast_Denied(t *testing.T) {
 	}
 }
 
-// servedTimes returns the field ServedIn of all responses that have been sent since it or requests
-// was last called.
-func (b competingBus) servedTimes(t *testing.T) (times []uint32) {
+// servedIn returns the field ServedIn of all responses that have been sent since it or requests was
+// last called.
+func (b competingBus) servedIn(t *testing.T) (times []uint32) {
 	t.Helper()
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -494,9 +494,9 @@ func (b competingBus) servedTimes(t *testing.T) (times []uint32) {
 	return times
 }
 
-// A server tells in its responses to unicast requests how long it has taken, but not if the method
-// or the server has a limit, which a burst of requests would reach.
-func TestUnicast_ResponsesTellTheTime(t *testing.T) {
+// Successful responses to unicast requests contain the time that the server has taken. If the method
+// or the server has a limit, which a burst of requests might exceed, they do not.
+func TestUnicast_ServedIn(t *testing.T) {
 	t.Parallel()
 	handler := func(_ context.Context, request text) (text, error) {
 		<-time.After(3 * time.Millisecond)
@@ -526,67 +526,118 @@ func TestUnicast_ResponsesTellTheTime(t *testing.T) {
 				client := echoClient(t, b)
 				synctest.Wait()
 				requireHi(t, client)
-				assert.Equal(t, []uint32{0}, b.servedTimes(t), "the first request goes to the queue")
+				assert.Equal(t, []uint32{0}, b.servedIn(t), "the first request goes to the queue")
 				requireHi(t, client)
-				assert.Equal(t, []uint32{tt.want}, b.servedTimes(t))
+				assert.Equal(t, []uint32{tt.want}, b.servedIn(t))
 				_, err = client.Call(t.Context(), wrapperspb.String("fail"))
 				require.ErrorIs(t, err, errors.NotFound)
-				assert.Equal(t, []uint32{0}, b.servedTimes(t))
+				assert.Equal(t, []uint32{0}, b.servedIn(t))
 			})
 		})
 	}
 }
 
-// Requests of concurrent callers go to fast servers in bursts.
+// burstWorld has 20 servers of test.Echoes, and a client.
+type burstWorld struct {
+	client *dynamic.Client[text, text]
+	// handle is called by all handlers. calls counts the calls of each server.
+	handle func()
+	calls  [20]atomic.Int64
+	// limit is the maximum number of calls that a server handles at the same time. It rejects all
+	// others.
+	limit int64
+}
+
+func newBurstWorld(t *testing.T, limit int64) *burstWorld {
+	t.Helper()
+	b, w := newCompetingBus(), &burstWorld{handle: func() {}, limit: limit}
+	for i := range w.calls {
+		server, running := dynamic.NewServer(b), new(atomic.Int64)
+		t.Cleanup(func() { assert.NoError(t, server.Shutdown(context.Background())) })
+		_, err := server.Register(descriptor(t, newRegistry(t), "test.Echoes"), dynamic.Handlers{
+			"Echo": dynamic.Unary(func(_ context.Context, request text) (text, error) {
+				w.calls[i].Add(1)
+				defer running.Add(-1)
+				if running.Add(1) > w.limit {
+					return nil, dynamic.Unprocessed(errors.NewErrorf(errors.ResourceExhausted, "too many calls"))
+				}
+				w.handle()
+				return request, nil
+			}),
+		}, dynamic.AllowMissing())
+		require.NoError(t, err)
+	}
+	w.client = echoClient(t, b)
+	synctest.Wait()
+	requireHi(t, w.client) // goes to the queue
+	return w
+}
+
+// callOneByOne makes so many calls that the client knows how fast each server is.
+func (w *burstWorld) callOneByOne(t *testing.T) {
+	t.Helper()
+	for range 10 * len(w.calls) {
+		requireHi(t, w.client)
+	}
+}
+
+// serversOf makes concurrent calls and returns the number of servers that have received one, and the
+// number of calls that have failed.
+func (w *burstWorld) serversOf(t *testing.T, calls int) (servers, failed int) {
+	t.Helper()
+	for i := range w.calls {
+		w.calls[i].Store(0)
+	}
+	release, handle := make(chan struct{}), w.handle
+	w.handle = func() { <-release }
+	var running sync.WaitGroup
+	var failures atomic.Int64
+	for range calls {
+		running.Go(func() {
+			if _, err := w.client.Call(t.Context(), wrapperspb.String("hi")); err != nil {
+				failures.Add(1)
+			}
+		})
+	}
+	synctest.Wait()
+	close(release)
+	running.Wait()
+	w.handle = handle
+	for i := range w.calls {
+		if w.calls[i].Load() > 0 {
+			servers++
+		}
+	}
+	return servers, int(failures.Load())
+}
+
+// Requests of concurrent callers go to fast servers in bursts, but not to slow ones.
 func TestUnicast_Bursts(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		b, fast := newCompetingBus(), make(chan struct{})
-		var waiting [20]atomic.Int64
-		for i := range waiting {
-			server := dynamic.NewServer(b)
-			defer func() { assert.NoError(t, server.Shutdown(context.Background())) }()
-			wait := func(_ context.Context, request text) (text, error) {
-				waiting[i].Add(1)
-				<-fast
-				return request, nil
-			}
-			_, err := server.Register(descriptor(t, newRegistry(t), "test.Echoes"),
-				dynamic.Handlers{"Echo": dynamic.Unary(wait)}, dynamic.AllowMissing())
-			require.NoError(t, err)
-		}
-		client := echoClient(t, b)
-		synctest.Wait()
-		callAll := func(calls int) (done *sync.WaitGroup) {
-			done = &sync.WaitGroup{}
-			for range calls {
-				done.Go(func() { requireHi(t, client) })
-			}
-			synctest.Wait()
-			return done
-		}
-		busy := func() (servers int) {
-			for i := range waiting {
-				if waiting[i].Swap(0) > 0 {
-					servers++
-				}
-			}
-			return servers
-		}
-		close(fast)
-		callAll(1).Wait()
-		fast = make(chan struct{})
-		busy()
-		done := callAll(32)
-		assert.Greater(t, busy(), 10, "the client does not know yet that the servers are fast")
-		close(fast)
-		done.Wait()
-		callAll(1000).Wait()
-		busy()
-		fast = make(chan struct{})
-		done = callAll(32)
-		assert.Equal(t, 2, busy())
-		close(fast)
-		done.Wait()
+		w := newBurstWorld(t, 1000)
+		servers, _ := w.serversOf(t, 20)
+		assert.Equal(t, 20, servers, "the client does not know yet that the servers are fast")
+		w.callOneByOne(t)
+		servers, _ = w.serversOf(t, 32)
+		assert.Equal(t, 2, servers)
+		w.handle = func() { <-time.After(5 * time.Millisecond) }
+		w.callOneByOne(t)
+		servers, _ = w.serversOf(t, 20)
+		assert.GreaterOrEqual(t, servers, 19, "one call may go to the queue")
+	})
+}
+
+// If a server rejects requests of a burst because of a limit that only its handler or an interceptor
+// knows, the client sends no more bursts.
+func TestUnicast_RejectedBurst(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newBurstWorld(t, 4)
+		w.callOneByOne(t)
+		_, failed := w.serversOf(t, 16)
+		assert.Equal(t, 12, failed)
+		servers, _ := w.serversOf(t, 4)
+		assert.GreaterOrEqual(t, servers, 3)
 	})
 }

@@ -45,9 +45,9 @@ type Response struct {
 	Subscribers uint32
 	// Unprocessed reports whether the server rejected the request before doing any work for it.
 	Unprocessed bool
-	// ServedIn is the time from the arrival of the request until this response, in microseconds. It
-	// is zero if the server does not tell. dynpsrpc servers tell only in successful responses to
-	// requests that were sent on a [UnicastChannel].
+	// ServedIn is the time from the moment when the server has read the request until this
+	// response, in microseconds. It is zero if the response does not contain that time. Only
+	// dynpsrpc servers send it, for requests to queue methods on a [UnicastChannel].
 	ServedIn uint32
 
 	// encoded is the encoded response if it has details that have not been decoded yet. Otherwise,

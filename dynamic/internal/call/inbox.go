@@ -47,8 +47,6 @@ type callState struct {
 	server []byte
 	// body is the encoded message from a successful response.
 	body []byte
-	// servedIn is the field [wire.Response.ServedIn] of the response.
-	servedIn uint32
 	// failure is the response of a server that has returned an error, without the body of the
 	// response. It is nil if no response has arrived or if the response was successful.
 	failure *wire.Response
@@ -58,6 +56,8 @@ type callState struct {
 	// receivers is the number of receivers that the bus reported for the request. Zero means that
 	// the channel has no subscribers. It is bus.Unknown until the bus reports a number.
 	receivers int
+	// servedIn is the field [wire.Response.ServedIn] of the response.
+	servedIn uint32
 	// answered reports whether a response has been accepted. Later responses are discarded.
 	answered bool
 	// fromClaimer reports whether the server that sent the response had claimed the request before.
@@ -106,7 +106,8 @@ func (p *inboxPool) get(call id.Call) *callInbox {
 // put returns an inbox to the pool, from which another call may take it at once. The call that has
 // used it must therefore no longer be pending, and the timer must be stopped.
 func (p *inboxPool) put(in *callInbox) {
-	// The inbox is cleared now, so that the messages of the call can be garbage collected.
+	// The method get relies on this. It also allows the messages of the call to be garbage
+	// collected.
 	in.clear()
 	p.pool.Put(in)
 }

@@ -440,13 +440,16 @@ func (c *unaryCall) step(ctx context.Context) (response []byte, isFinal bool, er
 		if time.Since(c.started) >= c.expiry {
 			return nil, true, c.contextError(context.DeadlineExceeded)
 		}
+		if c.member != nil && (state.failure.Unprocessed || state.failure.Code == string(errors.ResourceExhausted)) {
+			c.route.unicast.onRejected()
+		}
 		return nil, true, c.plan.serverError(state.failure, c.route)
 	case state.answered && state.failure == nil && !c.selecting:
 		if c.server != "" {
 			c.claims.UpdateMembership(state.claims, state.receivers)
 		}
-		if c.member != nil {
-			c.route.unicast.directory().RecordServed(time.Duration(state.servedIn) * time.Microsecond)
+		if c.member != nil && c.selection == nil {
+			c.member.RecordServed(time.Duration(state.servedIn) * time.Microsecond)
 		}
 		return state.body, true, nil
 	case c.member != nil && state.isUndelivered():

@@ -105,6 +105,10 @@ func (u *unicastRoute) deny(err error, consequence string) {
 	}
 }
 
+// onRejected is called when a server that was chosen for a request has rejected it because of a
+// limit.
+func (u *unicastRoute) onRejected() { u.directory().OnRejected(u.sinceEpoch(time.Now())) }
+
 // onNotAccepted is called when a server from chooseWilling has not accepted a request. It records
 // that the server is gone or has declined, so that later calls choose other servers. If the broker
 // denies access to the server's channel, later requests are sent to all servers. receivers and

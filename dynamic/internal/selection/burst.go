@@ -10,95 +10,120 @@ import (
 const (
 	// maxBurst is the maximum number of requests in a burst.
 	maxBurst = 16
-	// maxBusy is the maximum number of calls of a member at which a burst may begin.
+	// maxBurstWork limits the time that the requests of a burst keep a member busy, which is the
+	// number of requests multiplied by the time in which the member usually serves one.
+	maxBurstWork = 2 * time.Millisecond
+	// maxBurstAge is the maximum time from the first request of a burst to the last one.
+	maxBurstAge = time.Millisecond
+	// maxBusy is the maximum number of calls for which a member may be waiting when a burst to it
+	// begins.
 	maxBusy = 4
-	// maxTurns is the maximum number of members that are considered for a burst.
-	maxTurns = 4
-	// maxBurstTime is the longest time in which members may usually serve a request if they are to
-	// get bursts.
-	maxBurstTime = 500 * time.Microsecond
-	// servedWeight is the weight of the moving average in bursts.servedIn: each value contributes
-	// 1/servedWeight of its difference to the average.
-	servedWeight = 8
+	// burstPause is how long no bursts begin after a member has rejected a request.
+	burstPause = time.Minute
 )
 
-// bursts distributes requests among members in bursts. A burst consists of requests of concurrent
-// callers that go to the same member.
+// bursts distributes requests among members. It sends requests of concurrent callers to the same
+// member in bursts.
 //
 // Requests that are sent to one server at about the same time share packets, system calls and
 // wake-ups of the client, the broker and the server, and so do their responses. If each request
 // goes to another server, this advantage is lost: with 64 callers and 30 servers on one machine,
-// Redis completes 0.5 times as many calls as with one server, but 0.85 times with bursts.
+// Redis completes 0.5 times as many calls as with one server, but 0.84 times with bursts.
 //
-// A burst does harm if a request occupies its server for long, because the other servers are idle
-// in the meantime. Requests are therefore sent in bursts only while members usually serve a request
-// within maxBurstTime, including the time in which it waits for a processor. A burst begins at a
-// member with few calls of this client, and ends when it has none. Members take turns, so a single
-// caller distributes its calls evenly.
+// A burst does harm if requests occupy a server for long, because the other servers are idle in the
+// meantime. A burst is therefore the shorter, the longer members take to serve a request. It begins
+// at a member with few calls, and ends when these calls have ended.
 //
 // All methods are safe for concurrent use. The zero value is ready to use.
 type bursts struct {
-	// servedIn is the moving average of the time in which the members serve a request, in
-	// nanoseconds. It is zero before the first response.
-	servedIn atomic.Int64
+	// pausedUntil is the time until which no bursts begin, in nanoseconds.
+	pausedUntil atomic.Int64
 
 	mu sync.Mutex
 	// choices is the value of Directory.choices to which the following fields apply.
 	choices *[]*Member
 	// turn is the index of the member whose turn it was most recently.
 	turn int
-	// member gets the current burst, and left is the number of further requests that may be added
-	// to it. If there is no current burst, left is zero.
+	// member is the member that was chosen most recently, and began is the time at which this burst
+	// began. left is the number of further requests that may be added to it.
 	member *Member
+	began  time.Duration
 	left   int
 }
 
-// choose returns the member to which a request is to be sent as part of a burst, and counts one
-// more call for that member. It returns nil if the request must not be part of a burst.
-func (b *bursts) choose(choices *[]*Member) *Member {
-	members := *choices
-	if servedIn := b.servedIn.Load(); servedIn == 0 || servedIn > int64(maxBurstTime) || len(members) == 1 {
-		return nil
-	}
+// choose returns the member to which a request is to be sent, and counts one more call for that
+// member. choices must contain at least one member.
+func (b *bursts) choose(choices *[]*Member, now time.Duration) *Member {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.choices != choices {
 		//nolint:gosec // the choice need not be unpredictable
-		b.choices, b.turn, b.left = choices, rand.IntN(len(members)), 0
+		b.choices, b.turn, b.left = choices, rand.IntN(len(*choices)), 0
 	}
-	if b.left == 0 || b.member.calls.Load() == 0 {
-		b.begin(members)
-	}
-	if b.left == 0 {
-		return nil
+	if b.left == 0 || now-b.began > maxBurstAge || b.member.calls.Load() == 0 {
+		b.begin(*choices, now)
 	}
 	b.left--
 	b.member.calls.Add(1)
 	return b.member
 }
 
-// begin begins a burst at one of the next members, unless they are busy.
-func (b *bursts) begin(members []*Member) {
-	b.left = 0
-	for range min(maxTurns, len(members)) {
-		b.turn = (b.turn + 1) % len(members)
-		if b.member = members[b.turn]; b.member.calls.Load() <= maxBusy {
-			b.left = maxBurst
-			return
-		}
+// begin begins a burst. Its member is the next one in turn, or another one, chosen at random, if
+// that one has fewer calls waiting for it.
+func (b *bursts) begin(members []*Member, now time.Duration) {
+	b.turn = (b.turn + 1) % len(members)
+	b.member, b.began, b.left = members[b.turn], now, 1
+	if len(members) == 1 {
+		return
+	}
+	//nolint:gosec // the choice need not be unpredictable
+	if other := members[(b.turn+1+rand.IntN(len(members)-1))%len(members)]; other.calls.Load() < b.member.calls.Load() {
+		b.member = other
+	}
+	if b.member.calls.Load() <= maxBusy && int64(now) >= b.pausedUntil.Load() {
+		b.left = burstLength(members, b.member)
 	}
 }
 
-// RecordServed records the time in which a member has served a request, as its response says. It is
-// zero if the response does not say so. Such a member may have a limit of concurrent requests,
-// which a burst might exceed.
-func (d *Directory) RecordServed(servedIn time.Duration) {
+// burstLength returns the maximum number of requests in a burst to a member. Three other members,
+// chosen at random, may make the burst shorter. If members differ, for example because some run an
+// older version that gets no bursts, the others thus get not many more requests than those.
+func burstLength(members []*Member, member *Member) int {
+	length := member.maxBurst()
+	for range 3 {
+		if length > 1 {
+			//nolint:gosec // the choice need not be unpredictable
+			length = min(length, members[rand.IntN(len(members))].maxBurst())
+		}
+	}
+	return length
+}
+
+// maxBurst returns the maximum number of requests in a burst to the member. It is 1 if the member
+// has not reported how long it takes to serve a request.
+func (m *Member) maxBurst() int {
+	servedIn := m.servedIn.Load()
 	if servedIn == 0 {
-		servedIn = 2 * servedWeight * maxBurstTime // This value alone raises the average above maxBurstTime.
+		return 1
 	}
-	// A value is lost if another goroutine stores one at the same time, which does no harm.
-	if average := time.Duration(d.bursts.servedIn.Load()); average > 0 {
-		servedIn = average + (servedIn-average)/servedWeight
+	return int(min(max(int64(maxBurstWork)/servedIn, 1), maxBurst))
+}
+
+// RecordServed records the time in which the member has served a request, as its response says. It
+// is zero if the response does not say so. Such a member gets no bursts. It may have a limit of
+// concurrent requests, which a burst might exceed.
+func (m *Member) RecordServed(servedIn time.Duration) {
+	const weight = 8
+	// If another goroutine stores a value at the same time, one of the two is lost. The next
+	// responses make up for it.
+	if average := time.Duration(m.servedIn.Load()); average > 0 && servedIn > 0 {
+		servedIn = average + (servedIn-average)/weight
 	}
-	d.bursts.servedIn.Store(int64(servedIn))
+	m.servedIn.Store(int64(servedIn))
+}
+
+// OnRejected is called when a member has rejected a request, for example because of a limit that an
+// interceptor enforces. A burst may have exceeded this limit.
+func (d *Directory) OnRejected(now time.Duration) {
+	d.bursts.pausedUntil.Store(int64(now + burstPause))
 }

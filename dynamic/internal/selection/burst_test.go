@@ -14,18 +14,18 @@ import (
 func fastDirectory(servers int) *Directory {
 	d := directoryOf(servers)
 	d.OnCounted(servers, 0)
-	d.RecordServed(100 * time.Microsecond)
+	for _, m := range d.members {
+		m.RecordServed(100 * time.Microsecond)
+	}
 	return d
 }
 
-// chooseAll starts the given number of calls that wait for their members. It returns the numbers of
-// successive calls that go to the same member.
-func chooseAll(t *testing.T, d *Directory, calls int) (runs []int) {
-	t.Helper()
+// chooseAll starts the given number of calls, which all wait for their members. It returns the
+// numbers of successive calls that go to the same member.
+func chooseAll(d *Directory, calls int, now time.Duration) (runs []int) {
 	var previous *Member
 	for range calls {
-		m := d.Choose(1)
-		require.NotNil(t, m)
+		m := d.Choose(now)
 		if m != previous {
 			runs = append(runs, 0)
 		}
@@ -39,12 +39,12 @@ func chooseAll(t *testing.T, d *Directory, calls int) (runs []int) {
 func TestBursts_Concurrent(t *testing.T) {
 	t.Parallel()
 	d := fastDirectory(10)
-	assert.Equal(t, []int{maxBurst, maxBurst, maxBurst, maxBurst}, chooseAll(t, d, 4*maxBurst))
-	chooseAll(t, d, 6*maxBurst)
+	assert.Equal(t, []int{maxBurst, maxBurst, maxBurst, maxBurst}, chooseAll(d, 4*maxBurst, 1))
+	chooseAll(d, 6*maxBurst, 1)
 	for _, m := range d.members {
 		assert.EqualValues(t, maxBurst, m.calls.Load())
 	}
-	assert.Less(t, slices.Max(chooseAll(t, d, 10*maxBurst)), maxBurst/2, "no burst begins at a member that is busy")
+	assert.Less(t, slices.Max(chooseAll(d, 10*maxBurst, 1)), maxBurst/2, "no burst begins at a member that is busy")
 }
 
 // A single caller has no concurrent requests, so its calls are distributed one at a time.
@@ -62,46 +62,82 @@ func TestBursts_SingleCaller(t *testing.T) {
 	}
 }
 
-// Requests are not sent in bursts if the members are slow or do not tell how fast they are, or if
-// there is only one.
-func TestBursts_NotAlways(t *testing.T) {
+// A member that does not answer a call gets no other requests once the burst is 1 ms old.
+func TestBursts_MemberHangs(t *testing.T) {
 	t.Parallel()
-	for name, served := range map[string][]time.Duration{
-		"nothing known": {},
-		"unknown":       {0},
-		"slow":          {time.Second},
-		"became slow":   {time.Microsecond, 10 * time.Millisecond},
-		"tells no more": {time.Microsecond, 0},
-		"some tell":     {time.Microsecond, 0, time.Microsecond, 0, time.Microsecond},
-	} {
-		d := directoryOf(30)
-		d.OnCounted(30, 0)
-		for _, servedIn := range served {
-			d.RecordServed(servedIn)
+	d := fastDirectory(10)
+	hanging := d.Choose(0)
+	calls := 0
+	for now := time.Duration(0); now < 100*time.Millisecond; now += 300 * time.Microsecond {
+		m := d.Choose(now)
+		if m == hanging {
+			calls++
 		}
-		chooseAll(t, d, 300)
-		for _, m := range d.members {
-			assert.Less(t, m.calls.Load(), int64(maxBurst), name)
-		}
+		m.Done()
 	}
-	d := fastDirectory(1)
-	require.NotNil(t, d.Choose(1))
-	assert.Nil(t, d.bursts.member)
+	assert.Equal(t, 4, calls)
 }
 
-// One slow request among many fast ones does not end the bursts for long.
-func TestBursts_MovingAverage(t *testing.T) {
+// The longer a member takes to serve a request, the shorter are the bursts.
+func TestBursts_Length(t *testing.T) {
 	t.Parallel()
-	d := fastDirectory(2)
-	areSent := func() bool { return d.bursts.choose(d.choices.Load()) != nil }
-	require.True(t, areSent())
-	d.RecordServed(10 * time.Millisecond)
-	require.False(t, areSent())
-	fast := 0
-	for ; !areSent(); fast++ {
-		d.RecordServed(100 * time.Microsecond)
+	for servedIn, want := range map[time.Duration]int{
+		0: 1, time.Microsecond: maxBurst, 100 * time.Microsecond: maxBurst, 200 * time.Microsecond: 10,
+		time.Millisecond: 2, 3 * time.Millisecond: 1, time.Hour: 1,
+	} {
+		d := directoryOf(10)
+		d.OnCounted(10, 0)
+		for _, m := range d.members {
+			m.RecordServed(servedIn)
+		}
+		assert.Equal(t, want, chooseAll(d, 5*maxBurst, 1)[0], servedIn)
 	}
-	assert.LessOrEqual(t, fast, 10)
+	m := &Member{}
+	m.RecordServed(100 * time.Microsecond)
+	m.RecordServed(4100 * time.Microsecond)
+	assert.EqualValues(t, 600*time.Microsecond, m.servedIn.Load(), "a moving average")
+	m.RecordServed(0)
+	assert.Equal(t, 1, m.maxBurst())
+	d := fastDirectory(1)
+	assert.Equal(t, []int{100}, chooseAll(d, 100, 1))
+}
+
+// If some of the members get no bursts, the others must not get much more than their share. 64
+// callers each wait for their calls.
+func TestBursts_SharesOfDifferentMembers(t *testing.T) {
+	t.Parallel()
+	for _, without := range []int{1, 5, 15, 25, 29} { // members without bursts
+		d := directoryOf(30)
+		d.OnCounted(30, 0)
+		for _, m := range d.available[without:] {
+			m.RecordServed(10 * time.Microsecond)
+		}
+		var waiting []*Member
+		shares := map[*Member]int{}
+		for range 30 * 1000 {
+			m := d.Choose(1)
+			shares[m]++
+			if waiting = append(waiting, m); len(waiting) == 64 {
+				waiting[0].Done()
+				waiting = waiting[1:]
+			}
+		}
+		for i, m := range d.available {
+			assert.Less(t, shares[m], 3000, "%d of 30 get no bursts: member %d", without, i)
+		}
+	}
+}
+
+// After a member has rejected a request, there are no bursts for a minute.
+func TestBursts_Rejected(t *testing.T) {
+	t.Parallel()
+	d := fastDirectory(10)
+	d.Choose(0)
+	d.OnRejected(0)
+	d.bursts.left = 0
+	d.nextCount.Store(int64(time.Hour))
+	assert.Less(t, slices.Max(chooseAll(d, 30, time.Minute-1)), maxBurst/2)
+	assert.Contains(t, chooseAll(d, 100, time.Minute), maxBurst)
 }
 
 // A member that has left gets no more requests of a burst.
@@ -119,15 +155,18 @@ func TestBursts_MemberLeaves(t *testing.T) {
 	}
 }
 
+// Calls of several goroutines are counted correctly, and all members get some.
 func TestBursts_CallersInParallel(t *testing.T) {
 	t.Parallel()
 	d := fastDirectory(10)
+	var shares sync.Map
 	var running sync.WaitGroup
 	for range 8 {
 		running.Go(func() {
 			for range 500 {
 				m := d.Choose(1)
-				d.RecordServed(100 * time.Microsecond)
+				shares.Store(m, true)
+				m.RecordServed(100 * time.Microsecond)
 				m.Done()
 			}
 		})
@@ -135,5 +174,7 @@ func TestBursts_CallersInParallel(t *testing.T) {
 	running.Wait()
 	for _, m := range d.members {
 		assert.Zero(t, m.calls.Load())
+		_, got := shares.Load(m)
+		assert.True(t, got)
 	}
 }

@@ -39,8 +39,6 @@ type Directory struct {
 	// choices holds the members from which Choose chooses. It is nil while all requests must be
 	// sent to the queue. The slice is immutable.
 	choices atomic.Pointer[[]*Member]
-	// bursts makes choices for requests that are sent in bursts.
-	bursts bursts
 	// nextCount is a time in nanoseconds. The first request after that time must be sent to the
 	// queue or to all servers.
 	nextCount atomic.Int64
@@ -72,6 +70,10 @@ type Directory struct {
 	// determined yet.
 	asks    int
 	nextAsk time.Duration
+
+	// bursts implements Choose. It is the last field because each call modifies it: it should not
+	// share a cache line with the fields that calls only read.
+	bursts bursts
 }
 
 // Member is a server that has a unicast channel.
@@ -89,24 +91,24 @@ type Member struct {
 	suspected bool
 	// calls is the number of this client's calls that are waiting for the server.
 	calls atomic.Int64
+	// servedIn is the moving average of the time in which the server serves a request of the queue,
+	// in nanoseconds. It is zero if the latest response does not contain that time.
+	servedIn atomic.Int64
 }
 
 // Done must be called when a call to the member has ended.
 func (m *Member) Done() { m.calls.Add(-1) }
 
 // Choose returns the member to which a request is to be sent, or nil if the request must be sent to
-// the queue. If the request is not part of a burst (see [bursts]), Choose picks two members at
-// random and returns the one with fewer calls waiting for it. The caller must call [Member.Done]
+// the queue. Members take turns, but a member with many calls is passed over, and requests of
+// concurrent callers may go to the same member; see [bursts]. The caller must call [Member.Done]
 // when the call has ended.
 func (d *Directory) Choose(now time.Duration) *Member {
 	choices := d.choices.Load()
 	if choices == nil || d.isCountDue(now) {
 		return nil
 	}
-	if chosen := d.bursts.choose(choices); chosen != nil {
-		return chosen
-	}
-	return lessLoaded(*choices)
+	return d.bursts.choose(choices, now)
 }
 
 // lessLoaded chooses two members at random and returns the one with fewer calls waiting for it. It

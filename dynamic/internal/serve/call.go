@@ -27,7 +27,7 @@ type call struct {
 
 	// startedAt is the time at which the request arrived or, if the client selects a server, at
 	// which the server began to handle the request. It is measured in nanoseconds from the epoch of
-	// Engine.announcer, and is set only if there is a recorder or if tellsTime is set.
+	// Engine.announcer, and is set only if there is a recorder or if sendsServedIn is set.
 	startedAt int64
 	// size is the number of bytes that the request keeps in memory: the size of the frame or, if
 	// that is more, of the decompressed message.
@@ -42,9 +42,9 @@ type call struct {
 	mayDecline bool
 	// started reports whether RecordStart has been called on the recorder.
 	started bool
-	// tellsTime reports whether a successful response must contain the time since startedAt; see
+	// sendsServedIn reports whether a successful response must contain the time since startedAt; see
 	// [wire.Response.ServedIn].
-	tellsTime bool
+	sendsServedIn bool
 }
 
 // memoryState records whether memory is reserved for a decompressed request. It is zero if the
@@ -126,12 +126,12 @@ func startCall(e *endpoint, frame []byte, unicast bool, token *lifecycle.Token) 
 	return true
 }
 
-// timeFrom sets the fields recorder and tellsTime and, if one of them needs it, startedAt. now is the
-// time at which the request arrived. direct reports whether the client has sent the request to this
-// server only and awaits no claim.
+// timeFrom sets the fields recorder and sendsServedIn and, if one of them needs it, startedAt. now
+// is the time at which the request arrived. direct reports whether the client has sent the request
+// to this server only and expects no claim.
 func (c *call) timeFrom(now time.Time, direct bool) {
-	c.tellsTime = direct && c.plan().method.Queue() && !c.plan().isLimited()
-	if c.recorder = c.plan().recorder.Load(); c.recorder != nil || c.tellsTime {
+	c.sendsServedIn = direct && c.plan().method.Queue() && !c.plan().isLimited()
+	if c.recorder = c.plan().recorder.Load(); c.recorder != nil || c.sendsServedIn {
 		c.startedAt = c.plan().engine.announcer.since(now)
 	}
 }
