@@ -494,14 +494,18 @@ func (b competingBus) servedIn(t *testing.T) (times []uint32) {
 	return times
 }
 
-// Successful responses to unicast requests contain the time that the server has taken. If the method
-// or the server has a limit, which a burst of requests might exceed, they do not.
+// Responses to unicast requests contain the time that the server has taken. If the method or the
+// server has a limit, which a burst of requests might exceed, they do not.
 func TestUnicast_ServedIn(t *testing.T) {
 	t.Parallel()
 	handler := func(_ context.Context, request text) (text, error) {
 		<-time.After(3 * time.Millisecond)
-		if request.GetValue() == "fail" {
-			return nil, errors.NewErrorf(errors.NotFound, "no such text")
+		err := errors.NewErrorf(errors.NotFound, "no such text")
+		switch request.GetValue() {
+		case "fail":
+			return nil, err
+		case "reject":
+			return nil, dynamic.Unprocessed(err)
 		}
 		return request, nil
 	}
@@ -531,7 +535,13 @@ func TestUnicast_ServedIn(t *testing.T) {
 				assert.Equal(t, []uint32{tt.want}, b.servedIn(t))
 				_, err = client.Call(t.Context(), wrapperspb.String("fail"))
 				require.ErrorIs(t, err, errors.NotFound)
+				assert.Equal(t, []uint32{tt.want}, b.servedIn(t))
+				_, err = client.Call(t.Context(), wrapperspb.String("reject"))
+				require.ErrorIs(t, err, errors.NotFound)
 				assert.Equal(t, []uint32{0}, b.servedIn(t))
+				requireHi(t, client)
+				unicast, _ := b.requests()
+				assert.Equal(t, 1, unicast)
 			})
 		})
 	}
@@ -543,14 +553,15 @@ type burstWorld struct {
 	// handle is called by all handlers. calls counts the calls of each server.
 	handle func()
 	calls  [20]atomic.Int64
-	// limit is the maximum number of calls that a server handles at the same time. It rejects all
-	// others.
-	limit int64
+	// limit is the maximum number of calls that a server handles at the same time. It answers all
+	// others with the error rejection.
+	limit     int64
+	rejection error
 }
 
-func newBurstWorld(t *testing.T, limit int64) *burstWorld {
+func newBurstWorld(t *testing.T, limit int64, rejection error) *burstWorld {
 	t.Helper()
-	b, w := newCompetingBus(), &burstWorld{handle: func() {}, limit: limit}
+	b, w := newCompetingBus(), &burstWorld{handle: func() {}, limit: limit, rejection: rejection}
 	for i := range w.calls {
 		server, running := dynamic.NewServer(b), new(atomic.Int64)
 		t.Cleanup(func() { assert.NoError(t, server.Shutdown(context.Background())) })
@@ -559,7 +570,7 @@ func newBurstWorld(t *testing.T, limit int64) *burstWorld {
 				w.calls[i].Add(1)
 				defer running.Add(-1)
 				if running.Add(1) > w.limit {
-					return nil, dynamic.Unprocessed(errors.NewErrorf(errors.ResourceExhausted, "too many calls"))
+					return nil, w.rejection
 				}
 				w.handle()
 				return request, nil
@@ -615,10 +626,9 @@ func (w *burstWorld) serversOf(t *testing.T, calls int) (servers, failed int) {
 func TestUnicast_Bursts(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		w := newBurstWorld(t, 1000)
+		w := newBurstWorld(t, 1000, nil)
 		servers, _ := w.serversOf(t, 20)
 		assert.Equal(t, 20, servers, "the client does not know yet that the servers are fast")
-		w.callOneByOne(t)
 		servers, _ = w.serversOf(t, 32)
 		assert.Equal(t, 2, servers)
 		w.handle = func() { <-time.After(5 * time.Millisecond) }
@@ -632,12 +642,40 @@ func TestUnicast_Bursts(t *testing.T) {
 // knows, the client sends no more bursts.
 func TestUnicast_RejectedBurst(t *testing.T) {
 	t.Parallel()
+	for name, tt := range map[string]struct {
+		rejection   error
+		burstsAfter bool
+	}{
+		"resource exhausted": {rejection: errors.NewErrorf(errors.ResourceExhausted, "too many calls")},
+		"unprocessed":        {rejection: dynamic.Unprocessed(errors.NewErrorf(errors.Unavailable, "too many calls"))},
+		"another error":      {rejection: errors.NewErrorf(errors.NotFound, "no such text"), burstsAfter: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				w := newBurstWorld(t, 4, tt.rejection)
+				w.callOneByOne(t)
+				_, failed := w.serversOf(t, 16)
+				assert.Positive(t, failed)
+				assert.LessOrEqual(t, failed, 12)
+				w.callOneByOne(t)
+				servers, _ := w.serversOf(t, 4)
+				assert.Equal(t, tt.burstsAfter, servers == 1, servers)
+			})
+		})
+	}
+}
+
+// Servers of large messages get no bursts.
+func TestUnicast_NoBurstsOfLargeMessages(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		w := newBurstWorld(t, 4)
-		w.callOneByOne(t)
-		_, failed := w.serversOf(t, 16)
-		assert.Equal(t, 12, failed)
-		servers, _ := w.serversOf(t, 4)
-		assert.GreaterOrEqual(t, servers, 3)
+		w := newBurstWorld(t, 1000, nil)
+		for range 100 {
+			_, err := w.client.Call(t.Context(), wrapperspb.String(strings.Repeat("x", 8<<10)))
+			require.NoError(t, err)
+		}
+		servers, _ := w.serversOf(t, 20)
+		assert.GreaterOrEqual(t, servers, 19, "one call may go to the queue")
 	})
 }

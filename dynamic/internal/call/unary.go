@@ -359,9 +359,14 @@ func (c *unaryCall) leaveMember() {
 // updateMembers is called when the call has ended; err is its error, or nil. If the call accepts
 // any server, updateMembers records which servers have claimed or accepted the request. Later
 // requests can then be sent to them. If the request was sent only to one server, and that server
-// has not answered in time, updateMembers sends it a discovery request.
+// has not answered in time, updateMembers sends it a discovery request. It also records how the
+// server of a queue call has served the request.
 func (c *unaryCall) updateMembers(err error) {
 	unicast := c.route.unicast
+	if c.member != nil && c.selection == nil {
+		state := c.inbox.snapshot()
+		unicast.onQueueCallEnded(c.member, &state, len(c.frame)+len(state.body))
+	}
 	switch {
 	case c.member != nil && err != nil && isUnanswered(err):
 		unicast.suspect(c.member)
@@ -440,16 +445,10 @@ func (c *unaryCall) step(ctx context.Context) (response []byte, isFinal bool, er
 		if time.Since(c.started) >= c.expiry {
 			return nil, true, c.contextError(context.DeadlineExceeded)
 		}
-		if c.member != nil && (state.failure.Unprocessed || state.failure.Code == string(errors.ResourceExhausted)) {
-			c.route.unicast.onRejected()
-		}
 		return nil, true, c.plan.serverError(state.failure, c.route)
 	case state.answered && state.failure == nil && !c.selecting:
 		if c.server != "" {
 			c.claims.UpdateMembership(state.claims, state.receivers)
-		}
-		if c.member != nil && c.selection == nil {
-			c.member.RecordServed(time.Duration(state.servedIn) * time.Microsecond)
 		}
 		return state.body, true, nil
 	case c.member != nil && state.isUndelivered():

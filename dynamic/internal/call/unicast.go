@@ -7,6 +7,7 @@ import (
 	"github.com/dynpsrpc/dynpsrpc/bus"
 	"github.com/dynpsrpc/dynpsrpc/dynamic/internal/selection"
 	"github.com/dynpsrpc/dynpsrpc/dynamic/internal/transport"
+	"github.com/dynpsrpc/dynpsrpc/errors"
 	"github.com/dynpsrpc/dynpsrpc/internal/wire"
 )
 
@@ -105,9 +106,24 @@ func (u *unicastRoute) deny(err error, consequence string) {
 	}
 }
 
-// onRejected is called when a server that was chosen for a request has rejected it because of a
-// limit.
-func (u *unicastRoute) onRejected() { u.directory().OnRejected(u.sinceEpoch(time.Now())) }
+// largeBurstFrame is the size, in bytes, of a request and its response above which the servers of a
+// method get no bursts. Large messages gain nothing from sharing packets, and many of them at once
+// could exceed the broker's buffer for a server.
+const largeBurstFrame = 8 << 10
+
+// onQueueCallEnded is called at the end of a queue call whose request was sent only to member. It
+// records what the directory must know to send requests in bursts. state is the state of the call's
+// inbox, and size is the size of the request and the response in bytes.
+func (u *unicastRoute) onQueueCallEnded(member *selection.Member, state *callState, size int) {
+	servedIn := time.Duration(state.servedIn) * time.Microsecond
+	if size > largeBurstFrame {
+		servedIn = 0
+	}
+	member.RecordServed(servedIn)
+	if f := state.failure; f != nil && (f.Unprocessed || f.Code == string(errors.ResourceExhausted)) {
+		u.directory().OnRejected(member, u.sinceEpoch(time.Now()))
+	}
+}
 
 // onNotAccepted is called when a server from chooseWilling has not accepted a request. It records
 // that the server is gone or has declined, so that later calls choose other servers. If the broker

@@ -15,11 +15,14 @@ const (
 	maxBurstWork = 2 * time.Millisecond
 	// maxBurstAge is the maximum time from the first request of a burst to the last one.
 	maxBurstAge = time.Millisecond
-	// maxBusy is the maximum number of calls for which a member may be waiting when a burst to it
+	// maxBusy is the maximum number of calls that may be waiting for a member when a burst to it
 	// begins.
 	maxBusy = 4
-	// burstPause is how long no bursts begin after a member has rejected a request.
-	burstPause = time.Minute
+	// burstPause is how long no requests are sent in bursts after a member has first rejected a
+	// request of a burst. Each further rejection doubles that time, at most maxPauseDoublings
+	// times.
+	burstPause        = time.Minute
+	maxPauseDoublings = 10
 )
 
 // bursts distributes requests among members. It sends requests of concurrent callers to the same
@@ -31,21 +34,24 @@ const (
 // Redis completes 0.5 times as many calls as with one server, but 0.84 times with bursts.
 //
 // A burst does harm if requests occupy a server for long, because the other servers are idle in the
-// meantime. A burst is therefore the shorter, the longer members take to serve a request. It begins
-// at a member with few calls, and ends when these calls have ended.
+// meantime. The longer members take to serve a request, the shorter are therefore the bursts. A
+// burst begins at a member with few calls. It ends when it has its maximum length or age, or when
+// no calls are waiting for the member.
 //
 // All methods are safe for concurrent use. The zero value is ready to use.
 type bursts struct {
-	// pausedUntil is the time until which no bursts begin, in nanoseconds.
+	// pausedUntil is the time until which no requests are sent in bursts, in nanoseconds.
 	pausedUntil atomic.Int64
+	// rejections is the number of pauses so far.
+	rejections atomic.Int32
 
 	mu sync.Mutex
 	// choices is the value of Directory.choices to which the following fields apply.
 	choices *[]*Member
 	// turn is the index of the member whose turn it was most recently.
 	turn int
-	// member is the member that was chosen most recently, and began is the time at which this burst
-	// began. left is the number of further requests that may be added to it.
+	// member is the member that was chosen most recently, and began is the time at which its burst
+	// began. left is the number of further requests that may be added to the burst.
 	member *Member
 	began  time.Duration
 	left   int
@@ -60,7 +66,7 @@ func (b *bursts) choose(choices *[]*Member, now time.Duration) *Member {
 		//nolint:gosec // the choice need not be unpredictable
 		b.choices, b.turn, b.left = choices, rand.IntN(len(*choices)), 0
 	}
-	if b.left == 0 || now-b.began > maxBurstAge || b.member.calls.Load() == 0 {
+	if b.left == 0 || now-b.began > maxBurstAge || b.member.calls.Load() == 0 || b.arePaused(now) {
 		b.begin(*choices, now)
 	}
 	b.left--
@@ -80,28 +86,31 @@ func (b *bursts) begin(members []*Member, now time.Duration) {
 	if other := members[(b.turn+1+rand.IntN(len(members)-1))%len(members)]; other.calls.Load() < b.member.calls.Load() {
 		b.member = other
 	}
-	if b.member.calls.Load() <= maxBusy && int64(now) >= b.pausedUntil.Load() {
+	if b.member.calls.Load() <= maxBusy && !b.arePaused(now) {
 		b.left = burstLength(members, b.member)
 	}
 }
 
-// burstLength returns the maximum number of requests in a burst to a member. Three other members,
-// chosen at random, may make the burst shorter. If members differ, for example because some run an
-// older version that gets no bursts, the others thus get not many more requests than those.
+func (b *bursts) arePaused(now time.Duration) bool { return int64(now) < b.pausedUntil.Load() }
+
+// burstLength returns the maximum number of requests in a burst to a member. Three members, chosen
+// at random, may make the burst shorter. If most members get no bursts, because they run an older
+// version, for example, each of the few that do thus gets at most about 1.5 times its share. If
+// only one of 30 members gets no bursts, it gets about 1/14 of the requests that another one gets.
 func burstLength(members []*Member, member *Member) int {
-	length := member.maxBurst()
+	length := member.burstLimit()
 	for range 3 {
 		if length > 1 {
 			//nolint:gosec // the choice need not be unpredictable
-			length = min(length, members[rand.IntN(len(members))].maxBurst())
+			length = min(length, members[rand.IntN(len(members))].burstLimit())
 		}
 	}
 	return length
 }
 
-// maxBurst returns the maximum number of requests in a burst to the member. It is 1 if the member
-// has not reported how long it takes to serve a request.
-func (m *Member) maxBurst() int {
+// burstLimit returns the maximum number of requests in a burst to the member. It is 1 if it is not
+// known how long the member takes to serve a request.
+func (m *Member) burstLimit() int {
 	servedIn := m.servedIn.Load()
 	if servedIn == 0 {
 		return 1
@@ -109,9 +118,10 @@ func (m *Member) maxBurst() int {
 	return int(min(max(int64(maxBurstWork)/servedIn, 1), maxBurst))
 }
 
-// RecordServed records the time in which the member has served a request, as its response says. It
-// is zero if the response does not say so. Such a member gets no bursts. It may have a limit of
-// concurrent requests, which a burst might exceed.
+// RecordServed records the time in which the member has served a request, as its response says.
+// servedIn is zero if there was no response, or if the response does not contain that time. The
+// member then gets no bursts until a later response contains it. For example, it may have a limit
+// of concurrent requests, which a burst might exceed.
 func (m *Member) RecordServed(servedIn time.Duration) {
 	const weight = 8
 	// If another goroutine stores a value at the same time, one of the two is lost. The next
@@ -123,7 +133,11 @@ func (m *Member) RecordServed(servedIn time.Duration) {
 }
 
 // OnRejected is called when a member has rejected a request, for example because of a limit that an
-// interceptor enforces. A burst may have exceeded this limit.
-func (d *Directory) OnRejected(now time.Duration) {
-	d.bursts.pausedUntil.Store(int64(now + burstPause))
+// interceptor enforces. If other calls of this client are waiting for the member, a burst may have
+// exceeded this limit. No requests are then sent in bursts for some time.
+func (d *Directory) OnRejected(m *Member, now time.Duration) {
+	b := &d.bursts
+	if m.calls.Load() > 1 && !b.arePaused(now) {
+		b.pausedUntil.Store(int64(now + burstPause<<min(b.rejections.Add(1)-1, maxPauseDoublings)))
+	}
 }

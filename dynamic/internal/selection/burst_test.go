@@ -44,7 +44,18 @@ func TestBursts_Concurrent(t *testing.T) {
 	for _, m := range d.members {
 		assert.EqualValues(t, maxBurst, m.calls.Load())
 	}
-	assert.Less(t, slices.Max(chooseAll(d, 10*maxBurst, 1)), maxBurst/2, "no burst begins at a member that is busy")
+}
+
+// A burst begins only at a member with few calls.
+func TestBursts_BusyMembers(t *testing.T) {
+	t.Parallel()
+	for calls, want := range map[int64]int{maxBusy: maxBurst, maxBusy + 1: 1} {
+		d := fastDirectory(10)
+		for _, m := range d.members {
+			m.calls.Store(calls)
+		}
+		assert.Equal(t, want, chooseAll(d, 5*maxBurst, 1)[0], "%d calls", calls)
+	}
 }
 
 // A single caller has no concurrent requests, so its calls are distributed one at a time.
@@ -97,16 +108,14 @@ func TestBursts_Length(t *testing.T) {
 	m.RecordServed(4100 * time.Microsecond)
 	assert.EqualValues(t, 600*time.Microsecond, m.servedIn.Load(), "a moving average")
 	m.RecordServed(0)
-	assert.Equal(t, 1, m.maxBurst())
-	d := fastDirectory(1)
-	assert.Equal(t, []int{100}, chooseAll(d, 100, 1))
+	assert.Equal(t, 1, m.burstLimit())
 }
 
-// If some of the members get no bursts, the others must not get much more than their share. 64
-// callers each wait for their calls.
+// If some of the members get no bursts, the others must not get much more than their share, and all
+// members get some requests. 64 callers each wait for their calls.
 func TestBursts_SharesOfDifferentMembers(t *testing.T) {
 	t.Parallel()
-	for _, without := range []int{1, 5, 15, 25, 29} { // members without bursts
+	for _, without := range []int{1, 5, 15, 25, 29} { // the number of members without bursts
 		d := directoryOf(30)
 		d.OnCounted(30, 0)
 		for _, m := range d.available[without:] {
@@ -123,21 +132,43 @@ func TestBursts_SharesOfDifferentMembers(t *testing.T) {
 			}
 		}
 		for i, m := range d.available {
-			assert.Less(t, shares[m], 3000, "%d of 30 get no bursts: member %d", without, i)
+			assert.Less(t, shares[m], 2200, "%d of 30 get no bursts: member %d", without, i)
+			assert.Greater(t, shares[m], 30, "%d of 30 get no bursts: member %d", without, i)
 		}
 	}
 }
 
-// After a member has rejected a request, there are no bursts for a minute.
+// After a member has rejected a request of a burst, there are no bursts for a minute, and after each
+// further rejection for twice as long as before.
 func TestBursts_Rejected(t *testing.T) {
 	t.Parallel()
 	d := fastDirectory(10)
-	d.Choose(0)
-	d.OnRejected(0)
-	d.bursts.left = 0
-	d.nextCount.Store(int64(time.Hour))
-	assert.Less(t, slices.Max(chooseAll(d, 30, time.Minute-1)), maxBurst/2)
-	assert.Contains(t, chooseAll(d, 100, time.Minute), maxBurst)
+	longest := func(now time.Duration) int {
+		d.nextCount.Store(int64(now + time.Second))
+		for _, m := range d.members {
+			m.calls.Store(0)
+		}
+		return slices.Max(chooseAll(d, 40, now))
+	}
+	now := time.Hour
+	for _, pause := range []time.Duration{time.Minute, 2 * time.Minute, 4 * time.Minute} {
+		assert.Equal(t, maxBurst, longest(now))
+		d.OnRejected(d.bursts.member, now)
+		d.OnRejected(d.bursts.member, now) // another request of the same burst
+		assert.Less(t, longest(now), maxBurst/2, "the burst ends at once")
+		assert.Less(t, longest(now+pause-1), maxBurst/2)
+		now += pause
+	}
+	alone := &Member{}
+	alone.calls.Store(1)
+	d.OnRejected(alone, now)
+	assert.Equal(t, maxBurst, longest(now), "a rejected call without other calls is not part of a burst")
+	for range 20 {
+		now += 2 * burstPause << maxPauseDoublings
+		longest(now)
+		d.OnRejected(d.bursts.member, now)
+		assert.LessOrEqual(t, time.Duration(d.bursts.pausedUntil.Load()), now+burstPause<<maxPauseDoublings)
+	}
 }
 
 // A member that has left gets no more requests of a burst.

@@ -92,7 +92,7 @@ type Member struct {
 	// calls is the number of this client's calls that are waiting for the server.
 	calls atomic.Int64
 	// servedIn is the moving average of the time in which the server serves a request of the queue,
-	// in nanoseconds. It is zero if the latest response does not contain that time.
+	// in nanoseconds. It is zero if the latest call has not given that time.
 	servedIn atomic.Int64
 }
 
@@ -100,9 +100,9 @@ type Member struct {
 func (m *Member) Done() { m.calls.Add(-1) }
 
 // Choose returns the member to which a request is to be sent, or nil if the request must be sent to
-// the queue. Members take turns, but a member with many calls is passed over, and requests of
-// concurrent callers may go to the same member; see [bursts]. The caller must call [Member.Done]
-// when the call has ended.
+// the queue. Members take turns, but a member that has more calls than another one is passed over,
+// and requests of concurrent callers may go to the same member; see [bursts]. The caller must call
+// [Member.Done] when the call has ended.
 func (d *Directory) Choose(now time.Duration) *Member {
 	choices := d.choices.Load()
 	if choices == nil || d.isCountDue(now) {

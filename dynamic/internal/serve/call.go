@@ -42,8 +42,8 @@ type call struct {
 	mayDecline bool
 	// started reports whether RecordStart has been called on the recorder.
 	started bool
-	// sendsServedIn reports whether a successful response must contain the time since startedAt; see
-	// [wire.Response.ServedIn].
+	// sendsServedIn reports whether the response must contain the time since startedAt, unless it is
+	// marked as unprocessed; see [wire.Response.ServedIn].
 	sendsServedIn bool
 }
 

@@ -70,7 +70,7 @@ func (c *call) encode(response *wire.Response) (frame []byte, at time.Time, err 
 	if c.plan().method.Routing() == registry.RoutingMulti {
 		response.Subscribers = c.subscribers
 	}
-	if c.sendsServedIn && response.Error == "" {
+	if c.sendsServedIn && !response.Unprocessed {
 		response.ServedIn = microseconds(c.sinceStart(at))
 	}
 	frame, err = response.AppendFrame(nil)
