@@ -365,7 +365,8 @@ func (c *unaryCall) updateMembers(err error) {
 	unicast := c.route.unicast
 	if c.member != nil && c.selection == nil {
 		state := c.inbox.snapshot()
-		unicast.onQueueCallEnded(c.member, &state, len(c.frame)+len(state.body))
+		servedIn := time.Duration(state.servedIn) * time.Microsecond
+		unicast.onQueueCallEnded(c.member, servedIn, len(c.frame)+len(state.body), state.failure)
 	}
 	switch {
 	case c.member != nil && err != nil && isUnanswered(err):

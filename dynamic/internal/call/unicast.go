@@ -112,15 +112,15 @@ func (u *unicastRoute) deny(err error, consequence string) {
 const largeBurstFrame = 8 << 10
 
 // onQueueCallEnded is called at the end of a queue call whose request was sent only to member. It
-// records what the directory must know to send requests in bursts. state is the state of the call's
-// inbox, and size is the size of the request and the response in bytes.
-func (u *unicastRoute) onQueueCallEnded(member *selection.Member, state *callState, size int) {
-	servedIn := time.Duration(state.servedIn) * time.Microsecond
+// records what the directory must know to send requests in bursts. servedIn is the time from the
+// server's response, or zero. size is the size of the request and the response in bytes. failure is
+// the response if the server has returned an error; otherwise, it is nil.
+func (u *unicastRoute) onQueueCallEnded(member *selection.Member, servedIn time.Duration, size int, failure *wire.Response) {
 	if size > largeBurstFrame {
 		servedIn = 0
 	}
 	member.RecordServed(servedIn)
-	if f := state.failure; f != nil && (f.Unprocessed || f.Code == string(errors.ResourceExhausted)) {
+	if failure != nil && (failure.Unprocessed || failure.Code == string(errors.ResourceExhausted)) {
 		u.directory().OnRejected(member, u.sinceEpoch(time.Now()))
 	}
 }
