@@ -51,17 +51,26 @@ func (b competingBus) requests() (unicast, queued int) {
 // echoServer starts a server of test.Echoes that counts its calls.
 func echoServer(t *testing.T, b bus.Bus, opts ...dynamic.ServerOption) (*dynamic.Server, *dynamic.Registration, *atomic.Int64) {
 	t.Helper()
-	opts = append([]dynamic.ServerOption{dynamic.WithServerTimeout(patience)}, opts...)
-	server, calls := dynamic.NewServer(b, opts...), new(atomic.Int64)
-	t.Cleanup(func() { require.NoError(t, server.Shutdown(context.Background())) })
-	count := func(_ context.Context, request text) (text, error) {
+	calls := new(atomic.Int64)
+	count := dynamic.Unary(func(_ context.Context, request text) (text, error) {
 		calls.Add(1)
 		return request, nil
-	}
-	registration, err := server.Register(descriptor(t, newRegistry(t), "test.Echoes"),
-		dynamic.Handlers{"Echo": dynamic.Unary(count), "Direct": dynamic.Unary(count)}, dynamic.AllowMissing())
-	require.NoError(t, err)
+	})
+	opts = append([]dynamic.ServerOption{dynamic.WithServerTimeout(patience)}, opts...)
+	server, registration := serveEchoes(t, b, dynamic.Handlers{"Echo": count, "Direct": count}, opts...)
 	return server, registration, calls
+}
+
+// serveEchoes starts a server of test.Echoes.
+func serveEchoes(
+	t *testing.T, b bus.Bus, handlers dynamic.Handlers, opts ...dynamic.ServerOption,
+) (*dynamic.Server, *dynamic.Registration) {
+	t.Helper()
+	server := dynamic.NewServer(b, opts...)
+	t.Cleanup(func() { require.NoError(t, server.Shutdown(context.Background())) })
+	registration, err := server.Register(descriptor(t, newRegistry(t), "test.Echoes"), handlers, dynamic.AllowMissing())
+	require.NoError(t, err)
+	return server, registration
 }
 
 func echoClient(t *testing.T, b bus.Bus, opts ...dynamic.ConnOption) *dynamic.Client[text, text] {
@@ -522,18 +531,14 @@ func TestUnicast_ServedIn(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				b := newCompetingBus()
-				server := dynamic.NewServer(b, tt.server...)
-				defer func() { assert.NoError(t, server.Shutdown(context.Background())) }()
-				_, err := server.Register(descriptor(t, newRegistry(t), "test.Echoes"),
-					dynamic.Handlers{"Echo": dynamic.Unary(handler, tt.handler...)}, dynamic.AllowMissing())
-				require.NoError(t, err)
+				serveEchoes(t, b, dynamic.Handlers{"Echo": dynamic.Unary(handler, tt.handler...)}, tt.server...)
 				client := echoClient(t, b)
 				synctest.Wait()
 				requireHi(t, client)
 				assert.Equal(t, []uint32{0}, b.servedIn(t), "the first request goes to the queue")
 				requireHi(t, client)
 				assert.Equal(t, []uint32{tt.want}, b.servedIn(t))
-				_, err = client.Call(t.Context(), wrapperspb.String("fail"))
+				_, err := client.Call(t.Context(), wrapperspb.String("fail"))
 				require.ErrorIs(t, err, errors.NotFound)
 				assert.Equal(t, []uint32{tt.want}, b.servedIn(t))
 				_, err = client.Call(t.Context(), wrapperspb.String("reject"))
@@ -563,20 +568,16 @@ func newBurstWorld(t *testing.T, limit int64, rejection error) *burstWorld {
 	t.Helper()
 	b, w := newCompetingBus(), &burstWorld{handle: func() {}, limit: limit, rejection: rejection}
 	for i := range w.calls {
-		server, running := dynamic.NewServer(b), new(atomic.Int64)
-		t.Cleanup(func() { assert.NoError(t, server.Shutdown(context.Background())) })
-		_, err := server.Register(descriptor(t, newRegistry(t), "test.Echoes"), dynamic.Handlers{
-			"Echo": dynamic.Unary(func(_ context.Context, request text) (text, error) {
-				w.calls[i].Add(1)
-				defer running.Add(-1)
-				if running.Add(1) > w.limit {
-					return nil, w.rejection
-				}
-				w.handle()
-				return request, nil
-			}),
-		}, dynamic.AllowMissing())
-		require.NoError(t, err)
+		running := new(atomic.Int64)
+		serveEchoes(t, b, dynamic.Handlers{"Echo": dynamic.Unary(func(_ context.Context, request text) (text, error) {
+			w.calls[i].Add(1)
+			defer running.Add(-1)
+			if running.Add(1) > w.limit {
+				return nil, w.rejection
+			}
+			w.handle()
+			return request, nil
+		})})
 	}
 	w.client = echoClient(t, b)
 	synctest.Wait()

@@ -1,10 +1,6 @@
 package wire
 
-import (
-	"google.golang.org/protobuf/encoding/protowire"
-
-	"github.com/dynpsrpc/dynpsrpc/errors"
-)
+import "github.com/dynpsrpc/dynpsrpc/errors"
 
 const (
 	discoverTagClientID = 1<<wireTypeBits | wireBytes
@@ -195,7 +191,7 @@ func (p *Presence) AppendFrame(dst []byte) ([]byte, error) {
 // encoded even if they are empty.
 func sizeRepeated(tag uint64, values [][]byte) (size int) {
 	for _, value := range values {
-		size += protowire.SizeVarint(tag) + protowire.SizeBytes(len(value))
+		size += sizeLengthDelimited(tag, len(value))
 	}
 	return size
 }
@@ -203,7 +199,7 @@ func sizeRepeated(tag uint64, values [][]byte) (size int) {
 // appendRepeated appends a repeated field to dst.
 func appendRepeated(dst []byte, tag uint64, values [][]byte) []byte {
 	for _, value := range values {
-		dst = protowire.AppendBytes(protowire.AppendVarint(dst, tag), value)
+		dst = append(appendTagAndLength(dst, tag, len(value)), value...)
 	}
 	return dst
 }

@@ -3,7 +3,6 @@ package selection
 import (
 	"math/rand/v2"
 	"sync"
-	"sync/atomic"
 	"time"
 )
 
@@ -40,12 +39,11 @@ const (
 //
 // All methods are safe for concurrent use. The zero value is ready to use.
 type bursts struct {
-	// pausedUntil is the time until which no requests are sent in bursts, in nanoseconds.
-	pausedUntil atomic.Int64
-	// rejections is the number of pauses so far.
-	rejections atomic.Int32
-
 	mu sync.Mutex
+	// pausedUntil is the time until which no requests are sent in bursts, and pauses is the number
+	// of pauses so far.
+	pausedUntil time.Duration
+	pauses      int
 	// choices is the value of Directory.choices to which the following fields apply.
 	choices *[]*Member
 	// turn is the index of the member whose turn it was most recently.
@@ -66,7 +64,7 @@ func (b *bursts) choose(choices *[]*Member, now time.Duration) *Member {
 		//nolint:gosec // the choice need not be unpredictable
 		b.choices, b.turn, b.left = choices, rand.IntN(len(*choices)), 0
 	}
-	if b.left == 0 || now-b.began > maxBurstAge || b.member.calls.Load() == 0 || b.arePaused(now) {
+	if b.left == 0 || now-b.began > maxBurstAge || b.member.calls.Load() == 0 {
 		b.begin(*choices, now)
 	}
 	b.left--
@@ -78,20 +76,11 @@ func (b *bursts) choose(choices *[]*Member, now time.Duration) *Member {
 // that one has fewer calls waiting for it.
 func (b *bursts) begin(members []*Member, now time.Duration) {
 	b.turn = (b.turn + 1) % len(members)
-	b.member, b.began, b.left = members[b.turn], now, 1
-	if len(members) == 1 {
-		return
-	}
-	//nolint:gosec // the choice need not be unpredictable
-	if other := members[(b.turn+1+rand.IntN(len(members)-1))%len(members)]; other.calls.Load() < b.member.calls.Load() {
-		b.member = other
-	}
-	if b.member.calls.Load() <= maxBusy && !b.arePaused(now) {
+	b.member, b.began, b.left = lessLoaded(members, b.turn), now, 1
+	if b.member.calls.Load() <= maxBusy && now >= b.pausedUntil {
 		b.left = burstLength(members, b.member)
 	}
 }
-
-func (b *bursts) arePaused(now time.Duration) bool { return int64(now) < b.pausedUntil.Load() }
 
 // burstLength returns the maximum number of requests in a burst to a member. Three members, chosen
 // at random, may make the burst shorter. If most members get no bursts, because they run an older
@@ -134,10 +123,13 @@ func (m *Member) RecordServed(servedIn time.Duration) {
 
 // OnRejected is called when a member has rejected a request, for example because of a limit that an
 // interceptor enforces. If other calls of this client are waiting for the member, a burst may have
-// exceeded this limit. No requests are then sent in bursts for some time.
+// exceeded this limit. The current burst then ends, and no others begin for some time.
 func (d *Directory) OnRejected(m *Member, now time.Duration) {
 	b := &d.bursts
-	if m.calls.Load() > 1 && !b.arePaused(now) {
-		b.pausedUntil.Store(int64(now + burstPause<<min(b.rejections.Add(1)-1, maxPauseDoublings)))
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if m.calls.Load() > 1 && now >= b.pausedUntil {
+		b.pausedUntil, b.left = now+burstPause<<min(b.pauses, maxPauseDoublings), 0
+		b.pauses++
 	}
 }

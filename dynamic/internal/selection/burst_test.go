@@ -167,7 +167,7 @@ func TestBursts_Rejected(t *testing.T) {
 		now += 2 * burstPause << maxPauseDoublings
 		longest(now)
 		d.OnRejected(d.bursts.member, now)
-		assert.LessOrEqual(t, time.Duration(d.bursts.pausedUntil.Load()), now+burstPause<<maxPauseDoublings)
+		assert.LessOrEqual(t, d.bursts.pausedUntil, now+burstPause<<maxPauseDoublings)
 	}
 }
 

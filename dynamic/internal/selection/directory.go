@@ -111,15 +111,18 @@ func (d *Directory) Choose(now time.Duration) *Member {
 	return d.bursts.choose(choices, now)
 }
 
-// lessLoaded chooses two members at random and returns the one with fewer calls waiting for it. It
-// counts one more call for that member.
-func lessLoaded(members []*Member) *Member {
-	first, second := twoOf(len(members))
-	chosen := members[first]
-	if other := members[second]; other.calls.Load() < chosen.calls.Load() {
-		chosen = other
+// lessLoaded returns the member with this index or, if it has fewer calls waiting for it, another
+// member that is chosen at random.
+func lessLoaded(members []*Member, index int) *Member {
+	chosen := members[index]
+	if len(members) == 1 {
+		return chosen
 	}
-	chosen.calls.Add(1)
+	//nolint:gosec // the choice need not be unpredictable
+	other := members[(index+1+rand.IntN(len(members)-1))%len(members)]
+	if other.calls.Load() < chosen.calls.Load() {
+		return other
+	}
 	return chosen
 }
 
@@ -144,19 +147,6 @@ func (d *Directory) Sample(n int, now time.Duration, counts bool) []*Member {
 		}
 	}
 	return sample
-}
-
-// twoOf returns two different random indexes less than n, or zero twice if n is 1.
-func twoOf(n int) (first, second int) {
-	if n == 1 {
-		return 0, 0
-	}
-	//nolint:gosec // the choice need not be unpredictable
-	first, second = rand.IntN(n), rand.IntN(n-1)
-	if second >= first {
-		second++
-	}
-	return first, second
 }
 
 // AccountsForAll reports whether the bus has counted the receivers, and all of them are members.

@@ -81,7 +81,7 @@ func TestDirectory_ChoosesTheLessLoaded(t *testing.T) {
 		d.Choose(1)
 	}
 	for _, m := range d.members {
-		assert.Less(t, m.calls.Load(), int64(16))
+		assert.InDelta(t, 10, m.calls.Load(), 4)
 	}
 }
 

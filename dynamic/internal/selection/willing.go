@@ -1,6 +1,7 @@
 package selection
 
 import (
+	"math/rand/v2"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -56,11 +57,12 @@ func (d *Directory) ChooseWilling(now time.Duration) *Member {
 	if members == nil || d.isCountDue(now) {
 		return nil
 	}
-	chosen := lessLoaded(*members)
+	//nolint:gosec // the choice need not be unpredictable
+	chosen := lessLoaded(*members, rand.IntN(len(*members)))
 	if !chosen.isWilling(now) {
-		chosen.Done()
 		return nil
 	}
+	chosen.calls.Add(1)
 	return chosen
 }
 
